@@ -1,0 +1,3 @@
+//! The `depsfs` program.
+
+fn main() {}

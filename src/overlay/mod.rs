@@ -1,0 +1,92 @@
+//! One view without a kernel: an upper directory, a journal and grafts become one directory tree.
+//!
+//! | layer   | what it holds                                                               | where |
+//! |---------|-----------------------------------------------------------------------------|-------|
+//! | upper   | this worktree's own files, as plain files                                    | the worktree's own directory |
+//! | journal | what a plain directory can't say: whiteouts, moved lower names, metadata of uncopied files | the worktree's git directory |
+//! | lower   | trees of the store, grafted                                                  | the store |
+//!
+//! A name resolves in that order. Every method takes and gives what the kernel's FUSE protocol needs, but
+//! nothing here knows of FUSE: the tests drive it directly.
+
+use std::time::Duration;
+
+use crate::store::Name;
+use crate::sys::fs::{SetTime, Timespec};
+
+/// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount.
+///
+/// | range                | what it names                                             |
+/// |----------------------|-----------------------------------------------------------|
+/// | 1                    | the view's root                                           |
+/// | 2⁸ ..                | nodes of grafted trees: the graft's base plus the node's index |
+/// | 2⁶² + n              | a file that is only in the upper, where it is inode n      |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    pub const ROOT: Ino = Ino(1);
+}
+
+/// What `stat(2)` says of a file in a view. `mode` holds type and permissions, `blocks` counts 512 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attr {
+    pub ino: Ino,
+    pub mode: u32,
+    pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: u64,
+    pub size: u64,
+    pub blocks: u64,
+    pub atime: Timespec,
+    pub mtime: Timespec,
+    pub ctime: Timespec,
+}
+
+/// Who asks: new files belong to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The changes of one `setattr`; what is `None` or `Keep` stays.
+#[derive(Clone, Copy, Debug)]
+pub struct SetAttr {
+    /// Permission bits (07777).
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub size: Option<u64>,
+    pub atime: SetTime,
+    pub mtime: SetTime,
+}
+
+/// One name of a directory listing. `attr` is filled when the caller asked for it, and then the caller
+/// holds one more reference to the inode (see [`Overlay::forget`]).
+pub struct Listed<'a> {
+    pub ino: Ino,
+    pub cookie: u64,
+    pub mode: u32,
+    pub name: &'a [u8],
+    pub attr: Option<Attr>,
+}
+
+/// How a name differs from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
+    /// Nothing of its own, but something below it differs.
+    Below,
+}
+
+/// One difference between a directory of a view and what the store says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub name: Name,
+    pub kind: ChangeKind,
+    pub is_dir: bool,
+}

@@ -1,0 +1,369 @@
+//! File calls relative to an open directory: the one place that asks the kernel for files.
+//!
+//! Everything here takes a directory descriptor and a name (bytes), or an open descriptor, and returns
+//! the kernel's own error. Nothing follows a symlink in the last component.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self as rfs, AtFlags, OFlags};
+
+pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags as OpenFlags, RenameFlags, XattrFlags};
+
+/// A point in time: whole seconds since 1970 (may be negative) and nanoseconds below 10⁹.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timespec {
+    pub sec: i64,
+    pub nsec: u32,
+}
+
+impl Timespec {
+    /// The wall clock, as the kernel's fine-grained clock reads it.
+    pub fn now() -> Timespec {
+        let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        Timespec { sec: t.tv_sec, nsec: t.tv_nsec as u32 }
+    }
+}
+
+/// What `statx(2)` says of a file. `mode` holds type and permission bits; `blocks` counts 512 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    pub dev: u64,
+    pub ino: u64,
+    pub mode: u32,
+    pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: u64,
+    pub size: u64,
+    pub blocks: u64,
+    pub blksize: u32,
+    pub atime: Timespec,
+    pub mtime: Timespec,
+    pub ctime: Timespec,
+}
+
+impl Stat {
+    /// The file type bits of `mode`, as a type.
+    pub fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
+    pub fn is_dir(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    pub fn is_file(&self) -> bool {
+        self.kind() == FileType::RegularFile
+    }
+
+    fn from_raw(s: rfs::Stat) -> Stat {
+        Stat {
+            dev: s.st_dev,
+            ino: s.st_ino,
+            mode: s.st_mode,
+            nlink: s.st_nlink as u32,
+            uid: s.st_uid,
+            gid: s.st_gid,
+            rdev: s.st_rdev,
+            size: s.st_size as u64,
+            blocks: s.st_blocks as u64,
+            blksize: s.st_blksize as u32,
+            atime: Timespec { sec: s.st_atime, nsec: s.st_atime_nsec as u32 },
+            mtime: Timespec { sec: s.st_mtime, nsec: s.st_mtime_nsec as u32 },
+            ctime: Timespec { sec: s.st_ctime, nsec: s.st_ctime_nsec as u32 },
+        }
+    }
+}
+
+/// Opens `name` below `dir`; never through a symlink at the end. `O_CLOEXEC` is always set.
+pub fn open_at(dir: impl AsFd, name: &[u8], flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(rfs::openat(dir, name, flags, Mode::from_raw_mode(mode))?)
+}
+
+/// Opens a path given by the user or by configuration; symlinks in it are followed.
+pub fn open_path(path: &std::path::Path, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+    Ok(rfs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?)
+}
+
+/// Opens a directory below `dir` for searching and reading.
+pub fn open_dir_at(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
+    open_at(dir, name, OFlags::RDONLY | OFlags::DIRECTORY, 0)
+}
+
+/// Opens a relative path of several components beneath `dir`; a symlink or `..` on the way fails
+/// (`openat2(2)` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS).
+pub fn open_beneath(dir: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let resolve = rfs::ResolveFlags::BENEATH | rfs::ResolveFlags::NO_SYMLINKS;
+    Ok(rfs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+}
+
+/// A new nameless file in `dir`'s file system, open for reading and writing.
+pub fn open_tmpfile(dir: impl AsFd, mode: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    Ok(rfs::openat(dir, ".", flags, Mode::from_raw_mode(mode))?)
+}
+
+/// Opens again what `fd` refers to, with other flags, whatever its name is now.
+pub fn reopen(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
+    Ok(rfs::open(proc_path(fd), flags | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Metadata of `name` below `dir`, not following a symlink.
+pub fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
+    Ok(Stat::from_raw(rfs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
+}
+
+/// Metadata of an open file.
+pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
+    Ok(Stat::from_raw(rfs::fstat(fd)?))
+}
+
+/// The file system's figures, for `df`.
+pub fn statfs(fd: impl AsFd) -> io::Result<rfs::StatVfs> {
+    Ok(rfs::fstatvfs(fd)?)
+}
+
+pub fn mkdir_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
+    Ok(rfs::mkdirat(dir, name, Mode::from_raw_mode(mode))?)
+}
+
+pub fn mknod_at(dir: impl AsFd, name: &[u8], mode: u32, rdev: u64) -> io::Result<()> {
+    let kind = FileType::from_raw_mode(mode);
+    Ok(rfs::mknodat(dir, name, kind, Mode::from_raw_mode(mode & 0o7777), rdev)?)
+}
+
+pub fn symlink_at(target: &[u8], dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    Ok(rfs::symlinkat(target, dir, name)?)
+}
+
+/// The target of a symlink, to the letter.
+pub fn readlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+    Ok(rfs::readlinkat(dir, name, Vec::new())?.into_bytes())
+}
+
+pub fn link_at(from: impl AsFd, name: &[u8], to: impl AsFd, new: &[u8]) -> io::Result<()> {
+    Ok(rfs::linkat(from, name, to, new, AtFlags::empty())?)
+}
+
+/// Gives an open nameless file (`O_TMPFILE`) a name; fails with EEXIST when the name is taken.
+pub fn link_fd(fd: impl AsFd, to: impl AsFd, new: &[u8]) -> io::Result<()> {
+    Ok(rfs::linkat(rfs::CWD, proc_path(fd), to, new, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+pub fn unlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    Ok(rfs::unlinkat(dir, name, AtFlags::empty())?)
+}
+
+pub fn rmdir_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    Ok(rfs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
+}
+
+pub fn rename_at(from: impl AsFd, old: &[u8], to: impl AsFd, new: &[u8], flags: RenameFlags) -> io::Result<()> {
+    if flags.is_empty() {
+        return Ok(rfs::renameat(from, old, to, new)?);
+    }
+    Ok(rfs::renameat_with(from, old, to, new, flags)?)
+}
+
+/// Changes the mode of `name`, which must not be a symlink (the kernel has no mode for those).
+pub fn chmod_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
+    Ok(rfs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
+}
+
+pub fn chmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(rfs::fchmod(fd, Mode::from_raw_mode(mode))?)
+}
+
+/// Changes owner and group; `None` leaves one as it is.
+pub fn chown_at(dir: impl AsFd, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let uid = uid.map(rustix::fs::Uid::from_raw);
+    let gid = gid.map(rustix::fs::Gid::from_raw);
+    Ok(rfs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// As [`chown_at`], for an open file.
+pub fn chown(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let uid = uid.map(rustix::fs::Uid::from_raw);
+    let gid = gid.map(rustix::fs::Gid::from_raw);
+    Ok(rfs::fchown(fd, uid, gid)?)
+}
+
+/// Which time to give a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetTime {
+    Keep,
+    Now,
+    At(Timespec),
+}
+
+impl SetTime {
+    fn raw(self) -> rustix::fs::Timespec {
+        match self {
+            SetTime::Keep => rustix::fs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_OMIT },
+            SetTime::Now => rustix::fs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW },
+            SetTime::At(t) => rustix::fs::Timespec { tv_sec: t.sec, tv_nsec: t.nsec.into() },
+        }
+    }
+}
+
+/// Sets access and modification time of `name`, or of the symlink itself.
+pub fn utimens_at(dir: impl AsFd, name: &[u8], atime: SetTime, mtime: SetTime) -> io::Result<()> {
+    let times = rfs::Timestamps { last_access: atime.raw(), last_modification: mtime.raw() };
+    Ok(rfs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// As [`utimens_at`], for an open file.
+pub fn utimens(fd: impl AsFd, atime: SetTime, mtime: SetTime) -> io::Result<()> {
+    let times = rfs::Timestamps { last_access: atime.raw(), last_modification: mtime.raw() };
+    Ok(rfs::futimens(fd, &times)?)
+}
+
+pub fn truncate(fd: impl AsFd, size: u64) -> io::Result<()> {
+    Ok(rfs::ftruncate(fd, size)?)
+}
+
+pub fn fallocate(fd: impl AsFd, flags: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
+    Ok(rfs::fallocate(fd, flags, offset, len)?)
+}
+
+/// Reads at `offset` until `buf` is full or the file ends; returns the bytes read.
+pub fn read_at(fd: impl AsFd, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match rustix::io::pread(&fd, &mut buf[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes at `offset`; fewer bytes than asked only when some were written before an error.
+pub fn write_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match rustix::io::pwrite(&fd, &buf[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) if done == 0 => return Err(e.into()),
+            Err(_) => break,
+        }
+    }
+    Ok(done)
+}
+
+pub fn fsync(fd: impl AsFd) -> io::Result<()> {
+    Ok(rfs::fsync(fd)?)
+}
+
+pub fn fdatasync(fd: impl AsFd) -> io::Result<()> {
+    Ok(rfs::fdatasync(fd)?)
+}
+
+/// Writes back everything of the file system that holds `fd`.
+pub fn syncfs(fd: impl AsFd) -> io::Result<()> {
+    Ok(rfs::syncfs(fd)?)
+}
+
+/// The next offset at or after `offset` that holds data (or, with `hole`, that doesn't); ENXIO past the end.
+pub fn seek_data(fd: impl AsFd, offset: u64, hole: bool) -> io::Result<u64> {
+    let from = if hole { rfs::SeekFrom::Hole(offset) } else { rfs::SeekFrom::Data(offset) };
+    Ok(rfs::seek(fd, from)?)
+}
+
+/// Copies within the kernel; returns the bytes copied, 0 at the end of the source.
+pub fn copy_range(from: impl AsFd, mut from_at: u64, to: impl AsFd, mut to_at: u64, len: usize) -> io::Result<usize> {
+    Ok(rfs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), len)?)
+}
+
+/// Makes `to` share the blocks of `from` (FICLONE); EOPNOTSUPP or EXDEV where that can't be.
+pub fn clone_file(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    Ok(rfs::ioctl_ficlone(to, from)?)
+}
+
+/// The value of an extended attribute of an open file, directory or (with a path descriptor) symlink.
+pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+    grow(|buf| rfs::getxattr(proc_path(&fd), name, buf))
+}
+
+/// The names of the extended attributes, each without its NUL.
+pub fn xattr_names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+    let all = grow(|buf| rfs::listxattr(proc_path(&fd), buf))?;
+    Ok(all.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// As [`xattr`], by path; symlinks in it are followed.
+pub fn xattr_of_path(path: &std::path::Path, name: &[u8]) -> io::Result<Vec<u8>> {
+    grow(|buf| rfs::getxattr(path, name, buf))
+}
+
+/// Sets an extended attribute by path; symlinks in it are followed.
+pub fn set_xattr_of_path(path: &std::path::Path, name: &[u8], value: &[u8]) -> io::Result<()> {
+    Ok(rfs::setxattr(path, name, value, XattrFlags::empty())?)
+}
+
+pub fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8], flags: XattrFlags) -> io::Result<()> {
+    Ok(rfs::setxattr(proc_path(fd), name, value, flags)?)
+}
+
+pub fn remove_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<()> {
+    Ok(rfs::removexattr(proc_path(fd), name)?)
+}
+
+/// A name in a directory as `getdents64(2)` gives it; `.` and `..` are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    pub name: Vec<u8>,
+    pub ino: u64,
+    /// `FileType::Unknown` on file systems that don't say.
+    pub kind: FileType,
+}
+
+/// Every name in the directory, in the file system's order. `dir` is read from its start and its
+/// position is used, so two threads must not list one descriptor at once.
+pub fn list(dir: impl AsFd) -> io::Result<Vec<DirEntry>> {
+    rfs::seek(&dir, rfs::SeekFrom::Start(0))?;
+    let mut buf = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+    let mut raw = rfs::RawDir::new(&dir, &mut buf);
+    let mut out = Vec::new();
+    while let Some(entry) = raw.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            out.push(DirEntry { name: name.to_vec(), ino: entry.ino(), kind: entry.file_type() });
+        }
+    }
+    Ok(out)
+}
+
+/// A second descriptor for the same open file.
+pub fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    fd.try_clone_to_owned()
+}
+
+/// `/proc/self/fd/N`: reaches the open file itself, whatever its name is, and takes path descriptors too.
+fn proc_path(fd: impl AsFd) -> CString {
+    CString::new(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).expect("digits hold no NUL")
+}
+
+/// Calls `read` with a buffer that grows until the value fits.
+fn grow(mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Vec<u8>> {
+    let mut buf = vec![0; 256];
+    loop {
+        match read(&mut buf) {
+            Ok(n) => {
+                buf.truncate(n);
+                return Ok(buf);
+            }
+            Err(rustix::io::Errno::RANGE) if buf.len() < 1 << 17 => buf.resize(buf.len() * 8, 0),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}

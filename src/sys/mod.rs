@@ -1,0 +1,30 @@
+//! What the operating system is asked for: files, maps, mounts, processes. The only layer with `unsafe`
+//! and raw system calls; it knows nothing of stores, views or worktrees.
+
+pub mod fs;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An I/O error with what was being done, and to what.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {}: {source}", path.display())]
+pub struct IoError {
+    /// What was tried, as in "cannot *read* file".
+    pub verb: &'static str,
+    pub path: PathBuf,
+    pub source: io::Error,
+}
+
+impl IoError {
+    /// Wraps `source`; for `map_err(IoError::of("read", &path))`.
+    pub fn of<P: AsRef<Path> + ?Sized>(verb: &'static str, path: &P) -> impl FnOnce(io::Error) -> IoError {
+        let path = path.as_ref().to_path_buf();
+        move |source| IoError { verb, path, source }
+    }
+
+    /// The kernel's error number; EIO for an error that has none.
+    pub fn errno(&self) -> i32 {
+        self.source.raw_os_error().unwrap_or(libc::EIO)
+    }
+}
