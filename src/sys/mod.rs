@@ -2,6 +2,8 @@
 //! and raw system calls; it knows nothing of stores, views or worktrees.
 
 pub mod fs;
+pub mod interrupt;
+pub mod path;
 
 use std::io;
 use std::path::{Path, PathBuf};

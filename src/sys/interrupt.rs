@@ -1,0 +1,64 @@
+//! Ctrl-C and SIGTERM as something a program can wait for and look at, so that half-done work is undone first.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+static RAISED: AtomicI32 = AtomicI32::new(0);
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+static PIPE: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
+
+/// From now on SIGINT, SIGTERM and SIGHUP are noted instead of ending the process. Once is enough.
+pub fn catch() -> io::Result<()> {
+    if PIPE.get().is_none() {
+        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
+        let pipe = rustix::pipe::pipe_with(flags)?;
+        WAKE.store(pipe.1.as_raw_fd(), Ordering::SeqCst);
+        let _ = PIPE.set(pipe);
+    }
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // SAFETY: the handler only stores to an atomic and calls write(2); both are async-signal-safe.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+extern "C" fn note(signal: i32) {
+    RAISED.store(signal, Ordering::SeqCst);
+    // SAFETY: write(2) of one byte from a live stack variable to our own pipe; errno is kept for the interrupted code.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(WAKE.load(Ordering::SeqCst), [0u8].as_ptr().cast(), 1);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// The signal that came since [`catch`], if any.
+pub fn raised() -> Option<i32> {
+    match RAISED.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// Waits until one of `fds` can be read (or is closed) or a signal was noted; `true` for the latter. Without
+/// [`catch`], waits for the descriptors alone. `done[i]` says which descriptors are ready.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], done: &mut [bool]) -> io::Result<bool> {
+    let mut polls: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    if let Some((reader, _)) = PIPE.get() {
+        polls.push(PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN));
+    }
+    match poll(&mut polls, None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(e) => return Err(e.into()),
+    }
+    for (ready, poll) in done.iter_mut().zip(&polls) {
+        *ready = !poll.revents().is_empty();
+    }
+    Ok(raised().is_some())
+}

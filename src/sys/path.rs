@@ -1,0 +1,170 @@
+//! Files by path: for configuration, state and git's own files, where the path comes from the user or from git.
+//!
+//! Views and uppers are reached through descriptors ([`super::fs`]), never through here.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs as rfs;
+
+use super::IoError;
+use super::fs::{DirEntry, FileType, OpenFlags, SetTime, Stat};
+
+/// The whole content of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {
+    fs::read(path).map_err(IoError::of("read", path))
+}
+
+/// As [`read`], `None` when there is no such file (ENOENT, ENOTDIR).
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, IoError> {
+    absent_is_none(fs::read(path)).map_err(IoError::of("read", path))
+}
+
+/// Metadata, not following a symlink at the end; `None` when there is no such file.
+pub fn stat(path: &Path) -> Result<Option<Stat>, IoError> {
+    absent_is_none(super::fs::stat_at(rfs::CWD, path.as_os_str().as_bytes())).map_err(IoError::of("stat", path))
+}
+
+/// Whether anything has this name; an error counts as "yes" (what can't be looked at may be there).
+pub fn is_there(path: &Path) -> bool {
+    !matches!(stat(path), Ok(None))
+}
+
+/// Whether this is a directory and no symlink to one.
+pub fn is_dir(path: &Path) -> bool {
+    matches!(stat(path), Ok(Some(s)) if s.is_dir())
+}
+
+/// Opens a directory for searching and listing; symlinks in the path are followed.
+pub fn open_dir(path: &Path) -> Result<OwnedFd, IoError> {
+    super::fs::open_path(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", path))
+}
+
+/// The names in a directory; an absent directory has none.
+pub fn list(path: &Path) -> Result<Vec<DirEntry>, IoError> {
+    let dir = super::fs::open_path(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
+    match absent_is_none(dir).and_then(|dir| dir.map(super::fs::list).transpose()) {
+        Ok(names) => Ok(names.unwrap_or_default()),
+        Err(e) => Err(IoError::of("list", path)(e)),
+    }
+}
+
+/// Makes one directory; `false` when the name was taken already.
+pub fn make_dir(path: &Path) -> Result<bool, IoError> {
+    match fs::create_dir(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(IoError::of("create", path)(e)),
+    }
+}
+
+/// Makes a directory and its missing parents.
+pub fn make_dirs(path: &Path) -> Result<(), IoError> {
+    fs::create_dir_all(path).map_err(IoError::of("create", path))
+}
+
+/// Removes an empty directory; an absent one is fine.
+pub fn remove_dir(path: &Path) -> Result<(), IoError> {
+    absent_is_none(fs::remove_dir(path)).map(drop).map_err(IoError::of("remove", path))
+}
+
+/// Removes a directory with all that is in it, following no symlink; an absent one is fine.
+pub fn remove_tree(path: &Path) -> Result<(), IoError> {
+    absent_is_none(fs::remove_dir_all(path)).map(drop).map_err(IoError::of("remove", path))
+}
+
+/// Removes a file; an absent one is fine.
+pub fn remove_file(path: &Path) -> Result<(), IoError> {
+    absent_is_none(fs::remove_file(path)).map(drop).map_err(IoError::of("remove", path))
+}
+
+/// Replaces a file's content at once: written aside, then renamed. Not synced: for what can be made again.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}.new", std::process::id()));
+    let aside = PathBuf::from(aside);
+    fs::write(&aside, bytes).map_err(IoError::of("write", &aside))?;
+    fs::rename(&aside, path).map_err(IoError::of("rename", &aside))
+}
+
+/// Makes a file that must not be there yet (a lock, as git makes them) and writes it; `None` when it is there.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let mut file = match file {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        Err(e) => return Err(IoError::of("create", path)(e)),
+    };
+    file.write_all(bytes).map_err(IoError::of("write", path))?;
+    Ok(Some(file.into()))
+}
+
+pub fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
+    fs::rename(from, to).map_err(IoError::of("rename", from))
+}
+
+/// Sets the modification time of a path, or of the symlink itself.
+pub fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), IoError> {
+    super::fs::utimens_at(rfs::CWD, path.as_os_str().as_bytes(), SetTime::Keep, SetTime::At(mtime))
+        .map_err(IoError::of("set the time of", path))
+}
+
+/// The path without symlinks, `.` and `..`; it must be there.
+pub fn canonical(path: &Path) -> Result<PathBuf, IoError> {
+    fs::canonicalize(path).map_err(IoError::of("resolve", path))
+}
+
+/// Copies a file, or symlink to a name that is free: mode, mtime and user xattrs come along. The bytes
+/// are cloned where the file system can, else copied. `false` when the name is taken or the kind isn't copied.
+pub fn copy_node(from: &Path, to: &Path) -> Result<bool, IoError> {
+    let Some(stat) = stat(from)? else { return Ok(false) };
+    let name = to.as_os_str().as_bytes();
+    match stat.kind() {
+        FileType::RegularFile => copy_file(from, to, &stat),
+        FileType::Symlink => {
+            let target = super::fs::readlink_at(rfs::CWD, from.as_os_str().as_bytes())
+                .map_err(IoError::of("read the link", from))?;
+            match super::fs::symlink_at(&target, rfs::CWD, name) {
+                Ok(()) => set_mtime(to, stat.mtime).map(|()| true),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(e) => Err(IoError::of("create", to)(e)),
+            }
+        }
+        _ => Ok(false),
+    }
+}
+
+fn copy_file(from: &Path, to: &Path, stat: &Stat) -> Result<bool, IoError> {
+    let source = fs::File::open(from).map_err(IoError::of("open", from))?;
+    let copy = match fs::OpenOptions::new().write(true).create_new(true).open(to) {
+        Ok(copy) => copy,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(e) => return Err(IoError::of("create", to)(e)),
+    };
+    if super::fs::clone_file(source.as_fd(), copy.as_fd()).is_err() {
+        // `io::copy` between files is `copy_file_range`, with a plain loop where that can't be.
+        io::copy(&mut &source, &mut &copy).map_err(IoError::of("copy", from))?;
+    }
+    let user_xattrs = super::fs::xattr_names(&source).unwrap_or_default();
+    for name in user_xattrs.iter().filter(|n| n.starts_with(b"user.")) {
+        if let Ok(value) = super::fs::xattr(&source, name) {
+            // A file system without user xattrs keeps the bytes all the same.
+            let _ = super::fs::set_xattr(&copy, name, &value, rfs::XattrFlags::empty());
+        }
+    }
+    super::fs::chmod(&copy, stat.mode & 0o777).map_err(IoError::of("set the mode of", to))?;
+    super::fs::utimens(&copy, SetTime::At(stat.atime), SetTime::At(stat.mtime))
+        .map_err(IoError::of("set the time of", to))?;
+    Ok(true)
+}
+
+fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
