@@ -4,6 +4,7 @@
 pub mod fs;
 pub mod interrupt;
 pub mod path;
+pub mod mmap;
 
 use std::io;
 use std::path::{Path, PathBuf};

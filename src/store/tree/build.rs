@@ -1,0 +1,322 @@
+//! Makes the bytes of a tree from names added in any order. The same content always gives the same bytes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::format::{HAS_LINKS, HAS_XATTRS, HEADER, MAGIC, NO_ENTRY, RawNode, VERSION};
+use super::{Node, Tree};
+use crate::store::{Name, ObjectId};
+use crate::sys::fs::{FileType, Timespec};
+
+/// A node while its tree is being built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u32);
+
+impl Slot {
+    pub const ROOT: Slot = Slot(0);
+}
+
+/// What every type of node has. `perm` is cut to 07777; xattrs are sorted by name when they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    pub perm: u32,
+    pub mtime: Timespec,
+    pub xattrs: Vec<(Box<[u8]>, Box<[u8]>)>,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    Dir,
+    File { object: ObjectId, size: u64, blocks: u64 },
+    Symlink(Box<[u8]>),
+    Fifo,
+}
+
+/// Why a tree cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    #[error("a name below something that is not a directory")]
+    NotADirectory,
+    #[error("a directory cannot have a second name")]
+    LinkToDirectory,
+    #[error("more than a tree can hold: 2³² nodes, names or bytes of names")]
+    TooLarge,
+}
+
+struct Built {
+    meta: Meta,
+    item: Item,
+    children: BTreeMap<Name, Slot>,
+}
+
+/// A tree in the making.
+pub struct TreeBuilder {
+    nodes: Vec<Built>,
+}
+
+impl TreeBuilder {
+    /// An empty directory.
+    pub fn new(root: Meta) -> TreeBuilder {
+        TreeBuilder { nodes: vec![Built { meta: root, item: Item::Dir, children: BTreeMap::new() }] }
+    }
+
+    /// Everything that can be reached in `tree`.
+    pub fn from_tree(tree: &Tree) -> TreeBuilder {
+        let mut builder = TreeBuilder::new(meta_of(tree, Node::ROOT));
+        let mut slots = HashMap::new();
+        let mut todo = vec![(Node::ROOT, Slot::ROOT)];
+        while let Some((dir, parent)) = todo.pop() {
+            for entry in tree.entries(dir, 0) {
+                let Ok(name) = Name::new(entry.name) else { continue };
+                if let Some(slot) = slots.get(&entry.node) {
+                    builder.nodes[parent.0 as usize].children.insert(name, *slot);
+                    continue;
+                }
+                let Some(item) = item_of(tree, entry.node) else { continue };
+                let slot = builder.push(meta_of(tree, entry.node), item);
+                builder.nodes[parent.0 as usize].children.insert(name, slot);
+                slots.insert(entry.node, slot);
+                if tree.kind(entry.node) == Some(FileType::Directory) {
+                    todo.push((entry.node, slot));
+                }
+            }
+        }
+        builder
+    }
+
+    /// Puts a node under a name. What had the name before is replaced, except that a directory stays the
+    /// same directory and only takes the new metadata.
+    pub fn add(&mut self, parent: Slot, name: Name, meta: Meta, item: Item) -> Result<Slot, BuildError> {
+        if let (Item::Dir, Some(slot)) = (&item, self.find(parent, &name))
+            && self.is_dir(slot)
+        {
+            self.nodes[slot.0 as usize].meta = meta;
+            return Ok(slot);
+        }
+        if !self.is_dir(parent) {
+            return Err(BuildError::NotADirectory);
+        }
+        if self.nodes.len() >= NO_ENTRY as usize {
+            return Err(BuildError::TooLarge);
+        }
+        let slot = self.push(meta, item);
+        self.nodes[parent.0 as usize].children.insert(name, slot);
+        Ok(slot)
+    }
+
+    /// Gives a file, symlink or fifo one more name.
+    pub fn link(&mut self, parent: Slot, name: Name, slot: Slot) -> Result<(), BuildError> {
+        if self.is_dir(slot) {
+            return Err(BuildError::LinkToDirectory);
+        }
+        if !self.is_dir(parent) {
+            return Err(BuildError::NotADirectory);
+        }
+        self.nodes[parent.0 as usize].children.insert(name, slot);
+        Ok(())
+    }
+
+    pub fn find(&self, parent: Slot, name: &Name) -> Option<Slot> {
+        self.nodes.get(parent.0 as usize)?.children.get(name).copied()
+    }
+
+    /// What a slot holds, and its metadata.
+    pub fn item(&self, slot: Slot) -> Option<(&Item, &Meta)> {
+        self.nodes.get(slot.0 as usize).map(|n| (&n.item, &n.meta))
+    }
+
+    /// The metadata of a slot, to be changed; the root's for a slot of another builder.
+    pub fn meta_mut(&mut self, slot: Slot) -> &mut Meta {
+        let at = if (slot.0 as usize) < self.nodes.len() { slot.0 as usize } else { 0 };
+        &mut self.nodes[at].meta
+    }
+
+    pub fn is_dir(&self, slot: Slot) -> bool {
+        self.nodes.get(slot.0 as usize).is_some_and(|n| n.item == Item::Dir)
+    }
+
+    fn push(&mut self, meta: Meta, item: Item) -> Slot {
+        self.nodes.push(Built { meta, item, children: BTreeMap::new() });
+        Slot(self.nodes.len() as u32 - 1)
+    }
+
+    /// The tree's bytes.
+    pub fn finish(&self) -> Result<Vec<u8>, BuildError> {
+        self.finish_numbered().map(|(bytes, _)| bytes)
+    }
+
+    /// The tree's bytes, and the slot that each node number was built from.
+    pub fn finish_numbered(&self) -> Result<(Vec<u8>, Vec<Slot>), BuildError> {
+        let mut out = Sections { numbers: vec![NO_ENTRY; self.nodes.len()], ..Sections::default() };
+        out.number(self, Slot::ROOT, 0, NO_ENTRY)?;
+        // Directories in depth-first order, the nodes of one directory one after the other: a listing and a
+        // walk then touch neighbouring records.
+        let mut todo = vec![Slot::ROOT];
+        while let Some(dir) = todo.pop() {
+            let from = todo.len();
+            let first = out.entries.len() / super::ENTRY;
+            for (name, slot) in &self.nodes[dir.0 as usize].children {
+                out.entry(self, dir, name, *slot)?;
+                if self.is_dir(*slot) {
+                    todo.push(*slot);
+                }
+            }
+            let number = out.numbers[dir.0 as usize] as usize;
+            let subdirs = todo.len() - from;
+            out.nodes[number].data = u32::try_from(first).map_err(|_| BuildError::TooLarge)?;
+            out.nodes[number].count = self.nodes[dir.0 as usize].children.len() as u32;
+            out.nodes[number].nlink = subdirs as u32 + 2;
+            todo[from..].reverse();
+        }
+        out.links.sort_unstable();
+        out.bytes()
+    }
+}
+
+/// The sections while they are written.
+#[derive(Default)]
+struct Sections {
+    nodes: Vec<RawNode>,
+    slots: Vec<Slot>,
+    /// Slot → node number, `NO_ENTRY` for one that was not met yet.
+    numbers: Vec<u32>,
+    entries: Vec<u8>,
+    strings: Vec<u8>,
+    names: HashMap<Box<[u8]>, u32>,
+    links: Vec<[u32; 3]>,
+    xattrs: Vec<[u32; 4]>,
+    objects: Vec<u8>,
+    object_numbers: HashMap<ObjectId, u32>,
+    content_bytes: u64,
+}
+
+impl Sections {
+    /// Writes one name of `dir`, and its node when this is the first name met.
+    fn entry(&mut self, from: &TreeBuilder, dir: Slot, name: &Name, slot: Slot) -> Result<(), BuildError> {
+        let entry = u32::try_from(self.entries.len() / super::ENTRY).map_err(|_| BuildError::TooLarge)?;
+        let parent = self.numbers[dir.0 as usize];
+        let number = match self.numbers[slot.0 as usize] {
+            NO_ENTRY => self.number(from, slot, parent, entry)?,
+            number => {
+                self.links.push([number, parent, entry]);
+                self.nodes[number as usize].flags |= HAS_LINKS;
+                self.nodes[number as usize].nlink += 1;
+                number
+            }
+        };
+        let string = self.name(name.bytes())?;
+        self.entries.extend_from_slice(&name.cookie().0.to_le_bytes());
+        self.entries.extend_from_slice(&string.to_le_bytes());
+        self.entries.extend_from_slice(&number.to_le_bytes());
+        Ok(())
+    }
+
+    /// Gives `slot` the next number and writes its node.
+    fn number(&mut self, from: &TreeBuilder, slot: Slot, parent: u32, entry: u32) -> Result<u32, BuildError> {
+        let built = &from.nodes[slot.0 as usize];
+        let number = self.nodes.len() as u32;
+        let (kind, size, blocks, data) = match &built.item {
+            Item::Dir => (FileType::Directory, 4096, 8, 0),
+            Item::Fifo => (FileType::Fifo, 0, 0, 0),
+            Item::Symlink(target) => (FileType::Symlink, target.len() as u64, 0, self.push(target)?),
+            Item::File { object, size, blocks } => {
+                self.content_bytes = self.content_bytes.saturating_add(*size);
+                (FileType::RegularFile, *size, *blocks, self.object(*object))
+            }
+        };
+        let meta = &built.meta;
+        self.nodes.push(RawNode {
+            size,
+            mtime_sec: meta.mtime.sec,
+            mtime_nsec: meta.mtime.nsec.min(999_999_999),
+            blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+            mode: (kind.as_raw_mode() | (meta.perm & 0o7777)) as u16,
+            flags: if meta.xattrs.is_empty() { 0 } else { HAS_XATTRS },
+            data,
+            count: 0,
+            nlink: 1,
+            parent,
+            entry,
+        });
+        self.slots.push(slot);
+        self.numbers[slot.0 as usize] = number;
+        let mut xattrs: Vec<_> = meta.xattrs.iter().collect();
+        xattrs.sort();
+        for (name, value) in xattrs {
+            let record = [number, self.name(name)?, self.push(value)?, value.len() as u32];
+            self.xattrs.push(record);
+        }
+        Ok(number)
+    }
+
+    fn object(&mut self, id: ObjectId) -> u32 {
+        let next = self.object_numbers.len() as u32;
+        *self.object_numbers.entry(id).or_insert_with(|| {
+            self.objects.extend_from_slice(&id.0);
+            next
+        })
+    }
+
+    /// A name's place in the strings; equal names share one.
+    fn name(&mut self, name: &[u8]) -> Result<u32, BuildError> {
+        if let Some(at) = self.names.get(name) {
+            return Ok(*at);
+        }
+        let len = u8::try_from(name.len()).map_err(|_| BuildError::TooLarge)?;
+        let at = self.push(&[len])?;
+        self.push(name)?;
+        self.names.insert(name.into(), at);
+        Ok(at)
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result<u32, BuildError> {
+        let at = u32::try_from(self.strings.len()).map_err(|_| BuildError::TooLarge)?;
+        self.strings.extend_from_slice(bytes);
+        Ok(at)
+    }
+
+    fn bytes(self) -> Result<(Vec<u8>, Vec<Slot>), BuildError> {
+        let mut out = Vec::with_capacity(HEADER + self.nodes.len() * 80 + self.strings.len() + self.objects.len());
+        out.extend_from_slice(&MAGIC);
+        let counts = [
+            self.nodes.len(),
+            self.entries.len() / super::ENTRY,
+            self.links.len(),
+            self.xattrs.len(),
+            self.object_numbers.len(),
+        ];
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        for count in counts {
+            out.extend_from_slice(&u32::try_from(count).map_err(|_| BuildError::TooLarge)?.to_le_bytes());
+        }
+        out.extend_from_slice(&(self.strings.len() as u64).to_le_bytes());
+        out.extend_from_slice(&self.content_bytes.to_le_bytes());
+        out.resize(HEADER, 0);
+        self.nodes.iter().for_each(|n| n.write(&mut out));
+        out.extend_from_slice(&self.entries);
+        out.extend_from_slice(&self.strings);
+        for word in self.links.iter().flatten().chain(self.xattrs.iter().flatten()) {
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.extend_from_slice(&self.objects);
+        Ok((out, self.slots))
+    }
+}
+
+/// The metadata of a node, to be built again.
+pub(super) fn meta_of(tree: &Tree, n: Node) -> Meta {
+    let stat = tree.stat(n);
+    let xattrs = tree.xattrs(n).map(|(name, value)| (name.into(), value.into())).collect();
+    Meta { perm: stat.perm, mtime: stat.mtime, xattrs }
+}
+
+/// What a node is, to be built again; nothing for a damaged one.
+pub(super) fn item_of(tree: &Tree, n: Node) -> Option<Item> {
+    let stat = tree.stat(n);
+    Some(match tree.kind(n)? {
+        FileType::Directory => Item::Dir,
+        FileType::Symlink => Item::Symlink(tree.target(n).into()),
+        FileType::Fifo => Item::Fifo,
+        _ => Item::File { object: tree.object(n)?, size: stat.size, blocks: stat.blocks },
+    })
+}

@@ -1,0 +1,26 @@
+//! Files seen as memory: read-only maps of files that never change.
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// A whole file, mapped read-only and shared. Pages are read when they are first touched.
+pub struct Map(memmap2::Mmap);
+
+impl Map {
+    /// Maps all of `fd`. The file must not be truncated while the map lives (a read past its new end
+    /// would be SIGBUS): callers map only files that are written aside, renamed and never opened for writing again.
+    pub fn of(fd: impl AsFd) -> io::Result<Map> {
+        // SAFETY: the mapping is private to this value and read-only; the files mapped are immutable by the
+        // rule above, so the slice handed out never changes under a reader.
+        let map = unsafe { memmap2::Mmap::map(fd.as_fd().as_raw_fd())? };
+        Ok(Map(map))
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
