@@ -15,12 +15,15 @@ impl Slot {
     pub const ROOT: Slot = Slot(0);
 }
 
+/// An extended attribute: name and value.
+pub type Xattr = (Box<[u8]>, Box<[u8]>);
+
 /// What every type of node has. `perm` is cut to 07777; xattrs are sorted by name when they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     pub perm: u32,
     pub mtime: Timespec,
-    pub xattrs: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub xattrs: Vec<Xattr>,
 }
 
 /// What a node is.

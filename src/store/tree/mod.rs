@@ -10,7 +10,7 @@ mod tests;
 
 use std::os::fd::AsFd;
 
-pub use build::{BuildError, Item, Meta, Slot, TreeBuilder};
+pub use build::{BuildError, Item, Meta, Slot, TreeBuilder, Xattr};
 pub use format::TreeError;
 use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, Layout, NO_ENTRY, NODE, OBJECT, RawNode, XATTR};
 
