@@ -3,8 +3,8 @@
 
 pub mod fs;
 pub mod interrupt;
-pub mod path;
 pub mod mmap;
+pub mod path;
 
 use std::io;
 use std::path::{Path, PathBuf};
