@@ -2,8 +2,17 @@
 //! and raw system calls; it knows nothing of stores, views or worktrees.
 
 pub mod fs;
+pub mod fuse_dev;
+mod fusermount;
 pub mod interrupt;
+pub mod lock;
 pub mod mmap;
+pub mod mount;
+pub mod mountinfo;
+pub mod path;
+pub mod process;
+pub mod socket;
+pub mod watch;
 pub mod path;
 
 use std::io;

@@ -1,0 +1,103 @@
+//! The FUSE device itself: what has to be said to it beside what the FUSE library says.
+//!
+//! Layouts are those of `linux/fuse.h`, in the machine's byte order.
+//!
+//! ```text
+//! fuse_in_header   len u32, opcode u32, unique u64, nodeid u64, uid u32, gid u32, pid u32, ext u16, pad u16   40
+//! fuse_init_in     major u32, minor u32, max_readahead u32, flags u32, flags2 u32, 11 × u32 unused            64
+//! fuse_out_header  len u32, error i32, unique u64                                                            16
+//! ```
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+const IN_HEADER: usize = 40;
+const OUT_HEADER: usize = 16;
+const FUSE_FORGET: u32 = 2;
+const FUSE_INIT: u32 = 26;
+const FUSE_INTERRUPT: u32 = 36;
+const FUSE_BATCH_FORGET: u32 = 42;
+const FUSE_NOTIFY_RESEND: i32 = 7;
+const FUSE_INIT_EXT: u64 = 1 << 30;
+
+/// What the kernel offered when the connection began: enough to say it again to a later server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelOffer {
+    pub major: u32,
+    pub minor: u32,
+    pub max_readahead: u32,
+    pub capabilities: u64,
+}
+
+impl KernelOffer {
+    /// The FUSE_INIT request that makes this offer.
+    pub fn to_request(self) -> [u8; IN_HEADER + 64] {
+        let flags = self.capabilities | FUSE_INIT_EXT;
+        let mut request = [0; IN_HEADER + 64];
+        let mut put = |at: usize, value: u32| request[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        put(0, (IN_HEADER + 64) as u32);
+        put(4, FUSE_INIT);
+        put(8, 1);
+        put(IN_HEADER, self.major);
+        put(IN_HEADER + 4, self.minor);
+        put(IN_HEADER + 8, self.max_readahead);
+        put(IN_HEADER + 12, flags as u32);
+        put(IN_HEADER + 16, (flags >> 32) as u32);
+        request
+    }
+}
+
+/// A new device, not yet connected to a mount.
+pub fn open() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Asks the kernel (6.9 or newer) to queue again every request that was read and not answered. The
+/// requests come with bit 63 of their number set.
+pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {
+    write_header(device, FUSE_NOTIFY_RESEND, 0)
+}
+
+/// Makes the number of `old` refer to what `new` refers to, in one step (dup3(2)).
+pub fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are open; the owner of `old` keeps owning its number, which now refers to another file.
+    let done = unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Answers every request with EIO until the connection ends. For a view that no server could keep alive:
+/// programs get an error instead of waiting.
+pub fn refuse_all(device: BorrowedFd<'_>) -> io::Result<()> {
+    let mut buf = vec![0; (1 << 20) + 4096];
+    loop {
+        match rustix::io::read(device, &mut buf) {
+            Ok(n) if n >= IN_HEADER => {}
+            Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::NOENT | rustix::io::Errno::AGAIN) => continue,
+            Err(rustix::io::Errno::NODEV) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        }
+        let opcode = u32::from_ne_bytes(buf[4..8].try_into().expect("four bytes"));
+        let unique = u64::from_ne_bytes(buf[8..16].try_into().expect("eight bytes"));
+        if matches!(opcode, FUSE_FORGET | FUSE_BATCH_FORGET | FUSE_INTERRUPT) {
+            continue;
+        }
+        match write_header(device, -libc::EIO, unique) {
+            // The caller was interrupted and no longer waits for the answer.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            done => done?,
+        }
+    }
+}
+
+fn write_header(device: BorrowedFd<'_>, error: i32, unique: u64) -> io::Result<()> {
+    let mut header = [0; OUT_HEADER];
+    header[..4].copy_from_slice(&(OUT_HEADER as u32).to_ne_bytes());
+    header[4..8].copy_from_slice(&error.to_ne_bytes());
+    header[8..].copy_from_slice(&unique.to_ne_bytes());
+    rustix::io::write(device, &header)?;
+    Ok(())
+}

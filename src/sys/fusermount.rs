@@ -1,0 +1,79 @@
+//! `fusermount3`, the set-user-id program that lets an ordinary user mount and unmount FUSE file systems.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::mount::SOURCE;
+use super::{process, socket};
+
+/// Where it is looked for when PATH doesn't have it (a service manager may give none).
+const USUAL_PLACES: [&str; 3] = ["/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"];
+
+/// Mounts a new connection at `at`; gives its device.
+pub fn mount(at: &Path, allow_other: bool) -> io::Result<OwnedFd> {
+    let (ours, theirs) = socket::stream_pair()?;
+    let other = if allow_other { ",allow_other" } else { "" };
+    let options = format!("nosuid,nodev,default_permissions,fsname={SOURCE},subtype={SOURCE}{other}");
+    let child = start(|command| {
+        command.arg("-o").arg(&options).arg("--").arg(at);
+        command.env("_FUSE_COMMFD", theirs.as_raw_fd().to_string());
+        process::keep_open(command, theirs.as_fd());
+    })?;
+    drop(theirs);
+    // One byte with the descriptor; nothing when it failed, and then its stderr says why.
+    let received = socket::receive(ours.as_fd(), &mut [0; 1]);
+    finish(child)?;
+    match received?.1.pop() {
+        Some(device) => Ok(device),
+        None => Err(io::Error::other("fusermount3 gave no descriptor")),
+    }
+}
+
+/// Unmounts `path`; `lazy` detaches it even when it is in use. In use and not lazy: EBUSY.
+pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
+    let child = start(|command| {
+        command.arg("-u");
+        if lazy {
+            command.arg("-z");
+        }
+        command.arg("--").arg(path).env("LC_ALL", "C");
+    })?;
+    // Its exit code is 1 for everything: the words tell.
+    finish(child).map_err(|e| match e.to_string() {
+        said if said.contains("resource busy") => rustix::io::Errno::BUSY.into(),
+        _ => e,
+    })
+}
+
+/// Starts it from PATH, or else from where it usually is.
+fn start(prepare: impl Fn(&mut Command)) -> io::Result<Child> {
+    let mut places = std::iter::once("fusermount3").chain(USUAL_PLACES);
+    loop {
+        let Some(place) = places.next() else {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "fusermount3 is not installed (package fuse3)"));
+        };
+        let mut command = Command::new(place);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        prepare(&mut command);
+        match command.spawn() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            started => return started,
+        }
+    }
+}
+
+/// Waits for its end; what it wrote on stderr is the error.
+fn finish(mut child: Child) -> io::Result<()> {
+    let mut said = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        stderr.take(4096).read_to_end(&mut said)?;
+    }
+    if child.wait()?.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&said);
+    let said = said.trim().trim_start_matches("fusermount3: ");
+    Err(io::Error::other(if said.is_empty() { "fusermount3 failed" } else { said }.to_owned()))
+}

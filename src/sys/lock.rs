@@ -1,0 +1,89 @@
+//! Locks that the kernel gives back when their holder dies (`flock(2)`): none can outlive a crash.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::FlockOperation as Op;
+
+/// A held lock; dropping it (or dying) releases it. A process that was given a duplicate of its descriptor
+/// holds it on.
+#[derive(Debug)]
+pub struct Lock {
+    /// The descriptor's last close releases the lock.
+    file: OwnedFd,
+}
+
+impl Lock {
+    /// Waits until nobody holds `file` exclusively.
+    pub fn shared(file: OwnedFd) -> io::Result<Lock> {
+        wait(&file, Op::LockShared)?;
+        Ok(Lock { file })
+    }
+
+    /// Waits until nobody else holds `file`.
+    pub fn exclusive(file: OwnedFd) -> io::Result<Lock> {
+        wait(&file, Op::LockExclusive)?;
+        Ok(Lock { file })
+    }
+
+    /// The shared lock, or nothing while somebody holds `file` exclusively.
+    pub fn try_shared(file: OwnedFd) -> io::Result<Option<Lock>> {
+        attempt(file, Op::NonBlockingLockShared)
+    }
+
+    /// The exclusive lock, or nothing while somebody else holds `file`.
+    pub fn try_exclusive(file: OwnedFd) -> io::Result<Option<Lock>> {
+        attempt(file, Op::NonBlockingLockExclusive)
+    }
+
+    /// Replaces what the lock's file holds, for whoever looks who has it.
+    pub fn write(&self, text: &[u8]) -> io::Result<()> {
+        super::fs::truncate(&self.file, 0)?;
+        super::fs::write_at(&self.file, text, 0).map(drop)
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn attempt(file: OwnedFd, how: Op) -> io::Result<Option<Lock>> {
+    match rustix::fs::flock(&file, how) {
+        Ok(()) => Ok(Some(Lock { file })),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn wait(file: impl AsFd, how: Op) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(&file, how) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fs::{OpenFlags, open_path};
+
+    #[test]
+    fn a_lock_stands_until_the_last_duplicate_of_its_descriptor_is_closed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = || open_path(&dir.path().join("lock"), OpenFlags::RDWR | OpenFlags::CREATE, 0o644).expect("opened");
+        let one = Lock::shared(open()).expect("locked");
+        let two = Lock::try_shared(open()).expect("asked").expect("shared");
+        assert!(Lock::try_exclusive(open()).expect("asked").is_none());
+        drop((one, two));
+        let alone = Lock::try_exclusive(open()).expect("asked").expect("free now");
+        let given_away = alone.as_fd().try_clone_to_owned().expect("duplicated");
+        drop(alone);
+        assert!(Lock::try_shared(open()).expect("asked").is_none());
+        drop(given_away);
+        assert!(Lock::try_shared(open()).expect("asked").is_some());
+    }
+}

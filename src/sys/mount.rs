@@ -1,0 +1,65 @@
+//! Attaches a FUSE connection to a directory and detaches it, by the kernel's own calls (needs CAP_SYS_ADMIN)
+//! or, for an ordinary user, through `fusermount3`.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::fusermount;
+
+/// The file system type a view shows in mountinfo, `df` and `findmnt`.
+pub const KIND: &str = "fuse.depsfs";
+/// The mount's source, which has no meaning but is shown beside it.
+pub(super) const SOURCE: &str = "depsfs";
+
+/// Mounts a new FUSE connection over the directory `at`, open as `over`; gives its device. Nothing answers
+/// it yet: whoever looks at the path from now on waits for the first server.
+pub fn mount(over: BorrowedFd<'_>, at: &Path, allow_other: bool) -> io::Result<OwnedFd> {
+    if rustix::process::geteuid().is_root() {
+        let device = super::fuse_dev::open()?;
+        match attach(device.as_fd(), over, allow_other) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            done => return done.map(|()| device),
+        }
+    }
+    fusermount::mount(at, allow_other)
+}
+
+/// Mounts the connection behind `device` over the directory `over`. A connection that was detached but is
+/// still in use comes back as the same file system (the kernel finds its superblock by the device).
+pub fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, allow_other: bool) -> io::Result<()> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let device = device.as_raw_fd();
+    let other = if allow_other { ",allow_other" } else { "" };
+    let data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},default_permissions{other}");
+    let data = CString::new(data).expect("numbers and words hold no NUL");
+    // The descriptor, not the path: whatever became of the path since it was opened, this is the directory meant.
+    let target = format!("/proc/self/fd/{}", over.as_raw_fd());
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(rustix::mount::mount(SOURCE, target, KIND, flags, Some(data.as_c_str()))?)
+}
+
+/// Unmounts what is mounted at `path`. `lazy` detaches it even when it is in use; else that is EBUSY.
+pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
+    let flags = if lazy { UnmountFlags::NOFOLLOW | UnmountFlags::DETACH } else { UnmountFlags::NOFOLLOW };
+    match rustix::mount::unmount(path, flags) {
+        Err(rustix::io::Errno::PERM) => fusermount::unmount(path, lazy),
+        done => Ok(done?),
+    }
+}
+
+/// Whether someone uses the mount at `path` (an open file, a working directory, a mount below). `None` when
+/// only trying to unmount it can tell: an ordinary user may not ask.
+pub fn is_busy(path: &Path) -> io::Result<Option<bool>> {
+    // umount2(2): MNT_EXPIRE answers EAGAIN to the first call on an idle mount, and does no more than mark it.
+    match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW | UnmountFlags::EXPIRE) {
+        Err(rustix::io::Errno::BUSY) => Ok(Some(true)),
+        Err(rustix::io::Errno::AGAIN) => Ok(Some(false)),
+        Err(rustix::io::Errno::PERM) => Ok(None),
+        Ok(()) => Err(io::Error::other("the mount had been marked as expired by someone else, and is gone")),
+        Err(e) => Err(e.into()),
+    }
+}
