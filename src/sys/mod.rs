@@ -13,7 +13,6 @@ pub mod path;
 pub mod process;
 pub mod socket;
 pub mod watch;
-pub mod path;
 
 use std::io;
 use std::path::{Path, PathBuf};
