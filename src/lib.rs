@@ -9,3 +9,4 @@
 pub mod overlay;
 pub mod store;
 pub mod sys;
+pub mod worktree;

@@ -62,3 +62,10 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], done: &mut [bool]) -> io::Result<bo
     }
     Ok(raised().is_some())
 }
+
+/// Asks a child process to end (SIGTERM); one that is gone already is fine.
+pub fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs as rfs;
@@ -139,7 +140,8 @@ pub fn copy_node(from: &Path, to: &Path) -> Result<bool, IoError> {
 
 fn copy_file(from: &Path, to: &Path, stat: &Stat) -> Result<bool, IoError> {
     let source = fs::File::open(from).map_err(IoError::of("open", from))?;
-    let copy = match fs::OpenOptions::new().write(true).create_new(true).open(to) {
+    // 0600 until the bytes are there: a secret is never readable for longer than its original.
+    let copy = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(to) {
         Ok(copy) => copy,
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(e) => return Err(IoError::of("create", to)(e)),

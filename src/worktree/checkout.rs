@@ -1,0 +1,137 @@
+//! Where a checkout is and where git keeps its side of it, found by reading a few small files.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::git::{Git, GitError};
+use crate::sys::{IoError, path};
+
+/// One checkout: the main one, a linked worktree, or a submodule's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// Its top directory, absolute and without symlinks.
+    pub root: PathBuf,
+    /// Its private git directory.
+    pub git_dir: PathBuf,
+    /// The git directory it shares with its sibling worktrees; equal to `git_dir` for the main one.
+    pub common_dir: PathBuf,
+}
+
+impl Checkout {
+    /// The checkout that holds `place`, which may be inside a view or not be there at all. git stops at file
+    /// system borders; this walk doesn't, because a view is one.
+    pub fn containing(place: &Path) -> Result<Option<Checkout>, IoError> {
+        let start = nearest_there(place)?;
+        for dir in start.ancestors() {
+            if let Some(found) = Checkout::at(dir)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The checkout whose top is `root`; `None` when there is no `.git` that leads to a git directory.
+    pub fn at(root: &Path) -> Result<Option<Checkout>, IoError> {
+        let dot_git = root.join(".git");
+        let git_dir = match path::stat(&dot_git)? {
+            Some(s) if s.is_file() => match pointed_at(root, &path::read(&dot_git)?, b"gitdir: ") {
+                Some(dir) => dir,
+                None => return Ok(None),
+            },
+            Some(_) => dot_git,
+            None => return Ok(None),
+        };
+        if !path::is_there(&git_dir.join("HEAD")) {
+            return Ok(None);
+        }
+        let common_dir = match path::read_if_there(&git_dir.join("commondir"))? {
+            Some(bytes) => pointed_at(&git_dir, &bytes, b"").unwrap_or_else(|| git_dir.clone()),
+            None => git_dir.clone(),
+        };
+        Ok(Some(Checkout {
+            root: path::canonical(root)?,
+            git_dir: path::canonical(&git_dir)?,
+            common_dir: path::canonical(&common_dir)?,
+        }))
+    }
+
+    /// Where depsfs keeps what it knows of this checkout.
+    pub fn state_dir(&self) -> PathBuf {
+        self.git_dir.join("depsfs")
+    }
+
+    pub fn git(&self) -> Git {
+        Git::at(&self.root)
+    }
+
+    pub fn is_linked(&self) -> bool {
+        self.git_dir != self.common_dir
+    }
+
+    /// The branch that is checked out; `None` when HEAD is detached.
+    pub fn branch(&self) -> Result<Option<String>, GitError> {
+        let head = path::read(&self.git_dir.join("HEAD")).unwrap_or_default();
+        let head = String::from_utf8_lossy(&head);
+        match head.trim().strip_prefix("ref: refs/heads/") {
+            // What a repository with another ref storage (reftable) writes here says nothing.
+            Some(".invalid") => self.git().branch(),
+            Some(branch) => Ok(Some(branch.to_owned())),
+            None => Ok(None),
+        }
+    }
+
+    /// The tops of all linked worktrees that are registered with this repository, there or not, with their
+    /// private git directories.
+    pub fn registered(&self) -> Result<Vec<(PathBuf, PathBuf)>, IoError> {
+        let all = self.common_dir.join("worktrees");
+        let mut found = Vec::new();
+        for entry in path::list(&all)? {
+            let git_dir = all.join(OsStr::from_bytes(&entry.name));
+            let Some(bytes) = path::read_if_there(&git_dir.join("gitdir"))? else { continue };
+            if let Some(root) = pointed_at(&git_dir, &bytes, b"").as_deref().and_then(Path::parent) {
+                found.push((root.to_path_buf(), git_dir));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The main checkout of this repository, unless the repository is bare.
+    pub fn main(&self) -> Result<Option<Checkout>, IoError> {
+        match self.common_dir.parent() {
+            Some(parent) if self.common_dir.file_name() == Some(OsStr::new(".git")) => Checkout::at(parent),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The path a git file of one line holds after `prefix`, relative ones taken from `base` (`relativeWorktrees`).
+fn pointed_at(base: &Path, bytes: &[u8], prefix: &[u8]) -> Option<PathBuf> {
+    let line = bytes.strip_prefix(prefix)?.split(|b| *b == b'\n' || *b == 0).next()?;
+    (!line.is_empty()).then(|| plain(&base.join(OsStr::from_bytes(line))))
+}
+
+/// The path without `.` and with each `..` taken literally.
+pub fn plain(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(out.pop()),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// The deepest ancestor of `place` that is there, absolute and without symlinks.
+fn nearest_there(place: &Path) -> Result<PathBuf, IoError> {
+    let absolute = std::path::absolute(place).map_err(IoError::of("resolve", place))?;
+    for dir in absolute.ancestors() {
+        if path::is_there(dir) {
+            return path::canonical(dir).or_else(|e| if dir.parent().is_none() { Err(e) } else { Ok(dir.into()) });
+        }
+    }
+    Ok(absolute)
+}

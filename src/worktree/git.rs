@@ -1,0 +1,357 @@
+//! The one place that starts `git`: each question and each change is a method with a typed answer.
+//!
+//! Reading what needs no process (discovery, the index) is in [`super::checkout`] and [`super::index`]; whatever
+//! an unusual repository makes unreadable there (split index, reftable) is asked of the binary instead.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::sys::interrupt;
+
+/// Variables that tie git to one repository (`git rev-parse --local-env-vars`), less the two that hold `-c` settings.
+const LOCAL_VARIABLES: [&str; 13] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CONFIG",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_COMMON_DIR",
+];
+
+/// How long a git that was asked to end may take for its own cleaning up.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    #[error("cannot run git: {0}")]
+    Absent(io::Error),
+    #[error("git {what} failed: {}", first_lines(.stderr))]
+    Failed { what: &'static str, code: Option<i32>, stderr: String },
+    #[error("git {what} answered what this program does not understand")]
+    Unreadable { what: &'static str },
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+}
+
+/// What a name resolves to (`git cat-file --batch-check`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub id: String,
+    pub kind: String,
+}
+
+/// git, in one directory that must be the top of a checkout (or a git directory).
+#[derive(Clone, Debug)]
+pub struct Git {
+    dir: PathBuf,
+    /// A signal ends the git process and the call answers [`GitError::Interrupted`]. Off while undoing.
+    interruptible: bool,
+}
+
+impl Git {
+    pub fn at(dir: &Path) -> Git {
+        Git { dir: dir.to_path_buf(), interruptible: true }
+    }
+
+    /// As [`Git::at`], deaf to Ctrl-C: for undoing what was begun.
+    pub fn undoing(dir: &Path) -> Git {
+        Git { dir: dir.to_path_buf(), interruptible: false }
+    }
+
+    /// All configuration, in git's own order: later wins.
+    pub fn config(&self) -> Result<Vec<(String, String)>, GitError> {
+        self.run("config --list", ["config", "-z", "--list"], None).map(|out| settings(&out))
+    }
+
+    /// What one file in the format of git's configuration holds (.gitmodules).
+    pub fn config_file(&self, file: &Path) -> Result<Vec<(String, String)>, GitError> {
+        let args = [OsStr::new("config"), "-z".as_ref(), "--list".as_ref(), "--file".as_ref(), file.as_os_str()];
+        self.run("config --list", args, None).map(|out| settings(&out))
+    }
+
+    /// What each name resolves to; names must hold no newline. One process for all.
+    pub fn resolve(&self, names: &[String]) -> Result<Vec<Option<Object>>, GitError> {
+        let what = "cat-file";
+        let asked = names.join("\n") + "\n";
+        let out =
+            self.run(what, ["cat-file", "--batch-check=%(objectname) %(objecttype)"], Some(asked.into_bytes()))?;
+        let out = String::from_utf8_lossy(&out);
+        let answers: Vec<Option<Object>> = out
+            .lines()
+            .map(|line| match line.rsplit_once(' ') {
+                Some((id, kind @ ("commit" | "tree" | "blob" | "tag"))) if !id.contains(' ') => {
+                    Some(Object { id: id.into(), kind: kind.into() })
+                }
+                _ => None,
+            })
+            .collect();
+        if answers.len() == names.len() { Ok(answers) } else { Err(GitError::Unreadable { what }) }
+    }
+
+    /// The bytes of a blob such as `HEAD:Cargo.lock`; `None` when there is none.
+    pub fn blob(&self, name: &str) -> Result<Option<Vec<u8>>, GitError> {
+        match self.run("cat-file", ["cat-file", "blob", name], None) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(GitError::Failed { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Ignored paths of the checkout; a directory ends with a slash and stands for all below it, unless paths
+    /// below it are listed as well.
+    pub fn ignored(&self) -> Result<Vec<PathBuf>, GitError> {
+        self.paths("ls-files", ["ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"], None)
+    }
+
+    /// Those of `paths` that git ignores. A path with a slash at its end is looked at as a directory.
+    pub fn check_ignored(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, GitError> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = paths.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\0"].concat()).collect();
+        match self.paths("check-ignore", ["check-ignore", "-z", "--stdin"], Some(asked)) {
+            // 1 says that none of them is.
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
+    /// Every tracked path of stage 0 with mode and blob id, for an index this program can't read itself.
+    pub fn staged(&self) -> Result<Vec<(u32, String, PathBuf)>, GitError> {
+        let what = "ls-files";
+        let lines = self.paths(what, ["ls-files", "--stage", "-z"], None)?;
+        lines.iter().filter_map(|l| staged_line(l.as_os_str().as_bytes()).transpose()).collect()
+    }
+
+    /// Brings the index's stat data up to date with the files.
+    pub fn refresh_index(&self) -> Result<(), GitError> {
+        match self.run("update-index", ["update-index", "-q", "--refresh"], None) {
+            // 1 says that a file differs from the index: nothing wrong.
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Fetches one branch of a remote.
+    pub fn fetch(&self, remote: &str, branch: &str) -> Result<(), GitError> {
+        self.run("fetch", ["fetch", "--quiet", "--no-recurse-submodules", "--", remote, branch], None).map(drop)
+    }
+
+    /// Makes a branch; fails when it exists, also when another process made it just now.
+    pub fn make_branch(&self, branch: &str, base: &str) -> Result<(), GitError> {
+        self.run("branch", ["branch", "--quiet", "--", branch, base], None).map(drop)
+    }
+
+    /// Deletes a branch and its configuration, merged or not.
+    pub fn delete_branch(&self, branch: &str) -> Result<(), GitError> {
+        self.run("branch -D", ["branch", "--quiet", "-D", "--", branch], None).map(drop)
+    }
+
+    /// Checks `branch` out in a new worktree at `path`, which may be an empty directory.
+    pub fn add_worktree(&self, path: &Path, branch: &str) -> Result<(), GitError> {
+        let args = [OsStr::new("worktree"), "add".as_ref(), "--quiet".as_ref(), path.as_os_str(), branch.as_ref()];
+        self.run("worktree add", args, None).map(drop)
+    }
+
+    /// Removes a worktree and its registration, whatever is in it: its caller has looked.
+    pub fn remove_worktree(&self, path: &Path) -> Result<(), GitError> {
+        let args = [OsStr::new("worktree"), "remove".as_ref(), "--force".as_ref(), path.as_os_str()];
+        self.run("worktree remove", args, None).map(drop)
+    }
+
+    /// Clones and checks out one submodule, from `url` when given instead of the configured place.
+    pub fn update_submodule(&self, name: &str, path: &Path, url: Option<&Path>) -> Result<(), GitError> {
+        let mut args: Vec<OsString> = Vec::new();
+        if let Some(url) = url {
+            let mut setting = OsString::from(format!("submodule.{name}.url="));
+            setting.push(url);
+            // The user's own repository on this machine: safe where a URL from a foreign .gitmodules isn't.
+            args.extend(["-c".into(), setting, "-c".into(), "protocol.file.allow=always".into()]);
+        }
+        args.extend(["submodule", "--quiet", "update", "--init", "--no-recommend-shallow", "--"].map(OsString::from));
+        args.push(path.into());
+        self.run("submodule update", args, None).map(drop)
+    }
+
+    /// Sets one value in the repository's own configuration.
+    pub fn set_config(&self, key: &str, value: &OsStr) -> Result<(), GitError> {
+        self.run("config", [OsStr::new("config"), key.as_ref(), value], None).map(drop)
+    }
+
+    /// Fetches from another repository on this machine, with given refspecs.
+    pub fn fetch_local(&self, from: &Path, refspec: &str) -> Result<(), GitError> {
+        let start = ["-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-recurse-submodules"].map(OsStr::new);
+        let args = start.into_iter().chain([from.as_os_str(), OsStr::new(refspec)]);
+        self.run("fetch", args, None).map(drop)
+    }
+
+    /// `git status --porcelain -z`: two letters and a path each, renames off; submodules with what is in them.
+    pub fn status(&self) -> Result<Vec<(String, PathBuf)>, GitError> {
+        let args = ["--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=none"];
+        let lines = self.paths("status", args, None)?;
+        Ok(lines
+            .iter()
+            .filter_map(|line| line.as_os_str().as_bytes().split_at_checked(3))
+            .map(|(letters, path)| {
+                (String::from_utf8_lossy(&letters[..2]).into_owned(), OsStr::from_bytes(path).into())
+            })
+            .collect())
+    }
+
+    /// How many commits `of` reaches that none of the `known` revision arguments does.
+    pub fn count_commits(&self, of: &[&str], known: &[&str]) -> Result<u64, GitError> {
+        let what = "rev-list";
+        let args = ["rev-list", "--count"].iter().chain(of).chain(&["--not"]).chain(known).chain(&["--"]);
+        let out = self.run(what, args.map(OsStr::new), None)?;
+        String::from_utf8_lossy(&out).trim().parse().map_err(|_| GitError::Unreadable { what })
+    }
+
+    /// The branch HEAD stands for (`None`: detached), for a repository whose HEAD file doesn't say.
+    pub fn branch(&self) -> Result<Option<String>, GitError> {
+        match self.run("symbolic-ref", ["symbolic-ref", "--quiet", "HEAD"], None) {
+            Ok(out) => Ok(String::from_utf8_lossy(&out).trim().strip_prefix("refs/heads/").map(str::to_owned)),
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn paths<I, S>(&self, what: &'static str, args: I, stdin: Option<Vec<u8>>) -> Result<Vec<PathBuf>, GitError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let out = self.run(what, args, stdin)?;
+        let names = out.split(|b| *b == 0).filter(|p| !p.is_empty());
+        Ok(names.map(|p| PathBuf::from(OsString::from_vec(p.to_vec()))).collect())
+    }
+
+    /// Runs git to its end; its output when it succeeds.
+    fn run<I, S>(&self, what: &'static str, args: I, stdin: Option<Vec<u8>>) -> Result<Vec<u8>, GitError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = Command::new("git");
+        command.args(args).current_dir(&self.dir);
+        for variable in LOCAL_VARIABLES {
+            command.env_remove(variable);
+        }
+        if let Some(above) = self.dir.parent() {
+            // A broken `.git` is an error, never a reason to act on the repository around it.
+            command.env("GIT_CEILING_DIRECTORIES", above);
+        }
+        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if !self.interruptible {
+            // Out of the terminal's foreground group: a second Ctrl-C must not end the undoing.
+            command.process_group(0);
+        }
+        let mut child = command.spawn().map_err(GitError::Absent)?;
+        let feeder = stdin.zip(child.stdin.take()).map(|(bytes, mut pipe)| {
+            // A git that ends early closes its end; what it then says matters, not this write.
+            std::thread::spawn(move || drop(pipe.write_all(&bytes)))
+        });
+        let (stdout, stderr) = self.collect(&mut child)?;
+        let status = child.wait().map_err(GitError::Absent)?;
+        feeder.map(|f| f.join());
+        if status.success() {
+            return Ok(stdout);
+        }
+        let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
+        Err(GitError::Failed { what, code: status.code(), stderr })
+    }
+
+    /// Both outputs to their ends; on a signal the child is ended instead.
+    fn collect(&self, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>), GitError> {
+        let mut out = child.stdout.take().expect("stdout was piped");
+        let mut err = child.stderr.take().expect("stderr was piped");
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        if !self.interruptible {
+            let reader = std::thread::spawn(move || err.read_to_end(&mut stderr).map(|_| stderr));
+            out.read_to_end(&mut stdout).map_err(GitError::Absent)?;
+            return Ok((stdout, reader.join().unwrap_or(Ok(Vec::new())).map_err(GitError::Absent)?));
+        }
+        let (mut out_open, mut err_open) = (true, true);
+        let mut buffer = vec![0; 64 * 1024];
+        while out_open || err_open {
+            let fds: Vec<_> = [(out_open, out.as_fd()), (err_open, err.as_fd())].into_iter().filter(|f| f.0).collect();
+            let mut ready = vec![false; fds.len()];
+            let fds: Vec<_> = fds.into_iter().map(|f| f.1).collect();
+            if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
+                end(child);
+                return Err(GitError::Interrupted(interrupt::raised().unwrap_or_default()));
+            }
+            let out_ready = out_open && ready[0];
+            let err_ready = err_open && *ready.last().expect("one of two is open");
+            if out_ready {
+                let n = out.read(&mut buffer).map_err(GitError::Absent)?;
+                stdout.extend_from_slice(&buffer[..n]);
+                out_open = n > 0;
+            }
+            if err_ready {
+                let n = err.read(&mut buffer).map_err(GitError::Absent)?;
+                stderr.extend_from_slice(&buffer[..n]);
+                err_open = n > 0;
+            }
+        }
+        Ok((stdout, stderr))
+    }
+}
+
+/// Asks a git to end, and ends it when it won't. A hook it started may go on for a moment; nothing waits for it.
+fn end(child: &mut Child) {
+    interrupt::terminate(child.id());
+    let until = Instant::now() + END_PATIENCE;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > until {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `<key>\n<value>\0`…; a key without a value is true.
+fn settings(listed: &[u8]) -> Vec<(String, String)> {
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    let pairs = listed.split(|b| *b == 0).filter(|e| !e.is_empty());
+    pairs
+        .map(|entry| match entry.iter().position(|b| *b == b'\n') {
+            Some(at) => (text(&entry[..at]), text(&entry[at + 1..])),
+            None => (text(entry), "true".into()),
+        })
+        .collect()
+}
+
+/// `<mode> <id> <stage>\t<path>`; `None` for a stage other than 0.
+fn staged_line(line: &[u8]) -> Result<Option<(u32, String, PathBuf)>, GitError> {
+    let bad = GitError::Unreadable { what: "ls-files" };
+    let Some(tab) = line.iter().position(|b| *b == b'\t') else { return Err(bad) };
+    let (head, path) = (String::from_utf8_lossy(&line[..tab]), &line[tab + 1..]);
+    let mut fields = head.split(' ');
+    let (Some(mode), Some(id), Some(stage)) = (fields.next(), fields.next(), fields.next()) else { return Err(bad) };
+    let Ok(mode) = u32::from_str_radix(mode, 8) else { return Err(bad) };
+    Ok((stage == "0").then(|| (mode, id.to_owned(), OsStr::from_bytes(path).into())))
+}
+
+/// What of git's words is shown: the lines that say what is wrong.
+fn first_lines(stderr: &str) -> String {
+    let wrong: Vec<&str> =
+        stderr.lines().filter_map(|l| l.strip_prefix("fatal: ").or_else(|| l.strip_prefix("error: "))).collect();
+    let lines = if wrong.is_empty() { stderr.lines().collect() } else { wrong };
+    if lines.is_empty() { "it said nothing".into() } else { lines[..lines.len().min(4)].join("; ") }
+}

@@ -1,0 +1,173 @@
+//! Tracked files with equal content in source and new worktree get the source's time, so that make, cargo and
+//! `tsc -b` find their artifacts up to date; then the new index is told, so that `git status` hashes nothing again.
+//!
+//! A file counts as equal when both indexes name the same blob and the source's file is what its index says, by
+//! stat data or, where that can't tell, by comparing the bytes with the new worktree's file. A directory whose
+//! tracked files all got the source's times gets its time too: build scripts that watch directories look there.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::checkout::Checkout;
+use super::git::GitError;
+use super::index::{Index, ObjectFormat, StatData, Tracked};
+use crate::sys::fs::{self, OpenFlags, SetTime, Timespec};
+use crate::sys::{IoError, path};
+
+#[derive(Debug, thiserror::Error)]
+pub enum MtimeError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+/// One tracked path of both checkouts with the same blob.
+struct Pair<'a> {
+    source: Tracked<'a>,
+    new: Tracked<'a>,
+}
+
+/// New times of one entry of the new index: its number, ctime, mtime.
+type NewTimes = (usize, Timespec, Timespec);
+
+/// Gives `new`'s files their times. Answers how many files got one.
+pub fn take_over(source: &Checkout, new: &Checkout, format: ObjectFormat) -> Result<usize, MtimeError> {
+    let new_file = new.git_dir.join("index");
+    let old = Index::read(&source.git_dir.join("index"), format)?;
+    let (Some(old), Some(mut fresh)) = (old, Index::read(&new_file, format)?) else {
+        return by_content(source, new);
+    };
+    let (from, to) = (path::open_dir(&source.root)?, path::open_dir(&new.root)?);
+    let (times, unequal) = {
+        let (pairs, unequal) = pair_up(&old, &fresh);
+        let half = pairs.len() / 2;
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| set_times(&from, &to, &pairs[..half]));
+            let (mut times, mut kept) = set_times(&from, &to, &pairs[half..]);
+            let (more_times, more_kept) = first.join().unwrap_or_default();
+            times.extend(more_times);
+            kept.extend(more_kept);
+            kept.extend(unequal);
+            (times, kept)
+        })
+    };
+    set_directory_times(&from, &to, &fresh, &unequal);
+    if !times.is_empty() && !fresh.write_times(&new_file, &times)? {
+        new.git().refresh_index()?;
+    }
+    Ok(times.len())
+}
+
+/// Paths that both indexes hold with the same blob and mode, and those of the new one that have no such partner.
+fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<Pair<'a>>, Vec<&'a [u8]>) {
+    let (mut pairs, mut unequal) = (Vec::new(), Vec::new());
+    let mut olds = old.tracked().peekable();
+    for entry in new.tracked() {
+        while olds.next_if(|o| o.path() < entry.path()).is_some() {}
+        let partner =
+            olds.peek().filter(|o| o.path() == entry.path() && o.id() == entry.id() && o.mode() == entry.mode());
+        match partner {
+            Some(partner) if partner.is_plain() && entry.is_plain() && is_file(entry.mode()) => {
+                pairs.push(Pair { source: *partner, new: entry });
+            }
+            // A submodule's files are its own matter.
+            Some(_) if entry.mode() == 0o160000 => {}
+            _ => unequal.push(entry.path()),
+        }
+    }
+    (pairs, unequal)
+}
+
+fn is_file(mode: u32) -> bool {
+    matches!(mode & 0o170000, 0o100000 | 0o120000)
+}
+
+/// Sets the times of each pair that is equal; the second list holds the paths that are not.
+fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> (Vec<NewTimes>, Vec<&'a [u8]>) {
+    let (mut times, mut kept) = (Vec::with_capacity(pairs.len()), Vec::new());
+    for pair in pairs {
+        match set_time(from.as_fd(), to.as_fd(), pair) {
+            Some((ctime, mtime)) => times.push((pair.new.number(), ctime, mtime)),
+            None => kept.push(pair.new.path()),
+        }
+    }
+    (times, kept)
+}
+
+/// Sets one file's time. `None`, and nothing done, for a file that isn't what its index says, or can't be changed.
+fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option<(Timespec, Timespec)> {
+    let name = pair.new.path();
+    let old = fs::stat_at(from, name).ok()?;
+    let new = fs::stat_at(to, name).ok()?;
+    if StatData::of(&new) != pair.new.stat_data() || old.size != new.size || old.kind() != new.kind() {
+        return None;
+    }
+    let is_clean = StatData::of(&old) == pair.source.stat_data() && !pair.source.is_racy();
+    if !is_clean && !same_content(from, to, name, old.is_file())? {
+        return None;
+    }
+    fs::utimens_at(to, name, SetTime::Keep, SetTime::At(old.mtime)).ok()?;
+    let after = fs::stat_at(to, name).ok()?;
+    Some((after.ctime, after.mtime))
+}
+
+/// Whether both hold the same bytes; `None` when one can't be read.
+fn same_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &[u8], is_file: bool) -> Option<bool> {
+    if !is_file {
+        return Some(fs::readlink_at(from, name).ok()? == fs::readlink_at(to, name).ok()?);
+    }
+    let (a, b) =
+        (fs::open_at(from, name, OpenFlags::RDONLY, 0).ok()?, fs::open_at(to, name, OpenFlags::RDONLY, 0).ok()?);
+    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut offset = 0;
+    loop {
+        let (n, m) = (fs::read_at(&a, &mut left, offset).ok()?, fs::read_at(&b, &mut right, offset).ok()?);
+        if left[..n] != right[..m] {
+            return Some(false);
+        }
+        if n == 0 {
+            return Some(true);
+        }
+        offset += n as u64;
+    }
+}
+
+/// Directories without an unequal file below them get the source's time, deepest first.
+fn set_directory_times(from: &OwnedFd, to: &OwnedFd, new: &Index, unequal: &[&[u8]]) {
+    let changed: BTreeSet<&[u8]> = unequal.iter().flat_map(|p| parents(p)).collect();
+    let all: BTreeSet<&[u8]> = new.tracked().flat_map(|t| parents(t.path())).collect();
+    for dir in all.difference(&changed).collect::<Vec<_>>().into_iter().rev() {
+        if let Ok(stat) = fs::stat_at(from, dir) {
+            // The time of a directory is a convenience: one that can't be set stays.
+            let _ = fs::utimens_at(to, dir, SetTime::Keep, SetTime::At(stat.mtime));
+        }
+    }
+}
+
+/// Every directory above a path, from the nearest to the topmost; the root itself isn't one.
+fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().rev().filter(|(_, b)| **b == b'/');
+    slashes.map(|(at, _)| &path[..at])
+}
+
+/// The slow way, for an index that can't be read here: git lists what is tracked, bytes decide.
+fn by_content(source: &Checkout, new: &Checkout) -> Result<usize, MtimeError> {
+    let old: BTreeSet<(u32, String, PathBuf)> = source.git().staged()?.into_iter().collect();
+    let (from, to) = (path::open_dir(&source.root)?, path::open_dir(&new.root)?);
+    let mut done = 0;
+    for entry in new.git().staged()?.iter().filter(|e| is_file(e.0) && old.contains(e)) {
+        done += usize::from(set_equal(from.as_fd(), to.as_fd(), &entry.2).is_some());
+    }
+    new.git().refresh_index()?;
+    Ok(done)
+}
+
+fn set_equal(from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &Path) -> Option<()> {
+    let name = path.as_os_str().as_bytes();
+    let (old, new) = (fs::stat_at(from, name).ok()?, fs::stat_at(to, name).ok()?);
+    let equal = old.kind() == new.kind() && old.size == new.size && same_content(from, to, name, old.is_file())?;
+    if equal { fs::utimens_at(to, name, SetTime::Keep, SetTime::At(old.mtime)).ok() } else { None }
+}

@@ -1,0 +1,124 @@
+//! What a new worktree and its branch are called: `depsfs create <name>`.
+//!
+//! | what   | rule |
+//! |--------|------|
+//! | path   | beside the source checkout, named after the last segment of `<name>` |
+//! | branch | `--branch`; else `<name>` if it has a slash; else `<initials>/<name>`; else `<name>` |
+//!
+//! The initials are git's `user.initials`, else the first letters of `user.name`.
+
+use std::path::{Path, PathBuf};
+
+/// The two names a new worktree gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    pub path: PathBuf,
+    pub branch: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NamingError {
+    #[error("{0:?} gives no name for a directory")]
+    NoDirectory(String),
+    #[error("{0:?} is not a name git takes for a branch")]
+    NotABranch(String),
+    #[error("the source checkout {} has no parent directory", .0.display())]
+    NoParent(PathBuf),
+}
+
+/// Applies the rules of the table above. Nothing is looked up in the file system.
+pub fn names(source: &Path, name: &str, branch: Option<&str>, initials: Option<&str>) -> Result<Names, NamingError> {
+    let parent = source.parent().ok_or_else(|| NamingError::NoParent(source.into()))?;
+    let trimmed = name.trim_end_matches('/');
+    let last = trimmed.rsplit('/').next().unwrap_or_default();
+    if matches!(last, "" | "." | ".." | ".git") || last.starts_with('-') || last.contains(char::is_control) {
+        return Err(NamingError::NoDirectory(name.into()));
+    }
+    let branch = match (branch, initials) {
+        (Some(given), _) => given.to_owned(),
+        (None, Some(initials)) if !trimmed.contains('/') => format!("{initials}/{trimmed}"),
+        (None, _) => trimmed.to_owned(),
+    };
+    if !branch_is_valid(&branch) {
+        return Err(NamingError::NotABranch(branch));
+    }
+    Ok(Names { path: parent.join(last), branch })
+}
+
+/// `user.initials`, else the first letter of each word of `user.name`, in lower case; `None` without either.
+pub fn initials(user_initials: Option<&str>, user_name: Option<&str>) -> Option<String> {
+    let given = user_initials.map(str::trim).filter(|i| !i.is_empty());
+    let letters = |name: &str| -> String {
+        let words = name.split_whitespace();
+        words.filter_map(|w| w.chars().find(|c| c.is_alphanumeric())).flat_map(char::to_lowercase).collect()
+    };
+    given.map(str::to_owned).or_else(|| user_name.map(letters)).filter(|i| !i.is_empty())
+}
+
+/// The rules of git-check-ref-format(1) for `refs/heads/<branch>`, and of `git branch` (no leading dash, not HEAD).
+fn branch_is_valid(branch: &str) -> bool {
+    let segment_is_valid = |s: &str| !s.is_empty() && !s.starts_with('.') && !s.ends_with(".lock");
+    !branch.starts_with('-')
+        && branch != "HEAD"
+        && branch != "@"
+        && !branch.ends_with('.')
+        && !branch.contains("..")
+        && !branch.contains("@{")
+        && !branch
+            .contains(|c: char| c.is_ascii_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\'))
+        && branch.split('/').all(segment_is_valid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worktree_is_named_after_the_last_segment_and_its_branch_after_the_rules() {
+        // name, --branch, initials → directory, branch
+        let table = [
+            ("fix", None, None, "fix", "fix"),
+            ("fix", None, Some("al"), "fix", "al/fix"),
+            ("al/fix", None, Some("xy"), "fix", "al/fix"),
+            ("a/b/c", None, None, "c", "a/b/c"),
+            ("fix/", None, Some("al"), "fix", "al/fix"),
+            ("fix", Some("main2"), Some("al"), "fix", "main2"),
+            ("x/fix", Some("y/z"), None, "fix", "y/z"),
+        ];
+        for (name, branch, initials, directory, expected) in table {
+            let names = names(Path::new("/w/repo"), name, branch, initials).unwrap();
+            assert_eq!(names.path, Path::new("/w").join(directory), "{name}");
+            assert_eq!(names.branch, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn initials_come_from_user_initials_then_from_user_name() {
+        let table = [
+            (None, None, None),
+            (Some("cl"), Some("Ada Lovelace"), Some("cl")),
+            (None, Some("Ada Lovelace"), Some("al")),
+            (Some(" "), Some("Ada"), Some("a")),
+            (None, Some("Émile  (the) Zola"), Some("étz")),
+            (None, Some("-- !"), None),
+            (Some("AL"), None, Some("AL")),
+        ];
+        for (given, name, expected) in table {
+            assert_eq!(initials(given, name).as_deref(), expected, "{given:?} {name:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_git_or_the_file_system_would_refuse_are_refused_first() {
+        for bad in ["", "/", ".", "a/..", "-x", ".git", "a\nb"] {
+            assert!(matches!(names(Path::new("/w/r"), bad, None, None), Err(NamingError::NoDirectory(_))), "{bad:?}");
+        }
+        for bad in
+            ["a b", "a..b", "a~1", "-a", "a.lock", "x.lock/a", ".a", "a//b", "/a", "a/", "a.", "a@{b", "HEAD", "@", ""]
+        {
+            let answer = names(Path::new("/w/r"), "ok", Some(bad), None);
+            assert_eq!(answer, Err(NamingError::NotABranch(bad.into())));
+        }
+        assert!(matches!(names(Path::new("/"), "x", None, None), Err(NamingError::NoParent(_))));
+    }
+}

@@ -1,0 +1,66 @@
+//! What git's configuration says that concerns depsfs.
+//!
+//! | key               | meaning |
+//! |-------------------|---------|
+//! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
+//! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
+//! | `user.initials`, `user.name` | the prefix of new branches |
+
+use std::path::Path;
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use super::git::{Git, GitError};
+use super::index::ObjectFormat;
+
+/// Configuration as `git config --list` gives it.
+pub struct Settings {
+    pairs: Vec<(String, String)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("depsfs.exclude: {0}")]
+pub struct BadPattern(ignore::Error);
+
+impl Settings {
+    pub fn load(git: &Git) -> Result<Settings, GitError> {
+        git.config().map(|pairs| Settings { pairs })
+    }
+
+    /// The last value of a key, written as git lists it (section and name in lower case).
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Whether tracked files get the source's times.
+    pub fn mtimes(&self) -> bool {
+        !matches!(
+            self.value("depsfs.mtimes").map(str::to_lowercase).as_deref(),
+            Some("false" | "no" | "off" | "0" | "")
+        )
+    }
+
+    pub fn object_format(&self) -> ObjectFormat {
+        match self.value("extensions.objectformat") {
+            Some("sha256") => ObjectFormat::Sha256,
+            _ => ObjectFormat::Sha1,
+        }
+    }
+
+    pub fn has_remote(&self, name: &str) -> bool {
+        self.value(&format!("remote.{name}.url")).is_some()
+    }
+
+    /// The patterns of what is not shared, relative to the top of the checkout.
+    pub fn excluded(&self, root: &Path) -> Result<Gitignore, BadPattern> {
+        let mut patterns = GitignoreBuilder::new(root);
+        for pattern in self.values("depsfs.exclude") {
+            patterns.add_line(None, pattern).map_err(BadPattern)?;
+        }
+        patterns.build().map_err(BadPattern)
+    }
+}

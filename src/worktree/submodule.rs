@@ -1,0 +1,131 @@
+//! Submodules: those initialised in the source are initialised in the new worktree too, from the source's own
+//! clones, so offline and fast.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::checkout::Checkout;
+use super::git::{Git, GitError};
+use super::index::{Index, ObjectFormat};
+use super::settings::Settings;
+use crate::sys::{IoError, path};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SubmoduleError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("submodule {} has no name in .gitmodules", .0.display())]
+    Nameless(PathBuf),
+}
+
+/// An initialised submodule of a checkout, with those inside it.
+#[derive(Clone, Debug)]
+pub struct Submodule {
+    /// Relative to the checkout that holds it.
+    pub path: PathBuf,
+    pub checkout: Checkout,
+    pub inner: Vec<Submodule>,
+}
+
+impl Submodule {
+    /// This one and all inside it, each with its path relative to the topmost checkout.
+    pub fn flatten<'a>(&'a self, above: &Path, out: &mut Vec<(PathBuf, &'a Submodule)>) {
+        let path = above.join(&self.path);
+        out.push((path.clone(), self));
+        self.inner.iter().for_each(|s| s.flatten(&path, out));
+    }
+}
+
+/// The initialised submodules of a checkout: tracked as such, and holding a `.git` that leads somewhere.
+pub fn initialised(of: &Checkout, format: ObjectFormat) -> Result<Vec<Submodule>, SubmoduleError> {
+    let mut found = Vec::new();
+    for path in gitlinks(of, format)? {
+        if let Some(checkout) = Checkout::at(&of.root.join(&path))? {
+            let inner = initialised(&checkout, format)?;
+            found.push(Submodule { path, checkout, inner });
+        }
+    }
+    Ok(found)
+}
+
+fn gitlinks(of: &Checkout, format: ObjectFormat) -> Result<Vec<PathBuf>, SubmoduleError> {
+    // Without .gitmodules there is no submodule, and nearly always no need to read the index.
+    if !path::is_there(&of.root.join(".gitmodules")) {
+        return Ok(Vec::new());
+    }
+    if let Some(index) = Index::read(&of.git_dir.join("index"), format)? {
+        return Ok(index.gitlinks().map(|t| OsStr::from_bytes(t.path()).into()).collect());
+    }
+    let staged = of.git().staged()?;
+    Ok(staged.into_iter().filter(|e| e.0 == 0o160000).map(|e| e.2).collect())
+}
+
+/// Initialises in `new` what is initialised in the source, all levels. A submodule that `new`'s commit doesn't have
+/// is passed over. Answers the pairs of checkouts, source's and new one's, with the path from the top.
+pub fn initialise(
+    of_source: &[Submodule],
+    new: &Checkout,
+    above: &Path,
+    format: ObjectFormat,
+) -> Result<Vec<(PathBuf, Checkout, Checkout)>, SubmoduleError> {
+    if of_source.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tracked = gitlinks(new, format)?;
+    let mut done = Vec::new();
+    for module in of_source.iter().filter(|m| tracked.contains(&m.path)) {
+        let checkout = initialise_one(module, new)?;
+        let path = above.join(&module.path);
+        done.push((path.clone(), module.checkout.clone(), checkout.clone()));
+        done.extend(initialise(&module.inner, &checkout, &path, format)?);
+    }
+    Ok(done)
+}
+
+/// Clones from the source's git directory (git links the object files: no copy, no dependence), then makes the
+/// clone speak of the same remote as the source's does. A commit the source's clone lacks comes from the remote.
+fn initialise_one(module: &Submodule, new: &Checkout) -> Result<Checkout, SubmoduleError> {
+    let name = name_of(new, &module.path)?;
+    let local = new.git().update_submodule(&name, &module.path, Some(&module.checkout.common_dir));
+    let at = new.root.join(&module.path);
+    let Some(checkout) = Checkout::at(&at)? else {
+        local?;
+        return Err(SubmoduleError::Nameless(module.path.clone()));
+    };
+    let remote = Settings::load(&module.checkout.git())?;
+    if let Some(url) = remote.value("remote.origin.url") {
+        let url = absolute_url(&module.checkout, url);
+        checkout.git().set_config("remote.origin.url", &url)?;
+        // The clone took the source's local branches for the remote's: take what the source knows of the remote.
+        checkout.git().fetch_local(&module.checkout.common_dir, "+refs/remotes/origin/*:refs/remotes/origin/*")?;
+    }
+    match local {
+        Ok(()) => {}
+        Err(GitError::Failed { .. }) => new.git().update_submodule(&name, &module.path, None)?,
+        Err(e) => return Err(e.into()),
+    }
+    Ok(checkout)
+}
+
+/// A remote given as a relative path means a place seen from the source's checkout.
+fn absolute_url(from: &Checkout, url: &str) -> std::ffi::OsString {
+    if url.starts_with("./") || url.starts_with("../") {
+        return super::checkout::plain(&from.root.join(url)).into_os_string();
+    }
+    url.into()
+}
+
+/// The name .gitmodules gives to a path; git's configuration speaks of names.
+fn name_of(of: &Checkout, path: &Path) -> Result<String, SubmoduleError> {
+    let file = of.root.join(".gitmodules");
+    let pairs = Git::at(&of.root).config_file(&file)?;
+    let wanted = path.to_string_lossy();
+    pairs
+        .iter()
+        .filter(|(_, value)| *value == wanted)
+        .find_map(|(key, _)| key.strip_prefix("submodule.")?.strip_suffix(".path").map(str::to_owned))
+        .ok_or_else(|| SubmoduleError::Nameless(path.into()))
+}
