@@ -15,6 +15,19 @@ macro_rules! content_id {
                 $name(*blake3::hash(bytes).as_bytes())
             }
 
+            /// Where a file of this id lies below `objects` or `trees`: two digits, a slash, the other 62.
+            pub fn place(&self) -> String {
+                let (bucket, rest) = self.split();
+                format!("{bucket}/{rest}")
+            }
+
+            /// The first two hex digits, and the other 62.
+            pub fn split(&self) -> (String, String) {
+                let mut bucket = self.hex();
+                let rest = bucket.split_off(2);
+                (bucket, rest)
+            }
+
             /// The id as 64 lowercase hex digits.
             pub fn hex(&self) -> String {
                 blake3::Hash::from_bytes(self.0).to_hex().to_string()
@@ -30,6 +43,19 @@ macro_rules! content_id {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.hex()[..12])
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<$name, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
 

@@ -1,9 +1,273 @@
 //! The frozen, content-addressed store that all worktrees share: objects, trees, entries, roots.
+//!
+//! ```text
+//! version            depsfs store 1
+//! CACHEDIR.TAG       backups skip it
+//! objects/ab/cdef…   the bytes of one file, 0444, named by their BLAKE3 hash; never opened for writing again
+//! trees/ab/cdef…     indexes of directories ([`tree`]), named by their BLAKE3 hash
+//! entries/<name>     names for trees, and where they came from ([`Entries`])
+//! roots/<hash>       one per worktree: where its manifest is ([`Roots`])
+//! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
+//! tmp/               everything is written here first, then renamed
+//! lock               shared by imports and creates, exclusive for gc
+//! ```
+//!
+//! Readers never lock. A name in `objects`, `trees` or `entries` stands for whole bytes that are on disk, after
+//! a power cut too: bytes are synced before the rename that names them.
 
+mod entries;
+mod error;
+pub mod escape;
 mod id;
+pub mod manifest;
 mod name;
+mod objects;
+mod roots;
+mod stage;
 pub mod tree;
 
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use entries::{Entries, Entry, Provenance};
+pub use error::StoreError;
 pub use id::{BadId, ObjectId, TreeId};
+pub use manifest::Manifest;
 pub use name::{Cookie, NAME_MAX, Name, NameError};
+pub use objects::Objects;
+pub use roots::{Root, RootState, Roots};
+pub use stage::{Added, CopyError, ObjectWriter, Stage};
 pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
+
+use crate::sys::fs::{self, OpenFlags, RenameFlags};
+use crate::sys::lock::Lock;
+use crate::sys::mmap::Map;
+use crate::sys::{IoError, path as paths};
+
+/// What the file `version` says.
+const VERSION: &str = "depsfs store 1\n";
+/// <https://bford.info/cachedir/>
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# depsfs store; gc: depsfs gc\n";
+const DIRS: [&str; 6] = ["objects", "trees", "entries", "roots", "snapshots", "tmp"];
+
+/// An open store. Clones share one descriptor.
+#[derive(Clone)]
+pub struct Store {
+    path: PathBuf,
+    dir: Arc<OwnedFd>,
+    objects: Arc<Objects>,
+}
+
+/// While it is held, gc deletes nothing.
+#[derive(Debug)]
+pub struct StoreShare {
+    _lock: Lock,
+}
+
+impl Store {
+    /// Opens the store at `path`, made when it is absent or an empty directory.
+    pub fn open(path: &Path) -> Result<Store, StoreError> {
+        if !paths::is_dir(&path.join("objects")) || paths::read_if_there(&path.join("version"))?.is_none() {
+            make(path)?;
+        }
+        let path = paths::canonical(path)?;
+        let version = paths::read(&path.join("version"))?;
+        if version != VERSION.as_bytes() {
+            let found = String::from_utf8_lossy(&version).trim_end().to_owned();
+            return Err(StoreError::Version { path, found });
+        }
+        let dir = Arc::new(paths::open_dir(&path)?);
+        let objects = Arc::new(Objects::open_dir(&path)?);
+        Ok(Store { path, dir, objects })
+    }
+
+    /// Absolute, without symlinks.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn objects(&self) -> &Arc<Objects> {
+        &self.objects
+    }
+
+    pub fn entries(&self) -> Entries<'_> {
+        Entries::of(self)
+    }
+
+    pub fn roots(&self) -> Roots<'_> {
+        Roots::of(self)
+    }
+
+    /// Maps a tree. Its bytes are trusted to be what its name says: `verify` is what checks them.
+    pub fn tree(&self, id: TreeId) -> Result<Arc<Tree>, StoreError> {
+        let place = format!("trees/{}", id.place());
+        let file = match fs::open_at(&self.dir, place.as_bytes(), OpenFlags::RDONLY, 0) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(StoreError::NoTree(id)),
+            Err(e) => return Err(IoError::of("open", &self.path.join(place))(e).into()),
+        };
+        let map = Map::of(file).map_err(IoError::of("map", &self.path.join(place)))?;
+        Tree::mapped(id, map).map(Arc::new).map_err(|source| StoreError::BadTree { id, source })
+    }
+
+    pub fn has_tree(&self, id: TreeId) -> bool {
+        fs::stat_at(&self.dir, format!("trees/{}", id.place()).as_bytes()).is_ok()
+    }
+
+    /// Keeps gc away until the value is dropped; waits while gc runs. Held by imports, and by whoever imports
+    /// trees or looks up entries and names them in a manifest afterwards.
+    pub fn share(&self) -> Result<StoreShare, StoreError> {
+        let file = self.lock_file()?;
+        let lock = Lock::shared(file).map_err(IoError::of("lock", &self.path.join("lock")))?;
+        Ok(StoreShare { _lock: lock })
+    }
+
+    /// Keeps everybody else's imports away; refused while there are any.
+    pub(crate) fn try_exclusive(&self) -> Result<Lock, StoreError> {
+        let lock = Lock::try_exclusive(self.lock_file()?).map_err(IoError::of("lock", &self.path.join("lock")))?;
+        lock.ok_or(StoreError::Busy)
+    }
+
+    fn lock_file(&self) -> Result<OwnedFd, StoreError> {
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE;
+        Ok(fs::open_at(&self.dir, b"lock", flags, 0o666).map_err(IoError::of("open", &self.path.join("lock")))?)
+    }
+
+    /// A place to collect new objects in, unseen until they are published.
+    pub fn stage(&self) -> Result<Stage, StoreError> {
+        Stage::new(self)
+    }
+
+    /// Adds a tree whose objects are all in the store.
+    pub fn put_tree(&self, builder: &TreeBuilder) -> Result<TreeId, StoreError> {
+        self.put_tree_bytes(&builder.finish()?)
+    }
+
+    /// As [`Store::put_tree`], for a tree that was built already. A tree that is there is left as it is.
+    pub fn put_tree_bytes(&self, bytes: &[u8]) -> Result<TreeId, StoreError> {
+        let id = TreeId::of(bytes);
+        if !self.tree(id).is_ok_and(|tree| tree.bytes() == bytes) {
+            let (bucket, rest) = id.split();
+            make_dir(&self.dir, &format!("trees/{bucket}")).map_err(IoError::of("create", &self.path.join("trees")))?;
+            self.put_file(&format!("trees/{bucket}"), &rest, bytes, 0o444)?;
+        }
+        Ok(id)
+    }
+
+    /// Writes `bytes` aside, syncs them, gives them their name and syncs that.
+    pub(crate) fn put_file(&self, dir: &str, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+        let path = self.path.join(dir).join(name);
+        let to = paths::open_dir(&self.path.join(dir))?;
+        let aside = format!("tmp/{}", aside_name());
+        let write = || {
+            let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::EXCL;
+            let file = fs::open_at(&self.dir, aside.as_bytes(), flags, mode)?;
+            fs::chmod(&file, mode)?;
+            write_all(&file, bytes, 0)?;
+            fs::fdatasync(&file)?;
+            fs::rename_at(&self.dir, aside.as_bytes(), &to, name.as_bytes(), RenameFlags::empty())?;
+            fs::fsync(&to)
+        };
+        write().map_err(|e| {
+            // Already renamed or never made: then there is nothing to remove.
+            let _ = fs::unlink_at(&self.dir, aside.as_bytes());
+            IoError::of("write", &path)(e).into()
+        })
+    }
+}
+
+/// A name in `tmp/` that no other process or thread uses now: none is in two at once, and a dead one's leftovers
+/// carry another time.
+pub(crate) fn aside_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = fs::Timespec::now();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{count}-{:x}{:08x}", std::process::id(), now.sec, now.nsec)
+}
+
+/// Writes all of `bytes`; ENOSPC and the like come back as they are.
+pub(crate) fn write_all(file: impl AsFd, bytes: &[u8], at: u64) -> std::io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match fs::write_at(&file, &bytes[done..], at + done as u64)? {
+            0 => return Err(std::io::ErrorKind::WriteZero.into()),
+            n => done += n,
+        }
+    }
+    Ok(())
+}
+
+fn make_dir(dir: impl AsFd, name: &str) -> std::io::Result<()> {
+    match fs::mkdir_at(dir, name.as_bytes(), 0o777) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Makes what a store has, at a path that is absent, empty, or a store that was half made.
+fn make(path: &Path) -> Result<(), StoreError> {
+    paths::make_dirs(path)?;
+    let version = path.join("version");
+    if paths::read_if_there(&version)?.is_none() {
+        // Another process may be making the same store: its directories and unfinished `version` are no strangers.
+        let ours = |name: &[u8]| DIRS.iter().any(|d| d.as_bytes() == name) || name.starts_with(b"version");
+        if paths::list(path)?.iter().any(|e| !ours(&e.name) && e.name != b"CACHEDIR.TAG") {
+            return Err(StoreError::NotAStore { path: path.into() });
+        }
+        paths::replace_synced(&path.join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;
+        for dir in DIRS {
+            paths::make_dir(&path.join(dir))?;
+        }
+        paths::replace_synced(&version, VERSION.as_bytes())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tree::Meta;
+
+    #[test]
+    fn a_store_is_made_once_and_other_directories_and_versions_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/store");
+        Store::open(&path).unwrap();
+        assert_eq!(Store::open(&path).unwrap().path(), paths::canonical(&path).unwrap());
+        paths::replace(&path.join("version"), b"depsfs store 2\n").unwrap();
+        assert!(matches!(Store::open(&path), Err(StoreError::Version { .. })));
+        let other = dir.path().join("other");
+        paths::make_dirs(&other.join("src")).unwrap();
+        assert!(matches!(Store::open(&other), Err(StoreError::NotAStore { .. })));
+        assert_eq!(paths::list(&other).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_stored_tree_is_mapped_and_a_damaged_one_is_replaced_when_it_comes_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let builder = TreeBuilder::new(Meta { perm: 0o755, ..Meta::default() });
+        let id = store.put_tree(&builder).unwrap();
+        assert_eq!(store.tree(id).unwrap().stat(Node::ROOT).perm, 0o755);
+        let path = dir.path().join("trees").join(id.place());
+        paths::remove_file(&path).unwrap();
+        assert!(matches!(store.tree(id), Err(StoreError::NoTree(_))));
+        paths::replace(&path, b"depsfs T").unwrap();
+        assert!(matches!(store.tree(id), Err(StoreError::BadTree { .. })));
+        assert_eq!(store.put_tree(&builder).unwrap(), id);
+        assert!(store.tree(id).is_ok() && store.has_tree(id));
+        assert_eq!(paths::list(&dir.path().join("tmp")).unwrap(), []);
+    }
+
+    #[test]
+    fn shares_go_together_and_keep_the_exclusive_lock_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let shares = (store.share().unwrap(), store.stage().unwrap());
+        assert!(matches!(store.try_exclusive(), Err(StoreError::Busy)));
+        drop(shares);
+        assert!(store.try_exclusive().is_ok());
+    }
+}

@@ -278,6 +278,23 @@ pub fn seek_data(fd: impl AsFd, offset: u64, hole: bool) -> io::Result<u64> {
     Ok(rfs::seek(fd, from)?)
 }
 
+/// The next stretch of data at or after `offset` in a file of `size` bytes; nothing when the rest is a hole.
+/// A file system that can't tell holes calls all of it data.
+pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> io::Result<Option<std::ops::Range<u64>>> {
+    if offset >= size {
+        return Ok(None);
+    }
+    let start = match rfs::seek(&fd, rfs::SeekFrom::Data(offset)) {
+        Ok(start) if start >= size => return Ok(None),
+        Ok(start) => start,
+        Err(rustix::io::Errno::NXIO) => return Ok(None),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => return Ok(Some(offset..size)),
+        Err(e) => return Err(e.into()),
+    };
+    let end = rfs::seek(&fd, rfs::SeekFrom::Hole(start)).map_or(size, |end| end.min(size));
+    Ok(Some(start..if end > start { end } else { size }))
+}
+
 /// Copies within the kernel; returns the bytes copied, 0 at the end of the source.
 pub fn copy_range(from: impl AsFd, mut from_at: u64, to: impl AsFd, mut to_at: u64, len: usize) -> io::Result<usize> {
     Ok(rfs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), len)?)

@@ -12,6 +12,7 @@ pub mod mountinfo;
 pub mod path;
 pub mod process;
 pub mod socket;
+pub mod time;
 pub mod watch;
 
 use std::io;

@@ -91,6 +91,24 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     fs::rename(&aside, path).map_err(IoError::of("rename", &aside))
 }
 
+/// As [`replace`], and the bytes are on disk before the name is theirs: after a power cut the file is the old or
+/// the new one, never an empty one.
+pub fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}.{count}.new", std::process::id()));
+    let aside = PathBuf::from(aside);
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_data()
+    };
+    let done = write().map_err(IoError::of("write", &aside));
+    let done = done.and_then(|()| fs::rename(&aside, path).map_err(IoError::of("rename", &aside)));
+    done.inspect_err(|_| drop(fs::remove_file(&aside)))
+}
+
 /// Makes a file that must not be there yet (a lock, as git makes them) and writes it; `None` when it is there.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> {
     let file = fs::OpenOptions::new().write(true).create_new(true).open(path);

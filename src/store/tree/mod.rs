@@ -8,8 +8,6 @@ mod format;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::AsFd;
-
 pub use build::{BuildError, Item, Meta, Slot, TreeBuilder, Xattr};
 pub use format::TreeError;
 use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, Layout, NO_ENTRY, NODE, OBJECT, RawNode, XATTR};
@@ -59,9 +57,8 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Maps the tree in `fd`, which is trusted to be `id`. Checks the header only: opening touches one page.
-    pub fn map(id: TreeId, fd: impl AsFd) -> Result<Tree, TreeError> {
-        let map = Map::of(fd).map_err(|_| TreeError::Damaged("it cannot be mapped"))?;
+    /// The tree in a mapped file, which is trusted to be `id`. Checks the header only: that touches one page.
+    pub fn mapped(id: TreeId, map: Map) -> Result<Tree, TreeError> {
         Tree::new(id, Bytes::Mapped(map))
     }
 

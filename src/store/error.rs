@@ -1,0 +1,34 @@
+//! What can be wrong with a store.
+
+use std::path::PathBuf;
+
+use super::tree::{BuildError, TreeError};
+use super::{ObjectId, TreeId};
+use crate::sys::IoError;
+
+/// What went wrong in the store layer, apart from what an import says of its source.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error("{} is not a depsfs store, and not empty", path.display())]
+    NotAStore { path: PathBuf },
+    #[error("the store {} is of a version this depsfs does not know: {found:?}", path.display())]
+    Version { path: PathBuf, found: String },
+    #[error("tree {0} is not in the store")]
+    NoTree(TreeId),
+    #[error("tree {id}: {source}")]
+    BadTree { id: TreeId, source: TreeError },
+    #[error("object {0} is not in the store")]
+    NoObject(ObjectId),
+    #[error("no entry is named {0:?}")]
+    NoEntry(String),
+    #[error("{0:?} cannot name an entry: 1 to 255 bytes, no slash or control character, no dot in front")]
+    EntryName(String),
+    #[error("{} cannot be read: {why}", path.display())]
+    BadFile { path: PathBuf, why: String },
+    #[error("an import or a create is running in the store")]
+    Busy,
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}

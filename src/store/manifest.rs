@@ -1,0 +1,177 @@
+//! What a worktree wants mounted: its views, what is grafted into them, and where that came from.
+//!
+//! JSON, version 1. It is read and replaced whole: written aside, synced, renamed.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, TreeId, escape};
+use crate::sys;
+
+/// The only version of manifests that is known.
+pub const VERSION: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub version: u32,
+    /// Absolute.
+    #[serde(with = "escape::path")]
+    pub worktree: PathBuf,
+    #[serde(with = "escape::path")]
+    pub store: PathBuf,
+    /// The checkout the artifacts came from.
+    #[serde(with = "escape::optional_path")]
+    pub source: Option<PathBuf>,
+    pub commit: Option<String>,
+    /// RFC 3339, UTC.
+    pub created: String,
+    pub allow_other: bool,
+    pub views: Vec<ViewSpec>,
+    /// Grows with every change.
+    pub generation: u64,
+}
+
+/// One directory to mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewSpec {
+    /// 16 hex digits; names the view's state directory.
+    pub id: String,
+    /// Relative to the worktree; empty for the worktree itself.
+    #[serde(with = "escape::path")]
+    pub path: PathBuf,
+    pub grafts: Vec<Graft>,
+    pub lockfiles: Vec<LockFile>,
+}
+
+/// A tree, and where in a view it appears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Graft {
+    /// Relative to the view; empty for its root.
+    #[serde(with = "escape::path")]
+    pub at: PathBuf,
+    pub tree: TreeId,
+    pub entry: Option<String>,
+    /// In words, where the tree came from.
+    pub origin: String,
+}
+
+/// A file that says which artifacts are wanted, as it was when they were shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockFile {
+    #[serde(with = "escape::path")]
+    pub path: PathBuf,
+    /// 64 hex digits of its content.
+    pub blake3: String,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest file; an absent one is an I/O error.
+    pub fn load(path: &Path) -> Result<Manifest, StoreError> {
+        let bytes = sys::path::read(path)?;
+        Manifest::parse(&bytes).map_err(|why| StoreError::BadFile { path: path.into(), why })
+    }
+
+    /// The manifest in `bytes`, or why it is none, in words.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let found: Versioned = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        if found.version != VERSION {
+            return Err(format!("it has version {}, this depsfs knows {VERSION}", found.version));
+        }
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Replaces the manifest file; after a crash it is the old or the new one.
+    pub fn save(&self, path: &Path) -> Result<(), StoreError> {
+        let refused = |why: String| StoreError::BadFile { path: path.into(), why };
+        self.check().map_err(refused)?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| refused(e.to_string()))?;
+        bytes.push(b'\n');
+        Ok(sys::path::replace_synced(path, &bytes)?)
+    }
+
+    /// Every path that is to stay inside something does, and ids are fit to be file names.
+    fn check(&self) -> Result<(), String> {
+        if !self.worktree.is_absolute() {
+            return Err("the worktree's path is not absolute".into());
+        }
+        for view in &self.views {
+            if view.id.len() != 16 || !view.id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+                return Err(format!("a view's id is {:?}, not 16 hex digits", view.id));
+            }
+            let inside = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
+            if !inside(&view.path) || !view.grafts.iter().all(|g| inside(&g.at)) {
+                return Err(format!("view {} or a graft of it leads outside", view.id));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    fn manifest() -> Manifest {
+        let graft =
+            Graft { at: "".into(), tree: TreeId([7; 32]), entry: Some("noir-0123".into()), origin: "a copy".into() };
+        let lock = LockFile { path: "yarn.lock".into(), blake3: "00".repeat(32) };
+        let view = ViewSpec {
+            id: "0123456789abcdef".into(),
+            path: OsStr::from_bytes(b"b\xffd/100%").into(),
+            grafts: vec![graft],
+            lockfiles: vec![lock],
+        };
+        Manifest {
+            version: VERSION,
+            worktree: "/w".into(),
+            store: "/s".into(),
+            source: None,
+            commit: None,
+            created: "2026-01-01T00:00:00Z".into(),
+            allow_other: false,
+            views: vec![view],
+            generation: 3,
+        }
+    }
+
+    #[test]
+    fn a_saved_manifest_loads_the_same_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("manifest.json");
+        manifest().save(&path).unwrap();
+        manifest().save(&path).unwrap();
+        assert_eq!(Manifest::load(&path).unwrap(), manifest());
+        assert_eq!(sys::path::list(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn other_versions_unknown_fields_and_paths_that_lead_outside_are_refused() {
+        let text = serde_json::to_string(&manifest()).unwrap();
+        assert!(Manifest::parse(text.as_bytes()).is_ok());
+        for (from, to) in [
+            ("\"version\":1", "\"version\":2"),
+            ("\"generation\"", "\"generations\":1,\"generation\""),
+            ("\"at\":\"\"", "\"at\":\"..\""),
+            ("\"at\":\"\"", "\"at\":\"/x\""),
+            ("0123456789abcdef", "../3456789abcdef"),
+            ("\"worktree\":\"/w\"", "\"worktree\":\"w\""),
+            ("100%25", "100%2"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert!(Manifest::parse(text.replace(from, to).as_bytes()).is_err(), "{to}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! New objects, collected unseen: they get their names when the import that brings them has succeeded.
+//!
+//! | step                                      | a crash right after it leaves                           |
+//! |-------------------------------------------|---------------------------------------------------------|
+//! | 1. written to `tmp/<stage>/`              | a directory in `tmp` that gc removes                    |
+//! | 2. synced                                 | the same                                                |
+//! | 3. renamed into `objects`                 | whole objects that nothing names, which gc removes      |
+//! | 4. synced again, so the names are on disk | the same; only then may a tree name them                |
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{ObjectId, Objects, Store, StoreError, StoreShare, write_all};
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::{IoError, path as paths};
+
+/// Up to this size a file's bytes are held in memory until its hash says whether the store has them.
+const IN_MEMORY: usize = 1 << 20;
+/// As many objects are synced one by one; more, by syncing the file system once.
+const SYNC_EACH: usize = 64;
+
+/// An import's objects before they are published. Dropping it removes them.
+pub struct Stage {
+    objects: Arc<Objects>,
+    path: PathBuf,
+    dir: OwnedFd,
+    next: AtomicU32,
+    staged: Mutex<HashMap<ObjectId, Staged>>,
+    _share: StoreShare,
+}
+
+#[derive(Clone, Copy)]
+struct Staged {
+    file: u32,
+    size: u64,
+}
+
+/// What one added file became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    pub id: ObjectId,
+    pub size: u64,
+    /// Units of 512 bytes, holes not counted.
+    pub blocks: u64,
+}
+
+impl Stage {
+    pub(super) fn new(store: &Store) -> Result<Stage, StoreError> {
+        let share = store.share()?;
+        let path = store.path().join("tmp").join(super::aside_name());
+        paths::make_dir(&path)?;
+        let dir = paths::open_dir(&path)?;
+        let objects = store.objects().clone();
+        Ok(Stage { objects, path, dir, next: AtomicU32::new(0), staged: Mutex::default(), _share: share })
+    }
+
+    /// Adds content that is in memory; nothing is written when the store or this stage has it.
+    pub fn add_bytes(&self, bytes: &[u8]) -> Result<ObjectId, StoreError> {
+        let id = ObjectId::of(bytes);
+        let size = bytes.len() as u64;
+        if self.staged.lock().contains_key(&id) || self.objects.contains_whole(&id, size) {
+            return Ok(id);
+        }
+        let file = self.next.fetch_add(1, Ordering::Relaxed);
+        match self.staged.lock().entry(id) {
+            Entry::Occupied(_) => return Ok(id),
+            Entry::Vacant(v) => drop(v.insert(Staged { file, size })),
+        }
+        let write = || write_all(self.create(file)?, bytes, 0);
+        write().map_err(|e| self.failed(file, e))?;
+        Ok(id)
+    }
+
+    /// Adds all that `from` gives.
+    pub fn add_reader(&self, mut from: impl Read) -> Result<Added, StoreError> {
+        let mut writer = self.writer();
+        let mut buf = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut buf) {
+                Ok(0) => return writer.finish(),
+                Ok(n) => writer.write(&buf[..n])?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(IoError::of("read", "the source")(e).into()),
+            }
+        }
+    }
+
+    /// Content that comes piece by piece.
+    pub fn writer(&self) -> ObjectWriter<'_> {
+        ObjectWriter { stage: self, memory: Vec::new(), file: None, hasher: blake3::Hasher::new(), at: 0, data: 0 }
+    }
+
+    /// Adds the first `size` bytes of an open file (fewer, when it ends before): cloned where the file system
+    /// can, else copied, holes kept. `buf` is working space that calls can share.
+    pub fn add_file(&self, from: impl AsFd, size: u64, buf: &mut Vec<u8>) -> Result<Added, CopyError> {
+        buf.resize(IN_MEMORY, 0);
+        if size <= IN_MEMORY as u64 {
+            let n = fs::read_at(&from, &mut buf[..size as usize], 0).map_err(CopyError::Source)?;
+            let id = self.add_bytes(&buf[..n]).map_err(CopyError::Store)?;
+            return Ok(Added { id, size: n as u64, blocks: (n as u64).div_ceil(4096) * 8 });
+        }
+        let mut writer = self.writer();
+        let cloned = writer.clone_from(&from).map_err(CopyError::Store)?;
+        let mut at = 0;
+        while let Some(data) = fs::next_data(&from, at, size).map_err(CopyError::Source)? {
+            writer.hole(data.start - at).map_err(CopyError::Store)?;
+            at = data.start;
+            while at < data.end {
+                let want = buf.len().min((data.end - at) as usize);
+                let n = match &cloned {
+                    // What the clone holds counts: the source may change meanwhile.
+                    Some(clone) => fs::read_at(clone, &mut buf[..want], at).map_err(CopyError::Source)?,
+                    None => fs::read_at(&from, &mut buf[..want], at).map_err(CopyError::Source)?,
+                };
+                if n == 0 {
+                    return writer.finish().map_err(CopyError::Store);
+                }
+                let piece = &buf[..n];
+                if cloned.is_some() {
+                    writer.seen(piece)
+                } else {
+                    writer.write(piece).map_err(CopyError::Store)?
+                }
+                at += n as u64;
+            }
+        }
+        writer.hole(size - at).map_err(CopyError::Store)?;
+        writer.finish().map_err(CopyError::Store)
+    }
+
+    /// Syncs what was added and gives it its names; returns how many objects are new.
+    pub fn publish(&self) -> Result<usize, StoreError> {
+        let staged: Vec<(ObjectId, Staged)> = self.staged.lock().drain().collect();
+        if staged.is_empty() {
+            return Ok(0);
+        }
+        self.sync(&staged)?;
+        let half = staged.len().div_ceil(2);
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = staged.chunks(half).map(|part| scope.spawn(|| self.name_all(part))).collect();
+            parts.into_iter().try_for_each(|part| part.join().expect("naming objects does not panic"))
+        })?;
+        fs::syncfs(&self.dir).map_err(IoError::of("sync", &self.path))?;
+        Ok(staged.len())
+    }
+
+    fn sync(&self, staged: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
+        if staged.len() > SYNC_EACH {
+            return Ok(fs::syncfs(&self.dir).map_err(IoError::of("sync", &self.path))?);
+        }
+        for (_, Staged { file, .. }) in staged {
+            let sync = || fs::fdatasync(fs::open_at(&self.dir, name_of(*file).as_bytes(), OpenFlags::RDONLY, 0)?);
+            sync().map_err(IoError::of("sync", &self.path))?;
+        }
+        Ok(())
+    }
+
+    fn name_all(&self, part: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
+        for (id, Staged { file, size }) in part {
+            let taken = self.objects.take(&self.dir, name_of(*file).as_bytes(), id, *size);
+            taken.map_err(IoError::of("name", &self.objects.path_of(id)))?;
+        }
+        Ok(())
+    }
+
+    /// The stage's directory, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn create(&self, file: u32) -> io::Result<OwnedFd> {
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
+        let fd = fs::open_at(&self.dir, name_of(file).as_bytes(), flags, 0o444)?;
+        // The umask may have taken bits that readers of a shared store need.
+        fs::chmod(&fd, 0o444)?;
+        Ok(fd)
+    }
+
+    fn failed(&self, file: u32, e: io::Error) -> StoreError {
+        IoError::of("write", &self.path.join(name_of(file)))(e).into()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // What can't be removed now is in `tmp`, where gc sweeps.
+        let _ = paths::remove_tree(&self.path);
+    }
+}
+
+fn name_of(file: u32) -> String {
+    format!("{file:x}")
+}
+
+/// Which side of a copy failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    #[error("cannot read: {0}")]
+    Source(io::Error),
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+/// One object in the making. Dropping it forgets it.
+pub struct ObjectWriter<'s> {
+    stage: &'s Stage,
+    /// The bytes so far, while there are few and no file.
+    memory: Vec<u8>,
+    file: Option<(u32, OwnedFd)>,
+    hasher: blake3::Hasher,
+    at: u64,
+    data: u64,
+}
+
+impl ObjectWriter<'_> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.file.is_none() && self.memory.len() + bytes.len() <= IN_MEMORY {
+            self.memory.extend_from_slice(bytes);
+            self.data += bytes.len() as u64;
+            self.at += bytes.len() as u64;
+            return Ok(());
+        }
+        self.spill()?;
+        self.put(bytes)
+    }
+
+    /// Zeros that take no room.
+    pub fn hole(&mut self, len: u64) -> Result<(), StoreError> {
+        if len == 0 {
+            return Ok(());
+        }
+        self.spill()?;
+        let zeros = [0; 16 * 1024];
+        let mut left = len;
+        while left > 0 {
+            let n = left.min(zeros.len() as u64);
+            self.hasher.update(&zeros[..n as usize]);
+            left -= n;
+        }
+        self.at += len;
+        Ok(())
+    }
+
+    /// Ends the object: it is the store's, or staged.
+    pub fn finish(mut self) -> Result<Added, StoreError> {
+        let blocks = self.data.div_ceil(4096) * 8;
+        let Some((file, fd)) = self.file.take() else {
+            let id = self.stage.add_bytes(&self.memory)?;
+            return Ok(Added { id, size: self.at, blocks });
+        };
+        let failed = |e| self.stage.failed(file, e);
+        // A hole at the end is only a size.
+        fs::truncate(&fd, self.at).map_err(failed)?;
+        let id = ObjectId(*self.hasher.finalize().as_bytes());
+        let mut staged = self.stage.staged.lock();
+        if staged.contains_key(&id) || self.stage.objects.contains_whole(&id, self.at) {
+            drop(staged);
+            fs::unlink_at(&self.stage.dir, name_of(file).as_bytes()).map_err(failed)?;
+        } else {
+            staged.insert(id, Staged { file, size: self.at });
+        }
+        Ok(Added { id, size: self.at, blocks })
+    }
+
+    /// Makes the object's file a clone of `from`, if the file system can, and returns it:
+    /// its bytes are then only [`Self::seen`].
+    fn clone_from(&mut self, from: impl AsFd) -> Result<Option<OwnedFd>, StoreError> {
+        self.spill()?;
+        let Some((file, fd)) = &self.file else { return Ok(None) };
+        if fs::clone_file(from, fd).is_err() {
+            return Ok(None);
+        }
+        fs::duplicate(fd.as_fd()).map(Some).map_err(|e| self.stage.failed(*file, e))
+    }
+
+    fn seen(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.at += bytes.len() as u64;
+        self.data += bytes.len() as u64;
+    }
+
+    /// From here on the bytes go to a file.
+    fn spill(&mut self) -> Result<(), StoreError> {
+        if self.file.is_some() {
+            return Ok(());
+        }
+        let file = self.stage.next.fetch_add(1, Ordering::Relaxed);
+        self.file = Some((file, self.stage.create(file).map_err(|e| self.stage.failed(file, e))?));
+        let memory = std::mem::take(&mut self.memory);
+        self.at = 0;
+        self.data = 0;
+        self.put(&memory)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        if let Some((file, fd)) = &self.file {
+            write_all(fd, bytes, self.at).map_err(|e| self.stage.failed(*file, e))?;
+        }
+        self.seen(bytes);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(store: &Store, dir: &str) -> usize {
+        paths::list(&store.path().join(dir)).unwrap().len()
+    }
+
+    #[test]
+    fn nothing_is_an_object_before_it_is_published_and_nothing_stays_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let stage = store.stage().unwrap();
+        let small = stage.add_bytes(b"small").unwrap();
+        let big = stage.add_reader(io::repeat(7).take(3 << 20)).unwrap();
+        assert_eq!((big.size, big.blocks), (3 << 20, 3 << 11));
+        assert!(!store.objects().contains(&small));
+        drop(stage);
+        assert_eq!((names(&store, "tmp"), names(&store, "objects")), (0, 0));
+
+        let stage = store.stage().unwrap();
+        for _ in 0..2 {
+            stage.add_bytes(b"small").unwrap();
+            stage.add_reader(io::repeat(7).take(3 << 20)).unwrap();
+        }
+        assert_eq!(stage.publish().unwrap(), 2);
+        drop(stage);
+        assert_eq!((names(&store, "tmp"), names(&store, "objects")), (0, 2));
+        let object = store.objects().open(&big.id).unwrap();
+        assert_eq!(fs::stat(&object).unwrap().mode & 0o7777, 0o444);
+        assert!(store.objects().contains_whole(&small, 5));
+    }
+
+    #[test]
+    fn holes_stay_holes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let stage = store.stage().unwrap();
+        let file = fs::open_path(&dir.path().join("f"), OpenFlags::RDWR | OpenFlags::CREATE, 0o600).unwrap();
+        write_all(&file, b"data", 4 << 20).unwrap();
+        fs::truncate(&file, 9 << 20).unwrap();
+        let mut content = vec![0; 9 << 20];
+        content[4 << 20..(4 << 20) + 4].copy_from_slice(b"data");
+        let added = stage.add_file(&file, 9 << 20, &mut Vec::new()).unwrap();
+        assert_eq!((added.id, added.size), (ObjectId::of(&content), 9 << 20));
+        stage.publish().unwrap();
+        let object = fs::stat(store.objects().open(&added.id).unwrap()).unwrap();
+        assert_eq!(object.size, 9 << 20);
+        assert!(object.blocks < 100, "{} blocks", object.blocks);
+    }
+
+    #[test]
+    fn an_object_that_lost_bytes_is_replaced_by_the_next_import() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let stage = store.stage().unwrap();
+        let id = stage.add_bytes(b"whole").unwrap();
+        stage.publish().unwrap();
+        let path = store.objects().path_of(&id);
+        paths::remove_file(&path).unwrap();
+        paths::replace(&path, b"who").unwrap();
+        stage.add_bytes(b"whole").unwrap();
+        stage.publish().unwrap();
+        assert_eq!(paths::read(&path).unwrap(), b"whole");
+    }
+}
