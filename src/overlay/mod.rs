@@ -9,10 +9,35 @@
 //! A name resolves in that order. Every method takes and gives what the kernel's FUSE protocol needs, but
 //! nothing here knows of FUSE: the tests drive it directly.
 
-use std::time::Duration;
+mod attr;
+mod cache;
+mod changes;
+mod copy_up;
+mod create;
+mod error;
+mod files;
+pub mod journal;
+mod lower;
+mod open;
+mod read;
+mod readdir;
+mod remove;
+mod rename;
+mod resolve;
+mod restore;
+mod state;
+mod upper;
+mod write;
+mod xattr;
+
+use parking_lot::Mutex;
 
 use crate::store::Name;
-use crate::sys::fs::{SetTime, Timespec};
+use crate::sys::fs::{self, SetTime, StatVfs, Timespec};
+
+pub use error::{Error, Result};
+pub use open::{GraftSpec, OverlayConfig};
+use resolve::View;
 
 /// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount.
 ///
@@ -89,4 +114,48 @@ pub struct Change {
     pub name: Name,
     pub kind: ChangeKind,
     pub is_dir: bool,
+}
+
+/// One view. All methods may be called from several threads at once.
+pub struct Overlay {
+    view: Mutex<View>,
+}
+
+impl Overlay {
+    /// What shows at a name. Counts one reference, until [`Overlay::forget`].
+    pub fn lookup(&self, parent: Ino, name: &Name) -> Result<Attr> {
+        let mut view = self.view.lock();
+        let found = view.resolve(parent, name)?;
+        view.referenced(&found)
+    }
+
+    /// The kernel gives back `count` references.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        self.view.lock().forget(ino, count);
+    }
+
+    pub fn getattr(&self, ino: Ino) -> Result<Attr> {
+        self.view.lock().attr(ino)
+    }
+
+    /// Changes metadata and size; returns what then holds.
+    pub fn setattr(&self, ino: Ino, caller: Caller, set: SetAttr) -> Result<Attr> {
+        self.view.lock().set_attr(ino, caller, set)
+    }
+
+    /// The figures of the file system that holds the upper: that is where writes go.
+    pub fn statfs(&self) -> Result<StatVfs> {
+        let view = self.view.lock();
+        fs::statfs(&*view.upper.root).map_err(error::upper("ask for free space"))
+    }
+
+    /// No name is left in the view's root.
+    pub fn root_is_empty(&self) -> bool {
+        self.view.lock().is_empty_dir(Ino::ROOT).unwrap_or(false)
+    }
+
+    /// What the journal says so far is on disk when this returns.
+    pub fn flush_journal(&self) -> Result<()> {
+        Ok(self.view.lock().journal.sync()?)
+    }
 }

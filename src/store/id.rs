@@ -77,6 +77,23 @@ content_id!(
     TreeId
 );
 
+impl ObjectId {
+    /// The id of all bytes of an open file, read from its start.
+    pub fn of_file(fd: impl std::os::fd::AsFd) -> std::io::Result<ObjectId> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 256 << 10];
+        let mut at = 0;
+        loop {
+            let read = crate::sys::fs::read_at(&fd, &mut buffer, at)?;
+            if read == 0 {
+                return Ok(ObjectId(*hasher.finalize().as_bytes()));
+            }
+            hasher.update(&buffer[..read]);
+            at += read as u64;
+        }
+    }
+}
+
 /// The text is not 64 hex digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: 64 hex digits are expected")]

@@ -48,6 +48,11 @@ impl Name {
         Ok(Name { cookie: Cookie::of(bytes), bytes: bytes.into() })
     }
 
+    /// A bound, not a name: sorts just before every name whose cookie is above `cookie`.
+    pub fn bound_after(cookie: u64) -> Name {
+        Name { cookie: Cookie(cookie.saturating_add(1)), bytes: Box::default() }
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -5,12 +5,11 @@
 
 use std::ffi::CString;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self as rfs, AtFlags, OFlags};
 
-pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags as OpenFlags, RenameFlags, XattrFlags};
+pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags as OpenFlags, RenameFlags, StatVfs, XattrFlags};
 
 /// A point in time: whole seconds since 1970 (may be negative) and nanoseconds below 10⁹.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,7 +122,7 @@ pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
 }
 
 /// The file system's figures, for `df`.
-pub fn statfs(fd: impl AsFd) -> io::Result<rfs::StatVfs> {
+pub fn statfs(fd: impl AsFd) -> io::Result<StatVfs> {
     Ok(rfs::fstatvfs(fd)?)
 }
 
@@ -347,8 +346,8 @@ pub struct DirEntry {
 /// position is used, so two threads must not list one descriptor at once.
 pub fn list(dir: impl AsFd) -> io::Result<Vec<DirEntry>> {
     rfs::seek(&dir, rfs::SeekFrom::Start(0))?;
-    let mut buf = [MaybeUninit::<u8>::uninit(); 32 * 1024];
-    let mut raw = rfs::RawDir::new(&dir, &mut buf);
+    let mut buf: Vec<u8> = Vec::with_capacity(32 * 1024);
+    let mut raw = rfs::RawDir::new(&dir, buf.spare_capacity_mut());
     let mut out = Vec::new();
     while let Some(entry) = raw.next() {
         let entry = entry?;

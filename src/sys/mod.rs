@@ -1,6 +1,7 @@
 //! What the operating system is asked for: files, maps, mounts, processes. The only layer with `unsafe`
 //! and raw system calls; it knows nothing of stores, views or worktrees.
 
+pub mod copy;
 pub mod fs;
 pub mod fuse_dev;
 mod fusermount;

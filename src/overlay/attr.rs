@@ -1,0 +1,286 @@
+//! Metadata: what `stat` says, and what `chmod`, `chown`, `utimens` and `truncate` change.
+//!
+//! A file whose bytes are the store's gets its changed metadata from the journal: no bytes are copied.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use crate::sys::fs::{self, FileType, SetTime, Stat, Timespec, XattrFlags};
+
+use super::error::{Error, Result, upper};
+use super::journal::{Frame, Meta, Record};
+use super::resolve::{Found, View};
+use super::{Attr, Caller, Ino, SetAttr};
+
+const SET_ID: u32 = 0o6000;
+
+/// What a directory takes, in bytes, as on ext4.
+const DIR_SIZE: u64 = 4096;
+
+impl View {
+    /// The metadata of a file that [`View::resolve`] found.
+    pub(super) fn attr_of(&mut self, found: &Found) -> Result<Attr> {
+        match found.upper {
+            Some(stat) => self.upper_attr(found.ino, &stat),
+            None => self.attr(found.ino),
+        }
+    }
+
+    /// The metadata of an inode.
+    pub(super) fn attr(&mut self, ino: Ino) -> Result<Attr> {
+        if let Some(orphan) = self.orphans.get(&ino) {
+            return self.orphan_attr(ino, orphan.attr);
+        }
+        if self.lower.is_dir(ino) || ino == Ino::ROOT {
+            return match self.dir_fd(ino)? {
+                Some(fd) => self.upper_attr(ino, &fs::stat(&fd).map_err(upper("look at a directory"))?),
+                None => self.lower_attr(ino),
+            };
+        }
+        if !self.is_in_upper(ino) {
+            return self.lower_attr(ino);
+        }
+        if let Some(file) = self.files.find(ino) {
+            return self.upper_attr(ino, &fs::stat(&file.fd).map_err(upper("look at a file"))?);
+        }
+        if self.is_upper_dir(ino) {
+            let fd = self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?;
+            return self.upper_attr(ino, &fs::stat(&fd).map_err(upper("look at a directory"))?);
+        }
+        let (_, _, stat) = self.locate(ino)?;
+        self.upper_attr(ino, &stat)
+    }
+
+    /// Whether this inode is a directory that only the upper has.
+    pub(super) fn is_upper_dir(&mut self, ino: Ino) -> bool {
+        ino.upper_real().is_some() && self.locate(ino).is_ok_and(|(_, _, stat)| stat.is_dir())
+    }
+
+    fn orphan_attr(&self, ino: Ino, last: Attr) -> Result<Attr> {
+        let orphan = self.orphans.get(&ino).ok_or(Error::UnknownInode(ino.0))?;
+        match &orphan.file {
+            Some(fd) => {
+                let stat = fs::stat(fd).map_err(upper("look at a file"))?;
+                Ok(Attr { nlink: 0, ..plain_attr(ino, &stat) })
+            }
+            None => Ok(with_meta(last, self.delta.meta(ino))),
+        }
+    }
+
+    fn upper_attr(&mut self, ino: Ino, stat: &Stat) -> Result<Attr> {
+        let mut attr = plain_attr(ino, stat);
+        if stat.is_dir() {
+            attr.nlink = 2 + self.subdirectories(ino)?;
+        }
+        Ok(attr)
+    }
+
+    /// The metadata of a file or directory that only the lower has, as the journal changed it.
+    pub(super) fn lower_attr(&mut self, ino: Ino) -> Result<Attr> {
+        let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
+        let stat = tree.stat(node);
+        let is_dir = stat.kind == FileType::Directory;
+        let nlink = match (is_dir, stat.nlink) {
+            (true, _) => 2 + self.subdirectories(ino)?,
+            (false, 1) if self.delta.moved_to(ino).is_empty() => 1,
+            (false, _) => self.lower_names(ino).len().max(1) as u32,
+        };
+        let attr = Attr {
+            ino,
+            mode: stat.kind.as_raw_mode() | stat.perm,
+            nlink,
+            uid: self.owner.0,
+            gid: self.owner.1,
+            rdev: 0,
+            size: if is_dir { DIR_SIZE } else { stat.size },
+            blocks: if is_dir { DIR_SIZE / 512 } else { stat.blocks },
+            atime: stat.mtime,
+            mtime: stat.mtime,
+            ctime: stat.mtime,
+        };
+        Ok(with_meta(attr, self.delta.meta(ino)))
+    }
+
+    /// How many subdirectories a directory shows.
+    fn subdirectories(&mut self, dir: Ino) -> Result<u32> {
+        if let Some(count) = self.subdirs.get(&dir) {
+            return Ok(*count);
+        }
+        let plain = !self.delta.has_overrides(dir) && !self.delta.is_opaque(dir) && self.dir_fd(dir)?.is_none();
+        if plain && let Some(count) = self.lower.subdirectories(dir) {
+            return Ok(count);
+        }
+        let mut count = 0;
+        self.for_each_name(dir, 0, &mut |_, (_, shown)| {
+            count += u32::from(shown.kind == FileType::Directory);
+            true
+        })?;
+        self.subdirs.insert(dir, count);
+        Ok(count)
+    }
+
+    /// Extended attributes of a file or directory whose metadata the upper doesn't have.
+    pub(super) fn lower_xattrs(&self, ino: Ino) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        if let Some(Meta { xattrs: Some(all), .. }) = self.delta.meta(ino) {
+            return all.clone();
+        }
+        let Some((tree, node)) = self.lower.source(ino) else { return BTreeMap::new() };
+        tree.xattrs(node).map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
+    }
+
+    /// Makes an open file or directory of the upper look as `attr` says.
+    pub(super) fn dress(&self, fd: &OwnedFd, attr: &Attr, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
+        let stat = fs::stat(fd).map_err(upper("look at a file"))?;
+        if (stat.uid, stat.gid) != (attr.uid, attr.gid) {
+            fs::chown(fd, Some(attr.uid), Some(attr.gid)).map_err(upper("set the owner"))?;
+        }
+        for (name, value) in xattrs {
+            fs::set_xattr(fd, name, value, XattrFlags::empty()).map_err(upper("set an extended attribute"))?;
+        }
+        fs::chmod(fd, attr.mode & 0o7777).map_err(upper("set the mode"))?;
+        fs::utimens(fd, SetTime::At(attr.atime), SetTime::At(attr.mtime)).map_err(upper("set times"))
+    }
+
+    /// Changes metadata, and the size.
+    pub(super) fn set_attr(&mut self, ino: Ino, caller: Caller, set: SetAttr) -> Result<Attr> {
+        let before = self.attr(ino)?;
+        if let Some(size) = set.size {
+            self.truncate(ino, size)?;
+        }
+        let mode = self.mode_after(&before, caller, &set);
+        let meta_changes = mode.is_some() || set.uid.is_some() || set.gid.is_some();
+        if meta_changes || set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
+            let in_upper = self.has_upper_bytes(ino) || self.dir_in_upper(ino)?;
+            if in_upper {
+                self.set_upper_attr(ino, &before, mode, &set)?;
+            } else {
+                self.set_lower_attr(ino, mode, &set)?;
+            }
+        }
+        self.attr(ino)
+    }
+
+    fn dir_in_upper(&mut self, ino: Ino) -> Result<bool> {
+        let is_dir = ino == Ino::ROOT || self.lower.is_dir(ino);
+        Ok(is_dir && !self.is_gone(ino) && self.dir_fd(ino)?.is_some())
+    }
+
+    /// The mode that results: a change of owner or (by an ordinary user) of size drops set-id bits.
+    fn mode_after(&self, before: &Attr, caller: Caller, set: &SetAttr) -> Option<u32> {
+        let is_file = FileType::from_raw_mode(before.mode) == FileType::RegularFile;
+        let owner_changes = set.uid.is_some() || set.gid.is_some();
+        let drops = is_file && (owner_changes || (set.size.is_some() && caller.uid != 0));
+        let mode = set.mode.map(|m| m & 0o7777);
+        if drops && mode.is_none() && before.mode & SET_ID != 0 {
+            return Some(without_set_id(before.mode) & 0o7777);
+        }
+        mode
+    }
+
+    fn set_upper_attr(&mut self, ino: Ino, before: &Attr, mode: Option<u32>, set: &SetAttr) -> Result<()> {
+        let is_dir = FileType::from_raw_mode(before.mode) == FileType::Directory;
+        let named = if self.is_gone(ino) || is_dir { None } else { Some(self.locate(ino)?) };
+        let (dir, name) = match &named {
+            Some((dir, name, _)) => (dir.clone(), name.bytes()),
+            None if is_dir => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b"."[..]),
+            None => return self.set_orphan_attr(ino, mode, set),
+        };
+        if set.uid.is_some() || set.gid.is_some() {
+            fs::chown_at(&dir, name, set.uid, set.gid).map_err(upper("set the owner"))?;
+        }
+        if let Some(mode) = mode {
+            fs::chmod_at(&dir, name, mode).map_err(upper("set the mode"))?;
+        }
+        if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
+            fs::utimens_at(&dir, name, set.atime, set.mtime).map_err(upper("set times"))?;
+        }
+        Ok(())
+    }
+
+    fn set_orphan_attr(&mut self, ino: Ino, mode: Option<u32>, set: &SetAttr) -> Result<()> {
+        let fd = fs::reopen(&*self.upper_path_fd(ino)?, fs::OpenFlags::RDONLY).map_err(upper("open a file"))?;
+        if set.uid.is_some() || set.gid.is_some() {
+            fs::chown(&fd, set.uid, set.gid).map_err(upper("set the owner"))?;
+        }
+        if let Some(mode) = mode {
+            fs::chmod(&fd, mode).map_err(upper("set the mode"))?;
+        }
+        fs::utimens(&fd, set.atime, set.mtime).map_err(upper("set times"))
+    }
+
+    fn set_lower_attr(&mut self, ino: Ino, mode: Option<u32>, set: &SetAttr) -> Result<()> {
+        let now = Timespec::now();
+        let mut meta = self.delta.meta(ino).cloned().unwrap_or_default();
+        meta.mode = mode.or(meta.mode);
+        meta.uid = set.uid.or(meta.uid);
+        meta.gid = set.gid.or(meta.gid);
+        meta.atime = new_time(set.atime, now).or(meta.atime);
+        meta.mtime = new_time(set.mtime, now).or(meta.mtime);
+        meta.ctime = Some(now);
+        self.record(Record::Meta { ino, meta })
+    }
+
+    /// Appends one record and plays it.
+    pub(super) fn record(&mut self, record: Record) -> Result<()> {
+        self.record_all(vec![record])
+    }
+
+    /// Appends records as one frame, so that all of them hold or none, and plays them.
+    pub(super) fn record_all(&mut self, records: Vec<Record>) -> Result<()> {
+        let frame = Frame::Plain(records);
+        self.journal.append(&frame)?;
+        self.play(&frame);
+        Ok(())
+    }
+
+    /// Plays the records of a frame that holds.
+    pub(super) fn play(&mut self, frame: &Frame) {
+        if let Frame::Plain(records) | Frame::Prepared(_, records) = frame {
+            records.iter().for_each(|r| self.delta.apply(&self.lower, r));
+        }
+    }
+}
+
+fn new_time(set: SetTime, now: Timespec) -> Option<Timespec> {
+    match set {
+        SetTime::Keep => None,
+        SetTime::Now => Some(now),
+        SetTime::At(t) => Some(t),
+    }
+}
+
+/// The mode without set-user-id, and without set-group-id where the group may execute
+/// (without that bit it means mandatory locking; inode(7)).
+pub(super) fn without_set_id(mode: u32) -> u32 {
+    let mode = mode & !0o4000;
+    if mode & 0o010 != 0 { mode & !0o2000 } else { mode }
+}
+
+fn plain_attr(ino: Ino, stat: &Stat) -> Attr {
+    Attr {
+        ino,
+        mode: stat.mode,
+        nlink: stat.nlink,
+        uid: stat.uid,
+        gid: stat.gid,
+        rdev: stat.rdev,
+        size: stat.size,
+        blocks: stat.blocks,
+        atime: stat.atime,
+        mtime: stat.mtime,
+        ctime: stat.ctime,
+    }
+}
+
+fn with_meta(mut attr: Attr, meta: Option<&Meta>) -> Attr {
+    let Some(meta) = meta else { return attr };
+    if let Some(mode) = meta.mode {
+        attr.mode = (attr.mode & !0o7777) | (mode & 0o7777);
+    }
+    attr.uid = meta.uid.unwrap_or(attr.uid);
+    attr.gid = meta.gid.unwrap_or(attr.gid);
+    attr.atime = meta.atime.unwrap_or(attr.atime);
+    attr.mtime = meta.mtime.unwrap_or(attr.mtime);
+    attr.ctime = meta.ctime.unwrap_or(attr.ctime);
+    attr
+}

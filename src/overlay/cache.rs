@@ -1,0 +1,60 @@
+//! A few open descriptors, kept by inode; the one unused longest goes first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Ino;
+
+/// At most `capacity` values. Dropping one from here closes it only when nobody else holds it.
+pub(super) struct Cache<V> {
+    capacity: usize,
+    clock: u64,
+    held: HashMap<Ino, (u64, Arc<V>)>,
+}
+
+impl<V> Cache<V> {
+    pub fn new(capacity: usize) -> Cache<V> {
+        Cache { capacity, clock: 0, held: HashMap::new() }
+    }
+
+    pub fn find(&mut self, ino: Ino) -> Option<Arc<V>> {
+        self.clock += 1;
+        let (used, value) = self.held.get_mut(&ino)?;
+        *used = self.clock;
+        Some(value.clone())
+    }
+
+    /// Keeps `value`; makes room first.
+    pub fn keep(&mut self, ino: Ino, value: Arc<V>) {
+        if self.held.len() >= self.capacity && !self.held.contains_key(&ino) {
+            let oldest = self.held.iter().min_by_key(|(_, (used, _))| *used).map(|(ino, _)| *ino);
+            oldest.and_then(|ino| self.held.remove(&ino));
+        }
+        self.clock += 1;
+        self.held.insert(ino, (self.clock, value));
+    }
+
+    pub fn forget(&mut self, ino: Ino) {
+        self.held.remove(&ino);
+    }
+
+    pub fn clear(&mut self) {
+        self.held.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_value_unused_longest_makes_room() {
+        let mut cache = Cache::new(2);
+        cache.keep(Ino(1), Arc::new("a"));
+        cache.keep(Ino(2), Arc::new("b"));
+        assert!(cache.find(Ino(1)).is_some());
+        cache.keep(Ino(3), Arc::new("c"));
+        assert!(cache.find(Ino(2)).is_none());
+        assert!(cache.find(Ino(1)).is_some() && cache.find(Ino(3)).is_some());
+    }
+}

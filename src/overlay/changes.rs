@@ -1,0 +1,136 @@
+//! What differs from the store: the difference of one directory at a time.
+
+use std::collections::HashSet;
+
+use crate::store::{Name, ObjectId};
+use crate::sys::fs::FileType;
+
+use super::error::{Error, Result};
+use super::resolve::View;
+use super::state::Override;
+use super::{Change, ChangeKind, Ino, Overlay};
+
+impl Overlay {
+    /// Differences in `dir`, in listing order, at names with a cookie above `after`; at most `limit`, but
+    /// never only some of those that share a cookie. Times alone are no difference.
+    pub fn changes(&self, dir: Ino, after: u64, limit: usize) -> Result<Vec<Change>> {
+        let mut view = self.view.lock();
+        let changed = view.changed_dirs()?;
+        let mut names: Vec<Name> = view.names_to_compare(dir, after, &changed)?;
+        names.sort();
+        let mut out: Vec<Change> = Vec::new();
+        for name in names {
+            if out.len() >= limit && out.last().is_some_and(|c| c.name.cookie() < name.cookie()) {
+                break;
+            }
+            out.extend(view.compare(dir, &name, &changed)?);
+        }
+        Ok(out)
+    }
+
+    /// Nothing of this view differs from the store, times included.
+    pub fn is_clean(&self) -> bool {
+        let mut view = self.view.lock();
+        view.delta.is_empty() && view.listing(Ino::ROOT).is_ok_and(|l| l.is_empty())
+    }
+}
+
+impl View {
+    /// Directories that something below has changed in, by what the journal says.
+    fn changed_dirs(&mut self) -> Result<HashSet<Ino>> {
+        let mut out = HashSet::new();
+        for ino in self.delta.touched() {
+            let start = match self.lower.is_dir(ino) {
+                true => Some(ino),
+                false => self.lower_names(ino).first().map(|(dir, _)| *dir),
+            };
+            let mut at = start;
+            while let Some(dir) = at {
+                if !out.insert(dir) || dir == Ino::ROOT {
+                    break;
+                }
+                at = match self.dir_place(dir) {
+                    Ok((parent, _)) => Some(parent),
+                    Err(Error::NotFound) => None,
+                    Err(e) => return Err(e),
+                };
+            }
+        }
+        Ok(out)
+    }
+
+    /// Names in `dir` that may differ: those of upper and journal, and lower ones with something below or
+    /// with metadata of their own.
+    fn names_to_compare(&mut self, dir: Ino, after: u64, changed: &HashSet<Ino>) -> Result<Vec<Name>> {
+        let start = Name::bound_after(after);
+        let mut names: HashSet<Name> = self.listing(dir)?.range(start..).map(|(n, _)| n.clone()).collect();
+        names.extend(self.delta.overrides(dir, after).map(|(n, _)| n.clone()));
+        if changed.contains(&dir) || self.delta.is_opaque(dir) {
+            for (_, name, ino) in self.lower.entries(dir, after) {
+                if changed.contains(&ino) || self.delta.meta(ino).is_some() || self.delta.is_opaque(dir) {
+                    names.extend(Name::new(name));
+                }
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn compare(&mut self, dir: Ino, name: &Name, changed: &HashSet<Ino>) -> Result<Option<Change>> {
+        let stored = self.lower.lookup(dir, name);
+        let found = match self.resolve(dir, name) {
+            Ok(found) => found,
+            Err(Error::NotFound) => {
+                return Ok(stored.map(|ino| {
+                    let is_dir = self.lower.is_dir(ino);
+                    Change { name: name.clone(), kind: ChangeKind::Deleted, is_dir }
+                }));
+            }
+            Err(e) => return Err(e),
+        };
+        let attr = self.attr_of(&found)?;
+        let kind = FileType::from_raw_mode(attr.mode);
+        let is_dir = kind == FileType::Directory;
+        let said = |kind| Some(Change { name: name.clone(), kind, is_dir });
+        let Some(stored) = stored else { return Ok(said(ChangeKind::Added)) };
+        let moved_here = matches!(self.delta.name(dir, name), Some(Override::Moved(_)));
+        if self.lower.kind(stored) != Some(kind) || (moved_here && found.ino != stored) {
+            return Ok(said(ChangeKind::Modified));
+        }
+        let other_mode = self.stored_perm(stored) != Some(attr.mode & 0o7777);
+        let other_xattrs = self.delta.meta(found.ino).is_some_and(|m| m.xattrs.is_some());
+        if is_dir {
+            let replaced = found.ino != stored;
+            return Ok(match replaced || other_mode || other_xattrs {
+                true => said(ChangeKind::Modified),
+                false if found.upper.is_some() || changed.contains(&found.ino) => said(ChangeKind::Below),
+                false => None,
+            });
+        }
+        if other_mode || other_xattrs || (found.upper.is_some() && !self.same_bytes(&found.ino, stored, attr.size)?) {
+            return Ok(said(ChangeKind::Modified));
+        }
+        Ok(None)
+    }
+
+    fn stored_perm(&self, ino: Ino) -> Option<u32> {
+        self.lower.source(ino).map(|(tree, node)| tree.stat(node).perm)
+    }
+
+    /// Whether a file of the upper holds what the store says of `stored`.
+    fn same_bytes(&mut self, ino: &Ino, stored: Ino, size: u64) -> Result<bool> {
+        let Some((tree, node)) = self.lower.source(stored) else { return Ok(false) };
+        match tree.stat(node).kind {
+            FileType::RegularFile if tree.stat(node).size == size => {}
+            FileType::Symlink => {
+                let target = tree.target(node).to_vec();
+                return Ok(self.target(*ino)? == target);
+            }
+            FileType::Fifo => return Ok(true),
+            _ => return Ok(false),
+        }
+        let Some(id) = tree.object(node) else { return Ok(false) };
+        let file = self.open_to_read(*ino)?;
+        let hash = ObjectId::of_file(&*file.fd).map_err(super::error::upper("read a file"))?;
+        Ok(hash == id)
+    }
+}

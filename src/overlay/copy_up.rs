@@ -1,0 +1,187 @@
+//! The first write to a shared file: the worktree gets a copy of its own, with the same inode number.
+//!
+//! | step                              | a crash right after it leaves                                 |
+//! |-----------------------------------|---------------------------------------------------------------|
+//! | 1. copy into a nameless file      | nothing: the kernel frees it                                  |
+//! | 2. write its blocks back          | nothing                                                       |
+//! | 3. prepared frame: inode is `real` | nothing: no such file at the name, the frame is void          |
+//! | 4. link at its first name         | the whole copy, under its inode number                        |
+//! | 5. done frame, link at other names | the whole copy; the journal leads from the other names to it |
+//!
+//! Step 2 (`sync_file_range`, no wait for the disk's cache) is what keeps a power cut from leaving an empty
+//! file: ext4 and xfs commit the link only together with or after the allocation of written blocks.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::store::Name;
+use crate::sys::copy::{copy_contents, write_back};
+use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
+
+use super::error::{Error, Result, upper};
+use super::files::OpenFile;
+use super::journal::{Check, Frame, Record};
+use super::resolve::View;
+use super::upper::restore_times;
+use super::{Attr, Ino};
+
+impl View {
+    /// Makes sure that the bytes of a file are the upper's. At most the first `keep` of them are copied.
+    pub(super) fn copy_up(&mut self, ino: Ino, keep: u64) -> Result<()> {
+        if self.has_upper_bytes(ino) {
+            return Ok(());
+        }
+        let attr = self.attr(ino)?;
+        match FileType::from_raw_mode(attr.mode) {
+            FileType::RegularFile => self.copy_file(ino, &attr, keep),
+            FileType::Symlink | FileType::Fifo => self.copy_node(ino, &attr),
+            FileType::Directory => self.ensure_dir(ino).map(drop),
+            _ => Err(Error::NotPermitted),
+        }
+    }
+
+    fn copy_file(&mut self, ino: Ino, attr: &Attr, keep: u64) -> Result<()> {
+        let object = self.open_to_read(ino)?;
+        let xattrs = self.lower_xattrs(ino);
+        if self.is_gone(ino) {
+            return self.copy_orphan(ino, attr, &object, keep);
+        }
+        let names = self.lower_names(ino);
+        let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
+        let dir_fd = self.ensure_dir(dir)?;
+        let copy = match self.open_kept(|| fs::open_tmpfile(&dir_fd, 0o600)) {
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => self.create_aside(&dir_fd)?,
+            other => other.map_err(upper("create a file"))?,
+        };
+        copy_contents(&object.fd, &copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        self.dress(&copy, attr, &xattrs)?;
+        if keep > 0 {
+            write_back(&copy).map_err(upper("copy a file"))?;
+        }
+        let real = fs::stat(&copy).map_err(upper("look at a file"))?.ino;
+        let link = |view: &mut View, dir_fd: &OwnedFd| view.publish(&copy, dir_fd, &name);
+        self.adopt(ino, dir, &name, real, FileType::RegularFile, link)?;
+        self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true }));
+        self.link_others(ino, &dir_fd, &name, &names[1..])
+    }
+
+    /// The nameless copy gets its name.
+    fn publish(&mut self, copy: &OwnedFd, dir_fd: &OwnedFd, name: &Name) -> std::io::Result<()> {
+        match &self.upper.aside {
+            Some(aside) if fs::stat(copy)?.nlink > 0 => {
+                fs::rename_at(aside, b"file", dir_fd, name.bytes(), RenameFlags::NOREPLACE)
+            }
+            _ => fs::link_fd(copy, dir_fd, name.bytes()),
+        }
+    }
+
+    /// For file systems without `O_TMPFILE`.
+    fn create_aside(&mut self, _dir: &OwnedFd) -> Result<OwnedFd> {
+        let aside = self.upper.aside.as_ref().ok_or(Error::NotSupported)?;
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::TRUNC;
+        fs::open_at(aside, b"file", flags, 0o600).map_err(upper("create a file"))
+    }
+
+    fn copy_orphan(&mut self, ino: Ino, attr: &Attr, object: &OpenFile, keep: u64) -> Result<()> {
+        let root = self.upper.root.clone();
+        let copy = self.open_kept(|| fs::open_tmpfile(&root, 0o600)).map_err(upper("create a file"))?;
+        copy_contents(&object.fd, &copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        self.dress(&copy, attr, &self.lower_xattrs(ino))?;
+        let copy = Arc::new(copy);
+        if let Some(orphan) = self.orphans.get_mut(&ino) {
+            orphan.file = Some(copy.clone());
+        }
+        self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true }));
+        Ok(())
+    }
+
+    fn copy_node(&mut self, ino: Ino, attr: &Attr) -> Result<()> {
+        let names = self.lower_names(ino);
+        let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
+        let dir_fd = self.ensure_dir(dir)?;
+        let target = self.lower.source(ino).map(|(tree, node)| tree.target(node).to_vec());
+        let kind = FileType::from_raw_mode(attr.mode);
+        let aside = match &self.upper.aside {
+            Some(aside) => aside.try_clone().map_err(upper("open a directory"))?,
+            None => return Err(Error::NotSupported),
+        };
+        match kind {
+            FileType::Symlink => fs::symlink_at(&target.unwrap_or_default(), &aside, b"node"),
+            _ => fs::mknod_at(&aside, b"node", attr.mode, 0),
+        }
+        .map_err(upper("create a file"))?;
+        fs::chown_at(&aside, b"node", Some(attr.uid), Some(attr.gid)).map_err(upper("set the owner"))?;
+        let times = (fs::SetTime::At(attr.atime), fs::SetTime::At(attr.mtime));
+        fs::utimens_at(&aside, b"node", times.0, times.1).map_err(upper("set times"))?;
+        let real = fs::stat_at(&aside, b"node").map_err(upper("look at a file"))?.ino;
+        let link = |_: &mut View, dir_fd: &OwnedFd| {
+            fs::rename_at(&aside, b"node", dir_fd, name.bytes(), RenameFlags::NOREPLACE)
+        };
+        self.adopt(ino, dir, &name, real, kind, link)?;
+        self.link_others(ino, &dir_fd, &name, &names[1..])
+    }
+
+    /// Steps 3 to 5: the upper's inode `real` becomes the file `ino`, at `name` in `dir`.
+    fn adopt(
+        &mut self,
+        ino: Ino,
+        dir: Ino,
+        name: &Name,
+        real: u64,
+        kind: FileType,
+        link: impl FnOnce(&mut View, &OwnedFd) -> std::io::Result<()>,
+    ) -> Result<()> {
+        let dir_fd = self.ensure_dir(dir)?;
+        let kept = fs::stat(&dir_fd).map_err(upper("look at a directory"))?;
+        let check = Check::Present { dir, name: name.clone(), real };
+        let records = vec![Record::Copied { ino, real }, Record::Meta { ino, meta: Default::default() }];
+        self.change(check, records, |view| link(view, &dir_fd).map_err(upper("create a file")))?;
+        restore_times(&dir_fd, &kept)?;
+        self.files.forget(ino);
+        self.see(ino, dir, name);
+        self.upper.note(dir, name, Some((kind, real)));
+        Ok(())
+    }
+
+    /// A hard-linked file keeps all its names.
+    fn link_others(&mut self, ino: Ino, from: &OwnedFd, first: &Name, others: &[(Ino, Name)]) -> Result<()> {
+        let Some(real) = self.delta.copied(ino) else { return Ok(()) };
+        for (dir, name) in others {
+            let fd = self.ensure_dir(*dir)?;
+            let kept = fs::stat(&fd).map_err(upper("look at a directory"))?;
+            match fs::link_at(from, first.bytes(), &fd, name.bytes()) {
+                // Somebody put a file of his own there while the view was not mounted.
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                other => other.map_err(upper("link a file"))?,
+            }
+            restore_times(&fd, &kept)?;
+            self.see(ino, *dir, name);
+            self.upper.note(*dir, name, Some((FileType::RegularFile, real)));
+        }
+        Ok(())
+    }
+
+    /// A change that needs both a call on the upper and records: the frame is prepared, the call made, the
+    /// frame confirmed. When the call fails the frame is void and nothing has changed.
+    pub(super) fn change<T>(
+        &mut self,
+        check: Check,
+        records: Vec<Record>,
+        call: impl FnOnce(&mut View) -> Result<T>,
+    ) -> Result<T> {
+        let frame = Frame::Prepared(check, records);
+        self.journal.append(&frame)?;
+        match call(self) {
+            // Where the end can't be appended, the check decides at the next open, and comes to the same.
+            Ok(done) => {
+                self.play(&frame);
+                let _ = self.journal.append(&Frame::Done);
+                Ok(done)
+            }
+            Err(e) => {
+                let _ = self.journal.append(&Frame::Undone);
+                Err(e)
+            }
+        }
+    }
+}

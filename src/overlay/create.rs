@@ -1,0 +1,172 @@
+//! New names: files, directories, symlinks, hard links. They are plain files of the upper at once.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::store::Name;
+use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
+
+use super::error::{Error, Result, upper};
+use super::files::OpenFile;
+use super::journal::{Meta, Record};
+use super::resolve::{Found, View};
+use super::{Attr, Caller, Ino, Overlay};
+
+impl Overlay {
+    /// Makes a directory. As all new files it belongs to `caller`, and counts one reference.
+    pub fn mkdir(&self, parent: Ino, name: &Name, mode: u32, caller: Caller) -> Result<Attr> {
+        self.make(parent, name, caller, |dir, name| fs::mkdir_at(dir, name, mode & 0o7777))
+    }
+
+    /// Makes a file of any other kind, as `mode` says.
+    pub fn mknod(&self, parent: Ino, name: &Name, mode: u32, rdev: u64, caller: Caller) -> Result<Attr> {
+        self.make(parent, name, caller, |dir, name| fs::mknod_at(dir, name, mode, rdev))
+    }
+
+    pub fn symlink(&self, parent: Ino, name: &Name, target: &[u8], caller: Caller) -> Result<Attr> {
+        self.make(parent, name, caller, |dir, name| fs::symlink_at(target, dir, name))
+    }
+
+    /// Makes a regular file, or finds the one that is there unless `exclusive`.
+    pub fn create(&self, parent: Ino, name: &Name, mode: u32, caller: Caller, exclusive: bool) -> Result<Attr> {
+        let mut view = self.view.lock();
+        match view.resolve(parent, name) {
+            Ok(_) if exclusive => return Err(Error::Exists),
+            Ok(found) => return view.referenced(&found),
+            Err(Error::NotFound) => {}
+            Err(e) => return Err(e),
+        }
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
+        let dir = view.dir_to_change(parent)?;
+        let file = view.open_kept(|| fs::open_at(&dir, name.bytes(), flags, mode & 0o7777));
+        let file = file.map_err(upper("create a file"))?;
+        let stat = view.own(&dir, name, caller)?;
+        let found = view.appeared(parent, name, stat)?;
+        view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true }));
+        view.referenced(&found)
+    }
+
+    fn make(
+        &self,
+        parent: Ino,
+        name: &Name,
+        caller: Caller,
+        call: impl FnOnce(&OwnedFd, &[u8]) -> std::io::Result<()>,
+    ) -> Result<Attr> {
+        let mut view = self.view.lock();
+        view.must_be_free(parent, name)?;
+        let dir = view.dir_to_change(parent)?;
+        call(&dir, name.bytes()).map_err(upper("create a file"))?;
+        let stat = view.own(&dir, name, caller)?;
+        let found = view.appeared(parent, name, stat)?;
+        view.referenced(&found)
+    }
+
+    /// A further name for a file. A file of the lower is not copied for it: the journal says the name.
+    pub fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Attr> {
+        let mut view = self.view.lock();
+        view.must_be_free(parent, name)?;
+        if view.is_gone(ino) {
+            return Err(Error::NotFound);
+        }
+        if view.lower.is_dir(ino) || ino == Ino::ROOT {
+            return Err(Error::NotPermitted);
+        }
+        if view.is_in_upper(ino) {
+            let (from, old, stat) = view.locate(ino)?;
+            let dir = view.dir_to_change(parent)?;
+            fs::link_at(&from, old.bytes(), &dir, name.bytes()).map_err(upper("link a file"))?;
+            let stat = fs::stat_at(&dir, name.bytes()).unwrap_or(stat);
+            view.upper.note(parent, name, Some((stat.kind(), stat.ino)));
+            view.see(ino, parent, name);
+            return view.referenced(&Found { ino, upper: Some(stat) });
+        }
+        let now = Timespec::now();
+        let meta = Meta { ctime: Some(now), ..view.delta.meta(ino).cloned().unwrap_or_default() };
+        let moved = Record::Moved { dir: parent, name: name.clone(), ino, time: Some(now) };
+        view.record_names(vec![moved, Record::Meta { ino, meta }])?;
+        view.referenced(&Found { ino, upper: None })
+    }
+}
+
+impl View {
+    /// # Errors
+    /// [`Error::Exists`] when something shows at this name.
+    pub(super) fn must_be_free(&mut self, dir: Ino, name: &Name) -> Result<()> {
+        match self.resolve(dir, name) {
+            Ok(_) => Err(Error::Exists),
+            Err(Error::NotFound) if self.is_gone(dir) => Err(Error::NotFound),
+            Err(Error::NotFound) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The upper's directory, made when it isn't there, for a change of the names in it.
+    pub(super) fn dir_to_change(&mut self, dir: Ino) -> Result<Arc<OwnedFd>> {
+        if self.is_gone(dir) {
+            return Err(Error::NotFound);
+        }
+        self.ensure_dir(dir)
+    }
+
+    /// Gives a new file to its maker; a file that can't be given away is taken back.
+    fn own(&mut self, dir: &OwnedFd, name: &Name, caller: Caller) -> Result<Stat> {
+        let stat = fs::stat_at(dir, name.bytes()).map_err(upper("look at a file"))?;
+        let parent = fs::stat(dir).map_err(upper("look at a directory"))?;
+        let gid = if parent.mode & 0o2000 != 0 { stat.gid } else { caller.gid };
+        if (stat.uid, stat.gid) == (caller.uid, gid) {
+            return Ok(stat);
+        }
+        if let Err(e) = fs::chown_at(dir, name.bytes(), Some(caller.uid), Some(gid)) {
+            let undone = if stat.is_dir() { fs::rmdir_at(dir, name.bytes()) } else { fs::unlink_at(dir, name.bytes()) };
+            undone.map_err(upper("delete a file"))?;
+            return Err(upper("set the owner")(e));
+        }
+        if !stat.is_dir() && stat.kind() != FileType::Symlink && stat.mode & 0o6000 != 0 {
+            // Changing the owner drops set-id bits that the maker asked for.
+            fs::chmod_at(dir, name.bytes(), stat.mode & 0o7777).map_err(upper("set the mode"))?;
+        }
+        fs::stat_at(dir, name.bytes()).map_err(upper("look at a file"))
+    }
+
+    /// A name is new in the upper: everything that remembers names is told.
+    fn appeared(&mut self, dir: Ino, name: &Name, stat: Stat) -> Result<Found> {
+        let below = self.lower_at(dir, name);
+        let ino = self.identity(below, stat.kind(), stat.ino);
+        // A new file may get the number of one that is gone: what was known of that is void.
+        self.seen.remove(&ino);
+        self.orphans.remove(&ino);
+        self.files.forget(ino);
+        self.upper.forget_dir(ino);
+        self.subdirs.remove(&ino);
+        if ino.upper_real().is_some() && (self.delta.has_overrides(ino) || self.delta.place(ino).is_some()) {
+            self.record(Record::Emptied { dir: ino })?;
+        }
+        self.see(ino, dir, name);
+        self.upper.note(dir, name, Some((stat.kind(), stat.ino)));
+        if stat.is_dir() {
+            self.count_subdir(dir, 1);
+        }
+        Ok(Found { ino, upper: Some(stat) })
+    }
+
+    /// `by` more subdirectories show in `dir`.
+    pub(super) fn count_subdir(&mut self, dir: Ino, by: i32) {
+        if let Some(count) = self.subdirs.get_mut(&dir) {
+            *count = count.saturating_add_signed(by);
+        }
+    }
+
+    /// The metadata of a file, for a reply that gives the kernel one more reference to it.
+    pub(super) fn referenced(&mut self, found: &Found) -> Result<Attr> {
+        let attr = self.attr_of(found)?;
+        self.reference(found.ino);
+        Ok(attr)
+    }
+
+    pub(super) fn reference(&mut self, ino: Ino) {
+        if let Some(seen) = self.seen.get_mut(&ino) {
+            seen.lookups += 1;
+        }
+    }
+}

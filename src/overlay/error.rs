@@ -1,0 +1,57 @@
+//! What can go wrong in a view, said as what is wrong; the errno is chosen at the FUSE edge.
+
+use std::io;
+
+use crate::store::ObjectId;
+
+use super::journal::JournalError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no such name")]
+    NotFound,
+    #[error("the name is taken")]
+    Exists,
+    #[error("not a directory")]
+    NotDirectory,
+    #[error("is a directory")]
+    IsDirectory,
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// The kernel (or a caller) named an inode that this view doesn't know.
+    #[error("unknown inode {0}")]
+    UnknownInode(u64),
+    #[error("no such extended attribute")]
+    NoXattr,
+    #[error("the extended attribute exists")]
+    XattrExists,
+    #[error("the argument makes no sense here")]
+    Invalid,
+    #[error("a view doesn't do this")]
+    NotSupported,
+    #[error("the kind of file doesn't allow this")]
+    NotPermitted,
+    /// `lseek` past the end, or past the last data.
+    #[error("no data at or after this offset")]
+    NoData,
+    /// What the store says of this name has been moved, so it can't be put back here.
+    #[error("the store's version of this name was moved elsewhere in the view")]
+    Moved,
+    /// A call on the worktree's own directory failed; the kernel's error stands.
+    #[error("cannot {verb} in the upper directory: {source}")]
+    Upper { verb: &'static str, source: io::Error },
+    #[error("object {id} cannot be read from the store: {source}")]
+    LostObject { id: ObjectId, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// For `map_err(upper("create a file"))`: a failed call on the upper.
+pub(super) fn upper(verb: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| match source.raw_os_error() {
+        Some(libc::ENOENT) => Error::NotFound,
+        _ => Error::Upper { verb, source },
+    }
+}

@@ -1,0 +1,92 @@
+//! Open files behind inodes: the store's objects to read, the upper's files to read and write.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::store::Name;
+use crate::sys::fs::{self, OpenFlags};
+
+use super::Ino;
+use super::error::{Error, Result, upper};
+use super::resolve::View;
+
+/// A file that is open, for as long as somebody holds it.
+pub(super) struct OpenFile {
+    pub fd: Arc<OwnedFd>,
+    /// An object never is.
+    pub writable: bool,
+}
+
+impl View {
+    /// The file's bytes, to read: the object's while nobody has written to it.
+    pub(super) fn open_to_read(&mut self, ino: Ino) -> Result<Arc<OpenFile>> {
+        if let Some(file) = self.files.find(ino) {
+            return Ok(file);
+        }
+        let file = if self.has_upper_bytes(ino) {
+            Arc::new(OpenFile { fd: Arc::new(self.open_upper(ino, OpenFlags::RDONLY)?), writable: false })
+        } else {
+            Arc::new(OpenFile { fd: Arc::new(self.open_object(ino)?), writable: false })
+        };
+        self.files.keep(ino, file.clone());
+        Ok(file)
+    }
+
+    /// The file's own bytes in the upper, to write. They must be there (see [`View::copy_up`]).
+    pub(super) fn open_to_write(&mut self, ino: Ino) -> Result<Arc<OpenFile>> {
+        if let Some(file) = self.files.find(ino)
+            && file.writable
+        {
+            return Ok(file);
+        }
+        let fd = self.open_upper(ino, OpenFlags::RDWR)?;
+        let file = Arc::new(OpenFile { fd: Arc::new(fd), writable: true });
+        self.files.keep(ino, file.clone());
+        Ok(file)
+    }
+
+    /// Whether writes may go to the upper without a copy-up.
+    pub(super) fn has_upper_bytes(&self, ino: Ino) -> bool {
+        match self.orphans.get(&ino) {
+            Some(orphan) => orphan.file.is_some(),
+            None => self.is_in_upper(ino),
+        }
+    }
+
+    fn open_object(&mut self, ino: Ino) -> Result<OwnedFd> {
+        let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
+        let id = tree.object(node).ok_or(Error::Invalid)?;
+        let objects = self.objects.clone();
+        let lost = |source| Error::LostObject { id, source: Box::new(source) };
+        match objects.open(&id) {
+            Err(_) => {
+                // It may be our own descriptors that ran out: give back what is kept, once.
+                self.upper.close_kept();
+                self.files.clear();
+                objects.open(&id).map_err(lost)
+            }
+            Ok(fd) => Ok(fd),
+        }
+    }
+
+    fn open_upper(&mut self, ino: Ino, flags: OpenFlags) -> Result<OwnedFd> {
+        if let Some(orphan) = self.orphans.get(&ino) {
+            let file = orphan.file.clone().ok_or(Error::UnknownInode(ino.0))?;
+            return self.open_kept(|| fs::reopen(&file, flags)).map_err(upper("open a file"));
+        }
+        let (dir, name, stat) = self.locate(ino)?;
+        match self.open_kept(|| fs::open_at(&dir, name.bytes(), flags | OpenFlags::NONBLOCK, 0)) {
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) => open_against_mode(&dir, &name, flags, stat.mode),
+            other => other.map_err(upper("open a file")),
+        }
+    }
+}
+
+/// Opens a file of ours whose mode keeps us out. The kernel checked the permission when the program
+/// opened the file; the mode may have changed since, and what is open stays open.
+fn open_against_mode(dir: &OwnedFd, name: &Name, flags: OpenFlags, mode: u32) -> Result<OwnedFd> {
+    fs::chmod_at(dir, name.bytes(), (mode & 0o7777) | 0o600).map_err(upper("open a file"))?;
+    let opened = fs::open_at(dir, name.bytes(), flags, 0);
+    fs::chmod_at(dir, name.bytes(), mode & 0o7777).map_err(upper("open a file"))?;
+    opened.map_err(upper("open a file"))
+}

@@ -1,0 +1,198 @@
+//! The journal of a view: what a plain directory can't say, appended as it happens.
+//!
+//! `journal` in the view's state directory is a header of 16 bytes (`depsfsJ\n`, version u32 = 1, zero u32)
+//! and then frames (see [`record`]). Appending is one `write(2)`; the file is never changed in place. It
+//! holds no user's bytes. A change that also needs a step in the upper is *prepared* first:
+//!
+//! | step                      | a crash right after it leaves                                    |
+//! |---------------------------|------------------------------------------------------------------|
+//! | 1. prepared frame         | a frame without an end: its check finds the upper unchanged, it is void |
+//! | 2. the call on the upper  | a frame without an end: its check finds the change, it holds       |
+//! | 3. done frame             | the change, whole                                                |
+//!
+//! Compaction writes the state anew aside, syncs it and renames it over the old file.
+
+mod record;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::sys::IoError;
+use crate::sys::fs::{self, OpenFlags, RenameFlags};
+
+pub use record::{Check, Frame, Malformed, Meta, Record};
+
+const MAGIC: &[u8; 8] = b"depsfsJ\n";
+const VERSION: u32 = 1;
+const HEADER: usize = 16;
+/// No frame is longer: the largest is one metadata record with all its xattrs.
+const FRAME_MAX: usize = 16 << 20;
+
+/// An open journal; the position is the end of its last whole frame.
+#[derive(Debug)]
+pub struct Journal {
+    dir: OwnedFd,
+    path: PathBuf,
+    file: OwnedFd,
+    len: u64,
+    unsynced: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error("{} is not a journal of depsfs", path.display())]
+    NotAJournal { path: PathBuf },
+    #[error("{} has format {version}; this program knows format {VERSION}", path.display())]
+    Version { path: PathBuf, version: u32 },
+}
+
+/// Splits the bytes after the header into frames, and says how many bytes they fill: what comes after
+/// that is a torn append.
+pub fn parse(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
+    let (mut frames, mut used) = (Vec::new(), 0);
+    while let Some((head, rest)) = bytes.split_at_checked(8) {
+        let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let sum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
+        if len > FRAME_MAX {
+            break;
+        }
+        let Some((payload, rest)) = rest.split_at_checked(len) else { break };
+        if checksum(payload) != sum {
+            break;
+        }
+        let Ok(frame) = Frame::decode(payload) else { break };
+        frames.push(frame);
+        used += 8 + len;
+        bytes = rest;
+    }
+    (frames, used)
+}
+
+fn checksum(payload: &[u8]) -> u32 {
+    xxhash_rust::xxh3::xxh3_64(payload) as u32
+}
+
+fn header() -> [u8; HEADER] {
+    let mut out = [0; HEADER];
+    out[..8].copy_from_slice(MAGIC);
+    out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out
+}
+
+fn framed(frame: &Frame) -> Vec<u8> {
+    let payload = frame.encode();
+    let mut out = Vec::with_capacity(payload.len() + 8);
+    out.extend((payload.len() as u32).to_le_bytes());
+    out.extend(checksum(&payload).to_le_bytes());
+    out.extend(payload);
+    out
+}
+
+impl Journal {
+    /// Opens `dir/journal`, or makes an empty one, and gives the frames it holds. A torn end is cut off.
+    ///
+    /// # Errors
+    /// A file that isn't a journal, or of another version, is refused and left alone.
+    pub fn open(dir: &Path) -> Result<(Journal, Vec<Frame>), JournalError> {
+        let path = dir.join("journal");
+        let dir = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE;
+        let file = fs::open_at(&dir, b"journal", flags, 0o600).map_err(IoError::of("open", &path))?;
+        let size = fs::stat(&file).map_err(IoError::of("read", &path))?.size;
+        let mut bytes = vec![0; size as usize];
+        let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
+        bytes.truncate(read);
+        let mut journal = Journal { dir, path, file, len: 0, unsynced: false };
+        let frames = journal.adopt(&bytes)?;
+        Ok((journal, frames))
+    }
+
+    /// Reads the frames of `bytes`, the whole file, and sets the end behind the last whole one.
+    fn adopt(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, JournalError> {
+        if bytes.len() < HEADER && header().starts_with(bytes) {
+            self.write_at(&header(), 0)?;
+            self.len = HEADER as u64;
+            return Ok(Vec::new());
+        }
+        if !bytes.starts_with(MAGIC) || bytes.len() < HEADER || bytes[12..HEADER] != [0; 4] {
+            return Err(JournalError::NotAJournal { path: self.path.clone() });
+        }
+        let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        if version != VERSION {
+            return Err(JournalError::Version { path: self.path.clone(), version });
+        }
+        let (frames, used) = parse(&bytes[HEADER..]);
+        self.len = (HEADER + used) as u64;
+        if self.len < bytes.len() as u64 {
+            fs::truncate(&self.file, self.len).map_err(IoError::of("truncate", &self.path))?;
+        }
+        Ok(frames)
+    }
+
+    /// Appends one frame. On an error nothing is appended: what was written of it is cut off.
+    pub fn append(&mut self, frame: &Frame) -> Result<(), JournalError> {
+        let bytes = framed(frame);
+        if let Err(e) = self.write_at(&bytes, self.len) {
+            // A torn frame is cut off at the next open too, so a second failure here changes nothing.
+            let _ = fs::truncate(&self.file, self.len);
+            return Err(e);
+        }
+        self.len += bytes.len() as u64;
+        self.unsynced = true;
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), JournalError> {
+        let wrote = fs::write_at(&self.file, bytes, at).map_err(IoError::of("write", &self.path))?;
+        if wrote < bytes.len() {
+            let full = io::Error::from_raw_os_error(libc::ENOSPC);
+            return Err(IoError::of("write", &self.path)(full).into());
+        }
+        Ok(())
+    }
+
+    /// Bytes in the file.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// No frame is in the file.
+    pub fn is_empty(&self) -> bool {
+        self.len == HEADER as u64
+    }
+
+    /// What was appended so far is on disk when this returns.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        if self.unsynced {
+            fs::fdatasync(&self.file).map_err(IoError::of("sync", &self.path))?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
+    /// Replaces the whole journal by one that says `records`.
+    pub fn rewrite(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
+        let mut bytes = header().to_vec();
+        for record in records {
+            bytes.extend(framed(&Frame::Plain(vec![record])));
+        }
+        let aside = self.path.with_extension("new");
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::TRUNC;
+        let file = fs::open_at(&self.dir, b"journal.new", flags, 0o600).map_err(IoError::of("create", &aside))?;
+        let wrote = fs::write_at(&file, &bytes, 0).map_err(IoError::of("write", &aside))?;
+        if wrote < bytes.len() {
+            let full = io::Error::from_raw_os_error(libc::ENOSPC);
+            return Err(IoError::of("write", &aside)(full).into());
+        }
+        fs::fdatasync(&file).map_err(IoError::of("sync", &aside))?;
+        fs::rename_at(&self.dir, b"journal.new", &self.dir, b"journal", RenameFlags::empty())
+            .map_err(IoError::of("replace", &self.path))?;
+        self.file = file;
+        self.len = bytes.len() as u64;
+        self.unsynced = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,258 @@
+//! The lower: what the grafts say, as one read-only directory tree.
+//!
+//! Several trees may meet in one directory. They merge name by name, later wins; where all of them have a
+//! directory, the directories merge in turn. A merged directory has one inode number: that of the graft
+//! with the lowest base, which is the one that was there first.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::store::{Name, Node, Tree};
+use crate::sys::fs::FileType;
+
+use super::Ino;
+use super::journal::Record;
+
+/// The first inode number of the first graft.
+pub(super) const FIRST_BASE: u64 = 256;
+
+/// One node of one graft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LowerNode {
+    /// Position in the list of grafts; a later one wins.
+    graft: usize,
+    node: Node,
+}
+
+/// A tree in a view: its nodes are the inodes `base .. base + node_count`.
+pub(super) struct Graft {
+    pub base: u64,
+    pub tree: Arc<Tree>,
+    /// The directory it is laid over; its root directory is that directory.
+    pub at: Ino,
+    /// The path of that directory when the graft was laid.
+    pub path: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(super) struct Lower {
+    grafts: Vec<Graft>,
+    /// Positions in `grafts`, by rising base.
+    by_base: Vec<usize>,
+    /// Directories that aren't one tree's alone: the layers, the winning one first.
+    stacks: HashMap<Ino, Vec<LowerNode>>,
+    /// Nodes whose inode number is another node's (members of a merged directory), or a graft's root.
+    alias: HashMap<LowerNode, Ino>,
+}
+
+impl Lower {
+    /// Lays the grafts over each other, the last on top.
+    pub fn new(grafts: Vec<Graft>) -> Lower {
+        let mut by_base: Vec<usize> = (0..grafts.len()).collect();
+        by_base.sort_by_key(|i| grafts[*i].base);
+        let mut lower = Lower { grafts, by_base, ..Lower::default() };
+        let mut roots: HashMap<Ino, Vec<LowerNode>> = HashMap::new();
+        for (graft, g) in lower.grafts.iter().enumerate().rev() {
+            roots.entry(g.at).or_default().push(LowerNode { graft, node: Node(0) });
+        }
+        for (at, mut stack) in roots {
+            // A graft laid over a directory of another tree: that tree's own directory is the bottom.
+            stack.extend(lower.node(at));
+            lower.merge(at, stack);
+        }
+        lower
+    }
+
+    /// Makes `ino` the merged directory of `stack`, and merges the directories below it.
+    fn merge(&mut self, ino: Ino, stack: Vec<LowerNode>) {
+        for member in &stack {
+            self.alias.insert(*member, ino);
+        }
+        let shared = self.shared_directories(&stack);
+        self.stacks.insert(ino, stack.clone());
+        for name in shared {
+            let below = self.child_stack(&stack, &name);
+            if below.len() < 2 {
+                continue;
+            }
+            let first = below.iter().min_by_key(|n| self.grafts[n.graft].base).copied();
+            if let Some(first) = first {
+                self.merge(self.plain_ino(first), below);
+            }
+        }
+    }
+
+    /// The layers of directory `name` below `stack`, from the winning one down to the first that has no directory there.
+    fn child_stack(&self, stack: &[LowerNode], name: &Name) -> Vec<LowerNode> {
+        let hits = stack.iter().filter_map(|s| self.child(*s, name));
+        hits.take_while(|n| self.kind_of(*n) == FileType::Directory).collect()
+    }
+
+    /// Names that are a directory in at least one layer but the largest; only those can be in two.
+    fn shared_directories(&self, stack: &[LowerNode]) -> HashSet<Name> {
+        let largest = stack.iter().max_by_key(|s| self.tree(**s).entry_count(s.node)).copied();
+        let small = stack.iter().filter(|s| Some(**s) != largest);
+        let mut names = HashSet::new();
+        for layer in small {
+            for entry in self.tree(*layer).entries(layer.node, 0) {
+                let child = LowerNode { graft: layer.graft, node: entry.node };
+                if self.kind_of(child) == FileType::Directory {
+                    names.extend(Name::new(entry.name));
+                }
+            }
+        }
+        names
+    }
+
+    fn child(&self, dir: LowerNode, name: &Name) -> Option<LowerNode> {
+        self.tree(dir).lookup(dir.node, name).map(|node| LowerNode { graft: dir.graft, node })
+    }
+
+    fn kind_of(&self, n: LowerNode) -> FileType {
+        self.tree(n).stat(n.node).kind
+    }
+
+    fn tree(&self, n: LowerNode) -> &Tree {
+        &self.grafts[n.graft].tree
+    }
+
+    fn plain_ino(&self, n: LowerNode) -> Ino {
+        Ino(self.grafts[n.graft].base + u64::from(n.node.0))
+    }
+
+    fn ino(&self, n: LowerNode) -> Ino {
+        match self.alias.get(&n) {
+            Some(ino) => *ino,
+            None => self.plain_ino(n),
+        }
+    }
+
+    /// The node that `ino` numbers, if it is one of a tree.
+    pub fn node(&self, ino: Ino) -> Option<LowerNode> {
+        let after = self.by_base.partition_point(|i| self.grafts[*i].base <= ino.0);
+        let graft = *self.by_base.get(after.checked_sub(1)?)?;
+        let offset = ino.0 - self.grafts[graft].base;
+        let node = u32::try_from(offset).ok().filter(|n| *n < self.grafts[graft].tree.node_count())?;
+        Some(LowerNode { graft, node: Node(node) })
+    }
+
+    /// The layers of a directory, the winning one first; empty for a directory that no graft knows.
+    fn layers(&self, dir: Ino) -> Layers<'_> {
+        match self.stacks.get(&dir) {
+            Some(stack) => Layers::Many(stack),
+            None => Layers::One(self.node(dir).filter(|n| self.kind_of(*n) == FileType::Directory)),
+        }
+    }
+
+    /// What the grafts say of `name` in `dir`.
+    pub fn lookup(&self, dir: Ino, name: &Name) -> Option<Ino> {
+        let hit = self.layers(dir).as_slice().iter().find_map(|layer| self.child(*layer, name));
+        hit.map(|n| self.ino(n))
+    }
+
+    /// The tree and node that give `ino` its metadata: for a merged directory the winning layer.
+    pub fn source(&self, ino: Ino) -> Option<(&Tree, Node)> {
+        let n = match self.stacks.get(&ino) {
+            Some(stack) => *stack.first()?,
+            None => self.node(ino)?,
+        };
+        Some((self.tree(n), n.node))
+    }
+
+    pub fn kind(&self, ino: Ino) -> Option<FileType> {
+        self.source(ino).map(|(tree, node)| tree.stat(node).kind)
+    }
+
+    pub fn is_dir(&self, ino: Ino) -> bool {
+        self.kind(ino) == Some(FileType::Directory)
+    }
+
+    /// How many subdirectories a directory of a single tree has; `None` for a merged one.
+    pub fn subdirectories(&self, dir: Ino) -> Option<u32> {
+        match self.layers(dir).as_slice() {
+            [one] => Some(self.tree(*one).stat(one.node).nlink.saturating_sub(2)),
+            [] => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Every place that a tree gives this inode. Whether they still show there is the overlay's to know.
+    pub fn places(&self, ino: Ino) -> Vec<(Ino, Name)> {
+        let members = match self.stacks.get(&ino) {
+            Some(stack) => stack.clone(),
+            None => self.node(ino).into_iter().collect(),
+        };
+        let mut out: Vec<(Ino, Name)> = Vec::with_capacity(1);
+        for m in members {
+            for (parent, name) in self.tree(m).places(m.node) {
+                let parent = self.ino(LowerNode { graft: m.graft, node: parent });
+                if let Ok(name) = Name::new(name)
+                    && !out.iter().any(|(p, n)| *p == parent && *n == name)
+                {
+                    out.push((parent, name));
+                }
+            }
+        }
+        out
+    }
+
+    /// The journal's records of these grafts; where each is laid is said by its path.
+    pub fn records(&self) -> Vec<Record> {
+        let record = |g: &Graft| {
+            let (nodes, tree) = (g.tree.node_count(), g.tree.id());
+            Record::Graft { base: g.base, nodes, tree, at: g.path.clone() }
+        };
+        self.grafts.iter().map(record).collect()
+    }
+
+    /// Names of a directory with a cookie above `after`, in order; each once, the winning layer's.
+    pub fn entries(&self, dir: Ino, after: u64) -> Box<dyn Iterator<Item = (u64, &[u8], Ino)> + '_> {
+        let one = |layer: LowerNode| {
+            self.tree(layer).entries(layer.node, after).map(move |e| {
+                let ino = self.ino(LowerNode { graft: layer.graft, node: e.node });
+                (e.cookie.0, e.name, ino)
+            })
+        };
+        match self.layers(dir).as_slice() {
+            [] => Box::new(std::iter::empty()),
+            [layer] => Box::new(one(*layer)),
+            stack => Box::new(Merged { sources: stack.iter().map(|l| one(*l).peekable()).collect() }),
+        }
+    }
+}
+
+/// Zero, one or many layers, without an allocation for the usual one.
+enum Layers<'a> {
+    One(Option<LowerNode>),
+    Many(&'a [LowerNode]),
+}
+
+impl Layers<'_> {
+    fn as_slice(&self) -> &[LowerNode] {
+        match self {
+            Layers::One(one) => one.as_slice(),
+            Layers::Many(stack) => stack,
+        }
+    }
+}
+
+/// The union of listings in (cookie, name) order; of equal names the first source's.
+struct Merged<I: Iterator> {
+    sources: Vec<std::iter::Peekable<I>>,
+}
+
+impl<'a, I: Iterator<Item = (u64, &'a [u8], Ino)>> Iterator for Merged<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        let least = self.sources.iter_mut().filter_map(|s| s.peek().map(|(c, n, _)| (*c, *n))).min()?;
+        let mut winner = None;
+        for source in &mut self.sources {
+            if source.peek().is_some_and(|(c, n, _)| (*c, *n) == least) {
+                let item = source.next();
+                winner = winner.or(item);
+            }
+        }
+        winner
+    }
+}

@@ -1,0 +1,249 @@
+//! Opening a view: the journal is read, what a crash left undecided is decided, the lower is laid out.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::store::{Name, Objects, Tree};
+use crate::sys::fs;
+
+use super::cache::Cache;
+use super::error::{Error, Result, upper};
+use super::journal::{Check, Frame, Journal, Record};
+use super::lower::{FIRST_BASE, Graft, Lower};
+use super::resolve::View;
+use super::state::Delta;
+use super::upper::Upper;
+use super::{Ino, Overlay};
+
+/// Descriptors kept open for files, the store's and the upper's.
+const KEPT_FILES: usize = 48;
+/// A journal is written anew when it is this many times as long as it need be.
+const SLACK: u64 = 4;
+/// And at least this long, in bytes.
+const REWRITE_FROM: u64 = 64 << 10;
+
+/// One tree of the lower, and where it is laid.
+pub struct GraftSpec {
+    /// Relative to the view's root; empty for the root itself.
+    pub at: PathBuf,
+    pub tree: Arc<Tree>,
+}
+
+pub struct OverlayConfig {
+    /// Holds `journal`. Must exist.
+    pub state_dir: PathBuf,
+    /// A later one wins where two have the same name.
+    pub grafts: Vec<GraftSpec>,
+    pub objects: Arc<Objects>,
+}
+
+impl Overlay {
+    /// Opens the view whose own files are in the directory `upper`, opened before anything is mounted over it.
+    ///
+    /// # Errors
+    /// A journal that can't be read or is of another version; an upper that can't be read.
+    pub fn open(root: OwnedFd, config: OverlayConfig) -> Result<Overlay> {
+        let (journal, frames) = Journal::open(&config.state_dir)?;
+        let stat = fs::stat(&root).map_err(upper("look at the directory"))?;
+        let upper = Upper::new(root, &config.state_dir).map_err(upper("open the directory"))?;
+        let mut view = View {
+            objects: config.objects,
+            lower: Lower::default(),
+            delta: Delta::default(),
+            journal,
+            upper,
+            files: Cache::new(KEPT_FILES),
+            owner: (stat.uid, stat.gid),
+            seen: Default::default(),
+            orphans: Default::default(),
+            subdirs: Default::default(),
+            searched: false,
+        };
+        let known = known_grafts(&frames);
+        view.lay(config.grafts, &known)?;
+        view.replay(&frames)?;
+        if view.delta.root_real != Some(stat.ino) {
+            view.new_root(stat.ino)?;
+        }
+        view.drop_what_is_gone()?;
+        view.tidy_journal()?;
+        Ok(Overlay { view: Mutex::new(view) })
+    }
+}
+
+fn known_grafts(frames: &[Frame]) -> Vec<Record> {
+    let plain = frames.iter().filter_map(|f| if let Frame::Plain(r) = f { Some(r) } else { None });
+    plain.flatten().filter(|r| matches!(r, Record::Graft { .. })).cloned().collect()
+}
+
+impl View {
+    /// Lays the grafts, each where the journal says its inode numbers begin; new ones begin behind all others.
+    fn lay(&mut self, specs: Vec<GraftSpec>, known: &[Record]) -> Result<()> {
+        let mut next = FIRST_BASE;
+        let mut free: Vec<(u64, &Record)> = Vec::new();
+        for record in known {
+            if let Record::Graft { base, nodes, .. } = record {
+                next = next.max(base + u64::from(*nodes));
+                free.push((*base, record));
+            }
+        }
+        let (mut grafts, mut fresh) = (Vec::new(), Vec::new());
+        for spec in specs {
+            let at_bytes = spec.at.as_os_str().as_encoded_bytes().to_vec();
+            let (tree, nodes) = (spec.tree.id(), spec.tree.node_count());
+            let same = |(_, r): &(u64, &Record)| matches!(r, Record::Graft { tree: t, at, .. } if *t == tree && *at == at_bytes);
+            let base = match free.iter().position(same) {
+                Some(i) => free.remove(i).0,
+                None => {
+                    let base = next;
+                    next += u64::from(nodes);
+                    fresh.push(Record::Graft { base, nodes, tree, at: at_bytes.clone() });
+                    base
+                }
+            };
+            grafts.push((base, spec, at_bytes));
+        }
+        // Grafts below the root are laid over directories that those at the root may have: those come first.
+        let at_root = |g: &&(u64, GraftSpec, Vec<u8>)| g.2.is_empty();
+        let as_graft =
+            |g: &(u64, GraftSpec, Vec<u8>), at| Graft { base: g.0, tree: g.1.tree.clone(), at, path: g.2.clone() };
+        self.lower = Lower::new(grafts.iter().filter(at_root).map(|g| as_graft(g, Ino::ROOT)).collect());
+        if grafts.iter().any(|g| !g.2.is_empty()) {
+            let mut laid = Vec::new();
+            for g in &grafts {
+                laid.push(as_graft(g, self.dir_at(&g.2)?));
+            }
+            self.lower = Lower::new(laid);
+        }
+        if !fresh.is_empty() {
+            self.journal.append(&Frame::Plain(fresh))?;
+        }
+        Ok(())
+    }
+
+    /// The directory at a path, made in the upper when nothing shows there.
+    fn dir_at(&mut self, path: &[u8]) -> Result<Ino> {
+        let mut at = Ino::ROOT;
+        for part in path.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
+            let name = Name::new(part).map_err(|_| Error::Invalid)?;
+            at = match self.resolve(at, &name) {
+                Ok(found) => found.ino,
+                Err(Error::NotFound) => {
+                    let fd = self.ensure_dir(at)?;
+                    fs::mkdir_at(&fd, name.bytes(), 0o777).map_err(upper("make a directory"))?;
+                    self.upper.forget_all();
+                    self.resolve(at, &name)?.ino
+                }
+                Err(e) => return Err(e),
+            };
+        }
+        Ok(at)
+    }
+
+    fn replay(&mut self, frames: &[Frame]) -> Result<()> {
+        let mut undecided: Option<&Frame> = None;
+        for frame in frames {
+            match (frame, undecided.take()) {
+                (Frame::Done, Some(prepared)) => self.play(prepared),
+                (Frame::Done | Frame::Undone, _) => {}
+                (frame, before) => {
+                    if let Some(prepared) = before {
+                        self.decide(prepared)?;
+                    }
+                    match frame {
+                        Frame::Prepared(..) => undecided = Some(frame),
+                        _ => self.play(frame),
+                    }
+                }
+            }
+        }
+        match undecided {
+            Some(prepared) => self.decide(prepared),
+            None => Ok(()),
+        }
+    }
+
+    /// A prepared frame without an end: the upper shows whether its change took place.
+    fn decide(&mut self, frame: &Frame) -> Result<()> {
+        let Frame::Prepared(check, _) = frame else { return Ok(()) };
+        let (Check::Present { dir, name, real } | Check::Absent { dir, name, real }) = check;
+        let there = match self.dir_fd(*dir) {
+            Ok(Some(fd)) => fs::stat_at(&fd, name.bytes()).is_ok_and(|s| s.ino == *real),
+            _ => false,
+        };
+        let took_place = there == matches!(check, Check::Present { .. });
+        if took_place {
+            self.play(frame);
+        }
+        self.upper.forget_all();
+        let end = if took_place { Frame::Done } else { Frame::Undone };
+        Ok(self.journal.append(&end)?)
+    }
+
+    /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
+    /// deleted the directory while it was not mounted); a full one is the old one, copied or restored.
+    fn new_root(&mut self, real: u64) -> Result<()> {
+        let known = self.delta.root_real.is_some();
+        if known && self.listing(Ino::ROOT)?.is_empty() {
+            self.delta = Delta::default();
+            self.delta.apply(&self.lower, &Record::Root { real });
+            return self.rewrite_journal();
+        }
+        self.record(Record::Root { real })
+    }
+
+    /// Forgets what the journal says of files of the upper that went, or were replaced, while the view was
+    /// not mounted. A copy that is gone was deleted by its user: the store's version stays hidden.
+    fn drop_what_is_gone(&mut self) -> Result<()> {
+        let copied: Vec<(Ino, u64)> = self.delta.all_copied().collect();
+        for (ino, _) in copied {
+            if self.locate(ino).is_ok() {
+                continue;
+            }
+            let mut records = vec![Record::Uncopied { ino }];
+            for (dir, name) in self.lower_names(ino) {
+                if self.lower.node(ino).is_some() {
+                    records.push(Record::Whiteout { dir, name, time: None });
+                }
+            }
+            self.record_all(records)?;
+        }
+        for dir in self.delta.named_upper_dirs() {
+            let here = self.delta.place(dir).cloned();
+            let lives = match here {
+                Some((parent, name)) => match self.dir_fd(parent) {
+                    Ok(Some(fd)) => fs::stat_at(&fd, name.bytes()).is_ok_and(|s| Ino::of_upper(s.ino) == dir),
+                    _ => false,
+                },
+                None => true,
+            };
+            if !lives {
+                self.record(Record::Emptied { dir })?;
+            }
+        }
+        self.upper.forget_all();
+        self.seen.clear();
+        self.searched = false;
+        Ok(())
+    }
+
+    pub(super) fn rewrite_journal(&mut self) -> Result<()> {
+        let mut records = self.lower.records();
+        records.extend(self.delta.records());
+        Ok(self.journal.rewrite(records)?)
+    }
+
+    /// Rewrites a journal that is much longer than what it says.
+    pub(super) fn tidy_journal(&mut self) -> Result<()> {
+        if self.journal.len() < REWRITE_FROM {
+            return Ok(());
+        }
+        let mut records = self.lower.records();
+        records.extend(self.delta.records());
+        let needed: u64 = records.iter().map(|r| 8 + Frame::Plain(vec![r.clone()]).encode().len() as u64).sum();
+        if self.journal.len() > needed * SLACK { self.rewrite_journal() } else { Ok(()) }
+    }
+}

@@ -1,0 +1,201 @@
+//! Names that go: `unlink` and `rmdir`.
+//!
+//! | what shows at the name   | in the upper        | in the journal                    |
+//! |--------------------------|---------------------|-----------------------------------|
+//! | only the upper's file    | unlinked            | nothing                           |
+//! | a copy of a lower file   | unlinked            | a whiteout, prepared before       |
+//! | only the lower's file    | nothing             | a whiteout                        |
+//! | a directory              | removed, when there | a whiteout; records inside are void |
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::store::Name;
+use crate::sys::fs::{self, FileType, OpenFlags, Timespec};
+
+use super::error::{Error, Result, upper};
+use super::journal::{Check, Record};
+use super::resolve::{Found, Orphan, View};
+use super::upper::touch_dir;
+use super::{Ino, Overlay};
+
+impl Overlay {
+    pub fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
+        let mut view = self.view.lock();
+        let found = view.resolve(parent, name)?;
+        if view.attr_of(&found)?.mode & libc::S_IFMT == libc::S_IFDIR {
+            return Err(Error::IsDirectory);
+        }
+        view.remove_name(parent, name, &found, false)
+    }
+
+    pub fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
+        let mut view = self.view.lock();
+        let found = view.resolve(parent, name)?;
+        if view.attr_of(&found)?.mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(Error::NotDirectory);
+        }
+        if !view.is_empty_dir(found.ino)? {
+            return Err(Error::NotEmpty);
+        }
+        view.remove_name(parent, name, &found, true)
+    }
+}
+
+impl View {
+    /// Whether no name shows in a directory.
+    pub(super) fn is_empty_dir(&mut self, dir: Ino) -> Result<bool> {
+        let mut empty = true;
+        self.for_each_name(dir, 0, &mut |_, _| {
+            empty = false;
+            false
+        })?;
+        Ok(empty)
+    }
+
+    fn remove_name(&mut self, dir: Ino, name: &Name, found: &Found, is_dir: bool) -> Result<()> {
+        let orphan = self.orphan_of(dir, name, found)?;
+        let mut records = self.hiding(dir, name, found.upper.is_none());
+        if is_dir && self.is_recorded(found.ino) {
+            records.push(Record::Emptied { dir: found.ino });
+        }
+        if found.ino.upper_real().is_none() && orphan.is_some() && self.delta.copied(found.ino).is_some() {
+            records.push(Record::Uncopied { ino: found.ino });
+        }
+        match found.upper {
+            None => self.record_names(records)?,
+            Some(stat) => {
+                let fd = self.dir_to_change(dir)?;
+                let call = |_: &mut View| {
+                    let gone = if is_dir { fs::rmdir_at(&fd, name.bytes()) } else { fs::unlink_at(&fd, name.bytes()) };
+                    gone.map_err(upper("delete a file"))
+                };
+                if records.is_empty() {
+                    call(self)?;
+                } else {
+                    self.change(Check::Absent { dir, name: name.clone(), real: stat.ino }, records, call)?;
+                }
+            }
+        }
+        self.disappeared(dir, name, found, is_dir, orphan);
+        Ok(())
+    }
+
+    /// Whether the journal says something of this directory's inside or metadata.
+    pub(super) fn is_recorded(&self, dir: Ino) -> bool {
+        let delta = &self.delta;
+        delta.has_overrides(dir) || delta.is_opaque(dir) || delta.meta(dir).is_some() || delta.place(dir).is_some()
+    }
+
+    /// The records that keep what lies below from showing at a name; none when nothing lies there.
+    /// `journal_only`: the upper's directory doesn't change, so its time is the journal's.
+    pub(super) fn hiding(&mut self, dir: Ino, name: &Name, journal_only: bool) -> Vec<Record> {
+        if self.lower_at(dir, name).is_none() {
+            return Vec::new();
+        }
+        let time = journal_only.then(Timespec::now);
+        vec![Record::Whiteout { dir, name: name.clone(), time }]
+    }
+
+    /// Appends records that change names, and moves the directories' times: those in the upper get theirs
+    /// there, for the others the records' own times count.
+    pub(super) fn record_names(&mut self, mut records: Vec<Record>) -> Result<()> {
+        let touched = self.settle_times(&mut records)?;
+        let places = self.places_for(&records)?;
+        records.extend(places);
+        self.record_all(records)?;
+        touched.iter().try_for_each(|fd| touch_dir(fd))
+    }
+
+    /// Takes the times out of records about directories that the upper has, and gives those directories.
+    pub(super) fn settle_times(&mut self, records: &mut [Record]) -> Result<Vec<Arc<OwnedFd>>> {
+        let mut touched = Vec::new();
+        for record in records {
+            let (Record::Whiteout { dir, time, .. }
+            | Record::Moved { dir, time, .. }
+            | Record::Unset { dir, time, .. }) = record
+            else {
+                continue;
+            };
+            let dir = *dir;
+            if let Some(fd) = self.dir_fd(dir)? {
+                touched.extend(time.take().map(|_| fd));
+            }
+        }
+        Ok(touched)
+    }
+
+    /// Records that say where the upper's own directories lie that `records` name for the first time.
+    pub(super) fn places_for(&mut self, records: &[Record]) -> Result<Vec<Record>> {
+        let mut out: Vec<Record> = Vec::new();
+        for record in records {
+            let (Record::Whiteout { dir, .. } | Record::Moved { dir, .. } | Record::Opaque { dir }) = record else {
+                continue;
+            };
+            let mut at = *dir;
+            while at.upper_real().is_some() && self.delta.place(at).is_none() {
+                let (parent, name) = self.dir_place(at)?;
+                out.push(Record::Place { ino: at, dir: parent, name });
+                at = parent;
+            }
+        }
+        Ok(out)
+    }
+
+    /// What must be kept of a file whose last name goes now; `None` while it has other names.
+    pub(super) fn orphan_of(&mut self, dir: Ino, name: &Name, found: &Found) -> Result<Option<Orphan>> {
+        let attr = self.attr_of(found)?;
+        let is_dir = attr.mode & libc::S_IFMT == libc::S_IFDIR;
+        if !is_dir && attr.nlink > 1 {
+            return Ok(None);
+        }
+        // A descriptor also keeps the upper from giving the inode's number to a new file too early.
+        let file = match found.upper {
+            Some(_) => Some(Arc::new(self.hold(dir, name)?)),
+            None => None,
+        };
+        Ok(Some(Orphan { file, attr: super::Attr { nlink: 0, ..attr } }))
+    }
+
+    fn hold(&mut self, dir: Ino, name: &Name) -> Result<OwnedFd> {
+        let fd = self.dir_fd(dir)?.ok_or(Error::NotFound)?;
+        self.open_kept(|| fs::open_at(&fd, name.bytes(), OpenFlags::PATH, 0)).map_err(upper("open a file"))
+    }
+
+    /// A name no longer shows: everything that remembers names is told.
+    pub(super) fn disappeared(&mut self, dir: Ino, name: &Name, found: &Found, is_dir: bool, orphan: Option<Orphan>) {
+        self.upper.note(dir, name, None);
+        if is_dir {
+            self.count_subdir(dir, -1);
+            self.upper.forget_dir(found.ino);
+            self.subdirs.remove(&found.ino);
+        }
+        if let Some(seen) = self.seen.get_mut(&found.ino) {
+            seen.names.retain(|(d, n)| *d != dir || n != name);
+        }
+        if let Some(orphan) = orphan {
+            self.orphans.insert(found.ino, orphan);
+        }
+    }
+
+    /// The kernel gave back `count` references.
+    pub(super) fn forget(&mut self, ino: Ino, count: u64) {
+        let left = match self.seen.get_mut(&ino) {
+            Some(seen) => {
+                seen.lookups = seen.lookups.saturating_sub(count);
+                seen.lookups
+            }
+            None => 0,
+        };
+        if left > 0 {
+            return;
+        }
+        self.seen.remove(&ino);
+        if let Some(orphan) = self.orphans.remove(&ino) {
+            self.files.forget(ino);
+            if FileType::from_raw_mode(orphan.attr.mode) == FileType::Directory {
+                self.upper.forget_dir(ino);
+            }
+        }
+    }
+}

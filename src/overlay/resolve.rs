@@ -1,0 +1,221 @@
+//! Which file a name is: upper, then journal, then lower; and the way back, which names a file has.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::store::{Name, Objects};
+use crate::sys::fs::{self, FileType, OpenFlags, Stat};
+
+use super::cache::Cache;
+use super::error::{Error, Result, upper};
+use super::files::OpenFile;
+use super::journal::Journal;
+use super::lower::Lower;
+use super::state::{Delta, Override};
+use super::upper::Upper;
+use super::{Attr, Ino};
+
+/// Everything a view knows, behind the overlay's one lock.
+pub(super) struct View {
+    pub objects: Arc<Objects>,
+    pub lower: Lower,
+    pub delta: Delta,
+    pub journal: Journal,
+    pub upper: Upper,
+    pub files: Cache<OpenFile>,
+    /// Who owns what the lower gives: the owner of the upper's root.
+    pub owner: (u32, u32),
+    /// Inodes with a file in the upper that the kernel knows.
+    pub seen: HashMap<Ino, Seen>,
+    /// Files without a name that the kernel still holds.
+    pub orphans: HashMap<Ino, Orphan>,
+    /// How many subdirectories a directory shows, once counted.
+    pub subdirs: HashMap<Ino, u32>,
+    /// Whether `seen` holds every file of the upper (after a search for one it didn't know).
+    pub searched: bool,
+}
+
+/// An inode whose file is in the upper.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Its names in the upper that we know of.
+    pub names: Vec<(Ino, Name)>,
+    /// References the kernel holds.
+    pub lookups: u64,
+}
+
+/// A file whose last name is gone while the kernel may have it open.
+pub(super) struct Orphan {
+    /// Its upper file, as a path descriptor; `None` when the store has the bytes, or for a directory.
+    pub file: Option<Arc<OwnedFd>>,
+    /// Its metadata when the last name went; `nlink` is 0.
+    pub attr: Attr,
+}
+
+/// What a name turned out to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub ino: Ino,
+    /// The upper's own file or directory at this name.
+    pub upper: Option<Stat>,
+}
+
+impl View {
+    /// What the journal and the lower say of a name, not asking the upper.
+    pub(super) fn lower_at(&self, dir: Ino, name: &Name) -> Option<Ino> {
+        match self.delta.name(dir, name) {
+            Some(Override::Whiteout) => None,
+            Some(Override::Moved(ino)) => Some(ino),
+            None if self.delta.is_opaque(dir) => None,
+            None => self.lower.lookup(dir, name),
+        }
+    }
+
+    /// What shows at a name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing does.
+    pub(super) fn resolve(&mut self, dir: Ino, name: &Name) -> Result<Found> {
+        if self.is_gone(dir) {
+            return Err(Error::NotFound);
+        }
+        let below = self.lower_at(dir, name);
+        if let Some(fd) = self.dir_fd(dir)? {
+            match fs::stat_at(&fd, name.bytes()) {
+                Ok(stat) => {
+                    let ino = self.identity(below, stat.kind(), stat.ino);
+                    if !stat.is_dir() || ino.upper_real().is_some() {
+                        self.see(ino, dir, name);
+                    }
+                    return Ok(Found { ino, upper: Some(stat) });
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(upper("look at a file")(e)),
+            }
+        }
+        below.map(|ino| Found { ino, upper: None }).ok_or(Error::NotFound)
+    }
+
+    /// The inode number of a file in the upper where `below` is what the lower shows at its name.
+    pub(super) fn identity(&self, below: Option<Ino>, kind: FileType, real: u64) -> Ino {
+        match (kind, below) {
+            (FileType::Directory, Some(lower)) if self.lower.is_dir(lower) => lower,
+            (FileType::Directory, _) => Ino::of_upper(real),
+            _ => self.delta.origin(real).unwrap_or(Ino::of_upper(real)),
+        }
+    }
+
+    /// Remembers that `ino` has this name in the upper.
+    pub(super) fn see(&mut self, ino: Ino, dir: Ino, name: &Name) {
+        let seen = self.seen.entry(ino).or_default();
+        if !seen.names.iter().any(|(d, n)| *d == dir && n == name) {
+            seen.names.push((dir, name.clone()));
+        }
+    }
+
+    /// Whether a directory was removed and lives on only because somebody has it open.
+    pub(super) fn is_gone(&self, ino: Ino) -> bool {
+        self.orphans.contains_key(&ino)
+    }
+
+    /// Where a directory is now.
+    pub(super) fn dir_place(&mut self, dir: Ino) -> Result<(Ino, Name)> {
+        if dir.upper_real().is_some() {
+            return self.upper_names(dir)?.first().cloned().ok_or(Error::NotFound);
+        }
+        self.lower_names(dir).into_iter().next().ok_or(Error::NotFound)
+    }
+
+    /// The names at which the lower's file or directory `ino` shows, as far as journal and trees say.
+    pub(super) fn lower_names(&self, ino: Ino) -> Vec<(Ino, Name)> {
+        let mut places = self.lower.places(ino);
+        places.retain(|(dir, name)| {
+            !self.delta.is_opaque(*dir)
+                && self.delta.name(*dir, name).is_none()
+                && self.lower.lookup(*dir, name) == Some(ino)
+        });
+        places.extend(self.delta.moved_to(ino).iter().cloned());
+        places
+    }
+
+    /// The names of `ino` in the upper. When none is known, the upper is searched once: a server that
+    /// took over knows nothing of what the one before it told the kernel.
+    pub(super) fn upper_names(&mut self, ino: Ino) -> Result<Vec<(Ino, Name)>> {
+        if let Some(seen) = self.seen.get(&ino)
+            && !seen.names.is_empty()
+        {
+            return Ok(seen.names.clone());
+        }
+        if let Some(place) = self.delta.place(ino) {
+            return Ok(vec![place.clone()]);
+        }
+        if !self.searched {
+            self.searched = true;
+            self.search(Ino::ROOT)?;
+        }
+        Ok(self.seen.get(&ino).map(|s| s.names.clone()).unwrap_or_default())
+    }
+
+    /// Walks the upper below `start` and notes every file's names.
+    fn search(&mut self, start: Ino) -> Result<()> {
+        let mut todo = vec![start];
+        while let Some(dir) = todo.pop() {
+            let Some(fd) = self.dir_fd(dir)? else { continue };
+            let open = fs::open_dir_at(&fd, b".").map_err(upper("open a directory"))?;
+            for entry in fs::list(&open).map_err(upper("list a directory"))? {
+                let Ok(name) = Name::new(&entry.name) else { continue };
+                let ino = self.identity(self.lower_at(dir, &name), entry.kind, entry.ino);
+                if entry.kind == FileType::Directory {
+                    todo.push(ino);
+                }
+                if entry.kind != FileType::Directory || ino.upper_real().is_some() {
+                    self.see(ino, dir, &name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes and metadata of this file come from the upper.
+    pub(super) fn is_in_upper(&self, ino: Ino) -> bool {
+        ino.upper_real().is_some() || self.delta.copied(ino).is_some()
+    }
+
+    /// A name under which the upper has this non-directory now, with its directory open and its metadata.
+    pub(super) fn locate(&mut self, ino: Ino) -> Result<(Arc<OwnedFd>, Name, Stat)> {
+        let real = ino.upper_real().or(self.delta.copied(ino)).ok_or(Error::UnknownInode(ino.0))?;
+        let mut names = if self.seen.contains_key(&ino) { self.upper_names(ino)? } else { self.lower_names(ino) };
+        for round in 0..2 {
+            for (dir, name) in &names {
+                if let Some(fd) = self.dir_fd(*dir)?
+                    && let Ok(stat) = fs::stat_at(&fd, name.bytes())
+                    && stat.ino == real
+                {
+                    self.see(ino, *dir, name);
+                    return Ok((fd, name.clone(), stat));
+                }
+            }
+            if round == 0 {
+                if let Some(seen) = self.seen.get_mut(&ino) {
+                    seen.names.clear();
+                }
+                names = self.upper_names(ino)?;
+            }
+        }
+        Err(Error::UnknownInode(ino.0))
+    }
+
+    /// A path descriptor of this file or directory in the upper, named or not.
+    pub(super) fn upper_path_fd(&mut self, ino: Ino) -> Result<Arc<OwnedFd>> {
+        if let Some(orphan) = self.orphans.get(&ino) {
+            return orphan.file.clone().ok_or(Error::UnknownInode(ino.0));
+        }
+        if let Some(file) = self.files.find(ino) {
+            return Ok(file.fd.clone());
+        }
+        let (dir, name, _) = self.locate(ino)?;
+        let fd = self.open_kept(|| fs::open_at(&dir, name.bytes(), OpenFlags::PATH, 0));
+        fd.map(Arc::new).map_err(upper("open a file"))
+    }
+}

@@ -1,0 +1,228 @@
+//! What the journal has said so far, as maps: the difference between the lower and the view that no plain
+//! directory can show.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::store::Name;
+use crate::sys::fs::Timespec;
+
+use super::Ino;
+use super::journal::{Meta, Record};
+use super::lower::Lower;
+
+/// Inode numbers from here on name files that are only in the upper: this plus the upper's own number.
+/// Far above any tree's node, and below 2⁵³ with the inode numbers of common file systems, so that
+/// programs that keep inode numbers in a double tell them apart.
+const UPPER_BASE: u64 = 1 << 48;
+
+impl Ino {
+    /// The inode of a file that is only in the upper.
+    pub(super) fn of_upper(real: u64) -> Ino {
+        Ino(UPPER_BASE.saturating_add(real))
+    }
+
+    /// The upper's own inode number, for a file that is only there.
+    pub(super) fn upper_real(self) -> Option<u64> {
+        self.0.checked_sub(UPPER_BASE)
+    }
+}
+
+/// What the journal says of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Override {
+    Whiteout,
+    Moved(Ino),
+}
+
+/// The journal, played back. Changed by [`Delta::apply`] alone, live and at replay.
+#[derive(Default)]
+pub(super) struct Delta {
+    pub root_real: Option<u64>,
+    names: HashMap<Ino, BTreeMap<Name, Override>>,
+    opaque: HashSet<Ino>,
+    metas: HashMap<Ino, Meta>,
+    /// Lower files whose bytes are in the upper now: inode → the upper's inode number.
+    copied: HashMap<Ino, u64>,
+    /// The same, the other way round.
+    origins: HashMap<u64, Ino>,
+    /// Where lower inodes were moved to.
+    moved_to: HashMap<Ino, Vec<(Ino, Name)>>,
+    /// Places of directories that are only in the upper and that other records name.
+    places: HashMap<Ino, (Ino, Name)>,
+}
+
+impl Delta {
+    /// Plays one record. Records of grafts are the opener's and change nothing here.
+    pub fn apply(&mut self, lower: &Lower, record: &Record) {
+        match record {
+            Record::Root { real } => self.root_real = Some(*real),
+            Record::Graft { .. } => {}
+            Record::Whiteout { dir, name, time } => {
+                // A whiteout over nothing says nothing: what was moved here is simply gone.
+                let hides = !self.opaque.contains(dir) && lower.lookup(*dir, name).is_some();
+                self.set_name(*dir, name, hides.then_some(Override::Whiteout));
+                self.touch(*dir, *time);
+            }
+            Record::Moved { dir, name, ino, time } => {
+                self.set_name(*dir, name, Some(Override::Moved(*ino)));
+                self.touch(*dir, *time);
+            }
+            Record::Unset { dir, name, time } => {
+                self.set_name(*dir, name, None);
+                self.touch(*dir, *time);
+            }
+            Record::Opaque { dir } => {
+                self.opaque.insert(*dir);
+                let hiding: Vec<Name> =
+                    self.overrides(*dir, 0).filter(|(_, o)| *o == Override::Whiteout).map(|(n, _)| n.clone()).collect();
+                hiding.iter().for_each(|name| self.set_name(*dir, name, None));
+            }
+            Record::Emptied { dir } => self.forget_dir(*dir),
+            Record::Meta { ino, meta } if *meta == Meta::default() => {
+                self.metas.remove(ino);
+            }
+            Record::Meta { ino, meta } => {
+                self.metas.insert(*ino, meta.clone());
+            }
+            Record::Copied { ino, real } => {
+                self.copied.insert(*ino, *real);
+                self.origins.insert(*real, *ino);
+            }
+            Record::Uncopied { ino } => {
+                if let Some(real) = self.copied.remove(ino) {
+                    self.origins.remove(&real);
+                }
+            }
+            Record::Place { ino, dir, name } => {
+                self.places.insert(*ino, (*dir, name.clone()));
+            }
+        }
+    }
+
+    fn set_name(&mut self, dir: Ino, name: &Name, new: Option<Override>) {
+        let names = self.names.entry(dir).or_default();
+        let old = match new {
+            Some(o) => names.insert(name.clone(), o),
+            None => names.remove(name),
+        };
+        if names.is_empty() {
+            self.names.remove(&dir);
+        }
+        if let Some(Override::Moved(ino)) = old {
+            self.unmove(ino, dir, name);
+        }
+        if let Some(Override::Moved(ino)) = new {
+            self.moved_to.entry(ino).or_default().push((dir, name.clone()));
+        }
+    }
+
+    fn unmove(&mut self, ino: Ino, dir: Ino, name: &Name) {
+        if let Some(places) = self.moved_to.get_mut(&ino) {
+            places.retain(|(d, n)| *d != dir || n != name);
+            if places.is_empty() {
+                self.moved_to.remove(&ino);
+            }
+        }
+    }
+
+    fn forget_dir(&mut self, dir: Ino) {
+        for (name, over) in self.names.remove(&dir).unwrap_or_default() {
+            if let Override::Moved(ino) = over {
+                self.unmove(ino, dir, &name);
+            }
+        }
+        self.opaque.remove(&dir);
+        self.metas.remove(&dir);
+        self.places.remove(&dir);
+    }
+
+    fn touch(&mut self, dir: Ino, time: Option<Timespec>) {
+        if let Some(t) = time {
+            let meta = self.metas.entry(dir).or_default();
+            meta.mtime = Some(t);
+            meta.ctime = Some(t);
+        }
+    }
+
+    pub fn name(&self, dir: Ino, name: &Name) -> Option<Override> {
+        self.names.get(&dir)?.get(name).copied()
+    }
+
+    /// What is said of names in `dir` with a cookie above `after`, in listing order.
+    pub fn overrides(&self, dir: Ino, after: u64) -> impl Iterator<Item = (&Name, Override)> {
+        let from = Name::bound_after(after);
+        self.names.get(&dir).into_iter().flat_map(move |names| names.range(from.clone()..)).map(|(n, o)| (n, *o))
+    }
+
+    pub fn has_overrides(&self, dir: Ino) -> bool {
+        self.names.contains_key(&dir)
+    }
+
+    pub fn is_opaque(&self, dir: Ino) -> bool {
+        self.opaque.contains(&dir)
+    }
+
+    pub fn meta(&self, ino: Ino) -> Option<&Meta> {
+        self.metas.get(&ino)
+    }
+
+    /// The upper's inode number that holds a lower file's bytes now.
+    pub fn copied(&self, ino: Ino) -> Option<u64> {
+        self.copied.get(&ino).copied()
+    }
+
+    /// The lower file that the upper's inode `real` was copied from.
+    pub fn origin(&self, real: u64) -> Option<Ino> {
+        self.origins.get(&real).copied()
+    }
+
+    pub fn all_copied(&self) -> impl Iterator<Item = (Ino, u64)> {
+        self.copied.iter().map(|(i, r)| (*i, *r))
+    }
+
+    pub fn moved_to(&self, ino: Ino) -> &[(Ino, Name)] {
+        self.moved_to.get(&ino).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every inode that some record is about.
+    pub fn touched(&self) -> HashSet<Ino> {
+        let dirs = self.names.keys().chain(&self.opaque);
+        dirs.chain(self.metas.keys()).chain(self.copied.keys()).copied().collect()
+    }
+
+    /// Directories of the upper alone that names are kept for.
+    pub fn named_upper_dirs(&self) -> Vec<Ino> {
+        let dirs = self.names.keys().chain(&self.opaque).chain(self.places.values().map(|(d, _)| d));
+        let set: HashSet<Ino> = dirs.copied().filter(|d| d.upper_real().is_some()).collect();
+        set.into_iter().collect()
+    }
+
+    pub fn place(&self, ino: Ino) -> Option<&(Ino, Name)> {
+        self.places.get(&ino)
+    }
+
+    /// Nothing was said beyond what the grafts are.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.opaque.is_empty() && self.metas.is_empty() && self.copied.is_empty()
+    }
+
+    /// The shortest journal that says all this.
+    pub fn records(&self) -> Vec<Record> {
+        let mut out: Vec<Record> = self.root_real.map(|real| Record::Root { real }).into_iter().collect();
+        out.extend(self.opaque.iter().map(|dir| Record::Opaque { dir: *dir }));
+        for (dir, names) in &self.names {
+            out.extend(names.iter().map(|(name, over)| match over {
+                Override::Whiteout => Record::Whiteout { dir: *dir, name: name.clone(), time: None },
+                Override::Moved(ino) => Record::Moved { dir: *dir, name: name.clone(), ino: *ino, time: None },
+            }));
+        }
+        out.extend(self.metas.iter().map(|(ino, meta)| Record::Meta { ino: *ino, meta: meta.clone() }));
+        out.extend(self.copied.iter().map(|(ino, real)| Record::Copied { ino: *ino, real: *real }));
+        out.extend(self.places.iter().map(|(ino, (dir, name))| Record::Place {
+            ino: *ino,
+            dir: *dir,
+            name: name.clone(),
+        }));
+        out
+    }
+}

@@ -1,0 +1,224 @@
+//! The upper: the worktree's own directory, reached by descriptors only.
+//!
+//! A directory of the upper is opened component by component from the nearest one that is still open, so
+//! neither the depth nor the length of a path has a limit of ours, and no symlink is ever followed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::store::Name;
+use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
+
+use super::Ino;
+use super::cache::Cache;
+use super::error::{Result, upper};
+use super::resolve::View;
+
+/// Descriptors kept open for directories of the upper, and as many for files.
+const KEPT_OPEN: usize = 48;
+/// Directory listings kept in memory.
+const KEPT_LISTINGS: usize = 16;
+
+/// The names in one directory of the upper, in listing order.
+pub(super) type Listing = BTreeMap<Name, (FileType, u64)>;
+
+pub(super) struct Upper {
+    pub root: Arc<OwnedFd>,
+    /// A directory of ours in the same file system, to make things aside in.
+    pub aside: Option<OwnedFd>,
+    dirs: Cache<OwnedFd>,
+    /// Directories of the lower that have no directory in the upper.
+    absent: HashSet<Ino>,
+    listings: HashMap<Ino, Listing>,
+}
+
+impl Upper {
+    /// `state_dir` serves to make things aside when it is in the upper's file system. What an earlier
+    /// crash left there is deleted.
+    pub fn new(root: OwnedFd, state_dir: &Path) -> std::io::Result<Upper> {
+        let aside = open_aside(&root, state_dir)?;
+        let dirs = Cache::new(KEPT_OPEN);
+        Ok(Upper { root: Arc::new(root), aside, dirs, absent: HashSet::new(), listings: HashMap::new() })
+    }
+
+    /// Closes what can be opened again.
+    pub fn close_kept(&mut self) {
+        self.dirs.clear();
+    }
+
+    /// The directory `ino` is gone from the upper.
+    pub fn forget_dir(&mut self, ino: Ino) {
+        self.dirs.forget(ino);
+        self.absent.remove(&ino);
+        self.listings.remove(&ino);
+    }
+
+    /// Keeps a listing that is in memory true: `name` is in `dir` now, or no longer.
+    pub fn note(&mut self, dir: Ino, name: &Name, now: Option<(FileType, u64)>) {
+        if let Some(listing) = self.listings.get_mut(&dir) {
+            match now {
+                Some(what) => listing.insert(name.clone(), what),
+                None => listing.remove(name),
+            };
+        }
+    }
+
+    /// Anything may have changed below the upper's directories: know nothing.
+    pub fn forget_all(&mut self) {
+        self.dirs.clear();
+        self.absent.clear();
+        self.listings.clear();
+    }
+}
+
+fn open_aside(root: &OwnedFd, state_dir: &Path) -> std::io::Result<Option<OwnedFd>> {
+    let state = fs::open_path(state_dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0)?;
+    if fs::stat(&state)?.dev != fs::stat(root)?.dev {
+        return Ok(None);
+    }
+    match fs::mkdir_at(&state, b"aside", 0o700) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(e) => return Err(e),
+    }
+    let aside = fs::open_dir_at(&state, b"aside")?;
+    for left in fs::list(&aside)? {
+        match left.kind {
+            FileType::Directory => fs::rmdir_at(&aside, &left.name)?,
+            _ => fs::unlink_at(&aside, &left.name)?,
+        }
+    }
+    Ok(Some(aside))
+}
+
+impl View {
+    /// The upper's directory for `dir`, or `None` when only the lower has it.
+    pub(super) fn dir_fd(&mut self, dir: Ino) -> Result<Option<Arc<OwnedFd>>> {
+        let mut chain = Vec::new();
+        let mut at = dir;
+        let mut fd = loop {
+            if at == Ino::ROOT {
+                break self.upper.root.clone();
+            }
+            if let Some(fd) = self.upper.dirs.find(at) {
+                break fd;
+            }
+            if self.upper.absent.contains(&at) {
+                self.upper.absent.extend(chain.iter().map(|(ino, _)| *ino));
+                return Ok(None);
+            }
+            let (parent, name) = self.dir_place(at)?;
+            chain.push((at, name));
+            at = parent;
+        };
+        while let Some((ino, name)) = chain.pop() {
+            match self.open_kept(|| fs::open_at(&fd, name.bytes(), OpenFlags::PATH | OpenFlags::DIRECTORY, 0)) {
+                Ok(next) => {
+                    fd = Arc::new(next);
+                    self.upper.dirs.keep(ino, fd.clone());
+                }
+                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                    self.upper.absent.insert(ino);
+                    self.upper.absent.extend(chain.iter().map(|(ino, _)| *ino));
+                    return Ok(None);
+                }
+                Err(e) => return Err(upper("open a directory")(e)),
+            }
+        }
+        Ok(Some(fd))
+    }
+
+    /// Runs an open; out of descriptors, closes what is kept and tries once more.
+    pub(super) fn open_kept<T>(&mut self, open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+        match open() {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                self.upper.close_kept();
+                self.files.clear();
+                open()
+            }
+            other => other,
+        }
+    }
+
+    /// The upper's directory for `dir`; made there, with its parents, when only the lower has it.
+    ///
+    /// | step                     | a crash right after it leaves                         |
+    /// |--------------------------|-------------------------------------------------------|
+    /// | 1. make it aside, whole  | a directory in `aside` that the next open deletes     |
+    /// | 2. rename into place     | an empty directory that merges with the lower: no change to be seen |
+    pub(super) fn ensure_dir(&mut self, dir: Ino) -> Result<Arc<OwnedFd>> {
+        if let Some(fd) = self.dir_fd(dir)? {
+            return Ok(fd);
+        }
+        let (parent, name) = self.dir_place(dir)?;
+        let parent_fd = self.ensure_dir(parent)?;
+        let attr = self.lower_attr(dir)?;
+        let xattrs = self.lower_xattrs(dir);
+        let kept = fs::stat(&parent_fd).map_err(upper("look at a directory"))?;
+        let (at, aside_name): (&dyn std::os::fd::AsFd, &[u8]) = match &self.upper.aside {
+            Some(aside) => (aside, b"dir"),
+            None => (&parent_fd, name.bytes()),
+        };
+        fs::mkdir_at(at, aside_name, 0o700).map_err(upper("make a directory"))?;
+        let made = fs::open_dir_at(at, aside_name).map_err(upper("open a directory"))?;
+        self.dress(&made, &attr, &xattrs)?;
+        if self.upper.aside.is_some() {
+            fs::rename_at(at, aside_name, &parent_fd, name.bytes(), RenameFlags::empty())
+                .map_err(upper("make a directory"))?;
+        }
+        let real = fs::stat(&made).map_err(upper("look at a directory"))?.ino;
+        restore_times(&parent_fd, &kept)?;
+        let made = Arc::new(made);
+        self.upper.absent.remove(&dir);
+        self.upper.dirs.keep(dir, made.clone());
+        self.upper.note(parent, &name, Some((FileType::Directory, real)));
+        Ok(made)
+    }
+
+    /// The names of the upper's directory for `dir`, read once and then kept true; empty without one.
+    pub(super) fn listing(&mut self, dir: Ino) -> Result<&Listing> {
+        if !self.upper.listings.contains_key(&dir) {
+            let listing = match self.dir_fd(dir)? {
+                None => Listing::new(),
+                Some(fd) => self.read_listing(&fd)?,
+            };
+            if self.upper.listings.len() >= KEPT_LISTINGS {
+                self.upper.listings.clear();
+            }
+            self.upper.listings.insert(dir, listing);
+        }
+        Ok(&self.upper.listings[&dir])
+    }
+
+    /// The listing, when it is in memory.
+    pub(super) fn listing_if_read(&self, dir: Ino) -> Option<&Listing> {
+        self.upper.listings.get(&dir)
+    }
+
+    fn read_listing(&mut self, fd: &OwnedFd) -> Result<Listing> {
+        let dir = self.open_kept(|| fs::open_dir_at(fd, b".")).map_err(upper("open a directory"))?;
+        let mut listing = Listing::new();
+        for entry in fs::list(&dir).map_err(upper("list a directory"))? {
+            let kind = match entry.kind {
+                FileType::Unknown => fs::stat_at(&dir, &entry.name).map_err(upper("look at a file"))?.kind(),
+                known => known,
+            };
+            if let Ok(name) = Name::new(&entry.name) {
+                listing.insert(name, (kind, entry.ino));
+            }
+        }
+        Ok(listing)
+    }
+}
+
+/// Gives a directory the access and modification time it had: what was done in it doesn't show.
+pub(super) fn restore_times(dir: &OwnedFd, was: &Stat) -> Result<()> {
+    fs::utimens_at(dir, b".", SetTime::At(was.atime), SetTime::At(was.mtime)).map_err(upper("set times"))
+}
+
+/// The directory's content changed just now.
+pub(super) fn touch_dir(dir: &OwnedFd) -> Result<()> {
+    fs::utimens_at(dir, b".", SetTime::Keep, SetTime::Now).map_err(upper("set times"))
+}

@@ -1,0 +1,77 @@
+//! Copies of a file's bytes, by the cheapest way the file systems have: clone, kernel copy, read and write.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::fs;
+
+const CHUNK: usize = 16 << 20;
+
+/// Makes `to`, a new empty file, hold the first `len` bytes of `from`; holes stay holes.
+pub fn copy_contents(from: impl AsFd, to: impl AsFd, len: u64) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
+    let size = fs::stat(&from)?.size;
+    if fs::clone_file(&from, &to).is_ok() {
+        return if len < size { fs::truncate(&to, len) } else { Ok(()) };
+    }
+    let end = len.min(size);
+    let mut at = 0;
+    while at < end {
+        let start = match fs::seek_data(&from, at, false) {
+            Ok(start) => start,
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => break,
+            Err(e) => return Err(e),
+        };
+        let stop = fs::seek_data(&from, start, true)?.min(end);
+        copy_segment(&from, &to, start, stop)?;
+        at = stop.max(at + 1);
+    }
+    fs::truncate(&to, end)
+}
+
+fn copy_segment(from: impl AsFd, to: impl AsFd, mut at: u64, stop: u64) -> io::Result<()> {
+    while at < stop {
+        let want = usize::try_from(stop - at).unwrap_or(CHUNK).min(CHUNK);
+        match fs::copy_range(&from, at, &to, at, want) {
+            Ok(0) => return read_and_write(from, to, at, stop),
+            Ok(n) => at += n as u64,
+            Err(e)
+                if matches!(e.raw_os_error(), Some(libc::EXDEV | libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS)) =>
+            {
+                return read_and_write(from, to, at, stop);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn read_and_write(from: impl AsFd, to: impl AsFd, mut at: u64, stop: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    while at < stop {
+        let want = usize::try_from(stop - at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = fs::read_at(&from, &mut buffer[..want], at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let wrote = fs::write_at(&to, &buffer[..read], at)?;
+        if wrote < read {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        at += read as u64;
+    }
+    Ok(())
+}
+
+/// Starts the writing of a file's bytes to its disk and waits for it; metadata and the disk's own cache
+/// are left to the file system's journal, which commits what comes later no sooner (`sync_file_range(2)`).
+pub fn write_back(fd: impl AsFd) -> io::Result<()> {
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: the descriptor is open while `fd` is borrowed; the call touches no memory of ours.
+    match unsafe { libc::sync_file_range(fd.as_fd().as_raw_fd(), 0, 0, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
