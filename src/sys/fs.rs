@@ -315,6 +315,29 @@ pub fn xattr_names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
     Ok(all.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
+/// All `user.*` attributes of an open file or directory: (name, value). None where the file system has no such thing.
+pub fn user_xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let names = match grow(|buf| rfs::flistxattr(&fd, buf)) {
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(vec![]),
+        names => names?,
+    };
+    let mut found = Vec::new();
+    for name in names.split(|b| *b == 0).filter(|n| n.starts_with(b"user.")) {
+        match grow(|buf| rfs::fgetxattr(&fd, name, buf)) {
+            Ok(value) => found.push((name.to_vec(), value)),
+            // Removed since it was listed.
+            Err(e) if e.raw_os_error() == Some(libc::ENODATA) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
+}
+
+/// Whether opening failed because the name is a symlink (ELOOP: it is never followed).
+pub fn is_symlink_error(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(libc::ELOOP)
+}
+
 /// As [`xattr`], by path; symlinks in it are followed.
 pub fn xattr_of_path(path: &std::path::Path, name: &[u8]) -> io::Result<Vec<u8>> {
     grow(|buf| rfs::getxattr(path, name, buf))

@@ -13,6 +13,11 @@ pub struct Slot(u32);
 
 impl Slot {
     pub const ROOT: Slot = Slot(0);
+
+    /// Slots are numbered from 0 as they are added.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// An extended attribute: name and value.
@@ -307,14 +312,14 @@ impl Sections {
 }
 
 /// The metadata of a node, to be built again.
-pub(super) fn meta_of(tree: &Tree, n: Node) -> Meta {
+pub(in crate::store) fn meta_of(tree: &Tree, n: Node) -> Meta {
     let stat = tree.stat(n);
     let xattrs = tree.xattrs(n).map(|(name, value)| (name.into(), value.into())).collect();
     Meta { perm: stat.perm, mtime: stat.mtime, xattrs }
 }
 
 /// What a node is, to be built again; nothing for a damaged one.
-pub(super) fn item_of(tree: &Tree, n: Node) -> Option<Item> {
+pub(in crate::store) fn item_of(tree: &Tree, n: Node) -> Option<Item> {
     let stat = tree.stat(n);
     Some(match tree.kind(n)? {
         FileType::Directory => Item::Dir,

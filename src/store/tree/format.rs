@@ -77,11 +77,11 @@ pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(take(bytes, at))
 }
 
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(in crate::store) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(take(bytes, at))
 }
 
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(in crate::store) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(take(bytes, at))
 }
 

@@ -9,8 +9,10 @@ mod format;
 mod tests;
 
 pub use build::{BuildError, Item, Meta, Slot, TreeBuilder, Xattr};
+pub(in crate::store) use build::{item_of, meta_of};
 pub use format::TreeError;
 use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, Layout, NO_ENTRY, NODE, OBJECT, RawNode, XATTR};
+pub(in crate::store) use format::{u32_at, u64_at};
 
 use crate::store::{Cookie, Name, ObjectId, TreeId};
 use crate::sys::fs::{FileType, Timespec};

@@ -1,0 +1,77 @@
+//! Makes trees of what lies outside the store: directories ([`import_dir`]) and archives ([`import_archive`]).
+//!
+//! All or nothing: when an import fails, no tree and no object of it is in the store.
+
+mod dir;
+mod read;
+mod scan;
+mod snapshot;
+
+use std::path::PathBuf;
+
+pub use dir::import_dir;
+
+use super::tree::BuildError;
+use super::{StoreError, TreeId};
+use crate::sys::IoError;
+use crate::sys::fs::FileType;
+
+/// What an import made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    pub tree: TreeId,
+    pub stats: ImportStats,
+    /// What can't be in a tree and was left out (only of directories: archives with such members are refused).
+    /// Told when it is met: not again while its directory doesn't change.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Counts of one import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImportStats {
+    /// Regular files, by name: a file with two names counts twice.
+    pub files: u64,
+    pub dirs: u64,
+    pub symlinks: u64,
+    /// The bytes of the tree's files, hard-linked ones once.
+    pub bytes: u64,
+    /// Files whose bytes were read; 0 for a directory that didn't change since its last import.
+    pub files_read: u64,
+    pub bytes_read: u64,
+    /// Objects that the store didn't have.
+    pub new_objects: u64,
+}
+
+/// Something that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    pub path: PathBuf,
+    pub why: SkipReason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// A socket or device.
+    Special(FileType),
+    /// Another file system is mounted there, and it is no view; the directory is in the tree, empty.
+    Mount,
+}
+
+/// Why an import failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error("{} changed while it was read", .0.display())]
+    Changed(PathBuf),
+    #[error("stopped")]
+    Cancelled,
+}
+
+impl From<BuildError> for ImportError {
+    fn from(e: BuildError) -> ImportError {
+        ImportError::Store(e.into())
+    }
+}

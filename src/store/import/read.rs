@@ -1,0 +1,82 @@
+//! Reads one file of a directory into the stage, and notices when it changes meanwhile.
+
+use std::sync::Arc;
+
+use super::ImportError;
+use super::scan::{ATTEMPTS, Findings, Place, Scan, is_gone};
+use crate::store::tree::Xattr;
+use crate::store::{CopyError, ObjectId};
+use crate::sys::fs::{self, OpenFlags, Stat};
+
+/// Some files of one directory, with their numbers.
+pub(super) struct ReadJob {
+    pub place: Arc<Place>,
+    pub files: Vec<(u32, Box<[u8]>)>,
+}
+
+/// A file that was read.
+pub(super) struct FileFound {
+    pub stat: Stat,
+    pub object: ObjectId,
+    pub xattrs: Vec<Xattr>,
+}
+
+impl Scan<'_> {
+    pub(super) fn read(&self, job: ReadJob, out: &mut Findings) -> Result<(), ImportError> {
+        for (number, name) in job.files {
+            let found = self.read_file(&job.place, &name, out)?;
+            self.progress.advance(found.stat.size);
+            out.files.push((number, found));
+        }
+        Ok(())
+    }
+
+    fn read_file(&self, place: &Place, name: &[u8], out: &mut Findings) -> Result<FileFound, ImportError> {
+        for _ in 0..ATTEMPTS {
+            // NONBLOCK: a fifo that took the name meanwhile must not hold us.
+            let file = match fs::open_at(&place.fd, name, OpenFlags::RDONLY | OpenFlags::NONBLOCK, 0) {
+                Ok(file) => file,
+                Err(e) if is_gone(&e) => break,
+                Err(e) => return Err(place.failed("open", name, e)),
+            };
+            let failed = |e| place.failed("read", name, e);
+            let before = fs::stat(&file).map_err(failed)?;
+            if !before.is_file() {
+                break;
+            }
+            let known = if place.in_view { self.object_in_view(&file, before.size) } else { None };
+            let xattrs = kept(fs::user_xattrs(&file).map_err(failed)?);
+            let (object, size) = match known {
+                Some(object) => (object, before.size),
+                None => {
+                    let added = self.stage.add_file(&file, before.size, &mut out.buf).map_err(|e| match e {
+                        CopyError::Source(e) => failed(e),
+                        CopyError::Store(e) => e.into(),
+                    })?;
+                    out.stats.files_read += 1;
+                    out.stats.bytes_read += added.size;
+                    (added.id, added.size)
+                }
+            };
+            let after = fs::stat(&file).map_err(failed)?;
+            let times = |s: &Stat| (s.size, s.mtime, s.ctime);
+            if size == before.size && times(&before) == times(&after) {
+                return Ok(FileFound { stat: before, object, xattrs });
+            }
+        }
+        Err(ImportError::Changed(place.path_of(name)))
+    }
+
+    /// The object that a view says a file of it still is, if this store has it.
+    fn object_in_view(&self, file: &std::os::fd::OwnedFd, size: u64) -> Option<ObjectId> {
+        let hex = fs::xattr(file, b"user.depsfs.object").ok()?;
+        let id = std::str::from_utf8(&hex).ok()?.parse().ok()?;
+        self.objects.contains_whole(&id, size).then_some(id)
+    }
+}
+
+/// The xattrs that belong in a tree: `user.depsfs.*` are depsfs's own.
+pub(super) fn kept(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Xattr> {
+    let own = |name: &[u8]| name.starts_with(b"user.depsfs.");
+    xattrs.into_iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.into(), value.into())).collect()
+}

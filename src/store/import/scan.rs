@@ -1,0 +1,354 @@
+//! Walks a directory on all cores and says how it differs from the last import of it.
+//!
+//! A directory that didn't change (its ctime) has the names it had: then each file costs one `fstatat` and
+//! nothing is allocated. What is new or different is listed, and read by [`super::read`].
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use super::read::{FileFound, ReadJob};
+use super::snapshot::Previous;
+use super::{ImportError, ImportStats, SkipReason, Skipped};
+use crate::store::pool::Queue;
+use crate::store::tree::Xattr;
+use crate::store::{Name, Node, Objects, Progress, Stage};
+use crate::sys::IoError;
+use crate::sys::fs::{self, FileType, Stat};
+
+/// How often a directory or file that changes while it is read is read again.
+pub(super) const ATTEMPTS: usize = 3;
+/// A job reads files until it has as many, or as many bytes.
+const JOB_FILES: usize = 32;
+const JOB_BYTES: u64 = 4 << 20;
+
+/// A directory of the source: one that the last import knew, or a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum DirKey {
+    Before(Node),
+    New(u32),
+}
+
+/// An open directory and the way to it.
+pub(super) struct Place {
+    pub fd: OwnedFd,
+    name: Box<[u8]>,
+    parent: Option<Arc<Place>>,
+    pub in_view: bool,
+    dev: u64,
+}
+
+impl Place {
+    pub fn root(path: &Path, fd: OwnedFd, in_view: bool, dev: u64) -> Place {
+        Place { fd, name: path.as_os_str().as_bytes().into(), parent: None, in_view, dev }
+    }
+
+    /// The path of `name` in this directory, for messages.
+    pub fn path_of(&self, name: &[u8]) -> PathBuf {
+        let own = std::ffi::OsStr::from_bytes(&self.name);
+        let dir = self.parent.as_ref().map_or_else(|| own.into(), |p| p.path_of(&self.name));
+        if name.is_empty() { dir } else { dir.join(std::ffi::OsStr::from_bytes(name)) }
+    }
+
+    pub fn failed(&self, verb: &'static str, name: &[u8], e: io::Error) -> ImportError {
+        IoError::of(verb, &self.path_of(name))(e).into()
+    }
+}
+
+/// What a name of a directory that changed stands for.
+pub(super) enum Found {
+    /// The node it was.
+    Same(Node),
+    Dir(DirKey),
+    /// The number of a file that is read; hard links share one.
+    File(u32),
+    Symlink(Stat, Box<[u8]>),
+    Fifo(Stat),
+}
+
+/// A directory that is not as it was.
+pub(super) struct DirFound {
+    pub stat: Stat,
+    pub xattrs: Vec<Xattr>,
+    pub names: Vec<(Name, Found)>,
+}
+
+/// What one worker found.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub dirs: HashMap<DirKey, DirFound>,
+    pub files: Vec<(u32, FileFound)>,
+    pub skipped: Vec<Skipped>,
+    pub stats: ImportStats,
+    pub buf: Vec<u8>,
+}
+
+pub(super) enum Job {
+    Root { place: Arc<Place>, stat: Stat, key: DirKey },
+    Dir { parent: Arc<Place>, name: Box<[u8]>, key: DirKey },
+    Read(ReadJob),
+}
+
+/// One walk.
+pub(super) struct Scan<'a> {
+    pub stage: &'a Stage,
+    pub objects: &'a Objects,
+    pub previous: Option<&'a Previous>,
+    pub progress: &'a dyn Progress,
+    next_file: AtomicU32,
+    next_dir: AtomicU32,
+    /// Files with several links that were met: (device, inode) → number.
+    linked: Mutex<HashMap<(u64, u64), u32>>,
+}
+
+impl<'a> Scan<'a> {
+    pub fn new(
+        stage: &'a Stage,
+        objects: &'a Objects,
+        previous: Option<&'a Previous>,
+        progress: &'a dyn Progress,
+    ) -> Scan<'a> {
+        let (next_file, next_dir) = (AtomicU32::new(0), AtomicU32::new(1));
+        Scan { stage, objects, previous, progress, next_file, next_dir, linked: Mutex::default() }
+    }
+
+    pub fn work(&self, job: Job, out: &mut Findings, queue: &Queue<Job>) -> Result<(), ImportError> {
+        if self.progress.is_cancelled() {
+            return Err(ImportError::Cancelled);
+        }
+        match job {
+            Job::Read(job) => self.read(job, out),
+            Job::Root { place, stat, key } => self.dir(place, stat, key, out, queue),
+            Job::Dir { parent, name, key } => {
+                let fd = match fs::open_dir_at(&parent.fd, &name) {
+                    Ok(fd) => fd,
+                    Err(e) if is_gone(&e) => return Err(ImportError::Changed(parent.path_of(&name))),
+                    Err(e) => return Err(parent.failed("open", &name, e)),
+                };
+                let stat = fs::stat(&fd).map_err(|e| parent.failed("stat", &name, e))?;
+                let mount = stat.dev != parent.dev;
+                let in_view = if mount { is_view(&fd) } else { parent.in_view };
+                let dev = stat.dev;
+                let place = Arc::new(Place { fd, name, parent: Some(parent), in_view, dev });
+                if mount && !in_view {
+                    return self.foreign(&place, stat, key, out);
+                }
+                self.dir(place, stat, key, out, queue)
+            }
+        }
+    }
+
+    /// The mount point of something that is no view: an empty directory.
+    fn foreign(&self, place: &Place, stat: Stat, key: DirKey, out: &mut Findings) -> Result<(), ImportError> {
+        out.skipped.push(Skipped { path: place.path_of(b""), why: SkipReason::Mount });
+        if !self.before(key).is_some_and(|(p, n)| p.is_same(n, &stat) && p.tree.entry_count(n) == 0) {
+            out.dirs.insert(key, DirFound { stat, xattrs: vec![], names: vec![] });
+        }
+        Ok(())
+    }
+
+    fn dir(
+        &self,
+        place: Arc<Place>,
+        stat: Stat,
+        key: DirKey,
+        out: &mut Findings,
+        queue: &Queue<Job>,
+    ) -> Result<(), ImportError> {
+        out.stats.dirs += 1;
+        if self.is_unchanged(&place, &stat, key, out, queue) {
+            return Ok(());
+        }
+        let (stat, mut names) = list(&place, stat)?;
+        let xattrs = fs::user_xattrs(&place.fd).map_err(|e| place.failed("read the xattrs of", b"", e))?;
+        let xattrs = super::read::kept(xattrs);
+        let mut reads = Reads { place: &place, files: vec![], bytes: 0, queue };
+        let mut found = Vec::with_capacity(names.len());
+        for (name, stat) in names.drain(..) {
+            if let Some(what) = self.found(&place, &name, &stat, key, out, &mut reads)? {
+                found.push((name, what));
+            }
+        }
+        reads.send();
+        out.dirs.insert(key, DirFound { stat, xattrs, names: found });
+        Ok(())
+    }
+
+    /// Whether the directory and all its names but subdirectories are as they were; then its subdirectories are queued.
+    fn is_unchanged(
+        &self,
+        place: &Arc<Place>,
+        stat: &Stat,
+        key: DirKey,
+        out: &mut Findings,
+        queue: &Queue<Job>,
+    ) -> bool {
+        let Some((before, dir)) = self.before(key) else { return false };
+        if !before.is_same(dir, stat) {
+            return false;
+        }
+        let mut stats = ImportStats::default();
+        for entry in before.tree.entries(dir, 0) {
+            match before.tree.kind(entry.node) {
+                Some(FileType::Directory) => continue,
+                Some(FileType::RegularFile) => stats.files += 1,
+                Some(FileType::Symlink) => stats.symlinks += 1,
+                _ => {}
+            }
+            if !fs::stat_at(&place.fd, entry.name).is_ok_and(|now| before.is_same(entry.node, &now)) {
+                return false;
+            }
+        }
+        out.stats.files += stats.files;
+        out.stats.symlinks += stats.symlinks;
+        for entry in before.tree.entries(dir, 0) {
+            if before.tree.kind(entry.node) == Some(FileType::Directory) {
+                let key = DirKey::Before(entry.node);
+                queue.push(Job::Dir { parent: place.clone(), name: entry.name.into(), key });
+            }
+        }
+        true
+    }
+
+    fn found(
+        &self,
+        place: &Arc<Place>,
+        name: &Name,
+        stat: &Stat,
+        dir: DirKey,
+        out: &mut Findings,
+        reads: &mut Reads<'_>,
+    ) -> Result<Option<Found>, ImportError> {
+        let before = self.before(dir).and_then(|(before, dir)| Some((before, before.tree.lookup(dir, name)?)));
+        let same = before.filter(|(before, n)| !stat.is_dir() && before.is_same(*n, stat)).map(|(_, n)| Found::Same(n));
+        Ok(Some(match stat.kind() {
+            FileType::Directory => {
+                let known = before.filter(|(before, n)| before.tree.kind(*n) == Some(FileType::Directory));
+                let new = || DirKey::New(self.next_dir.fetch_add(1, Ordering::Relaxed));
+                let key = known.map_or_else(new, |(_, n)| DirKey::Before(n));
+                reads.queue.push(Job::Dir { parent: place.clone(), name: name.bytes().into(), key });
+                Found::Dir(key)
+            }
+            FileType::RegularFile => {
+                out.stats.files += 1;
+                same.unwrap_or_else(|| self.file(name, stat, reads))
+            }
+            FileType::Symlink => {
+                out.stats.symlinks += 1;
+                match same {
+                    Some(same) => same,
+                    None => Found::Symlink(*stat, read_link(place, name)?),
+                }
+            }
+            FileType::Fifo => same.unwrap_or(Found::Fifo(*stat)),
+            kind => {
+                let why = SkipReason::Special(kind);
+                out.skipped.push(Skipped { path: place.path_of(name.bytes()), why });
+                return Ok(None);
+            }
+        }))
+    }
+
+    /// Queues a file to be read, unless another name of it is queued already.
+    fn file(&self, name: &Name, stat: &Stat, reads: &mut Reads<'_>) -> Found {
+        let number = || self.next_file.fetch_add(1, Ordering::Relaxed);
+        let number = if stat.nlink > 1 {
+            let mut linked = self.linked.lock();
+            if let Some(number) = linked.get(&(stat.dev, stat.ino)) {
+                return Found::File(*number);
+            }
+            *linked.entry((stat.dev, stat.ino)).or_insert_with(number)
+        } else {
+            number()
+        };
+        reads.add(number, name, stat.size);
+        Found::File(number)
+    }
+
+    fn before(&self, key: DirKey) -> Option<(&'a Previous, Node)> {
+        match (self.previous, key) {
+            (Some(previous), DirKey::Before(n)) => Some((previous, n)),
+            _ => None,
+        }
+    }
+}
+
+/// The files of one directory that are to be read, handed out in portions.
+struct Reads<'a> {
+    place: &'a Arc<Place>,
+    files: Vec<(u32, Box<[u8]>)>,
+    bytes: u64,
+    queue: &'a Queue<Job>,
+}
+
+impl Reads<'_> {
+    fn add(&mut self, number: u32, name: &Name, size: u64) {
+        self.files.push((number, name.bytes().into()));
+        self.bytes = self.bytes.saturating_add(size);
+        if self.files.len() >= JOB_FILES || self.bytes >= JOB_BYTES {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        if !self.files.is_empty() {
+            let files = std::mem::take(&mut self.files);
+            self.queue.push(Job::Read(ReadJob { place: self.place.clone(), files }));
+        }
+        self.bytes = 0;
+    }
+}
+
+/// All names of a directory with their metadata, at one moment: tried again while it changes.
+fn list(place: &Place, mut stat: Stat) -> Result<(Stat, Vec<(Name, Stat)>), ImportError> {
+    for _ in 0..ATTEMPTS {
+        let names = match stat_all(place) {
+            Err(e) if is_gone(&e) => None,
+            result => Some(result.map_err(|e| place.failed("list", b"", e))?),
+        };
+        let after = fs::stat(&place.fd).map_err(|e| place.failed("stat", b"", e))?;
+        match names {
+            Some(names) if (after.mtime, after.ctime) == (stat.mtime, stat.ctime) => return Ok((stat, names)),
+            _ => stat = after,
+        }
+    }
+    Err(ImportError::Changed(place.path_of(b"")))
+}
+
+fn stat_all(place: &Place) -> io::Result<Vec<(Name, Stat)>> {
+    let names = fs::list(&place.fd)?.into_iter();
+    let stat = |entry: fs::DirEntry| {
+        let name = Name::new(&entry.name).map_err(io::Error::other)?;
+        let stat = fs::stat_at(&place.fd, &entry.name)?;
+        Ok((name, stat))
+    };
+    names.map(stat).collect()
+}
+
+fn read_link(place: &Place, name: &Name) -> Result<Box<[u8]>, ImportError> {
+    match fs::readlink_at(&place.fd, name.bytes()) {
+        Ok(target) => Ok(target.into()),
+        // EINVAL: something else has the name now.
+        Err(e) if is_gone(&e) || e.kind() == io::ErrorKind::InvalidInput => {
+            Err(ImportError::Changed(place.path_of(name.bytes())))
+        }
+        Err(e) => Err(place.failed("read the link", name.bytes(), e)),
+    }
+}
+
+/// Whether the root of this file system says that it is a view.
+pub(super) fn is_view(root: &OwnedFd) -> bool {
+    fs::xattr(root, b"user.depsfs.view").is_ok()
+}
+
+/// The name is gone or has become something else (ELOOP: a symlink, which is never followed).
+pub(super) fn is_gone(e: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(e.kind(), NotFound | NotADirectory) || fs::is_symlink_error(e)
+}

@@ -1,0 +1,132 @@
+//! What an imported directory looked like: which file each node of its tree was, so that the next import of
+//! the same directory reads only what changed.
+//!
+//! Only a cache: when it is missing, damaged or of another version, everything is read again. Size, mode and
+//! mtime are in the tree. Version 1, little-endian, no gaps:
+//!
+//! | offset | size | field                       | node (64 + 28 n) | size | field                     |
+//! |--------|------|-----------------------------|------------------|------|---------------------------|
+//! | 0      | 8    | magic `depsfs S`            | 0                | 8    | device                    |
+//! | 8      | 4    | version, 1                  | 8                | 8    | inode                     |
+//! | 12     | 4    | number of nodes             | 16               | 8    | ctime, seconds, signed    |
+//! | 16     | 8    | begun, seconds, signed      | 24               | 4    | ctime, nanoseconds        |
+//! | 24     | 4    | begun, nanoseconds          |                  |      |                           |
+//! | 28     | 4    | reserved, 0                 |                  |      |                           |
+//! | 32     | 32   | tree id                     |                  |      |                           |
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::store::tree::{u32_at, u64_at};
+use crate::store::{Node, Store, Tree, TreeId};
+use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
+use crate::sys::mmap::Map;
+use crate::sys::path as paths;
+
+const MAGIC: [u8; 8] = *b"depsfs S";
+const VERSION: u32 = 1;
+const HEADER: usize = 64;
+const RECORD: usize = 28;
+/// A file that changed this shortly before it was read may change again without a new ctime: the kernel stamps
+/// files with a clock that ticks up to every 10 ms. Such a file is read again next time (git's "racily clean").
+const RACY_NS: i128 = 20_000_000;
+
+/// Which file a node was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Ident {
+    pub dev: u64,
+    pub ino: u64,
+    pub ctime: Timespec,
+}
+
+impl Ident {
+    pub fn of(stat: &Stat) -> Ident {
+        Ident { dev: stat.dev, ino: stat.ino, ctime: stat.ctime }
+    }
+}
+
+/// The last import of a directory: its tree, and which files its nodes were.
+pub(super) struct Previous {
+    pub tree: Arc<Tree>,
+    map: Map,
+    begun: i128,
+}
+
+impl Previous {
+    /// What is known of `source`, if the tree it became is still in the store.
+    pub fn load(store: &Store, source: &Path) -> Option<Previous> {
+        let file = fs::open_path(&path_of(store, source), OpenFlags::RDONLY, 0).ok()?;
+        let map = Map::of(file).ok()?;
+        let tree = store.tree(check(&map)?).ok()?;
+        if tree.node_count() != u32_at(&map, 12) {
+            return None;
+        }
+        let begun = Timespec { sec: u64_at(&map, 16) as i64, nsec: u32_at(&map, 24) };
+        Some(Previous { tree, map, begun: nanoseconds(begun) })
+    }
+
+    pub fn ident(&self, n: Node) -> Ident {
+        let at = HEADER + n.0 as usize * RECORD;
+        let ctime = Timespec { sec: u64_at(&self.map, at + 16) as i64, nsec: u32_at(&self.map, at + 24) };
+        Ident { dev: u64_at(&self.map, at), ino: u64_at(&self.map, at + 8), ctime }
+    }
+
+    /// Whether `stat` is that of the file that `n` was, unchanged since: bytes, mode, names and xattrs too.
+    pub fn is_same(&self, n: Node, stat: &Stat) -> bool {
+        let node = self.tree.stat(n);
+        self.ident(n) == Ident::of(stat)
+            && nanoseconds(stat.ctime) + RACY_NS < self.begun
+            && node.mtime == stat.mtime
+            && node.kind == stat.kind()
+            && (node.size == stat.size || stat.is_dir())
+    }
+}
+
+/// Notes which file each node of `tree` was, for the next import of `source`, begun at `begun`.
+pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, idents: &[Ident]) {
+    let mut out = Vec::with_capacity(HEADER + idents.len() * RECORD);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&(idents.len() as u32).to_le_bytes());
+    out.extend_from_slice(&begun.sec.to_le_bytes());
+    out.extend_from_slice(&begun.nsec.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&tree.0);
+    for ident in idents {
+        out.extend_from_slice(&ident.dev.to_le_bytes());
+        out.extend_from_slice(&ident.ino.to_le_bytes());
+        out.extend_from_slice(&ident.ctime.sec.to_le_bytes());
+        out.extend_from_slice(&ident.ctime.nsec.to_le_bytes());
+    }
+    let path = path_of(store, source);
+    let aside = store.path().join("tmp").join(crate::store::aside_name());
+    let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &path));
+    if let Err(e) = written {
+        // The import is whole without it; the next one is slower.
+        let _ = paths::remove_file(&aside);
+        tracing::warn!("the next import of {} will read everything: {e}", source.display());
+    }
+}
+
+/// The tree that a snapshot in `bytes` belongs to; nothing when it is damaged or of another version.
+pub(crate) fn check(bytes: &[u8]) -> Option<TreeId> {
+    let nodes = u32_at(bytes, 12) as usize;
+    let sound = bytes.len() >= HEADER
+        && bytes[..8] == MAGIC
+        && u32_at(bytes, 8) == VERSION
+        && u32_at(bytes, 28) == 0
+        && nodes.checked_mul(RECORD).and_then(|n| n.checked_add(HEADER)) == Some(bytes.len());
+    if !sound {
+        return None;
+    }
+    bytes[32..HEADER].try_into().ok().map(TreeId)
+}
+
+fn path_of(store: &Store, source: &Path) -> PathBuf {
+    store.path().join("snapshots").join(blake3::hash(source.as_os_str().as_bytes()).to_hex().as_str())
+}
+
+fn nanoseconds(t: Timespec) -> i128 {
+    i128::from(t.sec) * 1_000_000_000 + i128::from(t.nsec)
+}

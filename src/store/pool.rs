@@ -1,0 +1,101 @@
+//! Work that makes more work, done by all cores: the newest job first, so that little is open at a time.
+
+use std::num::NonZero;
+
+use parking_lot::{Condvar, Mutex};
+
+struct State<J> {
+    jobs: Vec<J>,
+    /// Workers that may still push.
+    busy: usize,
+    stopped: bool,
+}
+
+/// The jobs that wait.
+pub struct Queue<J> {
+    state: Mutex<State<J>>,
+    more: Condvar,
+}
+
+impl<J> Queue<J> {
+    pub fn push(&self, job: J) {
+        self.state.lock().jobs.push(job);
+        self.more.notify_one();
+    }
+
+    /// The next job; nothing when all is done or the work was stopped.
+    fn next(&self, was_busy: bool) -> Option<J> {
+        let mut state = self.state.lock();
+        state.busy -= usize::from(was_busy);
+        loop {
+            if state.stopped || (state.jobs.is_empty() && state.busy == 0) {
+                self.more.notify_all();
+                return None;
+            }
+            if let Some(job) = state.jobs.pop() {
+                state.busy += 1;
+                return Some(job);
+            }
+            self.more.wait(&mut state);
+        }
+    }
+
+    fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.more.notify_all();
+    }
+}
+
+/// How many threads have work at the same time.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Does `first` and all jobs that come of it. Each worker has a value of its own, made by `start`; they come
+/// back when everything is done. The first error stops all workers and comes back instead.
+pub fn run<J: Send, W: Send, E: Send>(
+    first: Vec<J>,
+    start: impl Fn() -> W + Sync,
+    work: impl Fn(J, &mut W, &Queue<J>) -> Result<(), E> + Sync,
+) -> Result<Vec<W>, E> {
+    let queue = Queue { state: Mutex::new(State { jobs: first, busy: 0, stopped: false }), more: Condvar::new() };
+    let worker = || {
+        let mut own = start();
+        let mut was_busy = false;
+        while let Some(job) = queue.next(was_busy) {
+            was_busy = true;
+            if let Err(e) = work(job, &mut own, &queue) {
+                queue.stop();
+                return Err(e);
+            }
+        }
+        Ok(own)
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..cores()).map(|_| scope.spawn(worker)).collect();
+        let mine = worker();
+        let done = std::iter::once(mine).chain(others.into_iter().map(|t| match t.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }));
+        done.collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_that_jobs_made_are_done_and_an_error_ends_all() {
+        let count = |job: u32, sum: &mut u64, queue: &Queue<u32>| {
+            *sum += 1;
+            (0..job).for_each(|j| queue.push(j));
+            if job == 99 { Err("ninety-nine") } else { Ok(()) }
+        };
+        let sums = run(vec![10], || 0, count).unwrap();
+        assert_eq!(sums.iter().sum::<u64>(), 1 << 10);
+        assert_eq!(run(vec![99], || 0, count), Err("ninety-nine"));
+        assert_eq!(run(vec![], || 0, count).unwrap().iter().sum::<u64>(), 0);
+    }
+}
