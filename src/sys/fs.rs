@@ -258,6 +258,33 @@ pub fn write_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<usize> {
     Ok(done)
 }
 
+/// One read of up to 4 KiB from a pipe; empty at its end.
+pub fn read_once(fd: impl AsFd) -> io::Result<Vec<u8>> {
+    let mut buf = vec![0; 4096];
+    loop {
+        match rustix::io::read(&fd, &mut buf) {
+            Ok(n) => {
+                buf.truncate(n);
+                return Ok(buf);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+/// Writes all of `buf` at the descriptor's own position: to a pipe, or to a file just opened.
+pub fn write_all(fd: impl AsFd, mut buf: &[u8]) -> io::Result<()> {
+    while !buf.is_empty() {
+        match rustix::io::write(&fd, buf) {
+            Ok(n) => buf = &buf[n..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
 pub fn fsync(fd: impl AsFd) -> io::Result<()> {
     Ok(rfs::fsync(fd)?)
 }

@@ -173,6 +173,17 @@ pub fn clear_umask() {
     rustix::process::umask(rustix::fs::Mode::empty());
 }
 
+/// This process.
+pub fn id() -> ProcessId {
+    std::process::id() as ProcessId
+}
+
+/// Where this process writes its log.
+pub fn stderr() -> BorrowedFd<'static> {
+    // SAFETY: the standard library sees to it that number 2 is open, and nothing here closes it.
+    unsafe { BorrowedFd::borrow_raw(2) }
+}
+
 /// The effective user of this process.
 pub fn user() -> u32 {
     rustix::process::geteuid().as_raw()

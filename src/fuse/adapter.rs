@@ -1,0 +1,425 @@
+//! Each request of the kernel as a call on the overlay, and the outcome as a reply.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    Request, TimeOrNow, WriteFlags,
+};
+
+use super::attr::{absent, caller, file_attr, ino, set_time};
+use super::errno::{of_name, to_errno};
+use super::notices::Notices;
+use super::{FOREVER, View, listing, virtual_xattr};
+use crate::overlay::{Attr, Error, Ino, SetAttr};
+use crate::store::Name;
+use crate::sys::fs::{FileType, XattrFlags};
+use crate::sys::fuse_dev::KernelOffer;
+
+/// The longest piece one `copy_file_range` message copies: other requests wait meanwhile.
+const LONGEST_COPY: u64 = 64 << 20;
+/// The kernel writes this much in one message (32 times its default): it is also what it reads at most.
+const MAX_WRITE: u32 = 1 << 20;
+/// `lseek(2)`.
+const SEEK_DATA: i32 = 3;
+const SEEK_HOLE: i32 = 4;
+
+/// What is asked of the kernel where it has it. Not asked: FUSE_WRITEBACK_CACHE (a completed write must survive the
+/// server), FUSE_ATOMIC_O_TRUNC (opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS (the kernel keeps
+/// locks itself), FUSE_READDIRPLUS_AUTO (would list big directories without attributes, and each name would then cost
+/// a lookup of its own), FUSE_AUTO_INVAL_DATA (each write would drop the file's cached pages).
+const WANTED: [InitFlags; 6] = [
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    InitFlags::FUSE_HAS_RESEND,
+    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+];
+
+/// One view, as a file system for `fuser`.
+pub struct Adapter {
+    pub view: View,
+    pub notices: Notices,
+    /// Filled by the handshake.
+    pub offer: Arc<Mutex<Option<KernelOffer>>>,
+}
+
+impl Adapter {
+    fn entry(&self, found: Result<Attr, Error>, reply: ReplyEntry) {
+        match found {
+            Ok(attr) => reply.entry(&FOREVER, &file_attr(&attr), Generation(0)),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+
+    /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
+    fn removed(&self, parent: Ino) {
+        if parent == Ino::ROOT && self.view.has_names && self.view.overlay.root_is_empty() {
+            (self.view.on_emptied)();
+        }
+    }
+
+    fn node(&self, request: &Request, parent: Ino, name: &Name, mode: u32, rdev: u32) -> Result<Attr, Error> {
+        let caller = caller(request);
+        match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => self.view.overlay.create(parent, name, mode & 0o7777, caller, true),
+            _ => self.view.overlay.mknod(parent, name, mode, rdev.into(), caller),
+        }
+    }
+
+    fn may_ask(&self, request: &Request) -> bool {
+        request.uid() == 0 || request.uid() == self.view.owner
+    }
+}
+
+fn empty(done: Result<(), Error>, reply: ReplyEmpty) {
+    match done {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// Answers `getxattr` and `listxattr`: size 0 asks for the length.
+fn sized(value: Result<Vec<u8>, Error>, size: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() <= size as usize => reply.data(&value),
+        Ok(_) => reply.error(Errno::ERANGE),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// The name, or the answer is an error: `let name = checked!(name, reply)`.
+macro_rules! checked {
+    ($name:expr, $reply:ident) => {
+        match Name::new($name.as_bytes()) {
+            Ok(name) => name,
+            Err(e) => return $reply.error(of_name(e)),
+        }
+    };
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let max_readahead = config.set_max_readahead(u32::MAX).err().unwrap_or(0);
+        *self.offer.lock().unwrap_or_else(|e| e.into_inner()) = Some(KernelOffer {
+            major: config.kernel_abi().0,
+            minor: config.kernel_abi().1,
+            max_readahead,
+            capabilities: config.capabilities().bits(),
+        });
+        for wanted in WANTED {
+            // A kernel without it serves the same, only slower.
+            let _ = config.add_capabilities(wanted);
+        }
+        let _ = config.set_max_readahead(max_readahead.min(MAX_WRITE).max(1));
+        let _ = config.set_max_write(MAX_WRITE);
+        let _ = config.set_max_background(64);
+        Ok(())
+    }
+
+    fn destroy(&mut self) {
+        if let Err(e) = self.view.overlay.flush_journal() {
+            tracing::error!(view = self.view.id, "the journal was not flushed: {e}");
+        }
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = checked!(name, reply);
+        match self.view.overlay.lookup(ino(parent), &name) {
+            Err(Error::NotFound) => reply.entry(&FOREVER, &absent(), Generation(0)),
+            found => self.entry(found, reply),
+        }
+    }
+
+    fn forget(&self, _: &Request, number: INodeNo, count: u64) {
+        self.view.overlay.forget(ino(number), count);
+    }
+
+    fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.view.overlay.getattr(ino(number)) {
+            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr)),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let mode = mode.map(|m| m & 0o7777);
+        let set = SetAttr { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
+        match self.view.overlay.setattr(ino(number), caller(request), set) {
+            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr)),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+
+    fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
+        match self.view.overlay.readlink(ino(number)) {
+            Ok(target) => reply.data(&target),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+
+    fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
+        let name = checked!(name, reply);
+        self.entry(self.node(request, ino(parent), &name, mode, rdev), reply);
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
+        let name = checked!(name, reply);
+        self.entry(self.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request)), reply);
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = checked!(name, reply);
+        let done = self.view.overlay.unlink(ino(parent), &name);
+        if done.is_ok() {
+            self.removed(ino(parent));
+        }
+        empty(done, reply);
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let name = checked!(name, reply);
+        let done = self.view.overlay.rmdir(ino(parent), &name);
+        if done.is_ok() {
+            self.removed(ino(parent));
+        }
+        empty(done, reply);
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let name = checked!(name, reply);
+        let target = target.as_os_str().as_bytes();
+        self.entry(self.view.overlay.symlink(ino(parent), &name, target, caller(request)), reply);
+    }
+
+    // A rename cannot take the last name out of the view's root: its target lies in the same view.
+    fn rename(
+        &self,
+        _: &Request,
+        from: INodeNo,
+        old: &OsStr,
+        to: INodeNo,
+        new: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let (old, new) = (checked!(old, reply), checked!(new, reply));
+        let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
+        empty(self.view.overlay.rename(ino(from), &old, ino(to), &new, flags), reply);
+    }
+
+    fn link(&self, _: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = checked!(name, reply);
+        self.entry(self.view.overlay.link(ino(number), ino(parent), &name), reply);
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    // The kernel then makes files with `mknod` and opens them without a message.
+    fn create(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let mut reply = Some(reply);
+        let answer = |bytes: &[u8]| {
+            if let Some(reply) = reply.take() {
+                reply.data(bytes);
+            }
+        };
+        let done = self.view.overlay.read(ino(number), offset, size as usize, answer);
+        if let (Err(e), Some(reply)) = (done, reply) {
+            reply.error(to_errno(&e));
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let kill_suid = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        match self.view.overlay.write(ino(number), offset, data, kill_suid) {
+            Ok(written) => reply.written(written as u32),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+
+    fn fsync(&self, _: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
+        empty(self.view.overlay.fsync(ino(number), data_only), reply);
+    }
+
+    fn fsyncdir(&self, _: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
+        empty(self.view.overlay.fsync(ino(number), data_only), reply);
+    }
+
+    fn readdir(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
+        listing::plain(&self.view.overlay, ino(dir), offset, reply);
+    }
+
+    fn readdirplus(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        listing::with_attributes(&self.view.overlay, ino(dir), offset, reply);
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        match self.view.overlay.statfs() {
+            Ok(s) => reply.statfs(
+                s.f_blocks,
+                s.f_bfree,
+                s.f_bavail,
+                s.f_files,
+                s.f_ffree,
+                s.f_bsize as u32,
+                s.f_namemax as u32,
+                s.f_frsize as u32,
+            ),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        let name = name.as_bytes();
+        let Some(own) = name.strip_prefix(virtual_xattr::PREFIX) else {
+            let flags = XattrFlags::from_bits_retain(flags as u32);
+            return empty(self.view.overlay.set_xattr(ino(number), name, value, flags), reply);
+        };
+        if !self.may_ask(request) {
+            return reply.error(Errno::EPERM);
+        }
+        empty(virtual_xattr::set(&self.view, &self.notices, ino(number), own, value), reply);
+    }
+
+    fn getxattr(&self, request: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let name = name.as_bytes();
+        let value = match name.strip_prefix(virtual_xattr::PREFIX) {
+            None => self.view.overlay.xattr(ino(number), name),
+            Some(own) if self.may_ask(request) => virtual_xattr::value(&self.view, &self.notices, ino(number), own),
+            Some(_) => Err(Error::NoXattr),
+        };
+        sized(value, size, reply);
+    }
+
+    fn listxattr(&self, _: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
+        let names = self.view.overlay.xattr_names(ino(number));
+        let joined = names.map(|all| all.into_iter().flat_map(|name| name.into_iter().chain([0])).collect());
+        sized(joined, size, reply);
+    }
+
+    fn removexattr(&self, _: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        if name.as_bytes().starts_with(virtual_xattr::PREFIX) {
+            return reply.error(Errno::EPERM);
+        }
+        empty(self.view.overlay.remove_xattr(ino(number), name.as_bytes()), reply);
+    }
+
+    // ENOSYS would reach programs as it is; what they expect of a file system without the call is ENOTTY.
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn fallocate(&self, _: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
+        empty(self.view.overlay.fallocate(ino(number), mode, at, len), reply);
+    }
+
+    fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let (Ok(offset), true) = (u64::try_from(offset), matches!(whence, SEEK_DATA | SEEK_HOLE)) else {
+            return reply.error(if offset < 0 { Errno::ENXIO } else { Errno::EINVAL });
+        };
+        match self.view.overlay.lseek(ino(number), offset, whence == SEEK_HOLE) {
+            Ok(found) => reply.offset(found as i64),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        from: INodeNo,
+        _: FileHandle,
+        from_at: u64,
+        to: INodeNo,
+        _: FileHandle,
+        to_at: u64,
+        len: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let len = len.min(LONGEST_COPY) as usize;
+        match self.view.overlay.copy_range(ino(from), from_at, ino(to), to_at, len) {
+            Ok(copied) => reply.written(copied as u32),
+            Err(e) => reply.error(to_errno(&e)),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The same thing in the kernel's words and in the overlay's: attributes, times, callers.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{FileAttr, FileType, INodeNo, Request, TimeOrNow};
+
+use crate::overlay::{Attr, Caller, Ino};
+use crate::sys::fs::{SetTime, Timespec};
+
+/// `st_blksize`: what programs read at a time.
+const BLOCK_SIZE: u32 = 4096;
+
+pub fn ino(number: INodeNo) -> Ino {
+    Ino(number.0)
+}
+
+pub fn caller(request: &Request) -> Caller {
+    Caller { uid: request.uid(), gid: request.gid() }
+}
+
+pub fn file_attr(attr: &Attr) -> FileAttr {
+    FileAttr {
+        ino: INodeNo(attr.ino.0),
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: system_time(attr.atime),
+        mtime: system_time(attr.mtime),
+        ctime: system_time(attr.ctime),
+        crtime: UNIX_EPOCH,
+        kind: kind(attr.mode),
+        perm: (attr.mode & 0o7777) as u16,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: attr.rdev as u32,
+        blksize: BLOCK_SIZE,
+        flags: 0,
+    }
+}
+
+/// What says "there is no such name" to the kernel, which then remembers it: inode 0.
+pub fn absent() -> FileAttr {
+    FileAttr {
+        ino: INodeNo(0),
+        size: 0,
+        blocks: 0,
+        atime: UNIX_EPOCH,
+        mtime: UNIX_EPOCH,
+        ctime: UNIX_EPOCH,
+        crtime: UNIX_EPOCH,
+        kind: FileType::RegularFile,
+        perm: 0,
+        nlink: 0,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: BLOCK_SIZE,
+        flags: 0,
+    }
+}
+
+/// The type in the high bits of a mode (inode(7)).
+pub fn kind(mode: u32) -> FileType {
+    use crate::sys::fs::FileType as Mode;
+    match Mode::from_raw_mode(mode) {
+        Mode::Directory => FileType::Directory,
+        Mode::Symlink => FileType::Symlink,
+        Mode::Fifo => FileType::NamedPipe,
+        Mode::Socket => FileType::Socket,
+        Mode::CharacterDevice => FileType::CharDevice,
+        Mode::BlockDevice => FileType::BlockDevice,
+        Mode::RegularFile | Mode::Unknown => FileType::RegularFile,
+    }
+}
+
+fn system_time(t: Timespec) -> SystemTime {
+    let whole = Duration::from_secs(t.sec.unsigned_abs());
+    let seconds = if t.sec < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+    seconds.and_then(|s| s.checked_add(Duration::from_nanos(t.nsec.into()))).unwrap_or(UNIX_EPOCH)
+}
+
+pub fn set_time(time: Option<TimeOrNow>) -> SetTime {
+    match time {
+        None => SetTime::Keep,
+        Some(TimeOrNow::Now) => SetTime::Now,
+        Some(TimeOrNow::SpecificTime(t)) => SetTime::At(timespec(t)),
+    }
+}
+
+fn timespec(t: SystemTime) -> Timespec {
+    match t.duration_since(UNIX_EPOCH) {
+        Ok(after) => Timespec { sec: after.as_secs() as i64, nsec: after.subsec_nanos() },
+        Err(before) => {
+            let before = before.duration();
+            let (sec, nsec) = (before.as_secs() as i64, before.subsec_nanos());
+            if nsec == 0 { Timespec { sec: -sec, nsec: 0 } } else { Timespec { sec: -sec - 1, nsec: 1_000_000_000 - nsec } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_come_back_as_they_went_also_before_1970() {
+        for (sec, nsec) in [(0, 0), (1, 999_999_999), (-1, 0), (-1, 1), (-62_135_596_800, 5), (253_402_300_799, 7)] {
+            let t = Timespec { sec, nsec };
+            assert_eq!(timespec(system_time(t)), t);
+        }
+    }
+}

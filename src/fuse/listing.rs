@@ -1,0 +1,34 @@
+//! Directory listings: as many names as the kernel has room for, from a cookie on.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use fuser::{Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+
+use super::FOREVER;
+use super::attr::{file_attr, kind};
+use super::errno::to_errno;
+use crate::overlay::{Ino, Overlay};
+
+pub fn plain(overlay: &Overlay, dir: Ino, after: u64, mut reply: ReplyDirectory) {
+    let done = overlay.readdir(dir, after, false, &mut |entry| {
+        !reply.add(INodeNo(entry.ino.0), entry.cookie, kind(entry.mode), OsStr::from_bytes(entry.name))
+    });
+    match done {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// With attributes, each of which the kernel takes for a lookup of the name.
+pub fn with_attributes(overlay: &Overlay, dir: Ino, after: u64, mut reply: ReplyDirectoryPlus) {
+    let done = overlay.readdir(dir, after, true, &mut |entry| {
+        let Some(attr) = entry.attr else { return true };
+        let name = OsStr::from_bytes(entry.name);
+        !reply.add(INodeNo(entry.ino.0), entry.cookie, name, &FOREVER, &file_attr(&attr), Generation(0))
+    });
+    match done {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}

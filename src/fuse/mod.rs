@@ -1,0 +1,50 @@
+//! A view as the kernel's FUSE protocol sees it: translation, and nothing else. The only layer that names `fuser`.
+//!
+//! | file              | what it says                                                     |
+//! |-------------------|------------------------------------------------------------------|
+//! | `adapter`         | each request as a call on the overlay, each answer as a reply     |
+//! | `listing`         | directories, plain and with attributes                            |
+//! | `attr`            | the kernel's and the overlay's words for the same things          |
+//! | `errno`           | what is wrong, as an error number                                 |
+//! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
+//! | `notices`         | telling the kernel to forget what it has cached                   |
+//! | `session`         | a connection's first server, and any later one                    |
+//!
+//! **Zero-message opens.** `open`, `opendir`, `create` and `flush` are answered with ENOSYS once; from then on the
+//! kernel opens files without asking, keeps their pages and listings, and names no handles. So there is no state per
+//! open file, which is also what lets one server take over from another.
+//!
+//! **Everything is cached for a year**, absent names too: all changes pass through the view, so the kernel always
+//! knows of them. What changes behind its back is told to it (`notices`).
+
+mod adapter;
+mod attr;
+mod errno;
+mod listing;
+mod notices;
+mod session;
+mod virtual_xattr;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::overlay::Overlay;
+
+pub use session::Session;
+pub use virtual_xattr::PREFIX;
+
+/// How long the kernel may keep what it was told.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What a session serves, and whom it tells.
+pub struct View {
+    pub overlay: Arc<Overlay>,
+    pub id: String,
+    pub generation: u64,
+    /// The user who mounted it; they and root may use `user.depsfs.*`.
+    pub owner: u32,
+    /// Whether the view has names, now or in the store: only then can the user have deleted the last one.
+    pub has_names: bool,
+    /// Called when the user has deleted the last name in the view's root, before that request is answered.
+    pub on_emptied: Box<dyn Fn() + Send + Sync>,
+}

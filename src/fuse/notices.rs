@@ -1,0 +1,78 @@
+//! Telling the kernel that something it has cached is no longer so.
+//!
+//! A notice about a name needs the lock of its directory, which the program whose request is being answered may hold:
+//! sent from a thread that answers requests it would wait for ever. So notices have a thread of their own.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use fuser::{INodeNo, Notifier};
+
+use crate::overlay::Ino;
+use crate::store::Name;
+
+/// What the kernel shall forget.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// A name, with everything below it.
+    Entry { parent: Ino, name: Name },
+    /// Attributes and content (of a directory: its listing).
+    Inode(Ino),
+}
+
+/// The queue. Cloning gives another end of the same one; its thread ends with the last.
+#[derive(Clone)]
+pub struct Notices {
+    queue: Sender<Notice>,
+    pending: Arc<AtomicU64>,
+}
+
+impl Notices {
+    /// `notifier` comes when the session has begun: [`Unstarted::start`].
+    pub fn new() -> (Notices, Unstarted) {
+        let (queue, waiting) = channel();
+        let pending = Arc::new(AtomicU64::new(0));
+        (Notices { queue, pending: pending.clone() }, Unstarted { waiting, pending })
+    }
+
+    /// Queues a notice. It is sent some time after the request under way has been answered.
+    pub fn send(&self, notice: Notice) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        if self.queue.send(notice).is_err() {
+            // The thread is gone, so the connection is, and its caches with it.
+            self.pending.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many are not sent yet.
+    pub fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+}
+
+/// The other end of the queue, before its thread runs.
+pub struct Unstarted {
+    waiting: std::sync::mpsc::Receiver<Notice>,
+    pending: Arc<AtomicU64>,
+}
+
+impl Unstarted {
+    pub fn start(self, notifier: Notifier) -> std::io::Result<()> {
+        let run = move || {
+            for notice in self.waiting {
+                // ENOENT (nothing cached) is no error to fuser; any other means that the connection has ended.
+                let _ = match notice {
+                    Notice::Entry { parent, name } => {
+                        notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.bytes()))
+                    }
+                    Notice::Inode(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+                };
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+            }
+        };
+        std::thread::Builder::new().name("notices".into()).stack_size(64 * 1024).spawn(run).map(drop)
+    }
+}

@@ -1,0 +1,73 @@
+//! Serving one connection: as its first server, or taking over from one that is gone.
+//!
+//! A later server never sees the kernel's FUSE_INIT, which comes once. It is given one on a socket instead, made
+//! from what the kernel offered then; after that handshake the real device takes the socket's place.
+//!
+//! | step                                  | a crash right after it leaves                                    |
+//! |---------------------------------------|------------------------------------------------------------------|
+//! | 1. handshake on the socket            | the connection as it was                                         |
+//! | 2. the device takes the socket's place| the same                                                         |
+//! | 3. the kernel re-sends                | requests in the queue again, for whoever comes next              |
+//! | 4. requests are answered              | those read and unanswered wait for the next server's step 3      |
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use fuser::{Config, SessionACL};
+
+use super::View;
+use super::adapter::Adapter;
+use super::notices::Notices;
+use crate::sys::fuse_dev::{self, KernelOffer};
+use crate::sys::socket;
+
+/// A connection whose handshake is done.
+pub struct Session {
+    inner: fuser::Session<Adapter>,
+    offer: KernelOffer,
+}
+
+impl Session {
+    /// Begins on a connection that the kernel has just made; waits for its FUSE_INIT.
+    pub fn first(view: View, device: OwnedFd) -> io::Result<Session> {
+        Session::shake_hands(view, device)
+    }
+
+    /// Takes over a connection from a server that is gone, whose handshake was about `offer`.
+    pub fn next(view: View, device: OwnedFd, offer: KernelOffer) -> io::Result<Session> {
+        let (near, far) = socket::packet_pair()?;
+        socket::send(far.as_fd(), &offer.to_request(), &[])?;
+        let session = Session::shake_hands(view, near)?;
+        fuse_dev::replace(session.inner.as_fd(), device.as_fd())?;
+        if let Err(e) = fuse_dev::resend(device.as_fd()) {
+            // Kernels before 6.9: requests that the dead server had read stay unanswered; all others are served.
+            tracing::warn!("the kernel does not send unanswered requests again: {e}");
+        }
+        Ok(session)
+    }
+
+    fn shake_hands(view: View, device: OwnedFd) -> io::Result<Session> {
+        let (notices, unstarted) = Notices::new();
+        let offer = Arc::new(Mutex::new(None));
+        let mut config = Config::default();
+        // Who may use the mount is the kernel's to say: it knows `allow_other`, and asks for other users' requests
+        // only what it does in their name (a read of theirs may fill a page for ours).
+        config.acl = SessionACL::All;
+        config.n_threads = Some(1);
+        let inner = fuser::Session::from_fd(Adapter { view, notices, offer: offer.clone() }, device, config.acl, config)?;
+        unstarted.start(inner.notifier())?;
+        let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
+        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)? })
+    }
+
+    /// What a later server needs to take over.
+    pub fn offer(&self) -> KernelOffer {
+        self.offer
+    }
+
+    /// Answers requests until the last user of the view is gone after it was unmounted.
+    pub fn run(self) -> io::Result<()> {
+        self.inner.run()
+    }
+}
