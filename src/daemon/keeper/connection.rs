@@ -1,0 +1,77 @@
+//! One FUSE connection: what the keeper holds of it while servers come and go.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::store::manifest::ViewSpec;
+use crate::sys::fuse_dev::KernelOffer;
+use crate::sys::{IoError, fs, mount, path as paths};
+
+use super::mounts;
+
+pub struct Connection {
+    pub view: ViewSpec,
+    pub path: PathBuf,
+    /// The plain directory underneath the mount.
+    pub upper: OwnedFd,
+    /// `/dev/fuse`, connected.
+    pub device: OwnedFd,
+    /// `st_dev` of the mount, once the kernel's table was looked at.
+    pub device_number: Option<(u32, u32)>,
+    /// What the kernel offered; `None` until a server has answered it.
+    pub offer: Option<KernelOffer>,
+    /// It has its place in the file system. Without, it lives on for whoever has it open.
+    pub mounted: bool,
+}
+
+impl Connection {
+    /// Opens the directory (made when missing), then mounts a new connection over it.
+    pub fn mount(worktree: &Path, view: &ViewSpec, allow_other: bool) -> Result<Connection, IoError> {
+        let path = mounts::place(worktree, view);
+        let upper = open_upper(worktree, &view.path)?;
+        let device = mount::mount(upper.as_fd(), &path, allow_other).map_err(IoError::of("mount", &path))?;
+        Ok(Connection { view: view.clone(), path, upper, device, device_number: None, offer: None, mounted: true })
+    }
+
+    /// Gives a detached connection its place back, if the directory underneath is still the same. `false`: it can't
+    /// be had back (only root may mount a connection twice), a new one is needed.
+    pub fn mount_again(&mut self, worktree: &Path, allow_other: bool) -> Result<bool, IoError> {
+        let now = open_upper(worktree, &self.view.path)?;
+        let (was, is) = (fs::stat(&self.upper), fs::stat(&now));
+        let same = matches!((was, is), (Ok(was), Ok(is)) if (was.dev, was.ino) == (is.dev, is.ino));
+        self.mounted = same && mount::attach(self.device.as_fd(), now.as_fd(), allow_other).is_ok();
+        Ok(self.mounted)
+    }
+
+    /// Takes its place in the file system away. Whoever has it open goes on.
+    pub fn detach(&mut self) {
+        if std::mem::take(&mut self.mounted)
+            && let Err(e) = mounts::detach(&self.path, self.device_number)
+        {
+            tracing::error!(view = self.view.id, "cannot detach {}: {e}", self.path.display());
+        }
+    }
+}
+
+/// Opens the directory at `relative` beneath the worktree, making what is missing, through no symlink.
+fn open_upper(worktree: &Path, relative: &Path) -> Result<OwnedFd, IoError> {
+    let path = worktree.join(relative);
+    let mut dir = paths::open_dir(worktree)?;
+    for component in relative.components() {
+        let Component::Normal(name) = component else {
+            return Err(IoError::of("open", &path)(io::ErrorKind::InvalidInput.into()));
+        };
+        let name = name.as_bytes();
+        let opened = fs::open_dir_at(&dir, name).or_else(|e| match e.kind() {
+            io::ErrorKind::NotFound => match fs::mkdir_at(&dir, name, 0o777) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+                _ => fs::open_dir_at(&dir, name),
+            },
+            _ => Err(e),
+        });
+        dir = opened.map_err(IoError::of("open", &path))?;
+    }
+    Ok(dir)
+}

@@ -1,0 +1,264 @@
+//! The keeper: holds what must outlive a server (mounts, FUSE devices, the directories underneath), and starts
+//! servers on it. It has one thread, waits for signals and messages, and never touches a path inside a view.
+//!
+//! | it gets              | it does                                                                        |
+//! |----------------------|--------------------------------------------------------------------------------|
+//! | SIGHUP               | compares what is mounted with the manifest (`reconcile`)                       |
+//! | SIGTERM              | detaches everything, ends when nobody has a view open; the second time at once |
+//! | SIGCHLD              | starts another server (`supervise`)                                            |
+//! | a server's message   | notes it in `daemon.json`                                                      |
+//! | the last view's end  | ends                                                                           |
+
+mod connection;
+mod reconcile;
+mod supervise;
+mod worktree_lock;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::mounts;
+use super::state::{DaemonState, StateDir, ViewState};
+use super::wire::{ConnectionId, FromServer};
+use crate::store::Manifest;
+use crate::sys::lock::Lock;
+use crate::sys::process::{self, Signalled, Signals};
+use crate::sys::{IoError, fs};
+use connection::Connection;
+use supervise::{Deaths, ServerProcess};
+
+/// What the starting client reads when every view is mounted or has failed.
+pub(super) const READY: &[u8] = b"ready";
+
+/// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits.
+pub fn main(args: &[OsString]) -> ExitCode {
+    log_to_stderr();
+    let done = match (process::given(), args.first()) {
+        (Ok(ready), Some(state_dir)) => run(Path::new(state_dir), ready),
+        (Err(e), _) => Err(e),
+        (_, None) => Err(io::Error::other("no state directory was named")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            tracing::error!("the keeper ends: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sends what this process has to say to stderr, which is the daemon's log.
+pub(super) fn log_to_stderr() {
+    let level = tracing_subscriber::EnvFilter::try_from_env("DEPSFS_LOG");
+    let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_env_filter(level);
+    let _ = log.try_init();
+}
+
+fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
+    let state = StateDir::new(state_dir);
+    let lock = match take_lock(&state) {
+        Ok(lock) => lock,
+        Err(e) => {
+            fs::write_all(&ready, e.to_string().as_bytes())?;
+            return Err(io::Error::other(e));
+        }
+    };
+    lock.write(format!("{}\n", process::id()).as_bytes())?;
+    process::raise_open_files();
+    let signals = Signals::take_over()?;
+    let mut keeper = Keeper {
+        state,
+        lock,
+        manifest: None,
+        connections: BTreeMap::new(),
+        next_connection: 1,
+        server: None,
+        deaths: Deaths::default(),
+        errors: BTreeMap::new(),
+        trouble: None,
+        pending: true,
+        again: false,
+        ending: false,
+        reconciled: 0,
+        ready: Some(ready),
+    };
+    keeper.reconcile();
+    keeper.attend(&signals)
+}
+
+/// Whoever only looks whether a daemon lives holds the lock for a moment: so a few tries.
+fn take_lock(state: &StateDir) -> Result<Lock, IoError> {
+    for _ in 0..20 {
+        if let Some(lock) = state.try_daemon_lock()? {
+            return Ok(lock);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(IoError::of("lock", state.path())(io::Error::other("another daemon serves this worktree")))
+}
+
+struct Keeper {
+    state: StateDir,
+    lock: Lock,
+    /// As it was when it was compared with last.
+    manifest: Option<Manifest>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    next_connection: ConnectionId,
+    server: Option<ServerProcess>,
+    deaths: Deaths,
+    /// By view: why it is not mounted.
+    errors: BTreeMap<String, String>,
+    /// What is wrong with everything.
+    trouble: Option<String>,
+    /// A comparison has begun and some views are neither served nor failed yet.
+    pending: bool,
+    /// Another comparison was asked for meanwhile.
+    again: bool,
+    ending: bool,
+    reconciled: u64,
+    ready: Option<OwnedFd>,
+}
+
+impl Keeper {
+    /// Does what signals and the server ask for, until there is nothing left to keep.
+    fn attend(mut self, signals: &Signals) -> io::Result<()> {
+        let mut buf = Vec::new();
+        loop {
+            self.settle();
+            if self.connections.is_empty() && !self.pending {
+                return self.end();
+            }
+            let mut fds = vec![signals.as_fd()];
+            fds.extend(self.server.as_ref().map(|s| s.socket.as_fd()));
+            let awake = process::wait_any(&fds, None)?;
+            if awake.get(1) == Some(&true) {
+                self.hear(&mut buf);
+            }
+            for signal in signals.drain()? {
+                match signal {
+                    Signalled::Reconcile => self.ask_again(),
+                    Signalled::ChildEnded => self.bury(),
+                    Signalled::End if self.ending => return self.end(),
+                    Signalled::End => self.detach_all(),
+                }
+            }
+        }
+    }
+
+    fn ask_again(&mut self) {
+        self.ending = false;
+        if self.pending {
+            self.again = true;
+        } else {
+            self.reconcile();
+        }
+    }
+
+    /// One message of the server.
+    fn heard(&mut self, message: FromServer) {
+        match message {
+            FromServer::Ready { connection, offer } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.offer = Some(offer);
+                }
+                return;
+            }
+            FromServer::Failed { connection, why } => {
+                if let Some(mut connection) = self.connections.remove(&connection) {
+                    connection.detach();
+                    self.errors.insert(connection.view.id.clone(), why);
+                }
+            }
+            FromServer::Dropped { connection } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    tracing::info!(view = connection.view.id, "emptied by its user and detached");
+                    connection.mounted = false;
+                }
+            }
+            FromServer::Ended { connection } => {
+                if let Some(connection) = self.connections.remove(&connection) {
+                    tracing::info!(view = connection.view.id, "unmounted");
+                }
+            }
+        }
+        self.publish();
+    }
+
+    fn detach_all(&mut self) {
+        tracing::info!("asked to end");
+        self.ending = true;
+        self.connections.values_mut().for_each(Connection::detach);
+        self.publish();
+    }
+
+    /// Ends a comparison as soon as every view of it is served or has failed.
+    fn settle(&mut self) {
+        if !self.pending || self.connections.values().any(|c| c.offer.is_none()) {
+            return;
+        }
+        self.pending = false;
+        self.reconciled += 1;
+        self.publish();
+        if let Some(ready) = self.ready.take() {
+            // A client that is gone needs no answer.
+            let _ = fs::write_all(&ready, READY);
+        }
+        if std::mem::take(&mut self.again) {
+            self.reconcile();
+        }
+    }
+
+    /// Writes `daemon.json`, and git's lock of the worktree.
+    fn publish(&self) {
+        let state = self.as_state();
+        let saved = state.save(&self.state).and_then(|()| {
+            let mounted = self.connections.values().any(|c| c.mounted);
+            worktree_lock::keep(self.state.path(), mounted)
+        });
+        if let Err(e) = saved {
+            tracing::error!("{e}");
+        }
+    }
+
+    fn as_state(&self) -> DaemonState {
+        let wanted = self.manifest.iter().flat_map(|m| m.views.iter().map(move |v| (m, v)));
+        let view = |(manifest, view): (&Manifest, &crate::store::manifest::ViewSpec)| {
+            let connection = self.connections.values().find(|c| c.mounted && c.view.id == view.id);
+            ViewState {
+                id: view.id.clone(),
+                path: mounts::place(&manifest.worktree, view),
+                mounted: connection.is_some(),
+                device: connection.and_then(|c| c.device_number),
+                error: self.errors.get(&view.id).cloned(),
+            }
+        };
+        DaemonState {
+            pid: process::id(),
+            server_pid: self.server.as_ref().map(|s| s.pid),
+            generation: self.manifest.as_ref().map_or(0, |m| m.generation),
+            version: env!("CARGO_PKG_VERSION").into(),
+            reconciled: self.reconciled,
+            ending: self.ending,
+            trouble: self.trouble.clone(),
+            views: wanted.map(view).collect(),
+        }
+    }
+
+    /// Nothing is left, or it was told to end a second time: the server ends with its socket.
+    fn end(mut self) -> io::Result<()> {
+        self.connections.values_mut().for_each(Connection::detach);
+        self.connections.clear();
+        if let Some(server) = self.server.take() {
+            server.stop(Duration::from_secs(2));
+        }
+        self.publish();
+        tracing::info!("ends");
+        Ok(())
+    }
+}

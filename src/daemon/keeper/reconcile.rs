@@ -1,0 +1,87 @@
+//! Making what is mounted what the manifest wants.
+
+use crate::store::Manifest;
+use crate::store::manifest::ViewSpec;
+use crate::sys::mountinfo::{self, MountPoint};
+
+use super::connection::Connection;
+use super::{Keeper, mounts};
+
+impl Keeper {
+    /// Mounts what is missing, detaches what is no longer wanted. Views become ready later; see `settle`.
+    pub fn reconcile(&mut self) {
+        self.pending = true;
+        self.errors.clear();
+        self.recover();
+        self.trouble = match self.compare() {
+            Ok(()) => None,
+            Err(e) => {
+                tracing::error!("{e}");
+                Some(e.to_string())
+            }
+        };
+    }
+
+    fn compare(&mut self) -> Result<(), crate::store::StoreError> {
+        let manifest = Manifest::load(&self.state.manifest())?;
+        let mounts = mountinfo::read()?;
+        for connection in self.connections.values_mut() {
+            connection.mounted &= mounts::is_attached(&mounts, &connection.path, connection.device_number);
+            let wanted = |view: &ViewSpec| {
+                view.id == connection.view.id && mounts::place(&manifest.worktree, view) == connection.path
+            };
+            if !manifest.views.iter().any(wanted) || self.state.is_dropped(&connection.view.id) {
+                connection.detach();
+            }
+        }
+        let mut new = Vec::new();
+        for view in &manifest.views {
+            let there = self.connections.values().any(|c| c.mounted && c.view.id == view.id);
+            if there || self.state.is_dropped(&view.id) {
+                continue;
+            }
+            match self.mount(&manifest, view, &mounts) {
+                Ok(connection) => new.extend(connection),
+                Err(e) => {
+                    tracing::error!(view = view.id, "{e}");
+                    self.errors.insert(view.id.clone(), e.to_string());
+                }
+            }
+        }
+        self.manifest = Some(manifest);
+        self.begin(new)
+    }
+
+    /// Mounts one view; a new connection is handed back, one that was only detached is mounted again.
+    fn mount(
+        &mut self,
+        manifest: &Manifest,
+        view: &ViewSpec,
+        mounts: &[MountPoint],
+    ) -> Result<Option<Connection>, crate::sys::IoError> {
+        let path = mounts::place(&manifest.worktree, view);
+        mounts::detach_dead(mounts, &path).map_err(crate::sys::IoError::of("detach the dead mount at", &path))?;
+        for connection in self.connections.values_mut().filter(|c| c.view.id == view.id && c.path == path) {
+            if connection.mount_again(&manifest.worktree, manifest.allow_other)? {
+                return Ok(None);
+            }
+        }
+        Connection::mount(&manifest.worktree, view, manifest.allow_other).map(Some)
+    }
+
+    /// Hands new connections to the server, with the number each got in the kernel's table.
+    fn begin(&mut self, new: Vec<Connection>) -> Result<(), crate::store::StoreError> {
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mounts = mountinfo::read()?;
+        for mut connection in new {
+            connection.device_number = mounts::top_view(&mounts, &connection.path);
+            let id = self.next_connection;
+            self.next_connection += 1;
+            self.connections.insert(id, connection);
+            self.hand_over(id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Starting servers: the first, the one after a crash, and the one that only refuses.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::daemon::wire::{self, ConnectionId, Serve, ToServer};
+use crate::sys::process::{self, Ask, ProcessId};
+use crate::sys::socket;
+
+use super::Keeper;
+
+/// The program that runs now, also after its file was replaced or deleted.
+const SELF: &str = "/proc/self/exe";
+/// So many deaths within the time are not accidents.
+const TOO_MANY: usize = 5;
+const WITHIN: Duration = Duration::from_secs(10);
+
+pub struct ServerProcess {
+    pub pid: ProcessId,
+    pub socket: OwnedFd,
+}
+
+impl ServerProcess {
+    fn start(keeper: &Keeper) -> io::Result<ServerProcess> {
+        let (ours, theirs) = socket::packet_pair()?;
+        let log = process::stderr();
+        let pid = process::start_child(Path::new(SELF), &[OsStr::new("server")], log, theirs.as_fd())?;
+        let server = ServerProcess { pid, socket: ours };
+        let hello = ToServer::Hello { state_dir: keeper.state.path().to_path_buf() };
+        wire::send(server.socket.as_fd(), &hello, &[keeper.lock.as_fd()])?;
+        Ok(server)
+    }
+
+    /// Ends it by closing its socket; kills it when that takes too long.
+    pub fn stop(self, limit: Duration) {
+        drop(self.socket);
+        if let Ok(Some(watch)) = process::watch(self.pid)
+            && !process::wait_any(&[watch.as_fd()], Some(limit)).is_ok_and(|awake| awake[0])
+        {
+            tracing::warn!("the server does not end; killed");
+            let _ = process::ask(self.pid, Ask::Kill);
+        }
+    }
+}
+
+/// When servers died lately, and whether that was too often.
+#[derive(Default)]
+pub struct Deaths {
+    times: VecDeque<Instant>,
+    /// Servers are started to refuse, not to serve.
+    pub given_up: bool,
+}
+
+impl Deaths {
+    /// Notes one; `true` when it was the one too many.
+    fn note(&mut self, now: Instant) -> bool {
+        self.times.retain(|t| now.duration_since(*t) < WITHIN);
+        self.times.push_back(now);
+        self.times.len() >= TOO_MANY
+    }
+}
+
+impl Keeper {
+    /// Tells the server, started if there is none, to serve a connection.
+    pub fn hand_over(&mut self, id: ConnectionId) {
+        if let Err(e) = self.try_hand_over(id) {
+            // A server that died just now is noticed by its SIGCHLD, and the next one is told of everything.
+            tracing::error!("cannot tell the server of connection {id}: {e}");
+            if self.server.is_none()
+                && let Some(mut connection) = self.connections.remove(&id)
+            {
+                connection.detach();
+                self.errors.insert(connection.view.id.clone(), format!("no server could be started: {e}"));
+            }
+        }
+    }
+
+    fn try_hand_over(&mut self, id: ConnectionId) -> io::Result<()> {
+        let server = match self.server.take() {
+            Some(server) => self.server.insert(server),
+            None => {
+                let server = ServerProcess::start(self)?;
+                self.server.insert(server)
+            }
+        };
+        let Some(connection) = self.connections.get(&id) else { return Ok(()) };
+        let (store, generation) = match &self.manifest {
+            Some(manifest) => (manifest.store.clone(), manifest.generation),
+            None => (PathBuf::new(), 0),
+        };
+        let serve = Serve {
+            connection: id,
+            path: connection.path.clone(),
+            device: connection.device_number,
+            store,
+            view: connection.view.clone(),
+            generation,
+            offer: connection.offer,
+            refuse: self.deaths.given_up,
+        };
+        let fds = [connection.device.as_fd(), connection.upper.as_fd()];
+        wire::send(server.socket.as_fd(), &ToServer::Serve(Box::new(serve)), &fds)
+    }
+
+    /// Reads what the server said. One that closed its socket is of no use any more.
+    pub fn hear(&mut self, buf: &mut Vec<u8>) {
+        let Some(server) = &self.server else { return };
+        match wire::receive(server.socket.as_fd(), buf) {
+            Ok(Some((message, _))) => self.heard(message),
+            Ok(None) => self.bury_when_dead(),
+            Err(e) => {
+                tracing::error!("the server cannot be understood: {e}");
+                self.bury_when_dead();
+            }
+        }
+    }
+
+    /// Makes sure that SIGCHLD comes, and stops listening to this server.
+    fn bury_when_dead(&mut self) {
+        if let Some(server) = &mut self.server {
+            let _ = process::ask(server.pid, Ask::Kill);
+            // An end that never speaks: the loop would wake for the closed one again and again.
+            if let Ok((silent, _)) = socket::packet_pair() {
+                server.socket = silent;
+            }
+        }
+    }
+
+    /// Starts another server when the one there was has ended.
+    pub fn bury(&mut self) {
+        for (pid, how) in process::reap() {
+            if self.server.as_ref().is_none_or(|s| s.pid != pid) {
+                continue;
+            }
+            self.drain_last_words();
+            self.server = None;
+            tracing::warn!("server {pid} ended: {how}");
+            if self.deaths.note(Instant::now()) && !self.deaths.given_up {
+                self.deaths.given_up = true;
+                let trouble = format!("the server died {TOO_MANY} times in {} s, last by {how}", WITHIN.as_secs());
+                tracing::error!("{trouble}; the views answer EIO from now on");
+                self.trouble = Some(trouble);
+            }
+            self.restart();
+        }
+    }
+
+    /// What a server said before it died still holds.
+    fn drain_last_words(&mut self) {
+        let mut buf = Vec::new();
+        while let Some(server) = &self.server {
+            let waiting = process::wait_any(&[server.socket.as_fd()], Some(Duration::ZERO));
+            if !waiting.is_ok_and(|awake| awake[0]) {
+                return;
+            }
+            match wire::receive(server.socket.as_fd(), &mut buf) {
+                Ok(Some((message, _))) => self.heard(message),
+                _ => return,
+            }
+        }
+    }
+
+    /// A new server for every connection. One that no server has answered yet can't be taken over (its handshake is
+    /// lost), and nobody waits for it yet: it is mounted anew.
+    fn restart(&mut self) {
+        let unanswered: Vec<_> = self.connections.iter().filter(|(_, c)| c.offer.is_none()).map(|(id, _)| *id).collect();
+        for id in &unanswered {
+            if let Some(mut connection) = self.connections.remove(id) {
+                connection.detach();
+            }
+        }
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.hand_over(id));
+        if !unanswered.is_empty() && !self.deaths.given_up {
+            self.ask_again();
+        }
+        self.publish();
+    }
+
+    /// Being asked to compare is the way out of having given up: the refusing server makes room for a serving one.
+    pub fn recover(&mut self) {
+        if !std::mem::take(&mut self.deaths.given_up) {
+            return;
+        }
+        self.deaths = Deaths::default();
+        if let Some(server) = self.server.take() {
+            server.stop(Duration::ZERO);
+        }
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.hand_over(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_deaths_in_ten_seconds_are_too_many_and_five_in_a_minute_are_not() {
+        let start = Instant::now();
+        let at = |deaths: &mut Deaths, ms: u64| deaths.note(start + Duration::from_millis(ms));
+        let mut quick = Deaths::default();
+        assert_eq!((0..5).map(|i| at(&mut quick, i * 2400)).collect::<Vec<_>>(), [false, false, false, false, true]);
+        let mut slow = Deaths::default();
+        assert!((0..20).all(|i| !at(&mut slow, i * 2600)));
+    }
+}

@@ -1,0 +1,51 @@
+//! One daemon per worktree, in two processes: the keeper holds the mounts, the server answers for them.
+//!
+//! ```text
+//! client ──starts, SIGHUP, SIGTERM──▶ keeper ──starts, socket (`wire`)──▶ server
+//!    ▲                                  │  holds: FUSE devices, uppers      │  one thread per view
+//!    └────────── daemon.json ◀──────────┘                                   └─▶ overlay, store
+//! ```
+//!
+//! There is no control socket for the outside: `manifest.json` says what is wanted, a signal makes the keeper
+//! compare, `daemon.json` says what is there. The keeper never touches a path inside a view: whoever did would
+//! wait for the server, and the keeper is who restarts it.
+//!
+//! | dies            | then                                                                                    |
+//! |-----------------|-----------------------------------------------------------------------------------------|
+//! | the server      | the keeper starts another on the same connections; programs notice a pause              |
+//! | again and again | the views answer EIO until `mount` is asked for again                                   |
+//! | the keeper      | the server ends too; the next `mount` detaches the dead mounts and mounts anew           |
+
+pub mod client;
+pub mod keeper;
+mod mounts;
+pub mod server;
+mod state;
+mod wire;
+
+use std::path::PathBuf;
+
+use crate::store::StoreError;
+use crate::sys::IoError;
+
+pub use state::{DaemonState, StateDir, ViewState};
+
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Views that someone uses; nothing was unmounted.
+    #[error("{} in use", listed(paths))]
+    Busy { paths: Vec<PathBuf> },
+    #[error("the daemon did not start: {why} (its log: {})", log.display())]
+    Start { why: String, log: PathBuf },
+    #[error("the daemon does not answer (its log: {})", log.display())]
+    Silent { log: PathBuf },
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+    format!("{} {}", paths.join(", "), if paths.len() == 1 { "is" } else { "are" })
+}

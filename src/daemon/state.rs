@@ -1,0 +1,141 @@
+//! The daemon's files in a worktree's state directory.
+//!
+//! ```text
+//! manifest.json      what is wanted
+//! daemon.lock        held by keeper and server as long as they live; holds the keeper's process id
+//! client.lock        held by whoever mounts or unmounts: one at a time
+//! daemon.json        what is there
+//! daemon.log         what the keeper and its servers had to say
+//! views/<id>/dropped an empty file: the user deleted the mount point; not mounted until `reset`
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::escape;
+use crate::sys::fs::{OpenFlags, open_path};
+use crate::sys::lock::Lock;
+use crate::sys::process::ProcessId;
+use crate::sys::{IoError, mountinfo, path as paths};
+
+/// Names the daemon's files.
+#[derive(Clone, Debug)]
+pub struct StateDir(PathBuf);
+
+impl StateDir {
+    pub fn new(path: &Path) -> StateDir {
+        StateDir(path.to_path_buf())
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn manifest(&self) -> PathBuf {
+        self.0.join("manifest.json")
+    }
+
+    pub fn daemon_json(&self) -> PathBuf {
+        self.0.join("daemon.json")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.0.join("daemon.log")
+    }
+
+    /// What the overlay of a view keeps.
+    pub fn view(&self, id: &str) -> PathBuf {
+        self.0.join("views").join(id)
+    }
+
+    /// The mark of a view whose mount point the user deleted.
+    pub fn dropped(&self, id: &str) -> PathBuf {
+        self.view(id).join("dropped")
+    }
+
+    pub fn is_dropped(&self, id: &str) -> bool {
+        paths::is_there(&self.dropped(id))
+    }
+
+    /// The daemon's lock, `None` while a daemon lives.
+    pub(super) fn try_daemon_lock(&self) -> Result<Option<Lock>, IoError> {
+        let path = self.0.join("daemon.lock");
+        let file = open(&path)?;
+        Lock::try_exclusive(file).map_err(IoError::of("lock", &path))
+    }
+
+    /// Whether a daemon lives, and its keeper's process id once it has written it.
+    pub(super) fn living(&self) -> Result<Option<Option<ProcessId>>, IoError> {
+        let path = self.0.join("daemon.lock");
+        if !paths::is_there(&path) {
+            return Ok(None);
+        }
+        if Lock::try_shared(open(&path)?).map_err(IoError::of("lock", &path))?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(String::from_utf8_lossy(&paths::read(&path)?).trim().parse().ok()))
+    }
+
+    /// Waits for its turn among those who mount and unmount.
+    pub(super) fn client_lock(&self) -> Result<Lock, IoError> {
+        let path = self.0.join("client.lock");
+        Lock::exclusive(open(&path)?).map_err(IoError::of("lock", &path))
+    }
+}
+
+fn open(path: &Path) -> Result<std::os::fd::OwnedFd, IoError> {
+    open_path(path, OpenFlags::RDWR | OpenFlags::CREATE, 0o644).map_err(IoError::of("open", path))
+}
+
+/// What `daemon.json` says. Fields may be added; readers skip those they don't know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DaemonState {
+    /// The keeper.
+    pub pid: ProcessId,
+    pub server_pid: Option<ProcessId>,
+    /// Of the manifest that was compared with last.
+    pub generation: u64,
+    pub version: String,
+    /// How often the keeper has compared.
+    pub reconciled: u64,
+    /// It was told to end, and will when nobody has a view open any more.
+    pub ending: bool,
+    /// What is wrong with all of it, in words.
+    pub trouble: Option<String>,
+    pub views: Vec<ViewState>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ViewState {
+    pub id: String,
+    /// Absolute.
+    #[serde(with = "escape::path")]
+    pub path: PathBuf,
+    pub mounted: bool,
+    /// `st_dev` of what is mounted, as major and minor number.
+    pub device: Option<(u32, u32)>,
+    /// Why it is not mounted, in words.
+    pub error: Option<String>,
+}
+
+impl DaemonState {
+    /// `None` when there is no such file or it can't be understood.
+    pub(super) fn load(dir: &StateDir) -> Option<DaemonState> {
+        serde_json::from_slice(&paths::read_if_there(&dir.daemon_json()).ok()??).ok()
+    }
+
+    pub(super) fn save(&self, dir: &StateDir) -> Result<(), IoError> {
+        let text = serde_json::to_vec_pretty(self).expect("numbers, text and lists become JSON");
+        paths::replace(&dir.daemon_json(), &text)
+    }
+
+    /// Corrects `mounted` by what the kernel says: a mount may be gone without the keeper having been told yet.
+    pub(super) fn compare(&mut self, mounts: &[mountinfo::MountPoint]) {
+        for view in &mut self.views {
+            view.mounted = view.mounted && super::mounts::is_attached(mounts, &view.path, view.device);
+        }
+    }
+}

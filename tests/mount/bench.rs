@@ -1,0 +1,152 @@
+//! A worktree with views, made for one test and gone with it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use depsfs::daemon::{DaemonError, DaemonState, client};
+use depsfs::store::manifest::{Graft, VERSION, ViewSpec};
+use depsfs::store::{Manifest, Store, import};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
+
+/// A temporary directory with a store, a source and a worktree. Everything is unmounted when it goes.
+pub struct Bench {
+    pub dir: PathBuf,
+    pub manifest: Manifest,
+    _temp: Option<tempfile::TempDir>,
+}
+
+/// Why nothing can be mounted here, if so.
+pub fn cannot_mount() -> Option<String> {
+    if let Err(e) = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse") {
+        return Some(format!("/dev/fuse: {e}"));
+    }
+    if !is_root() && Command::new("fusermount3").arg("--version").output().is_err() {
+        return Some("not root, and there is no fusermount3".into());
+    }
+    None
+}
+
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
+/// The bench, or the end of the test with the reason.
+macro_rules! bench {
+    ($($view:expr),*) => {
+        match crate::bench::cannot_mount() {
+            Some(why) => return eprintln!("skipped: {why}"),
+            None => crate::bench::Bench::new(&[$($view),*]),
+        }
+    };
+}
+pub(crate) use bench;
+
+impl Bench {
+    /// Views at these paths, each of the same small tree; nothing is mounted yet.
+    pub fn new(views: &[&str]) -> Bench {
+        let temp = tempfile::Builder::new().prefix("depsfs mount ").tempdir().expect("a directory");
+        let dir = temp.path().canonicalize().expect("it is there");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("ours");
+        let source = dir.join("source");
+        fs::create_dir_all(source.join("lib/deep")).expect("made");
+        fs::write(source.join("a.txt"), "from the store\n").expect("written");
+        fs::write(source.join("lib/b.js"), "b\n".repeat(5000)).expect("written");
+        fs::write(source.join("lib/deep/c"), "").expect("written");
+        std::os::unix::fs::symlink("lib/b.js", source.join("link")).expect("made");
+        fs::set_permissions(source.join("lib/b.js"), fs::Permissions::from_mode(0o755)).expect("ours");
+        let store = Store::open(&dir.join("store")).expect("a store");
+        let tree = import::import_dir(&store, &source, &()).expect("imported").tree;
+        let worktree = dir.join("work tree");
+        fs::create_dir_all(&worktree).expect("made");
+        let spec = |(i, path): (usize, &&str)| ViewSpec {
+            id: format!("{i:016x}"),
+            path: path.into(),
+            grafts: vec![Graft { at: "".into(), tree, entry: None, origin: "a test".into() }],
+            lockfiles: vec![],
+        };
+        let manifest = Manifest {
+            version: VERSION,
+            worktree,
+            store: store.path().to_path_buf(),
+            source: None,
+            commit: None,
+            created: "2026-01-01T00:00:00Z".into(),
+            allow_other: false,
+            views: views.iter().enumerate().map(spec).collect(),
+            generation: 1,
+        };
+        let bench = Bench { dir, manifest, _temp: Some(temp) };
+        fs::create_dir_all(bench.state_dir()).expect("made");
+        bench.save();
+        bench
+    }
+
+    /// As a linked worktree has it: beside the state directory lies git's `gitdir`.
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("gitdir/depsfs")
+    }
+
+    pub fn save(&self) {
+        self.manifest.save(&self.state_dir().join("manifest.json")).expect("saved");
+    }
+
+    pub fn view(&self, path: &str) -> PathBuf {
+        self.manifest.worktree.join(path)
+    }
+
+    pub fn try_mount(&self) -> Result<DaemonState, DaemonError> {
+        client::mount_with(Path::new(PROGRAM), &self.state_dir())
+    }
+
+    /// Mounts, and shows the daemon's log when not all views are there afterwards.
+    pub fn mount(&self) -> DaemonState {
+        let state = self.try_mount().unwrap_or_else(|e| panic!("{e}\n{}", self.log()));
+        assert!(state.views.iter().all(|v| v.mounted), "{state:#?}\n{}", self.log());
+        state
+    }
+
+    pub fn unmount(&self) {
+        client::unmount(&self.state_dir(), false).unwrap_or_else(|e| panic!("{e}\n{}", self.log()));
+    }
+
+    pub fn state(&self) -> Option<DaemonState> {
+        client::state(&self.state_dir())
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.state_dir().join("daemon.log")).unwrap_or_default()
+    }
+
+    /// The views that the kernel has mounted, by path relative to the worktree.
+    pub fn mounted(&self) -> Vec<String> {
+        let all = depsfs::sys::mountinfo::read().expect("/proc is there");
+        let ours = all.iter().filter_map(|m| m.path.strip_prefix(&self.manifest.worktree).ok());
+        ours.map(|p| p.display().to_string()).collect()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Err(e) = client::unmount(&self.state_dir(), true) {
+            eprintln!("not unmounted: {e}");
+        }
+    }
+}
+
+/// Waits until `done`, at most five seconds.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !done() {
+        assert!(Instant::now() < until, "waited too long until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn signal(pid: i32, signal: &str) {
+    let done = Command::new("kill").args([signal, &pid.to_string()]).status().expect("kill is there");
+    assert!(done.success(), "kill {signal} {pid}");
+}
