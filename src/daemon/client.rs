@@ -194,8 +194,12 @@ pub fn state(state_dir: &Path) -> Option<DaemonState> {
 
 /// Unmounts all of `views` or none.
 fn take_down(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<(), DaemonError> {
-    let busy: Vec<PathBuf> =
-        views.iter().map(|v| &v.path).filter(|path| mount::is_busy(path).is_ok_and(|b| b == Some(true))).cloned().collect();
+    let busy: Vec<PathBuf> = views
+        .iter()
+        .map(|v| &v.path)
+        .filter(|path| mount::is_busy(path).is_ok_and(|b| b == Some(true)))
+        .cloned()
+        .collect();
     if !busy.is_empty() {
         return Err(DaemonError::Busy { paths: busy });
     }

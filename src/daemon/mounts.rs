@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::store::manifest::ViewSpec;
-use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::mount;
+use crate::sys::mountinfo::{self, MountPoint};
 
 /// Where a view is mounted.
 pub fn place(worktree: &Path, view: &ViewSpec) -> PathBuf {

@@ -64,7 +64,10 @@ pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<
 }
 
 /// The next message; `None` when the other process is gone.
-pub fn receive<M: DeserializeOwned>(socket: BorrowedFd<'_>, buf: &mut Vec<u8>) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+pub fn receive<M: DeserializeOwned>(
+    socket: BorrowedFd<'_>,
+    buf: &mut Vec<u8>,
+) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     buf.resize(socket::LONGEST, 0);
     let (n, fds) = match socket::receive(socket, buf) {
         Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),

@@ -93,7 +93,11 @@ fn timespec(t: SystemTime) -> Timespec {
         Err(before) => {
             let before = before.duration();
             let (sec, nsec) = (before.as_secs() as i64, before.subsec_nanos());
-            if nsec == 0 { Timespec { sec: -sec, nsec: 0 } } else { Timespec { sec: -sec - 1, nsec: 1_000_000_000 - nsec } }
+            if nsec == 0 {
+                Timespec { sec: -sec, nsec: 0 }
+            } else {
+                Timespec { sec: -sec - 1, nsec: 1_000_000_000 - nsec }
+            }
         }
     }
 }

@@ -55,7 +55,8 @@ impl Session {
         // only what it does in their name (a read of theirs may fill a page for ours).
         config.acl = SessionACL::All;
         config.n_threads = Some(1);
-        let inner = fuser::Session::from_fd(Adapter { view, notices, offer: offer.clone() }, device, config.acl, config)?;
+        let inner =
+            fuser::Session::from_fd(Adapter { view, notices, offer: offer.clone() }, device, config.acl, config)?;
         unstarted.start(inner.notifier())?;
         let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
         Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)? })

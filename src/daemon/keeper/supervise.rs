@@ -167,7 +167,8 @@ impl Keeper {
     /// A new server for every connection. One that no server has answered yet can't be taken over (its handshake is
     /// lost), and nobody waits for it yet: it is mounted anew.
     fn restart(&mut self) {
-        let unanswered: Vec<_> = self.connections.iter().filter(|(_, c)| c.offer.is_none()).map(|(id, _)| *id).collect();
+        let unanswered: Vec<_> =
+            self.connections.iter().filter(|(_, c)| c.offer.is_none()).map(|(id, _)| *id).collect();
         for id in &unanswered {
             if let Some(mut connection) = self.connections.remove(id) {
                 connection.detach();
