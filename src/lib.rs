@@ -6,6 +6,7 @@
 //! cli → {worktree, cache} → daemon → fuse → overlay → store → sys
 //! ```
 
+pub mod cli;
 pub mod daemon;
 pub mod fuse;
 pub mod overlay;

@@ -1,4 +1,4 @@
-//! The `depsfs` program.
+//! The `depsfs` program: the command line, and the two processes of a daemon that it starts from itself.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,6 @@ fn main() -> ExitCode {
     match args.first().and_then(|a| a.to_str()) {
         Some("keeper") => depsfs::daemon::keeper::main(&args[1..]),
         Some("server") => depsfs::daemon::server::main(&args[1..]),
-        _ => ExitCode::from(2),
+        _ => ExitCode::from(depsfs::cli::run()),
     }
 }

@@ -77,6 +77,15 @@ pub fn remove_tree(path: &Path) -> Result<(), IoError> {
     absent_is_none(fs::remove_dir_all(path)).map(drop).map_err(IoError::of("remove", path))
 }
 
+/// Removes all that is in a directory, following no symlink; the directory stays as it is.
+pub fn empty_dir(path: &Path) -> Result<(), IoError> {
+    for entry in list(path)? {
+        let child = path.join(std::ffi::OsStr::from_bytes(&entry.name));
+        if is_dir(&child) { remove_tree(&child)? } else { remove_file(&child)? }
+    }
+    Ok(())
+}
+
 /// Removes a file; an absent one is fine.
 pub fn remove_file(path: &Path) -> Result<(), IoError> {
     absent_is_none(fs::remove_file(path)).map(drop).map_err(IoError::of("remove", path))

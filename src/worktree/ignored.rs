@@ -63,13 +63,14 @@ pub struct Limits<'a> {
     pub worktrees: &'a [PathBuf],
 }
 
-/// Asks git in the source and its submodules, then sorts what it says.
+/// Sorts what git listed in the source, and what it lists in each of its submodules.
 pub fn find(
     source: &Checkout,
+    listed: Vec<PathBuf>,
     modules: &[(PathBuf, &Submodule)],
     limits: &Limits<'_>,
 ) -> Result<Ignored, IgnoredError> {
-    let mut listed = topmost(source.git().ignored()?);
+    let mut listed = topmost(listed);
     for (at, module) in modules {
         listed.extend(topmost(module.checkout.git().ignored()?).into_iter().map(|p| at.join(p)));
     }

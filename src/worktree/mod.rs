@@ -4,14 +4,33 @@
 //! |------|--------------|
 //! | `git`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `naming`, `ignored`, `submodule`, `lockfile` | what a new worktree is called and gets |
-//! | `mtime` | the source's times for what is equal |
+//! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
+//! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
+//! | `at` | entries mounted at a directory without git |
+//! | `status`, `list`, `diff`, `thaw`, `reset`, `remove` | one file per verb |
 
+pub mod access;
+pub mod at;
 pub mod checkout;
+pub mod create;
+pub mod diff;
+mod error;
 pub mod git;
 pub mod ignored;
 pub mod index;
+pub mod list;
 pub mod lockfile;
 pub mod mtime;
 pub mod naming;
+pub mod plan;
+pub mod remove;
+pub mod reset;
 pub mod settings;
+pub mod snapshot;
+pub mod status;
 pub mod submodule;
+pub mod thaw;
+mod undo;
+pub mod views;
+
+pub use error::{Error, Risk};

@@ -1,0 +1,125 @@
+//! `depsfs create`.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::output::{self, count, size};
+use super::places;
+use super::progress::Bar;
+use super::report::Failure;
+use crate::sys::interrupt;
+use crate::worktree::create::{self, Created, How};
+use crate::worktree::plan::{self, Plan, Wish};
+use crate::worktree::views::Views;
+
+/// Create a git worktree with the artifact directories of this checkout
+///
+/// The worktree is made beside the source checkout (the checkout of the working directory) and named after the last
+/// segment of NAME. Its branch is --branch, else NAME if it has a slash, else <initials>/NAME (git's user.initials,
+/// or the first letters of user.name), else NAME; a branch that exists already is checked out when no BASE-REF is
+/// given. Every ignored directory of the source becomes a view in it, ignored single files are copied, submodules
+/// initialised in the source are initialised, and tracked files with equal content get the source's times, so that
+/// make, cargo and tsc find their artifacts up to date.
+///
+/// Everything that can fail is checked first; a failure or Ctrl-C half-way takes back what was made.
+#[derive(Args)]
+pub struct Create {
+    /// Name of the worktree, such as fix-login or al/fix-login
+    name: String,
+    /// Commit to start at [default: HEAD]; one of a remote, such as origin/main, is fetched first
+    base_ref: Option<String>,
+    /// Name of the branch
+    #[arg(long)]
+    branch: Option<String>,
+    /// Refuse when an artifact would have to be built: lock files differ at BASE-REF, or there is nothing to share
+    #[arg(long)]
+    frozen_only: bool,
+    /// Print what would be made, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Prepare the views, but don't mount them
+    #[arg(long)]
+    no_mount: bool,
+    /// Leave tracked files the time of their checkout (git config depsfs.mtimes=false does so always)
+    #[arg(long)]
+    no_mtimes: bool,
+    /// Go on when the source has no ignored directory to share
+    #[arg(long)]
+    allow_unbuilt: bool,
+}
+
+impl Create {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn run(self) -> Result<(), Failure> {
+        interrupt::catch().map_err(Failure::Output)?;
+        let source = places::checkout()?;
+        if !self.dry_run {
+            mount_source(&source)?;
+        }
+        let wish = Wish {
+            name: self.name,
+            base: self.base_ref,
+            branch: self.branch,
+            frozen_only: self.frozen_only,
+            allow_unbuilt: self.allow_unbuilt,
+            dry_run: self.dry_run,
+        };
+        let plan = plan::plan(source, &wish, &places::store_path()?)?;
+        if wish.dry_run {
+            return output::print(&plan.words());
+        }
+        let how = How { mount: !self.no_mount, mtimes: !self.no_mtimes && plan.settings.mtimes() };
+        let store = Arc::new(places::store()?);
+        let created = create::create(&plan, &store, how, Arc::new(Bar::new()))?;
+        output::print(&words(&plan, &created, how))
+    }
+}
+
+/// What an unmounted worktree of depsfs shares would be only its own changes: its views have to be there.
+fn mount_source(source: &crate::worktree::checkout::Checkout) -> Result<(), Failure> {
+    let Some(views) = Views::of(source)? else { return Ok(()) };
+    if !views.manifest.views.iter().all(|v| views.is_mounted(v)) {
+        views.mount()?;
+        eprintln!("mounted the views of the source {}", source.root.display());
+    }
+    Ok(())
+}
+
+fn words(plan: &Plan, created: &Created, how: How) -> String {
+    let commit = created.commit.get(..10).unwrap_or(&created.commit);
+    let mut lines = vec![
+        format!("created {}", created.worktree.display()),
+        format!("  branch:   {}{} at {commit}", created.branch, if plan.branch_exists { " (existing)" } else { "" }),
+    ];
+    let mut named: Vec<String> = created.views.iter().take(8).map(|v| v.display().to_string()).collect();
+    if created.views.len() > named.len() {
+        named.push(format!("{} more", created.views.len() - named.len()));
+    }
+    let (files, bytes) = (count(created.shared_files, "file"), size(created.shared_bytes));
+    let mounted = if how.mount { "" } else { ", not mounted" };
+    if !named.is_empty() {
+        let views = count(created.views.len() as u64, "view");
+        lines.push(format!("  shared:   {views}, {files}, {bytes}{mounted}: {}", named.join(", ")));
+    }
+    if created.copied > 0 {
+        lines.push(format!("  copied:   {}", count(created.copied as u64, "ignored file")));
+    }
+    if created.submodules > 0 {
+        lines.push(format!("  modules:  {}", count(created.submodules as u64, "submodule")));
+    }
+    for (path, why) in &created.unfit {
+        lines.push(format!("  left out: {}: {why}", path.display()));
+    }
+    for (path, why) in plan.ignored.left_out.iter().filter(|(_, why)| *why != crate::worktree::ignored::LeftOut::Empty)
+    {
+        lines.push(format!("  left out: {}: {}", path.display(), why.words()));
+    }
+    for lock in &created.drifted {
+        lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.display()));
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,60 @@
+//! `depsfs diff`.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::report::Failure;
+use super::{output, places};
+use crate::worktree::diff::{self, Difference};
+
+/// Show what a worktree changed in its views
+///
+/// One line for each path that is added (A), modified (M) or deleted (D) against the store, relative to the
+/// worktree. A deleted directory is one line.
+#[derive(Args)]
+pub struct Diff {
+    /// Only what is at or below this path [default: all views of the worktree of the working directory]
+    path: Option<PathBuf>,
+    /// Print a JSON array: kind (added, modified, deleted), path
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Line {
+    kind: Difference,
+    path: String,
+}
+
+impl Diff {
+    pub fn run(self) -> Result<(), Failure> {
+        let views = places::views(self.path.as_deref())?;
+        let place = self.path.as_deref().unwrap_or(&views.manifest.worktree);
+        let mut found = Vec::new();
+        for (view, inside) in targets(&views, place)? {
+            found.extend(diff::of_view(&views, &view, &inside)?);
+        }
+        if self.json {
+            let lines = found.iter().map(|(kind, path)| Line { kind: *kind, path: path.to_string_lossy().into() });
+            return output::json(&lines.collect::<Vec<_>>());
+        }
+        let mut text = Vec::new();
+        for (kind, path) in found {
+            text.extend([kind.letter() as u8, b' ']);
+            text.extend_from_slice(path.as_os_str().as_bytes());
+            text.push(b'\n');
+        }
+        output::bytes(&text)
+    }
+}
+
+/// A worktree without views has no differences; a path that is in none is an error.
+fn targets(
+    views: &crate::worktree::views::Views,
+    place: &Path,
+) -> Result<Vec<(crate::store::manifest::ViewSpec, PathBuf)>, Failure> {
+    if views.manifest.views.is_empty() { Ok(Vec::new()) } else { Ok(views.targets(place)?) }
+}

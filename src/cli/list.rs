@@ -1,0 +1,38 @@
+//! `depsfs list`.
+
+use clap::Args;
+
+use super::report::Failure;
+use super::{output, places};
+use crate::worktree::list;
+
+/// List the worktrees that have views
+///
+/// Those of this repository; with --all, or outside any repository, those of every repository the store knows.
+#[derive(Args)]
+pub struct List {
+    /// Those of all repositories
+    #[arg(long)]
+    all: bool,
+    /// Print a JSON array: path, branch, source, created, views, mounted
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub fn run(self) -> Result<(), Failure> {
+        let listed = match places::checkout() {
+            Ok(checkout) if !self.all => list::of_repository(&checkout)?,
+            _ => list::of_store(&places::store()?)?,
+        };
+        if self.json {
+            return output::json(&listed);
+        }
+        let width = listed.iter().map(|l| l.path.display().to_string().len()).max().unwrap_or(0);
+        let lines = listed.iter().map(|l| {
+            let branch = l.branch.as_deref().unwrap_or("-");
+            format!("{:width$}  {}/{} mounted  {branch}\n", l.path.display().to_string(), l.mounted, l.views)
+        });
+        output::print(&lines.collect::<String>())
+    }
+}

@@ -1,0 +1,103 @@
+//! The `depsfs` command: one file per verb, whose doc comment is its help.
+//!
+//! [`run`] parses, dispatches and turns what went wrong into words and an exit code ([`report`]). The two processes
+//! of a daemon, `depsfs keeper` and `depsfs server`, are no verbs: `main` starts them.
+
+mod completions;
+mod confirm;
+mod create;
+mod diff;
+mod list;
+mod man;
+mod mount;
+mod output;
+mod places;
+mod progress;
+mod remove;
+mod report;
+mod reset;
+mod status;
+mod store;
+mod thaw;
+mod unmount;
+
+use clap::{Parser, Subcommand};
+
+use report::Failure;
+
+/// Gives git worktrees their artifact directories at once
+///
+/// Each ignored directory of a built checkout (node_modules, target, build, …) becomes a view in a new worktree:
+/// complete, private, costing no disk. The store is $DEPSFS_STORE, else $XDG_DATA_HOME/depsfs/store, else
+/// ~/.local/share/depsfs/store.
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused and nothing changed.
+#[derive(Parser)]
+#[command(name = "depsfs", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Create(create::Create),
+    List(list::List),
+    Status(status::Status),
+    Diff(diff::Diff),
+    Thaw(thaw::Thaw),
+    Reset(reset::Reset),
+    Remove(remove::Remove),
+    Mount(mount::Mount),
+    Unmount(unmount::Unmount),
+    Store(store::Store),
+    Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::Man),
+}
+
+/// Runs the program with the arguments of this process; answers its exit code.
+pub fn run() -> u8 {
+    let verb = Cli::parse().verb;
+    let what = verb.failing();
+    match verb.run() {
+        Ok(()) => 0,
+        Err(failure) => report::print(&what, &failure),
+    }
+}
+
+impl Verb {
+    fn run(self) -> Result<(), Failure> {
+        match self {
+            Verb::Create(v) => v.run(),
+            Verb::List(v) => v.run(),
+            Verb::Status(v) => v.run(),
+            Verb::Diff(v) => v.run(),
+            Verb::Thaw(v) => v.run(),
+            Verb::Reset(v) => v.run(),
+            Verb::Remove(v) => v.run(),
+            Verb::Mount(v) => v.run(),
+            Verb::Unmount(v) => v.run(),
+            Verb::Store(v) => v.run(),
+            Verb::Completions(v) => v.run(),
+            Verb::Man(v) => v.run(),
+        }
+    }
+
+    /// What to say first when it fails.
+    fn failing(&self) -> String {
+        match self {
+            Verb::Create(v) => format!("{} was not created", v.name()),
+            Verb::List(_) => "the worktrees cannot be listed".into(),
+            Verb::Status(_) => "the status cannot be told".into(),
+            Verb::Diff(_) => "the differences cannot be told".into(),
+            Verb::Thaw(_) => "not everything was thawed".into(),
+            Verb::Reset(_) => "not everything was reset".into(),
+            Verb::Remove(v) => format!("{} was not removed", v.name()),
+            Verb::Mount(_) => "not everything is mounted".into(),
+            Verb::Unmount(_) => "not everything is unmounted".into(),
+            Verb::Store(v) => v.failing(),
+            Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),
+        }
+    }
+}

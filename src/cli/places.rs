@@ -1,0 +1,45 @@
+//! Where things are: the store, the state of directories without git, the worktree that is meant.
+
+use std::path::{Path, PathBuf};
+
+use super::report::Failure;
+use crate::store::Store;
+use crate::worktree::checkout::Checkout;
+use crate::worktree::views::Views;
+use crate::worktree::{self};
+
+/// `$DEPSFS_STORE`, else `$XDG_DATA_HOME/depsfs/store`, else `~/.local/share/depsfs/store`.
+pub fn store_path() -> Result<PathBuf, Failure> {
+    match std::env::var_os("DEPSFS_STORE").filter(|v| !v.is_empty()) {
+        Some(path) => Ok(std::path::absolute(path).map_err(|_| Failure::NoHome)?),
+        None => Ok(xdg("XDG_DATA_HOME", ".local/share")?.join("depsfs/store")),
+    }
+}
+
+pub fn store() -> Result<Store, Failure> {
+    Ok(Store::open(&store_path()?)?)
+}
+
+/// The state of directories that entries are mounted at.
+pub fn states() -> Result<PathBuf, Failure> {
+    Ok(xdg("XDG_STATE_HOME", ".local/state")?.join("depsfs"))
+}
+
+/// A base directory; as the XDG specification has it, a relative one counts as unset.
+fn xdg(variable: &str, below_home: &str) -> Result<PathBuf, Failure> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    set(variable).or_else(|| set("HOME").map(|home| home.join(below_home))).ok_or(Failure::NoHome)
+}
+
+/// The views of the worktree that holds `place` (by default the working directory).
+pub fn views(place: Option<&Path>) -> Result<Views, Failure> {
+    Ok(Views::containing(place.unwrap_or(Path::new(".")), &states()?)?)
+}
+
+/// The checkout of the working directory.
+pub fn checkout() -> Result<Checkout, Failure> {
+    let here = Path::new(".");
+    Checkout::containing(here).map_err(worktree::Error::from)?.ok_or_else(|| {
+        Failure::Worktree(worktree::Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into())))
+    })
+}

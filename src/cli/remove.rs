@@ -1,0 +1,60 @@
+//! `depsfs remove`.
+
+use clap::Args;
+
+use super::output::{self, count};
+use super::places;
+use super::report::Failure;
+use crate::worktree::remove::{self, Accept};
+
+/// Remove a worktree: its views, its directory, its registration with git
+///
+/// Refused while it holds work that exists nowhere else; each risk has its flag. What git ignores (the worktree's
+/// own changes in its views, too) goes with it.
+#[derive(Args)]
+pub struct Remove {
+    /// Path, last segment of the path, or branch of the worktree
+    name: String,
+    /// Lose uncommitted changes of tracked files, or a rebase or merge in progress
+    #[arg(long)]
+    discard_changes: bool,
+    /// Lose untracked files
+    #[arg(long)]
+    discard_untracked: bool,
+    /// Lose commits that no branch, tag or remote has
+    #[arg(long)]
+    discard_commits: bool,
+    /// Delete its branch as well
+    #[arg(long)]
+    delete_branch: bool,
+    /// Detach views that a program still uses
+    #[arg(long)]
+    lazy: bool,
+}
+
+impl Remove {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn run(self) -> Result<(), Failure> {
+        let worktree = remove::find(&places::checkout()?, &self.name)?;
+        let accept = Accept {
+            changes: self.discard_changes,
+            untracked: self.discard_untracked,
+            commits: self.discard_commits,
+            delete_branch: self.delete_branch,
+            lazy: self.lazy,
+        };
+        let removed = remove::remove(&worktree, accept)?;
+        let mut text = format!("removed {}\n", removed.worktree.display());
+        if removed.private_paths > 0 {
+            let paths = count(removed.private_paths as u64, "path");
+            text += &format!("  dropped: {paths} of its views that were its own\n");
+        }
+        if let Some(branch) = removed.branch_deleted {
+            text += &format!("  deleted: branch {branch}\n");
+        }
+        output::print(&text)
+    }
+}

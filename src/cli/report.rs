@@ -1,0 +1,165 @@
+//! What went wrong, for people (what, because, hint) and for scripts (the exit code).
+//!
+//! | code | meaning |
+//! |------|---------|
+//! | 0 | done |
+//! | 1 | failed |
+//! | 2 | wrong usage |
+//! | 3 | refused, and nothing was changed |
+
+use std::io;
+
+use crate::daemon::DaemonError;
+use crate::store::StoreError;
+use crate::store::import::ImportError;
+use crate::worktree::git::GitError;
+use crate::worktree::ignored::IgnoredError;
+use crate::worktree::mtime::MtimeError;
+use crate::worktree::submodule::SubmoduleError;
+use crate::worktree::{self, Error};
+
+/// Whatever ends a verb without success.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Worktree(#[from] worktree::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error("nobody said yes")]
+    NotConfirmed,
+    #[error("neither HOME nor the XDG variables are set")]
+    NoHome,
+    #[error("{0}")]
+    Usage(&'static str, &'static str),
+    #[error("cannot write: {0}")]
+    Output(io::Error),
+}
+
+/// Prints a failure on stderr; answers the exit code.
+pub fn print(what: &str, failure: &Failure) -> u8 {
+    let (code, hint) = judge(failure);
+    eprintln!("depsfs: {what}\n  because: {failure}\n  hint: {hint}");
+    if let Failure::Worktree(Error::Undone { left, .. }) = failure {
+        left.iter().for_each(|words| eprintln!("  left behind: {words}"));
+    }
+    code
+}
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const REFUSED: u8 = 3;
+
+/// The exit code and the hint of every failure there is.
+fn judge(failure: &Failure) -> (u8, String) {
+    match failure {
+        Failure::Worktree(e) => worktree(e),
+        Failure::Store(e) => store(e),
+        Failure::Import(e) => import(e),
+        Failure::NotConfirmed => (REFUSED, "give --yes, or answer y on a terminal".into()),
+        Failure::NoHome => (USAGE, "set DEPSFS_STORE to an absolute path".into()),
+        Failure::Usage(_, hint) => (USAGE, (*hint).into()),
+        Failure::Output(_) => (FAILED, "look at where the output goes".into()),
+    }
+}
+
+fn worktree(e: &Error) -> (u8, String) {
+    match e {
+        Error::Io(_) => (FAILED, io_hint()),
+        Error::Git(e) | Error::Ignored(IgnoredError::Git(e)) | Error::Mtime(MtimeError::Git(e)) => git(e),
+        Error::Submodule(SubmoduleError::Git(e)) => git(e),
+        Error::Ignored(IgnoredError::Io(_)) | Error::Mtime(MtimeError::Io(_)) => (FAILED, io_hint()),
+        Error::Submodule(SubmoduleError::Io(_)) => (FAILED, io_hint()),
+        Error::Submodule(SubmoduleError::Nameless(_)) => (FAILED, "look at .gitmodules".into()),
+        Error::Naming(_) => (USAGE, "depsfs create --help tells how names are made".into()),
+        Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
+        Error::Store(e) => store(e),
+        Error::Import(e) => import(e),
+        Error::Daemon(e) => daemon(e),
+        Error::Overlay(_) => (FAILED, "depsfs reset makes a path again what the store says".into()),
+        Error::NotACheckout(_) => (REFUSED, "go to a checkout of the repository first".into()),
+        Error::PathTaken(_) => (REFUSED, "take another name, or remove what is there".into()),
+        Error::BranchTaken(_) => (REFUSED, "leave the base-ref away to check it out, or give --branch".into()),
+        Error::BranchInUse { .. } => (REFUSED, "give another branch with --branch".into()),
+        Error::BranchInTheWay { .. } => (REFUSED, "git cannot have both: give another branch with --branch".into()),
+        Error::NoBase(_) => (REFUSED, "git branch --all lists the branches; a remote's is written origin/main".into()),
+        Error::Fetch { .. } => (FAILED, "nothing was made; git remote -v tells where the remote is".into()),
+        Error::Unbuilt(_) => (REFUSED, "build the source first, or give --allow-unbuilt".into()),
+        Error::WouldBuild(_) => {
+            (REFUSED, "leave --frozen-only away, or take a base-ref with the same lock files".into())
+        }
+        Error::View { .. } => (FAILED, "depsfs status tells more; so does daemon.log in the git directory".into()),
+        Error::Interrupted(_) => (FAILED, "run it again".into()),
+        Error::Undone { source, left } => {
+            let (_, hint) = worktree(source);
+            (FAILED, if left.is_empty() { format!("what was made has been taken back; {hint}") } else { hint })
+        }
+        Error::NoWorktree(_) => (REFUSED, "git worktree list shows them".into()),
+        Error::Ambiguous { .. } => (REFUSED, "give the path".into()),
+        Error::IsMain(_) => (REFUSED, "only linked worktrees can be removed".into()),
+        Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views".into()),
+        Error::NotInView(_) => (REFUSED, "depsfs status lists the views".into()),
+        Error::WouldLose { risks, .. } => (REFUSED, format!("keep it elsewhere, or give {}", flags(risks))),
+        Error::Locked { .. } => (REFUSED, "git worktree unlock takes the lock away".into()),
+        Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),
+        Error::NotEmpty(_) => (REFUSED, "name an empty directory, or one that is absent".into()),
+        Error::Unreadable(_) => (FAILED, "depsfs unmount and mount start the daemon of this version".into()),
+    }
+}
+
+fn flags(risks: &[worktree::Risk]) -> String {
+    let mut flags: Vec<&str> = risks.iter().map(worktree::Risk::flag).collect();
+    flags.sort();
+    flags.dedup();
+    flags.join(" ")
+}
+
+fn git(e: &GitError) -> (u8, String) {
+    match e {
+        GitError::Absent(_) => (FAILED, "git has to be installed and in PATH".into()),
+        GitError::Failed { .. } => (FAILED, "these are git's own words: what stops git has to be settled first".into()),
+        GitError::Unreadable { .. } => (FAILED, "git 2.39 and later are known to work".into()),
+        GitError::Interrupted(_) => (FAILED, "run it again".into()),
+    }
+}
+
+fn store(e: &StoreError) -> (u8, String) {
+    match e {
+        StoreError::Io(_) => (FAILED, io_hint()),
+        StoreError::NotAStore { .. } => (REFUSED, "set DEPSFS_STORE to a store, or to a directory to be made".into()),
+        StoreError::Version { .. } => (REFUSED, "use the depsfs that made it, or another store".into()),
+        StoreError::NoTree(_) | StoreError::BadTree { .. } | StoreError::NoObject(_) => {
+            (FAILED, "depsfs store verify names what is damaged".into())
+        }
+        StoreError::NoEntry(_) => (REFUSED, "depsfs store list shows the entries".into()),
+        StoreError::EntryName(_) => (USAGE, "give --name".into()),
+        StoreError::BadFile { .. } => (FAILED, "move that file away".into()),
+        StoreError::Busy => (REFUSED, "wait until it is done, then run it again".into()),
+        StoreError::Build(_) => (FAILED, "that directory can't be shared as it is".into()),
+    }
+}
+
+fn import(e: &ImportError) -> (u8, String) {
+    match e {
+        ImportError::Store(e) => store(e),
+        ImportError::Io(_) => (FAILED, io_hint()),
+        ImportError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
+        ImportError::Cancelled => (FAILED, "run it again".into()),
+    }
+}
+
+fn daemon(e: &DaemonError) -> (u8, String) {
+    match e {
+        DaemonError::Io(_) => (FAILED, io_hint()),
+        DaemonError::Store(e) => store(e),
+        DaemonError::Busy { .. } => {
+            (REFUSED, "end the programs that use it or leave its directories; --lazy detaches all the same".into())
+        }
+        DaemonError::Start { .. } | DaemonError::Silent { .. } => (FAILED, "its log says more".into()),
+    }
+}
+
+fn io_hint() -> String {
+    "look at the path, its owner and the space left there".into()
+}

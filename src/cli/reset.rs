@@ -1,0 +1,48 @@
+//! `depsfs reset`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::confirm::confirm;
+use super::output::{self, count};
+use super::places;
+use super::report::Failure;
+use crate::worktree::{diff, reset};
+
+/// Make paths of views again what the store says
+///
+/// What the worktree added or changed there is dropped, what it deleted comes back. The list of it is printed first.
+#[derive(Args)]
+pub struct Reset {
+    /// An artifact directory, a path below one, or a directory above some
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Don't ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Reset {
+    pub fn run(self) -> Result<(), Failure> {
+        let mut all = Vec::new();
+        let mut lost = 0;
+        for path in &self.paths {
+            let views = places::views(Some(path))?;
+            for (view, inside) in views.targets(path)? {
+                for (kind, path) in diff::of_view(&views, &view, &inside)? {
+                    output::print(&format!("{} {}\n", kind.letter(), path.display()))?;
+                    lost += 1;
+                }
+                all.push((views.clone(), view, inside));
+            }
+        }
+        if lost > 0 {
+            confirm(&format!("Drop {}?", count(lost, "change")), self.yes)?;
+        }
+        for (views, view, inside) in &all {
+            reset::reset(views, view, inside)?;
+        }
+        output::print(&format!("dropped {}\n", count(lost, "change")))
+    }
+}

@@ -1,0 +1,55 @@
+//! `depsfs status`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::report::Failure;
+use super::{output, places};
+use crate::worktree::status::{self, View};
+
+/// Show the views of a worktree, and whether they are there
+///
+/// One line for each view, [ok] or [MISSING]; then where they come from, and lock files that have changed since.
+#[derive(Args)]
+pub struct Status {
+    /// The worktree, or any path in it [default: the working directory]
+    worktree: Option<PathBuf>,
+    /// Print a JSON object: worktree, source, commit, created, store, daemon, views, drift
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub fn run(self) -> Result<(), Failure> {
+        let status = status::status(&places::views(self.worktree.as_deref())?)?;
+        if self.json {
+            return output::json(&status);
+        }
+        let mut lines: Vec<String> = status.views.iter().map(line).collect();
+        lines.push(format!("worktree: {}", status.worktree.display()));
+        if let Some(source) = &status.source {
+            lines.push(format!("source:   {}", source.display()));
+        }
+        if let Some(commit) = &status.commit {
+            lines.push(format!("commit:   {commit}"));
+        }
+        lines.push(format!("created:  {}", status.created));
+        lines.push(match &status.daemon {
+            Some(daemon) => format!("daemon:   running, process {}", daemon.pid),
+            None => "daemon:   not running".into(),
+        });
+        lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.display())));
+        output::print(&(lines.join("\n") + "\n"))
+    }
+}
+
+fn line(view: &View) -> String {
+    let path = view.path.display();
+    match (view.mounted, view.dropped, &view.error) {
+        (true, _, _) => format!("[ok]      {path}"),
+        (false, true, _) => format!("[MISSING] {path} (deleted; depsfs reset brings it back)"),
+        (false, false, Some(why)) => format!("[MISSING] {path} ({why})"),
+        (false, false, None) => format!("[MISSING] {path} (not mounted)"),
+    }
+}

@@ -1,0 +1,178 @@
+//! One view as `diff`, `thaw` and `reset` reach it: through the mount when a daemon serves it, else in this process.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::Error;
+use super::views::Views;
+use crate::overlay::{Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
+use crate::store::manifest::ViewSpec;
+use crate::store::{Cookie, Name, Store, escape};
+use crate::sys::fs::{self, FileType, OpenFlags};
+use crate::sys::lock::Lock;
+use crate::sys::{IoError, path};
+
+/// A view, by one of the two ways.
+pub enum Access {
+    /// Its mount point.
+    Mounted(PathBuf),
+    /// Nobody serves it, and while the lock is held nobody will.
+    Direct { overlay: Box<Overlay>, _lock: Lock },
+}
+
+impl Access {
+    pub fn open(views: &Views, view: &ViewSpec) -> Result<Access, Error> {
+        if views.is_mounted(view) {
+            return Ok(Access::Mounted(views.place(view)));
+        }
+        let lock_file = views.state_dir.join("daemon.lock");
+        let file = fs::open_path(&lock_file, OpenFlags::RDWR | OpenFlags::CREATE, 0o600);
+        let file = file.map_err(IoError::of("open", &lock_file))?;
+        let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &lock_file))?;
+        let place = views.place(view);
+        // A living daemon that serves other views, but not this one.
+        let Some(lock) = lock else { return Err(Error::View { view: place, why: "it is not mounted".into() }) };
+        let store = Store::open(&views.manifest.store)?;
+        let grafts = view.grafts.iter().map(|g| Ok(GraftSpec { at: g.at.clone(), tree: store.tree(g.tree)? }));
+        let grafts = grafts.collect::<Result<Vec<_>, crate::store::StoreError>>()?;
+        let config = OverlayConfig { state_dir: views.view_dir(view), grafts, objects: store.objects().clone() };
+        path::make_dirs(&config.state_dir)?;
+        path::make_dirs(&place)?;
+        let overlay = Box::new(Overlay::open(path::open_dir(&place)?, config)?);
+        Ok(Access::Direct { overlay, _lock: lock })
+    }
+
+    /// How the names of one directory differ from the store.
+    pub fn changes(&self, dir: &Path) -> Result<Vec<Change>, Error> {
+        let mut all: Vec<Change> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |c| c.name.cookie().0);
+            let more = match self {
+                Access::Mounted(root) => changes_through(&root.join(dir), after)?,
+                Access::Direct { overlay, .. } => with_ino(overlay, dir, |ino| overlay.changes(ino, after, 1024))?,
+            };
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more);
+        }
+    }
+
+    /// The names in a directory, each with whether it is a directory.
+    pub fn list(&self, dir: &Path) -> Result<Vec<(Vec<u8>, bool)>, Error> {
+        match self {
+            Access::Mounted(root) => {
+                let names = path::list(&root.join(dir))?;
+                Ok(names.into_iter().map(|n| (n.name, n.kind == FileType::Directory)).collect())
+            }
+            Access::Direct { overlay, .. } => with_ino(overlay, dir, |ino| {
+                let mut names = Vec::new();
+                overlay.readdir(ino, 2, false, &mut |listed| {
+                    let is_dir = FileType::from_raw_mode(listed.mode) == FileType::Directory;
+                    names.push((listed.name.to_vec(), is_dir));
+                    true
+                })?;
+                Ok(names)
+            }),
+        }
+    }
+
+    pub fn is_dir(&self, at: &Path) -> Result<bool, Error> {
+        match self {
+            Access::Mounted(root) => Ok(path::is_dir(&root.join(at))),
+            Access::Direct { overlay, .. } => {
+                let attr = with_ino(overlay, at, |ino| overlay.getattr(ino))?;
+                Ok(FileType::from_raw_mode(attr.mode) == FileType::Directory)
+            }
+        }
+    }
+
+    /// One node becomes a plain file or directory of the upper.
+    pub fn thaw(&self, at: &Path) -> Result<(), Error> {
+        match self {
+            Access::Mounted(root) => set_xattr(&root.join(at), b"user.depsfs.thaw", b"1"),
+            Access::Direct { overlay, .. } => with_ino(overlay, at, |ino| overlay.thaw(ino)),
+        }
+    }
+
+    /// One name is again what the store says.
+    pub fn reset(&self, at: &Path) -> Result<(), Error> {
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
+        match self {
+            Access::Mounted(root) => set_xattr(&root.join(parent), b"user.depsfs.reset", name.as_bytes()),
+            Access::Direct { overlay, .. } => {
+                let name = Name::new(name.as_bytes()).map_err(|_| Error::NotInView(at.into()))?;
+                with_ino(overlay, parent, |ino| overlay.reset(ino, &name))
+            }
+        }
+    }
+}
+
+/// Not following a symlink at the end: the path descriptor is the node itself.
+fn set_xattr(at: &Path, name: &[u8], value: &[u8]) -> Result<(), Error> {
+    let node = fs::open_path(at, OpenFlags::PATH | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", at))?;
+    fs::set_xattr(&node, name, value, fs::XattrFlags::empty()).map_err(IoError::of("change", at))?;
+    Ok(())
+}
+
+/// Calls `act` with the inode a path leads to, then gives the references back.
+fn with_ino<R>(
+    overlay: &Overlay,
+    at: &Path,
+    act: impl FnOnce(Ino) -> Result<R, crate::overlay::Error>,
+) -> Result<R, Error> {
+    let mut held = Vec::new();
+    let mut ino = Ino::ROOT;
+    let walk = || {
+        for part in at.components() {
+            let Ok(name) = Name::new(part.as_os_str().as_bytes()) else { return Err(Error::NotInView(at.into())) };
+            ino = overlay.lookup(ino, &name)?.ino;
+            held.push(ino);
+        }
+        Ok(act(ino)?)
+    };
+    let result = walk();
+    held.into_iter().for_each(|ino| overlay.forget(ino, 1));
+    result
+}
+
+/// One line of `user.depsfs.changes.<cookie>`.
+#[derive(Deserialize)]
+struct Line {
+    name: String,
+    cookie: u64,
+    kind: String,
+    dir: bool,
+}
+
+fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, Error> {
+    let unreadable = || Error::Unreadable(dir.into());
+    let attribute = format!("user.depsfs.changes.{after}");
+    let bytes = fs::xattr_of_path(dir, attribute.as_bytes()).map_err(IoError::of("ask for the changes of", dir))?;
+    let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>();
+    lines
+        .map(|line| {
+            let line = line.map_err(|_| unreadable())?;
+            let name = escape::unescape(&line.name).and_then(|b| Name::new(&b).ok()).ok_or_else(unreadable)?;
+            if name.cookie() != Cookie(line.cookie) {
+                return Err(unreadable());
+            }
+            let kind = match line.kind.as_str() {
+                "added" => ChangeKind::Added,
+                "modified" => ChangeKind::Modified,
+                "deleted" => ChangeKind::Deleted,
+                "below" => ChangeKind::Below,
+                _ => return Err(unreadable()),
+            };
+            Ok(Change { name, kind, is_dir: line.dir })
+        })
+        .collect()
+}
+
+/// The path of a child, by the bytes of its name.
+pub fn child(dir: &Path, name: &[u8]) -> PathBuf {
+    dir.join(OsStr::from_bytes(name))
+}

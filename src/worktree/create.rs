@@ -1,0 +1,289 @@
+//! `depsfs create`: a sibling worktree with the source's artifact directories in it.
+//!
+//! | step                                        | undone by |
+//! |---------------------------------------------|-----------|
+//! | 1. everything is checked (`plan`)           | nothing was made |
+//! | 2. the directory is made: who makes it owns the name | removing it, and the registration that names it |
+//! | 3. the branch is made                       | deleting it |
+//! | 4. `git worktree add`, beside the snapshot of the source | as 2 |
+//! | 5. submodules, mount points, copied files, times | as 2 |
+//! | 6. the manifest, and the store's root       | as 2; removing the root |
+//! | 7. the views are mounted                    | unmounting them |
+//!
+//! A crash (`kill -9`) leaves what was made until then; `git worktree list` shows it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkout::Checkout;
+use super::error::Error;
+use super::git::GitError;
+use super::index::Index;
+use super::mtime;
+use super::plan::Plan;
+use super::snapshot::{Snapshot, Snapshots};
+use super::submodule;
+use super::undo::Undo;
+use super::views;
+use crate::daemon::client;
+use crate::store::manifest::{self, LockFile, Manifest, ViewSpec};
+use crate::store::{Progress, Store};
+use crate::sys::{interrupt, path};
+
+/// How to make it.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub mount: bool,
+    /// Tracked files get the source's times.
+    pub mtimes: bool,
+}
+
+/// What was made.
+#[derive(Debug, Default)]
+pub struct Created {
+    pub worktree: PathBuf,
+    pub branch: String,
+    pub commit: String,
+    pub views: Vec<PathBuf>,
+    pub shared_files: u64,
+    pub shared_bytes: u64,
+    pub copied: usize,
+    pub timed: usize,
+    pub submodules: usize,
+    /// Artifacts that don't fit the new worktree's commit, and why.
+    pub unfit: Vec<(PathBuf, &'static str)>,
+    /// Lock files that differ from those the artifacts were made with.
+    pub drifted: Vec<PathBuf>,
+}
+
+/// Carries a plan out. On an error everything made is taken back first.
+pub fn create(
+    plan: &Plan,
+    store: &Arc<Store>,
+    how: How,
+    progress: Arc<dyn Progress + Send + Sync>,
+) -> Result<Created, Error> {
+    // While this is held, gc leaves alone what the new manifest is about to name.
+    let _share = store.share()?;
+    let mut undo = Undo::new(&plan.source, store);
+    match make(plan, store, how, progress, &mut undo) {
+        Ok(created) => {
+            undo.keep();
+            Ok(created)
+        }
+        Err(e) => {
+            let source = match e {
+                Error::Git(GitError::Interrupted(signal)) => Error::Interrupted(signal),
+                other => other,
+            };
+            // The one who lost the race for the name has made nothing.
+            if matches!(source, Error::PathTaken(_)) {
+                return Err(source);
+            }
+            Err(Error::Undone { source: Box::new(source), left: undo.run() })
+        }
+    }
+}
+
+fn make(
+    plan: &Plan,
+    store: &Arc<Store>,
+    how: How,
+    progress: Arc<dyn Progress + Send + Sync>,
+    undo: &mut Undo<'_>,
+) -> Result<Created, Error> {
+    let at = &plan.names.path;
+    if !path::make_dir(at)? {
+        return Err(Error::PathTaken(at.clone()));
+    }
+    undo.directory(at);
+    // Beside git's work. Not joined when the create ends early: an import of gigabytes must not delay a Ctrl-C.
+    let snapshots = Snapshots::start(plan, store, progress)?;
+    make_branch(plan, undo)?;
+    plan.source.git().add_worktree(at, &plan.names.branch)?;
+    let new = Checkout::at(at)?.ok_or_else(|| Error::NotACheckout(at.clone()))?;
+    go_on()?;
+    let format = plan.settings.object_format();
+    let modules = submodule::initialise(&plan.modules, &new, Path::new(""), format)?;
+    let mut created = Created { submodules: modules.len(), ..Created::default() };
+    let fitting = fit(plan, &new, &modules, &mut created)?;
+    for directory in &fitting.directories {
+        path::make_dirs(&new.root.join(directory))?;
+    }
+    created.copied = copy_files(plan, &new, &fitting.files)?;
+    go_on()?;
+    let timed = Timed::start(plan, &new, &modules, how);
+    let taken = snapshots.wait()?;
+    go_on()?;
+    let manifest = describe(plan, store, &new, &fitting.directories, taken, &mut created)?;
+    path::make_dirs(&new.state_dir())?;
+    let file = views::manifest_file(&new.state_dir());
+    manifest.save(&file)?;
+    undo.root(&file);
+    store.roots().add(&file)?;
+    if how.mount && !manifest.views.is_empty() {
+        undo.views(&new.state_dir());
+        views::all_mounted(client::mount(&new.state_dir())?)?;
+    }
+    created.timed = timed.wait()?;
+    go_on()?;
+    created.worktree = new.root.clone();
+    created.branch = plan.names.branch.clone();
+    created.commit = plan.commit.clone().unwrap_or_default();
+    Ok(created)
+}
+
+/// Ends the create when a signal came.
+fn go_on() -> Result<(), Error> {
+    interrupt::raised().map_or(Ok(()), |signal| Err(Error::Interrupted(signal)))
+}
+
+fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
+    if plan.branch_exists {
+        return Ok(());
+    }
+    // By name where one was given, so that git sets up tracking as the user has configured it.
+    let commit = plan.commit.as_deref().unwrap_or("HEAD");
+    let base = if plan.base == "HEAD" { commit } else { &plan.base };
+    plan.source.git().make_branch(&plan.names.branch, base)?;
+    undo.branch(&plan.names.branch);
+    Ok(())
+}
+
+/// What of the source's ignored paths has its place in the new worktree.
+struct Fitting {
+    directories: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+/// Leaves out what the new commit tracks, doesn't ignore, or whose submodule isn't there.
+fn fit(
+    plan: &Plan,
+    new: &Checkout,
+    modules: &[(PathBuf, Checkout, Checkout)],
+    created: &mut Created,
+) -> Result<Fitting, Error> {
+    let mut fitting = Fitting { directories: Vec::new(), files: Vec::new() };
+    let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
+    all.push((Path::new(""), new));
+    let directories = group(&plan.ignored.directories, plan, &all, created);
+    let files = group(&plan.ignored.files, plan, &all, created);
+    for (number, (above, checkout)) in all.iter().enumerate() {
+        let index = Index::read(&checkout.git_dir.join("index"), plan.settings.object_format())?;
+        let slashed: Vec<PathBuf> = directories[number].iter().map(|d| d.join("")).collect();
+        let asked: Vec<PathBuf> = slashed.iter().chain(&files[number]).cloned().collect();
+        let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&asked)?.into_iter().collect();
+        for path in asked {
+            let is_dir = slashed.contains(&path);
+            let plain = super::checkout::plain(&path);
+            let whole = above.join(&plain);
+            let tracked = index
+                .as_ref()
+                .is_some_and(|i| i.tracks_below(std::os::unix::ffi::OsStrExt::as_bytes(plain.as_os_str())));
+            if tracked || (index.is_none() && path::is_there(&checkout.root.join(&plain))) {
+                created.unfit.push((whole, "it is tracked at this commit"));
+            } else if !ignored.contains(&path) {
+                created.unfit.push((whole, "git does not ignore it at this commit"));
+            } else if is_dir {
+                fitting.directories.push(whole);
+            } else {
+                fitting.files.push(whole);
+            }
+        }
+    }
+    fitting.directories.sort();
+    Ok(fitting)
+}
+
+/// Each path relative to the innermost checkout that holds it; one list for each of `all`.
+fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], created: &mut Created) -> Vec<Vec<PathBuf>> {
+    let mut lists = vec![Vec::new(); all.len()];
+    let mut modules = Vec::new();
+    plan.modules.iter().for_each(|m| m.flatten(Path::new(""), &mut modules));
+    for path in paths {
+        let home = modules.iter().map(|(at, _)| at.as_path()).filter(|at| path.starts_with(at));
+        let home = home.max_by_key(|at| at.as_os_str().len()).unwrap_or(Path::new(""));
+        match all.iter().position(|(at, _)| *at == home) {
+            Some(number) => lists[number].push(path.strip_prefix(home).unwrap_or(path).to_path_buf()),
+            None => created.unfit.push((path.clone(), "its submodule is not there at this commit")),
+        }
+    }
+    lists
+}
+
+fn copy_files(plan: &Plan, new: &Checkout, files: &[PathBuf]) -> Result<usize, Error> {
+    let mut copied = 0;
+    for file in files {
+        go_on()?;
+        let to = new.root.join(file);
+        if let Some(parent) = to.parent() {
+            path::make_dirs(parent)?;
+        }
+        copied += usize::from(path::copy_node(&plan.source.root.join(file), &to)?);
+    }
+    Ok(copied)
+}
+
+/// The times of tracked files, set on a thread of its own.
+struct Timed(Option<std::thread::JoinHandle<Result<usize, mtime::MtimeError>>>);
+
+impl Timed {
+    fn start(plan: &Plan, new: &Checkout, modules: &[(PathBuf, Checkout, Checkout)], how: How) -> Timed {
+        if !how.mtimes {
+            return Timed(None);
+        }
+        let format = plan.settings.object_format();
+        let mut pairs = vec![(plan.source.clone(), new.clone())];
+        pairs.extend(modules.iter().map(|(_, source, new)| (source.clone(), new.clone())));
+        Timed(Some(std::thread::spawn(move || {
+            pairs.iter().map(|(source, new)| mtime::take_over(source, new, format)).sum()
+        })))
+    }
+
+    fn wait(self) -> Result<usize, Error> {
+        match self.0 {
+            Some(thread) => Ok(thread.join().expect("setting times does not panic")?),
+            None => Ok(0),
+        }
+    }
+}
+
+/// The manifest of the new worktree: a view for each snapshot that has its place in it.
+fn describe(
+    plan: &Plan,
+    store: &Store,
+    new: &Checkout,
+    directories: &[PathBuf],
+    taken: Vec<Snapshot>,
+    created: &mut Created,
+) -> Result<Manifest, Error> {
+    let mut views = Vec::new();
+    let mut drifted = BTreeSet::new();
+    for snapshot in taken.into_iter().filter(|s| directories.contains(&s.path)) {
+        let recorded = snapshot.lockfiles.iter().map(|(at, hash)| (at.as_path(), hash.as_str()));
+        drifted.extend(super::lockfile::drifted(&new.root, recorded)?);
+        created.shared_files += snapshot.files;
+        created.shared_bytes += snapshot.bytes;
+        created.views.push(snapshot.path.clone());
+        let lockfiles = snapshot.lockfiles.into_iter().map(|(path, blake3)| LockFile { path, blake3 }).collect();
+        views.push(ViewSpec {
+            id: views::id_of(&snapshot.path),
+            path: snapshot.path,
+            grafts: snapshot.grafts,
+            lockfiles,
+        });
+    }
+    created.drifted = drifted.into_iter().collect();
+    Ok(Manifest {
+        version: manifest::VERSION,
+        worktree: new.root.clone(),
+        store: store.path().to_path_buf(),
+        source: Some(plan.source.root.clone()),
+        commit: plan.commit.clone(),
+        created: views::now(),
+        allow_other: false,
+        views,
+        generation: 1,
+    })
+}

@@ -1,0 +1,127 @@
+//! What can be wrong in the life of a worktree.
+
+use std::path::PathBuf;
+
+use super::git::GitError;
+use super::ignored::IgnoredError;
+use super::mtime::MtimeError;
+use super::naming::NamingError;
+use super::settings::BadPattern;
+use super::submodule::SubmoduleError;
+use crate::daemon::DaemonError;
+use crate::store::StoreError;
+use crate::store::import::ImportError;
+use crate::sys::IoError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error(transparent)]
+    Naming(#[from] NamingError),
+    #[error(transparent)]
+    Ignored(#[from] IgnoredError),
+    #[error(transparent)]
+    Submodule(#[from] SubmoduleError),
+    #[error(transparent)]
+    Mtime(#[from] MtimeError),
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error(transparent)]
+    Overlay(#[from] crate::overlay::Error),
+    #[error("{} is in no git checkout", .0.display())]
+    NotACheckout(PathBuf),
+    #[error("{} exists already", .0.display())]
+    PathTaken(PathBuf),
+    #[error("branch {0} exists already")]
+    BranchTaken(String),
+    #[error("branch {branch} is checked out in {}", at.display())]
+    BranchInUse { branch: String, at: PathBuf },
+    #[error("branch {wanted} cannot be made beside branch {existing}")]
+    BranchInTheWay { wanted: String, existing: String },
+    #[error("{0:?} is no commit of this repository")]
+    NoBase(String),
+    #[error("{branch} could not be fetched from {remote}: {source}")]
+    Fetch { remote: String, branch: String, source: GitError },
+    #[error("{} has no ignored directory to share", .0.display())]
+    Unbuilt(PathBuf),
+    #[error("artifacts would have to be built: {}", listed(.0))]
+    WouldBuild(Vec<PathBuf>),
+    #[error("{} was not mounted: {why}", view.display())]
+    View { view: PathBuf, why: String },
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+    /// A create that failed after it had begun. `left` says what could not be undone.
+    #[error("{source}")]
+    Undone { source: Box<Error>, left: Vec<String> },
+    #[error("no worktree of this repository is called {0:?}")]
+    NoWorktree(String),
+    #[error("{name:?} can mean several worktrees: {}", listed(.all))]
+    Ambiguous { name: String, all: Vec<PathBuf> },
+    #[error("{} is the main checkout, not a worktree", .0.display())]
+    IsMain(PathBuf),
+    #[error("depsfs knows of no views in {}", .0.display())]
+    NoViews(PathBuf),
+    #[error("{} is in no view", .0.display())]
+    NotInView(PathBuf),
+    #[error("{} would be lost with {}", listed_words(.risks), worktree.display())]
+    WouldLose { worktree: PathBuf, risks: Vec<Risk> },
+    #[error("{} is locked: {reason}", worktree.display())]
+    Locked { worktree: PathBuf, reason: String },
+    #[error("{} is in use: {}", view.display(), listed(.by))]
+    Busy { view: PathBuf, by: Vec<PathBuf> },
+    #[error("{} is there and not empty", .0.display())]
+    NotEmpty(PathBuf),
+    #[error("a view answers what this program does not understand: {0}")]
+    Unreadable(PathBuf),
+}
+
+/// Work that removing a worktree would lose, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Risk {
+    Changes(Vec<PathBuf>),
+    Untracked(Vec<PathBuf>),
+    Commits { of: String, count: u64 },
+    Operation(&'static str),
+}
+
+impl Risk {
+    pub fn words(&self) -> String {
+        match self {
+            Risk::Changes(paths) => format!("uncommitted changes ({})", listed(paths)),
+            Risk::Untracked(paths) => format!("untracked files ({})", listed(paths)),
+            Risk::Commits { of, count } => format!("{count} commits only {of} has"),
+            Risk::Operation(what) => format!("a {what} in progress"),
+        }
+    }
+
+    /// The flag of `depsfs remove` that accepts it.
+    pub fn flag(&self) -> &'static str {
+        match self {
+            Risk::Changes(_) | Risk::Operation(_) => "--discard-changes",
+            Risk::Untracked(_) => "--discard-untracked",
+            Risk::Commits { .. } => "--discard-commits",
+        }
+    }
+}
+
+fn listed_words(risks: &[Risk]) -> String {
+    risks.iter().map(Risk::words).collect::<Vec<_>>().join(" and ")
+}
+
+/// The first few of some paths.
+fn listed(paths: &[PathBuf]) -> String {
+    let mut words: Vec<String> = paths.iter().take(5).map(|p| p.display().to_string()).collect();
+    if paths.len() > 5 {
+        words.push(format!("{} more", paths.len() - 5));
+    }
+    words.join(", ")
+}

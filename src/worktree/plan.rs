@@ -1,0 +1,173 @@
+//! Everything a create needs to know, and every reason to refuse it, found before anything is made.
+
+use std::path::{Path, PathBuf};
+
+use super::checkout::Checkout;
+use super::error::Error;
+use super::git::Git;
+use super::ignored::{self, Ignored, Limits};
+use super::lockfile;
+use super::naming::{self, Names};
+use super::settings::Settings;
+use super::submodule::{self, Submodule};
+use crate::sys::path;
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    pub name: String,
+    pub base: Option<String>,
+    pub branch: Option<String>,
+    /// Refuse when an artifact would have to be built.
+    pub frozen_only: bool,
+    /// Go on with a source that has nothing to share.
+    pub allow_unbuilt: bool,
+    /// Only look: nothing is fetched.
+    pub dry_run: bool,
+}
+
+/// What will be made, from what.
+pub struct Plan {
+    pub source: Checkout,
+    pub names: Names,
+    /// The base-ref as given; `HEAD` without one.
+    pub base: String,
+    /// The commit the new worktree starts at; `None` in a dry run whose base-ref is not fetched yet.
+    pub commit: Option<String>,
+    /// The branch is there already, is checked out nowhere, and will be used as it is.
+    pub branch_exists: bool,
+    pub settings: Settings,
+    pub modules: Vec<Submodule>,
+    pub ignored: Ignored,
+}
+
+/// Looks at everything. Only a fetch changes anything: the repository's knowledge of its remote.
+pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> {
+    let (listed, settings) = std::thread::scope(|scope| {
+        let listed = scope.spawn(|| source.git().ignored());
+        let settings = Settings::load(&source.git());
+        (listed.join().expect("listing does not panic"), settings)
+    });
+    let (listed, settings) = (listed?, settings?);
+    let initials = naming::initials(settings.value("user.initials"), settings.value("user.name"));
+    let names = naming::names(&source.root, &wish.name, wish.branch.as_deref(), initials.as_deref())?;
+    if path::is_there(&names.path) {
+        return Err(Error::PathTaken(names.path));
+    }
+    let base = wish.base.clone().unwrap_or_else(|| "HEAD".into());
+    if !wish.dry_run {
+        fetch(&source.git(), &settings, &base)?;
+    }
+    let (commit, branch_exists) = resolve(&source, &names.branch, wish, &base)?;
+    if commit.is_none() && !(wish.dry_run && remote_of(&settings, &base).is_some()) {
+        return Err(Error::NoBase(base));
+    }
+    let modules = submodule::initialised(&source, settings.object_format())?;
+    let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
+    if ignored.directories.is_empty() && (!wish.allow_unbuilt || wish.frozen_only) {
+        return Err(Error::Unbuilt(source.root));
+    }
+    let plan = Plan { source, names, base, commit, branch_exists, settings, modules, ignored };
+    if wish.frozen_only {
+        plan.refuse_builds()?;
+    }
+    Ok(plan)
+}
+
+/// The remote and branch a base-ref such as `origin/main` or `origin/a/b~2` speaks of.
+fn remote_of<'a>(settings: &Settings, base: &'a str) -> Option<(&'a str, &'a str)> {
+    let (remote, branch) = base.split_once('/')?;
+    let branch = branch.split(['~', '^', '@', ':']).next()?;
+    (settings.has_remote(remote) && !branch.is_empty()).then_some((remote, branch))
+}
+
+fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), Error> {
+    let Some((remote, branch)) = remote_of(settings, base) else { return Ok(()) };
+    git.fetch(remote, branch).map_err(|source| match source {
+        super::git::GitError::Interrupted(signal) => Error::Interrupted(signal),
+        source => Error::Fetch { remote: remote.into(), branch: branch.into(), source },
+    })
+}
+
+/// The commit to start at, and whether the branch is there already.
+fn resolve(source: &Checkout, branch: &str, wish: &Wish, base: &str) -> Result<(Option<String>, bool), Error> {
+    if base.contains(char::is_control) || base.starts_with('-') {
+        return Err(Error::NoBase(base.into()));
+    }
+    // A branch and a folder of branches can't have one name: `a` is in the way of `a/b`.
+    let above: Vec<&str> = branch.match_indices('/').map(|(at, _)| &branch[..at]).collect();
+    let mut asked = vec![format!("{base}^{{commit}}"), format!("refs/heads/{branch}")];
+    asked.extend(above.iter().map(|b| format!("refs/heads/{b}")));
+    let found = source.git().resolve(&asked)?;
+    if let Some(at) = found[2..].iter().position(Option::is_some) {
+        return Err(Error::BranchInTheWay { wanted: branch.into(), existing: above[at].into() });
+    }
+    let Some(tip) = &found[1] else { return Ok((found[0].as_ref().map(|o| o.id.clone()), false)) };
+    if wish.base.is_some() {
+        return Err(Error::BranchTaken(branch.into()));
+    }
+    if let Some(at) = holder(source, branch)? {
+        return Err(Error::BranchInUse { branch: branch.into(), at });
+    }
+    Ok((Some(tip.id.clone()), true))
+}
+
+/// The checkout of this repository that has the branch checked out.
+fn holder(source: &Checkout, branch: &str) -> Result<Option<PathBuf>, Error> {
+    let mut all: Vec<Checkout> = source.main()?.into_iter().collect();
+    for (root, _) in source.registered()? {
+        all.extend(Checkout::at(&root)?);
+    }
+    for checkout in all {
+        if checkout.branch()?.as_deref() == Some(branch) {
+            return Ok(Some(checkout.root));
+        }
+    }
+    Ok(None)
+}
+
+fn find_ignored(
+    source: &Checkout,
+    listed: Vec<PathBuf>,
+    modules: &[Submodule],
+    settings: &Settings,
+    store: &Path,
+) -> Result<Ignored, Error> {
+    let excluded = settings.excluded(&source.root)?;
+    let mut worktrees: Vec<PathBuf> = source.registered()?.into_iter().map(|(root, _)| root).collect();
+    worktrees.retain(|w| *w != source.root);
+    let mut flat = Vec::new();
+    modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
+    let limits = Limits { excluded: &excluded, store, worktrees: &worktrees };
+    Ok(ignored::find(source, listed, &flat, &limits)?)
+}
+
+impl Plan {
+    /// What `--dry-run` prints; scripts read the path from it.
+    pub fn words(&self) -> String {
+        format!(
+            "Dry run (no changes made):\n  source:   {}\n  path:     {}\n  branch:   {}\n  base-ref: {}\n",
+            self.source.root.display(),
+            self.names.path.display(),
+            self.names.branch,
+            self.base
+        )
+    }
+
+    /// Artifacts come from the source: they fit as long as the lock files beside them are the same at the base.
+    fn refuse_builds(&self) -> Result<(), Error> {
+        let Some(commit) = &self.commit else { return Ok(()) };
+        let mut differ = Vec::new();
+        for artifact in &self.ignored.directories {
+            for (at, hash) in lockfile::beside(&self.source.root, artifact)? {
+                let there = self.source.git().blob(&format!("{commit}:{}", at.display()))?;
+                // A lock file git doesn't know says nothing of the base.
+                let is_same = there.is_none_or(|bytes| blake3::hash(&bytes).to_hex().as_str() == hash);
+                if !is_same && !differ.contains(artifact) {
+                    differ.push(artifact.clone());
+                }
+            }
+        }
+        if differ.is_empty() { Ok(()) } else { Err(Error::WouldBuild(differ)) }
+    }
+}

@@ -1,0 +1,208 @@
+//! `depsfs remove`: takes a worktree away, and refuses to lose work that exists nowhere else.
+//!
+//! | would be lost                                        | flag that accepts it |
+//! |------------------------------------------------------|----------------------|
+//! | changes of tracked files, a merge or rebase in progress | `--discard-changes` |
+//! | untracked files                                      | `--discard-untracked` |
+//! | commits no branch, tag or remote has: of a detached HEAD, of a submodule's clone, of the branch with `--delete-branch` | `--discard-commits` |
+//!
+//! What git ignores doesn't block, be it in a view or beside it: every worktree that was worked in has some, so a
+//! flag for it would be typed always and protect nothing. The changes in views are counted and said.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::checkout::Checkout;
+use super::diff;
+use super::error::{Error, Risk};
+use super::index::Index;
+use super::settings::Settings;
+use super::submodule;
+use super::views::Views;
+use crate::daemon::DaemonError;
+use crate::store::Store;
+use crate::sys::path;
+
+/// What the user accepts to lose, and more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accept {
+    pub changes: bool,
+    pub untracked: bool,
+    pub commits: bool,
+    pub delete_branch: bool,
+    /// Detach views that are in use.
+    pub lazy: bool,
+}
+
+impl Accept {
+    fn accepts(&self, risk: &Risk) -> bool {
+        match risk {
+            Risk::Changes(_) | Risk::Operation(_) => self.changes,
+            Risk::Untracked(_) => self.untracked,
+            Risk::Commits { .. } => self.commits,
+        }
+    }
+}
+
+/// What went with the worktree.
+#[derive(Debug, Default)]
+pub struct Removed {
+    pub worktree: PathBuf,
+    pub branch_deleted: Option<String>,
+    /// How many paths of its views were its own.
+    pub private_paths: usize,
+}
+
+/// The worktree a user means by a path, by the last segment of its path, or by its branch.
+pub fn find(from: &Checkout, name: &str) -> Result<Checkout, Error> {
+    let registered = from.registered()?;
+    let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
+    let as_path = path::canonical(&as_path).unwrap_or(as_path);
+    let mut found: Vec<&PathBuf> = registered.iter().map(|(root, _)| root).filter(|r| **r == as_path).collect();
+    if found.is_empty() && from.main()?.is_some_and(|main| main.root == as_path) {
+        return Err(Error::IsMain(as_path));
+    }
+    if found.is_empty() {
+        found = registered.iter().map(|(root, _)| root).filter(|r| r.file_name() == Some(OsStr::new(name))).collect();
+    }
+    if found.is_empty() {
+        for (root, _) in &registered {
+            let branch = Checkout::at(root)?.map(|c| c.branch()).transpose()?.flatten();
+            if branch.as_deref() == Some(name) {
+                found.push(root);
+            }
+        }
+    }
+    match found[..] {
+        [] => Err(Error::NoWorktree(name.into())),
+        [one] => Checkout::at(one)?.ok_or_else(|| Error::NoWorktree(name.into())),
+        _ => Err(Error::Ambiguous { name: name.into(), all: found.into_iter().cloned().collect() }),
+    }
+}
+
+/// Looks at all risks, then unmounts and removes. Refused, nothing has changed.
+pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, Error> {
+    let from = checkout.main()?.unwrap_or_else(|| bare(checkout));
+    refuse_locked(checkout)?;
+    let branch = checkout.branch()?;
+    let mut risks = risks(checkout, branch.as_deref(), accept.delete_branch)?;
+    risks.retain(|risk| !accept.accepts(risk));
+    if !risks.is_empty() {
+        return Err(Error::WouldLose { worktree: checkout.root.clone(), risks });
+    }
+    let mut removed = Removed { worktree: checkout.root.clone(), ..Removed::default() };
+    let views = Views::of(checkout)?;
+    if let Some(views) = &views {
+        for view in &views.manifest.views {
+            removed.private_paths += diff::of_view(views, view, Path::new("")).map_or(0, |d| d.len());
+        }
+        match views.unmount(accept.lazy) {
+            Err(Error::Daemon(DaemonError::Busy { paths })) => {
+                return Err(Error::Busy { view: checkout.root.clone(), by: paths });
+            }
+            other => other?,
+        }
+    }
+    from.git().remove_worktree(&checkout.root)?;
+    if let Some(views) = &views {
+        let file = super::views::manifest_file(&views.state_dir);
+        Store::open(&views.manifest.store)?.roots().remove(&file)?;
+    }
+    if let Some(branch) = branch.filter(|_| accept.delete_branch) {
+        from.git().delete_branch(&branch)?;
+        removed.branch_deleted = Some(branch);
+    }
+    Ok(removed)
+}
+
+/// The repository itself as the place to run git in, when there is no main checkout.
+fn bare(checkout: &Checkout) -> Checkout {
+    let dir = checkout.common_dir.clone();
+    Checkout { root: dir.clone(), git_dir: dir.clone(), common_dir: dir }
+}
+
+/// A lock that isn't the daemon's own is somebody's wish that the worktree stays.
+fn refuse_locked(checkout: &Checkout) -> Result<(), Error> {
+    if !checkout.is_linked() {
+        return Err(Error::IsMain(checkout.root.clone()));
+    }
+    let reason = path::read_if_there(&checkout.git_dir.join("locked"))?;
+    match reason.map(|r| String::from_utf8_lossy(&r).trim().to_owned()) {
+        Some(reason) if !reason.starts_with("depsfs") => Err(Error::Locked { worktree: checkout.root.clone(), reason }),
+        _ => Ok(()),
+    }
+}
+
+fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Result<Vec<Risk>, Error> {
+    let mut found = Vec::new();
+    let (untracked, changed): (Vec<_>, Vec<_>) =
+        checkout.git().status()?.into_iter().partition(|(letters, _)| letters == "??");
+    let paths = |list: Vec<(String, PathBuf)>| list.into_iter().map(|(_, path)| path).collect::<Vec<_>>();
+    if !changed.is_empty() {
+        found.push(Risk::Changes(paths(changed)));
+    }
+    if !untracked.is_empty() {
+        found.push(Risk::Untracked(paths(untracked)));
+    }
+    found.extend(operation(checkout).map(Risk::Operation));
+    let git = checkout.git();
+    let known = ["--branches", "--remotes", "--tags"];
+    let (of, count) = match branch {
+        None => ("its HEAD", git.count_commits(&["HEAD"], &known)?),
+        Some(branch) if delete_branch => {
+            let others = format!("--exclude={branch}");
+            ("its branch", git.count_commits(&["HEAD"], &[&others, "--branches", "--remotes", "--tags"])?)
+        }
+        Some(_) => ("", 0),
+    };
+    if count > 0 {
+        found.push(Risk::Commits { of: of.into(), count });
+    }
+    found.extend(submodule_commits(checkout)?);
+    Ok(found)
+}
+
+/// A submodule's clone goes with the worktree: commits that only it has go too.
+fn submodule_commits(checkout: &Checkout) -> Result<Vec<Risk>, Error> {
+    let format = Settings::load(&checkout.git())?.object_format();
+    let modules = submodule::initialised(checkout, format)?;
+    let mut flat = Vec::new();
+    modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
+    let mut found = Vec::new();
+    for (at, module) in flat {
+        let mut known = vec!["--remotes".to_owned(), "--tags".to_owned()];
+        let above = checkout_above(checkout, &at, &modules);
+        if let Some(index) = Index::read(&above.git_dir.join("index"), format)? {
+            let recorded = index.gitlinks().find(|t| at.ends_with(Path::new(OsStr::from_bytes(t.path()))));
+            known.extend(recorded.map(|t| t.id().iter().map(|b| format!("{b:02x}")).collect::<String>()));
+        }
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let count = module.checkout.git().count_commits(&["HEAD", "--branches"], &known)?;
+        if count > 0 {
+            found.push(Risk::Commits { of: format!("submodule {}", at.display()), count });
+        }
+    }
+    Ok(found)
+}
+
+/// The checkout that records the commit of the submodule at `at`.
+fn checkout_above<'a>(top: &'a Checkout, at: &Path, modules: &'a [submodule::Submodule]) -> &'a Checkout {
+    let mut flat = Vec::new();
+    modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
+    let above = flat.into_iter().filter(|(path, _)| path != at && at.starts_with(path));
+    above.max_by_key(|(path, _)| path.components().count()).map_or(top, |(_, module)| &module.checkout)
+}
+
+/// What git is in the middle of, by the files it keeps while it is.
+fn operation(checkout: &Checkout) -> Option<&'static str> {
+    let signs = [
+        ("rebase-merge", "rebase"),
+        ("rebase-apply", "rebase"),
+        ("MERGE_HEAD", "merge"),
+        ("CHERRY_PICK_HEAD", "cherry-pick"),
+        ("REVERT_HEAD", "revert"),
+        ("BISECT_LOG", "bisect"),
+    ];
+    signs.iter().find(|(file, _)| path::is_there(&checkout.git_dir.join(file))).map(|(_, what)| *what)
+}

@@ -1,0 +1,37 @@
+//! `depsfs reset`: a path of a view is again what the store says; the worktree's own changes there are dropped.
+//!
+//! | step (whole view)                       | a crash right after it leaves |
+//! |-----------------------------------------|-------------------------------|
+//! | 1. the view is unmounted                | everything as it was |
+//! | 2. the upper is emptied                 | whiteouts, without the files that replaced them |
+//! | 3. its state directory is removed       | what the store says, unmounted |
+//! | 4. it is mounted, if it was             | done |
+
+use std::path::{Path, PathBuf};
+
+use super::access::Access;
+use super::diff::{self, Difference};
+use super::error::Error;
+use super::thaw;
+use super::views::Views;
+use crate::store::manifest::ViewSpec;
+use crate::sys::path;
+
+/// What resetting would drop: added and modified paths, and deletions that come back.
+pub fn dropped(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, Error> {
+    diff::of_view(views, view, inside)
+}
+
+/// Drops it.
+pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error> {
+    if !inside.as_os_str().is_empty() {
+        return Access::open(views, view)?.reset(inside);
+    }
+    let serves = views.state().is_some();
+    thaw::release(views, view)?;
+    let place = views.place(view);
+    path::make_dirs(&place)?;
+    path::empty_dir(&place)?;
+    path::remove_tree(&views.view_dir(view))?;
+    if serves { views.mount() } else { Ok(()) }
+}

@@ -1,0 +1,150 @@
+//! What the source holds becomes trees of the store, on a thread beside `git worktree add`.
+//!
+//! A directory that is a clean view itself isn't read at all: its grafts are taken over. One that is a changed view
+//! is read through the view, which says of each unchanged file which object it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use super::error::Error;
+use super::lockfile;
+use super::plan::Plan;
+use super::views::Views;
+use crate::store::import::import_dir;
+use crate::store::manifest::Graft;
+use crate::store::{Progress, Store, TreeId};
+use crate::sys::{fs, interrupt};
+
+/// One directory of the source, shared.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Relative to the source's top.
+    pub path: PathBuf,
+    pub grafts: Vec<Graft>,
+    pub files: u64,
+    pub bytes: u64,
+    /// Lock files beside it, with the hash of their content.
+    pub lockfiles: Vec<(PathBuf, String)>,
+}
+
+/// Work that goes on elsewhere.
+pub struct Snapshots {
+    answer: mpsc::Receiver<Result<Vec<Snapshot>, Error>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Snapshots {
+    /// Begins with all directories of the plan.
+    pub fn start(
+        plan: &Plan,
+        store: &Arc<Store>,
+        progress: Arc<dyn Progress + Send + Sync>,
+    ) -> Result<Snapshots, Error> {
+        let (sender, answer) = mpsc::channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let inner = Arc::new(Watched { progress, stop: stop.clone() });
+        let root = plan.source.root.clone();
+        let directories = plan.ignored.directories.clone();
+        let views = Views::of(&plan.source)?;
+        let store = store.clone();
+        std::thread::spawn(move || {
+            let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), &*inner);
+            // Nobody listens any more when the create has failed meanwhile.
+            let _ = sender.send(directories.iter().map(take).collect());
+        });
+        Ok(Snapshots { answer, stop })
+    }
+
+    /// All of them, or the first error. A signal ends the waiting.
+    pub fn wait(&self) -> Result<Vec<Snapshot>, Error> {
+        loop {
+            match self.answer.recv_timeout(std::time::Duration::from_millis(50)) {
+                Ok(result) => return result,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    if let Some(signal) = interrupt::raised() {
+                        return Err(Error::Interrupted(signal));
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => panic!("taking snapshots does not panic"),
+            }
+        }
+    }
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The caller's progress, ended by a signal or when nobody waits any more.
+struct Watched {
+    progress: Arc<dyn Progress + Send + Sync>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Progress for Watched {
+    fn begin(&self, step: &'static str, bytes: Option<u64>) {
+        self.progress.begin(step, bytes);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.progress.advance(bytes);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || interrupt::raised().is_some() || self.progress.is_cancelled()
+    }
+}
+
+fn take(
+    store: &Store,
+    root: &Path,
+    at: &Path,
+    views: Option<&Views>,
+    progress: &dyn Progress,
+) -> Result<Snapshot, Error> {
+    let mut lockfiles = lockfile::beside(root, at)?;
+    let whole = root.join(at);
+    if let Some((grafts, made_with)) = clean_view(&whole, at, views, store) {
+        // What the artifacts were made with is what the first source had beside them.
+        if !made_with.is_empty() {
+            lockfiles = made_with;
+        }
+        let (files, bytes) = grafts.iter().map(|g| size_of(store, g.tree)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles });
+    }
+    let imported = import_dir(store, &whole, progress)?;
+    let origin = format!("snapshot of {}", whole.display());
+    let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin };
+    let (files, bytes) = (imported.stats.files, imported.stats.bytes);
+    Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles })
+}
+
+/// The grafts and lock files of a view of the source that is mounted, unchanged, and from this very store.
+fn clean_view(
+    whole: &Path,
+    at: &Path,
+    views: Option<&Views>,
+    store: &Store,
+) -> Option<(Vec<Graft>, Vec<(PathBuf, String)>)> {
+    let views = views.filter(|v| v.manifest.store == store.path())?;
+    let view = views.manifest.views.iter().find(|v| v.path == at)?;
+    if !views.is_mounted(view) {
+        return None;
+    }
+    let answer = fs::xattr_of_path(whole, b"user.depsfs.view").ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer).ok()?;
+    let is_clean = answer.get("clean").and_then(serde_json::Value::as_bool) == Some(true);
+    let lockfiles = view.lockfiles.iter().map(|l| (l.path.clone(), l.blake3.clone())).collect();
+    is_clean.then(|| (view.grafts.clone(), lockfiles))
+}
+
+/// Files and bytes of a tree, roughly: what its nodes say.
+fn size_of(store: &Store, tree: TreeId) -> (u64, u64) {
+    let Ok(tree) = store.tree(tree) else { return (0, 0) };
+    let nodes = (0..tree.node_count()).map(|n| tree.stat(crate::store::Node(n)));
+    nodes.filter(|s| s.kind == fs::FileType::RegularFile).fold((0, 0), |(files, bytes), s| (files + 1, bytes + s.size))
+}

@@ -1,0 +1,78 @@
+//! `depsfs status`: one line of truth for each view of a worktree.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::error::Error;
+use super::lockfile;
+use super::views::Views;
+use crate::sys::path;
+
+/// All there is to say of a worktree's views. Serialised as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub worktree: PathBuf,
+    pub source: Option<PathBuf>,
+    pub commit: Option<String>,
+    pub created: String,
+    pub store: PathBuf,
+    /// `None`: no daemon lives.
+    pub daemon: Option<Daemon>,
+    pub views: Vec<View>,
+    /// Lock files that differ from those the artifacts were made with.
+    pub drift: Vec<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Daemon {
+    pub pid: i64,
+    pub version: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct View {
+    pub path: PathBuf,
+    pub mounted: bool,
+    /// Its directory was deleted; `depsfs reset` brings it back.
+    pub dropped: bool,
+    /// Why it is not mounted, where that is known.
+    pub error: Option<String>,
+    /// Where its content came from.
+    pub origin: Vec<String>,
+}
+
+impl Status {
+    pub fn is_whole(&self) -> bool {
+        self.views.iter().all(|v| v.mounted)
+    }
+}
+
+/// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
+pub fn status(views: &Views) -> Result<Status, Error> {
+    let state = views.state();
+    let manifest = &views.manifest;
+    let seen = manifest.views.iter().map(|view| {
+        let known = state.as_ref().and_then(|s| s.views.iter().find(|v| v.id == view.id));
+        View {
+            path: view.path.clone(),
+            mounted: known.is_some_and(|v| v.mounted),
+            dropped: path::is_there(&views.view_dir(view).join("dropped")),
+            error: known.and_then(|v| v.error.clone()),
+            origin: view.grafts.iter().map(|g| g.origin.clone()).collect(),
+        }
+    });
+    let seen = seen.collect();
+    let recorded = manifest.views.iter().flat_map(|v| &v.lockfiles);
+    let drift = lockfile::drifted(&manifest.worktree, recorded.map(|l| (l.path.as_path(), l.blake3.as_str())))?;
+    Ok(Status {
+        worktree: manifest.worktree.clone(),
+        source: manifest.source.clone(),
+        commit: manifest.commit.clone(),
+        created: manifest.created.clone(),
+        store: manifest.store.clone(),
+        daemon: state.map(|s| Daemon { pid: i64::from(s.pid), version: s.version }),
+        views: seen,
+        drift: drift.into_iter().collect(),
+    })
+}

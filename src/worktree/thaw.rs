@@ -1,0 +1,65 @@
+//! `depsfs thaw`: a path of a view becomes plain files of the worktree; a whole view needs no daemon from then on.
+//!
+//! | step (whole view)                  | a crash right after it leaves |
+//! |------------------------------------|-------------------------------|
+//! | 1. every node is thawed, bottom up | a view with private copies: what it shows is the same |
+//! | 2. the view is unmounted           | the next mount shows the same |
+//! | 3. the manifest forgets it         | a plain directory; an orphaned state directory |
+//! | 4. its state directory is removed  | nothing |
+
+use std::path::Path;
+
+use super::access::{Access, child};
+use super::error::Error;
+use super::views::Views;
+use crate::daemon::{DaemonError, client};
+use crate::store::Store;
+use crate::store::manifest::ViewSpec;
+use crate::sys::path;
+
+/// Thaws what `inside` names in one view; calls `step` for each node. Answers whether the whole view became plain.
+pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn FnMut()) -> Result<bool, Error> {
+    {
+        let access = Access::open(views, view)?;
+        let is_dir = access.is_dir(inside)?;
+        node(&access, inside, is_dir, step)?;
+        // A file in a plain upper needs its directories there; their thawing keeps their metadata.
+        for above in inside.ancestors().skip(1).filter(|_| !inside.as_os_str().is_empty()) {
+            access.thaw(above)?;
+        }
+    }
+    if !inside.as_os_str().is_empty() {
+        return Ok(false);
+    }
+    release(views, view)?;
+    let file = super::views::manifest_file(&views.state_dir);
+    views.manifest.views.retain(|v| v.id != view.id);
+    views.save()?;
+    path::remove_tree(&views.view_dir(view))?;
+    if views.manifest.views.is_empty() {
+        views.unmount(false)?;
+        Store::open(&views.manifest.store)?.roots().remove(&file)?;
+    } else if views.state().is_some() {
+        views.mount()?;
+    }
+    Ok(true)
+}
+
+/// Unmounts one view; who uses it is named.
+pub fn release(views: &Views, view: &ViewSpec) -> Result<(), Error> {
+    match client::unmount_view(&views.state_dir, &view.id, false) {
+        Err(DaemonError::Busy { paths }) => Err(Error::Busy { view: views.place(view), by: paths }),
+        other => Ok(other?),
+    }
+}
+
+fn node(access: &Access, at: &Path, is_dir: bool, step: &mut dyn FnMut()) -> Result<(), Error> {
+    if is_dir {
+        for (name, is_dir) in access.list(at)? {
+            node(access, &child(at, &name), is_dir, step)?;
+        }
+    }
+    access.thaw(at)?;
+    step();
+    Ok(())
+}

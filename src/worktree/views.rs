@@ -1,0 +1,187 @@
+//! The views of one worktree, as the commands see them: its manifest, what is mounted, where a path lies.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::checkout::Checkout;
+use super::error::Error;
+use crate::daemon::{DaemonState, client};
+use crate::store::manifest::{Manifest, ViewSpec};
+use crate::sys::path;
+
+/// A worktree (or a directory with entries mounted at it) that has a manifest.
+#[derive(Clone, Debug)]
+pub struct Views {
+    pub state_dir: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Views {
+    /// Those of the worktree that holds `place`, or of the directory that entries were mounted at.
+    pub fn containing(place: &Path, states: &Path) -> Result<Views, Error> {
+        let place = std::path::absolute(place).map_err(crate::sys::IoError::of("resolve", place))?;
+        for dir in place.ancestors() {
+            let state_dir = state_dir_at(states, dir);
+            if path::is_there(&manifest_file(&state_dir)) {
+                return Views::load(&state_dir);
+            }
+        }
+        let checkout = Checkout::containing(&place)?.ok_or_else(|| Error::NotACheckout(place.clone()))?;
+        Views::of(&checkout)?.ok_or(Error::NoViews(checkout.root))
+    }
+
+    /// Those of a checkout; `None` when depsfs never made any.
+    pub fn of(checkout: &Checkout) -> Result<Option<Views>, Error> {
+        let state_dir = checkout.state_dir();
+        if path::is_there(&manifest_file(&state_dir)) { Views::load(&state_dir).map(Some) } else { Ok(None) }
+    }
+
+    pub fn load(state_dir: &Path) -> Result<Views, Error> {
+        let manifest = Manifest::load(&manifest_file(state_dir))?;
+        let mut views = Views { state_dir: state_dir.into(), manifest };
+        // `git worktree move` tells git, not the manifest.
+        if let Some(moved) = moved_to(state_dir)?.filter(|to| *to != views.manifest.worktree) {
+            views.manifest.worktree = moved;
+            views.save()?;
+        }
+        Ok(views)
+    }
+
+    /// What the daemon says, if one lives.
+    pub fn state(&self) -> Option<DaemonState> {
+        client::state(&self.state_dir)
+    }
+
+    pub fn is_mounted(&self, view: &ViewSpec) -> bool {
+        self.state().is_some_and(|s| s.views.iter().any(|v| v.id == view.id && v.mounted))
+    }
+
+    /// Mounts what the manifest wants; an error names the first view that wasn't.
+    pub fn mount(&self) -> Result<(), Error> {
+        all_mounted(client::mount(&self.state_dir)?)
+    }
+
+    pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
+        Ok(client::unmount(&self.state_dir, lazy)?)
+    }
+
+    /// Replaces the manifest.
+    pub fn save(&mut self) -> Result<(), Error> {
+        self.manifest.generation += 1;
+        Ok(self.manifest.save(&manifest_file(&self.state_dir))?)
+    }
+
+    /// The place of a view in the file system.
+    pub fn place(&self, view: &ViewSpec) -> PathBuf {
+        self.manifest.worktree.join(&view.path)
+    }
+
+    /// The overlay's own directory of a view: its journal, whether it was dropped.
+    pub fn view_dir(&self, view: &ViewSpec) -> PathBuf {
+        self.state_dir.join("views").join(&view.id)
+    }
+
+    /// The views that `place` speaks of, each with the path inside it: the one it is in, or all that are below it.
+    pub fn targets(&self, place: &Path) -> Result<Vec<(ViewSpec, PathBuf)>, Error> {
+        if let Ok((view, inside)) = self.locate(place) {
+            return Ok(vec![(view.clone(), inside)]);
+        }
+        let above = self.relative(place)?;
+        let below = self.manifest.views.iter().filter(|v| v.path.starts_with(&above));
+        let found: Vec<_> = below.map(|v| (v.clone(), PathBuf::new())).collect();
+        if found.is_empty() { Err(Error::NotInView(place.into())) } else { Ok(found) }
+    }
+
+    /// The view that `place` (absolute or relative to the working directory) is in, and the path inside it.
+    pub fn locate(&self, place: &Path) -> Result<(&ViewSpec, PathBuf), Error> {
+        let inside = self.relative(place)?;
+        let view = self.manifest.views.iter().filter(|v| inside.starts_with(&v.path));
+        let view = view.max_by_key(|v| v.path.components().count()).ok_or_else(|| Error::NotInView(place.into()))?;
+        Ok((view, inside.strip_prefix(&view.path).unwrap_or(&inside).to_path_buf()))
+    }
+
+    /// The path relative to the worktree. Its last component may be absent, and is never followed.
+    pub fn relative(&self, place: &Path) -> Result<PathBuf, Error> {
+        let absolute = std::path::absolute(place).map_err(crate::sys::IoError::of("resolve", place))?;
+        let absolute = super::checkout::plain(&absolute);
+        let whole = match (absolute.parent(), absolute.file_name()) {
+            (Some(parent), Some(name)) => path::canonical(parent).map(|p| p.join(name)).unwrap_or(absolute.clone()),
+            _ => absolute.clone(),
+        };
+        let inside =
+            whole.strip_prefix(&self.manifest.worktree).or_else(|_| absolute.strip_prefix(&self.manifest.worktree));
+        inside.map(Path::to_path_buf).map_err(|_| Error::NotInView(place.into()))
+    }
+}
+
+/// Where a moved worktree (`git worktree move`) is now, by its registration.
+fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, Error> {
+    let Some(git_dir) = state_dir.parent() else { return Ok(None) };
+    let pointer = path::read_if_there(&git_dir.join("gitdir"))?;
+    let root = pointer.and_then(|bytes| {
+        let line = bytes.split(|b| *b == b'\n').next()?;
+        let dot_git = git_dir.join(std::ffi::OsStr::from_bytes(line));
+        super::checkout::plain(&dot_git).parent().map(Path::to_path_buf)
+    });
+    root.filter(|r| path::is_dir(r)).map(|r| path::canonical(&r)).transpose().map_err(Error::from)
+}
+
+pub fn manifest_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("manifest.json")
+}
+
+/// The state directory of a directory without git, below `states`.
+pub fn state_dir_at(states: &Path, dir: &Path) -> PathBuf {
+    states.join("at").join(id_of(dir))
+}
+
+/// 16 hex digits that stand for a path.
+pub fn id_of(path: &Path) -> String {
+    blake3::hash(path.as_os_str().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// An error when a view isn't mounted.
+pub fn all_mounted(state: DaemonState) -> Result<(), Error> {
+    match state.views.into_iter().find(|v| !v.mounted && v.error.is_some()) {
+        Some(view) => Err(Error::View { view: view.path, why: view.error.unwrap_or_default() }),
+        None => Ok(()),
+    }
+}
+
+/// The time, as RFC 3339 in UTC.
+pub fn now() -> String {
+    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()))
+}
+
+/// Days since 1970 to a date, by the 400-year cycle of the Gregorian calendar (Hinnant, "chrono-compatible
+/// low-level date algorithms").
+fn rfc3339(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) =
+        (era * 400 + year_of_era + u64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 });
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        let table = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_796_000_000, "2026-11-30T00:53:20Z"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(rfc3339(seconds), text);
+        }
+    }
+}
