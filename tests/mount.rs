@@ -2,5 +2,9 @@
 
 #[path = "mount/bench.rs"]
 mod bench;
+#[path = "mount/crash.rs"]
+mod crash;
+#[path = "mount/leave.rs"]
+mod leave;
 #[path = "mount/life.rs"]
 mod life;

@@ -88,15 +88,15 @@ fn ask_to_compare(
     manifest: &Manifest,
     until: Instant,
 ) -> Result<Option<DaemonState>, DaemonError> {
-    let watch = Watch::renames_into(dir.path())?;
-    let before = DaemonState::load(dir).filter(|s| s.pid == pid);
-    if let Some(mut state) = before.clone() {
+    let mut compared = 0;
+    if let Some(mut state) = DaemonState::load(dir).filter(|s| s.pid == pid) {
+        compared = state.reconciled;
         state.compare(&mountinfo::read()?);
         if is_as_wanted(dir, &state, manifest) {
             return Ok(Some(state));
         }
     }
-    let compared = before.map_or(0, |s| s.reconciled);
+    let watch = Watch::renames_into(dir.path())?;
     signal(dir, pid, Ask::Reconcile)?;
     wait_for(dir, pid, &watch, until, |state| {
         state.pid == pid && state.reconciled > compared && state.generation == manifest.generation
@@ -155,16 +155,15 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<(), DaemonError> {
     if !lazy {
         take_down(&dir, pid, &mounted_views(&dir)?)?;
     }
-    let watch = Watch::renames_into(dir.path())?;
+    let end = process::watch(pid).map_err(|_| DaemonError::Silent { log: dir.log() })?;
     signal(&dir, pid, Ask::End)?;
-    let gone = |state: &DaemonState| state.ending && state.views.iter().all(|v| !v.mounted);
-    if wait_for(&dir, pid, &watch, Instant::now() + PATIENCE, gone)?.is_some()
-        && let Ok(Some(end)) = process::watch(pid)
-    {
-        // Nothing is mounted any more; what it still does is for those who have a view open.
-        let _ = process::wait_any(&[end.as_fd()], Some(LINGER));
+    // Most daemons end now. One whose views are still open somewhere goes on for those who have them open.
+    if end.is_none_or(|end| process::wait_any(&[end.as_fd()], Some(LINGER)).is_ok_and(|awake| awake[0])) {
+        return Ok(());
     }
-    Ok(())
+    let watch = Watch::renames_into(dir.path())?;
+    let gone = |state: &DaemonState| state.ending && state.views.iter().all(|v| !v.mounted);
+    wait_for(&dir, pid, &watch, Instant::now() + PATIENCE, gone).map(drop)
 }
 
 /// As [`unmount`], for one view. The daemon goes on for the others.

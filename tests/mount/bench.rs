@@ -121,11 +121,13 @@ impl Bench {
         fs::read_to_string(self.state_dir().join("daemon.log")).unwrap_or_default()
     }
 
-    /// The views that the kernel has mounted, by path relative to the worktree.
+    /// The views that the kernel has mounted, by path relative to the worktree, sorted.
     pub fn mounted(&self) -> Vec<String> {
         let all = depsfs::sys::mountinfo::read().expect("/proc is there");
         let ours = all.iter().filter_map(|m| m.path.strip_prefix(&self.manifest.worktree).ok());
-        ours.map(|p| p.display().to_string()).collect()
+        let mut paths: Vec<_> = ours.map(|p| p.display().to_string()).collect();
+        paths.sort();
+        paths
     }
 }
 

@@ -1,0 +1,114 @@
+//! Processes of the daemon die, and programs that use the views go on.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::bench::{Bench, bench, signal, wait_until};
+
+/// Kills the server and waits for the next one.
+fn kill_server(bench: &Bench) -> Duration {
+    let before = bench.state().and_then(|s| s.server_pid).expect("a server runs");
+    let begun = Instant::now();
+    signal(before, "-KILL");
+    let view = bench.view(bench.manifest.views[0].path.to_str().unwrap());
+    fs::read_dir(&view).unwrap().count();
+    // A name nobody has asked for: the kernel can't answer it from what it has cached.
+    assert!(fs::metadata(view.join(format!("absent {before}"))).is_err_and(|e| e.kind() == ErrorKind::NotFound));
+    let pause = begun.elapsed();
+    wait_until("another server runs", || bench.state().and_then(|s| s.server_pid).is_some_and(|pid| pid != before));
+    pause
+}
+
+#[test]
+fn a_server_that_is_killed_under_readers_and_writers_is_replaced_without_an_error() {
+    let bench = bench!("a", "b");
+    bench.mount();
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut pauses = Vec::new();
+    std::thread::scope(|scope| {
+        for (i, view) in ["a", "b", "a", "b"].iter().enumerate() {
+            let (view, stop, done) = (bench.view(view), &stop, &done);
+            scope.spawn(move || {
+                let want = "b\n".repeat(5000);
+                let mine = view.join(format!("log {i}"));
+                let log = File::create(&mine).unwrap();
+                for round in 0u64.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    assert_eq!(fs::read_to_string(view.join("lib/b.js")).unwrap(), want);
+                    log.write_all_at(&round.to_le_bytes(), round * 8).unwrap();
+                    assert!(fs::metadata(view.join(format!("no {i} {round}"))).is_err());
+                    let own = view.join(format!("own {i}"));
+                    fs::write(&own, round.to_string()).unwrap();
+                    assert_eq!(fs::read_to_string(&own).unwrap(), round.to_string());
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                let mut all = Vec::new();
+                File::open(&mine).unwrap().read_to_end(&mut all).unwrap();
+                let numbers = all.chunks(8).map(|c| u64::from_le_bytes(c.try_into().unwrap()));
+                assert!(numbers.enumerate().all(|(i, n)| i as u64 == n));
+            });
+        }
+        for _ in 0..10 {
+            std::thread::sleep(Duration::from_millis(150));
+            pauses.push(kill_server(&bench));
+            // Not a daemon that dies again and again.
+            std::thread::sleep(Duration::from_millis(2400));
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    pauses.sort();
+    eprintln!("{} rounds, pauses {pauses:?}", done.load(Ordering::Relaxed));
+    assert!(pauses[pauses.len() / 2] < Duration::from_millis(250), "{pauses:?}");
+    bench.unmount();
+}
+
+#[test]
+fn after_keeper_and_server_are_killed_mount_detaches_the_dead_views_and_everything_is_there() {
+    let bench = bench!("a", "b");
+    let state = bench.mount();
+    fs::write(bench.view("a/kept"), "kept").unwrap();
+    fs::remove_file(bench.view("b/a.txt")).unwrap();
+    signal(state.pid, "-KILL");
+    signal(state.server_pid.unwrap(), "-KILL");
+    wait_until("the daemon is gone", || bench.state().is_none());
+    assert_eq!(bench.mounted(), ["a", "b"]);
+    bench.mount();
+    assert_eq!(bench.mounted(), ["a", "b"]);
+    assert_eq!(fs::read_to_string(bench.view("a/kept")).unwrap(), "kept");
+    assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+    assert!(!bench.view("b/a.txt").exists());
+}
+
+#[test]
+fn when_only_the_keeper_is_killed_the_server_ends_too_and_mount_recovers() {
+    let bench = bench!("a");
+    let state = bench.mount();
+    signal(state.pid, "-KILL");
+    wait_until("the server has ended", || !fs::exists(format!("/proc/{}", state.server_pid.unwrap())).unwrap());
+    bench.mount();
+    assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+}
+
+#[test]
+fn a_server_that_dies_again_and_again_leaves_views_that_answer_eio_until_mount_is_asked_for() {
+    let bench = bench!("a");
+    bench.mount();
+    for _ in 0..5 {
+        let pid = bench.state().and_then(|s| s.server_pid).expect("a server");
+        signal(pid, "-KILL");
+        wait_until("it is replaced", || bench.state().and_then(|s| s.server_pid).is_some_and(|p| p != pid));
+    }
+    let state = bench.state().expect("the keeper lives");
+    assert!(state.trouble.as_deref().is_some_and(|t| t.contains("5 times")), "{state:?}");
+    let error = fs::metadata(bench.view("a/never looked at")).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(5), "{error}");
+    let state = bench.mount();
+    assert_eq!(state.trouble, None);
+    assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+    assert!(fs::metadata(bench.view("a/never looked at")).is_err_and(|e| e.kind() == ErrorKind::NotFound));
+}
