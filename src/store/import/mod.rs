@@ -2,6 +2,7 @@
 //!
 //! All or nothing: when an import fails, no tree and no object of it is in the store.
 
+pub mod archive;
 mod dir;
 mod read;
 mod scan;
@@ -9,6 +10,7 @@ mod snapshot;
 
 use std::path::PathBuf;
 
+pub use archive::{Limits, Refused, import_archive};
 pub use dir::import_dir;
 
 use super::tree::BuildError;
@@ -64,6 +66,8 @@ pub enum ImportError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] IoError),
+    #[error("the archive {} is refused: {why}", path.display())]
+    Refused { path: PathBuf, why: Refused },
     #[error("{} changed while it was read", .0.display())]
     Changed(PathBuf),
     #[error("stopped")]

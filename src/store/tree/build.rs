@@ -143,6 +143,18 @@ impl TreeBuilder {
         self.nodes.get(slot.0 as usize).is_some_and(|n| n.item == Item::Dir)
     }
 
+    /// Whether the slot is a directory that is not empty.
+    pub fn has_names(&self, slot: Slot) -> bool {
+        self.nodes.get(slot.index()).is_some_and(|n| !n.children.is_empty())
+    }
+
+    /// Tells which object a file's bytes are; nothing happens for other types.
+    pub fn set_object(&mut self, slot: Slot, id: ObjectId) {
+        if let Some(Built { item: Item::File { object, .. }, .. }) = self.nodes.get_mut(slot.index()) {
+            *object = id;
+        }
+    }
+
     fn push(&mut self, meta: Meta, item: Item) -> Slot {
         self.nodes.push(Built { meta, item, children: BTreeMap::new() });
         Slot(self.nodes.len() as u32 - 1)

@@ -1,0 +1,251 @@
+//! Imports an archive: tar, plain or compressed with gzip or zstd, streaming, refused whole when anything is wrong.
+//!
+//! One thread decompresses, one reads the members, and workers hash and write small files. Nothing has a name
+//! in the store before the archive's last byte was checked: a refused archive leaves nothing.
+
+mod header;
+mod plan;
+mod refused;
+mod stream;
+mod tar;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+pub use plan::Plan;
+pub use refused::Refused;
+pub use tar::{Kind, Member, Tar, TarError};
+
+use super::{ImportError, ImportStats, Imported};
+use crate::store::tree::Slot;
+use crate::store::{Node, ObjectId, Progress, Stage, Store, StoreError, Tree, pool};
+use crate::sys::IoError;
+use crate::sys::fs::FileType;
+
+/// How much an archive may unpack to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all files (holes included), names and attributes: 64 GiB.
+    pub bytes: u64,
+    /// 10 million.
+    pub members: u64,
+    /// Directories below each other: 1000.
+    pub depth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { bytes: 64 << 30, members: 10_000_000, depth: 1000 }
+    }
+}
+
+/// Up to this size a member's bytes are handed to a worker.
+const SMALL: u64 = 128 * 1024;
+/// Small files that may wait for a worker.
+const WAITING: usize = 64;
+
+/// Makes a tree of the archive at `path`.
+pub fn import_archive(
+    store: &Store,
+    path: &Path,
+    limits: &Limits,
+    progress: &dyn Progress,
+) -> Result<Imported, ImportError> {
+    let refused = |e: Refused| ImportError::Refused { path: path.into(), why: e };
+    let stage = store.stage()?;
+    let (source, start) = stream::Source::open(path, progress)?;
+    let format = stream::format_of(path, &start).map_err(refused)?;
+    let (send, pieces) = stream::pipe();
+    let plan = std::thread::scope(|scope| {
+        scope.spawn(move || stream::decompress(source, format, send));
+        unpack(&stage, Tar::new(pieces), limits, progress)
+    });
+    let plan = plan.map_err(|e| e.of(path))?;
+    let bytes = plan.builder.finish()?;
+    progress.begin("writing", None);
+    let new_objects = stage.publish()? as u64;
+    let tree = store.put_tree_bytes(&bytes)?;
+    let stats = ImportStats { new_objects, ..count(&*store.tree(tree)?) };
+    Ok(Imported { tree, stats, skipped: vec![] })
+}
+
+/// What ends the unpacking of an archive.
+enum Failed {
+    Tar(TarError),
+    Store(StoreError),
+    Cancelled,
+}
+
+impl Failed {
+    fn of(self, path: &Path) -> ImportError {
+        use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+        let why = match self {
+            Failed::Store(e) => return e.into(),
+            Failed::Cancelled => return ImportError::Cancelled,
+            Failed::Tar(TarError::Refused(why)) => why,
+            // The kinds that the decompressors use for bytes they can't make sense of.
+            Failed::Tar(TarError::Io(e)) => match e.kind() {
+                UnexpectedEof => Refused::Truncated,
+                InvalidData | InvalidInput | Other => Refused::Corrupt(e.to_string()),
+                _ => return IoError::of("read", path)(e).into(),
+            },
+        };
+        ImportError::Refused { path: path.into(), why }
+    }
+}
+
+impl From<TarError> for Failed {
+    fn from(e: TarError) -> Failed {
+        Failed::Tar(e)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(e: StoreError) -> Failed {
+        Failed::Store(e)
+    }
+}
+
+type Small = (Slot, Vec<u8>);
+
+/// Reads all members, stages their bytes, and returns the tree to be.
+fn unpack<'l>(
+    stage: &Stage,
+    tar: Tar<impl std::io::Read>,
+    limits: &'l Limits,
+    progress: &dyn Progress,
+) -> Result<Plan<'l>, Failed> {
+    let (send, receive) = sync_channel::<Small>(WAITING);
+    let receive = Mutex::new(receive);
+    let failed = AtomicBool::new(false);
+    let stop = || failed.load(Ordering::Relaxed) || progress.is_cancelled();
+    let (plan, parts) = std::thread::scope(|scope| {
+        let work = || store_small(stage, &receive).inspect_err(|_| failed.store(true, Ordering::Relaxed));
+        let workers: Vec<_> = (0..pool::cores()).map(|_| scope.spawn(work)).collect();
+        let plan = read_members(stage, tar, limits, &stop, send);
+        let parts = workers.into_iter().map(|w| match w.join() {
+            Ok(part) => part,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        (plan, parts.collect::<Result<Vec<_>, StoreError>>())
+    });
+    // A full disk is told as such, though it also ends the reading.
+    let parts = parts?;
+    let (mut plan, big) = plan?;
+    for (slot, object) in parts.into_iter().flatten().chain(big) {
+        plan.builder.set_object(slot, object);
+    }
+    Ok(plan)
+}
+
+/// One worker: stores small files until there are no more, or one can't be stored.
+fn store_small(stage: &Stage, receive: &Mutex<Receiver<Small>>) -> Result<Vec<(Slot, ObjectId)>, StoreError> {
+    let mut done = Vec::new();
+    loop {
+        let next = receive.lock().recv();
+        let Ok((slot, bytes)) = next else { return Ok(done) };
+        match stage.add_bytes(&bytes) {
+            Ok(object) => done.push((slot, object)),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+type Planned<'l> = (Plan<'l>, Vec<(Slot, ObjectId)>);
+
+fn read_members<'l>(
+    stage: &Stage,
+    mut tar: Tar<impl std::io::Read>,
+    limits: &'l Limits,
+    stop: &dyn Fn() -> bool,
+    send: SyncSender<Small>,
+) -> Result<Planned<'l>, Failed> {
+    let mut plan = Plan::new(limits);
+    let mut big = Vec::new();
+    let mut buf = vec![0; 256 * 1024];
+    while let Some(member) = tar.next()? {
+        if stop() {
+            return Err(Failed::Cancelled);
+        }
+        let kind = member.kind.clone();
+        let slot = plan.add(member).map_err(TarError::Refused)?;
+        let (Some(slot), Kind::File { size, data }) = (slot, kind) else { continue };
+        if size <= SMALL && data.len() <= 1 && data.first().is_none_or(|d| *d == (0, size)) {
+            let mut bytes = vec![0; size as usize];
+            let mut done = 0;
+            while done < bytes.len() {
+                done += tar.read(&mut bytes[done..])?;
+            }
+            send_until(&send, (slot, bytes), stop)?;
+        } else {
+            big.push((slot, store_big(stage, &mut tar, size, &data, &mut buf, stop)?));
+        }
+    }
+    Ok((plan, big))
+}
+
+/// Hands a file to the workers; gives up when they did.
+fn send_until(send: &SyncSender<Small>, mut small: Small, stop: &dyn Fn() -> bool) -> Result<(), Failed> {
+    loop {
+        match send.try_send(small) {
+            Ok(()) => return Ok(()),
+            Err(_) if stop() => return Err(Failed::Cancelled),
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => small = back,
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Stores a file as its bytes come, holes as holes.
+fn store_big(
+    stage: &Stage,
+    tar: &mut Tar<impl std::io::Read>,
+    size: u64,
+    data: &[(u64, u64)],
+    buf: &mut [u8],
+    stop: &dyn Fn() -> bool,
+) -> Result<ObjectId, Failed> {
+    let mut writer = stage.writer();
+    let mut at = 0;
+    for (offset, len) in data {
+        writer.hole(offset - at)?;
+        let mut left = *len;
+        while left > 0 {
+            if stop() {
+                return Err(Failed::Cancelled);
+            }
+            let want = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let n = tar.read(&mut buf[..want])?;
+            if n == 0 {
+                return Err(TarError::Refused(Refused::Truncated).into());
+            }
+            writer.write(&buf[..n])?;
+            left -= n as u64;
+        }
+        at = offset + len;
+    }
+    writer.hole(size - at)?;
+    Ok(writer.finish()?.id)
+}
+
+/// The counts of a finished tree.
+fn count(tree: &Tree) -> ImportStats {
+    let mut stats =
+        ImportStats { bytes: tree.content_bytes(), bytes_read: tree.content_bytes(), ..ImportStats::default() };
+    for n in (0..tree.node_count()).map(Node) {
+        match tree.kind(n) {
+            Some(FileType::Directory) => stats.dirs += 1,
+            Some(FileType::Symlink) => stats.symlinks += 1,
+            Some(FileType::RegularFile) => {
+                stats.files += u64::from(tree.stat(n).nlink);
+                stats.files_read += 1;
+            }
+            _ => {}
+        }
+    }
+    stats
+}

@@ -1,0 +1,139 @@
+//! The bytes of an archive, decompressed by a thread of its own.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::refused::Refused;
+use crate::store::Progress;
+use crate::sys::IoError;
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::path as paths;
+
+/// zstd frames may ask for a window of up to 2²⁷ bytes (128 MiB), as `zstd` itself allows without `--long`.
+const WINDOW_LOG_MAX: u32 = 27;
+const PIECE: usize = 256 * 1024;
+/// Pieces that may wait.
+const PIECES: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Tar,
+    Gzip,
+    Zstd,
+}
+
+/// The format that the suffix tells, or else the first bytes.
+pub(super) fn format_of(path: &Path, start: &[u8]) -> Result<Format, Refused> {
+    let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    if name.ends_with(b".tar.gz") || name.ends_with(b".tgz") {
+        return Ok(Format::Gzip);
+    }
+    if name.ends_with(b".zst") {
+        return Ok(Format::Zstd);
+    }
+    if name.ends_with(b".tar") {
+        return Ok(Format::Tar);
+    }
+    match start {
+        [0x1f, 0x8b, ..] => Ok(Format::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Format::Zstd),
+        _ if start.get(257..262) == Some(b"ustar") => Ok(Format::Tar),
+        _ => Err(Refused::Format),
+    }
+}
+
+/// An open archive file, read from its start, counting what was read.
+pub(super) struct Source<'p> {
+    file: OwnedFd,
+    at: u64,
+    progress: &'p dyn Progress,
+}
+
+impl<'p> Source<'p> {
+    pub fn open(path: &Path, progress: &'p dyn Progress) -> Result<(Source<'p>, Vec<u8>), IoError> {
+        let file = fs::open_path(path, OpenFlags::RDONLY, 0).map_err(IoError::of("open", path))?;
+        let mut start = vec![0; 512];
+        let n = fs::read_at(&file, &mut start, 0).map_err(IoError::of("read", path))?;
+        start.truncate(n);
+        progress.begin("unpacking", paths::stat(path)?.map(|s| s.size));
+        Ok((Source { file, at: 0, progress }, start))
+    }
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = fs::read_at(&self.file, buf, self.at)?;
+        self.at += n as u64;
+        self.progress.advance(n as u64);
+        Ok(n)
+    }
+}
+
+type Piece = io::Result<Vec<u8>>;
+
+/// What one thread sends and the other reads.
+pub(super) fn pipe() -> (SyncSender<Piece>, Pieces) {
+    let (send, receive) = sync_channel(PIECES);
+    (send, Pieces { receive, piece: vec![], at: 0 })
+}
+
+/// Decompresses all of `from` into `to`, until its sound end, an error, or until nobody reads any more.
+pub(super) fn decompress(from: impl Read, format: Format, to: SyncSender<Piece>) {
+    let pump = |mut reader: Box<dyn Read + '_>| loop {
+        let mut piece = vec![0; PIECE];
+        let mut len = 0;
+        while len < PIECE {
+            match reader.read(&mut piece[len..]) {
+                Ok(0) => break,
+                Ok(n) => len += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return drop(to.send(Err(e))),
+            }
+        }
+        piece.truncate(len);
+        if len == 0 || to.send(Ok(piece)).is_err() {
+            return;
+        }
+    };
+    let from = io::BufReader::with_capacity(128 * 1024, from);
+    match format {
+        Format::Tar => pump(Box::new(from)),
+        // Reading to the end checks each member's CRC and length, and refuses what is no further member.
+        Format::Gzip => pump(Box::new(flate2::bufread::MultiGzDecoder::new(from))),
+        Format::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(from)
+                .and_then(|mut d| d.window_log_max(WINDOW_LOG_MAX).map(|()| d));
+            match decoder {
+                Ok(decoder) => pump(Box::new(decoder)),
+                Err(e) => drop(to.send(Err(e))),
+            }
+        }
+    }
+}
+
+/// The reading end.
+pub(super) struct Pieces {
+    receive: Receiver<Piece>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.receive.recv() {
+                Ok(piece) => (self.piece, self.at) = (piece?, 0),
+                // The sender is gone: the end.
+                Err(_) => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.piece.len() - self.at);
+        buf[..n].copy_from_slice(&self.piece[self.at..self.at + n]);
+        self.at += n;
+        Ok(n)
+    }
+}

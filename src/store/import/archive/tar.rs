@@ -1,0 +1,380 @@
+//! Reads the members of a tar stream one after the other: ustar, PAX and GNU, with long names and sparse files.
+//!
+//! Nothing is believed: a wrong checksum, a missing end marker, bytes after it, and sparse maps that don't fit
+//! are errors.
+
+use std::io::{self, Read};
+
+use super::header::{self, BLOCK, Block};
+use super::refused::Refused;
+use crate::store::tree::Xattr;
+use crate::sys::fs::Timespec;
+
+/// The longest name or PAX header that is read.
+const MAX_HEADER: u64 = 1 << 20;
+
+/// What a member is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `size` counts holes; `data` is where bytes are, in order: (offset, length).
+    File {
+        size: u64,
+        data: Vec<(u64, u64)>,
+    },
+    Dir,
+    Symlink(Vec<u8>),
+    HardLink(Vec<u8>),
+    Fifo,
+    Device,
+    Other(u8),
+}
+
+/// One member, as the archive says it; the name is not checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub name: Vec<u8>,
+    pub kind: Kind,
+    pub mode: u32,
+    pub mtime: Timespec,
+    pub xattrs: Vec<Xattr>,
+}
+
+/// Why a stream can't be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum TarError {
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Headers that change the next member.
+#[derive(Default)]
+struct Extra {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Extra {
+    /// The value of a PAX key: the last one counts, an empty one takes it back.
+    fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        let last = self.records.iter().rev().find(|(k, _)| k == key);
+        last.map(|(_, v)| &v[..]).filter(|v| !v.is_empty())
+    }
+
+    fn number(&self, key: &[u8]) -> Result<Option<u64>, Refused> {
+        self.get(key).map(decimal).transpose()
+    }
+}
+
+/// A tar stream.
+pub struct Tar<R> {
+    from: R,
+    /// Bytes of the current member that were not read yet, and the padding after them.
+    left: u64,
+    padding: u64,
+    global: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<R: Read> Tar<R> {
+    pub fn new(from: R) -> Tar<R> {
+        Tar { from, left: 0, padding: 0, global: vec![] }
+    }
+
+    /// The next member; nothing after a sound end. What of the last one's data wasn't read is skipped.
+    pub fn next(&mut self) -> Result<Option<Member>, TarError> {
+        let mut extra = Extra { records: self.global.clone(), ..Extra::default() };
+        loop {
+            self.skip()?;
+            let Some(block) = self.header()? else { return Ok(None) };
+            let size = header::size(&block[124..136])?;
+            match block[156] {
+                b'L' => extra.name = Some(self.long(size)?),
+                b'K' => extra.link = Some(self.long(size)?),
+                b'x' | b'g' => {
+                    let data = self.take(size)?;
+                    let records = header::records(&data)?;
+                    let into = if block[156] == b'g' { &mut self.global } else { &mut extra.records };
+                    into.extend(records.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
+                    if into.len() > MAX_HEADER as usize {
+                        return Err(Refused::corrupt("too many PAX records").into());
+                    }
+                }
+                _ => return self.member(&block, size, extra).map(Some),
+            }
+        }
+    }
+
+    /// Reads from the current member's stored data (holes are not stored); 0 at its end.
+    pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, TarError> {
+        let want = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if want == 0 {
+            return Ok(0);
+        }
+        match read_some(&mut self.from, &mut buf[..want])? {
+            0 => Err(Refused::Truncated.into()),
+            n => {
+                self.left -= n as u64;
+                Ok(n)
+            }
+        }
+    }
+
+    /// The next header block; nothing at the end marker, after which only zeros may come.
+    fn header(&mut self) -> Result<Option<Block>, TarError> {
+        let block = self.block()?;
+        if block.iter().any(|b| *b != 0) {
+            if !header::checksum_is_right(&block) {
+                return Err(Refused::corrupt("the checksum of a header is wrong").into());
+            }
+            return Ok(Some(block));
+        }
+        let mut buf = vec![0; 64 * 1024];
+        loop {
+            match read_some(&mut self.from, &mut buf)? {
+                0 => return Ok(None),
+                n if buf[..n].iter().any(|b| *b != 0) => return Err(Refused::Trailing.into()),
+                _ => {}
+            }
+        }
+    }
+
+    fn block(&mut self) -> Result<Block, TarError> {
+        let mut block = [0; BLOCK];
+        self.fill(&mut block)?;
+        Ok(block)
+    }
+
+    fn fill(&mut self, buf: &mut [u8]) -> Result<(), TarError> {
+        let mut done = 0;
+        while done < buf.len() {
+            match read_some(&mut self.from, &mut buf[done..])? {
+                0 => return Err(Refused::Truncated.into()),
+                n => done += n,
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self) -> Result<(), TarError> {
+        let mut buf = [0; 16 * 1024];
+        while self.read(&mut buf)? > 0 {}
+        let padding = std::mem::take(&mut self.padding) as usize;
+        self.fill(&mut buf[..padding])
+    }
+
+    /// From here on `size` bytes of data follow.
+    fn begin(&mut self, size: u64) {
+        self.left = size;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
+    }
+
+    /// All of a header's data.
+    fn take(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        if size > MAX_HEADER {
+            return Err(Refused::corrupt("a header is longer than 1 MiB").into());
+        }
+        self.begin(size);
+        let mut data = vec![0; size as usize];
+        self.fill(&mut data)?;
+        self.left = 0;
+        Ok(data)
+    }
+
+    fn long(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        let data = self.take(size)?;
+        Ok(header::text(&data).to_vec())
+    }
+
+    fn member(&mut self, block: &Block, size: u64, extra: Extra) -> Result<Member, TarError> {
+        let name = extra.get(b"GNU.sparse.name").or(extra.get(b"path")).map(<[u8]>::to_vec);
+        let name = name.or_else(|| extra.name.clone()).unwrap_or_else(|| header::name(block));
+        let link = extra.get(b"linkpath").map(<[u8]>::to_vec).or_else(|| extra.link.clone());
+        let link = link.unwrap_or_else(|| header::text(&block[157..257]).to_vec());
+        let size = extra.number(b"size")?.unwrap_or(size);
+        let kind = match block[156] {
+            // Archives from before ustar mark a directory by its name alone.
+            0 | b'0' if name.ends_with(b"/") => Kind::Dir,
+            0 | b'0' | b'7' => self.file(size, &extra)?,
+            b'S' => self.gnu_sparse(block, size)?,
+            b'1' => Kind::HardLink(link),
+            b'2' => Kind::Symlink(link),
+            b'3' | b'4' => Kind::Device,
+            b'5' => Kind::Dir,
+            b'6' => Kind::Fifo,
+            other => Kind::Other(other),
+        };
+        let mode = header::number(&block[100..108]).ok_or_else(|| Refused::corrupt("a mode is no number"))?;
+        let mtime = match extra.get(b"mtime") {
+            Some(text) => time(text)?,
+            None => {
+                let sec = header::number(&block[136..148]).ok_or_else(|| Refused::corrupt("a time is no number"))?;
+                Timespec { sec, nsec: 0 }
+            }
+        };
+        Ok(Member { name, kind, mode: mode as u32 & 0o7777, mtime, xattrs: xattrs(&extra) })
+    }
+
+    /// A regular file, perhaps sparse in one of PAX's three ways.
+    fn file(&mut self, size: u64, extra: &Extra) -> Result<Kind, TarError> {
+        self.begin(size);
+        let real = extra.number(b"GNU.sparse.realsize")?.or(extra.number(b"GNU.sparse.size")?);
+        if extra.get(b"GNU.sparse.major") == Some(b"1") {
+            let data = self.map_in_data()?;
+            return sparse(real.unwrap_or(size), data, self.left);
+        }
+        if let Some(map) = extra.get(b"GNU.sparse.map") {
+            let numbers = map.split(|b| *b == b',').map(decimal).collect::<Result<Vec<_>, _>>()?;
+            return sparse(real.unwrap_or(size), pairs(&numbers), size);
+        }
+        if extra.get(b"GNU.sparse.numblocks").is_some() {
+            let keys = [&b"GNU.sparse.offset"[..], b"GNU.sparse.numbytes"];
+            let numbers = extra.records.iter().filter(|(k, _)| keys.contains(&&k[..])).map(|(_, v)| decimal(v));
+            let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+            return sparse(real.unwrap_or(size), pairs(&numbers), size);
+        }
+        Ok(Kind::File { size, data: if size == 0 { vec![] } else { vec![(0, size)] } })
+    }
+
+    /// PAX sparse 1.0: the data begins with a map, decimal numbers in lines, filled up to whole blocks.
+    fn map_in_data(&mut self) -> Result<Vec<(u64, u64)>, TarError> {
+        let mut numbers = Vec::new();
+        let mut line = Vec::new();
+        loop {
+            if self.left < BLOCK as u64 || numbers.len() as u64 > MAX_HEADER {
+                return Err(Refused::corrupt("a sparse file's map is malformed").into());
+            }
+            for byte in self.block()? {
+                match (byte, numbers.first()) {
+                    (_, Some(count)) if numbers.len() as u64 == *count * 2 + 1 => break,
+                    (b'\n', _) => {
+                        numbers.push(decimal(&line)?);
+                        line.clear();
+                        if numbers[0] > MAX_HEADER {
+                            return Err(Refused::corrupt("a sparse file's map is too long").into());
+                        }
+                    }
+                    _ => line.push(byte),
+                }
+            }
+            self.left -= BLOCK as u64;
+            if numbers.first().is_some_and(|count| numbers.len() as u64 == *count * 2 + 1) {
+                return Ok(pairs(&numbers[1..]));
+            }
+        }
+    }
+
+    /// GNU's own sparse files: the map is in the header and in blocks after it.
+    fn gnu_sparse(&mut self, block: &Block, size: u64) -> Result<Kind, TarError> {
+        let mut data = Vec::new();
+        header::sparse_pairs(&block[386..482], &mut data)?;
+        let mut more = block[482] != 0;
+        while more {
+            let block = self.block()?;
+            header::sparse_pairs(&block[..504], &mut data)?;
+            more = block[504] != 0;
+            if data.len() as u64 > MAX_HEADER {
+                return Err(Refused::corrupt("a sparse file's map is too long").into());
+            }
+        }
+        let real = header::size(&block[483..495])?;
+        self.begin(size);
+        sparse(real, data, size)
+    }
+}
+
+fn read_some(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(buf) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn pairs(numbers: &[u64]) -> Vec<(u64, u64)> {
+    numbers.chunks_exact(2).map(|p| (p[0], p[1])).collect()
+}
+
+/// A sparse file whose map is in order, inside the file, and as long as what is stored.
+fn sparse(size: u64, mut data: Vec<(u64, u64)>, stored: u64) -> Result<Kind, TarError> {
+    data.retain(|(_, len)| *len > 0);
+    let mut end = 0;
+    let mut sum = 0u64;
+    for (offset, len) in &data {
+        let next = offset.checked_add(*len).filter(|next| *offset >= end && *next <= size);
+        end = next.ok_or_else(|| Refused::corrupt("a sparse file's map does not fit it"))?;
+        sum += len;
+    }
+    if sum != stored {
+        return Err(Refused::corrupt("a sparse file's map does not fit its data").into());
+    }
+    Ok(Kind::File { size, data })
+}
+
+fn decimal(text: &[u8]) -> Result<u64, Refused> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(text).ok().filter(|_| digits).and_then(|s| s.parse().ok());
+    number.ok_or_else(|| Refused::corrupt("a number in a PAX header is malformed"))
+}
+
+/// A PAX time: seconds with a fraction of any length, perhaps negative. Digits below a nanosecond are dropped.
+fn time(text: &[u8]) -> Result<Timespec, Refused> {
+    let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
+    let mut parts = text.splitn(2, |b| *b == b'.');
+    let sec = i64::try_from(decimal(parts.next().unwrap_or_default())?);
+    let sec = sec.map_err(|_| Refused::corrupt("a time is too large"))?;
+    let mut nsec = 0;
+    if let Some(fraction) = parts.next().filter(|f| !f.is_empty()) {
+        decimal(&fraction[..fraction.len().min(18)])?;
+        let digit = |n: usize| fraction.get(n).map_or(0, |b| u32::from(b.wrapping_sub(b'0')) % 10);
+        nsec = (0..9).fold(0, |sum, n| sum * 10 + digit(n));
+    }
+    Ok(match (negative, nsec) {
+        (false, nsec) => Timespec { sec, nsec },
+        (true, 0) => Timespec { sec: -sec, nsec: 0 },
+        (true, nsec) => Timespec { sec: -sec - 1, nsec: 1_000_000_000 - nsec },
+    })
+}
+
+/// The user xattrs that star, GNU tar and libarchive write; later ones win.
+fn xattrs(extra: &Extra) -> Vec<Xattr> {
+    let mut found = std::collections::BTreeMap::new();
+    for (key, value) in &extra.records {
+        let Some(name) = key.strip_prefix(b"SCHILY.xattr.") else { continue };
+        let fit = name.starts_with(b"user.") && !name.starts_with(b"user.depsfs.") && !name.contains(&0);
+        if fit && name.len() <= 255 && value.len() <= 64 * 1024 {
+            found.insert(name, value);
+        }
+    }
+    found.into_iter().map(|(name, value)| (name.into(), value.as_slice().into())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pax_times_have_nanoseconds_and_may_lie_before_1970() {
+        let at = |sec, nsec| Ok(Timespec { sec, nsec });
+        assert_eq!(time(b"1700000000.123456789123"), at(1_700_000_000, 123_456_789));
+        assert_eq!(time(b"5.5"), at(5, 500_000_000));
+        assert_eq!(time(b"-1.25"), at(-2, 750_000_000));
+        assert_eq!(time(b"-3"), at(-3, 0));
+        for bad in [&b""[..], b"-", b"1.x", b"1e9", b"99999999999999999999", b"+1"] {
+            assert!(time(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sparse_maps_must_fit() {
+        assert!(sparse(10, vec![(0, 2), (4, 6)], 8).is_ok());
+        assert!(sparse(10, vec![(0, 2), (10, 0)], 2).is_ok());
+        for (data, stored) in
+            [(vec![(4, 2), (0, 2)], 4), (vec![(0, 11)], 11), (vec![(0, 2)], 3), (vec![(u64::MAX, 2)], 2)]
+        {
+            assert!(sparse(10, data, stored).is_err());
+        }
+    }
+}
