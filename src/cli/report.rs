@@ -146,6 +146,7 @@ fn import(e: &ImportError) -> (u8, String) {
         ImportError::Io(_) => (FAILED, io_hint()),
         ImportError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
         ImportError::Cancelled => (FAILED, "run it again".into()),
+        ImportError::Refused { .. } => (REFUSED, "fetch or make the archive again; nothing of it was kept".into()),
     }
 }
 
