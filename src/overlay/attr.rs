@@ -87,7 +87,8 @@ impl View {
         };
         let attr = Attr {
             ino,
-            mode: stat.kind.as_raw_mode() | stat.perm,
+            // Linux has no other mode for a symlink, whatever an archive said (symlink(7)).
+            mode: stat.kind.as_raw_mode() | if stat.kind == FileType::Symlink { 0o777 } else { stat.perm },
             nlink,
             uid: self.owner.0,
             gid: self.owner.1,

@@ -16,7 +16,7 @@ use super::lower::{FIRST_BASE, Graft, Lower};
 use super::resolve::View;
 use super::state::Delta;
 use super::upper::Upper;
-use super::{Ino, Overlay};
+use super::{Attr, Ino, Overlay};
 
 /// Descriptors kept open for files, the store's and the upper's.
 const KEPT_FILES: usize = 48;
@@ -184,10 +184,20 @@ impl View {
     }
 
     /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
-    /// deleted the directory while it was not mounted); a full one is the old one, copied or restored.
+    /// deleted the directory while it was not mounted) with the metadata that the winning tree's root has;
+    /// a full one is the old one, copied or restored.
     fn new_root(&mut self, real: u64) -> Result<()> {
         let known = self.delta.root_real.is_some();
-        if known && self.listing(Ino::ROOT)?.is_empty() {
+        if !self.listing(Ino::ROOT)?.is_empty() {
+            return self.record(Record::Root { real });
+        }
+        if let Some((tree, node)) = self.lower.source(Ino::ROOT) {
+            let stat = tree.stat(node);
+            let attr = Attr { mode: stat.perm, mtime: stat.mtime, atime: stat.mtime, ..self.attr(Ino::ROOT)? };
+            let root = fs::open_dir_at(&*self.upper.root, b".").map_err(upper("open the directory"))?;
+            self.dress(&root, &attr, &self.lower_xattrs(Ino::ROOT))?;
+        }
+        if known {
             self.delta = Delta::default();
             self.delta.apply(&self.lower, &Record::Root { real });
             return self.rewrite_journal();

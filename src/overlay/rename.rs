@@ -38,14 +38,25 @@ impl Overlay {
         let source = view.spot(from, old)?;
         let target = view.spot(to, new)?;
         let moved = source.found.ok_or(Error::NotFound)?;
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
+        match target.found {
+            Some(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Exists),
+            None if exchange => return Err(Error::NotFound),
+            _ => {}
+        }
         if source.is_dir && view.is_below(to, moved.ino)? {
             return Err(Error::Invalid);
         }
-        if flags.contains(RenameFlags::EXCHANGE) {
+        if let Some(there) = target.found
+            && target.is_dir
+            && view.is_below(from, there.ino)?
+        {
+            return Err(if exchange { Error::Invalid } else { Error::NotEmpty });
+        }
+        if exchange {
             return view.exchange(&source, &target);
         }
         match target.found {
-            Some(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Exists),
             Some(there) if there.ino == moved.ino => return Ok(()),
             Some(_) if source.is_dir && !target.is_dir => return Err(Error::NotDirectory),
             Some(_) if !source.is_dir && target.is_dir => return Err(Error::IsDirectory),
@@ -191,9 +202,6 @@ impl View {
         let (Some(a), Some(b)) = (source.found, target.found) else { return Err(Error::NotFound) };
         if a.ino == b.ino {
             return Ok(());
-        }
-        if target.is_dir && self.is_below(source.dir, b.ino)? {
-            return Err(Error::Invalid);
         }
         let mut records = self.showing(target.dir, target.name, self.carried(&a, source.is_dir));
         records.extend(self.showing(source.dir, source.name, self.carried(&b, target.is_dir)));

@@ -134,9 +134,15 @@ impl View {
             !self.delta.is_opaque(*dir)
                 && self.delta.name(*dir, name).is_none()
                 && self.lower.lookup(*dir, name) == Some(ino)
+                && self.shows(*dir)
         });
         places.extend(self.delta.moved_to(ino).iter().cloned());
         places
+    }
+
+    /// Whether a directory of the lower is still somewhere in the view.
+    fn shows(&self, dir: Ino) -> bool {
+        dir == Ino::ROOT || dir.upper_real().is_some() || !self.lower_names(dir).is_empty()
     }
 
     /// The names of `ino` in the upper. When none is known, the upper is searched once: a server that

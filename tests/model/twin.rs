@@ -1,0 +1,404 @@
+//! A view and a plain directory side by side.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use depsfs::overlay::{Attr, Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr};
+use depsfs::store::{Name, Store};
+use depsfs::sys::fs::{self as sysfs, RenameFlags, SetTime, Timespec, XattrFlags};
+
+use crate::fixture;
+use crate::ops::Op;
+
+/// Later than this is "now": the operation itself set the time.
+const RECENT: i64 = 1_500_000_000;
+const XATTR: &[u8] = b"user.color";
+
+pub struct Twin {
+    dir: tempfile::TempDir,
+    store: Store,
+    layers: usize,
+    view: Option<Overlay>,
+    /// Lookups of the running operation, to be given back.
+    looked_up: Vec<Ino>,
+}
+
+/// Everything comparable of one path. Times are kept when an operation or the fixture set them.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    mode: u32,
+    nlink: u64,
+    size: u64,
+    mtime: Option<(i64, u32)>,
+    content: Vec<u8>,
+    xattr: Option<Vec<u8>>,
+}
+
+type Outcome = Result<(), i32>;
+
+impl Twin {
+    pub fn new(layers: usize) -> Twin {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Store::open(&dir.path().join("store")).expect("a store");
+        for sub in ["upper", "plain", "state"] {
+            fs::create_dir(dir.path().join(sub)).expect("a directory");
+        }
+        fixture::plain(&dir.path().join("plain"), layers);
+        let mut twin = Twin { dir, store, layers, view: None, looked_up: Vec::new() };
+        twin.remount();
+        twin
+    }
+
+    pub fn remount(&mut self) {
+        self.view = None;
+        let upper = depsfs::sys::path::open_dir(&self.dir.path().join("upper")).expect("the upper");
+        let trees = fixture::lower(&self.store, self.layers);
+        let grafts = trees.into_iter().map(|tree| GraftSpec { at: PathBuf::new(), tree }).collect();
+        let objects = self.store.objects().clone();
+        let config = OverlayConfig { state_dir: self.dir.path().join("state"), grafts, objects };
+        self.view = Some(Overlay::open(upper, config).expect("the view opens"));
+    }
+
+    fn view(&self) -> &Overlay {
+        self.view.as_ref().expect("mounted")
+    }
+
+    fn plain(&self, path: &str) -> PathBuf {
+        self.dir.path().join("plain").join(path)
+    }
+
+    /// Does `op` on both sides.
+    pub fn step(&mut self, op: &Op) -> Result<(), String> {
+        if let Op::Remount = op {
+            let before = self.inodes(Ino::ROOT, "");
+            self.remount();
+            let after = self.inodes(Ino::ROOT, "");
+            return same("inode numbers across a remount", &before, &after);
+        }
+        if op.places().iter().any(|p| self.crosses_a_link(p)) {
+            // Following symlinks is the kernel's work on both sides.
+            return Ok(());
+        }
+        let wanted = self.on_plain(op).map_err(|e| e.raw_os_error().unwrap_or(0));
+        let got = self.on_view(op);
+        for ino in std::mem::take(&mut self.looked_up) {
+            self.view().forget(ino, 1);
+        }
+        same("result (plain, view)", &wanted, &got)?;
+        self.compare()
+    }
+
+    fn crosses_a_link(&self, path: &str) -> bool {
+        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
+        parents.into_iter().any(|p| fs::symlink_metadata(self.plain(p)).is_ok_and(|m| m.is_symlink()))
+    }
+
+    fn on_plain(&self, op: &Op) -> io::Result<()> {
+        match op {
+            Op::Create(p) => fs::File::create_new(self.plain(p)).map(drop),
+            Op::Write(p, at, byte) => {
+                let file = self.open_plain(p)?;
+                std::os::unix::fs::FileExt::write_all_at(&file, &[*byte; 5], *at)
+            }
+            Op::Truncate(p, size) => self.open_plain(p)?.set_len(*size),
+            Op::Mkdir(p) => fs::create_dir(self.plain(p)),
+            Op::Rmdir(p) => fs::remove_dir(self.plain(p)),
+            Op::Unlink(p) => fs::remove_file(self.plain(p)),
+            Op::RemoveAll(p) => match fs::symlink_metadata(self.plain(p))?.is_dir() {
+                true => fs::remove_dir_all(self.plain(p)),
+                false => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+            },
+            Op::Rename(a, b) => self.rename_plain(a, b, RenameFlags::empty()),
+            Op::RenameNoReplace(a, b) => self.rename_plain(a, b, RenameFlags::NOREPLACE),
+            Op::Exchange(a, b) => self.rename_plain(a, b, RenameFlags::EXCHANGE),
+            Op::Link(a, b) => fs::hard_link(self.plain(a), self.plain(b)),
+            Op::Symlink(p) => std::os::unix::fs::symlink("somewhere", self.plain(p)),
+            Op::Chmod(p, mode) => {
+                let (dir, name) = self.split_plain(p)?;
+                not_a_link(sysfs::stat_at(&dir, &name)?.mode)?;
+                sysfs::chmod_at(&dir, &name, *mode)
+            }
+            Op::Utimens(p, sec) => {
+                let (dir, name) = self.split_plain(p)?;
+                let time = SetTime::At(Timespec { sec: *sec, nsec: 7 });
+                sysfs::utimens_at(&dir, &name, SetTime::Keep, time)
+            }
+            Op::SetXattr(p, value) => {
+                sysfs::set_xattr(&self.open_plain(p)?, XATTR, &[*value], XattrFlags::empty())
+            }
+            Op::RemoveXattr(p) => sysfs::remove_xattr(&self.open_plain(p)?, XATTR),
+            Op::Remount => Ok(()),
+        }
+    }
+
+    fn split_plain(&self, path: &str) -> io::Result<(std::os::fd::OwnedFd, Vec<u8>)> {
+        let path = self.plain(path);
+        let parent = path.parent().expect("below the root");
+        let dir = sysfs::open_path(parent, sysfs::OpenFlags::PATH | sysfs::OpenFlags::DIRECTORY, 0)?;
+        Ok((dir, path.file_name().expect("a name").as_bytes().to_vec()))
+    }
+
+    fn open_plain(&self, path: &str) -> io::Result<fs::File> {
+        let (dir, name) = self.split_plain(path)?;
+        not_a_link(sysfs::stat_at(&dir, &name)?.mode)?;
+        sysfs::open_at(&dir, &name, sysfs::OpenFlags::RDWR, 0).map(fs::File::from)
+    }
+
+    fn rename_plain(&self, a: &str, b: &str, flags: RenameFlags) -> io::Result<()> {
+        let ((from, old), (to, new)) = (self.split_plain(a)?, self.split_plain(b)?);
+        sysfs::rename_at(&from, &old, &to, &new, flags)
+    }
+
+    fn on_view(&mut self, op: &Op) -> Outcome {
+        let caller = Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
+        match op {
+            Op::Create(p) => self.make(p, |view, dir, name| view.create(dir, name, 0o644, caller, true)),
+            Op::Mkdir(p) => self.make(p, |view, dir, name| view.mkdir(dir, name, 0o755, caller)),
+            Op::Symlink(p) => self.make(p, |view, dir, name| view.symlink(dir, name, b"somewhere", caller)),
+            Op::Write(p, at, byte) => {
+                let ino = self.regular(p)?;
+                self.view().write(ino, *at, &[*byte; 5], false).map(drop).map_err(errno)
+            }
+            Op::Truncate(p, size) => {
+                let ino = self.regular(p)?;
+                self.set(ino, caller, SetAttr { size: Some(*size), ..unchanged() })
+            }
+            Op::Chmod(p, mode) => {
+                let attr = self.find(p)?;
+                not_a_link(attr.mode).map_err(|e| e.raw_os_error().unwrap_or(0))?;
+                self.set(attr.ino, caller, SetAttr { mode: Some(*mode), ..unchanged() })
+            }
+            Op::Utimens(p, sec) => {
+                let ino = self.find(p)?.ino;
+                let mtime = SetTime::At(Timespec { sec: *sec, nsec: 7 });
+                self.set(ino, caller, SetAttr { mtime, ..unchanged() })
+            }
+            Op::SetXattr(p, value) => {
+                let ino = self.regular(p)?;
+                self.view().set_xattr(ino, XATTR, &[*value], XattrFlags::empty()).map_err(errno)
+            }
+            Op::RemoveXattr(p) => {
+                let ino = self.regular(p)?;
+                self.view().remove_xattr(ino, XATTR).map_err(errno)
+            }
+            Op::Rmdir(p) => {
+                let (dir, name) = self.split(p)?;
+                self.view().rmdir(dir, &name).map_err(errno)
+            }
+            Op::Unlink(p) => {
+                let (dir, name) = self.split(p)?;
+                self.view().unlink(dir, &name).map_err(errno)
+            }
+            Op::RemoveAll(p) => {
+                let (dir, name) = self.split(p)?;
+                match self.find(p)? {
+                    attr if is_dir(attr.mode) => self.remove_all(dir, &name, attr.ino),
+                    _ => Err(libc::ENOTDIR),
+                }
+            }
+            Op::Rename(a, b) => self.rename(a, b, RenameFlags::empty()),
+            Op::RenameNoReplace(a, b) => self.rename(a, b, RenameFlags::NOREPLACE),
+            Op::Exchange(a, b) => self.rename(a, b, RenameFlags::EXCHANGE),
+            Op::Link(a, b) => {
+                let ino = self.find(a)?.ino;
+                let (dir, name) = self.split(b)?;
+                let attr = self.view().link(ino, dir, &name).map_err(errno)?;
+                self.looked_up.push(attr.ino);
+                Ok(())
+            }
+            Op::Remount => Ok(()),
+        }
+    }
+
+    fn make(&mut self, path: &str, call: impl FnOnce(&Overlay, Ino, &Name) -> Result<Attr, Error>) -> Outcome {
+        let (dir, name) = self.split(path)?;
+        let attr = call(self.view(), dir, &name).map_err(errno)?;
+        self.looked_up.push(attr.ino);
+        Ok(())
+    }
+
+    fn set(&self, ino: Ino, caller: Caller, set: SetAttr) -> Outcome {
+        self.view().setattr(ino, caller, set).map(drop).map_err(errno)
+    }
+
+    fn rename(&mut self, a: &str, b: &str, flags: RenameFlags) -> Outcome {
+        let ((from, old), (to, new)) = (self.split(a)?, self.split(b)?);
+        self.view().rename(from, &old, to, &new, flags).map_err(errno)
+    }
+
+    fn remove_all(&mut self, parent: Ino, name: &Name, dir: Ino) -> Outcome {
+        for (child, ino, mode) in self.list(dir) {
+            match is_dir(mode) {
+                true => self.remove_all(dir, &child, ino)?,
+                false => self.view().unlink(dir, &child).map_err(errno)?,
+            }
+        }
+        self.view().rmdir(parent, name).map_err(errno)
+    }
+
+    fn find(&mut self, path: &str) -> Result<Attr, i32> {
+        let mut at = self.view().getattr(Ino::ROOT).map_err(errno)?;
+        for part in path.split('/') {
+            if !is_dir(at.mode) {
+                return Err(libc::ENOTDIR);
+            }
+            let name = Name::new(part.as_bytes()).expect("a name");
+            at = self.view().lookup(at.ino, &name).map_err(errno)?;
+            self.looked_up.push(at.ino);
+        }
+        Ok(at)
+    }
+
+    fn split(&mut self, path: &str) -> Result<(Ino, Name), i32> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let dir = if parent.is_empty() { Ino::ROOT } else { self.directory(parent)? };
+        Ok((dir, Name::new(name.as_bytes()).expect("a name")))
+    }
+
+    fn directory(&mut self, path: &str) -> Result<Ino, i32> {
+        let attr = self.find(path)?;
+        if is_dir(attr.mode) { Ok(attr.ino) } else { Err(libc::ENOTDIR) }
+    }
+
+    fn regular(&mut self, path: &str) -> Result<Ino, i32> {
+        let attr = self.find(path)?;
+        not_a_link(attr.mode).map_err(|e| e.raw_os_error().unwrap_or(0))?;
+        if is_dir(attr.mode) { Err(libc::EISDIR) } else { Ok(attr.ino) }
+    }
+
+    fn list(&self, dir: Ino) -> Vec<(Name, Ino, u32)> {
+        let mut out = Vec::new();
+        let mut after = 2;
+        // Two names at a time: a listing goes on from any cookie.
+        loop {
+            let before = out.len();
+            self.view()
+                .readdir(dir, after, false, &mut |l| {
+                    if out.len() == before + 2 {
+                        return false;
+                    }
+                    after = l.cookie;
+                    out.push((Name::new(l.name).expect("a name"), l.ino, l.mode));
+                    true
+                })
+                .expect("a listing");
+            if out.len() == before {
+                return out;
+            }
+        }
+    }
+
+    fn inodes(&self, dir: Ino, path: &str) -> BTreeMap<String, Ino> {
+        let mut out = BTreeMap::new();
+        for (name, ino, mode) in self.list(dir) {
+            let below = format!("{path}/{}", String::from_utf8_lossy(name.bytes()));
+            if is_dir(mode) {
+                out.extend(self.inodes(ino, &below));
+            }
+            out.insert(below, ino);
+        }
+        out
+    }
+
+    /// Both sides, whole.
+    pub fn compare(&self) -> Result<(), String> {
+        let mut plain = BTreeMap::new();
+        dump_plain(&self.dir.path().join("plain"), "", &mut plain);
+        let mut view = BTreeMap::new();
+        self.dump_view(Ino::ROOT, "", &mut view);
+        for (path, wanted) in &plain {
+            same(&format!("{path:?} (plain, view)"), &Some(wanted), &view.get(path))?;
+        }
+        match view.keys().find(|p| !plain.contains_key(*p)) {
+            Some(extra) => Err(format!("{extra:?} is only in the view")),
+            None => Ok(()),
+        }
+    }
+
+    fn dump_view(&self, ino: Ino, path: &str, out: &mut BTreeMap<String, Seen>) {
+        let view = self.view();
+        let attr = view.getattr(ino).unwrap_or_else(|e| panic!("stat {path:?}: {e}"));
+        let content = match attr.mode & libc::S_IFMT {
+            libc::S_IFREG => view.read(ino, 0, 4096, <[u8]>::to_vec).unwrap_or_else(|e| panic!("read {path:?}: {e}")),
+            libc::S_IFLNK => view.readlink(ino).expect("a target"),
+            _ => Vec::new(),
+        };
+        let dir = is_dir(attr.mode);
+        let seen = Seen {
+            mode: attr.mode,
+            nlink: attr.nlink.into(),
+            size: if dir { 0 } else { attr.size },
+            mtime: settled(attr.mtime.sec, attr.mtime.nsec),
+            content,
+            xattr: view.xattr(ino, XATTR).ok(),
+        };
+        out.insert(path.to_string(), seen);
+        if dir {
+            for (name, child, _) in self.list(ino) {
+                let found = view.lookup(ino, &name).expect("a listed name");
+                assert_eq!(found.ino, child, "{path}/{name:?} is listed and looked up as one inode");
+                self.dump_view(child, &format!("{path}/{}", String::from_utf8_lossy(name.bytes())), out);
+                view.forget(child, 1);
+            }
+        }
+    }
+}
+
+fn dump_plain(at: &Path, path: &str, out: &mut BTreeMap<String, Seen>) {
+    let meta = fs::symlink_metadata(at).expect("there");
+    let content = match meta.mode() & libc::S_IFMT {
+        libc::S_IFREG => fs::read(at).expect("content"),
+        libc::S_IFLNK => fs::read_link(at).expect("a target").as_os_str().as_bytes().to_vec(),
+        _ => Vec::new(),
+    };
+    let xattr = if meta.is_symlink() { None } else { sysfs::xattr_of_path(at, XATTR).ok() };
+    let size = if meta.is_dir() { 0 } else { meta.size() };
+    let mtime = settled(meta.mtime(), meta.mtime_nsec() as u32);
+    out.insert(path.to_string(), Seen { mode: meta.mode(), nlink: meta.nlink(), size, mtime, content, xattr });
+    if meta.is_dir() {
+        for entry in fs::read_dir(at).expect("a directory") {
+            let entry = entry.expect("an entry");
+            dump_plain(&entry.path(), &format!("{path}/{}", entry.file_name().to_string_lossy()), out);
+        }
+    }
+}
+
+fn settled(sec: i64, nsec: u32) -> Option<(i64, u32)> {
+    (sec < RECENT).then_some((sec, nsec))
+}
+
+fn unchanged() -> SetAttr {
+    SetAttr { mode: None, uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep }
+}
+
+fn is_dir(mode: u32) -> bool {
+    mode & libc::S_IFMT == libc::S_IFDIR
+}
+
+fn not_a_link(mode: u32) -> io::Result<()> {
+    let link = mode & libc::S_IFMT == libc::S_IFLNK;
+    if link { Err(io::Error::from_raw_os_error(libc::ELOOP)) } else { Ok(()) }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, a: &T, b: &T) -> Result<(), String> {
+    if a == b { Ok(()) } else { Err(format!("{what}: {a:?} and {b:?}")) }
+}
+
+fn errno(e: Error) -> i32 {
+    match e {
+        Error::NotFound => libc::ENOENT,
+        Error::Exists | Error::XattrExists => libc::EEXIST,
+        Error::NotDirectory => libc::ENOTDIR,
+        Error::IsDirectory => libc::EISDIR,
+        Error::NotEmpty => libc::ENOTEMPTY,
+        Error::Invalid => libc::EINVAL,
+        Error::NotPermitted => libc::EPERM,
+        Error::NoXattr => libc::ENODATA,
+        Error::Upper { source, .. } => source.raw_os_error().unwrap_or(0),
+        other => panic!("an error that no operation here can meet: {other}"),
+    }
+}
