@@ -127,9 +127,7 @@ impl Twin {
                 let time = SetTime::At(Timespec { sec: *sec, nsec: 7 });
                 sysfs::utimens_at(&dir, &name, SetTime::Keep, time)
             }
-            Op::SetXattr(p, value) => {
-                sysfs::set_xattr(&self.open_plain(p)?, XATTR, &[*value], XattrFlags::empty())
-            }
+            Op::SetXattr(p, value) => sysfs::set_xattr(&self.open_plain(p)?, XATTR, &[*value], XattrFlags::empty()),
             Op::RemoveXattr(p) => sysfs::remove_xattr(&self.open_plain(p)?, XATTR),
             Op::Remount => Ok(()),
         }
