@@ -136,6 +136,7 @@ fn store(e: &StoreError) -> (u8, String) {
         StoreError::EntryName(_) => (USAGE, "give --name".into()),
         StoreError::BadFile { .. } => (FAILED, "move that file away".into()),
         StoreError::Busy => (REFUSED, "wait until it is done, then run it again".into()),
+        StoreError::Cancelled => (FAILED, "run it again".into()),
         StoreError::Build(_) => (FAILED, "that directory can't be shared as it is".into()),
     }
 }

@@ -29,6 +29,8 @@ pub enum StoreError {
     BadFile { path: PathBuf, why: String },
     #[error("an import or a create is running in the store")]
     Busy,
+    #[error("stopped")]
+    Cancelled,
     #[error(transparent)]
     Build(#[from] BuildError),
 }

@@ -18,6 +18,7 @@
 mod entries;
 mod error;
 pub mod escape;
+mod gc;
 mod id;
 pub mod import;
 pub mod manifest;
@@ -28,6 +29,7 @@ mod progress;
 mod roots;
 mod stage;
 pub mod tree;
+mod verify;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use entries::{Entries, Entry, Provenance};
 pub use error::StoreError;
+pub use gc::{GcOptions, GcReport};
 pub use id::{BadId, ObjectId, TreeId};
 pub use manifest::Manifest;
 pub use name::{Cookie, NAME_MAX, Name, NameError};
@@ -44,6 +47,7 @@ pub use progress::Progress;
 pub use roots::{Root, RootState, Roots};
 pub use stage::{Added, CopyError, ObjectWriter, Stage};
 pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
+pub use verify::{Damage, DamageKind};
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;
@@ -134,6 +138,11 @@ impl Store {
         lock.ok_or(StoreError::Busy)
     }
 
+    /// Waits until everything that was done in the store is on disk.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        Ok(fs::syncfs(&self.dir).map_err(IoError::of("sync", &self.path))?)
+    }
+
     fn lock_file(&self) -> Result<OwnedFd, StoreError> {
         let flags = OpenFlags::RDWR | OpenFlags::CREATE;
         Ok(fs::open_at(&self.dir, b"lock", flags, 0o666).map_err(IoError::of("open", &self.path.join("lock")))?)
@@ -215,9 +224,10 @@ fn make(path: &Path) -> Result<(), StoreError> {
     paths::make_dirs(path)?;
     let version = path.join("version");
     if paths::read_if_there(&version)?.is_none() {
-        // Another process may be making the same store: its directories and unfinished `version` are no strangers.
-        let ours = |name: &[u8]| DIRS.iter().any(|d| d.as_bytes() == name) || name.starts_with(b"version");
-        if paths::list(path)?.iter().any(|e| !ours(&e.name) && e.name != b"CACHEDIR.TAG") {
+        // Another process may be making the same store: what it writes, also aside, is no stranger.
+        let ours =
+            |name: &[u8]| DIRS.iter().chain(&["version", "CACHEDIR.TAG"]).any(|d| name.starts_with(d.as_bytes()));
+        if paths::list(path)?.iter().any(|e| !ours(&e.name)) {
             return Err(StoreError::NotAStore { path: path.into() });
         }
         paths::replace_synced(&path.join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;

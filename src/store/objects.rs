@@ -43,11 +43,6 @@ impl Objects {
         self.path.join(id.place())
     }
 
-    /// The directory `objects`.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Gives a finished file its name. An object that is there already and whole stays: views may have it mapped.
     pub(super) fn take(&self, from: impl AsFd, name: &[u8], id: &ObjectId, size: u64) -> io::Result<()> {
         let place = id.place();

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive};
 pub use dir::import_dir;
+pub(in crate::store) use snapshot::check as snapshot_tree;
 
 use super::tree::BuildError;
 use super::{StoreError, TreeId};

@@ -1,0 +1,196 @@
+//! Deletes what nothing needs any more: mark from the worktrees' manifests and from entries used lately, then sweep.
+//!
+//! | step                                              | a crash right after it leaves                    |
+//! |---------------------------------------------------|--------------------------------------------------|
+//! | 1. the lock, exclusively: no import, no create    | nothing; the kernel takes the lock back          |
+//! | 2. dead roots, old entries, snapshots, `tmp`      | trees that nothing names: the next gc takes them |
+//! | 3. trees, then a sync                             | objects that nothing names: the next gc again    |
+//! | 4. objects                                        | the same                                         |
+//!
+//! So no tree is ever there without its objects. What can't be understood (a manifest, an entry, a tree that is
+//! to be kept) stops gc before it deletes anything.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::import::snapshot_tree;
+use super::pool::{self, Queue};
+use super::verify::sound_tree;
+use super::{ObjectId, Progress, RootState, Store, StoreError, TreeId};
+use crate::sys::fs::Timespec;
+use crate::sys::path as paths;
+
+const DAY: i64 = 86_400;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GcOptions {
+    /// Only say what would be deleted.
+    pub dry_run: bool,
+    /// Entries that were not used for so many days lose their name, unless a worktree uses their tree.
+    pub keep_days: u32,
+    pub now: Timespec,
+}
+
+/// What gc deleted, or would delete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Manifests that were found alive.
+    pub live_roots: u64,
+    pub dead_roots: Vec<PathBuf>,
+    /// By name.
+    pub entries: Vec<String>,
+    pub trees: u64,
+    pub objects: u64,
+    pub snapshots: u64,
+    pub temporaries: u64,
+    /// Disk space of all that.
+    pub bytes: u64,
+}
+
+/// What stays.
+struct Marked {
+    trees: HashSet<TreeId>,
+    objects: HashSet<ObjectId>,
+}
+
+impl Store {
+    /// Deletes what no worktree and no entry needs. Refused ([`StoreError::Busy`]) while an import or create
+    /// runs, unless it is a dry run.
+    pub fn gc(&self, options: &GcOptions, progress: &dyn Progress) -> Result<GcReport, StoreError> {
+        let _lock = if options.dry_run { None } else { Some(self.try_exclusive()?) };
+        let _share = if options.dry_run { Some(self.share()?) } else { None };
+        let mut report = GcReport::default();
+        progress.begin("marking", None);
+        let (marked, mut doomed) = self.mark(options, &mut report)?;
+        progress.begin("sweeping", None);
+        self.doom_snapshots(&marked, &mut report, &mut doomed)?;
+        if !options.dry_run {
+            // With the exclusive lock nobody writes there. A dry run can't tell what is still needed.
+            self.doom_temporaries(&mut report, &mut doomed)?;
+        }
+        for path in &doomed {
+            report.bytes += remove(path, options.dry_run)?;
+        }
+        let trees = self.sweep("trees", |id| marked.trees.contains(&TreeId(id.0)), options, progress)?;
+        if trees.0 > 0 && !options.dry_run {
+            self.sync()?;
+        }
+        let objects = self.sweep("objects", |id| marked.objects.contains(&id), options, progress)?;
+        (report.trees, report.objects) = (trees.0, objects.0);
+        report.bytes += trees.1 + objects.1;
+        Ok(report)
+    }
+
+    /// What stays, and the files of roots and entries that don't.
+    fn mark(&self, options: &GcOptions, report: &mut GcReport) -> Result<(Marked, Vec<PathBuf>), StoreError> {
+        let mut marked = Marked { trees: HashSet::new(), objects: HashSet::new() };
+        let mut doomed = Vec::new();
+        for root in self.roots().list()? {
+            match root.state {
+                RootState::Live(manifest) => {
+                    report.live_roots += 1;
+                    marked.trees.extend(manifest.views.iter().flat_map(|v| &v.grafts).map(|g| g.tree));
+                }
+                RootState::Dead => {
+                    report.dead_roots.extend(root.manifest);
+                    doomed.push(root.file);
+                }
+                RootState::Unreadable(why) => {
+                    return Err(StoreError::BadFile { path: root.manifest.unwrap_or(root.file), why });
+                }
+            }
+        }
+        let used = marked.trees.clone();
+        let oldest = options.now.sec.saturating_sub(i64::from(options.keep_days).saturating_mul(DAY));
+        for entry in self.entries().list()? {
+            if entry.used.sec > oldest || used.contains(&entry.tree) {
+                marked.trees.insert(entry.tree);
+            } else {
+                doomed.push(self.path().join("entries").join(&entry.name));
+                report.entries.push(entry.name);
+            }
+        }
+        for id in &marked.trees {
+            match sound_tree(self, *id) {
+                Ok(tree) => marked.objects.extend(tree.objects()),
+                // Lost already: nothing can be kept for it. `verify` tells.
+                Err(StoreError::NoTree(_)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok((marked, doomed))
+    }
+
+    fn doom_snapshots(
+        &self,
+        marked: &Marked,
+        report: &mut GcReport,
+        doomed: &mut Vec<PathBuf>,
+    ) -> Result<(), StoreError> {
+        let dir = self.path().join("snapshots");
+        for entry in paths::list(&dir)? {
+            let path = dir.join(std::ffi::OsStr::from_bytes(&entry.name));
+            let tree = paths::read_if_there(&path)?.and_then(|bytes| snapshot_tree(&bytes));
+            if !tree.is_some_and(|tree| marked.trees.contains(&tree)) {
+                report.snapshots += 1;
+                doomed.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn doom_temporaries(&self, report: &mut GcReport, doomed: &mut Vec<PathBuf>) -> Result<(), StoreError> {
+        let dir = self.path().join("tmp");
+        let leftovers = paths::list(&dir)?;
+        report.temporaries += leftovers.len() as u64;
+        doomed.extend(leftovers.into_iter().map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name))));
+        Ok(())
+    }
+
+    /// Deletes the files below `kind` that are not kept: how many, and their disk space.
+    fn sweep(
+        &self,
+        kind: &str,
+        is_kept: impl Fn(ObjectId) -> bool + Sync,
+        options: &GcOptions,
+        progress: &dyn Progress,
+    ) -> Result<(u64, u64), StoreError> {
+        let work = |bucket: String, sum: &mut (u64, u64), _: &Queue<String>| {
+            if progress.is_cancelled() {
+                return Err(StoreError::Cancelled);
+            }
+            let dir = self.path().join(kind).join(&bucket);
+            for entry in paths::list(&dir)? {
+                let rest = String::from_utf8_lossy(&entry.name);
+                // A name that is no id is no garbage of ours: `verify` tells of it.
+                if format!("{bucket}{rest}").parse().is_ok_and(|id| !is_kept(id)) {
+                    let bytes = remove(&dir.join(&*rest), options.dry_run)?;
+                    progress.advance(bytes);
+                    *sum = (sum.0 + 1, sum.1 + bytes);
+                }
+            }
+            Ok(())
+        };
+        let buckets = (0..=255u8).map(|n| format!("{n:02x}")).collect();
+        let sums = pool::run(buckets, || (0, 0), work)?;
+        Ok(sums.into_iter().fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1)))
+    }
+}
+
+/// Removes a file or directory; returns its disk space.
+fn remove(path: &Path, dry_run: bool) -> Result<u64, StoreError> {
+    let Some(stat) = paths::stat(path)? else { return Ok(0) };
+    let mut bytes = stat.blocks * 512;
+    if stat.is_dir() {
+        for entry in paths::list(path)? {
+            bytes += remove(&path.join(std::ffi::OsStr::from_bytes(&entry.name)), dry_run)?;
+        }
+        if !dry_run {
+            paths::remove_dir(path)?;
+        }
+    } else if !dry_run {
+        paths::remove_file(path)?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,191 @@
+//! Reads everything in the store again and names what is not what its name says.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::pool::{self, Queue};
+use super::{Node, ObjectId, Progress, Store, StoreError, Tree, TreeId};
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::{IoError, path as paths};
+
+/// Something in the store that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Damage {
+    pub path: PathBuf,
+    pub kind: DamageKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DamageKind {
+    /// The bytes are not those of the name.
+    Bytes,
+    /// The bytes are those of the name, but make no sound tree.
+    Tree(String),
+    /// The kernel can't read it.
+    Unreadable(String),
+    /// A file that has no place here.
+    Stray,
+    /// An object that a tree needs, or a tree that an entry names, is missing.
+    Missing { needed_by: String },
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.path.display();
+        match &self.kind {
+            DamageKind::Bytes => write!(f, "{path}: the bytes are not those of its name"),
+            DamageKind::Tree(why) => write!(f, "{path}: {why}"),
+            DamageKind::Unreadable(why) => write!(f, "{path}: cannot be read: {why}"),
+            DamageKind::Stray => write!(f, "{path}: no such name belongs in a store"),
+            DamageKind::Missing { needed_by } => write!(f, "{path}: missing, needed by {needed_by}"),
+        }
+    }
+}
+
+/// A directory of files that are named by their hash.
+#[derive(Clone, Copy)]
+enum Bucket {
+    Objects(u8),
+    Trees(u8),
+}
+
+struct Found {
+    damage: Vec<Damage>,
+    /// Objects that sound trees need: their size and one of the trees.
+    needed: HashMap<ObjectId, (u64, TreeId)>,
+    buf: Vec<u8>,
+}
+
+impl Store {
+    /// Reads all objects and trees and compares them with their names; looks that each tree's objects and each
+    /// entry's tree are there. Returns what is damaged, sorted; gc waits meanwhile.
+    pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Damage>, StoreError> {
+        let _share = self.share()?;
+        progress.begin("verifying", None);
+        let buckets = (0..=255).map(Bucket::Objects).chain((0..=255).map(Bucket::Trees)).collect();
+        let start = || Found { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
+        let work = |bucket, found: &mut Found, _: &Queue<Bucket>| self.verify_bucket(bucket, found, progress);
+        let parts = pool::run(buckets, start, work)?;
+        let mut damage = self.verify_entries()?;
+        for found in parts {
+            damage.extend(found.damage);
+            for (id, (size, tree)) in found.needed {
+                let path = self.objects().path_of(&id);
+                // One with other bytes was named already.
+                if !self.objects().contains_whole(&id, size) && !damage.iter().any(|d| d.path == path) {
+                    damage.push(Damage { path, kind: DamageKind::Missing { needed_by: format!("tree {tree}") } });
+                }
+            }
+        }
+        damage.sort();
+        damage.dedup_by(|a, b| a.path == b.path);
+        Ok(damage)
+    }
+
+    fn verify_bucket(&self, bucket: Bucket, found: &mut Found, progress: &dyn Progress) -> Result<(), StoreError> {
+        let (kind, number) = match bucket {
+            Bucket::Objects(n) => ("objects", n),
+            Bucket::Trees(n) => ("trees", n),
+        };
+        let prefix = format!("{number:02x}");
+        let dir = self.path().join(kind).join(&prefix);
+        for entry in paths::list(&dir)? {
+            if progress.is_cancelled() {
+                return Err(StoreError::Cancelled);
+            }
+            let path = dir.join(std::ffi::OsStr::from_bytes(&entry.name));
+            let id = std::str::from_utf8(&entry.name).ok().and_then(|rest| format!("{prefix}{rest}").parse().ok());
+            let Some(id) = id else {
+                found.damage.push(Damage { path, kind: DamageKind::Stray });
+                continue;
+            };
+            let result = match bucket {
+                Bucket::Objects(_) => verify_object(&path, id, &mut found.buf, progress),
+                Bucket::Trees(_) => self.verify_tree(&path, TreeId(id.0), found, progress),
+            };
+            match result {
+                Ok(None) => {}
+                Ok(Some(kind)) => found.damage.push(Damage { path, kind }),
+                Err(e) => found.damage.push(Damage { path, kind: DamageKind::Unreadable(e.to_string()) }),
+            }
+        }
+        Ok(())
+    }
+
+    fn verify_tree(
+        &self,
+        path: &Path,
+        id: TreeId,
+        found: &mut Found,
+        progress: &dyn Progress,
+    ) -> io::Result<Option<DamageKind>> {
+        let bytes = paths::read(path).map_err(|e| e.source)?;
+        progress.advance(bytes.len() as u64);
+        if TreeId::of(&bytes) != id {
+            return Ok(Some(DamageKind::Bytes));
+        }
+        let tree = match Tree::from_bytes(bytes).and_then(|tree| tree.check().map(|()| tree)) {
+            Ok(tree) => tree,
+            Err(e) => return Ok(Some(DamageKind::Tree(e.to_string()))),
+        };
+        for n in (0..tree.node_count()).map(Node) {
+            if let Some(object) = tree.object(n) {
+                found.needed.insert(object, (tree.stat(n).size, id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn verify_entries(&self) -> Result<Vec<Damage>, StoreError> {
+        let mut damage = Vec::new();
+        for name in paths::list(&self.path().join("entries"))? {
+            let path = self.path().join("entries").join(std::ffi::OsStr::from_bytes(&name.name));
+            let entry = std::str::from_utf8(&name.name).ok().map(|name| self.entries().get(name));
+            let kind = match entry {
+                Some(Ok(Some(entry))) if !self.has_tree(entry.tree) => {
+                    let path = self.path().join("trees").join(entry.tree.place());
+                    let needed_by = format!("entry {}", entry.name);
+                    damage.push(Damage { path, kind: DamageKind::Missing { needed_by } });
+                    continue;
+                }
+                Some(Ok(_)) => continue,
+                None | Some(Err(StoreError::EntryName(_))) => DamageKind::Stray,
+                Some(Err(e)) => DamageKind::Unreadable(e.to_string()),
+            };
+            damage.push(Damage { path, kind });
+        }
+        Ok(damage)
+    }
+}
+
+/// Compares an object's bytes with its name.
+fn verify_object(path: &Path, id: ObjectId, buf: &mut [u8], progress: &dyn Progress) -> io::Result<Option<DamageKind>> {
+    let file: OwnedFd = fs::open_path(path, OpenFlags::RDONLY | OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK, 0)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut at = 0;
+    loop {
+        match fs::read_at(&file, buf, at)? {
+            0 => break,
+            n => {
+                hasher.update(&buf[..n]);
+                progress.advance(n as u64);
+                at += n as u64;
+            }
+        }
+    }
+    Ok((ObjectId(*hasher.finalize().as_bytes()) != id).then_some(DamageKind::Bytes))
+}
+
+/// A tree that is certainly the one its name says; what is kept or deleted by its word must not be guessed.
+pub(super) fn sound_tree(store: &Store, id: TreeId) -> Result<Tree, StoreError> {
+    let path = store.path().join("trees").join(id.place());
+    let bytes = paths::read_if_there(&path)?.ok_or(StoreError::NoTree(id))?;
+    if TreeId::of(&bytes) != id {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "its bytes are not those of its name");
+        return Err(IoError { verb: "use tree", path, source }.into());
+    }
+    Tree::from_bytes(bytes).map_err(|source| StoreError::BadTree { id, source })
+}
