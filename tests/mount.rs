@@ -8,3 +8,5 @@ mod crash;
 mod leave;
 #[path = "mount/life.rs"]
 mod life;
+#[path = "mount/twin.rs"]
+mod twin;

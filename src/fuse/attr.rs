@@ -87,17 +87,14 @@ pub fn set_time(time: Option<TimeOrNow>) -> SetTime {
     }
 }
 
+/// The seconds and nanoseconds that the kernel sent. fuser 0.18 subtracts both from 1970 when the seconds are negative
+/// (`system_time_from_time`), so both are taken back as they are.
 fn timespec(t: SystemTime) -> Timespec {
     match t.duration_since(UNIX_EPOCH) {
         Ok(after) => Timespec { sec: after.as_secs() as i64, nsec: after.subsec_nanos() },
         Err(before) => {
             let before = before.duration();
-            let (sec, nsec) = (before.as_secs() as i64, before.subsec_nanos());
-            if nsec == 0 {
-                Timespec { sec: -sec, nsec: 0 }
-            } else {
-                Timespec { sec: -sec - 1, nsec: 1_000_000_000 - nsec }
-            }
+            Timespec { sec: -(before.as_secs() as i64), nsec: before.subsec_nanos() }
         }
     }
 }
@@ -107,10 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_come_back_as_they_went_also_before_1970() {
-        for (sec, nsec) in [(0, 0), (1, 999_999_999), (-1, 0), (-1, 1), (-62_135_596_800, 5), (253_402_300_799, 7)] {
-            let t = Timespec { sec, nsec };
-            assert_eq!(timespec(system_time(t)), t);
+    fn times_before_1970_are_told_as_they_are_and_heard_as_fuser_says_them() {
+        let t = |sec, nsec| Timespec { sec, nsec };
+        assert_eq!(system_time(t(-5, 7)), UNIX_EPOCH - Duration::new(4, 999_999_993));
+        assert_eq!(timespec(UNIX_EPOCH - Duration::new(5, 7)), t(-5, 7));
+        for same in [t(0, 0), t(1, 999_999_999), t(-1, 0), t(-62_135_596_800, 0), t(253_402_300_799, 7)] {
+            assert_eq!(timespec(system_time(same)), same);
         }
     }
 }
