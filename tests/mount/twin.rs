@@ -101,7 +101,10 @@ fn files_are_made_written_cut_and_removed_as_in_a_plain_directory() {
         seen.note("sync", rw.sync_all().and_then(|()| other.sync_data()));
         seen.note("remove", fs::remove_file(at("lib/deep/c")));
         seen.note("remove again", fs::remove_file(at("lib/deep/c")));
-        seen.note("remove a directory as a file", fs::remove_file(at("lib")).map_err(|_| io::Error::from_raw_os_error(1)));
+        seen.note(
+            "remove a directory as a file",
+            fs::remove_file(at("lib")).map_err(|_| io::Error::from_raw_os_error(1)),
+        );
         seen.note("look up under a file", fs::metadata(at("a.txt/x")).map(drop));
         seen.note("long name", fs::write(at(&"n".repeat(256)), ""));
         seen.note("longest name", fs::write(at(&"n".repeat(255)), ""));
@@ -138,7 +141,10 @@ fn directories_links_and_renames_are_as_in_a_plain_directory() {
         seen.note("hard link", fs::hard_link(at("d/b.js"), at("d/b2.js")));
         seen.note("write one", OpenOptions::new().append(true).open(at("d/b.js")).and_then(|mut f| f.write_all(b"!")));
         seen.note("read the other", fs::read(at("d/b2.js")).map(|b| b.len()));
-        seen.note("same file", fs::metadata(at("d/b.js")).and_then(|a| Ok(a.ino() == fs::metadata(at("d/b2.js"))?.ino())));
+        seen.note(
+            "same file",
+            fs::metadata(at("d/b.js")).and_then(|a| Ok(a.ino() == fs::metadata(at("d/b2.js"))?.ino())),
+        );
         seen.note("link to a directory", fs::hard_link(at("d"), at("dd")));
         seen.note("fifo", calls::mknod_at(&fd, b"fifo", 0o010_644, 0));
         seen.note("remove all", fs::remove_dir_all(at("d/deep")));
