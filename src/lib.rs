@@ -1,10 +1,54 @@
 //! depsfs gives a git worktree its artifact directories at once: FUSE views of one shared store.
 //!
-//! Layers look one way only; a layer may skip down, never up (`tests/layers.rs` holds this):
+//! # Layers
+//!
+//! They look one way only; a layer may skip down, never up (`tests/layers.rs` holds this and the rules below):
 //!
 //! ```text
 //! cli → {worktree, cache} → daemon → fuse → overlay → store → sys
 //! ```
+//!
+//! | layer      | what it knows                                                    | named nowhere else       |
+//! |------------|------------------------------------------------------------------|--------------------------|
+//! | `cli`      | words, flags, exit codes: one file per verb                       | clap, the terminal       |
+//! | `worktree` | git's worktrees: what they share, how they are made and removed   | the program `git`        |
+//! | `daemon`   | one daemon per worktree: keeper and server, and how to ask them   | its state directory      |
+//! | `fuse`     | the kernel's requests as calls on the overlay                     | the crate `fuser`        |
+//! | `overlay`  | one view without a kernel: upper, journal and lower as one tree   | the journal              |
+//! | `store`    | objects, trees, entries, roots: what all worktrees share          | their bytes on disk      |
+//! | `sys`      | files, maps, mounts, processes, as the operating system has them  | `unsafe`, system calls   |
+//!
+//! # Four walks
+//!
+//! **A read.** The kernel opens a file of a view without asking (`fuse/mod.rs`, zero-message opens). The first read
+//! of a page arrives on the view's thread (`fuse/session.rs`), becomes a call (`fuse/adapter.rs`) on the overlay
+//! (`overlay/read.rs`), which takes the file's descriptor from those it keeps (`overlay/cache.rs`) or opens it
+//! (`overlay/files.rs`): the upper's file when there is one (`overlay/upper.rs`), else the object that the tree names
+//! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`). From then on the kernel has the page. Names went
+//! before: a lookup (`overlay/resolve.rs`) asks upper, journal (`overlay/state.rs`) and lower, in that order.
+//!
+//! **A first write.** The same way to `overlay/write.rs`, which has the file copied up first (`overlay/copy_up.rs`,
+//! `sys/copy.rs`): a clone where the file system can, into the worktree's own directory, announced in the journal
+//! (`overlay/journal/mod.rs`, `overlay/journal/record.rs`), linked at its name, under its old inode number. The bytes
+//! go to the copy; the object was opened to read, and cannot be written. A change of mode or times alone copies
+//! nothing (`overlay/attr.rs`), a deleted name is a whiteout (`overlay/remove.rs`), a moved directory one record
+//! (`overlay/rename.rs`).
+//!
+//! **`depsfs create`.** `cli/create.rs` finds the checkout and the store (`cli/places.rs`); `worktree/plan.rs` checks
+//! everything first: names (`worktree/naming.rs`), configuration (`worktree/settings.rs`), what git ignores
+//! (`worktree/ignored.rs`), submodules (`worktree/submodule.rs`). Then `worktree/create.rs` has git make the worktree
+//! (`worktree/git.rs`) while a thread makes trees of the source's directories (`worktree/snapshot.rs`,
+//! `store/import/dir.rs`: one `fstatat` for each file that did not change, `store/import/scan.rs`). Tracked files take
+//! the source's times (`worktree/mtime.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
+//! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,
+//! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
+//! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. What fails half-way is taken back
+//! (`worktree/undo.rs`).
+//!
+//! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
+//! views never do. It marks the trees of every manifest that a root names (`store/roots.rs`, `store/manifest.rs`) and
+//! of entries used lately (`store/entries.rs`), and the objects in them; then it sweeps trees, and after them objects.
+//! What it cannot read stops it before it deletes anything.
 
 pub mod cli;
 pub mod daemon;

@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, IoctlFlags, KernelConfig,
+    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 
 use super::attr::{absent, caller, file_attr, ino, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
-use super::{FOREVER, View, listing, virtual_xattr};
+use super::{FOREVER, View, handshake, listing, virtual_xattr};
 use crate::overlay::{Attr, Error, Ino, SetAttr};
 use crate::store::Name;
 use crate::sys::fs::{FileType, XattrFlags};
@@ -25,24 +25,9 @@ use crate::sys::fuse_dev::KernelOffer;
 
 /// The longest piece one `copy_file_range` message copies: other requests wait meanwhile.
 const LONGEST_COPY: u64 = 64 << 20;
-/// The kernel writes this much in one message (32 times its default): it is also what it reads at most.
-const MAX_WRITE: u32 = 1 << 20;
 /// `lseek(2)`.
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
-
-/// What is asked of the kernel where it has it. Not asked: FUSE_WRITEBACK_CACHE (a completed write must survive the
-/// server), FUSE_ATOMIC_O_TRUNC (opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS (the kernel keeps
-/// locks itself), FUSE_READDIRPLUS_AUTO (would list big directories without attributes, and each name would then cost
-/// a lookup of its own), FUSE_AUTO_INVAL_DATA (each write would drop the file's cached pages).
-const WANTED: [InitFlags; 6] = [
-    InitFlags::FUSE_DO_READDIRPLUS,
-    InitFlags::FUSE_PARALLEL_DIROPS,
-    InitFlags::FUSE_CACHE_SYMLINKS,
-    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
-    InitFlags::FUSE_HAS_RESEND,
-    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
-];
 
 /// One view, as a file system for `fuser`.
 pub struct Adapter {
@@ -109,20 +94,8 @@ macro_rules! checked {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let max_readahead = config.set_max_readahead(u32::MAX).err().unwrap_or(0);
-        *self.offer.lock().unwrap_or_else(|e| e.into_inner()) = Some(KernelOffer {
-            major: config.kernel_abi().0,
-            minor: config.kernel_abi().1,
-            max_readahead,
-            capabilities: config.capabilities().bits(),
-        });
-        for wanted in WANTED {
-            // A kernel without it serves the same, only slower.
-            let _ = config.add_capabilities(wanted);
-        }
-        let _ = config.set_max_readahead(max_readahead.min(MAX_WRITE).max(1));
-        let _ = config.set_max_write(MAX_WRITE);
-        let _ = config.set_max_background(64);
+        let offer = handshake::answer(config);
+        *self.offer.lock().unwrap_or_else(|e| e.into_inner()) = Some(offer);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! | file              | what it says                                                     |
 //! |-------------------|------------------------------------------------------------------|
 //! | `adapter`         | each request as a call on the overlay, each answer as a reply     |
+//! | `handshake`       | what kernel and view agree on at the start                        |
 //! | `listing`         | directories, plain and with attributes                            |
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
 //! | `errno`           | what is wrong, as an error number                                 |
@@ -20,6 +21,7 @@
 mod adapter;
 mod attr;
 mod errno;
+mod handshake;
 mod listing;
 mod notices;
 mod session;

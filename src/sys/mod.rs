@@ -15,6 +15,7 @@ pub mod process;
 pub mod socket;
 pub mod time;
 pub mod watch;
+mod xattr;
 
 use std::io;
 use std::path::{Path, PathBuf};

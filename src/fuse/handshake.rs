@@ -1,0 +1,40 @@
+//! What kernel and view agree on when a connection begins (FUSE_INIT).
+
+use fuser::{InitFlags, KernelConfig};
+
+use crate::sys::fuse_dev::KernelOffer;
+
+/// The kernel writes this much in one message (32 times its default): it is also what it reads at most.
+const MAX_WRITE: u32 = 1 << 20;
+
+/// What is asked of the kernel where it has it. Not asked: FUSE_WRITEBACK_CACHE (a completed write must survive the
+/// server), FUSE_ATOMIC_O_TRUNC (opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS (the kernel keeps
+/// locks itself), FUSE_READDIRPLUS_AUTO (would list big directories without attributes, and each name would then cost
+/// a lookup of its own), FUSE_AUTO_INVAL_DATA (each write would drop the file's cached pages).
+const WANTED: [InitFlags; 6] = [
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    InitFlags::FUSE_HAS_RESEND,
+    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+];
+
+/// Asks for what a view wants; returns what the kernel had to offer, from which a later server can begin.
+pub fn answer(config: &mut KernelConfig) -> KernelOffer {
+    let max_readahead = config.set_max_readahead(u32::MAX).err().unwrap_or(0);
+    let offer = KernelOffer {
+        major: config.kernel_abi().0,
+        minor: config.kernel_abi().1,
+        max_readahead,
+        capabilities: config.capabilities().bits(),
+    };
+    for wanted in WANTED {
+        // A kernel without it serves the same, only slower.
+        let _ = config.add_capabilities(wanted);
+    }
+    let _ = config.set_max_readahead(max_readahead.min(MAX_WRITE).max(1));
+    let _ = config.set_max_write(MAX_WRITE);
+    let _ = config.set_max_background(64);
+    offer
+}

@@ -1,0 +1,70 @@
+//! Extended attributes (xattr(7)) of open files and of paths. Reached as part of [`super::fs`].
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{self as rfs, XattrFlags};
+
+use super::fs::proc_path;
+
+/// The value of an extended attribute of an open file, directory or (with a path descriptor) symlink.
+pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+    grow(|buf| rfs::getxattr(proc_path(&fd), name, buf))
+}
+
+/// The names of the extended attributes, each without its NUL.
+pub fn xattr_names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+    let all = grow(|buf| rfs::listxattr(proc_path(&fd), buf))?;
+    Ok(all.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// All `user.*` attributes of an open file or directory: (name, value). None where the file system has no such thing.
+pub fn user_xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let names = match grow(|buf| rfs::flistxattr(&fd, buf)) {
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(vec![]),
+        names => names?,
+    };
+    let mut found = Vec::new();
+    for name in names.split(|b| *b == 0).filter(|n| n.starts_with(b"user.")) {
+        match grow(|buf| rfs::fgetxattr(&fd, name, buf)) {
+            Ok(value) => found.push((name.to_vec(), value)),
+            // Removed since it was listed.
+            Err(e) if e.raw_os_error() == Some(libc::ENODATA) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
+}
+
+/// As [`xattr`], by path; symlinks in it are followed.
+pub fn xattr_of_path(path: &std::path::Path, name: &[u8]) -> io::Result<Vec<u8>> {
+    grow(|buf| rfs::getxattr(path, name, buf))
+}
+
+/// Sets an extended attribute by path; symlinks in it are followed.
+pub fn set_xattr_of_path(path: &std::path::Path, name: &[u8], value: &[u8]) -> io::Result<()> {
+    Ok(rfs::setxattr(path, name, value, XattrFlags::empty())?)
+}
+
+pub fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8], flags: XattrFlags) -> io::Result<()> {
+    Ok(rfs::setxattr(proc_path(fd), name, value, flags)?)
+}
+
+pub fn remove_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<()> {
+    Ok(rfs::removexattr(proc_path(fd), name)?)
+}
+
+/// Calls `read` with a buffer that grows until the value fits.
+fn grow(mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Vec<u8>> {
+    let mut buf = vec![0; 256];
+    loop {
+        match read(&mut buf) {
+            Ok(n) => {
+                buf.truncate(n);
+                return Ok(buf);
+            }
+            Err(rustix::io::Errno::RANGE) if buf.len() < 1 << 17 => buf.resize(buf.len() * 8, 0),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}

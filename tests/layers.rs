@@ -1,0 +1,244 @@
+//! The rules that one crate cannot hold by itself: which layer may name which, and what is named in one place only.
+//!
+//! The rules are read from the text of `src/`, without its tests and comments, as `src/lib.rs` draws them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the lowest; layers of one rank don't know each other.
+const RANKS: [(&str, u32); 8] =
+    [("sys", 0), ("store", 1), ("overlay", 2), ("fuse", 3), ("daemon", 4), ("worktree", 5), ("cache", 5), ("cli", 6)];
+
+/// Files before their tests; what is longer does two things.
+const LONGEST_FILE: usize = 400;
+
+#[test]
+fn a_layer_names_only_itself_and_those_below() {
+    let ranks = BTreeMap::from(RANKS);
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|s| s.layer().is_some()) {
+        let layer = source.layer().unwrap();
+        let rank = ranks.get(layer).unwrap_or_else(|| panic!("{layer} has no rank: {}", source.name));
+        for (line, named) in source.crate_paths() {
+            seen += 1;
+            let below = ranks.get(named.as_str()).is_some_and(|other| named == layer || other < rank);
+            if !below {
+                wrong.push(format!("{}:{line} names crate::{named}", source.name));
+            }
+        }
+    }
+    assert!(seen > 100, "only {seen} paths were read: this test no longer reads the sources");
+    none(wrong);
+}
+
+#[test]
+fn no_way_up_leaves_the_layer() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|s| s.layer().is_some()) {
+        let module = source.name.trim_end_matches(".rs").trim_end_matches("/mod");
+        let (up, line) = source.longest_way_up();
+        if up >= module.split('/').count() {
+            wrong.push(format!(
+                "{}:{line} goes up to the crate with super::, where the layer rule is not read",
+                source.name
+            ));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn the_reader_of_paths_sees_every_way_to_name_a_layer() {
+    let text = "use crate::sys::fs;\nuse crate::{store::Name, fuse};\nfn f() { crate::cli::run() }\n\
+                pub(crate) use crate::{\n    overlay::Ino,\n    daemon::{client, state},\n};\n// crate::worktree\n";
+    let source = Source { name: "x".into(), code: without_comments(text), text: text.into() };
+    let named: Vec<String> = source.crate_paths().into_iter().map(|(_, named)| named).collect();
+    assert_eq!(named, ["sys", "store", "fuse", "cli", "overlay", "daemon"]);
+}
+
+#[test]
+fn fuser_is_named_in_fuse_only() {
+    named_only_in("fuser::", |name| name.starts_with("fuse/"));
+    named_only_in("use fuser", |name| name.starts_with("fuse/"));
+}
+
+#[test]
+fn git_is_started_in_one_file_only() {
+    named_only_in("Command::new(", |name| name == "worktree/git.rs" || name.starts_with("sys/"));
+    named_only_in("Command::new(\"git\")", |name| name == "worktree/git.rs");
+    assert!(fs::read_to_string(root().join("worktree/git.rs")).unwrap().contains("Command::new(\"git\")"));
+}
+
+#[test]
+fn unsafe_code_and_plain_file_calls_are_in_sys_only() {
+    let in_sys = |name: &str| name.starts_with("sys/");
+    named_only_in("unsafe ", in_sys);
+    for call in ["std::fs", "File::open", "File::create", "OpenOptions", "libc::open", " nix::", "use nix", "rustix::"]
+    {
+        named_only_in(call, in_sys);
+    }
+}
+
+#[test]
+fn every_file_begins_with_a_sentence_and_does_one_thing() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().chain(&rust_files(&root().join("../tests"))) {
+        if !source.text.starts_with("//! ") {
+            wrong.push(format!("{} does not begin with //!", source.name));
+        }
+    }
+    for source in sources() {
+        let lines = source.code.lines().count();
+        if lines > LONGEST_FILE {
+            wrong.push(format!("{} has {lines} lines before its tests; {LONGEST_FILE} is the most", source.name));
+        }
+    }
+    none(wrong);
+}
+
+#[test]
+fn no_test_is_ignored_and_nothing_is_left_to_do() {
+    let marks = [["#[ign", "ore"].concat(), ["TO", "DO"].concat(), ["FIX", "ME"].concat()];
+    let mut wrong = Vec::new();
+    for source in sources().iter().chain(&rust_files(&root().join("../tests"))) {
+        wrong.extend(marks.iter().filter(|m| source.text.contains(*m)).map(|m| format!("{} says {m}", source.name)));
+    }
+    none(wrong);
+}
+
+#[test]
+fn the_map_in_lib_rs_names_files_that_are_there() {
+    let map = fs::read_to_string(root().join("lib.rs")).unwrap();
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for word in map.lines().filter(|l| l.starts_with("//!")).flat_map(|l| l.split([' ', '`', '(', ')', ',', ';', '…']))
+    {
+        let is_file = word.ends_with(".rs") && !word.starts_with("tests/") && !word.starts_with("src/");
+        if is_file {
+            seen += 1;
+            if !root().join(word).is_file() {
+                wrong.push(format!("lib.rs speaks of {word}"));
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} files were read from the map");
+    none(wrong);
+}
+
+/// One file of Rust.
+struct Source {
+    /// Relative to `src`, or for a test to `tests`.
+    name: String,
+    text: String,
+    /// Without comments, and without the unit tests at the end of the file.
+    code: String,
+}
+
+impl Source {
+    /// The folder of `src` it is in; a file at the top is none: it is the map, or the program.
+    fn layer(&self) -> Option<&str> {
+        self.name.split_once('/').map(|(layer, _)| layer)
+    }
+
+    /// Every layer named as `crate::layer`, in braces too, with the line.
+    fn crate_paths(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (at, _) in self.code.match_indices("crate::") {
+            let line = self.code[..at].lines().count().max(1);
+            let rest = &self.code[at + "crate::".len()..];
+            match rest.strip_prefix('{') {
+                None => found.push((line, ident(rest))),
+                Some(list) => found.extend(top_names(list).into_iter().map(|name| (line, name))),
+            }
+        }
+        found
+    }
+
+    /// How often the longest chain of `super::` goes up, with its line.
+    fn longest_way_up(&self) -> (usize, usize) {
+        let length = |at: usize| self.code[at..].as_bytes().chunks(7).take_while(|c| *c == b"super::").count();
+        let ways = self.code.match_indices("super::").map(|(at, _)| (length(at), at));
+        let (up, at) = ways.max().unwrap_or((0, 0));
+        (up, self.code[..at].lines().count().max(1))
+    }
+}
+
+/// The first segment of each path in a `use` list, up to the brace that ends it.
+fn top_names(list: &str) -> Vec<String> {
+    let (mut names, mut depth, mut begins) = (Vec::new(), 0, true);
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            c if begins && !c.is_whitespace() => {
+                names.push(ident(&list[at..]));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn ident(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Fails when code outside the places that `may` names it holds `text`.
+fn named_only_in(text: &str, may: impl Fn(&str) -> bool) {
+    let holds = |source: &&Source| source.code.contains(text) && !may(&source.name);
+    none(sources().iter().filter(holds).map(|s| format!("{} names {text}", s.name)).collect());
+}
+
+fn none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn sources() -> Vec<Source> {
+    let files = rust_files(&root());
+    assert!(files.len() > 50, "only {} files were found", files.len());
+    files
+}
+
+fn rust_files(root: &Path) -> Vec<Source> {
+    let mut files = Vec::new();
+    let mut dirs = vec![root.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                // The fuzz targets are a package of their own, with what it built.
+                dirs.extend((!path.ends_with("target")).then_some(path));
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                let code = without_comments(before_tests(&name, &text));
+                files.push(Source { name, code, text });
+            }
+        }
+    }
+    files
+}
+
+/// What stands before the unit tests; by house rule they are last in a file, or a file `tests.rs` of their own.
+fn before_tests<'a>(name: &str, text: &'a str) -> &'a str {
+    if name.ends_with("/tests.rs") {
+        return "";
+    }
+    let is_module = |at: &usize| text[*at..].lines().nth(1).is_some_and(|l| l.starts_with("mod ") && l.ends_with('{'));
+    let begin = text.match_indices("#[cfg(test)]").map(|(at, _)| at).find(is_module);
+    begin.map_or(text, |at| &text[..at])
+}
+
+/// Lines keep their numbers.
+fn without_comments(text: &str) -> String {
+    text.lines().map(|l| if l.trim_start().starts_with("//") { "" } else { l }).collect::<Vec<_>>().join("\n")
+}
