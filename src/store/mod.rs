@@ -30,6 +30,7 @@ mod roots;
 mod stage;
 pub mod tree;
 mod verify;
+mod writer;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -45,9 +46,10 @@ pub use name::{Cookie, NAME_MAX, Name, NameError};
 pub use objects::Objects;
 pub use progress::Progress;
 pub use roots::{Root, RootState, Roots};
-pub use stage::{Added, CopyError, ObjectWriter, Stage};
+pub use stage::{CopyError, Stage};
 pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
 pub use verify::{Damage, DamageKind};
+pub use writer::{Added, ObjectWriter};
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;

@@ -17,12 +17,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
+use super::writer::{Added, ObjectWriter};
 use super::{ObjectId, Objects, Store, StoreError, StoreShare, write_all};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, path as paths};
 
 /// Up to this size a file's bytes are held in memory until its hash says whether the store has them.
-const IN_MEMORY: usize = 1 << 20;
+pub(super) const IN_MEMORY: usize = 1 << 20;
 /// As many objects are synced one by one; more, by syncing the file system once.
 const SYNC_EACH: usize = 64;
 
@@ -30,7 +31,7 @@ const SYNC_EACH: usize = 64;
 pub struct Stage {
     objects: Arc<Objects>,
     path: PathBuf,
-    dir: OwnedFd,
+    pub(super) dir: OwnedFd,
     next: AtomicU32,
     staged: Mutex<HashMap<ObjectId, Staged>>,
     _share: StoreShare,
@@ -40,15 +41,6 @@ pub struct Stage {
 struct Staged {
     file: u32,
     size: u64,
-}
-
-/// What one added file became.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Added {
-    pub id: ObjectId,
-    pub size: u64,
-    /// Units of 512 bytes, holes not counted.
-    pub blocks: u64,
 }
 
 impl Stage {
@@ -94,7 +86,7 @@ impl Stage {
 
     /// Content that comes piece by piece.
     pub fn writer(&self) -> ObjectWriter<'_> {
-        ObjectWriter { stage: self, memory: Vec::new(), file: None, hasher: blake3::Hasher::new(), at: 0, data: 0 }
+        ObjectWriter::new(self)
     }
 
     /// Adds the first `size` bytes of an open file (fewer, when it ends before): cloned where the file system
@@ -175,6 +167,23 @@ impl Stage {
         &self.path
     }
 
+    /// Takes a finished file as the object `id`, or removes it when that is there already.
+    pub(super) fn take(&self, file: u32, id: ObjectId, size: u64) -> io::Result<()> {
+        let mut staged = self.staged.lock();
+        if staged.contains_key(&id) || self.objects.contains_whole(&id, size) {
+            drop(staged);
+            return fs::unlink_at(&self.dir, name_of(file).as_bytes());
+        }
+        staged.insert(id, Staged { file, size });
+        Ok(())
+    }
+
+    /// A new file of the stage, and its number.
+    pub(super) fn new_file(&self) -> Result<(u32, OwnedFd), StoreError> {
+        let file = self.next.fetch_add(1, Ordering::Relaxed);
+        Ok((file, self.create(file).map_err(|e| self.failed(file, e))?))
+    }
+
     fn create(&self, file: u32) -> io::Result<OwnedFd> {
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
         let fd = fs::open_at(&self.dir, name_of(file).as_bytes(), flags, 0o444)?;
@@ -183,7 +192,7 @@ impl Stage {
         Ok(fd)
     }
 
-    fn failed(&self, file: u32, e: io::Error) -> StoreError {
+    pub(super) fn failed(&self, file: u32, e: io::Error) -> StoreError {
         IoError::of("write", &self.path.join(name_of(file)))(e).into()
     }
 }
@@ -206,106 +215,6 @@ pub enum CopyError {
     Source(io::Error),
     #[error(transparent)]
     Store(StoreError),
-}
-
-/// One object in the making. Dropping it forgets it.
-pub struct ObjectWriter<'s> {
-    stage: &'s Stage,
-    /// The bytes so far, while there are few and no file.
-    memory: Vec<u8>,
-    file: Option<(u32, OwnedFd)>,
-    hasher: blake3::Hasher,
-    at: u64,
-    data: u64,
-}
-
-impl ObjectWriter<'_> {
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        if self.file.is_none() && self.memory.len() + bytes.len() <= IN_MEMORY {
-            self.memory.extend_from_slice(bytes);
-            self.data += bytes.len() as u64;
-            self.at += bytes.len() as u64;
-            return Ok(());
-        }
-        self.spill()?;
-        self.put(bytes)
-    }
-
-    /// Zeros that take no room.
-    pub fn hole(&mut self, len: u64) -> Result<(), StoreError> {
-        if len == 0 {
-            return Ok(());
-        }
-        self.spill()?;
-        let zeros = [0; 16 * 1024];
-        let mut left = len;
-        while left > 0 {
-            let n = left.min(zeros.len() as u64);
-            self.hasher.update(&zeros[..n as usize]);
-            left -= n;
-        }
-        self.at += len;
-        Ok(())
-    }
-
-    /// Ends the object: it is the store's, or staged.
-    pub fn finish(mut self) -> Result<Added, StoreError> {
-        let blocks = self.data.div_ceil(4096) * 8;
-        let Some((file, fd)) = self.file.take() else {
-            let id = self.stage.add_bytes(&self.memory)?;
-            return Ok(Added { id, size: self.at, blocks });
-        };
-        let failed = |e| self.stage.failed(file, e);
-        // A hole at the end is only a size.
-        fs::truncate(&fd, self.at).map_err(failed)?;
-        let id = ObjectId(*self.hasher.finalize().as_bytes());
-        let mut staged = self.stage.staged.lock();
-        if staged.contains_key(&id) || self.stage.objects.contains_whole(&id, self.at) {
-            drop(staged);
-            fs::unlink_at(&self.stage.dir, name_of(file).as_bytes()).map_err(failed)?;
-        } else {
-            staged.insert(id, Staged { file, size: self.at });
-        }
-        Ok(Added { id, size: self.at, blocks })
-    }
-
-    /// Makes the object's file a clone of `from`, if the file system can, and returns it:
-    /// its bytes are then only [`Self::seen`].
-    fn clone_from(&mut self, from: impl AsFd) -> Result<Option<OwnedFd>, StoreError> {
-        self.spill()?;
-        let Some((file, fd)) = &self.file else { return Ok(None) };
-        if fs::clone_file(from, fd).is_err() {
-            return Ok(None);
-        }
-        fs::duplicate(fd.as_fd()).map(Some).map_err(|e| self.stage.failed(*file, e))
-    }
-
-    fn seen(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
-        self.at += bytes.len() as u64;
-        self.data += bytes.len() as u64;
-    }
-
-    /// From here on the bytes go to a file.
-    fn spill(&mut self) -> Result<(), StoreError> {
-        if self.file.is_some() {
-            return Ok(());
-        }
-        let file = self.stage.next.fetch_add(1, Ordering::Relaxed);
-        self.file = Some((file, self.stage.create(file).map_err(|e| self.stage.failed(file, e))?));
-        let memory = std::mem::take(&mut self.memory);
-        self.at = 0;
-        self.data = 0;
-        self.put(&memory)
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        if let Some((file, fd)) = &self.file {
-            write_all(fd, bytes, self.at).map_err(|e| self.stage.failed(*file, e))?;
-        }
-        self.seen(bytes);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

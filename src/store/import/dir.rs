@@ -11,8 +11,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::place::{Place, is_view};
 use super::read::FileFound;
-use super::scan::{DirFound, DirKey, Findings, Found, Job, Place, Scan, is_view};
+use super::scan::{DirFound, DirKey, Findings, Found, Job, Scan};
 use super::snapshot::{self, Ident, Previous};
 use super::{ImportError, Imported};
 use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder, item_of, meta_of};

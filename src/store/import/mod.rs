@@ -4,6 +4,7 @@
 
 pub mod archive;
 mod dir;
+mod place;
 mod read;
 mod scan;
 mod snapshot;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::ImportError;
-use super::scan::{ATTEMPTS, Findings, Place, Scan, is_gone};
+use super::place::{ATTEMPTS, Place, is_gone};
+use super::scan::{Findings, Scan};
 use crate::store::tree::Xattr;
 use crate::store::{CopyError, ObjectId};
 use crate::sys::fs::{self, OpenFlags, Stat};

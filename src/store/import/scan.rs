@@ -4,26 +4,20 @@
 //! nothing is allocated. What is new or different is listed, and read by [`super::read`].
 
 use std::collections::HashMap;
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
+use super::place::{Place, is_gone, is_view, list, read_link};
 use super::read::{FileFound, ReadJob};
 use super::snapshot::Previous;
 use super::{ImportError, ImportStats, SkipReason, Skipped};
 use crate::store::pool::Queue;
 use crate::store::tree::Xattr;
 use crate::store::{Name, Node, Objects, Progress, Stage};
-use crate::sys::IoError;
 use crate::sys::fs::{self, FileType, Stat};
 
-/// How often a directory or file that changes while it is read is read again.
-pub(super) const ATTEMPTS: usize = 3;
 /// A job reads files until it has as many, or as many bytes.
 const JOB_FILES: usize = 32;
 const JOB_BYTES: u64 = 4 << 20;
@@ -33,32 +27,6 @@ const JOB_BYTES: u64 = 4 << 20;
 pub(super) enum DirKey {
     Before(Node),
     New(u32),
-}
-
-/// An open directory and the way to it.
-pub(super) struct Place {
-    pub fd: OwnedFd,
-    name: Box<[u8]>,
-    parent: Option<Arc<Place>>,
-    pub in_view: bool,
-    dev: u64,
-}
-
-impl Place {
-    pub fn root(path: &Path, fd: OwnedFd, in_view: bool, dev: u64) -> Place {
-        Place { fd, name: path.as_os_str().as_bytes().into(), parent: None, in_view, dev }
-    }
-
-    /// The path of `name` in this directory, for messages.
-    pub fn path_of(&self, name: &[u8]) -> PathBuf {
-        let own = std::ffi::OsStr::from_bytes(&self.name);
-        let dir = self.parent.as_ref().map_or_else(|| own.into(), |p| p.path_of(&self.name));
-        if name.is_empty() { dir } else { dir.join(std::ffi::OsStr::from_bytes(name)) }
-    }
-
-    pub fn failed(&self, verb: &'static str, name: &[u8], e: io::Error) -> ImportError {
-        IoError::of(verb, &self.path_of(name))(e).into()
-    }
 }
 
 /// What a name of a directory that changed stands for.
@@ -303,52 +271,4 @@ impl Reads<'_> {
         }
         self.bytes = 0;
     }
-}
-
-/// All names of a directory with their metadata, at one moment: tried again while it changes.
-fn list(place: &Place, mut stat: Stat) -> Result<(Stat, Vec<(Name, Stat)>), ImportError> {
-    for _ in 0..ATTEMPTS {
-        let names = match stat_all(place) {
-            Err(e) if is_gone(&e) => None,
-            result => Some(result.map_err(|e| place.failed("list", b"", e))?),
-        };
-        let after = fs::stat(&place.fd).map_err(|e| place.failed("stat", b"", e))?;
-        match names {
-            Some(names) if (after.mtime, after.ctime) == (stat.mtime, stat.ctime) => return Ok((stat, names)),
-            _ => stat = after,
-        }
-    }
-    Err(ImportError::Changed(place.path_of(b"")))
-}
-
-fn stat_all(place: &Place) -> io::Result<Vec<(Name, Stat)>> {
-    let names = fs::list(&place.fd)?.into_iter();
-    let stat = |entry: fs::DirEntry| {
-        let name = Name::new(&entry.name).map_err(io::Error::other)?;
-        let stat = fs::stat_at(&place.fd, &entry.name)?;
-        Ok((name, stat))
-    };
-    names.map(stat).collect()
-}
-
-fn read_link(place: &Place, name: &Name) -> Result<Box<[u8]>, ImportError> {
-    match fs::readlink_at(&place.fd, name.bytes()) {
-        Ok(target) => Ok(target.into()),
-        // EINVAL: something else has the name now.
-        Err(e) if is_gone(&e) || e.kind() == io::ErrorKind::InvalidInput => {
-            Err(ImportError::Changed(place.path_of(name.bytes())))
-        }
-        Err(e) => Err(place.failed("read the link", name.bytes(), e)),
-    }
-}
-
-/// Whether the root of this file system says that it is a view.
-pub(super) fn is_view(root: &OwnedFd) -> bool {
-    fs::xattr(root, b"user.depsfs.view").is_ok()
-}
-
-/// The name is gone or has become something else (ELOOP: a symlink, which is never followed).
-pub(super) fn is_gone(e: &io::Error) -> bool {
-    use io::ErrorKind::{NotADirectory, NotFound};
-    matches!(e.kind(), NotFound | NotADirectory) || fs::is_symlink_error(e)
 }

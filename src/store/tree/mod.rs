@@ -5,6 +5,7 @@
 
 mod build;
 mod format;
+mod sections;
 #[cfg(test)]
 mod tests;
 

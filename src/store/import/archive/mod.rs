@@ -4,6 +4,7 @@
 //! in the store before the archive's last byte was checked: a refused archive leaves nothing.
 
 mod header;
+mod pax;
 mod plan;
 mod refused;
 mod stream;
@@ -167,7 +168,7 @@ fn read_members<'l>(
     let mut plan = Plan::new(limits);
     let mut big = Vec::new();
     let mut buf = vec![0; 256 * 1024];
-    while let Some(member) = tar.next()? {
+    while let Some(member) = tar.next_member()? {
         if stop() {
             return Err(Failed::Cancelled);
         }

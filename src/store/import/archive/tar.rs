@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 
 use super::header::{self, BLOCK, Block};
+use super::pax::{Extra, decimal, pairs, sparse, time, xattrs};
 use super::refused::Refused;
 use crate::store::tree::Xattr;
 use crate::sys::fs::Timespec;
@@ -48,26 +49,6 @@ pub enum TarError {
     Io(#[from] io::Error),
 }
 
-/// Headers that change the next member.
-#[derive(Default)]
-struct Extra {
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    records: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Extra {
-    /// The value of a PAX key: the last one counts, an empty one takes it back.
-    fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let last = self.records.iter().rev().find(|(k, _)| k == key);
-        last.map(|(_, v)| &v[..]).filter(|v| !v.is_empty())
-    }
-
-    fn number(&self, key: &[u8]) -> Result<Option<u64>, Refused> {
-        self.get(key).map(decimal).transpose()
-    }
-}
-
 /// A tar stream.
 pub struct Tar<R> {
     from: R,
@@ -83,7 +64,7 @@ impl<R: Read> Tar<R> {
     }
 
     /// The next member; nothing after a sound end. What of the last one's data wasn't read is skipped.
-    pub fn next(&mut self) -> Result<Option<Member>, TarError> {
+    pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
         let mut extra = Extra { records: self.global.clone(), ..Extra::default() };
         loop {
             self.skip()?;
@@ -222,17 +203,17 @@ impl<R: Read> Tar<R> {
         let real = extra.number(b"GNU.sparse.realsize")?.or(extra.number(b"GNU.sparse.size")?);
         if extra.get(b"GNU.sparse.major") == Some(b"1") {
             let data = self.map_in_data()?;
-            return sparse(real.unwrap_or(size), data, self.left);
+            return Ok(sparse(real.unwrap_or(size), data, self.left)?);
         }
         if let Some(map) = extra.get(b"GNU.sparse.map") {
             let numbers = map.split(|b| *b == b',').map(decimal).collect::<Result<Vec<_>, _>>()?;
-            return sparse(real.unwrap_or(size), pairs(&numbers), size);
+            return Ok(sparse(real.unwrap_or(size), pairs(&numbers), size)?);
         }
         if extra.get(b"GNU.sparse.numblocks").is_some() {
             let keys = [&b"GNU.sparse.offset"[..], b"GNU.sparse.numbytes"];
             let numbers = extra.records.iter().filter(|(k, _)| keys.contains(&&k[..])).map(|(_, v)| decimal(v));
             let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-            return sparse(real.unwrap_or(size), pairs(&numbers), size);
+            return Ok(sparse(real.unwrap_or(size), pairs(&numbers), size)?);
         }
         Ok(Kind::File { size, data: if size == 0 { vec![] } else { vec![(0, size)] } })
     }
@@ -280,7 +261,7 @@ impl<R: Read> Tar<R> {
         }
         let real = header::size(&block[483..495])?;
         self.begin(size);
-        sparse(real, data, size)
+        Ok(sparse(real, data, size)?)
     }
 }
 
@@ -289,92 +270,6 @@ fn read_some(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
         match from.read(buf) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
-        }
-    }
-}
-
-fn pairs(numbers: &[u64]) -> Vec<(u64, u64)> {
-    numbers.chunks_exact(2).map(|p| (p[0], p[1])).collect()
-}
-
-/// A sparse file whose map is in order, inside the file, and as long as what is stored.
-fn sparse(size: u64, mut data: Vec<(u64, u64)>, stored: u64) -> Result<Kind, TarError> {
-    data.retain(|(_, len)| *len > 0);
-    let mut end = 0;
-    let mut sum = 0u64;
-    for (offset, len) in &data {
-        let next = offset.checked_add(*len).filter(|next| *offset >= end && *next <= size);
-        end = next.ok_or_else(|| Refused::corrupt("a sparse file's map does not fit it"))?;
-        sum += len;
-    }
-    if sum != stored {
-        return Err(Refused::corrupt("a sparse file's map does not fit its data").into());
-    }
-    Ok(Kind::File { size, data })
-}
-
-fn decimal(text: &[u8]) -> Result<u64, Refused> {
-    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(text).ok().filter(|_| digits).and_then(|s| s.parse().ok());
-    number.ok_or_else(|| Refused::corrupt("a number in a PAX header is malformed"))
-}
-
-/// A PAX time: seconds with a fraction of any length, perhaps negative. Digits below a nanosecond are dropped.
-fn time(text: &[u8]) -> Result<Timespec, Refused> {
-    let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
-    let mut parts = text.splitn(2, |b| *b == b'.');
-    let sec = i64::try_from(decimal(parts.next().unwrap_or_default())?);
-    let sec = sec.map_err(|_| Refused::corrupt("a time is too large"))?;
-    let mut nsec = 0;
-    if let Some(fraction) = parts.next().filter(|f| !f.is_empty()) {
-        decimal(&fraction[..fraction.len().min(18)])?;
-        let digit = |n: usize| fraction.get(n).map_or(0, |b| u32::from(b.wrapping_sub(b'0')) % 10);
-        nsec = (0..9).fold(0, |sum, n| sum * 10 + digit(n));
-    }
-    Ok(match (negative, nsec) {
-        (false, nsec) => Timespec { sec, nsec },
-        (true, 0) => Timespec { sec: -sec, nsec: 0 },
-        (true, nsec) => Timespec { sec: -sec - 1, nsec: 1_000_000_000 - nsec },
-    })
-}
-
-/// The user xattrs that star, GNU tar and libarchive write; later ones win.
-fn xattrs(extra: &Extra) -> Vec<Xattr> {
-    let mut found = std::collections::BTreeMap::new();
-    for (key, value) in &extra.records {
-        let Some(name) = key.strip_prefix(b"SCHILY.xattr.") else { continue };
-        let fit = name.starts_with(b"user.") && !name.starts_with(b"user.depsfs.") && !name.contains(&0);
-        if fit && name.len() <= 255 && value.len() <= 64 * 1024 {
-            found.insert(name, value);
-        }
-    }
-    found.into_iter().map(|(name, value)| (name.into(), value.as_slice().into())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pax_times_have_nanoseconds_and_may_lie_before_1970() {
-        let at = |sec, nsec| Ok(Timespec { sec, nsec });
-        assert_eq!(time(b"1700000000.123456789123"), at(1_700_000_000, 123_456_789));
-        assert_eq!(time(b"5.5"), at(5, 500_000_000));
-        assert_eq!(time(b"-1.25"), at(-2, 750_000_000));
-        assert_eq!(time(b"-3"), at(-3, 0));
-        for bad in [&b""[..], b"-", b"1.x", b"1e9", b"99999999999999999999", b"+1"] {
-            assert!(time(bad).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn sparse_maps_must_fit() {
-        assert!(sparse(10, vec![(0, 2), (4, 6)], 8).is_ok());
-        assert!(sparse(10, vec![(0, 2), (10, 0)], 2).is_ok());
-        for (data, stored) in
-            [(vec![(4, 2), (0, 2)], 4), (vec![(0, 11)], 11), (vec![(0, 2)], 3), (vec![(u64::MAX, 2)], 2)]
-        {
-            assert!(sparse(10, data, stored).is_err());
         }
     }
 }
