@@ -50,10 +50,14 @@
 //! of entries used lately (`store/entries.rs`), and the objects in them; then it sweeps trees, and after them objects.
 //! What it cannot read stops it before it deletes anything.
 
+#![deny(unsafe_code)]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used))]
+
 pub mod cli;
 pub mod daemon;
 pub mod fuse;
 pub mod overlay;
 pub mod store;
+#[allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod sys;
 pub mod worktree;

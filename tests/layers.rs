@@ -158,7 +158,7 @@ impl Source {
 
     /// How often the longest chain of `super::` goes up, with its line.
     fn longest_way_up(&self) -> (usize, usize) {
-        let length = |at: usize| self.code[at..].as_bytes().chunks(7).take_while(|c| *c == b"super::").count();
+        let length = |at: usize| self.code.as_bytes()[at..].chunks(7).take_while(|c| *c == b"super::").count();
         let ways = self.code.match_indices("super::").map(|(at, _)| (length(at), at));
         let (up, at) = ways.max().unwrap_or((0, 0));
         (up, self.code[..at].lines().count().max(1))

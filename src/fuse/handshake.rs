@@ -33,7 +33,7 @@ pub fn answer(config: &mut KernelConfig) -> KernelOffer {
         // A kernel without it serves the same, only slower.
         let _ = config.add_capabilities(wanted);
     }
-    let _ = config.set_max_readahead(max_readahead.min(MAX_WRITE).max(1));
+    let _ = config.set_max_readahead(max_readahead.clamp(1, MAX_WRITE));
     let _ = config.set_max_write(MAX_WRITE);
     let _ = config.set_max_background(64);
     offer

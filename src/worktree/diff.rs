@@ -40,9 +40,8 @@ pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
         (Some(parent), Some(name)) => {
             let is_it = |c: &&crate::overlay::Change| c.name.bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name);
             // Below something added or deleted the parent has no say of its own.
-            match changes_if_there(&access, parent)?.iter().find(is_it) {
-                Some(change) => one(&access, view, inside, change.kind, change.is_dir, &mut found)?,
-                None => {}
+            if let Some(change) = changes_if_there(&access, parent)?.iter().find(is_it) {
+                one(&access, view, inside, change.kind, change.is_dir, &mut found)?;
             }
         }
         _ => below(&access, view, inside, &mut found)?,

@@ -25,8 +25,11 @@ const NAMES: [&str; 16] = [
     "deno.lock",
 ];
 
-/// The lock files beside an artifact directory of a checkout, relative to its top, with the hash of their bytes.
-pub fn beside(root: &Path, artifact: &Path) -> Result<Vec<(PathBuf, String)>, IoError> {
+/// Lock files, relative to the top of a checkout, with the hash of their bytes.
+pub type Beside = Vec<(PathBuf, String)>;
+
+/// Those beside an artifact directory of a checkout.
+pub fn beside(root: &Path, artifact: &Path) -> Result<Beside, IoError> {
     let parent = artifact.parent().unwrap_or(Path::new(""));
     let mut found = Vec::new();
     for name in NAMES {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use super::error::Error;
-use super::lockfile;
+use super::lockfile::{self, Beside};
 use super::plan::Plan;
 use super::views::Views;
 use crate::store::import::import_dir;
@@ -26,7 +26,7 @@ pub struct Snapshot {
     pub files: u64,
     pub bytes: u64,
     /// Lock files beside it, with the hash of their content.
-    pub lockfiles: Vec<(PathBuf, String)>,
+    pub lockfiles: Beside,
 }
 
 /// Work that goes on elsewhere.
@@ -124,12 +124,7 @@ fn take(
 }
 
 /// The grafts and lock files of a view of the source that is mounted, unchanged, and from this very store.
-fn clean_view(
-    whole: &Path,
-    at: &Path,
-    views: Option<&Views>,
-    store: &Store,
-) -> Option<(Vec<Graft>, Vec<(PathBuf, String)>)> {
+fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> Option<(Vec<Graft>, Beside)> {
     let views = views.filter(|v| v.manifest.store == store.path())?;
     let view = views.manifest.views.iter().find(|v| v.path == at)?;
     if !views.is_mounted(view) {
