@@ -1,5 +1,6 @@
 //! The bytes of files, each once, in loose files named by their hash.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,20 @@ impl Objects {
     /// Where an object is or would be, for messages.
     pub fn path_of(&self, id: &ObjectId) -> PathBuf {
         self.path.join(id.place())
+    }
+
+    /// The directory of all objects, for messages.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts the names of these objects on disk, as their bytes are.
+    pub(super) fn sync_names(&self, ids: impl Iterator<Item = ObjectId>) -> io::Result<()> {
+        let buckets: BTreeSet<String> = ids.map(|id| id.split().0).collect();
+        for bucket in buckets {
+            fs::fsync(fs::open_dir_at(&self.dir, bucket.as_bytes())?)?;
+        }
+        fs::fsync(&self.dir)
     }
 
     /// Gives a finished file its name. An object that is there already and whole stays: views may have it mapped.

@@ -133,17 +133,26 @@ impl Stage {
         if staged.is_empty() {
             return Ok(0);
         }
-        self.sync(&staged)?;
+        self.sync_bytes(&staged)?;
         let half = staged.len().div_ceil(2);
         std::thread::scope(|scope| {
             let parts: Vec<_> = staged.chunks(half).map(|part| scope.spawn(|| self.name_all(part))).collect();
             parts.into_iter().try_for_each(|part| part.join().expect("naming objects does not panic"))
         })?;
-        fs::syncfs(&self.dir).map_err(IoError::of("sync", &self.path))?;
+        self.sync_names(&staged)?;
         Ok(staged.len())
     }
 
-    fn sync(&self, staged: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
+    fn sync_names(&self, staged: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
+        let synced = if staged.len() > SYNC_EACH {
+            fs::syncfs(&self.dir)
+        } else {
+            self.objects.sync_names(staged.iter().map(|s| s.0))
+        };
+        Ok(synced.map_err(IoError::of("sync", self.objects.path()))?)
+    }
+
+    fn sync_bytes(&self, staged: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
         if staged.len() > SYNC_EACH {
             return Ok(fs::syncfs(&self.dir).map_err(IoError::of("sync", &self.path))?);
         }
