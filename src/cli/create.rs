@@ -82,7 +82,7 @@ impl Create {
 /// What an unmounted worktree of depsfs shares would be only its own changes: its views have to be there.
 fn mount_source(source: &crate::worktree::checkout::Checkout) -> Result<(), Failure> {
     let Some(views) = Views::of(source)? else { return Ok(()) };
-    if !views.manifest.views.iter().all(|v| views.is_mounted(v)) {
+    if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {
         views.mount()?;
         eprintln!("mounted the views of the source {}", source.root.display());
     }

@@ -7,6 +7,7 @@ mod completions;
 mod confirm;
 mod create;
 mod diff;
+mod gc;
 mod list;
 mod man;
 mod mount;
@@ -50,6 +51,7 @@ enum Verb {
     Remove(remove::Remove),
     Mount(mount::Mount),
     Unmount(unmount::Unmount),
+    Gc(gc::Gc),
     Store(store::Store),
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -78,6 +80,7 @@ impl Verb {
             Verb::Remove(v) => v.run(),
             Verb::Mount(v) => v.run(),
             Verb::Unmount(v) => v.run(),
+            Verb::Gc(v) => v.run(),
             Verb::Store(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Man(v) => v.run(),
@@ -96,6 +99,7 @@ impl Verb {
             Verb::Remove(v) => format!("{} was not removed", v.name()),
             Verb::Mount(_) => "not everything is mounted".into(),
             Verb::Unmount(_) => "not everything is unmounted".into(),
+            Verb::Gc(_) => "the store was not cleaned up".into(),
             Verb::Store(v) => v.failing(),
             Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),
         }

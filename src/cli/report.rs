@@ -27,6 +27,8 @@ pub enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error("{0} of its files are damaged or missing, as listed")]
+    Damaged(usize),
     #[error("nobody said yes")]
     NotConfirmed,
     #[error("neither HOME nor the XDG variables are set")]
@@ -57,6 +59,7 @@ fn judge(failure: &Failure) -> (u8, String) {
         Failure::Worktree(e) => worktree(e),
         Failure::Store(e) => store(e),
         Failure::Import(e) => import(e),
+        Failure::Damaged(_) => (FAILED, "add again what is damaged: a good copy takes the place of a bad one".into()),
         Failure::NotConfirmed => (REFUSED, "give --yes, or answer y on a terminal".into()),
         Failure::NoHome => (USAGE, "set DEPSFS_STORE to an absolute path".into()),
         Failure::Usage(_, hint) => (USAGE, (*hint).into()),

@@ -48,6 +48,7 @@ fn line(view: &View) -> String {
     let path = view.path.display();
     match (view.mounted, view.dropped, &view.error) {
         (true, _, _) => format!("[ok]      {path}"),
+        (false, true, _) if view.remade => format!("[ok]      {path} (plain: deleted and made anew)"),
         (false, true, _) => format!("[MISSING] {path} (deleted; depsfs reset brings it back)"),
         (false, false, Some(why)) => format!("[MISSING] {path} ({why})"),
         (false, false, None) => format!("[MISSING] {path} (not mounted)"),

@@ -1,12 +1,19 @@
-//! `depsfs store`: what looks at the store itself.
+//! `depsfs store`: entries added by hand, listed, and the store checked.
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::output::{self, count, size};
 use super::places;
+use super::progress::Bar;
 use super::report::Failure;
+use crate::store::import::{Limits, SkipReason, import_archive, import_dir};
+use crate::store::{Provenance, Store as Opened, escape};
+use crate::sys::{interrupt, path as paths};
+use crate::worktree::{Error, views};
 
-/// Look at the store
+/// Add to the store, list its entries, check it
 #[derive(Args)]
 pub struct Store {
     #[command(subcommand)]
@@ -15,27 +22,107 @@ pub struct Store {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Add an archive (.tar.gz, .zst, .tar.zst, .tar) or a directory as an entry
+    ///
+    /// An archive that is damaged, truncated or holds what would land outside is refused whole.
+    Add {
+        source: PathBuf,
+        /// Name of the entry [default: the name of the file, without .tar.gz, .zst and .tar]
+        #[arg(long)]
+        name: Option<String>,
+    },
     /// List the entries
     List,
+    /// Read everything again and name what is damaged
+    Verify,
 }
 
 impl Store {
     pub fn failing(&self) -> String {
         match &self.verb {
+            Verb::Add { source, .. } => format!("{} was not added", source.display()),
             Verb::List => "the entries cannot be listed".into(),
+            Verb::Verify => "the store is not sound".into(),
         }
     }
 
     pub fn run(self) -> Result<(), Failure> {
         let store = places::store()?;
         match self.verb {
-            Verb::List => {
-                let lines = store.entries().list()?.into_iter().map(|entry| {
-                    let p = &entry.provenance;
-                    format!("{}  {}, {}  {}\n", entry.name, count(p.files, "file"), size(p.bytes), p.source)
-                });
-                output::print(&lines.collect::<String>())
-            }
+            Verb::Add { source, name } => add(&store, &source, name),
+            Verb::List => list(&store),
+            Verb::Verify => verify(&store),
         }
+    }
+}
+
+fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failure> {
+    interrupt::catch().map_err(Failure::Output)?;
+    let whole = paths::canonical(source).map_err(Error::from)?;
+    let name = name.unwrap_or_else(|| name_of(&whole));
+    // gc must not come between the import and the name.
+    let _share = store.share()?;
+    let bar = Bar::new();
+    let imported = if paths::is_dir(&whole) {
+        import_dir(store, &whole, &bar)?
+    } else {
+        import_archive(store, &whole, &Limits::default(), &bar)?
+    };
+    drop(bar);
+    let (files, bytes) = (imported.stats.files, imported.stats.bytes);
+    let source = escape::escape(std::os::unix::ffi::OsStrExt::as_bytes(whole.as_os_str()));
+    let provenance = Provenance { source, command: "depsfs store add".into(), created: views::now(), files, bytes };
+    store.entries().put(&name, imported.tree, provenance)?;
+    for skipped in &imported.skipped {
+        let why = match skipped.why {
+            SkipReason::Special(_) => "neither a file, a directory nor a link",
+            SkipReason::Mount => "another file system is mounted there",
+        };
+        eprintln!("left out {}: {why}", skipped.path.display());
+    }
+    output::print(&format!("added {name}: {}, {}\n", count(files, "file"), size(bytes)))
+}
+
+/// As the build cache names its artifacts: the suffixes of the archive are no part of the name.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let strip = |name: &str, suffix: &str| name.strip_suffix(suffix).unwrap_or(name).to_owned();
+    strip(&strip(&strip(&name, ".tar.gz"), ".zst"), ".tar")
+}
+
+fn list(store: &Opened) -> Result<(), Failure> {
+    let lines = store.entries().list()?.into_iter().map(|entry| {
+        let p = &entry.provenance;
+        format!("{}  {}, {}  {}\n", entry.name, count(p.files, "file"), size(p.bytes), p.source)
+    });
+    output::print(&lines.collect::<String>())
+}
+
+fn verify(store: &Opened) -> Result<(), Failure> {
+    interrupt::catch().map_err(Failure::Output)?;
+    let bar = Bar::new();
+    let damage = store.verify(&bar)?;
+    drop(bar);
+    if damage.is_empty() {
+        return output::print("the store is sound\n");
+    }
+    output::print(&damage.iter().map(|d| format!("{d}\n")).collect::<String>())?;
+    Err(Failure::Damaged(damage.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_named_after_its_archive_without_suffixes() {
+        let table = [
+            ("/x/noir-01.tar.gz", "noir-01"),
+            ("bb.zst", "bb"),
+            ("a.tar.zst", "a"),
+            ("a.tar", "a"),
+            ("dir.d", "dir.d"),
+        ];
+        table.iter().for_each(|(file, name)| assert_eq!(name_of(Path::new(file)), *name));
     }
 }

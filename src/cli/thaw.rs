@@ -36,7 +36,7 @@ impl Thaw {
                 })?;
                 drop(bar);
                 let plain = if whole { ", no view any more" } else { "" };
-                let name = view.path.join(&inside);
+                let name = if whole { view.path.clone() } else { view.path.join(&inside) };
                 output::print(&format!("thawed {}: {}{plain}\n", name.display(), count(nodes, "path")))?;
             }
         }

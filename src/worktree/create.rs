@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::checkout::Checkout;
 use super::error::Error;
-use super::git::GitError;
+use super::git::{Git, GitError};
 use super::index::Index;
 use super::mtime;
 use super::plan::Plan;
@@ -111,7 +111,7 @@ fn make(
     for directory in &fitting.directories {
         path::make_dirs(&new.root.join(directory))?;
     }
-    created.copied = copy_files(plan, &new, &fitting.files)?;
+    created.copied += copy_files(plan, &new, &fitting.files)?;
     go_on()?;
     let timed = Timed::start(plan, &new, &modules, how);
     let taken = snapshots.wait()?;
@@ -146,7 +146,8 @@ fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
     // By name where one was given, so that git sets up tracking as the user has configured it.
     let commit = plan.commit.as_deref().unwrap_or("HEAD");
     let base = if plan.base == "HEAD" { commit } else { &plan.base };
-    plan.source.git().make_branch(&plan.names.branch, base)?;
+    // Deaf to signals: whether the branch was made, and by whom, must be known.
+    Git::deaf(&plan.source.root).make_branch(&plan.names.branch, base)?;
     undo.branch(&plan.names.branch);
     Ok(())
 }
@@ -167,6 +168,7 @@ fn fit(
     let mut fitting = Fitting { directories: Vec::new(), files: Vec::new() };
     let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
     all.push((Path::new(""), new));
+    created.copied += copy_ignore_files(plan, new)?;
     let directories = group(&plan.ignored.directories, plan, &all, created);
     let files = group(&plan.ignored.files, plan, &all, created);
     for (number, (above, checkout)) in all.iter().enumerate() {
@@ -184,6 +186,10 @@ fn fit(
             if tracked || (index.is_none() && path::is_there(&checkout.root.join(&plain))) {
                 created.unfit.push((whole, "it is tracked at this commit"));
             } else if !ignored.contains(&path) {
+                if is_ignore_file(&path) {
+                    path::remove_file(&checkout.root.join(&path))?;
+                    created.copied = created.copied.saturating_sub(1);
+                }
                 created.unfit.push((whole, "git does not ignore it at this commit"));
             } else if is_dir {
                 fitting.directories.push(whole);
@@ -194,6 +200,17 @@ fn fit(
     }
     fitting.directories.sort();
     Ok(fitting)
+}
+
+/// A `.gitignore` that is ignored itself (of a Python environment, say) says what else is ignored: it has to be there
+/// before git is asked. Answers how many were copied.
+fn copy_ignore_files(plan: &Plan, new: &Checkout) -> Result<usize, Error> {
+    let files: Vec<PathBuf> = plan.ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
+    copy_files(plan, new, &files)
+}
+
+fn is_ignore_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == ".gitignore")
 }
 
 /// Each path relative to the innermost checkout that holds it; one list for each of `all`.

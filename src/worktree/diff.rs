@@ -30,12 +30,13 @@ impl Difference {
 
 /// All differences at and below `inside` of one view, with paths relative to the worktree, parents first.
 pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, Error> {
-    if path::is_there(&views.view_dir(view).join("dropped")) {
-        // The user deleted the mount point itself.
-        return Ok(vec![(Difference::Deleted, view.path.clone())]);
+    let mut found = Vec::new();
+    if views.is_dropped(view) {
+        found.push((Difference::Deleted, view.path.clone()));
+        plain(&views.manifest.worktree, &view.path.join(inside), &mut found)?;
+        return Ok(found);
     }
     let access = Access::open(views, view)?;
-    let mut found = Vec::new();
     match (inside.parent(), inside.file_name()) {
         (Some(parent), Some(name)) => {
             let is_it = |c: &&crate::overlay::Change| c.name.bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name);
@@ -47,6 +48,20 @@ pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
         _ => below(&access, view, inside, &mut found)?,
     }
     Ok(found)
+}
+
+/// All that is in a directory that took a deleted view's place.
+fn plain(root: &Path, dir: &Path, found: &mut Vec<(Difference, PathBuf)>) -> Result<(), Error> {
+    let mut names = path::list(&root.join(dir))?;
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    for name in names {
+        let at = child(dir, &name.name);
+        found.push((Difference::Added, at.clone()));
+        if path::is_dir(&root.join(&at)) {
+            plain(root, &at, found)?;
+        }
+    }
+    Ok(())
 }
 
 fn changes_if_there(access: &Access, dir: &Path) -> Result<Vec<crate::overlay::Change>, Error> {

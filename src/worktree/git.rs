@@ -57,7 +57,7 @@ pub struct Object {
 #[derive(Clone, Debug)]
 pub struct Git {
     dir: PathBuf,
-    /// A signal ends the git process and the call answers [`GitError::Interrupted`]. Off while undoing.
+    /// A signal ends the git process and the call answers [`GitError::Interrupted`]. Off where the end must be known.
     interruptible: bool,
 }
 
@@ -66,8 +66,8 @@ impl Git {
         Git { dir: dir.to_path_buf(), interruptible: true }
     }
 
-    /// As [`Git::at`], deaf to Ctrl-C: for undoing what was begun.
-    pub fn undoing(dir: &Path) -> Git {
+    /// As [`Git::at`], deaf to Ctrl-C: for what must end one way or the other, and for undoing.
+    pub fn deaf(dir: &Path) -> Git {
         Git { dir: dir.to_path_buf(), interruptible: false }
     }
 
@@ -191,6 +191,11 @@ impl Git {
         self.run("config", [OsStr::new("config"), key.as_ref(), value], None).map(drop)
     }
 
+    /// Makes a ref point where another name does.
+    pub fn set_ref(&self, name: &str, to: &str) -> Result<(), GitError> {
+        self.run("update-ref", ["update-ref", name, to], None).map(drop)
+    }
+
     /// Fetches from another repository on this machine, with given refspecs.
     pub fn fetch_local(&self, from: &Path, refspec: &str) -> Result<(), GitError> {
         let start = ["-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-recurse-submodules"].map(OsStr::new);
@@ -256,7 +261,7 @@ impl Git {
         command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if !self.interruptible {
-            // Out of the terminal's foreground group: a second Ctrl-C must not end the undoing.
+            // Out of the terminal's foreground group: a Ctrl-C must not end it.
             command.process_group(0);
         }
         let mut child = command.spawn().map_err(GitError::Absent)?;

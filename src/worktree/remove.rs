@@ -10,17 +10,14 @@
 //! flag for it would be typed always and protect nothing. The changes in views are counted and said.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
 use super::diff;
 use super::error::{Error, Risk};
-use super::index::Index;
 use super::settings::Settings;
 use super::submodule;
 use super::views::Views;
-use crate::daemon::DaemonError;
 use crate::store::Store;
 use crate::sys::path;
 
@@ -97,12 +94,7 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, Error> {
         for view in &views.manifest.views {
             removed.private_paths += diff::of_view(views, view, Path::new("")).map_or(0, |d| d.len());
         }
-        match views.unmount(accept.lazy) {
-            Err(Error::Daemon(DaemonError::Busy { paths })) => {
-                return Err(Error::Busy { view: checkout.root.clone(), by: paths });
-            }
-            other => other?,
-        }
+        views.unmount(accept.lazy)?;
     }
     from.git().remove_worktree(&checkout.root)?;
     if let Some(views) = &views {
@@ -171,27 +163,13 @@ fn submodule_commits(checkout: &Checkout) -> Result<Vec<Risk>, Error> {
     modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
     let mut found = Vec::new();
     for (at, module) in flat {
-        let mut known = vec!["--remotes".to_owned(), "--tags".to_owned()];
-        let above = checkout_above(checkout, &at, &modules);
-        if let Some(index) = Index::read(&above.git_dir.join("index"), format)? {
-            let recorded = index.gitlinks().find(|t| at.ends_with(Path::new(OsStr::from_bytes(t.path()))));
-            known.extend(recorded.map(|t| t.id().iter().map(|b| format!("{b:02x}")).collect::<String>()));
-        }
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let known = ["--remotes", "--tags", submodule::FROM_SOURCE_GLOB];
         let count = module.checkout.git().count_commits(&["HEAD", "--branches"], &known)?;
         if count > 0 {
             found.push(Risk::Commits { of: format!("submodule {}", at.display()), count });
         }
     }
     Ok(found)
-}
-
-/// The checkout that records the commit of the submodule at `at`.
-fn checkout_above<'a>(top: &'a Checkout, at: &Path, modules: &'a [submodule::Submodule]) -> &'a Checkout {
-    let mut flat = Vec::new();
-    modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
-    let above = flat.into_iter().filter(|(path, _)| path != at && at.starts_with(path));
-    above.max_by_key(|(path, _)| path.components().count()).map_or(top, |(_, module)| &module.checkout)
 }
 
 /// What git is in the middle of, by the files it keeps while it is.

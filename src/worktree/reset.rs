@@ -27,7 +27,8 @@ pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error>
     if !inside.as_os_str().is_empty() {
         return Access::open(views, view)?.reset(inside);
     }
-    let serves = views.state().is_some();
+    // A dropped view is asked back, also when its daemon ended with the last view.
+    let serves = views.state().is_some() || views.is_dropped(view);
     thaw::release(views, view)?;
     let place = views.place(view);
     path::make_dirs(&place)?;

@@ -34,8 +34,10 @@ pub struct Daemon {
 pub struct View {
     pub path: PathBuf,
     pub mounted: bool,
-    /// Its directory was deleted; `depsfs reset` brings it back.
+    /// Its directory, or all in it, was deleted; `depsfs reset` brings the store's back.
     pub dropped: bool,
+    /// It was dropped, and since then has plain files of the worktree's own.
+    pub remade: bool,
     /// Why it is not mounted, where that is known.
     pub error: Option<String>,
     /// Where its content came from.
@@ -44,7 +46,7 @@ pub struct View {
 
 impl Status {
     pub fn is_whole(&self) -> bool {
-        self.views.iter().all(|v| v.mounted)
+        self.views.iter().all(|v| v.mounted || v.remade)
     }
 }
 
@@ -57,7 +59,8 @@ pub fn status(views: &Views) -> Result<Status, Error> {
         View {
             path: view.path.clone(),
             mounted: known.is_some_and(|v| v.mounted),
-            dropped: path::is_there(&views.view_dir(view).join("dropped")),
+            dropped: views.is_dropped(view),
+            remade: views.is_dropped(view) && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
             error: known.and_then(|v| v.error.clone()),
             origin: view.grafts.iter().map(|g| g.origin.clone()).collect(),
         }

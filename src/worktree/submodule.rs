@@ -21,6 +21,10 @@ pub enum SubmoduleError {
     Nameless(PathBuf),
 }
 
+/// What the source's clone had when a new worktree's was made from it: `remove` counts only commits beyond it.
+const FROM_SOURCE: &str = "refs/depsfs/source";
+pub const FROM_SOURCE_GLOB: &str = "--glob=refs/depsfs/*";
+
 /// An initialised submodule of a checkout, with those inside it.
 #[derive(Clone, Debug)]
 pub struct Submodule {
@@ -107,6 +111,7 @@ fn initialise_one(module: &Submodule, new: &Checkout) -> Result<Checkout, Submod
         Err(GitError::Failed { .. }) => new.git().update_submodule(&name, &module.path, None)?,
         Err(e) => return Err(e.into()),
     }
+    checkout.git().set_ref(FROM_SOURCE, "HEAD")?;
     Ok(checkout)
 }
 

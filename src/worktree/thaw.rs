@@ -19,14 +19,10 @@ use crate::sys::path;
 
 /// Thaws what `inside` names in one view; calls `step` for each node. Answers whether the whole view became plain.
 pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn FnMut()) -> Result<bool, Error> {
-    {
+    if !views.is_dropped(view) {
         let access = Access::open(views, view)?;
         let is_dir = access.is_dir(inside)?;
         node(&access, inside, is_dir, step)?;
-        // A file in a plain upper needs its directories there; their thawing keeps their metadata.
-        for above in inside.ancestors().skip(1).filter(|_| !inside.as_os_str().is_empty()) {
-            access.thaw(above)?;
-        }
     }
     if !inside.as_os_str().is_empty() {
         return Ok(false);

@@ -33,8 +33,9 @@ impl<'a> Undo<'a> {
         self.made.push(Made::Directory(path.into()));
     }
 
+    /// Taken back last: git keeps a branch that a worktree has checked out.
     pub fn branch(&mut self, name: &str) {
-        self.made.push(Made::Branch(name.into()));
+        self.made.insert(0, Made::Branch(name.into()));
     }
 
     /// A root of the store, named by its manifest.
@@ -66,7 +67,7 @@ impl<'a> Undo<'a> {
             Made::Views(state_dir) => client::unmount(state_dir, true).map_err(|e| format!("views stay mounted: {e}")),
             Made::Root(manifest) => self.store.roots().remove(manifest).map_err(|e| e.to_string()),
             Made::Directory(at) => remove_worktree(self.source, at).map_err(|e| e.to_string()),
-            Made::Branch(name) => Git::undoing(&self.source.root).delete_branch(name).map_err(|e| e.to_string()),
+            Made::Branch(name) => Git::deaf(&self.source.root).delete_branch(name).map_err(|e| e.to_string()),
         }
     }
 }

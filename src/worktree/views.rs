@@ -57,6 +57,11 @@ impl Views {
         self.state().is_some_and(|s| s.views.iter().any(|v| v.id == view.id && v.mounted))
     }
 
+    /// Whether the user deleted the directory of a view, or all that was in it; it is plain since.
+    pub fn is_dropped(&self, view: &ViewSpec) -> bool {
+        path::is_there(&self.view_dir(view).join("dropped"))
+    }
+
     /// Mounts what the manifest wants; an error names the first view that wasn't.
     pub fn mount(&self) -> Result<(), Error> {
         all_mounted(client::mount(&self.state_dir)?)

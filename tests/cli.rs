@@ -1,0 +1,28 @@
+//! The `depsfs` command from outside: real git, real mounts, exit codes and words.
+//!
+//! Needs FUSE. Every test has its own store and repository below a temporary directory and leaves nothing mounted.
+
+#[path = "cli/bench.rs"]
+mod bench;
+#[path = "cli/create.rs"]
+mod create;
+#[path = "cli/errors.rs"]
+mod errors;
+#[path = "cli/gc.rs"]
+mod gc;
+#[path = "cli/git.rs"]
+mod git;
+#[path = "cli/life.rs"]
+mod life;
+#[path = "cli/mtimes.rs"]
+mod mtimes;
+#[path = "cli/ordinary.rs"]
+mod ordinary;
+#[path = "cli/remove.rs"]
+mod remove;
+#[path = "cli/source.rs"]
+mod source;
+#[path = "cli/submodules.rs"]
+mod submodules;
+#[path = "cli/undo.rs"]
+mod undo;

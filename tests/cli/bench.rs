@@ -1,0 +1,215 @@
+//! What the tests stand on: a temporary repository with artifacts, a store, and the program to run in it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
+
+/// No command of a test takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with a repository `repo`, a store, and later its worktrees.
+pub struct Bench {
+    dir: tempfile::TempDir,
+    /// The user who runs everything; `None`: the one who runs the tests.
+    pub uid: Option<u32>,
+}
+
+/// What a command said, and its exit code.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Bench {
+    /// A repository with tracked sources, `node_modules`, `build` and `.env` ignored, everything built.
+    pub fn new() -> Bench {
+        Bench::of_user(None)
+    }
+
+    pub fn of_user(uid: Option<u32>) -> Bench {
+        let bench = Bench::empty(uid);
+        bench.write("repo/.gitignore", "node_modules/\nbuild*/\n.env\n*.log\n");
+        bench.write("repo/src/main.c", "int main() { return 0; }\n");
+        bench.write("repo/README.md", "words\n");
+        bench.write("repo/package-lock.json", "{\"version\": 1}\n");
+        bench.commit("repo", "one");
+        bench.write("repo/node_modules/a/index.js", "module.exports = 1\n");
+        bench.write("repo/node_modules/a/b/deep.js", "module.exports = 2\n");
+        bench.write("repo/build/out.o", "object\n");
+        bench.write("repo/build/lib.a", "library\n");
+        bench.write("repo/.env", "SECRET=1\n");
+        bench
+    }
+
+    /// A repository without anything.
+    pub fn empty(uid: Option<u32>) -> Bench {
+        let bench = Bench { dir: tempfile::tempdir().unwrap(), uid };
+        fs::create_dir(bench.path("repo")).unwrap();
+        if let Some(uid) = uid {
+            std::os::unix::fs::chown(bench.dir.path(), Some(uid), Some(uid)).unwrap();
+            std::os::unix::fs::chown(bench.path("repo"), Some(uid), Some(uid)).unwrap();
+        }
+        bench.git("repo", ["init", "-q", "-b", "main"]);
+        bench
+    }
+
+    /// A path below the temporary directory, which has no symlink in it.
+    pub fn path(&self, at: &str) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join(at)
+    }
+
+    pub fn write(&self, at: &str, text: &str) {
+        let path = self.path(at);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        if let Some(uid) = self.uid {
+            let own = path.ancestors().take_while(|p| *p != self.dir.path());
+            own.for_each(|p| std::os::unix::fs::chown(p, Some(uid), Some(uid)).unwrap());
+        }
+    }
+
+    pub fn read(&self, at: &str) -> String {
+        fs::read_to_string(self.path(at)).unwrap_or_else(|e| panic!("{at}: {e}"))
+    }
+
+    pub fn is_there(&self, at: &str) -> bool {
+        fs::symlink_metadata(self.path(at)).is_ok()
+    }
+
+    pub fn commit(&self, repo: &str, message: &str) {
+        self.git(repo, ["add", "-A"]);
+        self.git(repo, ["commit", "-q", "-m", message]);
+    }
+
+    /// A command in a directory of the bench, with nothing of the caller's git or depsfs.
+    pub fn command(&self, program: &str, at: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path(at)).env("HOME", self.dir.path()).env("DEPSFS_STORE", self.path("store"));
+        command.env("XDG_STATE_HOME", self.path("state")).env("GIT_CONFIG_NOSYSTEM", "1");
+        command.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z").env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
+        let identity =
+            [("user.name", "Ada Lovelace"), ("user.email", "ada@example.org"), ("protocol.file.allow", "always")];
+        command.env("GIT_CONFIG_COUNT", identity.len().to_string());
+        for (n, (key, value)) in identity.iter().enumerate() {
+            command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
+        }
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
+        }
+        command
+    }
+
+    /// Runs depsfs in a directory of the bench.
+    pub fn depsfs<S: AsRef<OsStr>>(&self, at: &str, args: impl IntoIterator<Item = S>) -> Said {
+        run(self.command(PROGRAM, at).args(args))
+    }
+
+    /// As [`Bench::depsfs`], for what has to succeed; its output.
+    pub fn ok<S: AsRef<OsStr>>(&self, at: &str, args: impl IntoIterator<Item = S>) -> String {
+        let said = self.depsfs(at, args);
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out
+    }
+
+    /// Runs git; it has to succeed. Its output, without the last newline.
+    pub fn git<S: AsRef<OsStr>>(&self, at: &str, args: impl IntoIterator<Item = S>) -> String {
+        let said = run(self.command("git", at).args(args));
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out.trim_end().to_owned()
+    }
+
+    /// What is mounted below the bench.
+    pub fn mounts(&self) -> Vec<String> {
+        let root = self.path("").to_str().unwrap().to_owned();
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        mounts
+            .lines()
+            .filter_map(|l| l.split(' ').nth(1))
+            .filter(|at| at.starts_with(&root))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// `git status --porcelain` of a worktree has nothing to say.
+    #[track_caller]
+    pub fn assert_clean(&self, at: &str) {
+        assert_eq!(self.git(at, ["status", "--porcelain"]), "");
+    }
+
+    /// The store is what it says it is.
+    #[track_caller]
+    pub fn assert_sound(&self) {
+        assert_eq!(self.ok("", ["store", "verify"]), "the store is sound\n");
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Also after a failed assertion: whatever is still mounted is detached, and its daemon ends.
+        for mount in self.mounts() {
+            let _ = Command::new("umount").args(["-l", &mount]).output();
+        }
+    }
+}
+
+/// Runs a command to its end, with nothing on stdin.
+pub fn run(command: &mut Command) -> Said {
+    let child = command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    let mut child = child.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
+    let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let out = std::thread::spawn(move || std::io::read_to_string(out).unwrap());
+    let err = std::thread::spawn(move || std::io::read_to_string(err).unwrap());
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > until {
+            child.kill().unwrap();
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let status = child.wait().unwrap();
+    Said { code: status.code().unwrap_or(-1), out: out.join().unwrap(), err: err.join().unwrap() }
+}
+
+/// Waits for something that happens soon.
+#[track_caller]
+pub fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}: not so after 20 s");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+/// All paths below a directory, sorted, with type, mode, size, mtime in ns and link target.
+pub fn metadata(root: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    fn walk(root: &Path, dir: &Path, out: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let m = fs::symlink_metadata(&path).unwrap();
+            let target = fs::read_link(&path).map(|t| t.display().to_string()).unwrap_or_default();
+            let size = if m.is_dir() { 0 } else { m.size() };
+            let name = path.strip_prefix(root).unwrap().display();
+            out.push(format!("{name} {:o} {size} {}.{} {target}", m.mode(), m.mtime(), m.mtime_nsec()));
+            if m.is_dir() {
+                walk(root, &path, out);
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(root, root, &mut out);
+    out.sort();
+    out
+}

@@ -1,0 +1,178 @@
+//! A worktree between create and remove: status, list, diff, thaw, reset, mount, unmount.
+
+use crate::bench::{Bench, json, metadata};
+
+fn created() -> Bench {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench
+}
+
+/// One path of each kind of change.
+fn change(bench: &Bench) {
+    bench.write("fix/node_modules/a/index.js", "mine\n");
+    bench.write("fix/node_modules/new/deep/f", "new\n");
+    std::fs::remove_file(bench.path("fix/build/out.o")).unwrap();
+}
+
+const CHANGED: &str = "D build/out.o\nM node_modules/a/index.js\nA node_modules/new\nA node_modules/new/deep\nA node_modules/new/deep/f\n";
+
+#[test]
+fn status_has_a_line_for_each_view_and_tells_from_inside_a_view_too() {
+    let bench = created();
+    let said = bench.ok("fix/node_modules/a", ["status"]);
+    assert!(said.starts_with("[ok]      build\n[ok]      node_modules\n"), "{said}");
+    for line in ["worktree: ", "source:   ", "commit:   ", "created:  2", "daemon:   running"] {
+        assert!(said.contains(&format!("\n{line}")), "{line}: {said}");
+    }
+    bench.ok("fix", ["unmount"]);
+    assert!(bench.ok("", ["status", "fix"]).starts_with("[MISSING] build (not mounted)\n"));
+    let status = json(&bench.ok("", ["status", "fix", "--json"]));
+    assert_eq!(status["worktree"], bench.path("fix").to_str().unwrap());
+    assert_eq!(status["views"][0]["path"], "build");
+    assert_eq!(status["views"][0]["mounted"], false);
+    assert!(status["daemon"].is_null());
+    assert_eq!(status["drift"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn list_names_every_worktree_with_views() {
+    let bench = created();
+    bench.ok("repo", ["create", "second", "--no-mount"]);
+    let listed = json(&bench.ok("repo", ["list", "--json"]));
+    let brief: Vec<_> =
+        listed.as_array().unwrap().iter().map(|l| (l["path"].as_str().unwrap(), &l["mounted"])).collect();
+    let (fix, second) = (bench.path("fix"), bench.path("second"));
+    assert_eq!(brief, [(fix.to_str().unwrap(), &2.into()), (second.to_str().unwrap(), &0.into())]);
+    assert_eq!(listed[0]["branch"], "al/fix");
+    assert_eq!(bench.ok("", ["list", "--all"]).lines().count(), 2);
+    assert_eq!(bench.ok("", ["list", "--all"]), bench.ok("fix", ["list"]));
+}
+
+#[test]
+fn diff_says_the_same_mounted_and_unmounted() {
+    let bench = created();
+    assert_eq!(bench.ok("fix", ["diff"]), "");
+    change(&bench);
+    assert_eq!(bench.ok("fix", ["diff"]), CHANGED);
+    assert_eq!(bench.ok("fix", ["diff", "build"]), "D build/out.o\n");
+    assert_eq!(bench.ok("fix/node_modules", ["diff", "a/index.js"]), "M node_modules/a/index.js\n");
+    let found = json(&bench.ok("fix", ["diff", "build", "--json"]));
+    assert_eq!(found, serde_json::json!([{"kind": "deleted", "path": "build/out.o"}]));
+    bench.ok("fix", ["unmount"]);
+    assert_eq!(bench.ok("fix", ["diff"]), CHANGED);
+    bench.ok("fix", ["mount"]);
+    assert_eq!(bench.ok("fix", ["diff"]), CHANGED);
+}
+
+#[test]
+fn a_thawed_directory_is_plain_and_looks_as_before() {
+    let bench = created();
+    change(&bench);
+    let before = metadata(&bench.path("fix/node_modules"));
+    bench.ok("fix", ["thaw", "node_modules"]);
+    assert_eq!(metadata(&bench.path("fix/node_modules")), before);
+    assert_eq!(bench.mounts(), [bench.path("fix/build").to_str().unwrap()]);
+    bench.ok("fix", ["unmount"]);
+    assert_eq!(metadata(&bench.path("fix/node_modules")), before);
+    bench.ok("fix", ["thaw", "build"]);
+    assert!(!bench.is_there("fix/build/out.o") && bench.is_there("fix/build"));
+    bench.ok("fix", ["mount"]);
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    bench.assert_clean("fix");
+    bench.assert_sound();
+}
+
+#[test]
+fn a_thawed_path_is_a_plain_file_when_unmounted() {
+    let bench = created();
+    bench.ok("fix", ["thaw", "node_modules/a/b"]);
+    assert_eq!(bench.read("fix/node_modules/a/b/deep.js"), "module.exports = 2\n");
+    bench.ok("fix", ["unmount"]);
+    assert_eq!(bench.read("fix/node_modules/a/b/deep.js"), "module.exports = 2\n");
+    assert!(!bench.is_there("fix/node_modules/a/index.js"));
+    bench.ok("fix", ["thaw", "node_modules/a/index.js"]);
+    assert_eq!(bench.read("fix/node_modules/a/index.js"), "module.exports = 1\n");
+}
+
+#[test]
+fn thawing_a_view_in_use_is_refused_and_loses_nothing() {
+    let bench = created();
+    let user = std::fs::File::open(bench.path("fix/build/out.o")).unwrap();
+    let refused = bench.depsfs("fix", ["thaw", "build"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    drop(user);
+    bench.ok("fix", ["thaw", "build"]);
+}
+
+#[test]
+fn reset_asks_says_what_it_drops_and_brings_back_what_the_store_says() {
+    let bench = created();
+    change(&bench);
+    let refused = bench.depsfs("fix", ["reset", "node_modules"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert_eq!(bench.ok("fix", ["diff"]), CHANGED);
+    assert_eq!(bench.ok("fix", ["reset", "--yes", "build/out.o"]), "D build/out.o\ndropped 1 change\n");
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    let said = bench.ok("fix", ["reset", "--yes", "node_modules"]);
+    assert!(said.ends_with("dropped 4 changes\n"), "{said}");
+    assert_eq!(bench.ok("fix", ["diff"]), "");
+    assert_eq!(metadata(&bench.path("fix/node_modules")), metadata(&bench.path("repo/node_modules")));
+    change(&bench);
+    bench.ok("fix", ["unmount"]);
+    bench.ok("fix", ["reset", "--yes", "node_modules", "build"]);
+    assert_eq!(bench.ok("fix", ["diff"]), "");
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+}
+
+#[test]
+fn unmount_is_refused_while_in_use_unless_lazy_and_keeps_what_was_written() {
+    let bench = created();
+    change(&bench);
+    let user = std::fs::File::open(bench.path("fix/node_modules/a/b/deep.js")).unwrap();
+    let refused = bench.depsfs("fix", ["unmount"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert_eq!(bench.mounts().len(), 2);
+    bench.ok("fix", ["unmount", "--lazy"]);
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    drop(user);
+    bench.ok("fix", ["unmount"]);
+    assert_eq!(bench.read("fix/node_modules/new/deep/f"), "new\n");
+    bench.ok("fix", ["mount"]);
+    assert_eq!(bench.ok("fix", ["diff"]), CHANGED);
+}
+
+#[test]
+fn a_moved_worktree_is_mounted_where_it_is_now() {
+    let bench = created();
+    change(&bench);
+    bench.ok("fix", ["unmount"]);
+    bench.git("repo", ["worktree", "move", "../fix", "../moved"]);
+    bench.ok("moved", ["mount"]);
+    assert_eq!(bench.read("moved/node_modules/a/index.js"), "mine\n");
+    assert_eq!(bench.ok("moved", ["diff"]), CHANGED);
+}
+
+#[test]
+fn entries_are_mounted_at_a_directory_without_git() {
+    let bench = Bench::new();
+    bench.write("one/x", "one\n");
+    bench.write("one/shared", "one\n");
+    bench.write("two/shared", "two\n");
+    assert_eq!(bench.ok("", ["store", "add", "one"]), "added one: 2 files, 8 B\n");
+    bench.ok("", ["store", "add", "two", "--name", "zwei"]);
+    assert_eq!(bench.ok("", ["store", "list"]).lines().count(), 2);
+    bench.ok("", ["mount", "one", "zwei", "--at", "at/dir"]);
+    bench.ok("", ["mount", "one", "zwei", "--at", "at/dir"]);
+    assert_eq!((bench.read("at/dir/x"), bench.read("at/dir/shared")), ("one\n".into(), "two\n".into()));
+    bench.write("at/dir/x", "mine\n");
+    assert!(bench.ok("at/dir", ["diff"]).contains("M dir/x"));
+    bench.ok("", ["unmount", "--at", "at/dir"]);
+    assert_eq!(bench.read("at/dir/x"), "mine\n");
+    assert!(!bench.is_there("at/dir/shared"));
+    assert_eq!(bench.depsfs("", ["mount", "none", "--at", "at/other"]).code, 3);
+    assert!(!bench.is_there("at/other"));
+    assert_eq!(bench.depsfs("", ["mount", "one", "--at", "two"]).code, 3);
+}

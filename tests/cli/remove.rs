@@ -1,0 +1,97 @@
+//! `depsfs remove` refuses to lose work, one flag per risk.
+
+use crate::bench::Bench;
+
+fn created() -> Bench {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench
+}
+
+/// Refused with this flag in the hint, and nothing has changed.
+#[track_caller]
+fn refused(bench: &Bench, args: &[&str], flag: &str) {
+    let mounts = bench.mounts();
+    let said = bench.depsfs("repo", ["remove", "fix"].iter().chain(args));
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains(flag), "{flag}: {said:?}");
+    assert_eq!(bench.mounts(), mounts);
+    assert_eq!(bench.git("fix", ["symbolic-ref", "-q", "HEAD"]), "refs/heads/al/fix");
+}
+
+#[test]
+fn a_worktree_without_work_of_its_own_goes_and_its_branch_stays() {
+    let bench = created();
+    bench.write("fix/build/mine.o", "artifact\n");
+    let said = bench.ok("repo", ["remove", "fix"]);
+    assert!(said.contains("dropped: 1 path of its views"), "{said}");
+    assert!(!bench.is_there("fix") && bench.mounts().is_empty());
+    assert!(!bench.git("repo", ["worktree", "list"]).contains("/fix"));
+    assert_eq!(bench.git("repo", ["branch", "--list", "al/fix"]).trim(), "al/fix");
+    assert_eq!(bench.ok("repo", ["list"]), "");
+    bench.ok("repo", ["create", "fix"]);
+    bench.ok("fix/src", ["remove", "../fix", "--delete-branch"].map(|a| if a == "../fix" { "al/fix" } else { a }));
+    assert_eq!(bench.git("repo", ["branch", "--list", "al/fix"]), "");
+}
+
+#[test]
+fn each_kind_of_work_blocks_until_its_own_flag_is_given() {
+    let bench = created();
+    bench.write("fix/src/main.c", "changed\n");
+    bench.write("fix/notes.txt", "untracked\n");
+    refused(&bench, &[], "--discard-changes");
+    refused(&bench, &["--discard-changes"], "--discard-untracked");
+    refused(&bench, &["--discard-untracked"], "--discard-changes");
+    bench.ok("repo", ["remove", "fix", "--discard-changes", "--discard-untracked"]);
+    assert!(!bench.is_there("fix"));
+}
+
+#[test]
+fn commits_block_only_when_nothing_else_would_have_them() {
+    let bench = created();
+    bench.write("fix/src/main.c", "changed\n");
+    bench.commit("fix", "work");
+    refused(&bench, &["--delete-branch"], "--discard-commits");
+    bench.git("repo", ["branch", "keeps", "al/fix"]);
+    bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+
+    bench.ok("repo", ["create", "det"]);
+    bench.git("det", ["checkout", "-q", "--detach"]);
+    bench.write("det/src/main.c", "detached\n");
+    bench.commit("det", "nobody has this");
+    let said = bench.depsfs("repo", ["remove", "det"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("1 commits only its HEAD has"), "{said:?}");
+    bench.ok("repo", ["remove", "det", "--discard-commits"]);
+}
+
+#[test]
+fn a_merge_in_progress_and_a_lock_of_somebody_else_block() {
+    let bench = created();
+    bench.git("fix", ["merge", "--no-commit", "--no-ff", "-q", "-s", "ours", "main"].map(|a| a));
+    let head = bench.git("fix", ["rev-parse", "HEAD"]);
+    let git_dir = bench.git("fix", ["rev-parse", "--git-dir"]);
+    std::fs::write(std::path::Path::new(&git_dir).join("MERGE_HEAD"), head + "\n").unwrap();
+    refused(&bench, &[], "--discard-changes");
+    std::fs::remove_file(std::path::Path::new(&git_dir).join("MERGE_HEAD")).unwrap();
+    bench.ok("fix", ["unmount"]);
+    bench.git("repo", ["worktree", "lock", "--reason", "on a stick", "../fix"]);
+    let said = bench.depsfs("repo", ["remove", "fix"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("on a stick"), "{said:?}");
+    bench.git("repo", ["worktree", "unlock", "../fix"]);
+    bench.ok("repo", ["remove", "fix"]);
+}
+
+#[test]
+fn a_view_in_use_blocks_and_the_main_checkout_is_never_removed() {
+    let bench = created();
+    let user = std::fs::File::open(bench.path("fix/build/out.o")).unwrap();
+    refused(&bench, &[], "--lazy");
+    drop(user);
+    for (name, words) in [("repo", "no worktree"), ("../repo", "main checkout"), ("nothing", "no worktree")] {
+        let said = bench.depsfs("fix", ["remove", name]);
+        assert_eq!(said.code, 3, "{said:?}");
+        assert!(said.err.contains(words), "{said:?}");
+    }
+}

@@ -1,0 +1,72 @@
+//! A worktree made by depsfs as the source of the next, and sources git lays out unusually.
+
+use crate::bench::Bench;
+
+#[test]
+fn a_clean_worktree_shares_its_trees_and_a_changed_one_its_changes() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "one"]);
+    bench.ok("one", ["create", "two"]);
+    assert_eq!(bench.read("two/node_modules/a/index.js"), "module.exports = 1\n");
+    assert_eq!(bench.read("two/.env"), "SECRET=1\n");
+    bench.write("two/build/out.o", "rebuilt\n");
+    std::fs::remove_file(bench.path("two/node_modules/a/index.js")).unwrap();
+    bench.ok("two", ["create", "three"]);
+    assert_eq!(bench.read("three/build/out.o"), "rebuilt\n");
+    assert!(!bench.is_there("three/node_modules/a/index.js"));
+    assert_eq!(bench.ok("three", ["diff"]), "");
+    assert_eq!(bench.read("one/build/out.o"), "object\n");
+    bench.ok("two", ["unmount"]);
+    let again = bench.depsfs("two", ["create", "four"]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert!(again.err.contains("mounted the views of the source"), "{again:?}");
+    assert_eq!(bench.read("four/build/out.o"), "rebuilt\n");
+    bench.assert_sound();
+}
+
+#[test]
+fn a_worktree_inside_an_ignored_directory_is_not_shared() {
+    let bench = Bench::new();
+    bench.git("repo", ["worktree", "add", "-q", "-b", "inner", "build-trees/inner"]);
+    bench.ok("repo", ["create", "fix"]);
+    assert_eq!(bench.mounts().len(), 2);
+    assert!(!bench.is_there("fix/build-trees"));
+}
+
+#[test]
+fn repositories_that_libraries_cannot_read_work_too() {
+    for args in [&["--object-format=sha256"][..], &["--ref-format=reftable"]] {
+        let bench = Bench::empty(None);
+        std::fs::remove_dir_all(bench.path("repo")).unwrap();
+        let init = ["init", "-q", "-b", "main", "repo"].iter().chain(args);
+        let made = crate::bench::run(bench.command("git", "").args(init));
+        if made.code != 0 {
+            println!("skipped: this git does not know {args:?}");
+            continue;
+        }
+        bench.git("repo", ["config", "worktree.useRelativePaths", "true"]);
+        bench.write("repo/.gitignore", "build/\n");
+        bench.write("repo/file", "text\n");
+        bench.commit("repo", "one");
+        bench.write("repo/build/out.o", "object\n");
+        bench.ok("repo", ["create", "fix"]);
+        assert_eq!(bench.read("fix/build/out.o"), "object\n");
+        bench.assert_clean("fix");
+        let modified = |at: &str| bench.path(at).metadata().unwrap().modified().unwrap();
+        assert_eq!(modified("fix/file"), modified("repo/file"));
+        assert!(bench.ok("repo", ["list"]).contains("al/fix"));
+        bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+    }
+}
+
+#[test]
+fn variables_of_another_repository_do_not_lead_astray() {
+    let bench = Bench::new();
+    bench.git("", ["init", "-q", "elsewhere"]);
+    let mut command = bench.command(crate::bench::PROGRAM, "repo");
+    command.env("GIT_DIR", bench.path("elsewhere/.git")).env("GIT_WORK_TREE", bench.path("elsewhere"));
+    let said = crate::bench::run(command.env("GIT_INDEX_FILE", "/nowhere").args(["create", "fix"]));
+    assert_eq!(said.code, 0, "{said:?}");
+    bench.assert_clean("fix");
+    assert!(!bench.is_there("elsewhere/.git/worktrees"));
+}

@@ -1,0 +1,131 @@
+//! A create that fails or is interrupted half-way leaves the repository as it was.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::bench::{Bench, PROGRAM, soon};
+
+/// The repository and its neighbourhood are as before any create.
+#[track_caller]
+fn assert_nothing_left(bench: &Bench) {
+    assert!(!bench.is_there("fix"));
+    assert_eq!(bench.git("repo", ["branch", "--format=%(refname:short)"]), "main");
+    let names = std::fs::read_dir(bench.path("repo/.git/worktrees")).map_or(0, Iterator::count);
+    assert_eq!(names, 0, "a registration is left");
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    let roots = std::fs::read_dir(bench.path("store/roots")).map_or(0, Iterator::count);
+    assert_eq!(roots, 0, "a root is left");
+    let children = bench.git("repo", ["config", "--list", "--local"]);
+    assert!(!children.contains("branch.al/fix"), "{children}");
+}
+
+fn hook(bench: &Bench, script: &str) {
+    bench.write("repo/.git/hooks/post-checkout", &format!("#!/bin/sh\n{script}\n"));
+    let path = bench.path("repo/.git/hooks/post-checkout");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_failing_hook_takes_everything_back() {
+    let bench = Bench::new();
+    hook(&bench, "echo 'fatal: no licence' >&2; exit 1");
+    let failed = bench.depsfs("repo", ["create", "fix"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.err.contains("no licence") && failed.err.contains("has been taken back"), "{failed:?}");
+    assert_nothing_left(&bench);
+}
+
+#[test]
+fn an_artifact_that_cannot_be_read_takes_everything_back() {
+    // root reads everything, so an ordinary user it is.
+    let bench = Bench::empty(Some(65534));
+    bench.write("repo/.gitignore", "build/\n");
+    bench.commit("repo", "one");
+    bench.write("repo/build/secret", "x");
+    std::fs::set_permissions(bench.path("repo/build/secret"), std::fs::Permissions::from_mode(0)).unwrap();
+    let failed = bench.depsfs("repo", ["create", "fix"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert_nothing_left(&bench);
+}
+
+fn start(bench: &Bench) -> Child {
+    let mut command = bench.command(PROGRAM, "repo");
+    command.args(["create", "fix"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn signal(child: &Child, signal: &str) {
+    let done = std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(done.success());
+}
+
+#[track_caller]
+fn ends(child: &mut Child) -> i32 {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().expect("it ends by itself, not by the signal");
+        }
+        assert!(Instant::now() < until, "the create does not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_signal_while_git_checks_out_takes_everything_back() {
+    for name in ["-INT", "-TERM"] {
+        let bench = Bench::new();
+        let mark = bench.path("started");
+        hook(&bench, &format!("touch {}; sleep 30", mark.display()));
+        let mut child = start(&bench);
+        soon("the hook runs", || mark.exists());
+        assert!(bench.is_there("fix"));
+        signal(&child, name);
+        assert_eq!(ends(&mut child), 1);
+        assert_nothing_left(&bench);
+    }
+}
+
+#[test]
+fn a_signal_at_any_moment_leaves_all_or_nothing() {
+    let bench = Bench::new();
+    for n in 0..200 {
+        bench.write(&format!("repo/node_modules/p{n}/index.js"), "x\n");
+    }
+    for delay in (0..60).step_by(4) {
+        let mut child = start(&bench);
+        std::thread::sleep(Duration::from_millis(delay));
+        signal(&child, "-TERM");
+        let until = Instant::now() + Duration::from_secs(20);
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        if status.success() {
+            assert_eq!(bench.read("fix/node_modules/p7/index.js"), "x\n");
+            bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+        } else {
+            assert_nothing_left(&bench);
+        }
+    }
+}
+
+#[test]
+fn of_two_creates_of_one_name_one_wins_and_the_other_does_not_undo_it() {
+    let bench = Bench::new();
+    for round in 0..5 {
+        let mut two = [start(&bench), start(&bench)];
+        let mut codes = two.each_mut().map(ends);
+        codes.sort();
+        assert_eq!(codes[0], 0, "round {round}");
+        assert!(codes[1] == 3 || codes[1] == 1, "round {round}: {codes:?}");
+        assert_eq!(bench.read("fix/build/out.o"), "object\n");
+        bench.assert_clean("fix");
+        assert_eq!(bench.git("fix", ["symbolic-ref", "--short", "HEAD"]), "al/fix");
+        bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+        assert_nothing_left(&bench);
+    }
+}
