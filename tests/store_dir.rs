@@ -136,11 +136,18 @@ fn user_xattrs_come_along_but_not_those_of_depsfs() {
         eprintln!("skipped: the file system of {} has no user xattrs", case.dir.path().display());
         return;
     }
-    set(b"user.depsfs.object", b"lies").unwrap();
+    // What a view would say, said by a plain directory, is not believed.
+    let lie = case.import().tree;
+    case.write("f", b"y");
+    let object = ObjectId::of(b"x").hex();
+    set(b"user.depsfs.object", object.as_bytes()).unwrap();
+    depsfs::sys::fs::set_xattr_of_path(&case.dir.path().join("src"), b"user.depsfs.view", b"{}").unwrap();
+    assert_ne!(case.import().tree, lie);
     let tree = case.store.tree(case.import().tree).unwrap();
     let f = find(&tree, "f").unwrap();
     assert_eq!(tree.xattrs(f).collect::<Vec<_>>(), [(&b"user.k"[..], &b"v"[..])]);
-    assert_eq!(tree.object(f), Some(ObjectId::of(b"x")));
+    assert_eq!(tree.object(f), Some(ObjectId::of(b"y")));
+    assert_eq!(tree.xattrs(Node::ROOT).count(), 0);
 }
 
 #[test]

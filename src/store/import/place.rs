@@ -77,9 +77,9 @@ pub(super) fn read_link(place: &Place, name: &Name) -> Result<Box<[u8]>, ImportE
     }
 }
 
-/// Whether the root of this file system says that it is a view.
+/// Whether this is the root of a view. A plain directory may have such an xattr too, and then it lies.
 pub(super) fn is_view(root: &OwnedFd) -> bool {
-    fs::xattr(root, b"user.depsfs.view").is_ok()
+    fs::is_fuse(root) && fs::xattr(root, b"user.depsfs.view").is_ok()
 }
 
 /// The name is gone or has become something else (ELOOP: a symlink, which is never followed).
