@@ -17,6 +17,7 @@ use fuser::{
 use super::attr::{absent, caller, file_attr, ino, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
+use super::repeat::SentAgain;
 use super::{FOREVER, View, handshake, listing, virtual_xattr};
 use crate::overlay::{Attr, Error, Ino, SetAttr};
 use crate::store::Name;
@@ -38,6 +39,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// Answers a request that makes `name`.
+    fn made(&self, request: &Request, parent: Ino, name: &Name, made: Result<Attr, Error>, reply: ReplyEntry) {
+        self.entry(SentAgain::of(request).made(made, &self.view.overlay, parent, name), reply);
+    }
+
     fn entry(&self, found: Result<Attr, Error>, reply: ReplyEntry) {
         match found {
             Ok(attr) => reply.entry(&FOREVER, &file_attr(&attr), Generation(0)),
@@ -159,26 +165,28 @@ impl Filesystem for Adapter {
 
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
         let name = checked!(name, reply);
-        self.entry(self.node(request, ino(parent), &name, mode, rdev), reply);
+        let made = self.node(request, ino(parent), &name, mode, rdev);
+        self.made(request, ino(parent), &name, made, reply);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
         let name = checked!(name, reply);
-        self.entry(self.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request)), reply);
+        let made = self.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
+        self.made(request, ino(parent), &name, made, reply);
     }
 
-    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = checked!(name, reply);
-        let done = self.view.overlay.unlink(ino(parent), &name);
+        let done = SentAgain::of(request).removed(self.view.overlay.unlink(ino(parent), &name));
         if done.is_ok() {
             self.removed(ino(parent));
         }
         empty(done, reply);
     }
 
-    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = checked!(name, reply);
-        let done = self.view.overlay.rmdir(ino(parent), &name);
+        let done = SentAgain::of(request).removed(self.view.overlay.rmdir(ino(parent), &name));
         if done.is_ok() {
             self.removed(ino(parent));
         }
@@ -188,13 +196,14 @@ impl Filesystem for Adapter {
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let name = checked!(name, reply);
         let target = target.as_os_str().as_bytes();
-        self.entry(self.view.overlay.symlink(ino(parent), &name, target, caller(request)), reply);
+        let made = self.view.overlay.symlink(ino(parent), &name, target, caller(request));
+        self.made(request, ino(parent), &name, made, reply);
     }
 
     // A rename cannot take the last name out of the view's root: its target lies in the same view.
     fn rename(
         &self,
-        _: &Request,
+        request: &Request,
         from: INodeNo,
         old: &OsStr,
         to: INodeNo,
@@ -204,12 +213,14 @@ impl Filesystem for Adapter {
     ) {
         let (old, new) = (checked!(old, reply), checked!(new, reply));
         let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
-        empty(self.view.overlay.rename(ino(from), &old, ino(to), &new, flags), reply);
+        let (from, to) = ((ino(from), &old), (ino(to), &new));
+        empty(SentAgain::of(request).rename(&self.view.overlay, from, to, flags), reply);
     }
 
-    fn link(&self, _: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = checked!(name, reply);
-        self.entry(self.view.overlay.link(ino(number), ino(parent), &name), reply);
+        let made = self.view.overlay.link(ino(number), ino(parent), &name);
+        self.made(request, ino(parent), &name, made, reply);
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -315,7 +326,9 @@ impl Filesystem for Adapter {
     ) {
         let name = name.as_bytes();
         let Some(own) = name.strip_prefix(virtual_xattr::PREFIX) else {
-            let flags = XattrFlags::from_bits_retain(flags as u32);
+            // What is sent again may have been set: then it is there, and is set once more.
+            let first = !SentAgain::of(request).0;
+            let flags = if first { XattrFlags::from_bits_retain(flags as u32) } else { XattrFlags::empty() };
             return empty(self.view.overlay.set_xattr(ino(number), name, value, flags), reply);
         };
         if !self.may_ask(request) {
@@ -340,11 +353,12 @@ impl Filesystem for Adapter {
         sized(joined, size, reply);
     }
 
-    fn removexattr(&self, _: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+    fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         if name.as_bytes().starts_with(virtual_xattr::PREFIX) {
             return reply.error(Errno::EPERM);
         }
-        empty(self.view.overlay.remove_xattr(ino(number), name.as_bytes()), reply);
+        let done = self.view.overlay.remove_xattr(ino(number), name.as_bytes());
+        empty(SentAgain::of(request).removed(done), reply);
     }
 
     // ENOSYS would reach programs as it is; what they expect of a file system without the call is ENOTTY.

@@ -9,6 +9,7 @@
 //! | `errno`           | what is wrong, as an error number                                 |
 //! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
 //! | `notices`         | telling the kernel to forget what it has cached                   |
+//! | `repeat`          | requests that a server may have carried out before it died        |
 //! | `session`         | a connection's first server, and any later one                    |
 //!
 //! **Zero-message opens.** `open`, `opendir`, `create` and `flush` are answered with ENOSYS once; from then on the
@@ -24,6 +25,7 @@ mod errno;
 mod handshake;
 mod listing;
 mod notices;
+mod repeat;
 mod session;
 mod virtual_xattr;
 

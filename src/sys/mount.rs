@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::fusermount;
@@ -54,12 +55,18 @@ pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
 /// Whether someone uses the mount at `path` (an open file, a working directory, a mount below). `None` when
 /// only trying to unmount it can tell: an ordinary user may not ask.
 pub fn is_busy(path: &Path) -> io::Result<Option<bool>> {
-    // umount2(2): MNT_EXPIRE answers EAGAIN to the first call on an idle mount, and does no more than mark it.
+    // umount2(2): MNT_EXPIRE answers EAGAIN to the first call on an idle mount and marks it; to the second, with no
+    // use between, it unmounts. Any use takes the mark away, be it one that sends no request: opening the path only.
+    let forget_mark = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map(drop)
+    };
+    forget_mark()?;
     match rustix::mount::unmount(path, UnmountFlags::NOFOLLOW | UnmountFlags::EXPIRE) {
         Err(rustix::io::Errno::BUSY) => Ok(Some(true)),
-        Err(rustix::io::Errno::AGAIN) => Ok(Some(false)),
+        Err(rustix::io::Errno::AGAIN) => Ok(forget_mark().map(|()| Some(false))?),
         Err(rustix::io::Errno::PERM) => Ok(None),
-        Ok(()) => Err(io::Error::other("the mount had been marked as expired by someone else, and is gone")),
+        Ok(()) => Err(io::Error::other("somebody else was about to unmount it, and it is gone")),
         Err(e) => Err(e.into()),
     }
 }

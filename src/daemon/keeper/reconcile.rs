@@ -1,8 +1,9 @@
 //! Making what is mounted what the manifest wants.
 
-use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;
+use crate::store::{Manifest, StoreError};
 use crate::sys::mountinfo::{self, MountPoint};
+use crate::sys::{IoError, mount};
 
 use super::connection::Connection;
 use super::{Keeper, mounts};
@@ -22,7 +23,7 @@ impl Keeper {
         };
     }
 
-    fn compare(&mut self) -> Result<(), crate::store::StoreError> {
+    fn compare(&mut self) -> Result<(), StoreError> {
         let manifest = Manifest::load(&self.state.manifest())?;
         let mounts = mountinfo::read()?;
         for connection in self.connections.values_mut() {
@@ -58,9 +59,9 @@ impl Keeper {
         manifest: &Manifest,
         view: &ViewSpec,
         mounts: &[MountPoint],
-    ) -> Result<Option<Connection>, crate::sys::IoError> {
+    ) -> Result<Option<Connection>, IoError> {
         let path = mounts::place(&manifest.worktree, view);
-        mounts::detach_dead(mounts, &path).map_err(crate::sys::IoError::of("detach the dead mount at", &path))?;
+        mounts::detach_dead(mounts, &path).map_err(IoError::of("detach the dead mount at", &path))?;
         for connection in self.connections.values_mut().filter(|c| c.view.id == view.id && c.path == path) {
             if connection.mount_again(&manifest.worktree, manifest.allow_other)? {
                 return Ok(None);
@@ -70,13 +71,20 @@ impl Keeper {
     }
 
     /// Hands new connections to the server, with the number each got in the kernel's table.
-    fn begin(&mut self, new: Vec<Connection>) -> Result<(), crate::store::StoreError> {
+    fn begin(&mut self, new: Vec<Connection>) -> Result<(), StoreError> {
         if new.is_empty() {
             return Ok(());
         }
         let mounts = mountinfo::read()?;
         for mut connection in new {
             connection.device_number = mounts::top_view(&mounts, &connection.path);
+            if connection.device_number.is_none() {
+                // Every later look at the kernel's table goes by this path.
+                let why = "it was mounted elsewhere than its path says: is there a symlink in the worktree's path?";
+                self.errors.insert(connection.view.id.clone(), why.into());
+                mount::unmount(&connection.path, true).map_err(IoError::of("detach", &connection.path))?;
+                continue;
+            }
             let id = self.next_connection;
             self.next_connection += 1;
             self.connections.insert(id, connection);
