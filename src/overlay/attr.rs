@@ -231,6 +231,7 @@ impl View {
         let frame = Frame::Plain(records);
         self.journal.append(&frame)?;
         self.play(&frame);
+        self.tidy_when_long();
         Ok(())
     }
 

@@ -176,6 +176,7 @@ impl View {
             Ok(done) => {
                 self.play(&frame);
                 let _ = self.journal.append(&Frame::Done);
+                self.tidy_when_long();
                 Ok(done)
             }
             Err(e) => {

@@ -163,6 +163,13 @@ impl Lower {
         self.source(ino).map(|(tree, node)| tree.stat(node).kind)
     }
 
+    /// A file, not a directory, that its tree names once.
+    pub fn has_one_name(&self, ino: Ino) -> bool {
+        self.source(ino)
+            .map(|(tree, node)| tree.stat(node))
+            .is_some_and(|s| s.kind != FileType::Directory && s.nlink == 1)
+    }
+
     pub fn is_dir(&self, ino: Ino) -> bool {
         self.kind(ino) == Some(FileType::Directory)
     }

@@ -22,8 +22,9 @@ use super::{Attr, Ino, Overlay};
 const KEPT_FILES: usize = 48;
 /// A journal is written anew when it is this many times as long as it need be.
 const SLACK: u64 = 4;
-/// And at least this long, in bytes.
+/// Shorter ones, in bytes, are left alone at an open, and while the view is in use.
 const REWRITE_FROM: u64 = 64 << 10;
+const TIDY_FROM: u64 = 1 << 20;
 
 /// One tree of the lower, and where it is laid.
 pub struct GraftSpec {
@@ -54,6 +55,7 @@ impl Overlay {
             lower: Lower::default(),
             delta: Delta::default(),
             journal,
+            tidy_at: TIDY_FROM,
             upper,
             files: Cache::new(KEPT_FILES),
             owner: (stat.uid, stat.gid),
@@ -246,8 +248,18 @@ impl View {
         Ok(self.journal.rewrite(records)?)
     }
 
+    /// After an append: a journal that has doubled since the last look is looked at.
+    pub(super) fn tidy_when_long(&mut self) {
+        if self.journal.len() < self.tidy_at {
+            return;
+        }
+        // A failure leaves the longer journal, which says the same.
+        let _ = self.tidy_journal();
+        self.tidy_at = TIDY_FROM.max(self.journal.len() * 2);
+    }
+
     /// Rewrites a journal that is much longer than what it says.
-    pub(super) fn tidy_journal(&mut self) -> Result<()> {
+    fn tidy_journal(&mut self) -> Result<()> {
         if self.journal.len() < REWRITE_FROM {
             return Ok(());
         }

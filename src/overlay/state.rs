@@ -59,9 +59,15 @@ impl Delta {
             Record::Graft { .. } => {}
             Record::Whiteout { dir, name, time } => {
                 // A whiteout over nothing says nothing: what was moved here is simply gone.
-                let hides = !self.opaque.contains(dir) && lower.lookup(*dir, name).is_some();
-                self.set_name(*dir, name, hides.then_some(Override::Whiteout));
+                let hidden = lower.lookup(*dir, name).filter(|_| !self.opaque.contains(dir));
+                self.set_name(*dir, name, hidden.map(|_| Override::Whiteout));
                 self.touch(*dir, *time);
+                if let Some(ino) = hidden
+                    && lower.has_one_name(ino)
+                    && self.moved_to(ino).is_empty()
+                {
+                    self.metas.remove(&ino);
+                }
             }
             Record::Moved { dir, name, ino, time } => {
                 self.set_name(*dir, name, Some(Override::Moved(*ino)));

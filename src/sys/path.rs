@@ -67,6 +67,13 @@ pub fn make_dirs(path: &Path) -> Result<(), IoError> {
     fs::create_dir_all(path).map_err(IoError::of("create", path))
 }
 
+/// As [`make_dirs`], for directories of ours: nobody else may enter them, whatever the umask is.
+pub fn make_private_dirs(path: &Path) -> Result<(), IoError> {
+    let mut builder = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path).map_err(IoError::of("create", path))
+}
+
 /// Removes an empty directory; an absent one is fine.
 pub fn remove_dir(path: &Path) -> Result<(), IoError> {
     absent_is_none(fs::remove_dir(path)).map(drop).map_err(IoError::of("remove", path))

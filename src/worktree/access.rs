@@ -39,7 +39,7 @@ impl Access {
         let grafts = view.grafts.iter().map(|g| Ok(GraftSpec { at: g.at.clone(), tree: store.tree(g.tree)? }));
         let grafts = grafts.collect::<Result<Vec<_>, crate::store::StoreError>>()?;
         let config = OverlayConfig { state_dir: views.view_dir(view), grafts, objects: store.objects().clone() };
-        path::make_dirs(&config.state_dir)?;
+        path::make_private_dirs(&config.state_dir)?;
         path::make_dirs(&place)?;
         let overlay = Box::new(Overlay::open(path::open_dir(&place)?, config)?);
         Ok(Access::Direct { overlay, _lock: lock })

@@ -22,7 +22,7 @@ pub fn mount(store: &Store, names: &[String], dir: &Path, states: &Path) -> Resu
     if known.is_none() && !path::list(&dir)?.is_empty() {
         return Err(Error::NotEmpty(dir));
     }
-    path::make_dirs(&state_dir)?;
+    path::make_private_dirs(&state_dir)?;
     let view = ViewSpec { id: views::id_of(&dir), path: PathBuf::from(name), grafts, lockfiles: Vec::new() };
     let created = known.as_ref().map_or_else(views::now, |k| k.manifest.created.clone());
     let generation = known.as_ref().map_or(1, |k| k.manifest.generation + 1);

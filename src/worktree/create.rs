@@ -117,7 +117,7 @@ fn make(
     let taken = snapshots.wait()?;
     go_on()?;
     let manifest = describe(plan, store, &new, &fitting.directories, taken, &mut created)?;
-    path::make_dirs(&new.state_dir())?;
+    path::make_private_dirs(&new.state_dir())?;
     let file = views::manifest_file(&new.state_dir());
     manifest.save(&file)?;
     undo.root(&file);
