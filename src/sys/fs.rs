@@ -324,8 +324,8 @@ pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> io::Result<Option<std
 
 /// Whether the file system that holds `fd` is a FUSE mount (`FUSE_SUPER_MAGIC`, `statfs(2)`).
 pub fn is_fuse(fd: impl AsFd) -> bool {
-    const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
-    rfs::fstatfs(fd).is_ok_and(|s| s.f_type as i64 == FUSE_SUPER_MAGIC)
+    const FUSE_SUPER_MAGIC: rfs::FsWord = 0x6573_5546;
+    rfs::fstatfs(fd).is_ok_and(|s| s.f_type == FUSE_SUPER_MAGIC)
 }
 
 /// Copies within the kernel; returns the bytes copied, 0 at the end of the source.

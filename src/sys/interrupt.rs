@@ -63,22 +63,9 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], done: &mut [bool]) -> io::Result<bo
     Ok(raised().is_some())
 }
 
-/// A child process and all that it has started, as it is now.
-pub fn family(pid: u32) -> Vec<u32> {
-    let mut all = vec![pid];
-    let mut next = 0;
-    while let Some(pid) = all.get(next) {
-        let children = super::path::read(format!("/proc/{pid}/task/{pid}/children").as_ref()).unwrap_or_default();
-        all.extend(String::from_utf8_lossy(&children).split_ascii_whitespace().filter_map(|c| c.parse::<u32>().ok()));
-        next += 1;
-    }
-    all
-}
-
-/// Asks processes to end (SIGTERM), or with `force` ends them (SIGKILL). Those that are gone already are fine.
-pub fn end(pids: &[u32], force: bool) {
-    let signal = if force { rustix::process::Signal::KILL } else { rustix::process::Signal::TERM };
-    for pid in pids.iter().filter_map(|p| rustix::process::Pid::from_raw(i32::try_from(*p).ok()?)) {
-        let _ = rustix::process::kill_process(pid, signal);
+/// Asks a child process to end (SIGTERM); one that is gone already is fine.
+pub fn terminate(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 }

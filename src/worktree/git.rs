@@ -10,7 +10,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::sys::interrupt;
@@ -297,7 +296,7 @@ impl Git {
             let mut ready = vec![false; fds.len()];
             let fds: Vec<_> = fds.into_iter().map(|f| f.1).collect();
             if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
-                end(child, [Box::new(out), Box::new(err)]);
+                end(child);
                 return Err(GitError::Interrupted(interrupt::raised().unwrap_or_default()));
             }
             let out_ready = out_open && ready[0];
@@ -317,26 +316,18 @@ impl Git {
     }
 }
 
-/// Ends a git with all that it has started (a checkout, hooks): they would go on making what is being undone. They are
-/// gone when nobody has its outputs open any more.
-fn end(child: &mut Child, outputs: [Box<dyn Read + Send>; 2]) {
-    let family = interrupt::family(child.id());
-    interrupt::end(&family, false);
-    let (closed, wait) = mpsc::channel();
-    for mut output in outputs {
-        let closed = closed.clone();
-        std::thread::spawn(move || {
-            let _ = io::copy(&mut output, &mut io::sink());
-            // Nobody listens when it took too long.
-            let _ = closed.send(());
-        });
-    }
+/// Asks a git to end, and ends it when it won't. A hook it started may go on for a moment; nothing waits for it.
+fn end(child: &mut Child) {
+    interrupt::terminate(child.id());
     let until = Instant::now() + END_PATIENCE;
-    let in_time = |_| wait.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok();
-    if !(0..2).all(in_time) {
-        interrupt::end(&family, true);
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > until {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
-    let _ = child.wait();
 }
 
 /// `<key>\n<value>\0`…; a key without a value is true.

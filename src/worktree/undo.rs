@@ -10,9 +10,8 @@ use crate::sys::path;
 
 /// One thing that was made.
 enum Made {
-    /// The worktree's directory, and with it the registration with git, if it got that far; whether git already had
-    /// a registration of that name.
-    Directory(PathBuf, bool),
+    /// The worktree's directory, and with it the registration with git, if it got that far.
+    Directory(PathBuf),
     Branch(String),
     Root(PathBuf),
     Views(PathBuf),
@@ -30,9 +29,8 @@ impl<'a> Undo<'a> {
         Undo { source, store, made: Vec::new() }
     }
 
-    pub fn directory(&mut self, at: &Path) {
-        let had_name = registration(self.source, at).is_some_and(|dir| path::is_there(&dir));
-        self.made.push(Made::Directory(at.into(), had_name));
+    pub fn directory(&mut self, path: &Path) {
+        self.made.push(Made::Directory(path.into()));
     }
 
     /// Taken back last: git keeps a branch that a worktree has checked out.
@@ -68,8 +66,8 @@ impl<'a> Undo<'a> {
         match made {
             Made::Views(state_dir) => client::unmount(state_dir, true).map_err(|e| format!("views stay mounted: {e}")),
             Made::Root(manifest) => self.store.roots().remove(manifest).map_err(|e| e.to_string()),
-            Made::Directory(at, had_name) => remove_worktree(self.source, at, *had_name).map_err(|e| e.to_string()),
-            Made::Branch(name) => delete_branch(self.source, name).map_err(|e| e.to_string()),
+            Made::Directory(at) => remove_worktree(self.source, at).map_err(|e| e.to_string()),
+            Made::Branch(name) => Git::deaf(&self.source.root).delete_branch(name).map_err(|e| e.to_string()),
         }
     }
 }
@@ -80,33 +78,13 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// A git that was ended in the wrong moment leaves its lock of the branch behind. Nobody else knows this branch, and
-/// the gits that were started for it are gone: so the lock is nobody's.
-fn delete_branch(source: &Checkout, name: &str) -> Result<(), super::git::GitError> {
-    let git = Git::deaf(&source.root);
-    let lock = source.common_dir.join("refs/heads").join(format!("{name}.lock"));
-    match git.delete_branch(name) {
-        Err(_) if path::remove_file(&lock).is_ok() => git.delete_branch(name),
-        other => other,
-    }
-}
-
-/// Without git, which refuses what is half made: the directory, then the registration that names it, or that git had
-/// not yet written a name into.
-fn remove_worktree(source: &Checkout, at: &Path, had_name: bool) -> Result<(), crate::sys::IoError> {
+/// Without git, which refuses what is half made: the directory, then the registration that names it.
+fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoError> {
     path::remove_tree(at)?;
     for (root, git_dir) in source.registered()? {
         if root == at {
             path::remove_tree(&git_dir)?;
         }
     }
-    match registration(source, at) {
-        Some(dir) if !had_name && !path::is_there(&dir.join("gitdir")) => path::remove_tree(&dir),
-        _ => Ok(()),
-    }
-}
-
-/// The private git directory that git gives to a worktree at `at`, unless the name is taken.
-fn registration(source: &Checkout, at: &Path) -> Option<PathBuf> {
-    Some(source.common_dir.join("worktrees").join(at.file_name()?))
+    Ok(())
 }

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# All tests: format, clippy, the model, mounted views, the command line; as root also once more as an ordinary user.
+#
+# Views are mounted for real: that takes /dev/fuse and fusermount3 (package fuse3). What is missing is named, and
+# nothing is installed. A test that lacks something else says what, and is listed as skipped.
+#
+#   scripts/test.sh                    everything
+#   scripts/test.sh --test mount …     only these, as `cargo test` takes them; then without format and clippy
+#
+#   DEPSFS_TEST_UID=65534              the ordinary user's id, when this is run by root
+#   DEPSFS_TEST_SECONDS=1500           the most that one part may take
+set -euo pipefail
+export LC_ALL=C
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+uid=${DEPSFS_TEST_UID:-65534}
+seconds=${DEPSFS_TEST_SECONDS:-1500}
+log=$(mktemp -d "${TMPDIR:-/tmp}/depsfs-test.XXXXXX")
+trap 'rm -rf "$log"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+# bounded <what> <command…>: its output goes to a log, which is shown when it fails or takes too long.
+bounded() {
+    local what=$1 code=0
+    shift
+    if [ "$(type -t "$1")" = function ]; then
+        ("$@") >"$log/out" 2>&1 </dev/null || code=$?
+    else
+        timeout --kill-after=20 "$seconds" "$@" >"$log/out" 2>&1 </dev/null || code=$?
+    fi
+    if [ "$code" != 0 ]; then
+        cat "$log/out"
+        [ "$code" != 124 ] || echo "took longer than $seconds s"
+        printf '\ntest.sh: FAILED: %s\n' "$what" >&2
+        exit 1
+    fi
+}
+
+total=0
+# count: one line for each test program in the log, and what was skipped.
+count() {
+    local passed
+    awk '/^ *Running /  { name = $2 == "unittests" ? $3 : $2; sub(".*/deps/", "", name); sub("-[0-9a-f]*$", "", name) }
+         /^test result/ { if ($4 > 0) printf "  %-16s %4d passed, %d failed, %s\n", name, $4, $6, $NF }' "$log/out"
+    passed=$(awk '/^test result: ok/ { n += $4 } END { print n + 0 }' "$log/out")
+    total=$((total + passed))
+    if grep '^skipped: ' "$log/out" >"$log/skipped"; then
+        sort "$log/skipped" | uniq -c
+    fi
+}
+
+# --- what is needed ---------------------------------------------------------------------------------------------
+
+for tool in cargo git fusermount3 setpriv timeout; do
+    command -v $tool >/dev/null || {
+        echo "test.sh: $tool is missing (Debian, Ubuntu: fuse3, git, util-linux, coreutils; cargo: https://rustup.rs)" >&2
+        exit 1
+    }
+done
+if [ ! -c /dev/fuse ]; then
+    echo "test.sh: there is no /dev/fuse (modprobe fuse; in a container: --device /dev/fuse)" >&2
+    exit 1
+fi
+if [ "$(id -u)" = 0 ] && [ "$(stat -c %a /dev/fuse)" != 666 ]; then
+    echo "chmod 666 /dev/fuse (was $(stat -c %a /dev/fuse)): ordinary users mount, too, as distributions have it"
+    chmod 666 /dev/fuse
+fi
+
+# --- who runs them -----------------------------------------------------------------------------------------------
+
+as_user() { # as_user <command…>: with nothing of root's but the place of the Rust toolchain
+    setpriv --reuid "$uid" --regid "$uid" --clear-groups --bounding-set -all --inh-caps -all \
+        env -i "PATH=$PATH" "RUSTUP_HOME=${RUSTUP_HOME:-${HOME:-/root}/.rustup}" "CARGO_HOME=$home/cargo" \
+        "HOME=$home" "TMPDIR=$home/tmp" "XDG_DATA_HOME=$home/data" "XDG_STATE_HOME=$home/state" \
+        "XDG_CONFIG_HOME=$home/config" "$@"
+}
+
+if [ "$(id -u)" = 0 ]; then
+    home=$log/home
+    mkdir -p "$home"/{tmp,data,state,config,cargo}
+    chown -R "$uid:$uid" "$home"
+    chmod 711 "$log"
+    if [ -z "${CARGO_TARGET_DIR:-}" ] && ! as_user test -x "$PWD"; then
+        export CARGO_TARGET_DIR=/var/tmp/depsfs-test-target
+        echo "uid $uid may not enter $PWD: everything is built in $CARGO_TARGET_DIR"
+    fi
+fi
+
+# --- the checks that need no mount ------------------------------------------------------------------------------
+
+if [ $# = 0 ]; then
+    say "cargo fmt --check"
+    bounded "cargo fmt" cargo fmt --all --check
+    say "cargo clippy -D warnings"
+    bounded "cargo clippy" cargo clippy --all-targets --locked -- -D warnings
+fi
+
+# --- as this user -----------------------------------------------------------------------------------------------
+
+say "building the tests"
+bounded "cargo test --no-run" cargo test --locked --no-run "$@"
+programs=$(sed -n 's/^ *Executable .*(\(.*\))$/\1/p' "$log/out" | sed "s,^[^/],$PWD/&,")
+
+say "cargo test, as $(id -un)"
+bounded "cargo test" cargo test --locked "$@" -- --show-output
+count
+
+# --- as an ordinary user ----------------------------------------------------------------------------------------
+
+if [ "$(id -u)" = 0 ]; then
+    say "once more as uid $uid: files, mounts, the command line"
+    skip=()
+    if ! as_user cargo --version >/dev/null 2>&1; then
+        echo "  without the test that runs cargo: uid $uid may not run $(command -v cargo)"
+        skip=(--skip cargo_build)
+    fi
+    all_as_user() {
+        local program
+        cd "$home"
+        for program in $programs; do
+            case ${program##*/} in
+                layers-*) continue ;; # it reads the sources: the same for everybody
+            esac
+            echo "     Running ${program}"
+            as_user timeout --kill-after=20 "$seconds" "$program" --show-output "${skip[@]}" || return
+        done
+    }
+    bounded "the tests as uid $uid" all_as_user
+    count
+fi
+
+say "$total tests passed"
