@@ -263,7 +263,8 @@ impl Tree {
     }
 
     fn placed(&self, n: Node, parent: u32, entry: u32) -> Option<(Node, &[u8])> {
-        if entry >= self.layout.entries || self.kind(Node(parent)) != Some(FileType::Directory) {
+        let (first, end) = self.range(Node(parent));
+        if !(first..end).contains(&entry) {
             return None;
         }
         let found = self.entry(Node(parent), entry)?;
