@@ -1,8 +1,9 @@
 //! Processes of the daemon die, and programs that use the views go on.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,26 @@ fn kill_server(bench: &Bench) -> Duration {
     let pause = begun.elapsed();
     wait_until("another server runs", || bench.state().and_then(|s| s.server_pid).is_some_and(|pid| pid != before));
     pause
+}
+
+/// Makes names, moves them and takes them away again: none of it may happen twice, or fail for its own first half.
+fn shuffle(dir: &Path, round: u64) {
+    let (sub, moved) = (dir.join("sub"), dir.join(format!("moved {round}")));
+    fs::create_dir(dir).unwrap();
+    fs::create_dir(&sub).unwrap();
+    File::create_new(sub.join("file")).unwrap().write_all_at(b"x", 0).unwrap();
+    fs::hard_link(sub.join("file"), sub.join("link")).unwrap();
+    symlink("file", sub.join("symlink")).unwrap();
+    fs::rename(&sub, &moved).unwrap();
+    let mut append = File::options().append(true).open(moved.join("link")).unwrap();
+    append.write_all(b"y").unwrap();
+    assert_eq!(fs::read(moved.join("symlink")).unwrap(), b"xy");
+    assert_eq!(fs::read_dir(&moved).unwrap().count(), 3);
+    for name in ["file", "link", "symlink"] {
+        fs::remove_file(moved.join(name)).unwrap();
+    }
+    fs::remove_dir(&moved).unwrap();
+    fs::remove_dir(dir).unwrap();
 }
 
 #[test]
@@ -45,6 +66,7 @@ fn a_server_that_is_killed_under_readers_and_writers_is_replaced_without_an_erro
                     let own = view.join(format!("own {i}"));
                     fs::write(&own, round.to_string()).unwrap();
                     assert_eq!(fs::read_to_string(&own).unwrap(), round.to_string());
+                    shuffle(&view.join(format!("dir {i}")), round);
                     done.fetch_add(1, Ordering::Relaxed);
                 }
                 let mut all = Vec::new();
