@@ -18,6 +18,7 @@ use super::attr::{absent, caller, file_attr, ino, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
 use super::repeat::SentAgain;
+use super::reply::{empty, sized};
 use super::{FOREVER, View, handshake, listing, virtual_xattr};
 use crate::overlay::{Attr, Error, Ino, SetAttr};
 use crate::store::Name;
@@ -68,23 +69,6 @@ impl Adapter {
 
     fn may_ask(&self, request: &Request) -> bool {
         request.uid() == 0 || request.uid() == self.view.owner
-    }
-}
-
-fn empty(done: Result<(), Error>, reply: ReplyEmpty) {
-    match done {
-        Ok(()) => reply.ok(),
-        Err(e) => reply.error(to_errno(&e)),
-    }
-}
-
-/// Answers `getxattr` and `listxattr`: size 0 asks for the length.
-fn sized(value: Result<Vec<u8>, Error>, size: u32, reply: ReplyXattr) {
-    match value {
-        Ok(value) if size == 0 => reply.size(value.len() as u32),
-        Ok(value) if value.len() <= size as usize => reply.data(&value),
-        Ok(_) => reply.error(Errno::ERANGE),
-        Err(e) => reply.error(to_errno(&e)),
     }
 }
 

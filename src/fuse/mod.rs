@@ -10,6 +10,7 @@
 //! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
 //! | `notices`         | telling the kernel to forget what it has cached                   |
 //! | `repeat`          | requests that a server may have carried out before it died        |
+//! | `reply`           | outcomes as replies                                               |
 //! | `session`         | a connection's first server, and any later one                    |
 //!
 //! **Zero-message opens.** `open`, `opendir`, `create` and `flush` are answered with ENOSYS once; from then on the
@@ -26,6 +27,7 @@ mod handshake;
 mod listing;
 mod notices;
 mod repeat;
+mod reply;
 mod session;
 mod virtual_xattr;
 

@@ -1,0 +1,24 @@
+//! Outcomes as replies, where several requests are answered alike.
+
+use fuser::{Errno, ReplyEmpty, ReplyXattr};
+
+use super::errno::to_errno;
+use crate::overlay::Error;
+
+/// Answers a request that has no result.
+pub fn empty(done: Result<(), Error>, reply: ReplyEmpty) {
+    match done {
+        Ok(()) => reply.ok(),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// Answers `getxattr` and `listxattr`: size 0 asks for the length.
+pub fn sized(value: Result<Vec<u8>, Error>, size: u32, reply: ReplyXattr) {
+    match value {
+        Ok(value) if size == 0 => reply.size(value.len() as u32),
+        Ok(value) if value.len() <= size as usize => reply.data(&value),
+        Ok(_) => reply.error(Errno::ERANGE),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
