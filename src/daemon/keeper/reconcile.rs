@@ -35,12 +35,16 @@ impl Keeper {
                 connection.detach();
             }
         }
+        let there = |id: &str| self.connections.values().any(|c| c.mounted && c.view.id == id);
+        let missing = manifest.views.iter().filter(|v| !there(&v.id) && !self.state.is_dropped(&v.id));
+        let missing: Vec<ViewSpec> = missing.cloned().collect();
+        if !missing.is_empty()
+            && let Err(e) = self.start_server()
+        {
+            tracing::error!("no server could be started yet: {e}");
+        }
         let mut new = Vec::new();
-        for view in &manifest.views {
-            let there = self.connections.values().any(|c| c.mounted && c.view.id == view.id);
-            if there || self.state.is_dropped(&view.id) {
-                continue;
-            }
+        for view in &missing {
             match self.mount(&manifest, view, &mounts) {
                 Ok(connection) => new.extend(connection),
                 Err(e) => {

@@ -80,13 +80,8 @@ impl Keeper {
     }
 
     fn try_hand_over(&mut self, id: ConnectionId) -> io::Result<()> {
-        let server = match self.server.take() {
-            Some(server) => self.server.insert(server),
-            None => {
-                let server = ServerProcess::start(self)?;
-                self.server.insert(server)
-            }
-        };
+        self.start_server()?;
+        let Some(server) = &self.server else { return Ok(()) };
         let Some(connection) = self.connections.get(&id) else { return Ok(()) };
         let (store, generation) = match &self.manifest {
             Some(manifest) => (manifest.store.clone(), manifest.generation),
@@ -104,6 +99,14 @@ impl Keeper {
         };
         let fds = [connection.device.as_fd(), connection.upper.as_fd()];
         wire::send(server.socket.as_fd(), &ToServer::Serve(Box::new(serve)), &fds)
+    }
+
+    /// Starts a server if there is none. Asked for early, it starts while views are being mounted.
+    pub fn start_server(&mut self) -> io::Result<()> {
+        if self.server.is_none() {
+            self.server = Some(ServerProcess::start(self)?);
+        }
+        Ok(())
     }
 
     /// Reads what the server said. One that closed its socket is of no use any more.
