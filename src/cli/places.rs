@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::report::Failure;
 use crate::store::Store;
+use crate::worktree::Error;
 use crate::worktree::checkout::Checkout;
 use crate::worktree::views::Views;
-use crate::worktree::{self};
 
 /// `$DEPSFS_STORE`, else `$XDG_DATA_HOME/depsfs/store`, else `~/.local/share/depsfs/store`.
 pub fn store_path() -> Result<PathBuf, Failure> {
@@ -36,10 +36,10 @@ pub fn views(place: Option<&Path>) -> Result<Views, Failure> {
     Ok(Views::containing(place.unwrap_or(Path::new(".")), &states()?)?)
 }
 
-/// The checkout of the working directory.
+/// The checkout of the working directory; in a submodule, the project it is part of.
 pub fn checkout() -> Result<Checkout, Failure> {
     let here = Path::new(".");
-    Checkout::containing(here).map_err(worktree::Error::from)?.ok_or_else(|| {
-        Failure::Worktree(worktree::Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into())))
-    })
+    let found = Checkout::containing(here).map_err(Error::from)?;
+    let absent = || Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into()));
+    Ok(found.ok_or_else(absent)?.outermost().map_err(Error::from)?)
 }

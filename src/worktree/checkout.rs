@@ -31,6 +31,15 @@ impl Checkout {
         Ok(None)
     }
 
+    /// The checkout that this one is a submodule of, and so on up: worktrees are made of whole projects.
+    pub fn outermost(self) -> Result<Checkout, IoError> {
+        let above = self.root.parent().map(Checkout::containing).transpose()?.flatten();
+        match above {
+            Some(above) if self.git_dir.starts_with(above.git_dir.join("modules")) => above.outermost(),
+            _ => Ok(self),
+        }
+    }
+
     /// The checkout whose top is `root`; `None` when there is no `.git` that leads to a git directory.
     pub fn at(root: &Path) -> Result<Option<Checkout>, IoError> {
         let dot_git = root.join(".git");

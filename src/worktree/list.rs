@@ -13,8 +13,10 @@ use crate::store::Store;
 /// One worktree. Serialised as `--json` prints it.
 #[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
+    #[serde(serialize_with = "super::lossy::path")]
     pub path: PathBuf,
     pub branch: Option<String>,
+    #[serde(serialize_with = "super::lossy::optional")]
     pub source: Option<PathBuf>,
     pub created: String,
     pub views: usize,

@@ -7,6 +7,7 @@
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
 //! | `at` | entries mounted at a directory without git |
+//! | `lossy` | paths in JSON |
 //! | `status`, `list`, `diff`, `thaw`, `reset`, `remove` | one file per verb |
 
 pub mod access;
@@ -20,6 +21,7 @@ pub mod ignored;
 pub mod index;
 pub mod list;
 pub mod lockfile;
+mod lossy;
 pub mod mtime;
 pub mod naming;
 pub mod plan;

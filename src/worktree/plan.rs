@@ -10,6 +10,7 @@ use super::lockfile;
 use super::naming::{self, Names};
 use super::settings::Settings;
 use super::submodule::{self, Submodule};
+use super::views::Views;
 use crate::sys::path;
 
 /// What the user asked for.
@@ -72,6 +73,15 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
         plan.refuse_builds()?;
     }
     Ok(plan)
+}
+
+/// The lock files an artifact of the source was made with: in a worktree of depsfs, those of the first source.
+fn made_with(source: &Checkout, views: Option<&Views>, artifact: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
+    let view = views.and_then(|v| v.manifest.views.iter().find(|view| view.path == artifact));
+    match view.filter(|v| !v.lockfiles.is_empty()) {
+        Some(view) => Ok(view.lockfiles.iter().map(|l| (l.path.clone(), l.blake3.clone())).collect()),
+        None => Ok(lockfile::beside(&source.root, artifact)?),
+    }
 }
 
 /// The remote and branch a base-ref such as `origin/main` or `origin/a/b~2` speaks of.
@@ -158,8 +168,9 @@ impl Plan {
     fn refuse_builds(&self) -> Result<(), Error> {
         let Some(commit) = &self.commit else { return Ok(()) };
         let mut differ = Vec::new();
+        let views = Views::of(&self.source)?;
         for artifact in &self.ignored.directories {
-            for (at, hash) in lockfile::beside(&self.source.root, artifact)? {
+            for (at, hash) in made_with(&self.source, views.as_ref(), artifact)? {
                 let there = self.source.git().blob(&format!("{commit}:{}", at.display()))?;
                 // A lock file git doesn't know says nothing of the base.
                 let is_same = there.is_none_or(|bytes| blake3::hash(&bytes).to_hex().as_str() == hash);

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::error::Error;
@@ -16,6 +16,9 @@ use crate::store::import::import_dir;
 use crate::store::manifest::Graft;
 use crate::store::{Progress, Store, TreeId};
 use crate::sys::{fs, interrupt};
+
+/// How many directories are taken at once.
+const AT_ONCE: usize = 4;
 
 /// One directory of the source, shared.
 #[derive(Clone, Debug)]
@@ -52,7 +55,7 @@ impl Snapshots {
         std::thread::spawn(move || {
             let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), &*inner);
             // Nobody listens any more when the create has failed meanwhile.
-            let _ = sender.send(directories.iter().map(take).collect());
+            let _ = sender.send(take_all(&directories, take));
         });
         Ok(Snapshots { answer, stop })
     }
@@ -97,6 +100,27 @@ impl Progress for Watched {
     fn is_cancelled(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || interrupt::raised().is_some() || self.progress.is_cancelled()
     }
+}
+
+/// Takes several at once, because what a small one costs is waiting for the disk; the answers are in order.
+fn take_all(
+    directories: &[PathBuf],
+    take: impl Fn(&PathBuf) -> Result<Snapshot, Error> + Sync,
+) -> Result<Vec<Snapshot>, Error> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let mine = numbers.map_while(|n| directories.get(n).map(|at| take(at).map(|taken| (n, taken))));
+        mine.collect::<Result<Vec<_>, Error>>()
+    };
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE.min(directories.len())).map(|_| scope.spawn(work)).collect();
+        let done = threads.into_iter().map(|t| t.join().expect("taking snapshots does not panic"));
+        done.collect::<Result<Vec<_>, Error>>()
+    })?;
+    let mut all = parts.concat();
+    all.sort_by_key(|(n, _)| *n);
+    Ok(all.into_iter().map(|(_, taken)| taken).collect())
 }
 
 fn take(

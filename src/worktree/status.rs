@@ -12,15 +12,19 @@ use crate::sys::path;
 /// All there is to say of a worktree's views. Serialised as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub struct Status {
+    #[serde(serialize_with = "super::lossy::path")]
     pub worktree: PathBuf,
+    #[serde(serialize_with = "super::lossy::optional")]
     pub source: Option<PathBuf>,
     pub commit: Option<String>,
     pub created: String,
+    #[serde(serialize_with = "super::lossy::path")]
     pub store: PathBuf,
     /// `None`: no daemon lives.
     pub daemon: Option<Daemon>,
     pub views: Vec<View>,
     /// Lock files that differ from those the artifacts were made with.
+    #[serde(serialize_with = "super::lossy::list")]
     pub drift: Vec<PathBuf>,
 }
 
@@ -32,6 +36,7 @@ pub struct Daemon {
 
 #[derive(Debug, Serialize)]
 pub struct View {
+    #[serde(serialize_with = "super::lossy::path")]
     pub path: PathBuf,
     pub mounted: bool,
     /// Its directory, or all in it, was deleted; `depsfs reset` brings the store's back.

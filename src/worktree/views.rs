@@ -27,8 +27,16 @@ impl Views {
                 return Views::load(&state_dir);
             }
         }
-        let checkout = Checkout::containing(&place)?.ok_or_else(|| Error::NotACheckout(place.clone()))?;
-        Views::of(&checkout)?.ok_or(Error::NoViews(checkout.root))
+        let innermost = Checkout::containing(&place)?.ok_or_else(|| Error::NotACheckout(place.clone()))?;
+        // A submodule, or a clone inside a view, lies in a worktree that has the views.
+        let mut next = Some(innermost.clone());
+        while let Some(checkout) = next {
+            if let Some(views) = Views::of(&checkout)? {
+                return Ok(views);
+            }
+            next = checkout.root.parent().map(Checkout::containing).transpose()?.flatten();
+        }
+        Err(Error::NoViews(innermost.root))
     }
 
     /// Those of a checkout; `None` when depsfs never made any.

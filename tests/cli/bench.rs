@@ -1,7 +1,8 @@
 //! What the tests stand on: a temporary repository with artifacts, a store, and the program to run in it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -127,14 +128,15 @@ impl Bench {
 
     /// What is mounted below the bench.
     pub fn mounts(&self) -> Vec<String> {
-        let root = self.path("").to_str().unwrap().to_owned();
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        mounts
-            .lines()
-            .filter_map(|l| l.split(' ').nth(1))
-            .filter(|at| at.starts_with(&root))
-            .map(str::to_owned)
-            .collect()
+        self.mounted().iter().map(|at| at.to_string_lossy().into_owned()).collect()
+    }
+
+    fn mounted(&self) -> Vec<OsString> {
+        let root = self.path("");
+        let mounts = fs::read("/proc/self/mounts").unwrap();
+        let places = mounts.split(|b| *b == b'\n').filter_map(|line| line.split(|b| *b == b' ').nth(1));
+        let ours = places.filter(|at| at.starts_with(root.as_os_str().as_bytes()));
+        ours.map(|at| OsStr::from_bytes(at).to_owned()).collect()
     }
 
     /// `git status --porcelain` of a worktree has nothing to say.
@@ -153,8 +155,8 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         // Also after a failed assertion: whatever is still mounted is detached, and its daemon ends.
-        for mount in self.mounts() {
-            let _ = Command::new("umount").args(["-l", &mount]).output();
+        for mount in self.mounted() {
+            let _ = Command::new("umount").arg("-l").arg(&mount).output();
         }
     }
 }

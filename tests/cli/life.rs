@@ -176,3 +176,25 @@ fn entries_are_mounted_at_a_directory_without_git() {
     assert!(!bench.is_there("at/other"));
     assert_eq!(bench.depsfs("", ["mount", "one", "--at", "two"]).code, 3);
 }
+
+#[test]
+fn names_that_are_not_utf_8_are_shared_listed_and_reset() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::new();
+    let odd = std::ffi::OsStr::from_bytes(b"build-\xff");
+    let dir = bench.path("repo").join(odd);
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join(odd), "odd\n").unwrap();
+    std::fs::write(dir.join("even"), "even\n").unwrap();
+    bench.ok("repo", ["create", "fix"]);
+    let file = bench.path("fix").join(odd).join(odd);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "odd\n");
+    bench.assert_clean("fix");
+    std::fs::write(&file, "mine\n").unwrap();
+    for args in [&["status", "--json"][..], &["diff", "--json"], &["list", "--json"]] {
+        assert!(json(&bench.ok("fix", args)).to_string().contains('\u{fffd}') || args[0] == "list");
+    }
+    let reset = bench.depsfs("fix", [std::ffi::OsStr::new("reset"), "--yes".as_ref(), file.as_os_str()]);
+    assert_eq!(reset.code, 0, "{reset:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "odd\n");
+}

@@ -47,6 +47,14 @@ fn initialised_submodules_come_along_offline_and_others_stay_as_they_are() {
         assert_eq!(bench.git(at, ["rev-parse", "origin/main"]), bench.git(at, ["rev-parse", "HEAD"]));
     }
     bench.git("repo", ["fsck"]);
+    // From inside a submodule, the worktree and the project around it are meant.
+    bench.write("fix/libs/sub/target/out", "mine\n");
+    assert_eq!(bench.ok("fix/libs/sub", ["diff"]), "M libs/sub/target/out\n");
+    assert!(
+        bench
+            .ok("fix/libs/sub/inner", ["create", "--dry-run", "x"])
+            .contains(&format!("source:   {}\n", bench.path("fix").display()))
+    );
     let old = bench.path("repo/libs/sub/file").metadata().unwrap().modified().unwrap();
     assert_eq!(bench.path("fix/libs/sub/file").metadata().unwrap().modified().unwrap(), old);
     bench.ok("repo", ["remove", "fix"]);
