@@ -80,7 +80,8 @@ mod tests {
         let view = Overlay::open(path::open_dir(&upper).expect("opened"), config).expect("a view");
         let (new, again) = (SentAgain(false), SentAgain(true));
         let (a, b, root) = (name("a"), name("b"), Ino::ROOT);
-        let make = || view.mkdir(root, &a, 0o755, Caller { uid: 0, gid: 0 });
+        let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
+        let make = || view.mkdir(root, &a, 0o755, me);
         let made = new.made(make(), &view, root, &a).expect("new");
         assert_eq!(again.made(make(), &view, root, &a).expect("done before").ino, made.ino);
         assert!(matches!(new.made(make(), &view, root, &a), Err(Error::Exists)));

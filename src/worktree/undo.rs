@@ -1,5 +1,7 @@
 //! Takes back what a create has made so far, last thing first.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
@@ -84,6 +86,20 @@ fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoErr
     for (root, git_dir) in source.registered()? {
         if root == at {
             path::remove_tree(&git_dir)?;
+        }
+    }
+    remove_nameless(source, at)
+}
+
+/// git stopped right after it made its directory for the worktree leaves that empty: nothing says what it was for.
+fn remove_nameless(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoError> {
+    let (all, name) = (source.common_dir.join("worktrees"), at.file_name().unwrap_or_default().as_bytes());
+    // git puts a number behind a name that is taken.
+    let is_its = |entry: &[u8]| entry.strip_prefix(name).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit));
+    for entry in path::list(&all)?.into_iter().filter(|entry| is_its(&entry.name)) {
+        let dir = all.join(OsStr::from_bytes(&entry.name));
+        if path::list(&dir)?.is_empty() {
+            path::remove_dir(&dir)?;
         }
     }
     Ok(())
