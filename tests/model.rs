@@ -9,6 +9,9 @@ mod ops;
 #[path = "model/twin.rs"]
 mod twin;
 
+use std::fs;
+
+use depsfs::overlay::{ChangeKind, Error};
 use ops::{Op, any_op};
 use proptest::prelude::*;
 use twin::Twin;
@@ -36,4 +39,125 @@ fn run(layers: usize, ops: &[Op]) {
     twin.compare().unwrap_or_else(|why| panic!("in the end: {why}"));
     twin.remount();
     twin.compare().unwrap_or_else(|why| panic!("after a remount: {why}"));
+}
+
+fn create(p: &str) -> Op {
+    Op::Create(p.into())
+}
+
+fn rename(a: &str, b: &str) -> Op {
+    Op::Rename(a.into(), b.into())
+}
+
+fn after(ops: &[Op]) -> Twin {
+    let mut twin = Twin::new(1);
+    ops.iter().for_each(|op| twin.step(op).unwrap_or_else(|why| panic!("{op:?}: {why}")));
+    twin
+}
+
+#[test]
+fn names_in_a_removed_directory_no_longer_count_as_links() {
+    run(1, &[Op::Exchange("b".into(), "a/a".into()), Op::RemoveAll("a".into())]);
+}
+
+#[test]
+fn an_exchange_with_nothing_is_refused_before_the_loop_is_seen() {
+    run(1, &[Op::Exchange("c".into(), "c/a/a".into())]);
+}
+
+#[test]
+fn a_moved_lower_directory_keeps_what_was_changed_in_it() {
+    let write = Op::Write("a/b/a".into(), 1, b'x');
+    run(3, &[write, create("a/b/d"), rename("a", "d"), Op::Mkdir("a".into()), rename("d/b", "a/b"), Op::Remount]);
+}
+
+#[test]
+fn a_write_under_any_name_of_a_hard_linked_file_changes_all() {
+    let mut twin = after(&[Op::Write("a/c".into(), 0, b'x')]);
+    assert_eq!(twin.content("a/a"), twin.content("a/c"));
+    assert_eq!(twin.inode("a/a"), twin.inode("a/c"));
+}
+
+#[test]
+fn an_inode_number_stays_through_copy_up_and_remount() {
+    let mut twin = after(&[]);
+    let before = twin.inode("a/b/a");
+    twin.step(&Op::Write("a/b/a".into(), 0, b'x')).expect("the same");
+    assert_eq!(twin.inode("a/b/a"), before);
+    twin.remount();
+    assert_eq!(twin.inode("a/b/a"), before);
+}
+
+#[test]
+fn what_a_user_does_to_the_plain_directory_shows_after_the_next_mount() {
+    let mut twin = after(&[Op::Write("a/b/a".into(), 0, b'x'), create("new")]);
+    twin.unmounted(|upper| {
+        assert_eq!(fs::read(upper.join("a/b/a")).expect("a copy"), b"xxxxx");
+        fs::remove_file(upper.join("a/b/a")).expect("deleted");
+        fs::write(upper.join("new"), "edited").expect("written");
+        fs::write(upper.join("c"), "a file over a directory").expect("written");
+    });
+    assert_eq!(twin.content("a/b/a"), None, "a changed file that its user deleted doesn't come back as the store's");
+    assert_eq!(twin.content("new").as_deref(), Some(&b"edited"[..]));
+    assert_eq!(twin.content("c").as_deref(), Some(&b"a file over a directory"[..]));
+}
+
+#[test]
+fn a_plain_directory_that_was_deleted_and_made_again_starts_the_view_anew() {
+    let mut twin = after(&[Op::Write("b".into(), 0, b'x'), Op::RemoveAll("a".into())]);
+    twin.unmounted(|upper| {
+        fs::remove_dir_all(upper).expect("deleted");
+        fs::create_dir(upper).expect("made");
+    });
+    assert_eq!(twin.content("b").as_deref(), Some(&b"two two"[..]));
+    assert_eq!(twin.content("a/a").as_deref(), Some(&b"one"[..]));
+    assert!(twin.is_clean());
+}
+
+#[test]
+fn a_diff_names_what_was_added_modified_and_deleted_but_no_mere_times() {
+    let chmod = Op::Chmod("c/c".into(), 0o600);
+    let touch = Op::Utimens("b".into(), 77);
+    let ops = [Op::Write("a/b/a".into(), 0, b'x'), create("new"), Op::RemoveAll("c/a".into()), chmod, touch];
+    let mut twin = after(&ops);
+    let below = |name: &str| (name.to_string(), ChangeKind::Below);
+    assert_eq!(twin.changes(""), [below("a"), below("c"), ("new".into(), ChangeKind::Added)]);
+    assert_eq!(twin.changes("a"), [below("b")]);
+    assert_eq!(twin.changes("a/b"), [("a".into(), ChangeKind::Modified)]);
+    assert_eq!(twin.changes("c"), [("a".into(), ChangeKind::Deleted), ("c".into(), ChangeKind::Modified)]);
+}
+
+#[test]
+fn a_thawed_directory_is_plain_and_differs_in_nothing() {
+    let mut twin = after(&[Op::Utimens("a/b/a".into(), 77)]);
+    twin.thaw("a");
+    twin.compare().expect("the same as before");
+    assert_eq!(twin.changes("a/b"), []);
+    twin.unmounted(|upper| {
+        assert_eq!(fs::read(upper.join("a/b/a")).expect("plain"), b"deep");
+        assert_eq!(fs::read(upper.join("a/c")).expect("plain"), b"one");
+    });
+    twin.compare().expect("the same after a remount");
+}
+
+#[test]
+fn a_reset_brings_back_what_the_store_says_and_only_there() {
+    let ops = [Op::Write("a/b/a".into(), 0, b'x'), create("a/new"), create("new"), Op::Unlink("b".into())];
+    let mut twin = after(&ops);
+    twin.reset("a").expect("reset");
+    assert_eq!(twin.content("a/b/a").as_deref(), Some(&b"deep"[..]));
+    assert_eq!(twin.content("a/new"), None);
+    assert_eq!(twin.content("b"), None);
+    twin.reset("b").expect("reset");
+    assert_eq!(twin.content("b").as_deref(), Some(&b"two two"[..]));
+    twin.reset("new").expect("reset");
+    assert_eq!(twin.content("new"), None);
+    twin.remount();
+    assert_eq!(twin.content("a/b/a").as_deref(), Some(&b"deep"[..]));
+}
+
+#[test]
+fn a_reset_of_what_was_moved_away_is_refused() {
+    let mut twin = after(&[rename("a", "d2")]);
+    assert!(matches!(twin.reset("a"), Err(Error::Moved)));
 }

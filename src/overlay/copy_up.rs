@@ -59,8 +59,9 @@ impl View {
             write_back(&copy).map_err(upper("copy a file"))?;
         }
         let real = fs::stat(&copy).map_err(upper("look at a file"))?.ino;
+        let born = fs::birth(&copy, b"").map_err(upper("look at a file"))?;
         let link = |view: &mut View, dir_fd: &OwnedFd| view.publish(&copy, dir_fd, &name);
-        self.adopt(ino, dir, &name, real, FileType::RegularFile, link)?;
+        self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link)?;
         self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true }));
         self.link_others(ino, &dir_fd, &name, &names[1..])
     }
@@ -114,10 +115,11 @@ impl View {
         let times = (fs::SetTime::At(attr.atime), fs::SetTime::At(attr.mtime));
         fs::utimens_at(&aside, b"node", times.0, times.1).map_err(upper("set times"))?;
         let real = fs::stat_at(&aside, b"node").map_err(upper("look at a file"))?.ino;
+        let born = fs::birth(&aside, b"node").map_err(upper("look at a file"))?;
         let link = |_: &mut View, dir_fd: &OwnedFd| {
             fs::rename_at(&aside, b"node", dir_fd, name.bytes(), RenameFlags::NOREPLACE)
         };
-        self.adopt(ino, dir, &name, real, kind, link)?;
+        self.adopt(ino, dir, &name, (real, born), kind, link)?;
         self.link_others(ino, &dir_fd, &name, &names[1..])
     }
 
@@ -127,14 +129,14 @@ impl View {
         ino: Ino,
         dir: Ino,
         name: &Name,
-        real: u64,
+        (real, born): (u64, u64),
         kind: FileType,
         link: impl FnOnce(&mut View, &OwnedFd) -> std::io::Result<()>,
     ) -> Result<()> {
         let dir_fd = self.ensure_dir(dir)?;
         let kept = fs::stat(&dir_fd).map_err(upper("look at a directory"))?;
         let check = Check::Present { dir, name: name.clone(), real };
-        let records = vec![Record::Copied { ino, real }, Record::Meta { ino, meta: Default::default() }];
+        let records = vec![Record::Copied { ino, real, born }, Record::Meta { ino, meta: Default::default() }];
         self.change(check, records, |view| link(view, &dir_fd).map_err(upper("create a file")))?;
         restore_times(&dir_fd, &kept)?;
         self.files.forget(ino);

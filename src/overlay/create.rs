@@ -131,7 +131,7 @@ impl View {
 
     /// A name is new in the upper: everything that remembers names is told.
     fn appeared(&mut self, dir: Ino, name: &Name, stat: Stat) -> Result<Found> {
-        let below = self.lower_at(dir, name);
+        let below = self.lower_named(dir, name);
         let ino = self.identity(below, stat.kind(), stat.ino);
         // A new file may get the number of one that is gone: what was known of that is void.
         self.seen.remove(&ino);

@@ -49,14 +49,15 @@ impl Overlay {
     pub fn open(root: OwnedFd, config: OverlayConfig) -> Result<Overlay> {
         let (journal, frames) = Journal::open(&config.state_dir)?;
         let stat = fs::stat(&root).map_err(upper("look at the directory"))?;
-        let upper = Upper::new(root, &config.state_dir).map_err(upper("open the directory"))?;
+        let born = fs::birth(&root, b"").map_err(upper("look at the directory"))?;
+        let own = Upper::new(root, &config.state_dir).map_err(upper("open the directory"))?;
         let mut view = View {
             objects: config.objects,
             lower: Lower::default(),
             delta: Delta::default(),
             journal,
             tidy_at: TIDY_FROM,
-            upper,
+            upper: own,
             files: Cache::new(KEPT_FILES),
             owner: (stat.uid, stat.gid),
             seen: Default::default(),
@@ -67,8 +68,8 @@ impl Overlay {
         let known = known_grafts(&frames);
         view.lay(config.grafts, &known)?;
         view.replay(&frames)?;
-        if view.delta.root_real != Some(stat.ino) {
-            view.new_root(stat.ino)?;
+        if view.delta.root != Some((stat.ino, born)) {
+            view.new_root(stat.ino, born)?;
         }
         view.drop_what_is_gone()?;
         view.tidy_journal()?;
@@ -188,10 +189,10 @@ impl View {
     /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
     /// deleted the directory while it was not mounted) with the metadata that the winning tree's root has;
     /// a full one is the old one, copied or restored.
-    fn new_root(&mut self, real: u64) -> Result<()> {
-        let known = self.delta.root_real.is_some();
+    fn new_root(&mut self, real: u64, born: u64) -> Result<()> {
+        let known = self.delta.root.is_some();
         if !self.listing(Ino::ROOT)?.is_empty() {
-            return self.record(Record::Root { real });
+            return self.record(Record::Root { real, born });
         }
         if let Some((tree, node)) = self.lower.source(Ino::ROOT) {
             let stat = tree.stat(node);
@@ -201,18 +202,20 @@ impl View {
         }
         if known {
             self.delta = Delta::default();
-            self.delta.apply(&self.lower, &Record::Root { real });
+            self.delta.apply(&self.lower, &Record::Root { real, born });
             return self.rewrite_journal();
         }
-        self.record(Record::Root { real })
+        self.record(Record::Root { real, born })
     }
 
     /// Forgets what the journal says of files of the upper that went, or were replaced, while the view was
     /// not mounted. A copy that is gone was deleted by its user: the store's version stays hidden.
     fn drop_what_is_gone(&mut self) -> Result<()> {
         let copied: Vec<(Ino, u64)> = self.delta.all_copied().collect();
-        for (ino, _) in copied {
-            if self.locate(ino).is_ok() {
+        for (ino, born) in copied {
+            if let Ok((dir, name, _)) = self.locate(ino)
+                && fs::birth(&dir, name.bytes()).is_ok_and(|b| b == born)
+            {
                 continue;
             }
             let mut records = vec![Record::Uncopied { ino }];

@@ -147,6 +147,10 @@ impl View {
                 None => from_lower.map(|(_, _, ino)| ino),
             };
             let shown = match from_upper {
+                Some((name, (FileType::Directory, real))) if opaque => {
+                    let ino = self.identity(self.lower_named(dir, name), FileType::Directory, *real);
+                    Some(Shown { ino, kind: FileType::Directory, in_upper: true })
+                }
                 Some((_, (kind, real))) => {
                     Some(Shown { ino: self.identity(below, *kind, *real), kind: *kind, in_upper: true })
                 }

@@ -90,7 +90,7 @@ impl View {
     /// The records that keep what lies below from showing at a name; none when nothing lies there.
     /// `journal_only`: the upper's directory doesn't change, so its time is the journal's.
     pub(super) fn hiding(&mut self, dir: Ino, name: &Name, journal_only: bool) -> Vec<Record> {
-        if self.lower_at(dir, name).is_none() {
+        if self.lower_named(dir, name).is_none() {
             return Vec::new();
         }
         let time = journal_only.then(Timespec::now);

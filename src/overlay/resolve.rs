@@ -64,12 +64,18 @@ pub(super) struct Found {
 }
 
 impl View {
-    /// What the journal and the lower say of a name, not asking the upper.
+    /// What the lower shows at a name, by journal and trees; the upper is not asked.
     pub(super) fn lower_at(&self, dir: Ino, name: &Name) -> Option<Ino> {
+        let hidden = self.delta.is_opaque(dir) && self.delta.name(dir, name).is_none();
+        if hidden { None } else { self.lower_named(dir, name) }
+    }
+
+    /// What the lower has at a name. In an opaque directory it doesn't show, but a directory of the upper is
+    /// still the same one: it was copied from there.
+    pub(super) fn lower_named(&self, dir: Ino, name: &Name) -> Option<Ino> {
         match self.delta.name(dir, name) {
             Some(Override::Whiteout) => None,
             Some(Override::Moved(ino)) => Some(ino),
-            None if self.delta.is_opaque(dir) => None,
             None => self.lower.lookup(dir, name),
         }
     }
@@ -86,7 +92,7 @@ impl View {
         if let Some(fd) = self.dir_fd(dir)? {
             match fs::stat_at(&fd, name.bytes()) {
                 Ok(stat) => {
-                    let ino = self.identity(below, stat.kind(), stat.ino);
+                    let ino = self.identity(self.lower_named(dir, name), stat.kind(), stat.ino);
                     if !stat.is_dir() || ino.upper_real().is_some() {
                         self.see(ino, dir, name);
                     }
@@ -133,7 +139,7 @@ impl View {
     pub(super) fn lower_names(&self, ino: Ino) -> Vec<(Ino, Name)> {
         let mut places = self.lower.places(ino);
         places.retain(|(dir, name)| {
-            !self.delta.is_opaque(*dir)
+            (self.lower.is_dir(ino) || !self.delta.is_opaque(*dir))
                 && self.delta.name(*dir, name).is_none()
                 && self.lower.lookup(*dir, name) == Some(ino)
                 && self.shows(*dir)
@@ -173,7 +179,7 @@ impl View {
             let open = fs::open_dir_at(&fd, b".").map_err(upper("open a directory"))?;
             for entry in fs::list(&open).map_err(upper("list a directory"))? {
                 let Ok(name) = Name::new(&entry.name) else { continue };
-                let ino = self.identity(self.lower_at(dir, &name), entry.kind, entry.ino);
+                let ino = self.identity(self.lower_named(dir, &name), entry.kind, entry.ino);
                 if entry.kind == FileType::Directory {
                     todo.push(ino);
                 }

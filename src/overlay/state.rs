@@ -37,12 +37,13 @@ pub(super) enum Override {
 /// The journal, played back. Changed by [`Delta::apply`] alone, live and at replay.
 #[derive(Default)]
 pub(super) struct Delta {
-    pub root_real: Option<u64>,
+    /// The upper's root: its inode number and birth.
+    pub root: Option<(u64, u64)>,
     names: HashMap<Ino, BTreeMap<Name, Override>>,
     opaque: HashSet<Ino>,
     metas: HashMap<Ino, Meta>,
-    /// Lower files whose bytes are in the upper now: inode → the upper's inode number.
-    copied: HashMap<Ino, u64>,
+    /// Lower files whose bytes are in the upper now: inode → the upper's inode number, and its birth.
+    copied: HashMap<Ino, (u64, u64)>,
     /// The same, the other way round.
     origins: HashMap<u64, Ino>,
     /// Where lower inodes were moved to.
@@ -55,11 +56,11 @@ impl Delta {
     /// Plays one record. Records of grafts are the opener's and change nothing here.
     pub fn apply(&mut self, lower: &Lower, record: &Record) {
         match record {
-            Record::Root { real } => self.root_real = Some(*real),
+            Record::Root { real, born } => self.root = Some((*real, *born)),
             Record::Graft { .. } => {}
             Record::Whiteout { dir, name, time } => {
                 // A whiteout over nothing says nothing: what was moved here is simply gone.
-                let hidden = lower.lookup(*dir, name).filter(|_| !self.opaque.contains(dir));
+                let hidden = lower.lookup(*dir, name);
                 self.set_name(*dir, name, hidden.map(|_| Override::Whiteout));
                 self.touch(*dir, *time);
                 if let Some(ino) = hidden
@@ -79,9 +80,6 @@ impl Delta {
             }
             Record::Opaque { dir } => {
                 self.opaque.insert(*dir);
-                let hiding: Vec<Name> =
-                    self.overrides(*dir, 0).filter(|(_, o)| *o == Override::Whiteout).map(|(n, _)| n.clone()).collect();
-                hiding.iter().for_each(|name| self.set_name(*dir, name, None));
             }
             Record::Emptied { dir } => self.forget_dir(*dir),
             Record::Meta { ino, meta } if *meta == Meta::default() => {
@@ -90,12 +88,12 @@ impl Delta {
             Record::Meta { ino, meta } => {
                 self.metas.insert(*ino, meta.clone());
             }
-            Record::Copied { ino, real } => {
-                self.copied.insert(*ino, *real);
+            Record::Copied { ino, real, born } => {
+                self.copied.insert(*ino, (*real, *born));
                 self.origins.insert(*real, *ino);
             }
             Record::Uncopied { ino } => {
-                if let Some(real) = self.copied.remove(ino) {
+                if let Some((real, _)) = self.copied.remove(ino) {
                     self.origins.remove(&real);
                 }
             }
@@ -174,7 +172,7 @@ impl Delta {
 
     /// The upper's inode number that holds a lower file's bytes now.
     pub fn copied(&self, ino: Ino) -> Option<u64> {
-        self.copied.get(&ino).copied()
+        self.copied.get(&ino).map(|(real, _)| *real)
     }
 
     /// The lower file that the upper's inode `real` was copied from.
@@ -182,8 +180,9 @@ impl Delta {
         self.origins.get(&real).copied()
     }
 
+    /// Every copied file, with the birth of its copy.
     pub fn all_copied(&self) -> impl Iterator<Item = (Ino, u64)> {
-        self.copied.iter().map(|(i, r)| (*i, *r))
+        self.copied.iter().map(|(ino, (_, born))| (*ino, *born))
     }
 
     pub fn moved_to(&self, ino: Ino) -> &[(Ino, Name)] {
@@ -214,7 +213,7 @@ impl Delta {
 
     /// The shortest journal that says all this.
     pub fn records(&self) -> Vec<Record> {
-        let mut out: Vec<Record> = self.root_real.map(|real| Record::Root { real }).into_iter().collect();
+        let mut out: Vec<Record> = self.root.map(|(real, born)| Record::Root { real, born }).into_iter().collect();
         out.extend(self.opaque.iter().map(|dir| Record::Opaque { dir: *dir }));
         for (dir, names) in &self.names {
             out.extend(names.iter().map(|(name, over)| match over {
@@ -223,7 +222,11 @@ impl Delta {
             }));
         }
         out.extend(self.metas.iter().map(|(ino, meta)| Record::Meta { ino: *ino, meta: meta.clone() }));
-        out.extend(self.copied.iter().map(|(ino, real)| Record::Copied { ino: *ino, real: *real }));
+        out.extend(self.copied.iter().map(|(ino, (real, born))| Record::Copied {
+            ino: *ino,
+            real: *real,
+            born: *born,
+        }));
         out.extend(self.places.iter().map(|(ino, (dir, name))| Record::Place {
             ino: *ino,
             dir: *dir,

@@ -122,6 +122,15 @@ pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
     Ok(Stat::from_raw(rfs::fstat(fd)?))
 }
 
+/// When a file was made, in nanoseconds since 1970, where the file system says (`stx_btime` of statx(2)); else 0.
+/// With the inode number it tells a file from a later one that got the same number.
+pub fn birth(dir: impl AsFd, name: &[u8]) -> io::Result<u64> {
+    let stat = rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, rfs::StatxFlags::BTIME)?;
+    let (sec, nsec) = (stat.stx_btime.tv_sec.unsigned_abs(), u64::from(stat.stx_btime.tv_nsec));
+    let known = stat.stx_mask & rfs::StatxFlags::BTIME.bits() != 0;
+    Ok(if known { sec.wrapping_mul(1_000_000_000).wrapping_add(nsec) } else { 0 })
+}
+
 /// The file system's figures, for `df`.
 pub fn statfs(fd: impl AsFd) -> io::Result<StatVfs> {
     Ok(rfs::fstatvfs(fd)?)

@@ -23,6 +23,8 @@ pub enum Op {
     Utimens(Where, i64),
     SetXattr(Where, u8),
     RemoveXattr(Where),
+    /// Makes it plain: nothing a program could see changes.
+    Thaw(Where),
     Remount,
 }
 
@@ -41,6 +43,7 @@ impl Op {
             | Op::Chmod(p, _)
             | Op::Utimens(p, _)
             | Op::SetXattr(p, _)
+            | Op::Thaw(p)
             | Op::RemoveXattr(p) => vec![p],
             Op::Rename(a, b) | Op::RenameNoReplace(a, b) | Op::Exchange(a, b) | Op::Link(a, b) => vec![a, b],
             Op::Remount => Vec::new(),
@@ -70,6 +73,7 @@ pub fn any_op() -> impl Strategy<Value = Op> {
         2 => (place(), 1i64..1_000_000).prop_map(|(p, t)| Op::Utimens(p, t)),
         1 => (place(), any::<u8>()).prop_map(|(p, v)| Op::SetXattr(p, v)),
         1 => place().prop_map(Op::RemoveXattr),
+        1 => place().prop_map(Op::Thaw),
         1 => Just(Op::Remount),
     ]
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use depsfs::overlay::{Attr, Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr};
+use depsfs::overlay::{Attr, Caller, ChangeKind, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr};
 use depsfs::store::{Name, Store};
 use depsfs::sys::fs::{self as sysfs, RenameFlags, SetTime, Timespec, XattrFlags};
 
@@ -51,6 +51,48 @@ impl Twin {
         let mut twin = Twin { dir, store, layers, view: None, looked_up: Vec::new() };
         twin.remount();
         twin
+    }
+
+    /// The plain directory underneath, while nothing is mounted; `change` is what a user does there.
+    pub fn unmounted(&mut self, change: impl FnOnce(&Path)) {
+        self.view = None;
+        change(&self.dir.path().join("upper"));
+        self.remount();
+    }
+
+    /// The bytes at a path of the view; `None` where nothing shows.
+    pub fn content(&mut self, path: &str) -> Option<Vec<u8>> {
+        let ino = self.find(path).ok()?.ino;
+        Some(self.view().read(ino, 0, 4096, <[u8]>::to_vec).expect("readable"))
+    }
+
+    /// The inode number at a path of the view.
+    pub fn inode(&mut self, path: &str) -> Option<Ino> {
+        self.find(path).ok().map(|attr| attr.ino)
+    }
+
+    /// The names that differ from the store in one directory.
+    pub fn changes(&mut self, dir: &str) -> Vec<(String, ChangeKind)> {
+        let ino = if dir.is_empty() { Ino::ROOT } else { self.find(dir).expect("a directory").ino };
+        let changes = self.view().changes(ino, 0, usize::MAX).expect("changes");
+        let text = |c: depsfs::overlay::Change| (String::from_utf8_lossy(c.name.bytes()).into_owned(), c.kind);
+        let mut out: Vec<_> = changes.into_iter().map(text).collect();
+        out.sort_by(|a, b| a.0.cmp(&b.0));
+        out
+    }
+
+    pub fn thaw(&mut self, path: &str) {
+        let ino = self.find(path).expect("there").ino;
+        self.view().thaw(ino).expect("thawed");
+    }
+
+    pub fn reset(&mut self, path: &str) -> Result<(), Error> {
+        let (dir, name) = self.split(path).expect("a directory");
+        self.view().reset(dir, &name)
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.view().is_clean()
     }
 
     pub fn remount(&mut self) {
@@ -129,6 +171,7 @@ impl Twin {
             }
             Op::SetXattr(p, value) => sysfs::set_xattr(&self.open_plain(p)?, XATTR, &[*value], XattrFlags::empty()),
             Op::RemoveXattr(p) => sysfs::remove_xattr(&self.open_plain(p)?, XATTR),
+            Op::Thaw(p) => fs::symlink_metadata(self.plain(p)).map(drop),
             Op::Remount => Ok(()),
         }
     }
@@ -182,6 +225,13 @@ impl Twin {
             Op::RemoveXattr(p) => {
                 let ino = self.regular(p)?;
                 self.view().remove_xattr(ino, XATTR).map_err(errno)
+            }
+            Op::Thaw(p) => {
+                let ino = self.find(p)?.ino;
+                let before = self.inodes(Ino::ROOT, "");
+                self.view().thaw(ino).map_err(errno)?;
+                assert_eq!(before, self.inodes(Ino::ROOT, ""), "inode numbers stay");
+                Ok(())
             }
             Op::Rmdir(p) => {
                 let (dir, name) = self.split(p)?;

@@ -18,7 +18,7 @@
 //!
 //! | record   | tag | fields                                             |
 //! |----------|-----|----------------------------------------------------|
-//! | Root     | 1   | real inode of the upper's root u64                 |
+//! | Root     | 1   | real inode of the upper's root u64, its birth u64  |
 //! | Graft    | 2   | base u64, nodes u32, tree id 32 bytes, length u32, path |
 //! | Whiteout | 3   | dir u64, name, time                                |
 //! | Moved    | 4   | dir u64, name, inode u64, time                     |
@@ -26,11 +26,12 @@
 //! | Opaque   | 6   | dir u64                                            |
 //! | Emptied  | 7   | dir u64                                            |
 //! | Meta     | 8   | inode u64, mask u8, fields, xattrs                 |
-//! | Copied   | 9   | inode u64, real inode u64                          |
+//! | Copied   | 9   | inode u64, real inode u64, its birth u64           |
 //! | Uncopied | 10  | inode u64                                          |
 //! | Place    | 11  | inode u64, dir u64, name                           |
 //!
-//! The time of 3, 4 and 5 is the directory's new mtime; `nsec` of 2³²−1 stands for none.
+//! A birth is in nanoseconds since 1970, 0 where the file system doesn't say: with it an inode number that was
+//! given to another file since is noticed. The time of 3, 4 and 5 is the directory's new mtime; `nsec` of 2³²−1 stands for none.
 
 use std::collections::BTreeMap;
 
@@ -57,6 +58,7 @@ pub struct Meta {
 pub enum Record {
     Root {
         real: u64,
+        born: u64,
     },
     Graft {
         base: u64,
@@ -99,6 +101,7 @@ pub enum Record {
     Copied {
         ino: Ino,
         real: u64,
+        born: u64,
     },
     Uncopied {
         ino: Ino,
@@ -188,7 +191,10 @@ impl Check {
 impl Record {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Record::Root { real } => put_tagged(out, 1, *real),
+            Record::Root { real, born } => {
+                put_tagged(out, 1, *real);
+                put_u64(out, *born);
+            }
             Record::Graft { base, nodes, tree, at } => {
                 put_tagged(out, 2, *base);
                 out.extend(nodes.to_le_bytes());
@@ -217,9 +223,10 @@ impl Record {
                 put_tagged(out, 8, ino.0);
                 put_meta(out, meta);
             }
-            Record::Copied { ino, real } => {
+            Record::Copied { ino, real, born } => {
                 put_tagged(out, 9, ino.0);
                 put_u64(out, *real);
+                put_u64(out, *born);
             }
             Record::Uncopied { ino } => put_tagged(out, 10, ino.0),
             Record::Place { ino, dir, name } => {
@@ -326,7 +333,7 @@ impl<'a> Reader<'a> {
     fn time(&mut self) -> Result<Option<Timespec>, Malformed> {
         let (sec, nsec) = (self.u64()? as i64, self.u32()?);
         match nsec {
-            NO_TIME => Ok(None),
+            NO_TIME if sec == 0 => Ok(None),
             0..1_000_000_000 => Ok(Some(Timespec { sec, nsec })),
             _ => Err(Malformed),
         }
@@ -377,7 +384,7 @@ impl<'a> Reader<'a> {
 
     fn record(&mut self) -> Result<Record, Malformed> {
         Ok(match self.u8()? {
-            1 => Record::Root { real: self.u64()? },
+            1 => Record::Root { real: self.u64()?, born: self.u64()? },
             2 => {
                 let (base, nodes, tree) = (self.u64()?, self.u32()?, TreeId(self.array()?));
                 Record::Graft { base, nodes, tree, at: self.long()? }
@@ -388,7 +395,7 @@ impl<'a> Reader<'a> {
             6 => Record::Opaque { dir: self.ino()? },
             7 => Record::Emptied { dir: self.ino()? },
             8 => Record::Meta { ino: self.ino()?, meta: self.meta()? },
-            9 => Record::Copied { ino: self.ino()?, real: self.u64()? },
+            9 => Record::Copied { ino: self.ino()?, real: self.u64()?, born: self.u64()? },
             10 => Record::Uncopied { ino: self.ino()? },
             11 => Record::Place { ino: self.ino()?, dir: self.ino()?, name: self.name()? },
             _ => return Err(Malformed),
