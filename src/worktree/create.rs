@@ -258,11 +258,18 @@ impl Timed {
         })))
     }
 
-    fn wait(self) -> Result<usize, Error> {
-        match self.0 {
+    fn wait(mut self) -> Result<usize, Error> {
+        match self.0.take() {
             Some(thread) => Ok(thread.join().expect("setting times does not panic")?),
             None => Ok(0),
         }
+    }
+}
+
+impl Drop for Timed {
+    /// A create that fails meanwhile takes the worktree back: not under the hands of this thread.
+    fn drop(&mut self) {
+        let _ = self.0.take().map(std::thread::JoinHandle::join);
     }
 }
 

@@ -1,4 +1,6 @@
 //! `depsfs thaw`: a path of a view becomes plain files of the worktree; a whole view needs no daemon from then on.
+//! A whole view that a program uses is refused; before anything is changed where the kernel says so (to root), else after
+//! step 1.
 //!
 //! | step (whole view)                  | a crash right after it leaves |
 //! |------------------------------------|-------------------------------|
@@ -15,16 +17,21 @@ use super::views::Views;
 use crate::daemon::{DaemonError, client};
 use crate::store::Store;
 use crate::store::manifest::ViewSpec;
-use crate::sys::path;
+use crate::sys::{mount, path};
 
 /// Thaws what `inside` names in one view; calls `step` for each node. Answers whether the whole view became plain.
 pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn FnMut()) -> Result<bool, Error> {
+    let place = views.place(view);
+    let is_whole = inside.as_os_str().is_empty();
+    if is_whole && views.is_mounted(view) && matches!(mount::is_busy(&place), Ok(Some(true))) {
+        return Err(Error::Busy { view: place.clone(), by: vec![place] });
+    }
     if !views.is_dropped(view) {
         let access = Access::open(views, view)?;
         let is_dir = access.is_dir(inside)?;
         node(&access, inside, is_dir, step)?;
     }
-    if !inside.as_os_str().is_empty() {
+    if !is_whole {
         return Ok(false);
     }
     release(views, view)?;

@@ -103,6 +103,7 @@ fn thawing_a_view_in_use_is_refused_and_loses_nothing() {
     assert_eq!(refused.code, 3, "{refused:?}");
     assert_eq!(bench.mounts().len(), 2);
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    assert_eq!(bench.ok("fix", ["diff"]), "");
     drop(user);
     bench.ok("fix", ["thaw", "build"]);
 }
