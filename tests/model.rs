@@ -161,3 +161,41 @@ fn a_reset_of_what_was_moved_away_is_refused() {
     let mut twin = after(&[rename("a", "d2")]);
     assert!(matches!(twin.reset("a"), Err(Error::Moved)));
 }
+
+#[test]
+fn a_deleted_file_that_is_open_goes_on_through_another_server_until_it_is_closed() {
+    let mut twin = after(&[create("new"), Op::Write("new".into(), 0, b'n'), Op::Write("b".into(), 0, b'x')]);
+    for path in ["new", "b", "a/a"] {
+        let ino = twin.hold(path);
+        let before = twin.content(path);
+        for name in if path == "a/a" {
+            vec!["a/a", "a/c"]
+        } else if path == "b" {
+            vec!["b", "d"]
+        } else {
+            vec![path]
+        } {
+            twin.step(&Op::Unlink(name.into())).expect("unlinked");
+        }
+        twin.take_over();
+        let read = |twin: &Twin| twin.with_view(|v| v.read(ino, 0, 99, <[u8]>::to_vec).expect("readable"));
+        assert_eq!(Some(read(&twin)), before, "{path}");
+        assert_eq!(twin.with_view(|v| v.getattr(ino).expect("there").nlink), 0, "{path}");
+        twin.with_view(|v| v.write(ino, 0, b"Z", false).expect("writable"));
+        assert_eq!(read(&twin)[0], b'Z', "{path}");
+        twin.with_view(|v| v.forget(ino, 9));
+        assert_eq!(twin.set_aside(), 0, "{path}: nothing stays");
+    }
+    twin.compare().expect("the names are gone on both sides");
+}
+
+#[test]
+fn a_file_that_a_rename_replaced_while_it_was_open_goes_on() {
+    let mut twin = after(&[create("new"), Op::Write("new".into(), 0, b'n'), create("other")]);
+    let ino = twin.hold("new");
+    twin.step(&rename("other", "new")).expect("renamed");
+    twin.take_over();
+    assert_eq!(twin.with_view(|v| v.read(ino, 0, 99, <[u8]>::to_vec).expect("readable")), b"nnnnn");
+    twin.remount();
+    assert_eq!(twin.set_aside(), 0, "a fresh mount deletes what nobody can have open");
+}

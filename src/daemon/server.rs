@@ -115,7 +115,8 @@ impl Server {
         let grafted = grafts.iter().any(|g| !g.at.as_os_str().is_empty() || g.tree.entry_count(Node::ROOT) > 0);
         let state_dir = self.state.view(&serve.view.id);
         paths::make_private_dirs(&state_dir)?;
-        let config = OverlayConfig { state_dir, grafts, objects: store.objects().clone() };
+        let takeover = serve.offer.is_some();
+        let config = OverlayConfig { state_dir, grafts, objects: store.objects().clone(), takeover };
         let overlay = self.overlay(&serve.view.id, upper, config)?;
         let offer = serve.offer;
         let view = View {

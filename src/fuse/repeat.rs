@@ -76,7 +76,7 @@ mod tests {
         path::make_dirs(&upper).expect("made");
         path::make_dirs(&state).expect("made");
         let objects = Store::open(&dir.path().join("store")).expect("a store").objects().clone();
-        let config = OverlayConfig { state_dir: state, grafts: vec![], objects };
+        let config = OverlayConfig { state_dir: state, grafts: vec![], objects, takeover: false };
         let view = Overlay::open(path::open_dir(&upper).expect("opened"), config).expect("a view");
         let (new, again) = (SentAgain(false), SentAgain(true));
         let (a, b, root) = (name("a"), name("b"), Ino::ROOT);

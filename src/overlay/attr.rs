@@ -28,8 +28,8 @@ impl View {
 
     /// The metadata of an inode.
     pub(super) fn attr(&mut self, ino: Ino) -> Result<Attr> {
-        if let Some(orphan) = self.orphans.get(&ino) {
-            return self.orphan_attr(ino, orphan.attr);
+        if self.is_gone(ino) {
+            return self.orphan_attr(ino);
         }
         if self.lower.is_dir(ino) || ino == Ino::ROOT {
             return match self.dir_fd(ino)? {
@@ -56,11 +56,11 @@ impl View {
         ino.upper_real().is_some() && self.locate(ino).is_ok_and(|(_, _, stat)| stat.is_dir())
     }
 
-    fn orphan_attr(&self, ino: Ino, last: Attr) -> Result<Attr> {
-        let orphan = self.orphans.get(&ino).ok_or(Error::UnknownInode(ino.0))?;
-        match &orphan.file {
+    fn orphan_attr(&mut self, ino: Ino) -> Result<Attr> {
+        let last = self.orphans.get(&ino).ok_or(Error::UnknownInode(ino.0))?.attr;
+        match self.orphan_fd(ino)? {
             Some(fd) => {
-                let stat = fs::stat(fd).map_err(upper("look at a file"))?;
+                let stat = fs::stat(&fd).map_err(upper("look at a file"))?;
                 Ok(Attr { nlink: 0, ..plain_attr(ino, &stat) })
             }
             None => Ok(with_meta(last, self.delta.meta(ino))),
@@ -82,8 +82,8 @@ impl View {
         let is_dir = stat.kind == FileType::Directory;
         let nlink = match (is_dir, stat.nlink) {
             (true, _) => 2 + self.subdirectories(ino)?,
-            (false, 1) if self.delta.moved_to(ino).is_empty() => 1,
-            (false, _) => self.lower_names(ino).len().max(1) as u32,
+            (false, 1) if !self.delta.says_names() => 1,
+            (false, _) => self.lower_names(ino).len() as u32,
         };
         let attr = Attr {
             ino,
@@ -258,7 +258,7 @@ pub(super) fn without_set_id(mode: u32) -> u32 {
     if mode & 0o010 != 0 { mode & !0o2000 } else { mode }
 }
 
-fn plain_attr(ino: Ino, stat: &Stat) -> Attr {
+pub(super) fn plain_attr(ino: Ino, stat: &Stat) -> Attr {
     Attr {
         ino,
         mode: stat.mode,

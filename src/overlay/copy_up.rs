@@ -21,7 +21,7 @@ use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 use super::error::{Error, Result, upper};
 use super::files::OpenFile;
 use super::journal::{Check, Frame, Record};
-use super::resolve::View;
+use super::resolve::{Kept, Orphan, View};
 use super::upper::restore_times;
 use super::{Attr, Ino};
 
@@ -43,10 +43,12 @@ impl View {
     fn copy_file(&mut self, ino: Ino, attr: &Attr, keep: u64) -> Result<()> {
         let object = self.open_to_read(ino)?;
         let xattrs = self.lower_xattrs(ino);
-        if self.is_gone(ino) {
+        let names = self.lower_names(ino);
+        if names.is_empty() {
+            // Deleted while open; a server that took over learns of it only now.
+            self.orphans.entry(ino).or_insert(Orphan { kept: Kept::Store, attr: Attr { nlink: 0, ..*attr } });
             return self.copy_orphan(ino, attr, &object, keep);
         }
-        let names = self.lower_names(ino);
         let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
         let dir_fd = self.ensure_dir(dir)?;
         let copy = match self.open_kept(|| fs::open_tmpfile(&dir_fd, 0o600)) {
@@ -90,7 +92,7 @@ impl View {
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         let copy = Arc::new(copy);
         if let Some(orphan) = self.orphans.get_mut(&ino) {
-            orphan.file = Some(copy.clone());
+            orphan.kept = Kept::Open(copy.clone());
         }
         self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true }));
         Ok(())

@@ -8,7 +8,7 @@ use crate::sys::fs::{self, OpenFlags};
 
 use super::Ino;
 use super::error::{Error, Result, upper};
-use super::resolve::View;
+use super::resolve::{Kept, View};
 
 /// A file that is open, for as long as somebody holds it.
 pub(super) struct OpenFile {
@@ -48,7 +48,7 @@ impl View {
     /// Whether writes may go to the upper without a copy-up.
     pub(super) fn has_upper_bytes(&self, ino: Ino) -> bool {
         match self.orphans.get(&ino) {
-            Some(orphan) => orphan.file.is_some(),
+            Some(orphan) => !matches!(orphan.kept, Kept::Store),
             None => self.is_in_upper(ino),
         }
     }
@@ -70,8 +70,8 @@ impl View {
     }
 
     fn open_upper(&mut self, ino: Ino, flags: OpenFlags) -> Result<OwnedFd> {
-        if let Some(orphan) = self.orphans.get(&ino) {
-            let file = orphan.file.clone().ok_or(Error::UnknownInode(ino.0))?;
+        if self.is_gone(ino) {
+            let file = self.orphan_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?;
             return self.open_kept(|| fs::reopen(&file, flags)).map_err(upper("open a file"));
         }
         let (dir, name, stat) = self.locate(ino)?;

@@ -19,6 +19,7 @@ mod files;
 pub mod journal;
 mod lower;
 mod open;
+mod orphan;
 mod read;
 mod readdir;
 mod remove;

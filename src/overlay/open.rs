@@ -39,6 +39,9 @@ pub struct OverlayConfig {
     /// A later one wins where two have the same name.
     pub grafts: Vec<GraftSpec>,
     pub objects: Arc<Objects>,
+    /// A server before this one served the same connection: what it kept for programs is served on. Else what an
+    /// earlier crash left is deleted.
+    pub takeover: bool,
 }
 
 impl Overlay {
@@ -50,7 +53,7 @@ impl Overlay {
         let (journal, frames) = Journal::open(&config.state_dir)?;
         let stat = fs::stat(&root).map_err(upper("look at the directory"))?;
         let born = fs::birth(&root, b"").map_err(upper("look at the directory"))?;
-        let own = Upper::new(root, &config.state_dir).map_err(upper("open the directory"))?;
+        let own = Upper::new(root, &config.state_dir, config.takeover).map_err(upper("open the directory"))?;
         let mut view = View {
             objects: config.objects,
             lower: Lower::default(),
@@ -63,7 +66,6 @@ impl Overlay {
             seen: Default::default(),
             orphans: Default::default(),
             subdirs: Default::default(),
-            searched: false,
         };
         let known = known_grafts(&frames);
         view.lay(config.grafts, &known)?;
@@ -73,6 +75,9 @@ impl Overlay {
         }
         view.drop_what_is_gone()?;
         view.tidy_journal()?;
+        if config.takeover {
+            view.find_orphans()?;
+        }
         Ok(Overlay { view: Mutex::new(view) })
     }
 }
@@ -212,10 +217,13 @@ impl View {
     /// not mounted. A copy that is gone was deleted by its user: the store's version stays hidden.
     fn drop_what_is_gone(&mut self) -> Result<()> {
         let copied: Vec<(Ino, u64)> = self.delta.all_copied().collect();
-        for (ino, born) in copied {
-            if let Ok((dir, name, _)) = self.locate(ino)
-                && fs::birth(&dir, name.bytes()).is_ok_and(|b| b == born)
-            {
+        let lost: Vec<Ino> = copied.into_iter().filter(|(ino, b)| !self.is_copy_there(*ino, *b)).map(|c| c.0).collect();
+        if !lost.is_empty() {
+            // It may have another name than the journal knows: hard links are the upper's alone.
+            self.search(Ino::ROOT)?;
+        }
+        for ino in lost {
+            if self.seen.contains_key(&ino) && self.locate(ino).is_ok() {
                 continue;
             }
             let mut records = vec![Record::Uncopied { ino }];
@@ -241,8 +249,19 @@ impl View {
         }
         self.upper.forget_all();
         self.seen.clear();
-        self.searched = false;
         Ok(())
+    }
+
+    /// Whether the copy of a lower file is at a name that the journal gives it.
+    fn is_copy_there(&mut self, ino: Ino, born: u64) -> bool {
+        let Some(real) = self.delta.copied(ino) else { return false };
+        self.lower_names(ino).iter().any(|(dir, name)| match self.dir_fd(*dir) {
+            Ok(Some(fd)) => {
+                fs::stat_at(&fd, name.bytes()).is_ok_and(|s| s.ino == real)
+                    && fs::birth(&fd, name.bytes()).is_ok_and(|b| b == born)
+            }
+            _ => false,
+        })
     }
 
     pub(super) fn rewrite_journal(&mut self) -> Result<()> {

@@ -11,11 +11,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::store::Name;
-use crate::sys::fs::{self, FileType, OpenFlags, Timespec};
+use crate::sys::fs::Timespec;
 
-use super::error::{Error, Result, upper};
+use super::error::{Error, Result};
 use super::journal::{Check, Record};
-use super::resolve::{Found, Orphan, View};
+use super::resolve::{Found, Kept, Orphan, View};
 use super::upper::touch_dir;
 use super::{Ino, Overlay};
 
@@ -54,7 +54,7 @@ impl View {
     }
 
     fn remove_name(&mut self, dir: Ino, name: &Name, found: &Found, is_dir: bool) -> Result<()> {
-        let orphan = self.orphan_of(dir, name, found)?;
+        let mut orphan = self.orphan_of(found)?;
         let mut records = self.hiding(dir, name, found.upper.is_none());
         if is_dir && self.is_recorded(found.ino) {
             records.push(Record::Emptied { dir: found.ino });
@@ -65,15 +65,16 @@ impl View {
         match found.upper {
             None => self.record_names(records)?,
             Some(stat) => {
-                let fd = self.dir_to_change(dir)?;
-                let call = |_: &mut View| {
-                    let gone = if is_dir { fs::rmdir_at(&fd, name.bytes()) } else { fs::unlink_at(&fd, name.bytes()) };
-                    gone.map_err(upper("delete a file"))
+                let call = |view: &mut View| match orphan {
+                    Some(_) => view.set_aside(dir, name, found.ino, is_dir),
+                    None => view.delete(dir, name, is_dir).map(|()| Kept::Store),
                 };
-                if records.is_empty() {
-                    call(self)?;
-                } else {
-                    self.change(Check::Absent { dir, name: name.clone(), real: stat.ino }, records, call)?;
+                let kept = match records.is_empty() {
+                    true => call(self)?,
+                    false => self.change(Check::Absent { dir, name: name.clone(), real: stat.ino }, records, call)?,
+                };
+                if let Some(orphan) = &mut orphan {
+                    orphan.kept = kept;
                 }
             }
         }
@@ -142,26 +143,6 @@ impl View {
         Ok(out)
     }
 
-    /// What must be kept of a file whose last name goes now; `None` while it has other names.
-    pub(super) fn orphan_of(&mut self, dir: Ino, name: &Name, found: &Found) -> Result<Option<Orphan>> {
-        let attr = self.attr_of(found)?;
-        let is_dir = attr.mode & libc::S_IFMT == libc::S_IFDIR;
-        if !is_dir && attr.nlink > 1 {
-            return Ok(None);
-        }
-        // A descriptor also keeps the upper from giving the inode's number to a new file too early.
-        let file = match found.upper {
-            Some(_) => Some(Arc::new(self.hold(dir, name)?)),
-            None => None,
-        };
-        Ok(Some(Orphan { file, attr: super::Attr { nlink: 0, ..attr } }))
-    }
-
-    fn hold(&mut self, dir: Ino, name: &Name) -> Result<OwnedFd> {
-        let fd = self.dir_fd(dir)?.ok_or(Error::NotFound)?;
-        self.open_kept(|| fs::open_at(&fd, name.bytes(), OpenFlags::PATH, 0)).map_err(upper("open a file"))
-    }
-
     /// A name no longer shows: everything that remembers names is told.
     pub(super) fn disappeared(&mut self, dir: Ino, name: &Name, found: &Found, is_dir: bool, orphan: Option<Orphan>) {
         self.upper.note(dir, name, None);
@@ -191,11 +172,8 @@ impl View {
             return;
         }
         self.seen.remove(&ino);
-        if let Some(orphan) = self.orphans.remove(&ino) {
-            self.files.forget(ino);
-            if FileType::from_raw_mode(orphan.attr.mode) == FileType::Directory {
-                self.upper.forget_dir(ino);
-            }
+        if self.is_gone(ino) {
+            self.drop_orphan(ino);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::sys::fs::{self, RenameFlags, Timespec};
 
 use super::error::{Error, Result, upper};
 use super::journal::{Check, Meta, Record};
-use super::resolve::{Found, View};
+use super::resolve::{Found, Kept, View};
 use super::upper::touch_dir;
 use super::{Ino, Overlay};
 
@@ -110,8 +110,8 @@ impl View {
     }
 
     fn move_name(&mut self, source: &Spot, moved: Found, target: &Spot) -> Result<()> {
-        let orphan = match target.found {
-            Some(there) => self.orphan_of(target.dir, target.name, &there)?,
+        let mut orphan = match target.found {
+            Some(there) => self.orphan_of(&there)?,
             None => None,
         };
         let mut records = self.hiding(source.dir, source.name, true);
@@ -125,8 +125,11 @@ impl View {
             }
         }
         self.note_move(&moved, target, &mut records);
-        let replaced = target.found.and_then(|t| t.upper).map(|s| s.ino);
-        self.carry_out(source, &moved, target, replaced, records)?;
+        let replaced = target.found.filter(|t| t.upper.is_some());
+        let kept = self.carry_out(source, &moved, target, replaced, records)?;
+        if let Some(orphan) = &mut orphan {
+            orphan.kept = kept;
+        }
         if let Some(there) = target.found {
             self.disappeared(target.dir, target.name, &there, target.is_dir, orphan);
         }
@@ -150,12 +153,12 @@ impl View {
         source: &Spot,
         moved: &Found,
         target: &Spot,
-        replaced: Option<u64>,
+        replaced: Option<Found>,
         mut records: Vec<Record>,
-    ) -> Result<()> {
+    ) -> Result<Kept> {
         let (dir, name) = (target.dir, target.name.clone());
         let (from, to) = match (moved.upper, replaced) {
-            (None, None) => return self.record_names(records),
+            (None, None) => return self.record_names(records).map(|()| Kept::Store),
             (Some(_), _) => (Some(self.dir_to_change(source.dir)?), self.dir_to_change(dir)?),
             (None, Some(_)) => (None, self.dir_to_change(dir)?),
         };
@@ -164,20 +167,21 @@ impl View {
         records.extend(places);
         let check = match (moved.upper, replaced) {
             (Some(stat), _) => Check::Present { dir, name, real: stat.ino },
-            (None, real) => Check::Absent { dir, name, real: real.unwrap_or(0) },
+            (None, there) => Check::Absent { dir, name, real: there.and_then(|t| t.upper).map_or(0, |s| s.ino) },
         };
-        let call = |_: &mut View| match from {
-            Some(from) => fs::rename_at(&from, source.name.bytes(), &to, target.name.bytes(), RenameFlags::empty())
-                .map_err(upper("rename")),
-            None if target.is_dir => fs::rmdir_at(&to, target.name.bytes()).map_err(upper("delete a directory")),
-            None => fs::unlink_at(&to, target.name.bytes()).map_err(upper("delete a file")),
+        let call = |view: &mut View| match (from, replaced) {
+            (Some(from), there) => {
+                let kept = view.hold_replaced(target.dir, target.name, there)?;
+                fs::rename_at(&from, source.name.bytes(), &to, target.name.bytes(), RenameFlags::empty())
+                    .map_err(upper("rename"))?;
+                Ok(kept)
+            }
+            (None, Some(there)) => view.set_aside(target.dir, target.name, there.ino, target.is_dir),
+            (None, None) => Ok(Kept::Store),
         };
-        if records.is_empty() {
-            call(self)?;
-        } else {
-            self.change(check, records, call)?;
-        }
-        touched.iter().try_for_each(|fd| touch_dir(fd))
+        let kept = if records.is_empty() { call(self)? } else { self.change(check, records, call)? };
+        touched.iter().try_for_each(|fd| touch_dir(fd))?;
+        Ok(kept)
     }
 
     /// Everything that remembers names learns of a move.

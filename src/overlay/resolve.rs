@@ -34,8 +34,6 @@ pub(super) struct View {
     pub orphans: HashMap<Ino, Orphan>,
     /// How many subdirectories a directory shows, once counted.
     pub subdirs: HashMap<Ino, u32>,
-    /// Whether `seen` holds every file of the upper (after a search for one it didn't know).
-    pub searched: bool,
 }
 
 /// An inode whose file is in the upper.
@@ -47,12 +45,22 @@ pub(super) struct Seen {
     pub lookups: u64,
 }
 
-/// A file whose last name is gone while the kernel may have it open.
+/// A file or directory whose last name is gone while the kernel may have it open.
 pub(super) struct Orphan {
-    /// Its upper file, as a path descriptor; `None` when the store has the bytes, or for a directory.
-    pub file: Option<Arc<OwnedFd>>,
+    pub kept: Kept,
     /// Its metadata when the last name went; `nlink` is 0.
     pub attr: Attr,
+}
+
+/// How an orphan lives on.
+#[derive(Clone)]
+pub(super) enum Kept {
+    /// The upper has nothing of it.
+    Store,
+    /// Under a name in `aside` that its inode number gives: a server that takes over finds it there.
+    Aside,
+    /// As a descriptor, where `aside` can't be used.
+    Open(Arc<OwnedFd>),
 }
 
 /// What a name turned out to be.
@@ -153,8 +161,8 @@ impl View {
         dir == Ino::ROOT || dir.upper_real().is_some() || !self.lower_names(dir).is_empty()
     }
 
-    /// The names of `ino` in the upper. When none is known, the upper is searched once: a server that
-    /// took over knows nothing of what the one before it told the kernel.
+    /// The names of `ino` in the upper. When none is known, the upper is searched: a server that took over
+    /// knows nothing of what the one before it told the kernel.
     pub(super) fn upper_names(&mut self, ino: Ino) -> Result<Vec<(Ino, Name)>> {
         if let Some(seen) = self.seen.get(&ino)
             && !seen.names.is_empty()
@@ -164,15 +172,12 @@ impl View {
         if let Some(place) = self.delta.place(ino) {
             return Ok(vec![place.clone()]);
         }
-        if !self.searched {
-            self.searched = true;
-            self.search(Ino::ROOT)?;
-        }
+        self.search(Ino::ROOT)?;
         Ok(self.seen.get(&ino).map(|s| s.names.clone()).unwrap_or_default())
     }
 
     /// Walks the upper below `start` and notes every file's names.
-    fn search(&mut self, start: Ino) -> Result<()> {
+    pub(super) fn search(&mut self, start: Ino) -> Result<()> {
         let mut todo = vec![start];
         while let Some(dir) = todo.pop() {
             let Some(fd) = self.dir_fd(dir)? else { continue };
@@ -222,8 +227,8 @@ impl View {
 
     /// A path descriptor of this file or directory in the upper, named or not.
     pub(super) fn upper_path_fd(&mut self, ino: Ino) -> Result<Arc<OwnedFd>> {
-        if let Some(orphan) = self.orphans.get(&ino) {
-            return orphan.file.clone().ok_or(Error::UnknownInode(ino.0));
+        if self.is_gone(ino) {
+            return self.orphan_fd(ino)?.ok_or(Error::UnknownInode(ino.0));
         }
         if let Some(file) = self.files.find(ino) {
             return Ok(file.fd.clone());

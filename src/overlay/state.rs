@@ -158,6 +158,11 @@ impl Delta {
         self.names.get(&dir).into_iter().flat_map(move |names| names.range(from.clone()..)).map(|(n, o)| (n, *o))
     }
 
+    /// Anything is said of any name.
+    pub fn says_names(&self) -> bool {
+        !self.names.is_empty()
+    }
+
     pub fn has_overrides(&self, dir: Ino) -> bool {
         self.names.contains_key(&dir)
     }

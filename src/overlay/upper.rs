@@ -36,9 +36,9 @@ pub(super) struct Upper {
 
 impl Upper {
     /// `state_dir` serves to make things aside when it is in the upper's file system. What an earlier
-    /// crash left there is deleted.
-    pub fn new(root: OwnedFd, state_dir: &Path) -> std::io::Result<Upper> {
-        let aside = open_aside(&root, state_dir)?;
+    /// crash left there is deleted, but for what a `takeover` goes on with.
+    pub fn new(root: OwnedFd, state_dir: &Path, takeover: bool) -> std::io::Result<Upper> {
+        let aside = open_aside(&root, state_dir, takeover)?;
         let dirs = Cache::new(KEPT_OPEN);
         Ok(Upper { root: Arc::new(root), aside, dirs, absent: HashSet::new(), listings: HashMap::new() })
     }
@@ -73,7 +73,7 @@ impl Upper {
     }
 }
 
-fn open_aside(root: &OwnedFd, state_dir: &Path) -> std::io::Result<Option<OwnedFd>> {
+fn open_aside(root: &OwnedFd, state_dir: &Path, takeover: bool) -> std::io::Result<Option<OwnedFd>> {
     let state = fs::open_path(state_dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0)?;
     if fs::stat(&state)?.dev != fs::stat(root)?.dev {
         return Ok(None);
@@ -85,6 +85,10 @@ fn open_aside(root: &OwnedFd, state_dir: &Path) -> std::io::Result<Option<OwnedF
     }
     let aside = fs::open_dir_at(&state, b"aside")?;
     for left in fs::list(&aside)? {
+        // Names of 16 digits are orphans; a server that takes over serves them on.
+        if takeover && left.name.len() == 16 {
+            continue;
+        }
         match left.kind {
             FileType::Directory => fs::rmdir_at(&aside, &left.name)?,
             _ => fs::unlink_at(&aside, &left.name)?,

@@ -38,7 +38,8 @@ impl Access {
         let store = Store::open(&views.manifest.store)?;
         let grafts = view.grafts.iter().map(|g| Ok(GraftSpec { at: g.at.clone(), tree: store.tree(g.tree)? }));
         let grafts = grafts.collect::<Result<Vec<_>, crate::store::StoreError>>()?;
-        let config = OverlayConfig { state_dir: views.view_dir(view), grafts, objects: store.objects().clone() };
+        let objects = store.objects().clone();
+        let config = OverlayConfig { state_dir: views.view_dir(view), grafts, objects, takeover: false };
         path::make_private_dirs(&config.state_dir)?;
         path::make_dirs(&place)?;
         let overlay = Box::new(Overlay::open(path::open_dir(&place)?, config)?);

@@ -96,12 +96,38 @@ impl Twin {
     }
 
     pub fn remount(&mut self) {
+        self.open(false);
+    }
+
+    /// Another server goes on with what the kernel knows.
+    pub fn take_over(&mut self) {
+        self.open(true);
+    }
+
+    /// Runs `look` with the view; what it looks up stays referenced.
+    pub fn with_view<R>(&self, look: impl FnOnce(&Overlay) -> R) -> R {
+        look(self.view())
+    }
+
+    /// The inode at a path, with a reference as the kernel holds it for an open file.
+    pub fn hold(&mut self, path: &str) -> Ino {
+        let ino = self.find(path).expect("there").ino;
+        self.looked_up.clear();
+        ino
+    }
+
+    /// What lies in the state directory's `aside`.
+    pub fn set_aside(&self) -> usize {
+        fs::read_dir(self.dir.path().join("state/aside")).expect("a directory").count()
+    }
+
+    fn open(&mut self, takeover: bool) {
         self.view = None;
         let upper = depsfs::sys::path::open_dir(&self.dir.path().join("upper")).expect("the upper");
         let trees = fixture::lower(&self.store, self.layers);
         let grafts = trees.into_iter().map(|tree| GraftSpec { at: PathBuf::new(), tree }).collect();
         let objects = self.store.objects().clone();
-        let config = OverlayConfig { state_dir: self.dir.path().join("state"), grafts, objects };
+        let config = OverlayConfig { state_dir: self.dir.path().join("state"), grafts, objects, takeover };
         self.view = Some(Overlay::open(upper, config).expect("the view opens"));
     }
 

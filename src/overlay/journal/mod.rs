@@ -1,7 +1,7 @@
 //! The journal of a view: what a plain directory can't say, appended as it happens.
 //!
 //! `journal` in the view's state directory is a header of 16 bytes (`depsfsJ\n`, version u32 = 1, zero u32)
-//! and then frames (see [`record`]). Appending is one `write(2)`; the file is never changed in place. It
+//! and then frames (see `bytes.rs`). Appending is one `write(2)`; the file is never changed in place. It
 //! holds no user's bytes. A change that also needs a step in the upper is *prepared* first:
 //!
 //! | step                      | a crash right after it leaves                                    |
@@ -12,6 +12,7 @@
 //!
 //! Compaction writes the state anew aside, syncs it and renames it over the old file.
 
+mod bytes;
 mod record;
 
 use std::io;
