@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 static RAISED: AtomicI32 = AtomicI32::new(0);
 static WAKE: AtomicI32 = AtomicI32::new(-1);
@@ -19,11 +20,11 @@ pub fn catch() -> io::Result<()> {
         WAKE.store(pipe.1.as_raw_fd(), Ordering::SeqCst);
         let _ = PIPE.set(pipe);
     }
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    use nix::sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, sigaction};
     let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    for number in [signal::SIGINT, signal::SIGTERM, signal::SIGHUP] {
         // SAFETY: the handler only stores to an atomic and calls write(2); both are async-signal-safe.
-        unsafe { sigaction(signal, &action) }?;
+        unsafe { sigaction(number, &action) }?;
     }
     Ok(())
 }
@@ -65,7 +66,24 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], done: &mut [bool]) -> io::Result<bo
 
 /// Asks a child process to end (SIGTERM); one that is gone already is fine.
 pub fn terminate(pid: u32) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
+    let _ = as_pid(pid).map(|pid| kill_process(pid, Signal::TERM));
+}
+
+/// As [`terminate`], for a whole process group, named by its leader.
+pub fn terminate_group(leader: u32) {
+    let _ = as_pid(leader).map(|pid| kill_process_group(pid, Signal::TERM));
+}
+
+/// Ends a process group without asking.
+pub fn kill_group(leader: u32) {
+    let _ = as_pid(leader).map(|pid| kill_process_group(pid, Signal::KILL));
+}
+
+/// Whether anybody is left in a process group.
+pub fn group_lives(leader: u32) -> bool {
+    as_pid(leader).is_some_and(|pid| test_kill_process_group(pid).is_ok())
+}
+
+fn as_pid(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
 }

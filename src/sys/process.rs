@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
 
 /// The number under which a process that was started here finds the one descriptor it was given.
@@ -145,15 +145,20 @@ pub fn watch(pid: ProcessId) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Waits until one of `fds` is readable or closed at its other end; says which are. All `false`: time is up.
+/// Waits until one of `fds` is readable or closed at its other end; says which are. All `false`: time is up. A signal
+/// doesn't end the waiting.
 pub fn wait_any(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polls: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    let limit = limit.map(|d| rustix::event::Timespec { tv_sec: d.as_secs() as i64, tv_nsec: d.subsec_nanos().into() });
-    match poll(&mut polls, limit.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(e) => return Err(e.into()),
+    let until = limit.map(|limit| Instant::now() + limit);
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.map(|d| Timespec { tv_sec: d.as_secs() as i64, tv_nsec: d.subsec_nanos().into() });
+        match poll(&mut polls, left.as_ref()) {
+            Ok(_) => return Ok(polls.iter().map(|p| !p.revents().is_empty()).collect()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
     }
-    Ok(polls.iter().map(|p| !p.revents().is_empty()).collect())
 }
 
 /// A pipe, closed on exec: the reading end, the writing end.

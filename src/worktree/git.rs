@@ -59,16 +59,19 @@ pub struct Git {
     dir: PathBuf,
     /// A signal ends the git process and the call answers [`GitError::Interrupted`]. Off where the end must be known.
     interruptible: bool,
+    /// git and whatever it starts are a process group of their own. They end together, and a terminal's Ctrl-C does
+    /// not reach them; nor could they ask for a password.
+    apart: bool,
 }
 
 impl Git {
     pub fn at(dir: &Path) -> Git {
-        Git { dir: dir.to_path_buf(), interruptible: true }
+        Git { dir: dir.to_path_buf(), interruptible: true, apart: false }
     }
 
     /// As [`Git::at`], deaf to Ctrl-C: for what must end one way or the other, and for undoing.
     pub fn deaf(dir: &Path) -> Git {
-        Git { dir: dir.to_path_buf(), interruptible: false }
+        Git { dir: dir.to_path_buf(), interruptible: false, apart: true }
     }
 
     /// All configuration, in git's own order: later wins.
@@ -163,7 +166,8 @@ impl Git {
     /// Checks `branch` out in a new worktree at `path`, which may be an empty directory.
     pub fn add_worktree(&self, path: &Path, branch: &str) -> Result<(), GitError> {
         let args = [OsStr::new("worktree"), "add".as_ref(), "--quiet".as_ref(), path.as_os_str(), branch.as_ref()];
-        self.run("worktree add", args, None).map(drop)
+        // `git worktree add` starts a `git reset`, which would go on writing after it was ended alone.
+        Git { apart: true, ..self.clone() }.run("worktree add", args, None).map(drop)
     }
 
     /// Removes a worktree and its registration, whatever is in it: its caller has looked.
@@ -260,8 +264,7 @@ impl Git {
         }
         command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        if !self.interruptible {
-            // Out of the terminal's foreground group: a Ctrl-C must not end it.
+        if self.apart {
             command.process_group(0);
         }
         let mut child = command.spawn().map_err(GitError::Absent)?;
@@ -296,7 +299,7 @@ impl Git {
             let mut ready = vec![false; fds.len()];
             let fds: Vec<_> = fds.into_iter().map(|f| f.1).collect();
             if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
-                end(child);
+                end(child, self.apart);
                 return Err(GitError::Interrupted(interrupt::raised().unwrap_or_default()));
             }
             let out_ready = out_open && ready[0];
@@ -316,13 +319,23 @@ impl Git {
     }
 }
 
-/// Asks a git to end, and ends it when it won't. A hook it started may go on for a moment; nothing waits for it.
-fn end(child: &mut Child) {
-    interrupt::terminate(child.id());
+/// Asks a git to end, and ends it when it won't; `apart`, with all it has started. A hook of one that isn't may go on
+/// for a moment: nothing waits for it.
+fn end(child: &mut Child, apart: bool) {
+    let leader = child.id();
+    if apart {
+        interrupt::terminate_group(leader)
+    } else {
+        interrupt::terminate(leader)
+    }
     let until = Instant::now() + END_PATIENCE;
-    while matches!(child.try_wait(), Ok(None)) {
+    while matches!(child.try_wait(), Ok(None)) || (apart && interrupt::group_lives(leader)) {
         if Instant::now() > until {
-            let _ = child.kill();
+            if apart {
+                interrupt::kill_group(leader)
+            } else {
+                drop(child.kill())
+            }
             let _ = child.wait();
             return;
         }

@@ -91,15 +91,16 @@ fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoErr
     remove_nameless(source, at)
 }
 
-/// git stopped right after it made its directory for the worktree leaves that empty: nothing says what it was for.
+/// A git that was ended while it cleaned up, or right after it made its directory for the worktree, leaves that without
+/// a word of what it was for. One that another git is just making holds `locked`, git's own mark, until it is done.
 fn remove_nameless(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoError> {
     let (all, name) = (source.common_dir.join("worktrees"), at.file_name().unwrap_or_default().as_bytes());
     // git puts a number behind a name that is taken.
     let is_its = |entry: &[u8]| entry.strip_prefix(name).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit));
     for entry in path::list(&all)?.into_iter().filter(|entry| is_its(&entry.name)) {
         let dir = all.join(OsStr::from_bytes(&entry.name));
-        if path::list(&dir)?.is_empty() {
-            path::remove_dir(&dir)?;
+        if !["gitdir", "locked"].iter().any(|file| path::is_there(&dir.join(file))) {
+            path::remove_tree(&dir)?;
         }
     }
     Ok(())
