@@ -66,6 +66,11 @@ fn an_exchange_with_nothing_is_refused_before_the_loop_is_seen() {
 }
 
 #[test]
+fn a_replaced_name_of_a_hard_linked_copy_is_gone() {
+    run(1, &[Op::Thaw("a".into()), rename("b", "a/c")]);
+}
+
+#[test]
 fn a_moved_lower_directory_keeps_what_was_changed_in_it() {
     let write = Op::Write("a/b/a".into(), 1, b'x');
     run(3, &[write, create("a/b/d"), rename("a", "d"), Op::Mkdir("a".into()), rename("d/b", "a/b"), Op::Remount]);

@@ -176,6 +176,9 @@ impl View {
                     .map_err(upper("rename"))?;
                 Ok(kept)
             }
+            (None, Some(there)) if !target.is_dir && there.upper.is_some_and(|s| s.nlink > 1) => {
+                view.delete(target.dir, target.name, false).map(|()| Kept::Store)
+            }
             (None, Some(there)) => view.set_aside(target.dir, target.name, there.ino, target.is_dir),
             (None, None) => Ok(Kept::Store),
         };
