@@ -1,47 +1,56 @@
-//! One 512-byte header of a tar archive, and the records of a PAX header.
+//! One 512-byte header of a tar archive, as the crate `tar` decodes it, and the records of a PAX header.
 //!
 //! <https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html> (ustar, pax) and
 //! <https://www.gnu.org/software/tar/manual/html_node/Standard.html> (GNU).
 //!
-//! | offset | size | field    | offset | size | field              | offset | size | field, GNU only   |
-//! |--------|------|----------|--------|------|--------------------|--------|------|-------------------|
-//! | 0      | 100  | name     | 148    | 8    | checksum           | 386    | 96   | 4 × (offset, size) of data |
-//! | 100    | 8    | mode     | 156    | 1    | type               | 482    | 1    | more such blocks follow |
-//! | 124    | 12   | size     | 157    | 100  | link target        | 483    | 12   | size with holes   |
-//! | 136    | 12   | mtime    | 257    | 6    | magic              | 345    | 155  | ustar only: prefix of the name |
+//! The crate's own reader of archives isn't used: it stops at the end marker, extracts by path, and cuts PAX values
+//! at line ends, where the values of xattrs may have some. What it decodes more generously than is safe is checked here.
+
+use tar::{GnuSparseHeader, Header};
 
 use super::refused::Refused;
 
 pub(super) const BLOCK: usize = 512;
-pub(super) type Block = [u8; BLOCK];
 
-/// Whether the checksum is right: the sum of all bytes, its own taken as spaces; signed in some old archives.
-pub(super) fn checksum_is_right(block: &Block) -> bool {
-    let Some(stored) = number(&block[148..156]) else { return false };
-    let own = |at: usize| (148..156).contains(&at);
-    let byte = |(at, b): (usize, &u8)| if own(at) { b' ' } else { *b };
-    let unsigned: i64 = block.iter().enumerate().map(|x| i64::from(byte(x))).sum();
-    let signed: i64 = block.iter().enumerate().map(|x| i64::from(byte(x) as i8)).sum();
-    stored == unsigned || stored == signed
+/// Whether the checksum is right: the sum of all bytes, its own taken as spaces.
+pub(super) fn checksum_is_right(header: &Header) -> bool {
+    let mut right = header.clone();
+    right.set_cksum();
+    matches!((header.cksum(), right.cksum()), (Ok(found), Ok(right)) if found == right)
 }
 
-/// A number: octal digits with spaces or NULs around, or base 256 when the first bit is set.
-pub(super) fn number(field: &[u8]) -> Option<i64> {
-    if field[0] & 0x80 != 0 {
-        let start = if field[0] & 0x40 != 0 { -1i64 } else { i64::from(field[0] & 0x3f) };
-        return field[1..].iter().try_fold(start, |n, b| n.checked_mul(256)?.checked_add(i64::from(*b)));
+/// The size of the stored data, which isn't negative.
+pub(super) fn stored_size(header: &Header) -> Result<u64, Refused> {
+    number(&header.as_old().size, header.entry_size())
+        .and_then(not_negative)
+        .ok_or_else(|| Refused::corrupt("a size is no number"))
+}
+
+/// The permissions, set-id bits and all.
+pub(super) fn mode(header: &Header) -> Result<u32, Refused> {
+    let mode = number(&header.as_old().mode, header.mode().map(u64::from));
+    Ok(mode.ok_or_else(|| Refused::corrupt("a mode is no number"))? as u32 & 0o7777)
+}
+
+/// Seconds since 1970, negative ones too.
+pub(super) fn mtime(header: &Header) -> Result<i64, Refused> {
+    number(&header.as_old().mtime, header.mtime()).ok_or_else(|| Refused::corrupt("a time is no number"))
+}
+
+/// The member's name, with ustar's prefix in front.
+pub(super) fn name(header: &Header) -> Vec<u8> {
+    if header.as_ustar().is_none() && header.as_bytes()[257..263] == *b"ustar\0" {
+        // GNU tar goes by the magic alone, the crate by the version too: without it a prefix would be dropped.
+        let mut header = header.clone();
+        header.as_mut_bytes()[263..265].copy_from_slice(b"00");
+        return header.path_bytes().into_owned();
     }
-    let digits = field.iter().skip_while(|b| **b == b' ').take_while(|b| !matches!(b, b' ' | 0));
-    digits.copied().try_fold(0i64, |n, b| {
-        let digit = char::from(b).to_digit(8)?;
-        n.checked_mul(8)?.checked_add(digit.into())
-    })
+    header.path_bytes().into_owned()
 }
 
-/// A size: a number that isn't negative.
-pub(super) fn size(field: &[u8]) -> Result<u64, Refused> {
-    let size = number(field).and_then(|n| u64::try_from(n).ok());
-    size.ok_or_else(|| Refused::corrupt("a size is no number"))
+/// The target of a link.
+pub(super) fn link(header: &Header) -> Vec<u8> {
+    header.link_name_bytes().unwrap_or_default().into_owned()
 }
 
 /// The bytes before the first NUL.
@@ -49,22 +58,39 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|b| *b == 0).next().unwrap_or_default()
 }
 
-/// The member's name, with ustar's prefix in front.
-pub(super) fn name(block: &Block) -> Vec<u8> {
-    let name = text(&block[..100]);
-    let prefix = if &block[257..263] == b"ustar\0" { text(&block[345..500]) } else { b"" };
-    if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
-}
-
-/// The (offset, size) pairs of data in an old GNU sparse header; a pair of zeros ends them.
-pub(super) fn sparse_pairs(bytes: &[u8], out: &mut Vec<(u64, u64)>) -> Result<(), Refused> {
-    for pair in bytes.chunks_exact(24) {
-        if pair.iter().all(|b| matches!(b, 0 | b' ')) {
-            break;
-        }
-        out.push((size(&pair[..12])?, size(&pair[12..])?));
+/// Where an old GNU sparse header says that data is: (offset, length).
+pub(super) fn sparse_pairs(pairs: &[GnuSparseHeader], out: &mut Vec<(u64, u64)>) -> Result<(), Refused> {
+    for pair in pairs.iter().filter(|pair| !pair.is_empty()) {
+        let offset = number(&pair.offset, pair.offset()).and_then(not_negative);
+        let length = number(&pair.numbytes, pair.length()).and_then(not_negative);
+        out.push(offset.zip(length).ok_or_else(|| Refused::corrupt("a sparse file's map is no number"))?);
     }
     Ok(())
+}
+
+/// The size of an old GNU sparse file, holes counted.
+pub(super) fn sparse_size(header: &tar::GnuHeader) -> Result<u64, Refused> {
+    let size = number(&header.realsize, header.real_size()).and_then(not_negative);
+    size.ok_or_else(|| Refused::corrupt("a size is no number"))
+}
+
+fn not_negative(number: i64) -> Option<u64> {
+    number.try_into().ok()
+}
+
+/// What `tar` decoded of `field`: octal digits, or base 256 when the first bit is set. An empty field, which old
+/// archives have, is 0. A number of more than 64 bits is none: the crate takes its last 64.
+fn number(field: &[u8], decoded: std::io::Result<u64>) -> Option<i64> {
+    if field[0] & 0x80 != 0 {
+        let sign = if field[0] & 0x40 == 0 { 0 } else { 0xff };
+        let above = field.get(1..field.len() - 8);
+        let fits = field[0] == 0x80 | sign && above.is_some_and(|above| above.iter().all(|b| *b == sign));
+        return decoded.ok().map(|n| n as i64).filter(|n| fits && n.is_negative() == (sign != 0));
+    }
+    if field.iter().all(|b| matches!(b, b' ' | 0)) {
+        return Some(0);
+    }
+    decoded.ok().and_then(|n| n.try_into().ok())
 }
 
 /// Key and value of one PAX record.
@@ -89,15 +115,46 @@ pub(super) fn records(mut data: &[u8]) -> Result<Vec<Record<'_>>, Refused> {
 mod tests {
     use super::*;
 
+    fn mtime_of(field: &[u8]) -> Option<i64> {
+        let mut header = Header::new_old();
+        header.as_old_mut().mtime[..field.len()].copy_from_slice(field);
+        mtime(&header).ok()
+    }
+
     #[test]
     fn numbers_are_octal_or_base_256() {
-        assert_eq!(number(b"0000644\0"), Some(0o644));
-        assert_eq!(number(b"   644 \0"), Some(0o644));
-        assert_eq!(number(&[0; 8]), Some(0));
-        assert_eq!(number(b"00009\0"), None);
-        assert_eq!(number(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(1 << 33));
-        assert_eq!(number(&[0xff; 12]), Some(-1));
-        assert_eq!(number(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), None);
+        assert_eq!(mtime_of(b"0000644\0"), Some(0o644));
+        assert_eq!(mtime_of(b"   644 \0"), Some(0o644));
+        assert_eq!(mtime_of(b""), Some(0));
+        assert_eq!(mtime_of(b"00009\0"), None);
+        assert_eq!(mtime_of(b"-1\0"), None);
+        assert_eq!(mtime_of(b"\x80\0\0\0\0\0\0\x02\0\0\0\0"), Some(1 << 33));
+        assert_eq!(mtime_of(&[0xff; 12]), Some(-1));
+        assert_eq!(mtime_of(b"\xff\xff\xff\xff\x80\0\0\0\0\0\0\0"), Some(i64::MIN));
+        assert_eq!(mtime_of(b"\xff\xff\xff\xff\x7f\0\0\0\0\0\0\0"), None);
+        assert_eq!(mtime_of(b"\x80\0\0\0\x80\0\0\0\0\0\0\0"), None);
+        assert_eq!(mtime_of(b"\x80\0\0\x01\0\0\0\0\0\0\0\x01"), None);
+        assert_eq!(mtime_of(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), None);
+    }
+
+    #[test]
+    fn a_mode_is_octal_only() {
+        let mut header = Header::new_old();
+        for (field, is) in [(b"0106755\0", Some(0o6755)), (&[0; 8], Some(0)), (&[0x80; 8], None), (&[0xff; 8], None)] {
+            header.as_old_mut().mode = *field;
+            assert_eq!(mode(&header).ok(), is);
+        }
+    }
+
+    #[test]
+    fn a_prefix_counts_whatever_version_follows_the_magic() {
+        for version in [b"00", b"\0\0", b" \0"] {
+            let mut header = Header::new_ustar();
+            header.as_old_mut().name[..4].copy_from_slice(b"leaf");
+            header.as_mut_bytes()[263..265].copy_from_slice(version);
+            header.as_mut_bytes()[345..351].copy_from_slice(b"prefix");
+            assert_eq!(name(&header), b"prefix/leaf");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 
 use std::io::{self, Read};
 
-use super::header::{self, BLOCK, Block};
+use tar::{EntryType, GnuExtSparseHeader, Header};
+
+use super::header::{self, BLOCK};
 use super::pax::{Extra, decimal, pairs, sparse, time, xattrs};
 use super::refused::Refused;
 use crate::store::tree::Xattr;
@@ -68,21 +70,21 @@ impl<R: Read> Tar<R> {
         let mut extra = Extra { records: self.global.clone(), ..Extra::default() };
         loop {
             self.skip()?;
-            let Some(block) = self.header()? else { return Ok(None) };
-            let size = header::size(&block[124..136])?;
-            match block[156] {
-                b'L' => extra.name = Some(self.long(size)?),
-                b'K' => extra.link = Some(self.long(size)?),
-                b'x' | b'g' => {
+            let Some(header) = self.header()? else { return Ok(None) };
+            let size = header::stored_size(&header)?;
+            match header.entry_type() {
+                EntryType::GNULongName => extra.name = Some(self.long(size)?),
+                EntryType::GNULongLink => extra.link = Some(self.long(size)?),
+                kind @ (EntryType::XHeader | EntryType::XGlobalHeader) => {
                     let data = self.take(size)?;
                     let records = header::records(&data)?;
-                    let into = if block[156] == b'g' { &mut self.global } else { &mut extra.records };
+                    let into = if kind.is_pax_global_extensions() { &mut self.global } else { &mut extra.records };
                     into.extend(records.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
                     if into.len() > MAX_HEADER as usize {
                         return Err(Refused::corrupt("too many PAX records").into());
                     }
                 }
-                _ => return self.member(&block, size, extra).map(Some),
+                _ => return self.member(&header, size, extra).map(Some),
             }
         }
     }
@@ -103,13 +105,14 @@ impl<R: Read> Tar<R> {
     }
 
     /// The next header block; nothing at the end marker, after which only zeros may come.
-    fn header(&mut self) -> Result<Option<Block>, TarError> {
-        let block = self.block()?;
-        if block.iter().any(|b| *b != 0) {
-            if !header::checksum_is_right(&block) {
+    fn header(&mut self) -> Result<Option<Header>, TarError> {
+        let mut header = Header::new_old();
+        self.fill(header.as_mut_bytes())?;
+        if header.as_bytes().iter().any(|b| *b != 0) {
+            if !header::checksum_is_right(&header) {
                 return Err(Refused::corrupt("the checksum of a header is wrong").into());
             }
-            return Ok(Some(block));
+            return Ok(Some(header));
         }
         let mut buf = vec![0; 64 * 1024];
         loop {
@@ -119,12 +122,6 @@ impl<R: Read> Tar<R> {
                 _ => {}
             }
         }
-    }
-
-    fn block(&mut self) -> Result<Block, TarError> {
-        let mut block = [0; BLOCK];
-        self.fill(&mut block)?;
-        Ok(block)
     }
 
     fn fill(&mut self, buf: &mut [u8]) -> Result<(), TarError> {
@@ -168,33 +165,29 @@ impl<R: Read> Tar<R> {
         Ok(header::text(&data).to_vec())
     }
 
-    fn member(&mut self, block: &Block, size: u64, extra: Extra) -> Result<Member, TarError> {
+    fn member(&mut self, header: &Header, size: u64, extra: Extra) -> Result<Member, TarError> {
         let name = extra.get(b"GNU.sparse.name").or(extra.get(b"path")).map(<[u8]>::to_vec);
-        let name = name.or_else(|| extra.name.clone()).unwrap_or_else(|| header::name(block));
+        let name = name.or_else(|| extra.name.clone()).unwrap_or_else(|| header::name(header));
         let link = extra.get(b"linkpath").map(<[u8]>::to_vec).or_else(|| extra.link.clone());
-        let link = link.unwrap_or_else(|| header::text(&block[157..257]).to_vec());
+        let link = link.unwrap_or_else(|| header::link(header));
         let size = extra.number(b"size")?.unwrap_or(size);
-        let kind = match block[156] {
+        let kind = match header.entry_type() {
             // Archives from before ustar mark a directory by its name alone.
-            0 | b'0' if name.ends_with(b"/") => Kind::Dir,
-            0 | b'0' | b'7' => self.file(size, &extra)?,
-            b'S' => self.gnu_sparse(block, size)?,
-            b'1' => Kind::HardLink(link),
-            b'2' => Kind::Symlink(link),
-            b'3' | b'4' => Kind::Device,
-            b'5' => Kind::Dir,
-            b'6' => Kind::Fifo,
-            other => Kind::Other(other),
+            EntryType::Regular if name.ends_with(b"/") => Kind::Dir,
+            EntryType::Regular | EntryType::Continuous => self.file(size, &extra)?,
+            EntryType::GNUSparse => self.gnu_sparse(header, size)?,
+            EntryType::Link => Kind::HardLink(link),
+            EntryType::Symlink => Kind::Symlink(link),
+            EntryType::Char | EntryType::Block => Kind::Device,
+            EntryType::Directory => Kind::Dir,
+            EntryType::Fifo => Kind::Fifo,
+            other => Kind::Other(other.as_byte()),
         };
-        let mode = header::number(&block[100..108]).ok_or_else(|| Refused::corrupt("a mode is no number"))?;
         let mtime = match extra.get(b"mtime") {
             Some(text) => time(text)?,
-            None => {
-                let sec = header::number(&block[136..148]).ok_or_else(|| Refused::corrupt("a time is no number"))?;
-                Timespec { sec, nsec: 0 }
-            }
+            None => Timespec { sec: header::mtime(header)?, nsec: 0 },
         };
-        Ok(Member { name, kind, mode: mode as u32 & 0o7777, mtime, xattrs: xattrs(&extra) })
+        Ok(Member { name, kind, mode: header::mode(header)?, mtime, xattrs: xattrs(&extra) })
     }
 
     /// A regular file, perhaps sparse in one of PAX's three ways.
@@ -226,7 +219,9 @@ impl<R: Read> Tar<R> {
             if self.left < BLOCK as u64 || numbers.len() as u64 > MAX_HEADER {
                 return Err(Refused::corrupt("a sparse file's map is malformed").into());
             }
-            for byte in self.block()? {
+            let mut block = [0; BLOCK];
+            self.fill(&mut block)?;
+            for byte in block {
                 match (byte, numbers.first()) {
                     (_, Some(count)) if numbers.len() as u64 == *count * 2 + 1 => break,
                     (b'\n', _) => {
@@ -247,19 +242,21 @@ impl<R: Read> Tar<R> {
     }
 
     /// GNU's own sparse files: the map is in the header and in blocks after it.
-    fn gnu_sparse(&mut self, block: &Block, size: u64) -> Result<Kind, TarError> {
+    fn gnu_sparse(&mut self, header: &Header, size: u64) -> Result<Kind, TarError> {
+        let gnu = header.as_gnu().ok_or_else(|| Refused::corrupt("a sparse file has no GNU header"))?;
         let mut data = Vec::new();
-        header::sparse_pairs(&block[386..482], &mut data)?;
-        let mut more = block[482] != 0;
+        header::sparse_pairs(&gnu.sparse, &mut data)?;
+        let mut more = gnu.is_extended();
         while more {
-            let block = self.block()?;
-            header::sparse_pairs(&block[..504], &mut data)?;
-            more = block[504] != 0;
+            let mut block = GnuExtSparseHeader::new();
+            self.fill(block.as_mut_bytes())?;
+            header::sparse_pairs(block.sparse(), &mut data)?;
+            more = block.is_extended();
             if data.len() as u64 > MAX_HEADER {
                 return Err(Refused::corrupt("a sparse file's map is too long").into());
             }
         }
-        let real = header::size(&block[483..495])?;
+        let real = header::sparse_size(gnu)?;
         self.begin(size);
         Ok(sparse(real, data, size)?)
     }
