@@ -86,7 +86,7 @@ if [ -n "$made" ]; then
 else
     echo '{ "private": true }' >package.json
     # shellcheck disable=SC2086
-    npm install --ignore-scripts --no-audit --no-fund --loglevel=error $packages
+    npm install --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error $packages
 fi
 git init -q -b main
 git config user.name Acceptance

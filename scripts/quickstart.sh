@@ -192,7 +192,7 @@ TOML
 }
 
 build_all() {
-    npm install --no-audit --no-fund --loglevel=error
+    npm install --no-audit --no-fund --no-update-notifier --loglevel=error
     mkdir -p build/bin
     cp "node_modules/@aztec/bb.js/build/$arch/bb" build/bin/bb
     node compile.mjs

@@ -70,7 +70,7 @@ fi
 # --- who runs them -----------------------------------------------------------------------------------------------
 
 as_user() { # as_user <command…>: with nothing of root's but the place of the Rust toolchain
-    setpriv --reuid "$uid" --regid "$uid" --clear-groups --bounding-set -all --inh-caps -all \
+    setpriv --reuid "$uid" --regid "$uid" --clear-groups \
         env -i "PATH=$PATH" "RUSTUP_HOME=${RUSTUP_HOME:-${HOME:-/root}/.rustup}" "CARGO_HOME=$home/cargo" \
         "HOME=$home" "TMPDIR=$home/tmp" "XDG_DATA_HOME=$home/data" "XDG_STATE_HOME=$home/state" \
         "XDG_CONFIG_HOME=$home/config" "$@"
