@@ -46,8 +46,9 @@
 //! (`worktree/undo.rs`).
 //!
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
-//! views never do. It marks the trees of every manifest that a root names (`store/roots.rs`, `store/manifest.rs`) and
-//! of entries used lately (`store/entries.rs`), and the objects in them; then it sweeps trees, and after them objects.
+//! views never do. It marks the trees of every manifest that a root names and those that a daemon holds
+//! (`store/roots.rs`, `store/manifest.rs`), those of entries used lately (`store/entries.rs`), and the objects in them;
+//! then it sweeps trees, and after them objects.
 //! What it cannot read stops it before it deletes anything.
 
 #![deny(unsafe_code)]

@@ -4,6 +4,8 @@
 mod bench;
 #[path = "mount/crash.rs"]
 mod crash;
+#[path = "mount/gc.rs"]
+mod gc;
 #[path = "mount/leave.rs"]
 mod leave;
 #[path = "mount/life.rs"]

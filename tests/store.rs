@@ -47,7 +47,7 @@ impl Case {
             views: vec![view],
             generation: 0,
         };
-        self.store.roots().add(&path).unwrap();
+        self.store.roots().add(&path, &manifest.trees()).unwrap();
         manifest.save(&path).unwrap();
         path
     }

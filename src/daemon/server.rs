@@ -166,7 +166,10 @@ impl Server {
             return Ok(false);
         }
         let mark = self.state.dropped(&serve.view.id);
-        paths::replace(&mark, b"")?;
+        // Where the state directory was deleted, nobody will mount it again.
+        if paths::is_there(&self.state.view(&serve.view.id)) {
+            paths::replace(&mark, b"")?;
+        }
         if let Err(e) = mount::unmount(&serve.path, true) {
             paths::remove_file(&mark)?;
             return Err(IoError::of("detach", &serve.path)(e));

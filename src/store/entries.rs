@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Store, StoreError, TreeId};
+use super::{Name, Store, StoreError, TreeId, versioned};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
 
@@ -55,11 +55,8 @@ impl<'s> Entries<'s> {
     pub fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
         let path = self.path(name)?;
         let (Some(bytes), Some(stat)) = (paths::read_if_there(&path)?, paths::stat(&path)?) else { return Ok(None) };
-        let bad = |why: String| StoreError::BadFile { path: path.clone(), why };
-        let found: OnDisk = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-        if found.version != VERSION {
-            return Err(bad(format!("it has version {}, this depsfs knows {VERSION}", found.version)));
-        }
+        let found: OnDisk =
+            versioned::parse(&bytes, VERSION..=VERSION).map_err(|why| StoreError::BadFile { path, why })?;
         Ok(Some(Entry { name: name.into(), tree: found.tree, provenance: found.provenance, used: stat.mtime }))
     }
 

@@ -13,8 +13,8 @@ pub enum StoreError {
     Io(#[from] IoError),
     #[error("{} is not a depsfs store, and not empty", path.display())]
     NotAStore { path: PathBuf },
-    #[error("the store {} is of a version this depsfs does not know: {found:?}", path.display())]
-    Version { path: PathBuf, found: String },
+    #[error("the store {} is of version {found:?}, this depsfs knows {known:?}", path.display())]
+    Version { path: PathBuf, found: String, known: &'static str },
     #[error("tree {0} is not in the store")]
     NoTree(TreeId),
     #[error("tree {id}: {source}")]

@@ -7,7 +7,8 @@
 //! | 3. trees, then a sync                             | objects that nothing names: the next gc again    |
 //! | 4. objects                                        | the same                                         |
 //!
-//! So no tree is ever there without its objects. What can't be understood (a manifest, an entry, a tree that is
+//! So no tree is ever there without its objects. What a daemon serves stays, though its manifest is gone (see
+//! [`super::roots`]). What can't be understood (a manifest, an entry, a tree that is
 //! to be kept) stops gc before it deletes anything.
 
 use std::collections::HashSet;
@@ -35,7 +36,7 @@ pub struct GcOptions {
 /// What gc deleted, or would delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
-    /// Manifests that were found alive.
+    /// Manifests that were found alive, and those that are gone while their views are still open somewhere.
     pub live_roots: u64,
     pub dead_roots: Vec<PathBuf>,
     /// By name.
@@ -87,11 +88,14 @@ impl Store {
         let mut marked = Marked { trees: HashSet::new(), objects: HashSet::new() };
         let mut doomed = Vec::new();
         for root in self.roots().list()? {
+            let is_held = root.held.is_some();
+            marked.trees.extend(root.held.into_iter().flatten());
             match root.state {
                 RootState::Live(manifest) => {
                     report.live_roots += 1;
-                    marked.trees.extend(manifest.views.iter().flat_map(|v| &v.grafts).map(|g| g.tree));
+                    marked.trees.extend(manifest.trees());
                 }
+                RootState::Dead if is_held => report.live_roots += 1,
                 RootState::Dead => {
                     report.dead_roots.extend(root.manifest);
                     doomed.push(root.file);

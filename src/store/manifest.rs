@@ -2,11 +2,12 @@
 //!
 //! JSON, version 1. It is read and replaced whole: written aside, synced, renamed.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, TreeId, escape};
+use super::{StoreError, TreeId, escape, versioned};
 use crate::sys;
 
 /// The only version of manifests that is known.
@@ -76,17 +77,14 @@ impl Manifest {
         Manifest::parse(&bytes).map_err(|why| StoreError::BadFile { path: path.into(), why })
     }
 
+    /// All trees that its views show.
+    pub fn trees(&self) -> BTreeSet<TreeId> {
+        self.views.iter().flat_map(|v| &v.grafts).map(|g| g.tree).collect()
+    }
+
     /// The manifest in `bytes`, or why it is none, in words.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
-        }
-        let found: Versioned = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-        if found.version != VERSION {
-            return Err(format!("it has version {}, this depsfs knows {VERSION}", found.version));
-        }
-        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let manifest: Manifest = versioned::parse(bytes, VERSION..=VERSION)?;
         manifest.check()?;
         Ok(manifest)
     }

@@ -6,7 +6,7 @@
 //! objects/ab/cdef…   the bytes of one file, 0444, named by their BLAKE3 hash; never opened for writing again
 //! trees/ab/cdef…     indexes of directories ([`tree`]), named by their BLAKE3 hash
 //! entries/<name>     names for trees, and where they came from ([`Entries`])
-//! roots/<hash>       one per worktree: where its manifest is ([`Roots`])
+//! roots/<hash>       one per worktree: where its manifest is, and what its daemon needs ([`Roots`])
 //! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
 //! tmp/               everything is written here first, then renamed
 //! lock               shared by imports and creates, exclusive for gc
@@ -30,6 +30,7 @@ mod roots;
 mod stage;
 pub mod tree;
 mod verify;
+mod versioned;
 mod writer;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,7 +46,7 @@ pub use manifest::Manifest;
 pub use name::{Cookie, NAME_MAX, Name, NameError};
 pub use objects::Objects;
 pub use progress::Progress;
-pub use roots::{Root, RootState, Roots};
+pub use roots::{Root, RootHold, RootState, Roots};
 pub use stage::{CopyError, Stage};
 pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
 pub use verify::{Damage, DamageKind};
@@ -86,7 +87,7 @@ impl Store {
         let version = paths::read(&path.join("version"))?;
         if version != VERSION.as_bytes() {
             let found = String::from_utf8_lossy(&version).trim_end().to_owned();
-            return Err(StoreError::Version { path, found });
+            return Err(StoreError::Version { path, found, known: VERSION.trim_end() });
         }
         let dir = Arc::new(paths::open_dir(&path)?);
         let objects = Arc::new(Objects::open_dir(&path)?);
@@ -173,6 +174,18 @@ impl Store {
 
     /// Writes `bytes` aside, syncs them, gives them their name and syncs that.
     pub(crate) fn put_file(&self, dir: &str, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+        self.put_file_with(dir, name, bytes, mode, |_| Ok(()))
+    }
+
+    /// As [`Store::put_file`], calling `unnamed` with the file before it gets its name.
+    fn put_file_with(
+        &self,
+        dir: &str,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+        unnamed: impl FnOnce(&OwnedFd) -> std::io::Result<()>,
+    ) -> Result<(), StoreError> {
         let path = self.path.join(dir).join(name);
         let to = paths::open_dir(&self.path.join(dir))?;
         let aside = format!("tmp/{}", aside_name());
@@ -182,6 +195,7 @@ impl Store {
             fs::chmod(&file, mode)?;
             write_all(&file, bytes, 0)?;
             fs::fdatasync(&file)?;
+            unnamed(&file)?;
             fs::rename_at(&self.dir, aside.as_bytes(), &to, name.as_bytes(), RenameFlags::empty())?;
             fs::fsync(&to)
         };

@@ -1,17 +1,32 @@
 //! Which worktrees use the store: what their manifests name, gc keeps.
 //!
-//! One JSON file per worktree, version 1, named by the hash of its manifest's path. A root whose manifest is gone
-//! is dead. One whose manifest can't be read may be alive.
+//! One JSON file per worktree, named by the hash of its manifest's path: that path, and the trees that the manifest
+//! named when the file was written (version 2; version 1, which is still read, had none). A root whose manifest is
+//! gone is dead, unless it is *held*: a daemon has its file locked as long as it lives, because views may be open
+//! somewhere though worktree and manifest were deleted. One whose manifest can't be read may be alive.
+//!
+//! | gc looks                    | a daemon begins                               |
+//! |-----------------------------|-----------------------------------------------|
+//! | 1. is the manifest there?   | 1. locks the file                             |
+//! | 2. if not, is it held?      | 2. is the manifest there? If not, it ends     |
+//!
+//! So, whatever the order, one of the two sees the other. The file is never changed in place, and a new one is
+//! locked before it has its name: it is never unlocked in between.
 
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Manifest, Store, StoreError, escape};
-use crate::sys::path as paths;
+use super::{Manifest, Store, StoreError, TreeId, escape, versioned};
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::lock::Lock;
+use crate::sys::{IoError, path as paths};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A worktree that uses, or used, the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +36,8 @@ pub struct Root {
     /// Where the manifest is or was; nothing when the root's own file is damaged.
     pub manifest: Option<PathBuf>,
     pub state: RootState,
+    /// The trees that a living daemon needs, whatever the manifest says; nothing when none lives.
+    pub held: Option<BTreeSet<TreeId>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +49,20 @@ pub enum RootState {
     Unreadable(String),
 }
 
+/// Keeps the trees that a root names alive until it is dropped.
+#[derive(Debug)]
+pub struct RootHold {
+    _lock: Lock,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OnDisk {
     version: u32,
     #[serde(with = "escape::path")]
     manifest: PathBuf,
+    #[serde(default)]
+    trees: BTreeSet<TreeId>,
 }
 
 /// The roots of a store.
@@ -50,19 +75,42 @@ impl<'s> Roots<'s> {
         Roots { store }
     }
 
-    /// Makes known that the manifest at this absolute path keeps trees alive. Repeating is harmless.
-    pub fn add(&self, manifest: &Path) -> Result<(), StoreError> {
+    /// Makes known that the manifest at this absolute path keeps trees alive, now `trees`. Repeating is harmless.
+    pub fn add(&self, manifest: &Path, trees: &BTreeSet<TreeId>) -> Result<(), StoreError> {
+        // One that is there may be held; whoever holds it knows better which trees it needs.
         if paths::stat(&self.file(manifest))?.is_some() {
             return Ok(());
         }
-        let root = OnDisk { version: VERSION, manifest: manifest.into() };
-        let bytes = serde_json::to_vec(&root).expect("strings and numbers are always JSON");
-        self.store.put_file("roots", &name(manifest), &bytes, 0o644)
+        self.write(manifest, trees, |_| Ok(()))
     }
 
-    /// Forgets the manifest at this path; one that isn't known is fine.
+    /// Keeps `trees` alive as long as the value lives, also when the manifest goes. Waits while gc looks at the root.
+    /// Only one at a time may do so for one manifest; what it held before it may drop afterwards.
+    pub fn hold(&self, manifest: &Path, trees: &BTreeSet<TreeId>) -> Result<RootHold, StoreError> {
+        let path = self.file(manifest);
+        if let Some(file) = open(&path)? {
+            let lock = Lock::shared(file).map_err(IoError::of("lock", &path))?;
+            let named = parse(&paths::read_if_there(&path)?.unwrap_or_default());
+            if is_at(&lock, &path)? && named.is_ok_and(|root| root.trees == *trees) {
+                return Ok(RootHold { _lock: lock });
+            }
+        }
+        let mut lock = None;
+        self.write(manifest, trees, |file| {
+            lock = Some(Lock::shared(fs::duplicate(file.as_fd())?)?);
+            Ok(())
+        })?;
+        Ok(RootHold { _lock: lock.expect("a root that was written was locked before") })
+    }
+
+    /// Forgets the manifest at this path; one that isn't known is fine. One that is held stays until gc finds it dead.
     pub fn remove(&self, manifest: &Path) -> Result<(), StoreError> {
-        Ok(paths::remove_file(&self.file(manifest))?)
+        let path = self.file(manifest);
+        let Some(file) = open(&path)? else { return Ok(()) };
+        match Lock::try_exclusive(file).map_err(IoError::of("lock", &path))? {
+            Some(_alone) => Ok(paths::remove_file(&path)?),
+            None => Ok(()),
+        }
     }
 
     /// All roots, sorted by the path of their manifests.
@@ -74,6 +122,19 @@ impl<'s> Roots<'s> {
         Ok(roots)
     }
 
+    fn write(
+        &self,
+        manifest: &Path,
+        trees: &BTreeSet<TreeId>,
+        unnamed: impl FnOnce(&OwnedFd) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        // What is written aside is no leftover for gc.
+        let _share = self.store.share()?;
+        let root = OnDisk { version: VERSION, manifest: manifest.into(), trees: trees.clone() };
+        let bytes = serde_json::to_vec(&root).expect("strings and numbers are always JSON");
+        self.store.put_file_with("roots", &name(manifest), &bytes, 0o644, unnamed)
+    }
+
     fn file(&self, manifest: &Path) -> PathBuf {
         self.store.path().join("roots").join(name(manifest))
     }
@@ -83,23 +144,58 @@ fn name(manifest: &Path) -> String {
     blake3::hash(manifest.as_os_str().as_bytes()).to_hex().to_string()
 }
 
+fn open(path: &Path) -> Result<Option<OwnedFd>, StoreError> {
+    match fs::open_path(path, OpenFlags::RDONLY, 0) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(IoError::of("open", path)(e).into()),
+    }
+}
+
+/// Whether the locked file is still the one of this name.
+fn is_at(lock: &Lock, path: &Path) -> Result<bool, StoreError> {
+    let locked = fs::stat(lock).map_err(IoError::of("stat", path))?;
+    Ok(paths::stat(path)?.is_some_and(|there| (there.dev, there.ino) == (locked.dev, locked.ino)))
+}
+
+fn parse(bytes: &[u8]) -> Result<OnDisk, String> {
+    versioned::parse(bytes, 1..=VERSION)
+}
+
 /// Reads a root's file and the manifest it tells of; nothing when the file was removed meanwhile.
 fn read(file: PathBuf) -> Result<Option<Root>, StoreError> {
     let Some(bytes) = paths::read_if_there(&file)? else { return Ok(None) };
-    let found = serde_json::from_slice::<OnDisk>(&bytes).map_err(|e| e.to_string()).and_then(|root| {
-        let known = root.version == VERSION;
-        known.then_some(root.manifest).ok_or_else(|| format!("it has version {}", root.version))
-    });
-    let manifest = match found {
-        Ok(manifest) => manifest,
-        Err(why) => return Ok(Some(Root { file, manifest: None, state: RootState::Unreadable(why) })),
+    let manifest = match parse(&bytes) {
+        Ok(root) => root.manifest,
+        Err(why) => {
+            return Ok(Some(Root { file, manifest: None, state: RootState::Unreadable(why), held: None }));
+        }
     };
     let state = match paths::read_if_there(&manifest) {
         Ok(None) => RootState::Dead,
         Ok(Some(bytes)) => Manifest::parse(&bytes).map_or_else(RootState::Unreadable, |m| RootState::Live(Box::new(m))),
         Err(e) => RootState::Unreadable(e.to_string()),
     };
-    Ok(Some(Root { file, manifest: Some(manifest), state }))
+    let held = held(&file)?;
+    Ok(Some(Root { file, manifest: Some(manifest), state, held }))
+}
+
+/// The trees that a root names, when somebody holds it.
+fn held(path: &Path) -> Result<Option<BTreeSet<TreeId>>, StoreError> {
+    loop {
+        let Some(file) = open(path)? else { return Ok(None) };
+        if let Some(free) = Lock::try_exclusive(file).map_err(IoError::of("lock", path))? {
+            if is_at(&free, path)? {
+                return Ok(None);
+            }
+            // Replaced since it was opened, perhaps by a locked one.
+            continue;
+        }
+        let bytes = paths::read_if_there(path)?.unwrap_or_default();
+        return parse(&bytes)
+            .map(|root| Some(root.trees))
+            .map_err(|why| StoreError::BadFile { path: path.into(), why });
+    }
 }
 
 #[cfg(test)]
@@ -112,8 +208,8 @@ mod tests {
         let store = Store::open(&dir.path().join("store")).unwrap();
         let path = dir.path().join("manifest.json");
         let state = || store.roots().list().unwrap().pop().map(|r| r.state);
-        store.roots().add(&path).unwrap();
-        store.roots().add(&path).unwrap();
+        store.roots().add(&path, &BTreeSet::new()).unwrap();
+        store.roots().add(&path, &BTreeSet::new()).unwrap();
         assert_eq!(state(), Some(RootState::Dead));
         paths::replace(&path, b"{}").unwrap();
         assert!(matches!(state(), Some(RootState::Unreadable(_))));
@@ -132,5 +228,46 @@ mod tests {
         assert_eq!(state(), Some(RootState::Live(Box::new(manifest))));
         store.roots().remove(&path).unwrap();
         assert_eq!(state(), None);
+    }
+    #[test]
+    fn a_held_root_names_its_trees_and_stays_while_it_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let (roots, path) = (store.roots(), dir.path().join("manifest.json"));
+        let held = || store.roots().list().unwrap().pop().map(|r| (r.state, r.held));
+        let (one, two) = (BTreeSet::from([TreeId([1; 32])]), BTreeSet::from([TreeId([2; 32])]));
+        roots.add(&path, &one).unwrap();
+        assert_eq!(held(), Some((RootState::Dead, None)));
+        let hold = roots.hold(&path, &one).unwrap();
+        assert_eq!(held(), Some((RootState::Dead, Some(one.clone()))));
+        let other = roots.hold(&path, &two).unwrap();
+        drop(hold);
+        assert_eq!(held(), Some((RootState::Dead, Some(two.clone()))));
+        roots.remove(&path).unwrap();
+        roots.add(&path, &one).unwrap();
+        assert_eq!(held(), Some((RootState::Dead, Some(two))));
+        drop(other);
+        assert_eq!(held(), Some((RootState::Dead, None)));
+        roots.remove(&path).unwrap();
+        assert_eq!(held(), None);
+        let made = roots.hold(&path, &one).unwrap();
+        assert_eq!(held(), Some((RootState::Dead, Some(one))));
+        drop(made);
+    }
+
+    #[test]
+    fn a_root_of_version_1_is_read_and_replaced_when_it_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let path = dir.path().join("manifest.json");
+        let file = store.roots().file(&path);
+        paths::replace(&file, format!(r#"{{"version":1,"manifest":{path:?}}}"#).as_bytes()).unwrap();
+        assert_eq!(store.roots().list().unwrap()[0].manifest, Some(path.clone()));
+        let trees = BTreeSet::from([TreeId([1; 32])]);
+        let _hold = store.roots().hold(&path, &trees).unwrap();
+        assert_eq!(store.roots().list().unwrap()[0].held, Some(trees));
+        paths::replace(&file, br#"{"version":3,"manifest":"/","more":0}"#).unwrap();
+        let root = store.roots().list().unwrap().remove(0);
+        assert_eq!(root.state, RootState::Unreadable("it has version 3, this depsfs knows 2".into()));
     }
 }

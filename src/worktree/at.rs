@@ -37,8 +37,8 @@ pub fn mount(store: &Store, names: &[String], dir: &Path, states: &Path) -> Resu
         views: vec![view],
         generation,
     };
+    store.roots().add(&file, &manifest.trees())?;
     manifest.save(&file)?;
-    store.roots().add(&file)?;
     let views = Views { state_dir, manifest };
     views.mount()?;
     Ok(views)

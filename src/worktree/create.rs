@@ -119,9 +119,9 @@ fn make(
     let manifest = describe(plan, store, &new, &fitting.directories, taken, &mut created)?;
     path::make_private_dirs(&new.state_dir())?;
     let file = views::manifest_file(&new.state_dir());
-    manifest.save(&file)?;
     undo.root(&file);
-    store.roots().add(&file)?;
+    store.roots().add(&file, &manifest.trees())?;
+    manifest.save(&file)?;
     if how.mount && !manifest.views.is_empty() {
         undo.views(&new.state_dir());
         views::all_mounted(client::mount(&new.state_dir())?)?;

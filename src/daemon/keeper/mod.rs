@@ -25,7 +25,7 @@ use std::time::Duration;
 use super::mounts;
 use super::state::{DaemonState, StateDir, ViewState};
 use super::wire::{ConnectionId, FromServer};
-use crate::store::Manifest;
+use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::{IoError, fs};
@@ -76,6 +76,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         state,
         lock,
         manifest: None,
+        hold: None,
         connections: BTreeMap::new(),
         next_connection: 1,
         server: None,
@@ -108,6 +109,8 @@ struct Keeper {
     lock: Lock,
     /// As it was when it was compared with last.
     manifest: Option<Manifest>,
+    /// Keeps gc from the trees of all connections.
+    hold: Option<RootHold>,
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
     server: Option<ServerProcess>,

@@ -1,7 +1,7 @@
 //! Making what is mounted what the manifest wants.
 
 use crate::store::manifest::ViewSpec;
-use crate::store::{Manifest, StoreError};
+use crate::store::{Manifest, Store, StoreError};
 use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::{IoError, mount};
 
@@ -24,7 +24,7 @@ impl Keeper {
     }
 
     fn compare(&mut self) -> Result<(), StoreError> {
-        let manifest = Manifest::load(&self.state.manifest())?;
+        let manifest = self.wanted()?;
         let mounts = mountinfo::read()?;
         for connection in self.connections.values_mut() {
             connection.mounted &= mounts::is_attached(&mounts, &connection.path, connection.device_number);
@@ -55,6 +55,21 @@ impl Keeper {
         }
         self.manifest = Some(manifest);
         self.begin(new)
+    }
+
+    /// The manifest, once gc keeps its trees, and those that detached views still show.
+    fn wanted(&mut self) -> Result<Manifest, StoreError> {
+        let path = self.state.manifest();
+        let manifest = Manifest::load(&path)?;
+        let mut trees = manifest.trees();
+        trees.extend(self.connections.values().flat_map(|c| &c.view.grafts).map(|g| g.tree));
+        match Store::open(&manifest.store).and_then(|store| store.roots().hold(&path, &trees)) {
+            Ok(hold) => self.hold = Some(hold),
+            // As in a store that belongs to somebody else: the manifest alone keeps them.
+            Err(e) => tracing::warn!("the store's trees are not held: {e}"),
+        }
+        // Only one that is still there was there for gc, too, if that looked before.
+        Manifest::load(&path)
     }
 
     /// Mounts one view; a new connection is handed back, one that was only detached is mounted again.

@@ -60,7 +60,7 @@ pub(super) const NO_ENTRY: u32 = u32::MAX;
 pub enum TreeError {
     #[error("not a tree: the first bytes are wrong")]
     Magic,
-    #[error("a tree of version {0}, which this version of depsfs does not know")]
+    #[error("it has version {0}, this depsfs knows {VERSION}")]
     Version(u32),
     #[error("the tree's length is not what its header says")]
     Length,
