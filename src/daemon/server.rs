@@ -110,7 +110,7 @@ impl Server {
         let store = Store::open(&serve.store)?;
         let mut grafts = Vec::with_capacity(serve.view.grafts.len());
         for graft in &serve.view.grafts {
-            grafts.push(GraftSpec { at: graft.at.clone(), tree: store.tree(graft.tree)? });
+            grafts.push(GraftSpec { at: graft.at.clone(), tree: store.tree(graft.tree)?, retired: graft.retired });
         }
         let grafted = grafts.iter().any(|g| !g.at.as_os_str().is_empty() || g.tree.entry_count(Node::ROOT) > 0);
         let state_dir = self.state.view(&serve.view.id);

@@ -25,6 +25,7 @@ pub(super) struct LowerNode {
 }
 
 /// A tree in a view: its nodes are the inodes `base .. base + node_count`.
+#[derive(Clone)]
 pub(super) struct Graft {
     pub base: u64,
     pub tree: Arc<Tree>,
@@ -32,22 +33,35 @@ pub(super) struct Graft {
     pub at: Ino,
     /// The path of that directory when the graft was laid.
     pub path: Vec<u8>,
+    /// It was taken away or replaced. No name leads to it any more, but its inode numbers are still known, and
+    /// what the other grafts have at the same paths keeps them.
+    pub retired: bool,
+}
+
+impl Graft {
+    /// The inode numbers of its nodes.
+    pub fn numbers(&self) -> std::ops::Range<u64> {
+        self.base..self.base + u64::from(self.tree.node_count())
+    }
 }
 
 #[derive(Default)]
 pub(super) struct Lower {
+    /// The live ones first.
     grafts: Vec<Graft>,
     /// Positions in `grafts`, by rising base.
     by_base: Vec<usize>,
-    /// Directories that aren't one tree's alone: the layers, the winning one first.
+    /// Directories that aren't one tree's alone: the live layers, the winning one first.
     stacks: HashMap<Ino, Vec<LowerNode>>,
-    /// Nodes whose inode number is another node's (members of a merged directory), or a graft's root.
+    /// Nodes whose inode number is another node's: members of a merged directory, a graft's root, a file that
+    /// is just as a retired graft had it.
     alias: HashMap<LowerNode, Ino>,
 }
 
 impl Lower {
     /// Lays the grafts over each other, the last on top.
-    pub fn new(grafts: Vec<Graft>) -> Lower {
+    pub fn new(mut grafts: Vec<Graft>) -> Lower {
+        grafts.sort_by_key(|g| g.retired);
         let mut by_base: Vec<usize> = (0..grafts.len()).collect();
         by_base.sort_by_key(|i| grafts[*i].base);
         let mut lower = Lower { grafts, by_base, ..Lower::default() };
@@ -63,23 +77,58 @@ impl Lower {
         lower
     }
 
+    fn is_live(&self, n: LowerNode) -> bool {
+        !self.grafts[n.graft].retired
+    }
+
     /// Makes `ino` the merged directory of `stack`, and merges the directories below it.
     fn merge(&mut self, ino: Ino, stack: Vec<LowerNode>) {
         for member in &stack {
             self.alias.insert(*member, ino);
         }
-        let shared = self.shared_directories(&stack);
-        self.stacks.insert(ino, stack.clone());
+        let (live, retired): (Vec<_>, Vec<_>) = stack.into_iter().partition(|n| self.is_live(*n));
+        let mut shared = self.shared_directories(&live);
+        for layer in &retired {
+            shared.extend(self.keep_numbers(*layer, &live));
+        }
+        self.stacks.insert(ino, live.clone());
         for name in shared {
-            let below = self.child_stack(&stack, &name);
-            if below.len() < 2 {
+            let mut below = self.child_stack(&live, &name);
+            if below.is_empty() {
                 continue;
             }
+            let was = retired.iter().filter_map(|r| self.child(*r, &name));
+            below.extend(was.filter(|n| self.kind_of(*n) == FileType::Directory).collect::<Vec<_>>());
             let first = below.iter().min_by_key(|n| self.grafts[n.graft].base).copied();
-            if let Some(first) = first {
+            if let Some(first) = first.filter(|_| below.len() > 1) {
                 self.merge(self.plain_ino(first), below);
             }
         }
+    }
+
+    /// Gives the files that a retired layer had just so its inode numbers; returns the names of its directories.
+    fn keep_numbers(&mut self, retired: LowerNode, live: &[LowerNode]) -> Vec<Name> {
+        let (mut dirs, mut same) = (Vec::new(), Vec::new());
+        for entry in self.tree(retired).entries(retired.node, 0) {
+            let Ok(name) = Name::new(entry.name) else { continue };
+            let was = LowerNode { graft: retired.graft, node: entry.node };
+            let now = live.iter().find_map(|l| self.child(*l, &name));
+            match self.kind_of(was) {
+                FileType::Directory => dirs.push(name),
+                _ => same.extend(now.filter(|n| self.is_same_file(*n, was)).map(|n| (n, self.ino(was)))),
+            }
+        }
+        for (now, ino) in same {
+            self.alias.entry(now).or_insert(ino);
+        }
+        dirs
+    }
+
+    /// Whether nobody could tell the two apart but by their inode numbers.
+    fn is_same_file(&self, a: LowerNode, b: LowerNode) -> bool {
+        let ((at, an), (bt, bn)) = ((self.tree(a), a.node), (self.tree(b), b.node));
+        let plain = at.stat(an).nlink == 1 && at.stat(an) == bt.stat(bn);
+        plain && at.object(an) == bt.object(bn) && at.target(an) == bt.target(bn) && at.xattrs(an).eq(bt.xattrs(bn))
     }
 
     /// The layers of directory `name` below `stack`, from the winning one down to the first that has no directory there.
@@ -102,6 +151,49 @@ impl Lower {
             }
         }
         names
+    }
+
+    /// The grafts, as they were given to [`Lower::new`] but for the order.
+    pub fn grafts(&self) -> &[Graft] {
+        &self.grafts
+    }
+
+    /// Whether this inode number is one of a retired graft's.
+    pub fn is_retired(&self, ino: Ino) -> bool {
+        self.node(ino).is_some_and(|n| !self.is_live(n))
+    }
+
+    /// The inode number that what `ino` shows has by the live grafts alone: in `alone`, which is the lower
+    /// without the retired ones. `None` when only a retired one has it.
+    pub fn number_in(&self, alone: &Lower, ino: Ino, by_alias: &HashMap<Ino, LowerNode>) -> Option<Ino> {
+        if !self.is_retired(ino) {
+            return Some(ino);
+        }
+        match self.stacks.get(&ino) {
+            Some(live) => live.first().map(|n| alone.ino(*n)),
+            None => by_alias.get(&ino).map(|n| alone.ino(*n)),
+        }
+    }
+
+    /// The live file that has a retired one's number, by that number.
+    pub fn kept_numbers(&self) -> HashMap<Ino, LowerNode> {
+        self.alias.iter().filter(|(n, _)| self.is_live(**n)).map(|(n, ino)| (*ino, *n)).collect()
+    }
+
+    /// Calls `differs` with each directory that both lowers have and each name in it that leads elsewhere.
+    pub fn compare(&self, other: &Lower, dir: Ino, differs: &mut dyn FnMut(Ino, &Name)) {
+        let (ours, theirs) = (self.layers(dir).to_ids(self), other.layers(dir).to_ids(other));
+        if ours == theirs {
+            return;
+        }
+        let names: HashSet<&[u8]> = self.entries(dir, 0).chain(other.entries(dir, 0)).map(|(_, n, _)| n).collect();
+        for name in names.into_iter().flat_map(Name::new) {
+            match (self.lookup(dir, &name), other.lookup(dir, &name)) {
+                (Some(a), Some(b)) if a == b && self.is_dir(a) && other.is_dir(a) => self.compare(other, a, differs),
+                (a, b) if a == b => {}
+                _ => differs(dir, &name),
+            }
+        }
     }
 
     fn child(&self, dir: LowerNode, name: &Name) -> Option<LowerNode> {
@@ -235,6 +327,11 @@ enum Layers<'a> {
 }
 
 impl Layers<'_> {
+    /// What the layers are, whatever their position in a list of grafts.
+    fn to_ids(&self, lower: &Lower) -> Vec<Ino> {
+        self.as_slice().iter().map(|n| lower.plain_ino(*n)).collect()
+    }
+
     fn as_slice(&self) -> &[LowerNode] {
         match self {
             Layers::One(one) => one.as_slice(),

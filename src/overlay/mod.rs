@@ -16,6 +16,7 @@ mod copy_up;
 mod create;
 mod error;
 mod files;
+mod graft;
 pub mod journal;
 mod lower;
 mod open;
@@ -37,7 +38,8 @@ use crate::store::Name;
 use crate::sys::fs::{self, SetTime, StatVfs, Timespec};
 
 pub use error::{Error, Result};
-pub use open::{GraftSpec, OverlayConfig};
+pub use graft::{GraftSpec, Stale};
+pub use open::OverlayConfig;
 use resolve::View;
 
 /// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::store::{Name, Objects, Tree};
+use crate::store::Objects;
 use crate::sys::fs;
 
 use super::cache::Cache;
-use super::error::{Error, Result, upper};
+use super::error::{Result, upper};
+use super::graft::{GraftSpec, known_grafts};
 use super::journal::{Check, Frame, Journal, Record};
-use super::lower::{FIRST_BASE, Graft, Lower};
+use super::lower::Lower;
 use super::resolve::View;
 use super::state::Delta;
 use super::upper::Upper;
@@ -25,13 +26,6 @@ const SLACK: u64 = 4;
 /// Shorter ones, in bytes, are left alone at an open, and while the view is in use.
 const REWRITE_FROM: u64 = 64 << 10;
 const TIDY_FROM: u64 = 1 << 20;
-
-/// One tree of the lower, and where it is laid.
-pub struct GraftSpec {
-    /// Relative to the view's root; empty for the root itself.
-    pub at: PathBuf,
-    pub tree: Arc<Tree>,
-}
 
 pub struct OverlayConfig {
     /// Holds `journal`. Must exist.
@@ -67,13 +61,15 @@ impl Overlay {
             orphans: Default::default(),
             subdirs: Default::default(),
         };
-        let known = known_grafts(&frames);
-        view.lay(config.grafts, &known)?;
+        view.lay(config.grafts, &known_grafts(&frames))?;
         view.replay(&frames)?;
         if view.delta.root != Some((stat.ino, born)) {
             view.new_root(stat.ino, born)?;
         }
         view.drop_what_is_gone()?;
+        if !config.takeover {
+            view.drop_retired()?;
+        }
         view.tidy_journal()?;
         if config.takeover {
             view.find_orphans()?;
@@ -82,75 +78,7 @@ impl Overlay {
     }
 }
 
-fn known_grafts(frames: &[Frame]) -> Vec<Record> {
-    let plain = frames.iter().filter_map(|f| if let Frame::Plain(r) = f { Some(r) } else { None });
-    plain.flatten().filter(|r| matches!(r, Record::Graft { .. })).cloned().collect()
-}
-
 impl View {
-    /// Lays the grafts, each where the journal says its inode numbers begin; new ones begin behind all others.
-    fn lay(&mut self, specs: Vec<GraftSpec>, known: &[Record]) -> Result<()> {
-        let mut next = FIRST_BASE;
-        let mut free: Vec<(u64, &Record)> = Vec::new();
-        for record in known {
-            if let Record::Graft { base, nodes, .. } = record {
-                next = next.max(base + u64::from(*nodes));
-                free.push((*base, record));
-            }
-        }
-        let (mut grafts, mut fresh) = (Vec::new(), Vec::new());
-        for spec in specs {
-            let at_bytes = spec.at.as_os_str().as_encoded_bytes().to_vec();
-            let (tree, nodes) = (spec.tree.id(), spec.tree.node_count());
-            let same = |(_, r): &(u64, &Record)| matches!(r, Record::Graft { tree: t, at, .. } if *t == tree && *at == at_bytes);
-            let base = match free.iter().position(same) {
-                Some(i) => free.remove(i).0,
-                None => {
-                    let base = next;
-                    next += u64::from(nodes);
-                    fresh.push(Record::Graft { base, nodes, tree, at: at_bytes.clone() });
-                    base
-                }
-            };
-            grafts.push((base, spec, at_bytes));
-        }
-        // Grafts below the root are laid over directories that those at the root may have: those come first.
-        let at_root = |g: &&(u64, GraftSpec, Vec<u8>)| g.2.is_empty();
-        let as_graft =
-            |g: &(u64, GraftSpec, Vec<u8>), at| Graft { base: g.0, tree: g.1.tree.clone(), at, path: g.2.clone() };
-        self.lower = Lower::new(grafts.iter().filter(at_root).map(|g| as_graft(g, Ino::ROOT)).collect());
-        if grafts.iter().any(|g| !g.2.is_empty()) {
-            let mut laid = Vec::new();
-            for g in &grafts {
-                laid.push(as_graft(g, self.dir_at(&g.2)?));
-            }
-            self.lower = Lower::new(laid);
-        }
-        if !fresh.is_empty() {
-            self.journal.append(&Frame::Plain(fresh))?;
-        }
-        Ok(())
-    }
-
-    /// The directory at a path, made in the upper when nothing shows there.
-    fn dir_at(&mut self, path: &[u8]) -> Result<Ino> {
-        let mut at = Ino::ROOT;
-        for part in path.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
-            let name = Name::new(part).map_err(|_| Error::Invalid)?;
-            at = match self.resolve(at, &name) {
-                Ok(found) => found.ino,
-                Err(Error::NotFound) => {
-                    let fd = self.ensure_dir(at)?;
-                    fs::mkdir_at(&fd, name.bytes(), 0o777).map_err(upper("make a directory"))?;
-                    self.upper.forget_all();
-                    self.resolve(at, &name)?.ino
-                }
-                Err(e) => return Err(e),
-            };
-        }
-        Ok(at)
-    }
-
     fn replay(&mut self, frames: &[Frame]) -> Result<()> {
         let mut undecided: Option<&Frame> = None;
         for frame in frames {

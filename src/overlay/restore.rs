@@ -14,12 +14,7 @@ use super::{Ino, Overlay};
 impl Overlay {
     /// Makes a file's bytes and metadata, or a directory with all that shows in it, plain files of the upper.
     pub fn thaw(&self, ino: Ino) -> Result<()> {
-        let mut view = self.view.lock();
-        view.copy_up(ino, u64::MAX)?;
-        if ino == Ino::ROOT || view.lower.is_dir(ino) {
-            view.thaw_names(ino)?;
-        }
-        Ok(())
+        self.view.lock().thaw(ino)
     }
 
     /// Makes `name` show what the store says of it. What the worktree had there, and below it, is deleted.
@@ -63,6 +58,15 @@ impl Overlay {
 }
 
 impl View {
+    /// See [`Overlay::thaw`].
+    pub(super) fn thaw(&mut self, ino: Ino) -> Result<()> {
+        self.copy_up(ino, u64::MAX)?;
+        if ino == Ino::ROOT || self.lower.is_dir(ino) {
+            self.thaw_names(ino)?;
+        }
+        Ok(())
+    }
+
     /// Copies up everything below a directory, then hides the lower: nothing of it is needed any more.
     fn thaw_names(&mut self, dir: Ino) -> Result<()> {
         let mut names = Vec::new();

@@ -190,6 +190,11 @@ impl Delta {
         self.copied.iter().map(|(ino, (_, born))| (*ino, *born))
     }
 
+    /// Every lower inode that was moved.
+    pub fn all_moved(&self) -> Vec<Ino> {
+        self.moved_to.keys().copied().collect()
+    }
+
     pub fn moved_to(&self, ino: Ino) -> &[(Ino, Name)] {
         self.moved_to.get(&ino).map_or(&[], Vec::as_slice)
     }

@@ -58,6 +58,9 @@ pub struct Graft {
     pub entry: Option<String>,
     /// In words, where the tree came from.
     pub origin: String,
+    /// Replaced or taken away: not shown, but kept for what a view's journal still says of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
 }
 
 /// A file that says which artifacts are wanted, as it was when they were shared.
@@ -123,8 +126,13 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     fn manifest() -> Manifest {
-        let graft =
-            Graft { at: "".into(), tree: TreeId([7; 32]), entry: Some("noir-0123".into()), origin: "a copy".into() };
+        let graft = Graft {
+            at: "".into(),
+            tree: TreeId([7; 32]),
+            entry: Some("noir-0123".into()),
+            origin: "a copy".into(),
+            retired: false,
+        };
         let lock = LockFile { path: "yarn.lock".into(), blake3: "00".repeat(32) };
         let view = ViewSpec {
             id: "0123456789abcdef".into(),

@@ -36,7 +36,10 @@ impl Access {
         // A living daemon that serves other views, but not this one.
         let Some(lock) = lock else { return Err(Error::View { view: place, why: "it is not mounted".into() }) };
         let store = Store::open(&views.manifest.store)?;
-        let grafts = view.grafts.iter().map(|g| Ok(GraftSpec { at: g.at.clone(), tree: store.tree(g.tree)? }));
+        let grafts = view
+            .grafts
+            .iter()
+            .map(|g| Ok(GraftSpec { at: g.at.clone(), tree: store.tree(g.tree)?, retired: g.retired }));
         let grafts = grafts.collect::<Result<Vec<_>, crate::store::StoreError>>()?;
         let objects = store.objects().clone();
         let config = OverlayConfig { state_dir: views.view_dir(view), grafts, objects, takeover: false };

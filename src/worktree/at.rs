@@ -48,5 +48,11 @@ pub fn mount(store: &Store, names: &[String], dir: &Path, states: &Path) -> Resu
 fn graft(store: &Store, name: &str) -> Result<Graft, Error> {
     let entry = store.entries().get(name)?.ok_or_else(|| StoreError::NoEntry(name.into()))?;
     store.entries().touch(name)?;
-    Ok(Graft { at: PathBuf::new(), tree: entry.tree, entry: Some(name.into()), origin: entry.provenance.source })
+    Ok(Graft {
+        at: PathBuf::new(),
+        tree: entry.tree,
+        entry: Some(name.into()),
+        origin: entry.provenance.source,
+        retired: false,
+    })
 }

@@ -142,7 +142,7 @@ fn take(
     }
     let imported = import_dir(store, &whole, progress)?;
     let origin = format!("snapshot of {}", whole.display());
-    let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin };
+    let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
     Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles })
 }

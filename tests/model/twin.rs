@@ -125,7 +125,7 @@ impl Twin {
         self.view = None;
         let upper = depsfs::sys::path::open_dir(&self.dir.path().join("upper")).expect("the upper");
         let trees = fixture::lower(&self.store, self.layers);
-        let grafts = trees.into_iter().map(|tree| GraftSpec { at: PathBuf::new(), tree }).collect();
+        let grafts = trees.into_iter().map(|tree| GraftSpec { at: PathBuf::new(), tree, retired: false }).collect();
         let objects = self.store.objects().clone();
         let config = OverlayConfig { state_dir: self.dir.path().join("state"), grafts, objects, takeover };
         self.view = Some(Overlay::open(upper, config).expect("the view opens"));

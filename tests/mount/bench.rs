@@ -65,7 +65,7 @@ impl Bench {
         let spec = |(i, path): (usize, &&str)| ViewSpec {
             id: format!("{i:016x}"),
             path: path.into(),
-            grafts: vec![Graft { at: "".into(), tree, entry: None, origin: "a test".into() }],
+            grafts: vec![Graft { at: "".into(), tree, entry: None, origin: "a test".into(), retired: false }],
             lockfiles: vec![],
         };
         let manifest = Manifest {

@@ -1,0 +1,197 @@
+//! Grafts: which trees a view shows, at its opening and while it is mounted.
+//!
+//! A graft that is taken away or replaced is *retired*: its inode numbers stay known, so that what is open goes
+//! on, and what the new graft has at the same path keeps them: directories always, files that are just the same.
+//! So the journal's records stay true. The next fresh opening translates them to the live grafts' own numbers;
+//! from then on the retired tree is no longer needed.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::store::{Name, Tree};
+use crate::sys::fs;
+
+use super::error::{Error, Result, upper};
+use super::journal::{Frame, Record};
+use super::lower::{FIRST_BASE, Graft, Lower};
+use super::resolve::View;
+use super::state::Delta;
+use super::{Ino, Overlay};
+
+/// One tree of the lower, and where it is laid.
+#[derive(Clone)]
+pub struct GraftSpec {
+    /// Relative to the view's root; empty for the root itself.
+    pub at: PathBuf,
+    pub tree: Arc<Tree>,
+    /// It is shown no more, but the journal may still speak of it.
+    pub retired: bool,
+}
+
+/// What the kernel remembers and must forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stale {
+    Entry { parent: Ino, name: Name },
+    Inode(Ino),
+}
+
+impl Overlay {
+    /// Shows other trees from now on. Open files keep what they have, the worktree's own changes stay on top.
+    /// Returns what the kernel must forget for the next lookup to see it. Grafts that were there and aren't in
+    /// `specs` count as retired.
+    pub fn regraft(&self, specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
+        self.view.lock().regraft(specs)
+    }
+}
+
+pub(super) fn known_grafts(frames: &[Frame]) -> Vec<Record> {
+    let plain = frames.iter().filter_map(|f| if let Frame::Plain(r) = f { Some(r) } else { None });
+    plain.flatten().filter(|r| matches!(r, Record::Graft { .. })).cloned().collect()
+}
+
+impl View {
+    /// Lays the grafts, each where the journal says its inode numbers begin; new ones begin behind all others.
+    pub(super) fn lay(&mut self, specs: Vec<GraftSpec>, known: &[Record]) -> Result<()> {
+        let mut next = FIRST_BASE;
+        let mut free: Vec<(u64, &Record)> = Vec::new();
+        for record in known {
+            if let Record::Graft { base, nodes, .. } = record {
+                next = next.max(base + u64::from(*nodes));
+                free.push((*base, record));
+            }
+        }
+        let (mut grafts, mut fresh) = (Vec::new(), Vec::new());
+        for spec in specs {
+            let at_bytes = spec.at.as_os_str().as_encoded_bytes().to_vec();
+            let (tree, nodes) = (spec.tree.id(), spec.tree.node_count());
+            let same = |(_, r): &(u64, &Record)| matches!(r, Record::Graft { tree: t, at, .. } if *t == tree && *at == at_bytes);
+            let base = match free.iter().position(same) {
+                Some(i) => free.remove(i).0,
+                // The journal doesn't speak of it.
+                None if spec.retired => continue,
+                None => {
+                    let base = next;
+                    next += u64::from(nodes);
+                    fresh.push(Record::Graft { base, nodes, tree, at: at_bytes.clone() });
+                    base
+                }
+            };
+            grafts.push((base, spec, at_bytes));
+        }
+        // Grafts below the root are laid over directories that those at the root may have: those come first.
+        let at_root = |g: &&(u64, GraftSpec, Vec<u8>)| g.2.is_empty();
+        let as_graft = |g: &(u64, GraftSpec, Vec<u8>), at| Graft {
+            base: g.0,
+            tree: g.1.tree.clone(),
+            at,
+            path: g.2.clone(),
+            retired: g.1.retired,
+        };
+        self.lower = Lower::new(grafts.iter().filter(at_root).map(|g| as_graft(g, Ino::ROOT)).collect());
+        if grafts.iter().any(|g| !g.2.is_empty()) {
+            let mut laid = Vec::new();
+            for g in &grafts {
+                laid.push(as_graft(g, self.dir_at(&g.2)?));
+            }
+            self.lower = Lower::new(laid);
+        }
+        if !fresh.is_empty() {
+            self.journal.append(&Frame::Plain(fresh))?;
+        }
+        Ok(())
+    }
+
+    /// The directory at a path, made in the upper when nothing shows there.
+    fn dir_at(&mut self, path: &[u8]) -> Result<Ino> {
+        let mut at = Ino::ROOT;
+        for part in path.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
+            let name = Name::new(part).map_err(|_| Error::Invalid)?;
+            at = match self.resolve(at, &name) {
+                Ok(found) => found.ino,
+                Err(Error::NotFound) => {
+                    let fd = self.ensure_dir(at)?;
+                    fs::mkdir_at(&fd, name.bytes(), 0o777).map_err(upper("make a directory"))?;
+                    self.upper.forget_all();
+                    self.resolve(at, &name)?.ino
+                }
+                Err(e) => return Err(e),
+            };
+        }
+        Ok(at)
+    }
+
+    fn regraft(&mut self, mut specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
+        let known = self.lower.records();
+        for graft in self.lower.grafts() {
+            let at = PathBuf::from(OsString::from_vec(graft.path.clone()));
+            if !specs.iter().any(|s| s.tree.id() == graft.tree.id() && s.at == at) {
+                specs.push(GraftSpec { at, tree: graft.tree.clone(), retired: true });
+            }
+        }
+        self.keep_moved(&specs)?;
+        let before = std::mem::take(&mut self.lower);
+        if let Err(e) = self.lay(specs, &known) {
+            self.lower = before;
+            return Err(e);
+        }
+        self.subdirs.clear();
+        self.upper.forget_all();
+        let mut stale = Vec::new();
+        self.lower.compare(&before, Ino::ROOT, &mut |parent, name| {
+            if stale.last().is_none_or(|s| !matches!(s, Stale::Entry { parent: p, .. } if *p == parent)) {
+                stale.push(Stale::Inode(parent));
+            }
+            stale.push(Stale::Entry { parent, name: name.clone() });
+        });
+        Ok(stale)
+    }
+
+    /// What was moved out of a tree that is going to be retired becomes the worktree's own: no tree will say it.
+    fn keep_moved(&mut self, specs: &[GraftSpec]) -> Result<()> {
+        let going = |g: &Graft| specs.iter().any(|s| s.retired && s.tree.id() == g.tree.id());
+        let ranges: Vec<_> = self.lower.grafts().iter().filter(|g| going(g)).map(Graft::numbers).collect();
+        for ino in self.delta.all_moved() {
+            if ranges.iter().any(|r| r.contains(&ino.0)) {
+                self.thaw(ino)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Speaks of live grafts only, from a fresh opening on.
+    pub(super) fn drop_retired(&mut self) -> Result<()> {
+        if !self.lower.grafts().iter().any(|g| g.retired) {
+            return Ok(());
+        }
+        let live = self.lower.grafts().iter().filter(|g| !g.retired).cloned().collect();
+        let alone = Lower::new(live);
+        let kept = self.lower.kept_numbers();
+        let number = |ino: Ino| self.lower.number_in(&alone, ino, &kept);
+        let records: Vec<Record> = self.delta.records().into_iter().filter_map(|r| renumbered(r, &number)).collect();
+        self.lower = alone;
+        self.delta = Delta::default();
+        records.iter().for_each(|r| self.delta.apply(&self.lower, r));
+        self.subdirs.clear();
+        self.upper.forget_all();
+        self.seen.clear();
+        self.rewrite_journal()
+    }
+}
+
+/// The record with other inode numbers; `None` when it speaks of one that no longer has any.
+fn renumbered(record: Record, number: &dyn Fn(Ino) -> Option<Ino>) -> Option<Record> {
+    Some(match record {
+        Record::Whiteout { dir, name, time } => Record::Whiteout { dir: number(dir)?, name, time },
+        Record::Moved { dir, name, ino, time } => Record::Moved { dir: number(dir)?, name, ino: number(ino)?, time },
+        Record::Unset { dir, name, time } => Record::Unset { dir: number(dir)?, name, time },
+        Record::Opaque { dir } => Record::Opaque { dir: number(dir)? },
+        Record::Emptied { dir } => Record::Emptied { dir: number(dir)? },
+        Record::Meta { ino, meta } => Record::Meta { ino: number(ino)?, meta },
+        Record::Copied { ino, real, born } => Record::Copied { ino: number(ino)?, real, born },
+        Record::Uncopied { ino } => Record::Uncopied { ino: number(ino)? },
+        Record::Place { ino, dir, name } => Record::Place { ino: number(ino)?, dir: number(dir)?, name },
+        Record::Root { .. } | Record::Graft { .. } => record,
+    })
+}

@@ -1,0 +1,164 @@
+//! Layers that come, change and go under a view that is in use.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr, Stale};
+use depsfs::store::{Name, Store, Tree, import};
+use depsfs::sys::fs::{RenameFlags, SetTime};
+
+const ME: Caller = Caller { uid: 0, gid: 0 };
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for sub in ["upper", "state"] {
+            std::fs::create_dir(dir.path().join(sub)).expect("a directory");
+        }
+        let store = Store::open(&dir.path().join("store")).expect("a store");
+        Fixture { dir, store }
+    }
+
+    /// A tree of files, path and content; all of one time.
+    fn tree(&self, files: &[(&str, &str)]) -> GraftSpec {
+        let source = tempfile::tempdir_in(self.dir.path()).expect("a directory");
+        for (path, text) in files {
+            let file = source.path().join(path);
+            std::fs::create_dir_all(file.parent().expect("a parent")).expect("a directory");
+            std::fs::write(&file, text).expect("a file");
+            let time = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+            std::fs::File::open(&file).and_then(|f| f.set_modified(time)).expect("a time");
+        }
+        let imported = import::import_dir(&self.store, source.path(), &()).expect("imported");
+        let tree: Arc<Tree> = self.store.tree(imported.tree).expect("there");
+        GraftSpec { at: PathBuf::new(), tree, retired: false }
+    }
+
+    fn open(&self, grafts: Vec<GraftSpec>) -> Overlay {
+        let upper = depsfs::sys::path::open_dir(&self.dir.path().join("upper")).expect("the upper");
+        let objects = self.store.objects().clone();
+        let state_dir = self.dir.path().join("state");
+        Overlay::open(upper, OverlayConfig { state_dir, grafts, objects, takeover: false }).expect("opens")
+    }
+}
+
+fn retired(graft: &GraftSpec) -> GraftSpec {
+    GraftSpec { retired: true, ..graft.clone() }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).expect("a name")
+}
+
+fn find(view: &Overlay, path: &str) -> Result<Ino, Error> {
+    Path::new(path).iter().try_fold(Ino::ROOT, |at, part| {
+        view.lookup(at, &Name::new(part.as_bytes()).expect("a name")).map(|attr| attr.ino)
+    })
+}
+
+fn text(view: &Overlay, path: &str) -> Option<String> {
+    let ino = find(view, path).ok()?;
+    Some(view.read(ino, 0, 4096, |b| String::from_utf8_lossy(b).into_owned()).expect("readable"))
+}
+
+fn content(view: &Overlay, ino: Ino) -> String {
+    view.read(ino, 0, 4096, |b| String::from_utf8_lossy(b).into_owned()).expect("readable")
+}
+
+#[test]
+fn a_graft_that_is_added_shows_at_the_next_lookup_and_the_kernel_is_told_which_names() {
+    let f = Fixture::new();
+    let one = f.tree(&[("a/x", "x"), ("b", "b")]);
+    let view = f.open(vec![one.clone()]);
+    let (dir, before) = (find(&view, "a").expect("there"), find(&view, "b").expect("there"));
+    assert!(matches!(find(&view, "a/y"), Err(Error::NotFound)));
+    let stale = view.regraft(vec![one, f.tree(&[("a/y", "y"), ("c", "c")])]).expect("grafted");
+    assert_eq!(text(&view, "a/y").as_deref(), Some("y"));
+    assert_eq!(text(&view, "a/x").as_deref(), Some("x"));
+    assert_eq!((find(&view, "a").expect("there"), find(&view, "b").expect("there")), (dir, before));
+    for wanted in [
+        Stale::Entry { parent: dir, name: name("y") },
+        Stale::Entry { parent: Ino::ROOT, name: name("c") },
+        Stale::Inode(dir),
+        Stale::Inode(Ino::ROOT),
+    ] {
+        assert!(stale.contains(&wanted), "{wanted:?} of {stale:?}");
+    }
+    assert!(!stale.contains(&Stale::Entry { parent: Ino::ROOT, name: name("b") }));
+}
+
+#[test]
+fn a_replaced_graft_leaves_own_changes_on_top_and_open_files_what_they_have() {
+    let f = Fixture::new();
+    let old = f.tree(&[("same", "s"), ("d/changed", "old"), ("d/mine", "m"), ("d/gone", "g"), ("d/del", "x")]);
+    let new = f.tree(&[("same", "s"), ("d/changed", "new"), ("d/mine", "m2"), ("d/added", "a"), ("d/del", "x2")]);
+    let view = f.open(vec![old.clone()]);
+    let dir = find(&view, "d").expect("there");
+    let open = [find(&view, "d/changed").expect("there"), find(&view, "d/gone").expect("there")];
+    let same = find(&view, "same").expect("there");
+    view.write(find(&view, "d/mine").expect("there"), 0, b"MINE", false).expect("written");
+    view.unlink(dir, &name("del")).expect("deleted");
+    let touched = SetAttr { mode: Some(0o600), uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep };
+    view.setattr(dir, ME, SetAttr { mode: Some(0o711), ..touched }).expect("changed");
+    view.regraft(vec![new.clone(), retired(&old)]).expect("grafted");
+
+    let shows = |view: &Overlay| {
+        assert_eq!(text(view, "d/changed").as_deref(), Some("new"));
+        assert_eq!(text(view, "d/added").as_deref(), Some("a"));
+        assert_eq!(text(view, "d/mine").as_deref(), Some("MINE"));
+        assert_eq!((text(view, "d/gone"), text(view, "d/del")), (None, None));
+        assert_eq!(view.getattr(find(view, "d").expect("there")).expect("there").mode & 0o7777, 0o711);
+    };
+    shows(&view);
+    assert_eq!((content(&view, open[0]), content(&view, open[1])), ("old".into(), "g".into()));
+    assert_eq!(find(&view, "d").expect("there"), dir, "a directory stays the same one");
+    assert_eq!(find(&view, "same").expect("there"), same, "and so does a file that is the same");
+
+    drop(view);
+    shows(&f.open(vec![new.clone(), retired(&old)]));
+    shows(&f.open(vec![new]));
+}
+
+#[test]
+fn what_was_moved_out_of_a_graft_stays_when_the_graft_is_replaced() {
+    let f = Fixture::new();
+    let old = f.tree(&[("d/deep/a", "a"), ("f", "f")]);
+    let new = f.tree(&[("f", "f2")]);
+    let view = f.open(vec![old.clone()]);
+    view.rename(Ino::ROOT, &name("d"), Ino::ROOT, &name("moved"), RenameFlags::empty()).expect("moved");
+    view.rename(Ino::ROOT, &name("f"), Ino::ROOT, &name("g"), RenameFlags::empty()).expect("moved");
+    view.regraft(vec![new.clone(), retired(&old)]).expect("grafted");
+    let shows = |view: &Overlay| {
+        assert_eq!(text(view, "moved/deep/a").as_deref(), Some("a"));
+        assert_eq!(text(view, "g").as_deref(), Some("f"));
+    };
+    shows(&view);
+    drop(view);
+    shows(&f.open(vec![new.clone(), retired(&old)]));
+    shows(&f.open(vec![new]));
+}
+
+#[test]
+fn sixteen_that_add_one_file_each_to_one_directory_lose_none() {
+    let f = Fixture::new();
+    let mut grafts = vec![f.tree(&[("target/base", "b")])];
+    let view = f.open(grafts.clone());
+    for i in 0..16 {
+        grafts.push(f.tree(&[(&format!("target/contract-{i}.json"), "{}")]));
+        view.regraft(grafts.clone()).expect("grafted");
+    }
+    let mut names = 0;
+    view.readdir(find(&view, "target").expect("there"), 2, false, &mut |_| {
+        names += 1;
+        true
+    })
+    .expect("listed");
+    assert_eq!(names, 17);
+    assert_eq!(text(&view, "target/base").as_deref(), Some("b"));
+}
