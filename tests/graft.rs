@@ -104,7 +104,8 @@ fn a_replaced_graft_leaves_own_changes_on_top_and_open_files_what_they_have() {
     let same = find(&view, "same").expect("there");
     view.write(find(&view, "d/mine").expect("there"), 0, b"MINE", false).expect("written");
     view.unlink(dir, &name("del")).expect("deleted");
-    let touched = SetAttr { mode: Some(0o600), uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep };
+    let touched =
+        SetAttr { mode: Some(0o600), uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep };
     view.setattr(dir, ME, SetAttr { mode: Some(0o711), ..touched }).expect("changed");
     view.regraft(vec![new.clone(), retired(&old)]).expect("grafted");
 
