@@ -34,7 +34,7 @@ impl Case {
     /// A worktree's manifest that uses `tree`, known to the store.
     fn root(&self, name: &str, tree: TreeId) -> PathBuf {
         let path = self.dir.path().join(name);
-        let graft = Graft { at: "".into(), tree, entry: None, origin: String::new() };
+        let graft = Graft { at: "".into(), tree, entry: None, origin: String::new(), retired: false };
         let view = ViewSpec { id: "0".repeat(16), path: "node_modules".into(), grafts: vec![graft], lockfiles: vec![] };
         let manifest = Manifest {
             version: 1,
