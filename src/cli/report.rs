@@ -124,6 +124,7 @@ fn git(e: &GitError) -> (u8, String) {
         GitError::Failed { .. } => (FAILED, "these are git's own words: what stops git has to be settled first".into()),
         GitError::Unreadable { .. } => (FAILED, "git 2.39 and later are known to work".into()),
         GitError::Interrupted(_) => (FAILED, "run it again".into()),
+        GitError::Io(_) => (FAILED, io_hint()),
     }
 }
 

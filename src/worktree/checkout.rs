@@ -1,8 +1,10 @@
-//! Where a checkout is and where git keeps its side of it, found by reading a few small files.
+//! Where a checkout is and where git keeps its side of it, as libgit2 finds them, or git where libgit2 declines.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+
+use git2::{ErrorCode, Repository, RepositoryOpenFlags};
 
 use super::git::{Git, GitError};
 use crate::sys::{IoError, path};
@@ -21,7 +23,7 @@ pub struct Checkout {
 impl Checkout {
     /// The checkout that holds `place`, which may be inside a view or not be there at all. git stops at file
     /// system borders; this walk doesn't, because a view is one.
-    pub fn containing(place: &Path) -> Result<Option<Checkout>, IoError> {
+    pub fn containing(place: &Path) -> Result<Option<Checkout>, GitError> {
         let start = nearest_there(place)?;
         for dir in start.ancestors() {
             if let Some(found) = Checkout::at(dir)? {
@@ -32,7 +34,7 @@ impl Checkout {
     }
 
     /// The checkout that this one is a submodule of, and so on up: worktrees are made of whole projects.
-    pub fn outermost(self) -> Result<Checkout, IoError> {
+    pub fn outermost(self) -> Result<Checkout, GitError> {
         let above = self.root.parent().map(Checkout::containing).transpose()?.flatten();
         match above {
             Some(above) if self.git_dir.starts_with(above.git_dir.join("modules")) => above.outermost(),
@@ -41,28 +43,27 @@ impl Checkout {
     }
 
     /// The checkout whose top is `root`; `None` when there is no `.git` that leads to a git directory.
-    pub fn at(root: &Path) -> Result<Option<Checkout>, IoError> {
+    pub fn at(root: &Path) -> Result<Option<Checkout>, GitError> {
         let dot_git = root.join(".git");
-        let git_dir = match path::stat(&dot_git)? {
-            Some(s) if s.is_file() => match pointed_at(root, &path::read(&dot_git)?, b"gitdir: ") {
-                Some(dir) => dir,
-                None => return Ok(None),
-            },
-            Some(_) => dot_git,
-            None => return Ok(None),
-        };
-        if !path::is_there(&git_dir.join("HEAD")) {
+        if !path::is_there(&dot_git) {
             return Ok(None);
         }
-        let common_dir = match path::read_if_there(&git_dir.join("commondir"))? {
-            Some(bytes) => pointed_at(&git_dir, &bytes, b"").unwrap_or_else(|| git_dir.clone()),
-            None => git_dir.clone(),
-        };
-        Ok(Some(Checkout {
-            root: path::canonical(root)?,
-            git_dir: path::canonical(&git_dir)?,
-            common_dir: path::canonical(&common_dir)?,
-        }))
+        match repository(root) {
+            Ok(found) => Checkout::of(root, found.path(), found.commondir()).map(Some),
+            Err(e) if e.code() == ErrorCode::NotFound => Ok(None),
+            // A repository libgit2 declines (sha256, another ref storage, another owner) is git's to explain.
+            Err(_) => match Git::at(root).directories() {
+                Ok((git_dir, common_dir)) => Checkout::of(root, &git_dir, &common_dir).map(Some),
+                // Packages bring `.git` files along that mean nothing here.
+                Err(GitError::Failed { .. }) if !path::is_dir(&dot_git) => Ok(None),
+                Err(e) => Err(e),
+            },
+        }
+    }
+
+    fn of(root: &Path, git_dir: &Path, common_dir: &Path) -> Result<Checkout, GitError> {
+        let (root, git_dir) = (path::canonical(root)?, path::canonical(git_dir)?);
+        Ok(Checkout { root, git_dir, common_dir: path::canonical(common_dir)? })
     }
 
     /// Where depsfs keeps what it knows of this checkout.
@@ -80,25 +81,21 @@ impl Checkout {
 
     /// The branch that is checked out; `None` when HEAD is detached.
     pub fn branch(&self) -> Result<Option<String>, GitError> {
-        let head = path::read(&self.git_dir.join("HEAD")).unwrap_or_default();
-        let head = String::from_utf8_lossy(&head);
-        match head.trim().strip_prefix("ref: refs/heads/") {
-            // What a repository with another ref storage (reftable) writes here says nothing.
-            Some(".invalid") => self.git().branch(),
-            Some(branch) => Ok(Some(branch.to_owned())),
-            None => Ok(None),
-        }
+        let Ok(repository) = repository(&self.root) else { return self.git().branch() };
+        let head = repository.find_reference("HEAD");
+        let branch = head.as_ref().ok().and_then(|h| h.symbolic_target_bytes()?.strip_prefix(b"refs/heads/"));
+        Ok(branch.map(|b| String::from_utf8_lossy(b).into_owned()))
     }
 
     /// The tops of all linked worktrees that are registered with this repository, there or not, with their
-    /// private git directories.
+    /// private git directories. libgit2 passes over what git has only begun to register: `undo` must see it.
     pub fn registered(&self) -> Result<Vec<(PathBuf, PathBuf)>, IoError> {
         let all = self.common_dir.join("worktrees");
         let mut found = Vec::new();
         for entry in path::list(&all)? {
             let git_dir = all.join(OsStr::from_bytes(&entry.name));
             let Some(bytes) = path::read_if_there(&git_dir.join("gitdir"))? else { continue };
-            if let Some(root) = pointed_at(&git_dir, &bytes, b"").as_deref().and_then(Path::parent) {
+            if let Some(root) = pointed_at(&git_dir, &bytes).as_deref().and_then(Path::parent) {
                 found.push((root.to_path_buf(), git_dir));
             }
         }
@@ -107,7 +104,7 @@ impl Checkout {
     }
 
     /// The main checkout of this repository, unless the repository is bare.
-    pub fn main(&self) -> Result<Option<Checkout>, IoError> {
+    pub fn main(&self) -> Result<Option<Checkout>, GitError> {
         match self.common_dir.parent() {
             Some(parent) if self.common_dir.file_name() == Some(OsStr::new(".git")) => Checkout::at(parent),
             _ => Ok(None),
@@ -115,9 +112,15 @@ impl Checkout {
     }
 }
 
-/// The path a git file of one line holds after `prefix`, relative ones taken from `base` (`relativeWorktrees`).
-fn pointed_at(base: &Path, bytes: &[u8], prefix: &[u8]) -> Option<PathBuf> {
-    let line = bytes.strip_prefix(prefix)?.split(|b| *b == b'\n' || *b == 0).next()?;
+/// The repository of the checkout whose top is `root`, if libgit2 can read it.
+pub(super) fn repository(root: &Path) -> Result<Repository, git2::Error> {
+    let flags = RepositoryOpenFlags::NO_SEARCH | RepositoryOpenFlags::CROSS_FS;
+    Repository::open_ext(root, flags, std::iter::empty::<&OsStr>())
+}
+
+/// The path that a git file of one line holds, a relative one taken from `base` (`worktree.useRelativePaths`).
+fn pointed_at(base: &Path, bytes: &[u8]) -> Option<PathBuf> {
+    let line = bytes.split(|b| *b == b'\n' || *b == 0).next()?;
     (!line.is_empty()).then(|| plain(&base.join(OsStr::from_bytes(line))))
 }
 

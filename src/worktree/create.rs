@@ -104,8 +104,7 @@ fn make(
     plan.source.git().add_worktree(at, &plan.names.branch)?;
     let new = Checkout::at(at)?.ok_or_else(|| Error::NotACheckout(at.clone()))?;
     go_on()?;
-    let format = plan.settings.object_format();
-    let modules = submodule::initialise(&plan.modules, &new, Path::new(""), format)?;
+    let modules = submodule::initialise(&plan.modules, &new, Path::new(""))?;
     let mut created = Created { submodules: modules.len(), ..Created::default() };
     let fitting = fit(plan, &new, &modules, &mut created)?;
     for directory in &fitting.directories {
@@ -172,7 +171,7 @@ fn fit(
     let directories = group(&plan.ignored.directories, plan, &all, created);
     let files = group(&plan.ignored.files, plan, &all, created);
     for (number, (above, checkout)) in all.iter().enumerate() {
-        let index = Index::read(&checkout.git_dir.join("index"), plan.settings.object_format())?;
+        let index = Index::read(checkout);
         let slashed: Vec<PathBuf> = directories[number].iter().map(|d| d.join("")).collect();
         let asked: Vec<PathBuf> = slashed.iter().chain(&files[number]).cloned().collect();
         let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&asked)?.into_iter().collect();
@@ -250,11 +249,10 @@ impl Timed {
         if !how.mtimes {
             return Timed(None);
         }
-        let format = plan.settings.object_format();
         let mut pairs = vec![(plan.source.clone(), new.clone())];
         pairs.extend(modules.iter().map(|(_, source, new)| (source.clone(), new.clone())));
         Timed(Some(std::thread::spawn(move || {
-            pairs.iter().map(|(source, new)| mtime::take_over(source, new, format)).sum()
+            pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum()
         })))
     }
 

@@ -1,7 +1,7 @@
 //! The one place that starts `git`: each question and each change is a method with a typed answer.
 //!
-//! Reading what needs no process (discovery, the index) is in [`super::checkout`] and [`super::index`]; whatever
-//! an unusual repository makes unreadable there (split index, reftable) is asked of the binary instead.
+//! What libgit2 reads without a process (discovery, HEAD, the index) is in [`super::checkout`] and [`super::index`];
+//! what it declines there (sha256, split index, reftable) is asked of the binary instead.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sys::interrupt;
+use crate::sys::{IoError, interrupt};
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars`), less the two that hold `-c` settings.
 const LOCAL_VARIABLES: [&str; 13] = [
@@ -44,6 +44,8 @@ pub enum GitError {
     Unreadable { what: &'static str },
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
+    #[error(transparent)]
+    Io(#[from] IoError),
 }
 
 /// What a name resolves to (`git cat-file --batch-check`).
@@ -83,6 +85,15 @@ impl Git {
     pub fn config_file(&self, file: &Path) -> Result<Vec<(String, String)>, GitError> {
         let args = [OsStr::new("config"), "-z".as_ref(), "--list".as_ref(), "--file".as_ref(), file.as_os_str()];
         self.run("config --list", args, None).map(|out| settings(&out))
+    }
+
+    /// The private git directory of the checkout, and the one it shares with its sibling worktrees.
+    pub fn directories(&self) -> Result<(PathBuf, PathBuf), GitError> {
+        let what = "rev-parse";
+        let args = [what, "--path-format=absolute", "--git-dir", "--git-common-dir"];
+        let out = self.run(what, args, None)?;
+        let mut lines = out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| PathBuf::from(OsStr::from_bytes(l)));
+        lines.next().zip(lines.next()).ok_or(GitError::Unreadable { what })
     }
 
     /// What each name resolves to; names must hold no newline. One process for all.
@@ -132,7 +143,7 @@ impl Git {
         }
     }
 
-    /// Every tracked path of stage 0 with mode and blob id, for an index this program can't read itself.
+    /// Every tracked path of stage 0 with mode and blob id, for an index libgit2 declines.
     pub fn staged(&self) -> Result<Vec<(u32, String, PathBuf)>, GitError> {
         let what = "ls-files";
         let lines = self.paths(what, ["ls-files", "--stage", "-z"], None)?;
@@ -228,7 +239,7 @@ impl Git {
         String::from_utf8_lossy(&out).trim().parse().map_err(|_| GitError::Unreadable { what })
     }
 
-    /// The branch HEAD stands for (`None`: detached), for a repository whose HEAD file doesn't say.
+    /// The branch HEAD stands for (`None`: detached), for a repository libgit2 declines.
     pub fn branch(&self) -> Result<Option<String>, GitError> {
         match self.run("symbolic-ref", ["symbolic-ref", "--quiet", "HEAD"], None) {
             Ok(out) => Ok(String::from_utf8_lossy(&out).trim().strip_prefix("refs/heads/").map(str::to_owned)),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
 use super::git::GitError;
-use super::index::{Index, ObjectFormat, StatData, Tracked};
+use super::index::{self, Index, NewTimes, StatData, Tracked};
 use crate::sys::fs::{self, OpenFlags, SetTime, Timespec};
 use crate::sys::{IoError, path};
 
@@ -30,14 +30,9 @@ struct Pair<'a> {
     new: Tracked<'a>,
 }
 
-/// New times of one entry of the new index: its number, ctime, mtime.
-type NewTimes = (usize, Timespec, Timespec);
-
 /// Gives `new`'s files their times. Answers how many files got one.
-pub fn take_over(source: &Checkout, new: &Checkout, format: ObjectFormat) -> Result<usize, MtimeError> {
-    let new_file = new.git_dir.join("index");
-    let old = Index::read(&source.git_dir.join("index"), format)?;
-    let (Some(old), Some(mut fresh)) = (old, Index::read(&new_file, format)?) else {
+pub fn take_over(source: &Checkout, new: &Checkout) -> Result<usize, MtimeError> {
+    let (Some(old), Some(fresh)) = (Index::read(source), Index::read(new)) else {
         return by_content(source, new);
     };
     let (from, to) = (path::open_dir(&source.root)?, path::open_dir(&new.root)?);
@@ -55,7 +50,7 @@ pub fn take_over(source: &Checkout, new: &Checkout, format: ObjectFormat) -> Res
         })
     };
     set_directory_times(&from, &to, &fresh, &unequal);
-    if !times.is_empty() && !fresh.write_times(&new_file, &times)? {
+    if !times.is_empty() && index::write_times(new, &times).is_err() {
         new.git().refresh_index()?;
     }
     Ok(times.len())
@@ -86,11 +81,11 @@ fn is_file(mode: u32) -> bool {
 }
 
 /// Sets the times of each pair that is equal; the second list holds the paths that are not.
-fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> (Vec<NewTimes>, Vec<&'a [u8]>) {
+fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> (Vec<NewTimes<'a>>, Vec<&'a [u8]>) {
     let (mut times, mut kept) = (Vec::with_capacity(pairs.len()), Vec::new());
     for pair in pairs {
         match set_time(from.as_fd(), to.as_fd(), pair) {
-            Some((ctime, mtime)) => times.push((pair.new.number(), ctime, mtime)),
+            Some((ctime, mtime)) => times.push(NewTimes { of: pair.new, ctime, mtime }),
             None => kept.push(pair.new.path()),
         }
     }

@@ -63,7 +63,7 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
     if commit.is_none() && !(wish.dry_run && remote_of(&settings, &base).is_some()) {
         return Err(Error::NoBase(base));
     }
-    let modules = submodule::initialised(&source, settings.object_format())?;
+    let modules = submodule::initialised(&source)?;
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
     if ignored.directories.is_empty() && (!wish.allow_unbuilt || wish.frozen_only) {
         return Err(Error::Unbuilt(source.root));

@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use super::checkout::Checkout;
 use super::diff;
 use super::error::{Error, Risk};
-use super::settings::Settings;
 use super::submodule;
 use super::views::Views;
 use crate::store::Store;
@@ -157,8 +156,7 @@ fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Resu
 
 /// A submodule's clone goes with the worktree: commits that only it has go too.
 fn submodule_commits(checkout: &Checkout) -> Result<Vec<Risk>, Error> {
-    let format = Settings::load(&checkout.git())?.object_format();
-    let modules = submodule::initialised(checkout, format)?;
+    let modules = submodule::initialised(checkout)?;
     let mut flat = Vec::new();
     modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
     let mut found = Vec::new();

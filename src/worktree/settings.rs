@@ -11,7 +11,6 @@ use std::path::Path;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::git::{Git, GitError};
-use super::index::ObjectFormat;
 
 /// Configuration as `git config --list` gives it.
 pub struct Settings {
@@ -42,13 +41,6 @@ impl Settings {
             self.value("depsfs.mtimes").map(str::to_lowercase).as_deref(),
             Some("false" | "no" | "off" | "0" | "")
         )
-    }
-
-    pub fn object_format(&self) -> ObjectFormat {
-        match self.value("extensions.objectformat") {
-            Some("sha256") => ObjectFormat::Sha256,
-            _ => ObjectFormat::Sha1,
-        }
     }
 
     pub fn has_remote(&self, name: &str) -> bool {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
 use super::git::{Git, GitError};
-use super::index::{Index, ObjectFormat};
+use super::index::Index;
 use super::settings::Settings;
 use crate::sys::{IoError, path};
 
@@ -44,23 +44,23 @@ impl Submodule {
 }
 
 /// The initialised submodules of a checkout: tracked as such, and holding a `.git` that leads somewhere.
-pub fn initialised(of: &Checkout, format: ObjectFormat) -> Result<Vec<Submodule>, SubmoduleError> {
+pub fn initialised(of: &Checkout) -> Result<Vec<Submodule>, SubmoduleError> {
     let mut found = Vec::new();
-    for path in gitlinks(of, format)? {
+    for path in gitlinks(of)? {
         if let Some(checkout) = Checkout::at(&of.root.join(&path))? {
-            let inner = initialised(&checkout, format)?;
+            let inner = initialised(&checkout)?;
             found.push(Submodule { path, checkout, inner });
         }
     }
     Ok(found)
 }
 
-fn gitlinks(of: &Checkout, format: ObjectFormat) -> Result<Vec<PathBuf>, SubmoduleError> {
+fn gitlinks(of: &Checkout) -> Result<Vec<PathBuf>, SubmoduleError> {
     // Without .gitmodules there is no submodule, and nearly always no need to read the index.
     if !path::is_there(&of.root.join(".gitmodules")) {
         return Ok(Vec::new());
     }
-    if let Some(index) = Index::read(&of.git_dir.join("index"), format)? {
+    if let Some(index) = Index::read(of) {
         return Ok(index.gitlinks().map(|t| OsStr::from_bytes(t.path()).into()).collect());
     }
     let staged = of.git().staged()?;
@@ -73,18 +73,17 @@ pub fn initialise(
     of_source: &[Submodule],
     new: &Checkout,
     above: &Path,
-    format: ObjectFormat,
 ) -> Result<Vec<(PathBuf, Checkout, Checkout)>, SubmoduleError> {
     if of_source.is_empty() {
         return Ok(Vec::new());
     }
-    let tracked = gitlinks(new, format)?;
+    let tracked = gitlinks(new)?;
     let mut done = Vec::new();
     for module in of_source.iter().filter(|m| tracked.contains(&m.path)) {
         let checkout = initialise_one(module, new)?;
         let path = above.join(&module.path);
         done.push((path.clone(), module.checkout.clone(), checkout.clone()));
-        done.extend(initialise(&module.inner, &checkout, &path, format)?);
+        done.extend(initialise(&module.inner, &checkout, &path)?);
     }
     Ok(done)
 }
