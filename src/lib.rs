@@ -11,7 +11,7 @@
 //! | layer      | what it knows                                                    | named nowhere else       |
 //! |------------|------------------------------------------------------------------|--------------------------|
 //! | `cli`      | words, flags, exit codes: one file per verb                       | clap, the terminal       |
-//! | `worktree` | git's worktrees: what they share, how they are made and removed   | the program `git`        |
+//! | `worktree` | git's worktrees: what they share, how they are made and removed   | the program `git`, libgit2 |
 //! | `daemon`   | one daemon per worktree: keeper and server, and how to ask them   | its state directory      |
 //! | `fuse`     | the kernel's requests as calls on the overlay                     | the crate `fuser`        |
 //! | `overlay`  | one view without a kernel: upper, journal and lower as one tree   | the journal              |

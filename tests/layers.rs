@@ -72,6 +72,11 @@ fn git_is_started_in_one_file_only() {
 }
 
 #[test]
+fn libgit2_is_named_where_checkouts_and_their_index_are_read() {
+    named_only_in("git2", |name| name == "worktree/checkout.rs" || name == "worktree/index.rs");
+}
+
+#[test]
 fn unsafe_code_and_plain_file_calls_are_in_sys_only() {
     let in_sys = |name: &str| name.starts_with("sys/");
     named_only_in("unsafe ", in_sys);
