@@ -251,9 +251,7 @@ impl Timed {
         }
         let mut pairs = vec![(plan.source.clone(), new.clone())];
         pairs.extend(modules.iter().map(|(_, source, new)| (source.clone(), new.clone())));
-        Timed(Some(std::thread::spawn(move || {
-            pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum()
-        })))
+        Timed(Some(std::thread::spawn(move || pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum())))
     }
 
     fn wait(mut self) -> Result<usize, Error> {

@@ -92,7 +92,8 @@ impl Git {
         let what = "rev-parse";
         let args = [what, "--path-format=absolute", "--git-dir", "--git-common-dir"];
         let out = self.run(what, args, None)?;
-        let mut lines = out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| PathBuf::from(OsStr::from_bytes(l)));
+        let mut lines =
+            out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| PathBuf::from(OsStr::from_bytes(l)));
         lines.next().zip(lines.next()).ok_or(GitError::Unreadable { what })
     }
 
