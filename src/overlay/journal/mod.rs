@@ -14,6 +14,8 @@
 
 mod bytes;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
