@@ -204,3 +204,15 @@ fn a_file_that_a_rename_replaced_while_it_was_open_goes_on() {
     twin.remount();
     assert_eq!(twin.set_aside(), 0, "a fresh mount deletes what nobody can have open");
 }
+
+#[test]
+fn an_acl_is_refused_and_other_names_work_on_files_of_the_store() {
+    let mut twin = after(&[]);
+    let ino = twin.hold("b");
+    let none = depsfs::sys::fs::XattrFlags::empty();
+    let acl = twin.with_view(|v| v.set_xattr(ino, b"system.posix_acl_access", b"\x02\0\0\0", none));
+    assert!(matches!(acl, Err(Error::NotSupported)));
+    twin.with_view(|v| v.set_xattr(ino, b"user.kind", b"module", none)).expect("taken");
+    assert_eq!(twin.with_view(|v| v.xattr_names(ino)).expect("listed"), [b"user.kind".to_vec()]);
+    assert!(twin.with_view(|v| v.object(ino)).is_some(), "no bytes were copied for it");
+}

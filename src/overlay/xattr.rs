@@ -1,6 +1,8 @@
-//! Extended attributes of the user namespace.
+//! Extended attributes.
 //!
-//! The store keeps them with the file; changing one on a file of the lower is a record, not a copy.
+//! The store keeps those of the user namespace with the file; changing one on a file of the lower is a record, not
+//! a copy. Others are the upper's: setting one makes a copy first. POSIX ACLs are refused: the kernel would keep
+//! them but not enforce them here.
 
 use crate::sys::fs::{self, XattrFlags};
 
@@ -15,6 +17,7 @@ impl Overlay {
     /// [`Error::NoXattr`] when the file has none of this name.
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         let mut view = self.view.lock();
+        refuse_acl(name)?;
         if view.has_upper_xattrs(ino)? {
             let fd = view.xattr_fd(ino)?;
             return fs::xattr(&fd, name).map_err(no_xattr("read an extended attribute"));
@@ -26,20 +29,26 @@ impl Overlay {
         let mut view = self.view.lock();
         if view.has_upper_xattrs(ino)? {
             let fd = view.xattr_fd(ino)?;
-            return fs::xattr_names(&fd).map_err(no_xattr("list extended attributes"));
+            let mut names = fs::xattr_names(&fd).map_err(no_xattr("list extended attributes"))?;
+            names.retain(|name| refuse_acl(name).is_ok());
+            return Ok(names);
         }
         Ok(view.lower_xattrs(ino).into_keys().collect())
     }
 
-    /// `flags` as in setxattr(2). Only `user.` names are taken.
+    /// `flags` as in setxattr(2).
+    ///
+    /// # Errors
+    /// [`Error::NotSupported`] for an ACL.
     pub fn set_xattr(&self, ino: Ino, name: &[u8], value: &[u8], flags: XattrFlags) -> Result<()> {
         let mut view = self.view.lock();
+        refuse_acl(name)?;
+        if !name.starts_with(b"user.") {
+            view.copy_up(ino, u64::MAX)?;
+        }
         if view.has_upper_xattrs(ino)? {
             let fd = view.xattr_fd(ino)?;
             return fs::set_xattr(&fd, name, value, flags).map_err(no_xattr("set an extended attribute"));
-        }
-        if !name.starts_with(b"user.") {
-            return Err(Error::NotSupported);
         }
         let mut all = view.lower_xattrs(ino);
         match all.contains_key(name) {
@@ -81,6 +90,10 @@ impl View {
         let meta = Meta { xattrs: Some(all), ctime: Some(Timespec::now()), ..known };
         self.record(Record::Meta { ino, meta })
     }
+}
+
+fn refuse_acl(name: &[u8]) -> Result<()> {
+    if name.starts_with(b"system.posix_acl_") { Err(Error::NotSupported) } else { Ok(()) }
 }
 
 fn no_xattr(verb: &'static str) -> impl FnOnce(std::io::Error) -> Error {
