@@ -130,3 +130,42 @@ fn path_of(store: &Store, source: &Path) -> PathBuf {
 fn nanoseconds(t: Timespec) -> i128 {
     i128::from(t.sec) * 1_000_000_000 + i128::from(t.nsec)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of version 1, beside those of the tree that they tell of.
+    const SNAPSHOT: &[u8] = include_bytes!("../../../tests/formats/snapshot-1");
+    const TREE: &[u8] = include_bytes!("../../../tests/formats/tree-1");
+
+    #[test]
+    fn a_snapshot_of_version_1_tells_which_files_the_nodes_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let source = Path::new("/golden/source");
+        let tree = store.put_tree_bytes(TREE).unwrap();
+        paths::replace(&path_of(&store, source), SNAPSHOT).unwrap();
+        let previous = Previous::load(&store, source).unwrap();
+        assert_eq!((previous.tree.id(), previous.begun), (tree, 1_700_000_000_000_000_005));
+        let idents: Vec<_> = (0..previous.tree.node_count()).map(|n| previous.ident(Node(n))).collect();
+        let ident = |n: u32| {
+            let ctime = Timespec { sec: 1_600_000_000 + i64::from(n), nsec: n };
+            Ident { dev: 0xfd00 + u64::from(n), ino: 1000 + u64::from(n), ctime }
+        };
+        assert_eq!(idents, (0..6).map(ident).collect::<Vec<_>>());
+        save(&store, source, tree, Timespec { sec: 1_700_000_000, nsec: 5 }, &idents);
+        assert_eq!(paths::read(&path_of(&store, source)).unwrap(), SNAPSHOT);
+    }
+
+    #[test]
+    fn other_versions_and_lengths_are_not_used() {
+        assert!(check(SNAPSHOT).is_some());
+        for (at, to) in [(0, 0), (8, 2), (12, 9), (28, 1)] {
+            let mut bytes = SNAPSHOT.to_vec();
+            bytes[at] = to;
+            assert_eq!(check(&bytes), None, "{at}");
+        }
+        assert_eq!((check(&SNAPSHOT[1..]), check(&SNAPSHOT[..40]), check(&[])), (None, None, None));
+    }
+}

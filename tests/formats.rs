@@ -1,0 +1,289 @@
+//! Files as earlier versions of depsfs wrote them: each version ever released opens and says what it said.
+//!
+//! `tests/formats/<what>-<version>` are those bytes. What is written today is compared with the newest of them: when that
+//! fails, the format has changed, and needs a new version and a new file here, never new bytes in an old one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use depsfs::overlay::Ino;
+use depsfs::overlay::journal::{self, Check, Frame, Journal, Record};
+use depsfs::store::import::import_dir;
+use depsfs::store::manifest::{Graft, LockFile, ViewSpec};
+use depsfs::store::tree::{Item, Meta, Slot};
+use depsfs::store::{
+    GcOptions, Manifest, Name, Node, ObjectId, Provenance, RootState, Store, StoreError, Tree, TreeBuilder, TreeId,
+};
+use depsfs::sys::fs::{FileType, Timespec};
+
+fn golden(file: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats").join(file);
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+struct Case {
+    dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl Case {
+    fn new() -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        Case { dir, store }
+    }
+
+    /// Puts bytes where the store has a file of this name.
+    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.store.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&path);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn put_tree(&self, bytes: &[u8]) -> TreeId {
+        let id = TreeId::of(bytes);
+        self.put(&format!("trees/{}", id.place()), bytes);
+        id
+    }
+
+    fn gc(&self) -> Result<depsfs::store::GcReport, StoreError> {
+        self.store.gc(&GcOptions { dry_run: true, keep_days: 30, now: Timespec::now() }, &())
+    }
+}
+
+/// A JSON file with another number of version, and a field that version may have.
+fn of_version(version: u32, json: &[u8]) -> Vec<u8> {
+    let mut value: serde_json::Value = serde_json::from_slice(json).unwrap();
+    value["version"] = version.into();
+    value["unheard-of"] = true.into();
+    serde_json::to_vec(&value).unwrap()
+}
+
+fn name(s: &str) -> Name {
+    Name::new(s.as_bytes()).unwrap()
+}
+
+/// One of each: a file with two names and an attribute, a subdirectory, a symlink, a fifo, a name that isn't UTF-8.
+fn tree_of_today() -> Vec<u8> {
+    let meta = |perm, sec, nsec| Meta { perm, mtime: Timespec { sec, nsec }, xattrs: vec![] };
+    let file =
+        |content: &[u8], blocks| Item::File { object: ObjectId::of(content), size: content.len() as u64, blocks };
+    let mut tree = TreeBuilder::new(meta(0o755, -2, 5));
+    let sub = tree.add(Slot::ROOT, name("sub"), meta(0o700, 3, 0), Item::Dir).unwrap();
+    let hello = tree.add(Slot::ROOT, name("hello"), meta(0o644, 1, 999_999_999), file(b"hello", 8)).unwrap();
+    tree.meta_mut(hello).xattrs.push((b"user.k".as_slice().into(), b"v\0".as_slice().into()));
+    tree.link(sub, name("again"), hello).unwrap();
+    tree.add(sub, name("link"), meta(0o777, 0, 0), Item::Symlink(b"../hello".as_slice().into())).unwrap();
+    tree.add(sub, name("pipe"), meta(0o600, 0, 0), Item::Fifo).unwrap();
+    tree.add(sub, Name::new(b"\xff").unwrap(), meta(0o755, i64::from(u32::MAX) + 1, 0), file(b"", 0)).unwrap();
+    tree.finish().unwrap()
+}
+
+#[test]
+fn tree_1() {
+    let case = Case::new();
+    let bytes = golden("tree-1");
+    assert_eq!(tree_of_today(), bytes);
+    let tree = case.store.tree(case.put_tree(&bytes)).unwrap();
+    tree.check().unwrap();
+    let hello = tree.lookup(Node::ROOT, &name("hello")).unwrap();
+    let sub = tree.lookup(Node::ROOT, &name("sub")).unwrap();
+    let stat = tree.stat(hello);
+    assert_eq!((stat.kind, stat.perm, stat.size, stat.blocks, stat.nlink), (FileType::RegularFile, 0o644, 5, 8, 2));
+    assert_eq!(
+        (stat.mtime, tree.object(hello)),
+        (Timespec { sec: 1, nsec: 999_999_999 }, Some(ObjectId::of(b"hello")))
+    );
+    assert_eq!(tree.xattrs(hello).collect::<Vec<_>>(), [(&b"user.k"[..], &b"v\0"[..])]);
+    assert_eq!(tree.lookup(sub, &name("again")), Some(hello));
+    assert_eq!(tree.target(tree.lookup(sub, &name("link")).unwrap()), b"../hello");
+    assert_eq!(tree.kind(tree.lookup(sub, &name("pipe")).unwrap()), Some(FileType::Fifo));
+    let other = tree.stat(tree.lookup(sub, &Name::new(b"\xff").unwrap()).unwrap());
+    assert_eq!((other.size, other.mtime.sec), (0, 1 << 32));
+    assert_eq!((tree.stat(Node::ROOT).mtime.sec, tree.stat(Node::ROOT).nlink), (-2, 3));
+
+    let mut newer = bytes;
+    newer[8] = 9;
+    let id = case.put_tree(&newer);
+    let refused = case.store.tree(id).map(|_| ()).unwrap_err();
+    assert_eq!(refused.to_string(), format!("tree {id}: it has version 9, this depsfs knows 1"));
+    assert!(Tree::from_bytes(newer).is_err());
+}
+
+fn manifest() -> Manifest {
+    let graft = |at: &str, entry: Option<&str>| Graft {
+        at: at.into(),
+        tree: TreeId([0xab; 32]),
+        entry: entry.map(str::to_owned),
+        origin: "snapshot of /src/node_modules".into(),
+        retired: entry.is_some(),
+    };
+    let path: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"packages/b\xff/100%");
+    let view = ViewSpec {
+        id: "0123456789abcdef".into(),
+        path: PathBuf::from(path),
+        grafts: vec![graft("", None), graft("out", Some("noir-0123456789abcdef"))],
+        lockfiles: vec![LockFile { path: "yarn.lock".into(), blake3: "00".repeat(32) }],
+    };
+    Manifest {
+        version: 1,
+        worktree: "/golden/worktree".into(),
+        store: "/golden/store".into(),
+        source: Some("/golden/source".into()),
+        commit: Some("c0ffee".into()),
+        created: "2026-01-01T00:00:00Z".into(),
+        allow_other: false,
+        views: vec![view],
+        generation: 3,
+    }
+}
+
+#[test]
+fn manifest_1() {
+    let case = Case::new();
+    let bytes = golden("manifest-1.json");
+    let path = case.dir.path().join("manifest.json");
+    manifest().save(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(Manifest::load(&path).unwrap(), manifest());
+    fs::write(&path, of_version(9, &bytes)).unwrap();
+    let why = Manifest::load(&path).unwrap_err().to_string();
+    assert_eq!(why, format!("{} cannot be read: it has version 9, this depsfs knows 1", path.display()));
+}
+
+#[test]
+fn roots_1_and_2() {
+    let case = Case::new();
+    let (one, two) = (golden("root-1.json"), golden("root-2.json"));
+    let manifest = Path::new("/golden/w%/\u{fc}/manifest.json");
+    let trees = BTreeSet::from([TreeId([0xab; 32]), TreeId([1; 32])]);
+    case.store.roots().add(manifest, &trees).unwrap();
+    let file = case.store.roots().list().unwrap().remove(0).file;
+    assert_eq!(fs::read(&file).unwrap(), two);
+    for (bytes, named) in [(&one, BTreeSet::new()), (&two, trees)] {
+        fs::write(&file, bytes).unwrap();
+        let held = fs::File::open(&file).unwrap();
+        held.lock_shared().unwrap();
+        let root = case.store.roots().list().unwrap().remove(0);
+        assert_eq!((root.manifest.as_deref(), root.state), (Some(manifest), RootState::Dead));
+        assert_eq!(root.held, Some(named));
+    }
+    fs::write(&file, of_version(9, &two)).unwrap();
+    let why = case.gc().unwrap_err().to_string();
+    assert_eq!(why, format!("{} cannot be read: it has version 9, this depsfs knows 2", file.display()));
+}
+
+#[test]
+fn entry_1() {
+    let case = Case::new();
+    let tree = case.put_tree(&golden("tree-1"));
+    let provenance = Provenance {
+        source: "/tmp/noir-0123456789abcdef.tar.gz".into(),
+        command: "depsfs store add noir-0123456789abcdef.tar.gz".into(),
+        created: "2026-01-01T00:00:00Z".into(),
+        files: 2,
+        bytes: 5,
+    };
+    case.store.entries().put("noir", tree, provenance.clone()).unwrap();
+    let bytes = golden("entry-1.json");
+    let path = case.store.path().join("entries/noir");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    let entry = case.store.entries().get("noir").unwrap().unwrap();
+    assert_eq!((entry.tree, entry.provenance), (tree, provenance));
+    case.put("entries/noir", &of_version(9, &bytes));
+    let why = case.store.entries().get("noir").unwrap_err().to_string();
+    assert_eq!(why, format!("{} cannot be read: it has version 9, this depsfs knows 1", path.display()));
+}
+
+/// A snapshot is only a cache: another version of it is not used, and gc sweeps it.
+#[test]
+fn snapshot_1() {
+    let case = Case::new();
+    let tree = case.put_tree(&golden("tree-1"));
+    case.store.entries().put("tree", tree, Provenance::default()).unwrap();
+    let mut bytes = golden("snapshot-1");
+    let hash = "0".repeat(64);
+    case.put(&format!("snapshots/{hash}"), &bytes);
+    assert_eq!(case.gc().unwrap().snapshots, 0, "it is known, and its tree is kept");
+    bytes[8] = 9;
+    case.put(&format!("snapshots/{hash}"), &bytes);
+    assert_eq!(case.gc().unwrap().snapshots, 1);
+
+    let source = case.dir.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "content").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let read = || import_dir(&case.store, &source, &()).unwrap().stats.files_read;
+    assert_eq!((read(), read()), (1, 0));
+    let all = fs::read_dir(case.store.path().join("snapshots")).unwrap().map(|e| e.unwrap().path());
+    for path in all {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8] = 9;
+        fs::write(&path, bytes).unwrap();
+    }
+    assert_eq!((read(), read()), (1, 0));
+}
+
+#[test]
+fn store_1() {
+    let case = Case::new();
+    assert_eq!(fs::read(case.store.path().join("version")).unwrap(), golden("store-1"));
+    case.put("version", b"depsfs store 9\n");
+    let why = Store::open(case.store.path()).map(|_| ()).unwrap_err().to_string();
+    let at = case.store.path().display();
+    assert_eq!(why, format!("the store {at} is of version \"depsfs store 9\", this depsfs knows \"depsfs store 1\""));
+}
+
+/// One of each kind of record and frame.
+fn frames() -> Vec<Frame> {
+    let time = Some(Timespec { sec: -1, nsec: 2 });
+    let (dir, ino) = (Ino(1), Ino(0x0102_0304_0506_0708));
+    let meta = journal::Meta {
+        mode: Some(0o100755),
+        uid: Some(1),
+        gid: Some(2),
+        atime: time,
+        mtime: time,
+        ctime: time,
+        xattrs: Some([(b"user.k".to_vec(), b"v\0".to_vec())].into()),
+    };
+    let records = vec![
+        Record::Root { real: 2, born: 3 },
+        Record::Graft { base: 1 << 32, nodes: 5, tree: TreeId([0xab; 32]), at: b"out/\xff".to_vec() },
+        Record::Whiteout { dir, name: name("gone"), time },
+        Record::Moved { dir, name: name("there"), ino, time: None },
+        Record::Unset { dir, name: name("back"), time },
+        Record::Opaque { dir },
+        Record::Emptied { dir },
+        Record::Meta { ino, meta },
+        Record::Copied { ino, real: 4, born: 5 },
+        Record::Uncopied { ino },
+        Record::Place { ino, dir, name: name("dir") },
+    ];
+    let mut frames: Vec<Frame> = records.iter().map(|r| Frame::Plain(vec![r.clone()])).collect();
+    frames.push(Frame::Prepared(Check::Present { dir, name: name("n"), real: 6 }, records));
+    frames.push(Frame::Done);
+    frames.push(Frame::Prepared(Check::Absent { dir, name: name("n"), real: 6 }, vec![]));
+    frames.push(Frame::Undone);
+    frames
+}
+
+#[test]
+fn journal_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    frames().iter().for_each(|frame| journal.append(frame).unwrap());
+    let bytes = golden("journal-1");
+    let path = dir.path().join("journal");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(Journal::open(dir.path()).unwrap().1, frames());
+    let mut newer = bytes;
+    newer[8] = 9;
+    fs::write(&path, &newer).unwrap();
+    let why = Journal::open(dir.path()).unwrap_err().to_string();
+    assert_eq!(why, format!("{} has format 9; this program knows format 1", path.display()));
+    assert_eq!(fs::read(&path).unwrap(), newer);
+}
