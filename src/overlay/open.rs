@@ -145,13 +145,16 @@ impl View {
     /// not mounted. A copy that is gone was deleted by its user: the store's version stays hidden.
     fn drop_what_is_gone(&mut self) -> Result<()> {
         let copied: Vec<(Ino, u64)> = self.delta.all_copied().collect();
-        let lost: Vec<Ino> = copied.into_iter().filter(|(ino, b)| !self.is_copy_there(*ino, *b)).map(|c| c.0).collect();
+        let lost: Vec<_> = copied.into_iter().filter(|(ino, born)| !self.is_copy_there(*ino, *born)).collect();
         if !lost.is_empty() {
             // It may have another name than the journal knows: hard links are the upper's alone.
             self.search(Ino::ROOT)?;
         }
-        for ino in lost {
-            if self.seen.contains_key(&ino) && self.locate(ino).is_ok() {
+        for (ino, born) in lost {
+            if self.seen.contains_key(&ino)
+                && let Ok((dir, name, _)) = self.locate(ino)
+                && fs::birth(&dir, name.bytes()).is_ok_and(|b| b == born)
+            {
                 continue;
             }
             let mut records = vec![Record::Uncopied { ino }];
