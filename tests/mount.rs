@@ -2,6 +2,8 @@
 
 #[path = "mount/bench.rs"]
 mod bench;
+#[path = "mount/conformance.rs"]
+mod conformance;
 #[path = "mount/crash.rs"]
 mod crash;
 #[path = "mount/gc.rs"]
