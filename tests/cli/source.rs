@@ -2,16 +2,25 @@
 
 use crate::bench::Bench;
 
+fn files_below(dir: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap());
+    entries.map(|e| if e.file_type().unwrap().is_dir() { files_below(&e.path()) } else { 1 }).sum()
+}
+
 #[test]
 fn a_clean_worktree_shares_its_trees_and_a_changed_one_its_changes() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "one"]);
+    let stored = || (files_below(&bench.path("store/objects")), files_below(&bench.path("store/trees")));
+    let first = stored();
     bench.ok("one", ["create", "two"]);
+    assert_eq!(stored(), first, "a clean worktree brings nothing new");
     assert_eq!(bench.read("two/node_modules/a/index.js"), "module.exports = 1\n");
     assert_eq!(bench.read("two/.env"), "SECRET=1\n");
     bench.write("two/build/out.o", "rebuilt\n");
     std::fs::remove_file(bench.path("two/node_modules/a/index.js")).unwrap();
     bench.ok("two", ["create", "three"]);
+    assert_eq!(stored(), (first.0 + 1, first.1 + 2), "one file was written, two views differ");
     assert_eq!(bench.read("three/build/out.o"), "rebuilt\n");
     assert!(!bench.is_there("three/node_modules/a/index.js"));
     assert_eq!(bench.ok("three", ["diff"]), "");

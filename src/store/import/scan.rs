@@ -2,6 +2,9 @@
 //!
 //! A directory that didn't change (its ctime) has the names it had: then each file costs one `fstatat` and
 //! nothing is allocated. What is new or different is listed, and read by [`super::read`].
+//!
+//! In a view nothing is recognised like that: the next view at the same place may have the same device, inode
+//! numbers and times, and show other content. There each file says which object it is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -139,7 +142,7 @@ impl<'a> Scan<'a> {
         let mut reads = Reads { place: &place, files: vec![], bytes: 0, queue };
         let mut found = Vec::with_capacity(names.len());
         for (name, stat) in names.drain(..) {
-            if let Some(what) = self.found(&place, &name, &stat, key, out, &mut reads)? {
+            if let Some(what) = self.found(&name, &stat, key, out, &mut reads)? {
                 found.push((name, what));
             }
         }
@@ -157,7 +160,7 @@ impl<'a> Scan<'a> {
         out: &mut Findings,
         queue: &Queue<Job>,
     ) -> bool {
-        let Some((before, dir)) = self.before(key) else { return false };
+        let Some((before, dir)) = self.before(key).filter(|_| !place.in_view) else { return false };
         if !before.is_same(dir, stat) {
             return false;
         }
@@ -186,15 +189,17 @@ impl<'a> Scan<'a> {
 
     fn found(
         &self,
-        place: &Arc<Place>,
         name: &Name,
         stat: &Stat,
         dir: DirKey,
         out: &mut Findings,
         reads: &mut Reads<'_>,
     ) -> Result<Option<Found>, ImportError> {
+        let place = reads.place;
         let before = self.before(dir).and_then(|(before, dir)| Some((before, before.tree.lookup(dir, name)?)));
-        let same = before.filter(|(before, n)| !stat.is_dir() && before.is_same(*n, stat)).map(|(_, n)| Found::Same(n));
+        let same = before
+            .filter(|(before, n)| !place.in_view && !stat.is_dir() && before.is_same(*n, stat))
+            .map(|(_, n)| Found::Same(n));
         Ok(Some(match stat.kind() {
             FileType::Directory => {
                 let known = before.filter(|(before, n)| before.tree.kind(*n) == Some(FileType::Directory));
