@@ -2,10 +2,14 @@
 //!
 //! Needs FUSE. Every test has its own store and repository below a temporary directory and leaves nothing mounted.
 
+#[path = "cli/access.rs"]
+mod access;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/create.rs"]
 mod create;
+#[path = "cli/directories.rs"]
+mod directories;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/gc.rs"]

@@ -35,7 +35,8 @@ impl Case {
     fn root(&self, name: &str, tree: TreeId) -> PathBuf {
         let path = self.dir.path().join(name);
         let graft = Graft { at: "".into(), tree, entry: None, origin: String::new(), retired: false };
-        let view = ViewSpec { id: "0".repeat(16), path: "node_modules".into(), grafts: vec![graft], lockfiles: vec![] };
+        let view =
+            ViewSpec { id: "0".repeat(16), path: "node_modules".into(), grafts: vec![graft], ..ViewSpec::default() };
         let manifest = Manifest {
             version: 1,
             worktree: "/w".into(),

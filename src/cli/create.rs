@@ -41,6 +41,9 @@ pub struct Create {
     /// Prepare the views, but don't mount them
     #[arg(long)]
     no_mount: bool,
+    /// Let other users into the views, with the permissions that files have (else they get EACCES)
+    #[arg(long)]
+    allow_other: bool,
     /// Leave tracked files the time of their checkout (git config depsfs.mtimes=false does so always)
     #[arg(long)]
     no_mtimes: bool,
@@ -72,7 +75,8 @@ impl Create {
         if wish.dry_run {
             return output::print(&plan.words());
         }
-        let how = How { mount: !self.no_mount, mtimes: !self.no_mtimes && plan.settings.mtimes() };
+        let mtimes = !self.no_mtimes && plan.settings.mtimes();
+        let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let store = Arc::new(places::store()?);
         let created = create::create(&plan, &store, how, Arc::new(Bar::new()))?;
         output::print(&words(&plan, &created, how))

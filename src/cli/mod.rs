@@ -11,6 +11,7 @@ mod gc;
 mod list;
 mod man;
 mod mount;
+mod mount_options;
 mod output;
 mod places;
 mod progress;

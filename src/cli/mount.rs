@@ -1,44 +1,150 @@
 //! `depsfs mount`.
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::mount_options::MountOptions;
 use super::output::{self, count};
 use super::places;
+use super::progress::Bar;
 use super::report::Failure;
-use crate::worktree::at;
+use crate::store::Store;
+use crate::worktree::at::{self, Lower, Wish};
+use crate::worktree::views::Views;
 
-/// Mount the views of a worktree, or entries of the store at a directory
+/// Mount the views of a worktree, or entries of the store or plain directories at a directory
 ///
 /// Ready when the command returns; harmless when all is mounted already. With --at, the named entries are mounted as
-/// one view at a directory, without git; where they hold the same path, the later one wins.
+/// one view at a directory, without git; where they hold the same path, the later one wins. With --lower, plain
+/// directories take the place of entries: what is in them now is kept in the store and served from there, they
+/// themselves are never written; where they hold the same path, the first one wins.
 #[derive(Args)]
 pub struct Mount {
     /// The worktree [default: the one of the working directory]; with --at, names of entries
     #[arg(value_name = "WORKTREE|ENTRY")]
     what: Vec<PathBuf>,
-    /// Mount entries here; the directory is made when absent
+    /// Mount here; the directory is made when absent
     #[arg(long, value_name = "DIR")]
     at: Option<PathBuf>,
+    /// A plain directory to show; several: the first is on top
+    #[arg(long, value_name = "DIR", requires = "at")]
+    lower: Vec<PathBuf>,
+    /// Where what is written goes [default: the directory that is mounted over]
+    #[arg(long, value_name = "DIR", requires = "at")]
+    upper: Option<PathBuf>,
+    /// Keep the journal of the upper in this directory [default: in .NAME.depsfs beside the upper]
+    #[arg(long, value_name = "DIR", requires = "at")]
+    workdir: Option<PathBuf>,
+    /// Let other users in, with the permissions that files have (else they get EACCES); kept until =false is given
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    allow_other: Option<bool>,
+    /// The source that df and findmnt show [default: depsfs]
+    #[arg(long, requires = "at", value_name = "NAME")]
+    fsname: Option<String>,
+    /// Options as mount(8) has them: lowerdir=A:B, upperdir=, workdir=, store=, fsname=, allow_other, ro, noexec; those
+    /// of overlayfs and fstab that make no difference are taken too
+    #[arg(short = 'o', value_name = "OPTIONS")]
+    options: Vec<String>,
 }
 
 impl Mount {
     pub fn run(self) -> Result<(), Failure> {
-        let Some(dir) = &self.at else {
-            if self.what.len() > 1 {
-                return Err(Failure::Usage("several entries need a directory", "give --at <dir>"));
-            }
-            let views = places::views(self.what.first().map(PathBuf::as_path))?;
-            views.mount()?;
-            let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.display());
-            return output::print(&format!("mounted {} in {root}\n", count(n, "view")));
-        };
-        if self.what.is_empty() {
+        let mut options = MountOptions::default();
+        for list in &self.options {
+            options.parse(list)?;
+        }
+        options.allow_other = self.allow_other.or(options.allow_other);
+        match &self.at {
+            None => self.worktree(&options),
+            Some(dir) => self.directory(dir, options),
+        }
+    }
+
+    fn worktree(&self, options: &MountOptions) -> Result<(), Failure> {
+        if self.what.len() > 1 {
+            return Err(Failure::Usage("several entries need a directory", "give --at <dir>"));
+        }
+        mount_worktree(places::views(self.what.first().map(PathBuf::as_path))?, options)
+    }
+
+    fn directory(&self, dir: &Path, options: MountOptions) -> Result<(), Failure> {
+        let lower = if self.lower.is_empty() { options.lower } else { self.lower.clone() };
+        if lower.is_empty() && self.what.is_empty() {
             return Err(Failure::Usage("no entry is named", "depsfs store list shows the entries"));
         }
-        let names: Vec<String> = self.what.iter().map(|n| n.to_string_lossy().into_owned()).collect();
-        at::mount(&places::store()?, &names, dir, &places::states()?)?;
-        output::print(&format!("mounted {} at {}\n", names.join(", "), dir.display()))
+        if !self.lower.is_empty() && !self.what.is_empty() {
+            return Err(Failure::Usage(
+                "entries and directories are not mounted as one",
+                "depsfs store add makes entries",
+            ));
+        }
+        if lower.is_empty()
+            && let Some(views) = self.source_worktree(dir)?
+        {
+            let options = MountOptions { lower, ..options };
+            return mount_worktree(views, &options);
+        }
+        let (lower, words) = if lower.is_empty() {
+            let names: Vec<String> = self.what.iter().flat_map(|n| names(n)).collect();
+            let words = names.join(", ");
+            (Lower::Entries(names), words)
+        } else {
+            let words: Vec<_> = lower.iter().map(|d| d.display().to_string()).collect();
+            (Lower::Directories(lower), words.join(", "))
+        };
+        let upper = self.upper.clone().or(options.upper);
+        let without_upper = upper.is_none() && !self.options.is_empty() && matches!(lower, Lower::Directories(_));
+        let wish = Wish {
+            lower,
+            upper,
+            workdir: self.workdir.clone().or(options.workdir),
+            allow_other: options.allow_other,
+            // In words of overlayfs, no upper means read-only.
+            read_only: without_upper || options.read_only.unwrap_or(false),
+            no_exec: options.no_exec,
+            fsname: self.fsname.clone().or(options.fsname),
+        };
+        let store = match &options.store {
+            Some(path) => Store::open(&std::path::absolute(path).map_err(|_| Failure::NoHome)?)?,
+            None => places::store()?,
+        };
+        let states = places::states().ok();
+        for left_out in at::mount(&store, &wish, dir, states.as_deref(), &Bar::new())? {
+            eprintln!("left out: {} ({:?})", left_out.path.display(), left_out.why);
+        }
+        output::print(&format!("mounted {words} at {}\n", dir.display()))
     }
+
+    /// fstab(5) names a source and a target: a worktree is its own.
+    fn source_worktree(&self, dir: &Path) -> Result<Option<Views>, Failure> {
+        let [source] = self.what.as_slice() else { return Ok(None) };
+        if self.options.is_empty() || !source.is_absolute() {
+            return Ok(None);
+        }
+        let views = places::views(Some(source))?;
+        let target = crate::sys::path::canonical(dir).unwrap_or(dir.into());
+        if dir.as_os_str() != "none" && target != views.manifest.worktree {
+            return Err(Failure::Usage("a worktree's views have their places in it", "name it as the target too"));
+        }
+        Ok(Some(views))
+    }
+}
+
+fn mount_worktree(mut views: Views, options: &MountOptions) -> Result<(), Failure> {
+    views.mount_changed(|manifest| {
+        manifest.allow_other = options.allow_other.unwrap_or(manifest.allow_other);
+        for view in &mut manifest.views {
+            view.read_only = options.read_only.unwrap_or(view.read_only);
+        }
+    })?;
+    let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.display());
+    output::print(&format!("mounted {} in {root}\n", count(n, "view")))
+}
+
+/// One name, or several between commas.
+fn names(what: &Path) -> Vec<String> {
+    let bytes = what.as_os_str().as_bytes();
+    bytes.split(|b| *b == b',').map(|n| String::from_utf8_lossy(n).into_owned()).collect()
 }

@@ -35,6 +35,8 @@ pub enum Failure {
     NoHome,
     #[error("{0}")]
     Usage(&'static str, &'static str),
+    #[error("option {0:?} is not known")]
+    MountOption(String),
     #[error("cannot write: {0}")]
     Output(io::Error),
 }
@@ -63,6 +65,7 @@ fn judge(failure: &Failure) -> (u8, String) {
         Failure::NotConfirmed => (REFUSED, "give --yes, or answer y on a terminal".into()),
         Failure::NoHome => (USAGE, "set DEPSFS_STORE to an absolute path".into()),
         Failure::Usage(_, hint) => (USAGE, (*hint).into()),
+        Failure::MountOption(_) => (USAGE, "depsfs mount --help lists the options".into()),
         Failure::Output(_) => (FAILED, "look at where the output goes".into()),
     }
 }
@@ -107,6 +110,10 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Locked { .. } => (REFUSED, "git worktree unlock takes the lock away".into()),
         Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),
         Error::NotEmpty(_) => (REFUSED, "name an empty directory, or one that is absent".into()),
+        Error::Beneath { .. } => (REFUSED, "give a workdir that lies elsewhere".into()),
+        Error::OtherUpper { .. } => (REFUSED, "give another workdir: it has the journal of one upper".into()),
+        Error::NoState => (USAGE, "give a workdir, or set HOME".into()),
+        Error::MountedElsewhere(_) => (REFUSED, "unmount it there first".into()),
         Error::Unreadable(_) => (FAILED, "depsfs unmount and mount start the daemon of this version".into()),
     }
 }

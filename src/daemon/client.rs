@@ -95,12 +95,23 @@ fn ask_to_compare(
         if is_as_wanted(dir, &state, manifest) {
             return Ok(Some(state));
         }
+        take_down(dir, pid, &mounted_otherwise(&state, manifest))?;
     }
     let watch = Watch::renames_into(dir.path())?;
     signal(dir, pid, Ask::Reconcile)?;
     wait_for(dir, pid, &watch, until, |state| {
         state.pid == pid && state.reconciled > compared && state.generation == manifest.generation
     })
+}
+
+/// The views that are mounted in another way than is wanted now (a mount's options hold as long as it does).
+fn mounted_otherwise(state: &DaemonState, manifest: &Manifest) -> Vec<ViewState> {
+    let wanted = |id: &str| manifest.views.iter().find(|v| v.id == id).map(|v| mounts::options(manifest, v));
+    let differs = |view: &&ViewState| {
+        let is = view.options.as_ref();
+        view.mounted && is.zip(wanted(&view.id)).is_some_and(|(is, wanted)| *is != wanted)
+    };
+    state.views.iter().filter(differs).cloned().collect()
 }
 
 fn is_as_wanted(dir: &StateDir, state: &DaemonState, manifest: &Manifest) -> bool {
@@ -113,6 +124,7 @@ fn is_as_wanted(dir: &StateDir, state: &DaemonState, manifest: &Manifest) -> boo
         && state.trouble.is_none()
         && state.views.len() == manifest.views.len()
         && manifest.views.iter().all(settled)
+        && mounted_otherwise(state, manifest).is_empty()
 }
 
 /// Waits until `daemon.json` says what is waited for; `None` when the daemon has ended before.

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use crate::store::StoreError;
 use crate::sys::IoError;
 
-pub use state::{DaemonState, StateDir, ViewState};
+pub use state::{DaemonState, SETTLED, StateDir, ViewState};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {

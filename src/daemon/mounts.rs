@@ -3,13 +3,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::store::manifest::ViewSpec;
+use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::mount;
 use crate::sys::mountinfo::{self, MountPoint};
 
 /// Where a view is mounted.
 pub fn place(worktree: &Path, view: &ViewSpec) -> PathBuf {
     if view.path.as_os_str().is_empty() { worktree.to_path_buf() } else { worktree.join(&view.path) }
+}
+
+/// How a view is mounted.
+pub fn options(manifest: &Manifest, view: &ViewSpec) -> mount::Options {
+    mount::Options {
+        allow_other: manifest.allow_other,
+        read_only: view.read_only,
+        no_exec: view.no_exec,
+        fsname: view.fsname.clone(),
+    }
 }
 
 /// Whether the view that is `device` is mounted at `path`, be it under another mount.

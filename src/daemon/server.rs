@@ -120,7 +120,8 @@ impl Server {
         let overlay = self.overlay(&serve.view.id, upper, config)?;
         let offer = serve.offer;
         let view = View {
-            has_names: grafted || !overlay.root_is_empty(),
+            // An upper elsewhere stays when the view is emptied, so the mount does too.
+            has_names: serve.view.upper.is_none() && (grafted || !overlay.root_is_empty()),
             overlay,
             id: serve.view.id.clone(),
             generation: serve.generation,

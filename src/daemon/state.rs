@@ -6,6 +6,7 @@
 //! client.lock        held by whoever mounts or unmounts: one at a time
 //! daemon.json        what is there
 //! daemon.log         what the keeper and its servers had to say
+//! views/<id>/settled the manifest's generation with which the journal was last opened afresh, if it had retired grafts
 //! views/<id>/dropped an empty file: the user deleted the mount point; not mounted until `reset`
 //! ```
 
@@ -17,7 +18,10 @@ use crate::store::escape;
 use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::process::ProcessId;
-use crate::sys::{IoError, mountinfo, path as paths};
+use crate::sys::{IoError, mount, mountinfo, path as paths};
+
+/// In a view's directory: the generation from which on its journal speaks of no retired graft.
+pub const SETTLED: &str = "settled";
 
 /// Names the daemon's files.
 #[derive(Clone, Debug)]
@@ -117,6 +121,8 @@ pub struct ViewState {
     pub mounted: bool,
     /// `st_dev` of what is mounted, as major and minor number.
     pub device: Option<(u32, u32)>,
+    /// How it is mounted.
+    pub options: Option<mount::Options>,
     /// Why it is not mounted, in words.
     pub error: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! JSON, version 1. It is read and replaced whole: written aside, synced, renamed.
 
 use std::collections::BTreeSet;
+use std::ops::Not;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,7 @@ pub struct Manifest {
 }
 
 /// One directory to mount.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ViewSpec {
     /// 16 hex digits; names the view's state directory.
@@ -45,6 +46,17 @@ pub struct ViewSpec {
     pub path: PathBuf,
     pub grafts: Vec<Graft>,
     pub lockfiles: Vec<LockFile>,
+    /// Where its own files are, absolute; `None`: in the directory that it is mounted over.
+    #[serde(default, with = "escape::optional_path", skip_serializing_if = "Option::is_none")]
+    pub upper: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub read_only: bool,
+    /// Programs in it can't be run.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub no_exec: bool,
+    /// The source that the kernel's table of mounts shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fsname: Option<String>,
 }
 
 /// A tree, and where in a view it appears.
@@ -114,6 +126,9 @@ impl Manifest {
             if !inside(&view.path) || !view.grafts.iter().all(|g| inside(&g.at)) {
                 return Err(format!("view {} or a graft of it leads outside", view.id));
             }
+            if view.upper.as_ref().is_some_and(|upper| !upper.is_absolute()) {
+                return Err(format!("the upper of view {} is not absolute", view.id));
+            }
         }
         Ok(())
     }
@@ -139,6 +154,7 @@ mod tests {
             path: OsStr::from_bytes(b"b\xffd/100%").into(),
             grafts: vec![graft],
             lockfiles: vec![lock],
+            ..ViewSpec::default()
         };
         Manifest {
             version: VERSION,
@@ -161,6 +177,19 @@ mod tests {
         manifest().save(&path).unwrap();
         assert_eq!(Manifest::load(&path).unwrap(), manifest());
         assert_eq!(sys::path::list(dir.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_a_view_does_without_is_not_written_and_what_it_has_comes_back() {
+        let mut manifest = manifest();
+        let text = serde_json::to_string(&manifest).unwrap();
+        assert!(["upper", "read_only", "no_exec", "fsname"].iter().all(|field| !text.contains(field)), "{text}");
+        let upper = Some(OsStr::from_bytes(b"/u\xff").into());
+        manifest.views[0] =
+            ViewSpec { upper, read_only: true, no_exec: true, fsname: Some("x".into()), ..manifest.views[0].clone() };
+        assert_eq!(Manifest::parse(&serde_json::to_vec(&manifest).unwrap()), Ok(manifest.clone()));
+        manifest.views[0].upper = Some("u".into());
+        assert!(Manifest::parse(&serde_json::to_vec(&manifest).unwrap()).is_err());
     }
 
     #[test]

@@ -5,17 +5,20 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use super::mount::SOURCE;
+use super::mount::{Options, SOURCE};
 use super::{process, socket};
 
 /// Where it is looked for when PATH doesn't have it (a service manager may give none).
 const USUAL_PLACES: [&str; 3] = ["/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"];
 
 /// Mounts a new connection at `at`; gives its device.
-pub fn mount(at: &Path, allow_other: bool) -> io::Result<OwnedFd> {
+pub fn mount(at: &Path, how: &Options) -> io::Result<OwnedFd> {
     let (ours, theirs) = socket::stream_pair()?;
-    let other = if allow_other { ",allow_other" } else { "" };
-    let options = format!("nosuid,nodev,default_permissions,fsname={SOURCE},subtype={SOURCE}{other}");
+    // In a value, a backslash keeps a comma and a backslash from having a meaning.
+    let source = how.source().replace('\\', r"\\").replace(',', r"\,");
+    let mut options = format!("nosuid,nodev,default_permissions,fsname={source},subtype={SOURCE}");
+    let further = [(how.allow_other, ",allow_other"), (how.read_only, ",ro"), (how.no_exec, ",noexec")];
+    options.extend(further.into_iter().filter_map(|(wanted, word)| wanted.then_some(word)));
     let child = start(|command| {
         command.arg("-o").arg(&options).arg("--").arg(at);
         command.env("_FUSE_COMMFD", theirs.as_raw_fd().to_string());

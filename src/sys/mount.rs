@@ -9,38 +9,61 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 
+use serde::{Deserialize, Serialize};
+
 use super::fusermount;
 
 /// The file system type a view shows in mountinfo, `df` and `findmnt`.
 pub const KIND: &str = "fuse.depsfs";
-/// The mount's source, which has no meaning but is shown beside it.
+/// The mount's source, which has no meaning but is shown beside it, and the type's second half.
 pub(super) const SOURCE: &str = "depsfs";
+
+/// How a view is mounted, beside where. Set-user-id bits and devices never have an effect.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Other users may enter, with the permissions that files have.
+    pub allow_other: bool,
+    pub read_only: bool,
+    /// Programs in it can't be run.
+    pub no_exec: bool,
+    /// The source that the kernel's table shows instead of `depsfs`.
+    pub fsname: Option<String>,
+}
+
+impl Options {
+    pub(super) fn source(&self) -> &str {
+        self.fsname.as_deref().unwrap_or(SOURCE)
+    }
+}
 
 /// Mounts a new FUSE connection over the directory `at`, open as `over`; gives its device. Nothing answers
 /// it yet: whoever looks at the path from now on waits for the first server.
-pub fn mount(over: BorrowedFd<'_>, at: &Path, allow_other: bool) -> io::Result<OwnedFd> {
+pub fn mount(over: BorrowedFd<'_>, at: &Path, options: &Options) -> io::Result<OwnedFd> {
     if rustix::process::geteuid().is_root() {
         let device = super::fuse_dev::open()?;
-        match attach(device.as_fd(), over, allow_other) {
+        match attach(device.as_fd(), over, options) {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
             done => return done.map(|()| device),
         }
     }
-    fusermount::mount(at, allow_other)
+    fusermount::mount(at, options)
 }
 
 /// Mounts the connection behind `device` over the directory `over`. A connection that was detached but is
 /// still in use comes back as the same file system (the kernel finds its superblock by the device).
-pub fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, allow_other: bool) -> io::Result<()> {
+pub fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, options: &Options) -> io::Result<()> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let device = device.as_raw_fd();
-    let other = if allow_other { ",allow_other" } else { "" };
+    let other = if options.allow_other { ",allow_other" } else { "" };
     let data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},default_permissions{other}");
     let data = CString::new(data).expect("numbers and words hold no NUL");
     // The descriptor, not the path: whatever became of the path since it was opened, this is the directory meant.
     let target = format!("/proc/self/fd/{}", over.as_raw_fd());
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    Ok(rustix::mount::mount(SOURCE, target, KIND, flags, Some(data.as_c_str()))?)
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
+    flags.set(MountFlags::RDONLY, options.read_only);
+    flags.set(MountFlags::NOEXEC, options.no_exec);
+    Ok(rustix::mount::mount(options.source(), target, KIND, flags, Some(data.as_c_str()))?)
 }
 
 /// Unmounts what is mounted at `path`. `lazy` detaches it even when it is in use; else that is EBUSY.

@@ -1,51 +1,231 @@
-//! `depsfs mount <entry>… --at <dir>`: entries of the store as one view, without git.
+//! `depsfs mount --at <dir>`: entries of the store, or plain directories, as one view without git.
+//!
+//! | the upper is  | its journal is in                                                             |
+//! |---------------|-------------------------------------------------------------------------------|
+//! | `dir` itself  | the user's state directory, under a name that stands for `dir`                |
+//! | elsewhere     | `<workdir>/depsfs`, or without a workdir `.<name>.depsfs` beside the upper     |
+//!
+//! In the second case upper and journal may be moved together, and mounted at another directory.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::views::{self, Views};
+use crate::store::import::{self, Skipped};
 use crate::store::manifest::{self, Graft, Manifest, ViewSpec};
-use crate::store::{Store, StoreError};
+use crate::store::{Progress, Store, StoreError};
 use crate::sys::path;
 
-/// Mounts `names` at `dir`, which is made when absent; later ones win. `states` is where the state of such
-/// directories is kept. Mounting the same again is harmless, and other entries replace the first.
-pub fn mount(store: &Store, names: &[String], dir: &Path, states: &Path) -> Result<Views, Error> {
+/// The view's name in a state directory that is not named after the mount point.
+const ONLY_VIEW: &str = "0000000000000001";
+
+/// What shows below the view's own files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lower {
+    /// Names of the store; a later one wins.
+    Entries(Vec<String>),
+    /// Directories, of which trees are made; an earlier one wins, as in overlayfs.
+    Directories(Vec<PathBuf>),
+}
+
+/// What to mount, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub lower: Lower,
+    /// `None`: the directory that is mounted over.
+    pub upper: Option<PathBuf>,
+    pub workdir: Option<PathBuf>,
+    /// `None`: as it was before, at first not.
+    pub allow_other: Option<bool>,
+    pub read_only: bool,
+    pub no_exec: bool,
+    pub fsname: Option<String>,
+}
+
+/// Mounts at `dir`, which is made when absent. `states` is where the state of such directories is kept, if there is
+/// such a place. Mounting the same again is harmless; another lower replaces the first. Answers what of plain
+/// directories can't be in a tree.
+pub fn mount(
+    store: &Store,
+    wish: &Wish,
+    dir: &Path,
+    states: Option<&Path>,
+    progress: &dyn Progress,
+) -> Result<Vec<Skipped>, Error> {
     let _share = store.share()?;
-    let grafts = names.iter().map(|name| graft(store, name)).collect::<Result<Vec<_>, _>>()?;
+    is_there(store, &wish.lower)?;
     path::make_dirs(dir)?;
     let dir = path::canonical(dir)?;
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Err(Error::NotEmpty(dir)) };
-    let state_dir = views::state_dir_at(states, &dir);
-    let file = views::manifest_file(&state_dir);
-    let known = if path::is_there(&file) { Some(Views::load(&state_dir)?) } else { None };
-    if known.is_none() && !path::list(&dir)?.is_empty() {
-        return Err(Error::NotEmpty(dir));
-    }
-    path::make_private_dirs(&state_dir)?;
-    let view = ViewSpec { id: views::id_of(&dir), path: PathBuf::from(name), grafts, lockfiles: Vec::new() };
-    let created = known.as_ref().map_or_else(views::now, |k| k.manifest.created.clone());
-    let generation = known.as_ref().map_or(1, |k| k.manifest.generation + 1);
-    let manifest = Manifest {
-        version: manifest::VERSION,
-        worktree: parent.into(),
-        store: store.path().into(),
-        source: None,
-        commit: None,
-        created,
-        allow_other: false,
-        views: vec![view],
-        generation,
+    let place = Place::of(wish, &dir, states)?;
+    let known = place.known()?;
+    let (grafts, skipped) = place.grafts(store, &wish.lower, known.as_ref(), progress)?;
+    let mut views = match known {
+        Some(views) => views,
+        None => place.first(store)?,
     };
-    store.roots().add(&file, &manifest.trees())?;
-    manifest.save(&file)?;
-    let views = Views { state_dir, manifest };
-    views.mount()?;
-    Ok(views)
+    let before = views.manifest.views.first().filter(|view| view.id == place.id).cloned();
+    let grafts = before.map_or(Ok(grafts.clone()), |view| views.grafts(&view, grafts))?;
+    let trees = views.manifest.trees().into_iter().chain(grafts.iter().map(|g| g.tree)).collect();
+    store.roots().add(&views::manifest_file(&place.state_dir), &trees)?;
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Err(Error::NotEmpty(dir)) };
+    views.mount_changed(|manifest| {
+        manifest.worktree = parent.into();
+        manifest.store = store.path().into();
+        manifest.allow_other = wish.allow_other.unwrap_or(manifest.allow_other);
+        manifest.views = vec![ViewSpec {
+            id: place.id.clone(),
+            path: PathBuf::from(name),
+            grafts,
+            lockfiles: Vec::new(),
+            upper: place.upper.clone(),
+            read_only: wish.read_only,
+            no_exec: wish.no_exec,
+            fsname: wish.fsname.clone(),
+        }];
+    })?;
+    if let Some(states) = states.filter(|states| views::state_dir_at(states, &dir) != place.state_dir) {
+        views::note_elsewhere(states, &dir, &place.state_dir)?;
+    }
+    Ok(skipped)
+}
+
+/// Before anything is made: whether the lower can be had.
+fn is_there(store: &Store, lower: &Lower) -> Result<(), Error> {
+    match lower {
+        Lower::Entries(names) => names.iter().try_for_each(|name| match store.entries().get(name)? {
+            Some(_) => Ok(()),
+            None => Err(StoreError::NoEntry(name.into()).into()),
+        }),
+        Lower::Directories(dirs) => dirs.iter().try_for_each(|dir| Ok(path::open_dir(dir).map(drop)?)),
+    }
+}
+
+/// Where a view's parts lie.
+struct Place<'a> {
+    dir: &'a Path,
+    state_dir: PathBuf,
+    upper: Option<PathBuf>,
+    id: String,
+}
+
+impl<'a> Place<'a> {
+    fn of(wish: &Wish, dir: &'a Path, states: Option<&Path>) -> Result<Place<'a>, Error> {
+        let upper = wish.upper.as_deref().map(made).transpose()?;
+        let state_dir = match (&wish.workdir, &upper, states) {
+            (Some(workdir), ..) => made(workdir)?.join("depsfs"),
+            (None, Some(upper), _) => {
+                let name = upper.file_name().ok_or_else(|| Error::NotEmpty(upper.clone()))?;
+                let mut hidden = OsString::from(".");
+                hidden.push(name);
+                hidden.push(".depsfs");
+                upper.with_file_name(hidden)
+            }
+            (None, None, Some(states)) => views::state_dir_at(states, dir),
+            (None, None, None) => return Err(Error::NoState),
+        };
+        if state_dir.starts_with(dir) {
+            return Err(Error::Beneath { state: state_dir, dir: dir.into() });
+        }
+        // As in overlayfs, what is read-only and has no upper hides what the directory holds.
+        let is_known = path::is_there(&views::manifest_file(&state_dir));
+        if wish.read_only && upper.is_none() && !is_known && !path::list(dir)?.is_empty() {
+            let state_dir = state_dir.join("read-only");
+            return Ok(Place { dir, upper: Some(state_dir.join("upper")), state_dir, id: ONLY_VIEW.into() });
+        }
+        let by_dir = states.is_some_and(|states| views::state_dir_at(states, dir) == state_dir);
+        let id = if by_dir { views::id_of(dir) } else { ONLY_VIEW.into() };
+        Ok(Place { dir, upper, state_dir, id })
+    }
+
+    /// What was mounted with this state before, if it is of the same upper and nowhere else now.
+    fn known(&self) -> Result<Option<Views>, Error> {
+        if !path::is_there(&views::manifest_file(&self.state_dir)) {
+            return Ok(None);
+        }
+        let views = Views::load(&self.state_dir)?;
+        let Some(view) = views.manifest.views.first() else { return Ok(Some(views)) };
+        let (was, is) = (view.upper.clone(), self.upper.clone());
+        let upper = was.clone().unwrap_or_else(|| views.place(view));
+        // One that is no longer there was moved, together with this directory.
+        if was != is && (was.is_some() || self.id == ONLY_VIEW) && path::is_there(&upper) {
+            return Err(Error::OtherUpper { state: self.state_dir.clone(), upper });
+        }
+        let there = views.state().and_then(|s| s.views.into_iter().find(|v| v.mounted && v.path != self.dir));
+        there.map_or(Ok(Some(views)), |view| Err(Error::MountedElsewhere(view.path)))
+    }
+
+    /// A manifest of no view yet.
+    fn first(&self, store: &Store) -> Result<Views, Error> {
+        match &self.upper {
+            Some(upper) => path::make_private_dirs(upper)?,
+            None if !path::list(self.dir)?.is_empty() => return Err(Error::NotEmpty(self.dir.into())),
+            None => {}
+        }
+        path::make_private_dirs(&self.state_dir)?;
+        let manifest = Manifest {
+            version: manifest::VERSION,
+            worktree: self.dir.into(),
+            store: store.path().into(),
+            source: None,
+            commit: None,
+            created: views::now(),
+            allow_other: false,
+            views: vec![],
+            generation: 0,
+        };
+        manifest.save(&views::manifest_file(&self.state_dir))?;
+        Ok(Views { state_dir: self.state_dir.clone(), manifest })
+    }
+
+    fn grafts(
+        &self,
+        store: &Store,
+        lower: &Lower,
+        known: Option<&Views>,
+        progress: &dyn Progress,
+    ) -> Result<(Vec<Graft>, Vec<Skipped>), Error> {
+        let mut skipped = Vec::new();
+        let grafts = match lower {
+            Lower::Entries(names) => names.iter().map(|name| entry(store, name)).collect::<Result<_, _>>()?,
+            Lower::Directories(dirs) => {
+                let mut grafts = Vec::with_capacity(dirs.len());
+                for dir in dirs.iter().rev() {
+                    grafts.push(self.directory(store, dir, known, &mut skipped, progress)?);
+                }
+                grafts
+            }
+        };
+        Ok((grafts, skipped))
+    }
+
+    /// The tree of a plain directory. One that lies under the view can't be read while that is mounted, and stays
+    /// as it was.
+    fn directory(
+        &self,
+        store: &Store,
+        lower: &Path,
+        known: Option<&Views>,
+        skipped: &mut Vec<Skipped>,
+        progress: &dyn Progress,
+    ) -> Result<Graft, Error> {
+        let lower = path::canonical(lower)?;
+        let origin = format!("directory {}", lower.display());
+        let mounted = known.filter(|views| views.manifest.views.iter().any(|v| views.is_mounted(v)));
+        if lower.starts_with(self.dir)
+            && let Some(views) = mounted
+        {
+            let before = views.manifest.views.iter().flat_map(|v| &v.grafts).find(|g| g.origin == origin);
+            return before.cloned().ok_or(Error::Beneath { state: lower, dir: self.dir.into() });
+        }
+        let imported = import::import_dir(store, &lower, progress)?;
+        skipped.extend(imported.skipped.into_iter().map(|s| Skipped { path: lower.join(s.path), ..s }));
+        Ok(Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false })
+    }
 }
 
 /// The entry's tree; gc counts its last use from now.
-fn graft(store: &Store, name: &str) -> Result<Graft, Error> {
+fn entry(store: &Store, name: &str) -> Result<Graft, Error> {
     let entry = store.entries().get(name)?.ok_or_else(|| StoreError::NoEntry(name.into()))?;
     store.entries().touch(name)?;
     Ok(Graft {
@@ -55,4 +235,10 @@ fn graft(store: &Store, name: &str) -> Result<Graft, Error> {
         origin: entry.provenance.source,
         retired: false,
     })
+}
+
+/// A directory, made when absent, without symlinks in its path.
+fn made(dir: &Path) -> Result<PathBuf, Error> {
+    path::make_dirs(dir)?;
+    Ok(path::canonical(dir)?)
 }

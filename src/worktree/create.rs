@@ -37,6 +37,8 @@ pub struct How {
     pub mount: bool,
     /// Tracked files get the source's times.
     pub mtimes: bool,
+    /// Other users may enter the views.
+    pub allow_other: bool,
 }
 
 /// What was made.
@@ -115,7 +117,8 @@ fn make(
     let timed = Timed::start(plan, &new, &modules, how);
     let taken = snapshots.wait()?;
     go_on()?;
-    let manifest = describe(plan, store, &new, &fitting.directories, taken, &mut created)?;
+    let mut manifest = describe(plan, store, &new, &fitting.directories, taken, &mut created)?;
+    manifest.allow_other = how.allow_other;
     path::make_private_dirs(&new.state_dir())?;
     let file = views::manifest_file(&new.state_dir());
     undo.root(&file);
@@ -292,6 +295,7 @@ fn describe(
             path: snapshot.path,
             grafts: snapshot.grafts,
             lockfiles,
+            ..ViewSpec::default()
         });
     }
     created.drifted = drifted.into_iter().collect();

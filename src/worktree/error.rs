@@ -80,6 +80,14 @@ pub enum Error {
     Busy { view: PathBuf, by: Vec<PathBuf> },
     #[error("{} is there and not empty", .0.display())]
     NotEmpty(PathBuf),
+    #[error("{} is in {}, which will be mounted over", state.display(), dir.display())]
+    Beneath { state: PathBuf, dir: PathBuf },
+    #[error("{} belongs to the upper {}", state.display(), upper.display())]
+    OtherUpper { state: PathBuf, upper: PathBuf },
+    #[error("there is no place for the state of a directory: HOME and XDG_STATE_HOME are not set")]
+    NoState,
+    #[error("its upper is mounted at {}", .0.display())]
+    MountedElsewhere(PathBuf),
     #[error("a view answers what this program does not understand: {0}")]
     Unreadable(PathBuf),
 }

@@ -1,14 +1,18 @@
 //! The views of one worktree, as the commands see them: its manifest, what is mounted, where a path lies.
 
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::checkout::Checkout;
 use super::error::Error;
-use crate::daemon::{DaemonState, client};
-use crate::store::manifest::{Manifest, ViewSpec};
+use crate::daemon::{DaemonError, DaemonState, SETTLED, client};
+use crate::store::manifest::{Graft, Manifest, ViewSpec};
 use crate::sys::path;
+
+/// In a state directory: the path of the one that is meant.
+const ELSEWHERE: &str = "elsewhere";
 
 /// A worktree (or a directory with entries mounted at it) that has a manifest.
 #[derive(Clone, Debug)]
@@ -22,8 +26,7 @@ impl Views {
     pub fn containing(place: &Path, states: &Path) -> Result<Views, Error> {
         let place = std::path::absolute(place).map_err(crate::sys::IoError::of("resolve", place))?;
         for dir in place.ancestors() {
-            let state_dir = state_dir_at(states, dir);
-            if path::is_there(&manifest_file(&state_dir)) {
+            if let Some(state_dir) = known_at(states, dir)? {
                 return Views::load(&state_dir);
             }
         }
@@ -75,6 +78,23 @@ impl Views {
         all_mounted(client::mount(&self.state_dir)?)
     }
 
+    /// Mounts with a changed manifest. When a view that has to be mounted anew for that is in use, nothing changes.
+    pub fn mount_changed(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
+        let before = self.manifest.clone();
+        change(&mut self.manifest);
+        if self.manifest == before {
+            return self.mount();
+        }
+        self.save()?;
+        let done = self.mount();
+        if let Err(Error::Daemon(DaemonError::Busy { .. })) = &done {
+            let generation = self.manifest.generation;
+            self.manifest = Manifest { generation, ..before };
+            self.save()?;
+        }
+        done
+    }
+
     pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
         Ok(client::unmount(&self.state_dir, lazy)?)
     }
@@ -83,6 +103,17 @@ impl Views {
     pub fn save(&mut self) -> Result<(), Error> {
         self.manifest.generation += 1;
         Ok(self.manifest.save(&manifest_file(&self.state_dir))?)
+    }
+
+    /// The grafts of a view that shows `live` from now on. Those it showed before are kept, retired, as long as its
+    /// journal may speak of them: until it has been opened afresh with them.
+    pub fn grafts(&self, view: &ViewSpec, live: Vec<Graft>) -> Result<Vec<Graft>, Error> {
+        let settled = path::read_if_there(&self.view_dir(view).join(SETTLED))?;
+        let is_settled = settled.is_some_and(|g| g == self.manifest.generation.to_string().as_bytes());
+        let shown = |g: &&Graft| live.iter().any(|l| l.tree == g.tree && l.at == g.at);
+        let kept = view.grafts.iter().filter(|g| !shown(g) && !(g.retired && is_settled));
+        let kept: Vec<Graft> = kept.map(|g| Graft { retired: true, ..g.clone() }).collect();
+        Ok(live.into_iter().chain(kept).collect())
     }
 
     /// The place of a view in the file system.
@@ -147,6 +178,21 @@ pub fn manifest_file(state_dir: &Path) -> PathBuf {
 /// The state directory of a directory without git, below `states`.
 pub fn state_dir_at(states: &Path, dir: &Path) -> PathBuf {
     states.join("at").join(id_of(dir))
+}
+
+/// Notes that the state of a directory without git is elsewhere (in a workdir).
+pub fn note_elsewhere(states: &Path, dir: &Path, state_dir: &Path) -> Result<(), Error> {
+    let here = state_dir_at(states, dir);
+    path::make_private_dirs(&here)?;
+    Ok(path::replace(&here.join(ELSEWHERE), state_dir.as_os_str().as_bytes())?)
+}
+
+/// The state of a directory without git, if anything was mounted there.
+fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, Error> {
+    let here = state_dir_at(states, dir);
+    let elsewhere = path::read_if_there(&here.join(ELSEWHERE))?.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+    let mut candidates = elsewhere.into_iter().chain([here]);
+    Ok(candidates.find(|state_dir| path::is_there(&manifest_file(state_dir))))
 }
 
 /// 16 hex digits that stand for a path.

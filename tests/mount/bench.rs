@@ -66,7 +66,7 @@ impl Bench {
             id: format!("{i:016x}"),
             path: path.into(),
             grafts: vec![Graft { at: "".into(), tree, entry: None, origin: "a test".into(), retired: false }],
-            lockfiles: vec![],
+            ..ViewSpec::default()
         };
         let manifest = Manifest {
             version: VERSION,

@@ -14,7 +14,8 @@ use super::mounts;
 pub struct Connection {
     pub view: ViewSpec,
     pub path: PathBuf,
-    /// The plain directory underneath the mount.
+    pub options: mount::Options,
+    /// Where the view's own files are: the plain directory underneath the mount, or one elsewhere.
     pub upper: OwnedFd,
     /// `/dev/fuse`, connected.
     pub device: OwnedFd,
@@ -28,20 +29,23 @@ pub struct Connection {
 
 impl Connection {
     /// Opens the directory (made when missing), then mounts a new connection over it.
-    pub fn mount(worktree: &Path, view: &ViewSpec, allow_other: bool) -> Result<Connection, IoError> {
+    pub fn mount(worktree: &Path, view: &ViewSpec, options: mount::Options) -> Result<Connection, IoError> {
         let path = mounts::place(worktree, view);
-        let upper = open_upper(worktree, &view.path)?;
-        let device = mount::mount(upper.as_fd(), &path, allow_other).map_err(IoError::of("mount", &path))?;
-        Ok(Connection { view: view.clone(), path, upper, device, device_number: None, offer: None, mounted: true })
+        let over = open_beneath(worktree, &view.path)?;
+        let upper = open_upper(view, &over)?;
+        let device = mount::mount(over.as_fd(), &path, &options).map_err(IoError::of("mount", &path))?;
+        let view = view.clone();
+        Ok(Connection { view, path, options, upper, device, device_number: None, offer: None, mounted: true })
     }
 
     /// Gives a detached connection its place back, if the directory underneath is still the same. `false`: it can't
     /// be had back (only root may mount a connection twice), a new one is needed.
-    pub fn mount_again(&mut self, worktree: &Path, allow_other: bool) -> Result<bool, IoError> {
-        let now = open_upper(worktree, &self.view.path)?;
+    pub fn mount_again(&mut self, worktree: &Path) -> Result<bool, IoError> {
+        let over = open_beneath(worktree, &self.view.path)?;
+        let now = open_upper(&self.view, &over)?;
         let (was, is) = (fs::stat(&self.upper), fs::stat(&now));
         let same = matches!((was, is), (Ok(was), Ok(is)) if (was.dev, was.ino) == (is.dev, is.ino));
-        self.mounted = same && mount::attach(self.device.as_fd(), now.as_fd(), allow_other).is_ok();
+        self.mounted = same && mount::attach(self.device.as_fd(), over.as_fd(), &self.options).is_ok();
         Ok(self.mounted)
     }
 
@@ -55,8 +59,16 @@ impl Connection {
     }
 }
 
+/// The view's upper, which is the directory that it is mounted over when none is named.
+fn open_upper(view: &ViewSpec, over: &OwnedFd) -> Result<OwnedFd, IoError> {
+    match &view.upper {
+        Some(elsewhere) => paths::open_dir(elsewhere),
+        None => over.try_clone().map_err(IoError::of("open", &view.path)),
+    }
+}
+
 /// Opens the directory at `relative` beneath the worktree, making what is missing, through no symlink.
-fn open_upper(worktree: &Path, relative: &Path) -> Result<OwnedFd, IoError> {
+fn open_beneath(worktree: &Path, relative: &Path) -> Result<OwnedFd, IoError> {
     let path = worktree.join(relative);
     let mut dir = paths::open_dir(worktree)?;
     for component in relative.components() {

@@ -28,7 +28,7 @@ use super::wire::{ConnectionId, FromServer};
 use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Signalled, Signals};
-use crate::sys::{IoError, fs};
+use crate::sys::{IoError, fs, path as paths};
 use connection::Connection;
 use supervise::{Deaths, ServerProcess};
 
@@ -134,7 +134,7 @@ impl Keeper {
         let mut buf = Vec::new();
         loop {
             self.settle();
-            if self.connections.is_empty() && !self.pending {
+            if self.is_done() {
                 return self.end();
             }
             let mut fds = vec![signals.as_fd()];
@@ -152,6 +152,10 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    fn is_done(&self) -> bool {
+        self.connections.is_empty() && !self.pending
     }
 
     fn ask_again(&mut self) {
@@ -187,6 +191,9 @@ impl Keeper {
             FromServer::Ended { connection } => {
                 if let Some(connection) = self.connections.remove(&connection) {
                     tracing::info!(view = connection.view.id, "unmounted");
+                }
+                if self.is_done() {
+                    return;
                 }
             }
         }
@@ -238,6 +245,7 @@ impl Keeper {
                 path: mounts::place(&manifest.worktree, view),
                 mounted: connection.is_some(),
                 device: connection.and_then(|c| c.device_number),
+                options: connection.map(|c| c.options.clone()),
                 error: self.errors.get(&view.id).cloned(),
             }
         };
@@ -253,6 +261,13 @@ impl Keeper {
         }
     }
 
+    /// After views that were served: no file is made any more, as whoever has unmounted the last one may be removing
+    /// this directory now.
+    fn leave(&self) -> Result<(), IoError> {
+        paths::remove_file(&self.state.daemon_json())?;
+        worktree_lock::keep(self.state.path(), false)
+    }
+
     /// Nothing is left, or it was told to end a second time: the server ends with its socket.
     fn end(mut self) -> io::Result<()> {
         self.connections.values_mut().for_each(Connection::detach);
@@ -260,7 +275,11 @@ impl Keeper {
         if let Some(server) = self.server.take() {
             server.stop(Duration::from_secs(2));
         }
-        self.publish();
+        if self.next_connection == 1 || self.trouble.is_some() || !self.errors.is_empty() {
+            self.publish();
+        } else if let Err(e) = self.leave() {
+            tracing::error!("{e}");
+        }
         tracing::info!("ends");
         Ok(())
     }

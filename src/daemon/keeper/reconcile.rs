@@ -81,12 +81,16 @@ impl Keeper {
     ) -> Result<Option<Connection>, IoError> {
         let path = mounts::place(&manifest.worktree, view);
         mounts::detach_dead(mounts, &path).map_err(IoError::of("detach the dead mount at", &path))?;
-        for connection in self.connections.values_mut().filter(|c| c.view.id == view.id && c.path == path) {
-            if connection.mount_again(&manifest.worktree, manifest.allow_other)? {
+        let options = mounts::options(manifest, view);
+        let same = |c: &&mut Connection| {
+            c.view.id == view.id && c.view.upper == view.upper && c.path == path && c.options == options
+        };
+        for connection in self.connections.values_mut().filter(same) {
+            if connection.mount_again(&manifest.worktree)? {
                 return Ok(None);
             }
         }
-        Connection::mount(&manifest.worktree, view, manifest.allow_other).map(Some)
+        Connection::mount(&manifest.worktree, view, options).map(Some)
     }
 
     /// Hands new connections to the server, with the number each got in the kernel's table.

@@ -1,0 +1,152 @@
+//! Plain directories as the lower of a view, an upper elsewhere, and the helper that mount(8) runs.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::bench::{Bench, PROGRAM, Said, metadata, run, soon};
+
+const HELPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mount-helpers/mount.depsfs");
+
+/// Two directories to show, an upper with one file of its own, and places for the rest.
+fn bench() -> Bench {
+    let bench = Bench::empty(None);
+    bench.write("top/both", "of the top\n");
+    bench.write("top/dir/a", "a\n");
+    bench.write("low/both", "of the low\n");
+    bench.write("low/dir/b", "b\n");
+    bench.write("upper/own", "own\n");
+    bench
+}
+
+const MOUNT: [&str; 9] = ["mount", "--at", "view", "--lower", "top", "--lower", "low", "--upper", "upper"];
+
+#[test]
+fn the_first_directory_is_on_top_and_what_is_written_is_in_the_upper_alone() {
+    let bench = bench();
+    let before = [metadata(&bench.path("top")), metadata(&bench.path("low"))];
+    bench.ok("", MOUNT);
+    assert_eq!(bench.read("view/both"), "of the top\n");
+    assert_eq!((bench.read("view/dir/a"), bench.read("view/dir/b")), ("a\n".into(), "b\n".into()));
+    assert_eq!(bench.read("view/own"), "own\n");
+    bench.write("view/both", "changed\n");
+    bench.write("view/new", "new\n");
+    fs::remove_file(bench.path("view/dir/a")).unwrap();
+    bench.ok("", ["unmount", "view"]);
+    assert_eq!([metadata(&bench.path("top")), metadata(&bench.path("low"))], before);
+    assert_eq!((bench.read("upper/both"), bench.read("upper/new")), ("changed\n".into(), "new\n".into()));
+    assert_eq!(fs::read_dir(bench.path("view")).unwrap().count(), 0);
+
+    bench.ok("", MOUNT);
+    assert_eq!(bench.read("view/both"), "changed\n");
+    assert!(!bench.is_there("view/dir/a") && bench.is_there("view/dir/b"));
+    bench.ok("", ["unmount", "--at", "view"]);
+    bench.assert_sound();
+}
+
+#[test]
+fn upper_and_journal_are_moved_together_and_mounted_elsewhere() {
+    let bench = bench();
+    bench.ok("", MOUNT);
+    fs::remove_file(bench.path("view/both")).unwrap();
+    let elsewhere = ["mount", "--at", "other", "--lower", "top", "--lower", "low", "--upper", "upper"];
+    assert_eq!(bench.depsfs("", elsewhere).code, 3);
+    bench.ok("", ["unmount", "view"]);
+    fs::create_dir(bench.path("moved")).unwrap();
+    for name in ["upper", ".upper.depsfs"] {
+        fs::rename(bench.path(name), bench.path("moved").join(name)).unwrap();
+    }
+    bench.ok("", ["mount", "--at", "other", "--lower", "top", "--lower", "low", "--upper", "moved/upper"]);
+    assert!(bench.is_there("other/dir/a") && !bench.is_there("other/both"));
+}
+
+#[test]
+fn a_view_with_an_upper_elsewhere_stays_when_all_in_it_is_deleted() {
+    let bench = bench();
+    bench.ok("", MOUNT);
+    let script = "find . -mindepth 1 -delete && echo new > file";
+    assert_eq!(run(bench.command("sh", "view").args(["-c", script])).code, 0);
+    assert_eq!(bench.mounts().len(), 1);
+    bench.ok("", ["unmount", "view"]);
+    assert_eq!(bench.read("upper/file"), "new\n");
+    assert_eq!(fs::read_dir(bench.path("upper")).unwrap().count(), 1);
+}
+
+#[test]
+fn what_lies_under_the_mount_is_refused_as_a_journal_and_stays_as_it_was_as_a_lower() {
+    let bench = bench();
+    let beneath = ["mount", "--at", "top", "--lower", "low", "--upper", "upper", "--workdir", "top/work"];
+    assert_eq!(bench.depsfs("", beneath).code, 3);
+    assert!(bench.mounts().is_empty());
+    let over_itself = ["mount", "--at", "top", "--lower", "top", "--lower", "low", "--upper", "upper"];
+    for _ in 0..2 {
+        bench.ok("", over_itself);
+        assert_eq!((bench.read("top/both"), bench.read("top/dir/b")), ("of the top\n".into(), "b\n".into()));
+        bench.write("top/both", "changed\n");
+        bench.ok("", over_itself);
+        bench.ok("", ["unmount", "--at", "top"]);
+        assert_eq!(bench.read("top/both"), "of the top\n");
+        fs::remove_file(bench.path("upper/both")).unwrap();
+        bench.ok("", ["mount", "--at", "top", "--lower", "low", "--upper", "fresh"]);
+        bench.ok("", ["unmount", "--at", "top"]);
+        for name in ["upper", "fresh", ".upper.depsfs", ".fresh.depsfs"] {
+            fs::remove_dir_all(bench.path(name)).unwrap();
+        }
+    }
+}
+
+/// The helper as mount(8) runs it: no PATH, no HOME.
+fn helper(bench: &Bench, source: &str, target: &Path, options: &str) -> Said {
+    let mut command = Command::new(HELPER);
+    let store = bench.path("store");
+    command.env_clear().env("DEPSFS", PROGRAM).arg(source).arg(target);
+    run(command.args(["-o", &format!("rw,{options},store={}", store.display())]))
+}
+
+#[test]
+fn the_helper_mounts_with_nothing_in_its_environment_and_plain_umount_ends_the_daemon() {
+    let bench = bench();
+    let (view, at) = (bench.path("view"), |name: &str| bench.path(name).display().to_string());
+    fs::create_dir(&view).unwrap();
+    let (lower, upper, work) = (format!("{}:{}", at("top"), at("low")), at("upper"), at("work"));
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work},fsname=mine,index=on,_netdev,user");
+    let said = helper(&bench, "whatever", &view, &options);
+    assert_eq!(said.code, 0, "{said:?}");
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = table.lines().find(|l| l.contains(view.to_str().unwrap())).unwrap();
+    assert!(line.starts_with("mine ") && line.contains(" fuse.depsfs rw,nosuid,nodev,"), "{line}");
+    bench.write("view/both", "changed\n");
+    assert_eq!(run(Command::new("umount").arg(&view)).code, 0);
+    assert_eq!(bench.read("upper/both"), "changed\n");
+    soon("the daemon has ended", || !bench.is_there("work/depsfs/daemon.json"));
+
+    let said = helper(&bench, "whatever", &view, &format!("{options},ro"));
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(bench.read("view/both"), "changed\n");
+    assert_eq!(fs::write(view.join("new"), "").unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(run(Command::new("umount").arg(&view)).code, 0);
+
+    let said = helper(&bench, "whatever", &view, "lowerdir=/,no_such_option");
+    assert!(said.code == 32 && said.err.contains("no_such_option"), "{said:?}");
+    assert!(bench.mounts().is_empty());
+}
+
+#[test]
+fn the_helper_mounts_entries_and_worktrees_by_their_source() {
+    let bench = Bench::new();
+    bench.write("one/x", "one\n");
+    bench.write("two/x", "two\n");
+    bench.ok("", ["store", "add", "one"]);
+    bench.ok("", ["store", "add", "two"]);
+    let mut command = bench.command(HELPER, "");
+    command.env("DEPSFS", PROGRAM).args(["one,two", "view", "-o", "rw,noexec"]);
+    let said = run(&mut command);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(bench.read("view/x"), "two\n");
+    bench.ok("repo", ["create", "fix", "--no-mount"]);
+    let fix = bench.path("fix");
+    let said = run(bench.command(HELPER, "").env("DEPSFS", PROGRAM).arg(&fix).arg(&fix).args(["-o", "rw,noauto"]));
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(bench.mounts().len(), 3);
+    assert_eq!(bench.read("fix/build/lib.a"), "library\n");
+}
