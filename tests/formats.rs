@@ -127,6 +127,7 @@ fn manifest() -> Manifest {
         path: PathBuf::from(path),
         grafts: vec![graft("", None), graft("out", Some("noir-0123456789abcdef"))],
         lockfiles: vec![LockFile { path: "yarn.lock".into(), blake3: "00".repeat(32) }],
+        ..ViewSpec::default()
     };
     Manifest {
         version: 1,
