@@ -5,6 +5,7 @@
 //! daemon.lock        held by keeper and server as long as they live; holds the keeper's process id
 //! client.lock        held by whoever mounts or unmounts: one at a time
 //! daemon.json        what is there
+//! daemon.json.spare  the one before; the two change places
 //! daemon.log         what the keeper and its servers had to say
 //! views/<id>/settled the manifest's generation with which the journal was last opened afresh, if it had retired grafts
 //! views/<id>/dropped an empty file: the user deleted the mount point; not mounted until `reset`
@@ -42,6 +43,10 @@ impl StateDir {
 
     pub fn daemon_json(&self) -> PathBuf {
         self.0.join("daemon.json")
+    }
+
+    fn daemon_json_spare(&self) -> PathBuf {
+        self.0.join("daemon.json.spare")
     }
 
     pub fn log(&self) -> PathBuf {
@@ -133,9 +138,17 @@ impl DaemonState {
         serde_json::from_slice(&paths::read_if_there(&dir.daemon_json()).ok()??).ok()
     }
 
+    /// Makes what [`DaemonState::save`] writes; what is there stays.
+    pub(super) fn prepare(dir: &StateDir) -> Result<(), IoError> {
+        paths::write_new(&dir.daemon_json(), b"")?;
+        paths::write_new(&dir.daemon_json_spare(), b"").map(drop)
+    }
+
+    /// Makes no name: git may be deleting this directory, and fails when something appears in it meanwhile. Then
+    /// there is nobody left to tell.
     pub(super) fn save(&self, dir: &StateDir) -> Result<(), IoError> {
         let text = serde_json::to_vec_pretty(self).expect("numbers, text and lists become JSON");
-        paths::replace(&dir.daemon_json(), &text)
+        paths::swap_in(&dir.daemon_json(), &dir.daemon_json_spare(), &text).map(drop)
     }
 
     /// Corrects `mounted` by what the kernel says: a mount may be gone without the keeper having been told yet.

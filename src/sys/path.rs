@@ -107,6 +107,20 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     fs::rename(&aside, path).map_err(IoError::of("rename", &aside))
 }
 
+/// As [`replace`], but no name is made: `spare` is written, then the two change places. `false`, and nothing is there
+/// that wasn't before, when one of them is gone.
+pub fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError> {
+    let written = fs::OpenOptions::new().write(true).truncate(true).open(spare).and_then(|mut f| f.write_all(bytes));
+    let swap = || Ok(rfs::renameat_with(rfs::CWD, spare, rfs::CWD, path, rfs::RenameFlags::EXCHANGE)?);
+    match written.and_then(|()| swap()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        // renameat2(2): EINVAL is a file system that can't exchange names.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => replace(path, bytes).map(|()| true),
+        Err(e) => Err(IoError::of("replace", path)(e)),
+    }
+}
+
 /// As [`replace`], and the bytes are on disk before the name is theirs: after a power cut the file is the old or
 /// the new one, never an empty one.
 pub fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {

@@ -70,6 +70,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         }
     };
     lock.write(format!("{}\n", process::id()).as_bytes())?;
+    DaemonState::prepare(&state).map_err(io::Error::other)?;
     process::raise_open_files();
     let signals = Signals::take_over()?;
     let mut keeper = Keeper {
@@ -214,6 +215,12 @@ impl Keeper {
         }
         self.pending = false;
         self.reconciled += 1;
+        // Made here only: later, whoever removed it may be removing all there is.
+        if self.connections.values().any(|c| c.mounted)
+            && let Err(e) = worktree_lock::keep(self.state.path(), true)
+        {
+            tracing::error!("{e}");
+        }
         self.publish();
         if let Some(ready) = self.ready.take() {
             // A client that is gone needs no answer.
@@ -224,12 +231,12 @@ impl Keeper {
         }
     }
 
-    /// Writes `daemon.json`, and git's lock of the worktree.
+    /// Writes `daemon.json`, and takes git's lock of the worktree away when no view is mounted.
     fn publish(&self) {
         let state = self.as_state();
-        let saved = state.save(&self.state).and_then(|()| {
-            let mounted = self.connections.values().any(|c| c.mounted);
-            worktree_lock::keep(self.state.path(), mounted)
+        let saved = state.save(&self.state).and_then(|()| match self.connections.values().any(|c| c.mounted) {
+            true => Ok(()),
+            false => worktree_lock::keep(self.state.path(), false),
         });
         if let Err(e) = saved {
             tracing::error!("{e}");
