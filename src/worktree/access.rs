@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -14,6 +15,9 @@ use crate::store::{Cookie, Name, Store, escape};
 use crate::sys::fs::{self, FileType, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path};
+
+/// How long a reset waits for the kernel to forget.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A view, by one of the two ways.
 pub enum Access {
@@ -107,12 +111,33 @@ impl Access {
     pub fn reset(&self, at: &Path) -> Result<(), Error> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
         match self {
-            Access::Mounted(root) => set_xattr(&root.join(parent), b"user.depsfs.reset", name.as_bytes()),
+            Access::Mounted(root) => {
+                set_xattr(&root.join(parent), b"user.depsfs.reset", name.as_bytes())?;
+                wait_for_notices(root)
+            }
             Access::Direct { overlay, .. } => {
                 let name = Name::new(name.as_bytes()).map_err(|_| Error::NotInView(at.into()))?;
                 with_ino(overlay, parent, |ino| overlay.reset(ino, &name))
             }
         }
+    }
+}
+
+/// Until the kernel has been told what it has to forget: before that, programs may still see what was there.
+fn wait_for_notices(root: &Path) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct About {
+        pending: u64,
+    }
+    let until = Instant::now() + NOTICE_PATIENCE;
+    loop {
+        let about = fs::xattr_of_path(root, b"user.depsfs.view").map_err(IoError::of("ask", root))?;
+        let about: About = serde_json::from_slice(&about).map_err(|_| Error::Unreadable(root.into()))?;
+        // The kernel may be busy with a directory that another program holds: then that one sees it when it is done.
+        if about.pending == 0 || Instant::now() > until {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
