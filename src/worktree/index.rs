@@ -83,6 +83,8 @@ impl Index {
 pub fn write_times(of: &Checkout, times: &[NewTimes<'_>]) -> Result<(), git2::Error> {
     let repository = checkout::repository(&of.root)?;
     let mut index = repository.index()?;
+    // Each object that is named here was named in this index before: looking for all of them took 80 ms for 5,000.
+    git2::opts::strict_object_creation(false);
     for new in times {
         let mut entry = IndexEntry { path: new.of.path().to_vec(), ..*new.of.entry };
         (entry.ctime, entry.mtime) = (index_time(new.ctime), index_time(new.mtime));
