@@ -1,10 +1,14 @@
 //! `depsfs remove`.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
+use crate::worktree::Error;
+use crate::worktree::checkout::Checkout;
 use crate::worktree::remove::{self, Accept};
 
 /// Remove a worktree: its views, its directory, its registration with git
@@ -13,7 +17,7 @@ use crate::worktree::remove::{self, Accept};
 /// own changes in its views, too) goes with it.
 #[derive(Args)]
 pub struct Remove {
-    /// Path, last segment of the path, or branch of the worktree
+    /// Path of the worktree; in a checkout of its repository, the last segment of the path or its branch will do
     name: String,
     /// Lose uncommitted changes of tracked files, or a rebase or merge in progress
     #[arg(long)]
@@ -33,12 +37,22 @@ pub struct Remove {
 }
 
 impl Remove {
+    /// A name means a worktree of the repository around; a path may name one of any.
+    fn worktree(&self) -> Result<Checkout, Failure> {
+        match places::checkout().and_then(|here| Ok(remove::find(&here, &self.name)?)) {
+            Err(Failure::Worktree(e @ (Error::NotACheckout(_) | Error::NoWorktree(_)))) => {
+                Ok(remove::at(Path::new(&self.name))?.ok_or(e)?)
+            }
+            found => found,
+        }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
 
     pub fn run(self) -> Result<(), Failure> {
-        let worktree = remove::find(&places::checkout()?, &self.name)?;
+        let worktree = self.worktree()?;
         let accept = Accept {
             changes: self.discard_changes,
             untracked: self.discard_untracked,

@@ -77,6 +77,14 @@ pub fn find(from: &Checkout, name: &str) -> Result<Checkout, Error> {
     }
 }
 
+/// The linked worktree whose top a path names, of whatever repository.
+pub fn at(place: &Path) -> Result<Option<Checkout>, Error> {
+    match Checkout::at(place)? {
+        Some(checkout) if !checkout.is_linked() => Err(Error::IsMain(checkout.root)),
+        found => Ok(found),
+    }
+}
+
 /// Looks at all risks, then unmounts and removes. Refused, nothing has changed.
 pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, Error> {
     let from = checkout.main()?.unwrap_or_else(|| bare(checkout));

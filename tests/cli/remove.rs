@@ -35,6 +35,29 @@ fn a_worktree_without_work_of_its_own_goes_and_its_branch_stays() {
 }
 
 #[test]
+fn a_path_is_enough_from_any_directory() {
+    let bench = created();
+    bench.ok("repo", ["create", "other"]);
+    let refused = bench.depsfs("", ["remove", "repo"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.err.contains("main checkout"), "{refused:?}");
+    assert_eq!(bench.depsfs("store", ["remove", "fix"]).code, 3, "a name needs its repository");
+    bench.git("", ["init", "-q", "elsewhere"]);
+    bench.ok("elsewhere", ["remove", "../other"]);
+    for verb in ["mount", "unmount", "status", "diff"] {
+        bench.ok("store", [verb, "../fix"]);
+    }
+    bench.ok("store", ["mount", "../fix"]);
+    bench.write("fix/build/out.o", "mine\n");
+    bench.ok("store", ["reset", "--yes", "../fix/build/out.o"]);
+    bench.ok("store", ["thaw", "../fix/build"]);
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    bench.ok("", ["remove", "fix"]);
+    assert!(!bench.is_there("fix") && !bench.is_there("other") && bench.mounts().is_empty());
+    assert!(!bench.git("repo", ["worktree", "list"]).contains("/fix"));
+}
+
+#[test]
 fn each_kind_of_work_blocks_until_its_own_flag_is_given() {
     let bench = created();
     bench.write("fix/src/main.c", "changed\n");
