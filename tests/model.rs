@@ -216,3 +216,20 @@ fn an_acl_is_refused_and_other_names_work_on_files_of_the_store() {
     assert_eq!(twin.with_view(|v| v.xattr_names(ino)).expect("listed"), [b"user.kind".to_vec()]);
     assert!(twin.with_view(|v| v.object(ino)).is_some(), "no bytes were copied for it");
 }
+
+#[test]
+fn a_directory_that_its_owner_may_not_enter_can_still_be_counted_listed_and_removed() {
+    let mut twin = after(&[Op::Mkdir("a/d".into()), create("a/d/x")]);
+    for dir in ["a", "a/d"] {
+        let ino = twin.hold(dir);
+        twin.with_view(|v| v.setattr(ino, twin::me(), depsfs::overlay::SetAttr { mode: Some(0), ..twin::unchanged() }))
+            .expect("set");
+    }
+    twin.take_over();
+    let ino = twin.hold("a/d/x");
+    twin.with_view(|v| v.write(ino, 0, b"open since before", false)).expect("written");
+    assert_eq!(twin.content("a/d/x").as_deref(), Some(&b"open since before"[..]));
+    let dir = twin.hold("a");
+    assert_eq!(twin.with_view(|v| v.getattr(dir)).expect("there").mode & 0o7777, 0);
+    assert_eq!(twin.with_view(|v| v.getattr(dir)).expect("there").nlink, 4);
+}

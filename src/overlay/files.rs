@@ -9,6 +9,7 @@ use crate::sys::fs::{self, OpenFlags};
 use super::Ino;
 use super::error::{Error, Result, upper};
 use super::resolve::{Kept, View};
+use super::upper::against_mode;
 
 /// A file that is open, for as long as somebody holds it.
 pub(super) struct OpenFile {
@@ -76,7 +77,9 @@ impl View {
         }
         let (dir, name, stat) = self.locate(ino)?;
         match self.open_kept(|| fs::open_at(&dir, name.bytes(), flags | OpenFlags::NONBLOCK, 0)) {
-            Err(e) if e.raw_os_error() == Some(libc::EACCES) => open_against_mode(&dir, &name, flags, stat.mode),
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
+                against_mode(&dir, || open_against_mode(&dir, &name, flags, stat.mode)).map_err(upper("open a file"))
+            }
             other => other.map_err(upper("open a file")),
         }
     }
@@ -84,9 +87,9 @@ impl View {
 
 /// Opens a file of ours whose mode keeps us out. The kernel checked the permission when the program
 /// opened the file; the mode may have changed since, and what is open stays open.
-fn open_against_mode(dir: &OwnedFd, name: &Name, flags: OpenFlags, mode: u32) -> Result<OwnedFd> {
-    fs::chmod_at(dir, name.bytes(), (mode & 0o7777) | 0o600).map_err(upper("open a file"))?;
+fn open_against_mode(dir: &OwnedFd, name: &Name, flags: OpenFlags, mode: u32) -> std::io::Result<OwnedFd> {
+    fs::chmod_at(dir, name.bytes(), (mode & 0o7777) | 0o600)?;
     let opened = fs::open_at(dir, name.bytes(), flags, 0);
-    fs::chmod_at(dir, name.bytes(), mode & 0o7777).map_err(upper("open a file"))?;
-    opened.map_err(upper("open a file"))
+    fs::chmod_at(dir, name.bytes(), mode & 0o7777)?;
+    opened
 }

@@ -13,7 +13,7 @@ use super::files::OpenFile;
 use super::journal::Journal;
 use super::lower::Lower;
 use super::state::{Delta, Override};
-use super::upper::Upper;
+use super::upper::{Upper, against_mode};
 use super::{Attr, Ino};
 
 /// Everything a view knows, behind the overlay's one lock.
@@ -98,7 +98,7 @@ impl View {
         }
         let below = self.lower_at(dir, name);
         if let Some(fd) = self.dir_fd(dir)? {
-            match fs::stat_at(&fd, name.bytes()) {
+            match against_mode(&fd, || fs::stat_at(&fd, name.bytes())) {
                 Ok(stat) => {
                     let ino = self.identity(self.lower_named(dir, name), stat.kind(), stat.ino);
                     if !stat.is_dir() || ino.upper_real().is_some() {
@@ -208,7 +208,7 @@ impl View {
         for round in 0..2 {
             for (dir, name) in &names {
                 if let Some(fd) = self.dir_fd(*dir)?
-                    && let Ok(stat) = fs::stat_at(&fd, name.bytes())
+                    && let Ok(stat) = against_mode(&fd, || fs::stat_at(&fd, name.bytes()))
                     && stat.ino == real
                 {
                     self.see(ino, *dir, name);

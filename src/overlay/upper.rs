@@ -118,7 +118,8 @@ impl View {
             at = parent;
         };
         while let Some((ino, name)) = chain.pop() {
-            match self.open_kept(|| fs::open_at(&fd, name.bytes(), OpenFlags::PATH | OpenFlags::DIRECTORY, 0)) {
+            let open = || fs::open_at(&fd, name.bytes(), OpenFlags::PATH | OpenFlags::DIRECTORY, 0);
+            match self.open_kept(|| against_mode(&fd, open)) {
                 Ok(next) => {
                     fd = Arc::new(next);
                     self.upper.dirs.keep(ino, fd.clone());
@@ -202,7 +203,8 @@ impl View {
     }
 
     fn read_listing(&mut self, fd: &OwnedFd) -> Result<Listing> {
-        let dir = self.open_kept(|| fs::open_dir_at(fd, b".")).map_err(upper("open a directory"))?;
+        let open = || against_mode(fd, || fs::open_dir_at(fd, b"."));
+        let dir = self.open_kept(open).map_err(upper("open a directory"))?;
         let mut listing = Listing::new();
         for entry in fs::list(&dir).map_err(upper("list a directory"))? {
             let kind = match entry.kind {
@@ -214,6 +216,23 @@ impl View {
             }
         }
         Ok(listing)
+    }
+}
+
+/// Looks or opens in a directory of ours whose mode keeps us out: who asks was let in by the kernel before the
+/// mode was changed, or asks for what the mode doesn't guard.
+pub(super) fn against_mode<T>(dir: &OwnedFd, open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    match open() {
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
+            let mode = fs::stat(dir)?.mode & 0o7777;
+            if mode & 0o700 == 0o700 || fs::chmod_path_fd(dir, mode | 0o700).is_err() {
+                return Err(e);
+            }
+            let opened = open();
+            fs::chmod_path_fd(dir, mode)?;
+            opened
+        }
+        other => other,
     }
 }
 

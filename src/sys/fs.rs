@@ -183,6 +183,11 @@ pub fn chmod_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
     Ok(rfs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
 }
 
+/// Changes the mode of what a path descriptor refers to, whatever it is (but a symlink).
+pub fn chmod_path_fd(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(rfs::chmod(proc_path(fd), Mode::from_raw_mode(mode))?)
+}
+
 pub fn chmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(rfs::fchmod(fd, Mode::from_raw_mode(mode))?)
 }

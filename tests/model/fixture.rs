@@ -35,7 +35,7 @@ const ENTRIES: &[(usize, &str, What)] = &[
     (2, "c", What::Dir),
     (2, "c/a", What::Dir),
     (1, "c/b", What::Link("../b")),
-    (2, "c/c", What::File("", 0o444)),
+    (2, "c/c", What::File("", 0o640)),
     (1, "d", What::Same("b")),
 ];
 

@@ -221,7 +221,7 @@ impl Twin {
     }
 
     fn on_view(&mut self, op: &Op) -> Outcome {
-        let caller = Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() };
+        let caller = me();
         match op {
             Op::Create(p) => self.make(p, |view, dir, name| view.create(dir, name, 0o644, caller, true)),
             Op::Mkdir(p) => self.make(p, |view, dir, name| view.mkdir(dir, name, 0o755, caller)),
@@ -445,7 +445,12 @@ fn settled(sec: i64, nsec: u32) -> Option<(i64, u32)> {
     (sec < RECENT).then_some((sec, nsec))
 }
 
-fn unchanged() -> SetAttr {
+/// Who runs the tests.
+pub fn me() -> Caller {
+    Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+}
+
+pub fn unchanged() -> SetAttr {
     SetAttr { mode: None, uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep }
 }
 

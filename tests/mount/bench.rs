@@ -48,7 +48,12 @@ pub(crate) use bench;
 impl Bench {
     /// Views at these paths, each of the same small tree; nothing is mounted yet.
     pub fn new(views: &[&str]) -> Bench {
-        let temp = tempfile::Builder::new().prefix("depsfs mount ").tempdir().expect("a directory");
+        Bench::below(&std::env::temp_dir(), views)
+    }
+
+    /// As [`Bench::new`], in a temporary directory of `base`.
+    pub fn below(base: &Path, views: &[&str]) -> Bench {
+        let temp = tempfile::Builder::new().prefix("depsfs mount ").tempdir_in(base).expect("a directory");
         let dir = temp.path().canonicalize().expect("it is there");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("ours");
         let source = dir.join("source");
