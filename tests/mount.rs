@@ -8,6 +8,8 @@ mod conformance;
 mod crash;
 #[path = "mount/gc.rs"]
 mod gc;
+#[path = "mount/graft.rs"]
+mod graft;
 #[path = "mount/import.rs"]
 mod import;
 #[path = "mount/leave.rs"]

@@ -31,8 +31,11 @@ pub fn mount(state_dir: &Path) -> Result<DaemonState, DaemonError> {
 /// As [`mount`], with another program as the daemon's.
 pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, DaemonError> {
     let dir = StateDir::new(state_dir);
-    let manifest = Manifest::load(&dir.manifest())?;
+    if !paths::is_there(&dir.manifest()) {
+        Manifest::load(&dir.manifest())?;
+    }
     let _turn = dir.client_lock()?;
+    let manifest = Manifest::load(&dir.manifest())?;
     let until = Instant::now() + PATIENCE;
     loop {
         match dir.living()? {
@@ -100,7 +103,7 @@ fn ask_to_compare(
     let watch = Watch::renames_into(dir.path())?;
     signal(dir, pid, Ask::Reconcile)?;
     wait_for(dir, pid, &watch, until, |state| {
-        state.pid == pid && state.reconciled > compared && state.generation == manifest.generation
+        state.pid == pid && state.reconciled > compared && state.generation >= manifest.generation
     })
 }
 
@@ -117,7 +120,7 @@ fn mounted_otherwise(state: &DaemonState, manifest: &Manifest) -> Vec<ViewState>
 fn is_as_wanted(dir: &StateDir, state: &DaemonState, manifest: &Manifest) -> bool {
     let settled = |view: &crate::store::manifest::ViewSpec| {
         let there = state.views.iter().find(|v| v.id == view.id);
-        there.is_some_and(|v| v.mounted) != dir.is_dropped(&view.id)
+        there.is_some_and(|v| v.mounted && v.error.is_none()) != dir.is_dropped(&view.id)
     };
     state.generation == manifest.generation
         && !state.ending

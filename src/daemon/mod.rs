@@ -19,6 +19,7 @@
 pub mod client;
 pub mod keeper;
 mod mounts;
+mod served;
 pub mod server;
 mod state;
 mod wire;

@@ -1,19 +1,18 @@
 //! The server: answers the requests of all views of one worktree, one thread for each.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use super::mounts;
+use super::served::{ServeError, Served};
 use super::state::StateDir;
-use super::wire::{self, FromServer, Serve, ToServer};
+use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
 use crate::fuse::{Session, View};
-use crate::overlay::{self, GraftSpec, Overlay, OverlayConfig};
-use crate::store::{Node, Store, StoreError};
-use crate::sys::{IoError, fs, fuse_dev, mount, mountinfo, path as paths, process};
+use crate::store::manifest::ViewSpec;
+use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process};
 
 /// Runs as `depsfs server`, with the socket to its keeper; ends with the keeper.
 pub fn main(_args: &[OsString]) -> ExitCode {
@@ -43,8 +42,13 @@ fn run() -> io::Result<()> {
         match message {
             ToServer::Hello { state_dir } => {
                 let state = StateDir::new(&state_dir);
-                let overlays = Mutex::default();
-                server = Some(Arc::new(Server { state, socket: socket.clone(), overlays, _lock: fds.pop() }));
+                let served = Served::default();
+                server = Some(Arc::new(Server { state, socket: socket.clone(), served, _lock: fds.pop() }));
+            }
+            ToServer::Regraft { connection, view, generation } => {
+                let Some(server) = server.clone() else { continue };
+                let name = format!("graft {}", view.id);
+                std::thread::Builder::new().name(name).spawn(move || server.regraft(connection, &view, generation))?;
             }
             ToServer::Serve(serve) => {
                 let (Some(server), Some(upper), Some(device)) = (&server, fds.pop(), fds.pop()) else {
@@ -59,25 +63,10 @@ fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Why a view can't be served.
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Overlay(#[from] overlay::Error),
-    #[error(transparent)]
-    File(#[from] IoError),
-    #[error("the FUSE connection: {0}")]
-    Connection(#[from] io::Error),
-}
-
 struct Server {
     state: StateDir,
     socket: Arc<OwnedFd>,
-    /// By view and by the directory underneath. A view that was detached while in use and then mounted again is two
-    /// connections on one directory and one journal: they share what stands between.
-    overlays: Mutex<HashMap<(String, u64, u64), Weak<Overlay>>>,
+    served: Served,
     _lock: Option<OwnedFd>,
 }
 
@@ -96,6 +85,7 @@ impl Server {
             Ok(session) => session,
             Err(e) => {
                 tracing::error!(view = id, "not served: {e}");
+                self.served.end(connection);
                 return self.tell(&FromServer::Failed { connection, why: format!("{e}") });
             }
         };
@@ -103,48 +93,36 @@ impl Server {
         if let Err(e) = session.run() {
             tracing::warn!(view = id, "the connection ended with an error: {e}");
         }
+        self.served.end(connection);
         self.tell(&FromServer::Ended { connection });
     }
 
     fn begin(self: &Arc<Self>, serve: Serve, device: OwnedFd, upper: OwnedFd) -> Result<Session, ServeError> {
-        let store = Store::open(&serve.store)?;
-        let mut grafts = Vec::with_capacity(serve.view.grafts.len());
-        for graft in &serve.view.grafts {
-            grafts.push(GraftSpec { at: graft.at.clone(), tree: store.tree(graft.tree)?, retired: graft.retired });
-        }
-        let grafted = grafts.iter().any(|g| !g.at.as_os_str().is_empty() || g.tree.entry_count(Node::ROOT) > 0);
-        let state_dir = self.state.view(&serve.view.id);
-        paths::make_private_dirs(&state_dir)?;
-        let takeover = serve.offer.is_some();
-        let config = OverlayConfig { state_dir, grafts, objects: store.objects().clone(), takeover };
-        let overlay = self.overlay(&serve.view.id, upper, config)?;
-        let offer = serve.offer;
+        let facts = Arc::default();
+        let overlay = self.served.begin(&self.state, &serve, upper, &facts)?;
+        let (connection, offer) = (serve.connection, serve.offer);
         let view = View {
-            // An upper elsewhere stays when the view is emptied, so the mount does too.
-            has_names: serve.view.upper.is_none() && (grafted || !overlay.root_is_empty()),
             overlay,
             id: serve.view.id.clone(),
-            generation: serve.generation,
+            facts,
             owner: process::user(),
             on_emptied: self.clone().on_emptied(serve),
         };
-        Ok(match offer {
+        let session = match offer {
             None => Session::first(view, device)?,
             Some(offer) => Session::next(view, device, offer)?,
-        })
+        };
+        self.served.ready(connection, session.caches());
+        Ok(session)
     }
 
-    fn overlay(&self, id: &str, upper: OwnedFd, config: OverlayConfig) -> Result<Arc<Overlay>, ServeError> {
-        let stat = fs::stat(&upper)?;
-        let key = (id.to_owned(), stat.dev, stat.ino);
-        let mut overlays = self.overlays.lock().unwrap_or_else(|e| e.into_inner());
-        overlays.retain(|_, overlay| overlay.strong_count() > 0);
-        if let Some(shared) = overlays.get(&key).and_then(Weak::upgrade) {
-            return Ok(shared);
-        }
-        let overlay = Arc::new(Overlay::open(upper, config)?);
-        overlays.insert(key, Arc::downgrade(&overlay));
-        Ok(overlay)
+    fn regraft(&self, connection: ConnectionId, view: &ViewSpec, generation: u64) {
+        let done = self.served.regraft(connection, view, generation);
+        let error = done.err().map(|e| {
+            tracing::error!(view = view.id, "grafts not changed: {e}");
+            e.to_string()
+        });
+        self.tell(&FromServer::Regrafted { connection, error });
     }
 
     fn on_emptied(self: Arc<Self>, serve: Serve) -> Box<dyn Fn() + Send + Sync> {

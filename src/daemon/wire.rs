@@ -1,7 +1,10 @@
-//! What keeper and server say to each other: one JSON text per packet, with descriptors beside it.
+//! What keeper and server say to each other: one JSON text per packet, with descriptors beside it. A text that is too
+//! long for a packet is in a file, whose descriptor comes first; the packet is then [`IN_FILE`].
+//!
+//! Keeper and server may be of different versions: fields may be added, with a default; none may change its meaning.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -11,6 +14,8 @@ use crate::store::escape;
 use crate::store::manifest::ViewSpec;
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::socket;
+
+const IN_FILE: &[u8] = b"F";
 
 /// Numbers one FUSE connection for as long as the keeper lives; a view that is mounted again has another.
 pub type ConnectionId = u64;
@@ -24,6 +29,8 @@ pub enum ToServer {
     },
     /// Comes with two descriptors: the FUSE device, and the directory underneath the mount.
     Serve(Box<Serve>),
+    /// A view that is served shows other grafts from now on.
+    Regraft { connection: ConnectionId, view: Box<ViewSpec>, generation: u64 },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,6 +56,8 @@ pub enum FromServer {
     Ready { connection: ConnectionId, offer: KernelOffer },
     /// It can't be served; the words are for people.
     Failed { connection: ConnectionId, why: String },
+    /// The view shows the other grafts, and the kernel has forgotten what was different; or in words why not.
+    Regrafted { connection: ConnectionId, error: Option<String> },
     /// The user deleted the last name in it, so it was detached.
     Dropped { connection: ConnectionId },
     /// Unmounted, and nobody has it open any more.
@@ -57,10 +66,13 @@ pub enum FromServer {
 
 pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let bytes = serde_json::to_vec(message).map_err(io::Error::other)?;
-    if bytes.len() > socket::LONGEST {
-        return Err(io::Error::other("the view has too many grafts for one message"));
+    if bytes.len() <= socket::LONGEST {
+        return socket::send(socket, &bytes, fds);
     }
-    socket::send(socket, &bytes, fds)
+    let file = socket::memory_file(&bytes)?;
+    let mut with_file = vec![file.as_fd()];
+    with_file.extend(fds);
+    socket::send(socket, IN_FILE, &with_file)
 }
 
 /// The next message; `None` when the other process is gone.
@@ -69,12 +81,43 @@ pub fn receive<M: DeserializeOwned>(
     buf: &mut Vec<u8>,
 ) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
     buf.resize(socket::LONGEST, 0);
-    let (n, fds) = match socket::receive(socket, buf) {
+    let (n, mut fds) = match socket::receive(socket, buf) {
         Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
         received => received?,
     };
-    if n == 0 {
-        return Ok(None);
+    let message = match &buf[..n] {
+        [] => return Ok(None),
+        IN_FILE if !fds.is_empty() => serde_json::from_slice(&socket::read_memory_file(fds.remove(0))?),
+        text => serde_json::from_slice(text),
+    };
+    Ok(Some((message.map_err(io::Error::other)?, fds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::TreeId;
+    use crate::store::manifest::Graft;
+
+    #[test]
+    fn a_view_of_thousands_of_grafts_arrives_whole_with_its_descriptors() {
+        let graft = |n: usize| Graft {
+            at: format!("packages/number-{n}/node_modules").into(),
+            tree: TreeId([7; 32]),
+            entry: None,
+            origin: "a test".into(),
+            retired: false,
+        };
+        let view = Box::new(ViewSpec { grafts: (0..5000).map(graft).collect(), ..ViewSpec::default() });
+        let (near, far) = socket::packet_pair().expect("a pair");
+        let mut buf = Vec::new();
+        for grafts in [5000, 1] {
+            let view = Box::new(ViewSpec { grafts: view.grafts[..grafts].to_vec(), ..ViewSpec::default() });
+            let message = ToServer::Regraft { connection: 3, view: view.clone(), generation: 4 };
+            send(near.as_fd(), &message, &[near.as_fd(), far.as_fd()]).expect("sent");
+            let (came, fds) = receive::<ToServer>(far.as_fd(), &mut buf).expect("understood").expect("there");
+            let ToServer::Regraft { view: came, .. } = came else { panic!("{came:?}") };
+            assert_eq!((*came, fds.len()), (*view, 2));
+        }
     }
-    Ok(Some((serde_json::from_slice(&buf[..n]).map_err(io::Error::other)?, fds)))
 }

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -54,7 +55,8 @@ impl Adapter {
 
     /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
     fn removed(&self, parent: Ino) {
-        if parent == Ino::ROOT && self.view.has_names && self.view.overlay.root_is_empty() {
+        if parent == Ino::ROOT && self.view.facts.has_names.load(Ordering::Relaxed) && self.view.overlay.root_is_empty()
+        {
             (self.view.on_emptied)();
         }
     }

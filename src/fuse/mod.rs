@@ -32,11 +32,12 @@ mod session;
 mod virtual_xattr;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use crate::overlay::Overlay;
 
-pub use session::Session;
+pub use session::{Caches, Session};
 pub use virtual_xattr::PREFIX;
 
 /// How long the kernel may keep what it was told.
@@ -46,11 +47,18 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct View {
     pub overlay: Arc<Overlay>,
     pub id: String,
-    pub generation: u64,
+    pub facts: Arc<Facts>,
     /// The user who mounted it; they and root may use `user.depsfs.*`.
     pub owner: u32,
-    /// Whether the view has names, now or in the store: only then can the user have deleted the last one.
-    pub has_names: bool,
     /// Called when the user has deleted the last name in the view's root, before that request is answered.
     pub on_emptied: Box<dyn Fn() + Send + Sync>,
+}
+
+/// What changes of a view with its grafts.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Of the manifest that it shows.
+    pub generation: AtomicU64,
+    /// Whether the view has names, now or in the store: only then can the user have deleted the last one.
+    pub has_names: AtomicBool,
 }

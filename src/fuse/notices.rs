@@ -7,7 +7,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use fuser::{INodeNo, Notifier};
 
@@ -21,6 +22,8 @@ pub enum Notice {
     Entry { parent: Ino, name: Name },
     /// Attributes and content (of a directory: its listing).
     Inode(Ino),
+    /// Nothing; whoever waits is told that all before it was sent.
+    Told(Sender<()>),
 }
 
 /// The queue. Cloning gives another end of the same one; its thread ends with the last.
@@ -47,6 +50,14 @@ impl Notices {
         }
     }
 
+    /// Waits until everything queued so far was sent, or `limit` has passed: `false`.
+    pub fn wait(&self, limit: Duration) -> bool {
+        let (told, waiting) = channel();
+        self.send(Notice::Told(told));
+        // A connection that has ended has nothing cached.
+        !matches!(waiting.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
+    }
+
     /// How many are not sent yet.
     pub fn pending(&self) -> u64 {
         self.pending.load(Ordering::Relaxed)
@@ -69,6 +80,10 @@ impl Unstarted {
                         notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.bytes()))
                     }
                     Notice::Inode(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+                    Notice::Told(who) => {
+                        let _ = who.send(());
+                        Ok(())
+                    }
                 };
                 self.pending.fetch_sub(1, Ordering::Relaxed);
             }

@@ -13,12 +13,14 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use fuser::{Config, SessionACL};
 
 use super::View;
 use super::adapter::Adapter;
-use super::notices::Notices;
+use super::notices::{Notice, Notices};
+use crate::overlay::Stale;
 use crate::sys::fuse_dev::{self, KernelOffer};
 use crate::sys::socket;
 
@@ -26,6 +28,28 @@ use crate::sys::socket;
 pub struct Session {
     inner: fuser::Session<Adapter>,
     offer: KernelOffer,
+    notices: Notices,
+}
+
+/// What the kernel has cached of one connection.
+#[derive(Clone)]
+pub struct Caches(Notices);
+
+impl Caches {
+    /// Has the kernel forget; it does some time later.
+    pub fn forget(&self, stale: &[Stale]) {
+        for stale in stale {
+            self.0.send(match stale {
+                Stale::Entry { parent, name } => Notice::Entry { parent: *parent, name: name.clone() },
+                Stale::Inode(ino) => Notice::Inode(*ino),
+            });
+        }
+    }
+
+    /// Waits until the kernel has forgotten everything it was told to; `false` after `limit`.
+    pub fn wait(&self, limit: Duration) -> bool {
+        self.0.wait(limit)
+    }
 }
 
 impl Session {
@@ -55,11 +79,15 @@ impl Session {
         // only what it does in their name (a read of theirs may fill a page for ours).
         config.acl = SessionACL::All;
         config.n_threads = Some(1);
-        let inner =
-            fuser::Session::from_fd(Adapter { view, notices, offer: offer.clone() }, device, config.acl, config)?;
+        let inner = fuser::Session::from_fd(
+            Adapter { view, notices: notices.clone(), offer: offer.clone() },
+            device,
+            config.acl,
+            config,
+        )?;
         unstarted.start(inner.notifier())?;
         let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
-        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)? })
+        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)?, notices })
     }
 
     /// What a later server needs to take over.
@@ -67,8 +95,13 @@ impl Session {
         self.offer
     }
 
+    pub fn caches(&self) -> Caches {
+        Caches(self.notices.clone())
+    }
+
     /// Answers requests until the last user of the view is gone after it was unmounted.
     pub fn run(self) -> io::Result<()> {
+        drop(self.notices);
         self.inner.run()
     }
 }

@@ -8,6 +8,8 @@
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
 //! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
 
+use std::sync::atomic::Ordering;
+
 use serde_json::json;
 
 use super::View;
@@ -30,7 +32,7 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
         b"view" if ino == Ino::ROOT => Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "view": view.id,
-            "generation": view.generation,
+            "generation": view.facts.generation.load(Ordering::Relaxed),
             "clean": view.overlay.is_clean(),
             "mode": "zero-message",
             "pending": notices.pending(),

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType,
@@ -26,6 +27,21 @@ pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// A file that is nowhere but in memory, for what is too long for a message: its descriptor is sent instead.
+pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create("depsfs message", MemfdFlags::CLOEXEC)?;
+    super::fs::write_all(&file, bytes)?;
+    rustix::fs::seek(&file, SeekFrom::Start(0))?;
+    Ok(file)
+}
+
+/// What is in such a file.
+pub fn read_memory_file(file: OwnedFd) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut std::fs::File::from(file), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Sends one message with descriptors (at most [`MOST_FDS`]); EPIPE when the other end is closed, never a signal.

@@ -202,7 +202,7 @@ pub fn id_of(path: &Path) -> String {
 
 /// An error when a view isn't mounted.
 pub fn all_mounted(state: DaemonState) -> Result<(), Error> {
-    match state.views.into_iter().find(|v| !v.mounted && v.error.is_some()) {
+    match state.views.into_iter().find(|v| v.error.is_some()) {
         Some(view) => Err(Error::View { view: view.path, why: view.error.unwrap_or_default() }),
         None => Ok(()),
     }

@@ -5,14 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::store::manifest::ViewSpec;
+use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::{IoError, fs, mount, path as paths};
 
 use super::mounts;
 
 pub struct Connection {
+    /// As it is served.
     pub view: ViewSpec,
+    pub generation: u64,
+    /// As it shall be served, once the server says that it is.
+    pub wanted: Option<(ViewSpec, u64)>,
     pub path: PathBuf,
     pub options: mount::Options,
     /// Where the view's own files are: the plain directory underneath the mount, or one elsewhere.
@@ -29,13 +33,24 @@ pub struct Connection {
 
 impl Connection {
     /// Opens the directory (made when missing), then mounts a new connection over it.
-    pub fn mount(worktree: &Path, view: &ViewSpec, options: mount::Options) -> Result<Connection, IoError> {
+    pub fn mount(manifest: &Manifest, view: &ViewSpec) -> Result<Connection, IoError> {
+        let (worktree, options) = (&manifest.worktree, mounts::options(manifest, view));
         let path = mounts::place(worktree, view);
         let over = open_beneath(worktree, &view.path)?;
         let upper = open_upper(view, &over)?;
         let device = mount::mount(over.as_fd(), &path, &options).map_err(IoError::of("mount", &path))?;
-        let view = view.clone();
-        Ok(Connection { view, path, options, upper, device, device_number: None, offer: None, mounted: true })
+        Ok(Connection {
+            view: view.clone(),
+            generation: manifest.generation,
+            wanted: None,
+            path,
+            options,
+            upper,
+            device,
+            device_number: None,
+            offer: None,
+            mounted: true,
+        })
     }
 
     /// Gives a detached connection its place back, if the directory underneath is still the same. `false`: it can't

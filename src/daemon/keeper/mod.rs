@@ -87,6 +87,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         pending: true,
         again: false,
         ending: false,
+        generation: 0,
         reconciled: 0,
         ready: Some(ready),
     };
@@ -125,6 +126,8 @@ struct Keeper {
     /// Another comparison was asked for meanwhile.
     again: bool,
     ending: bool,
+    /// Of the manifest that was compared with to the end.
+    generation: u64,
     reconciled: u64,
     ready: Option<OwnedFd>,
 }
@@ -172,10 +175,20 @@ impl Keeper {
     fn heard(&mut self, message: FromServer) {
         match message {
             FromServer::Ready { connection, offer } => {
-                if let Some(connection) = self.connections.get_mut(&connection) {
-                    connection.offer = Some(offer);
+                if let Some(known) = self.connections.get_mut(&connection) {
+                    known.offer = Some(offer);
                 }
-                return;
+                return self.ask_to_regraft(connection);
+            }
+            FromServer::Regrafted { connection, error } => {
+                if let Some(connection) = self.connections.get_mut(&connection)
+                    && let Some((view, generation)) = connection.wanted.take()
+                {
+                    match error {
+                        Some(why) => drop(self.errors.insert(view.id, format!("its grafts stay as they were: {why}"))),
+                        None => (connection.view, connection.generation) = (view, generation),
+                    }
+                }
             }
             FromServer::Failed { connection, why } => {
                 if let Some(mut connection) = self.connections.remove(&connection) {
@@ -210,10 +223,11 @@ impl Keeper {
 
     /// Ends a comparison as soon as every view of it is served or has failed.
     fn settle(&mut self) {
-        if !self.pending || self.connections.values().any(|c| c.offer.is_none()) {
+        if !self.pending || self.connections.values().any(|c| c.offer.is_none() || c.wanted.is_some()) {
             return;
         }
         self.pending = false;
+        self.generation = self.manifest.as_ref().map_or(0, |m| m.generation);
         self.reconciled += 1;
         // Made here only: later, whoever removed it may be removing all there is.
         if self.connections.values().any(|c| c.mounted)
@@ -259,7 +273,7 @@ impl Keeper {
         DaemonState {
             pid: process::id(),
             server_pid: self.server.as_ref().map(|s| s.pid),
-            generation: self.manifest.as_ref().map_or(0, |m| m.generation),
+            generation: self.generation,
             version: env!("CARGO_PKG_VERSION").into(),
             reconciled: self.reconciled,
             ending: self.ending,

@@ -53,8 +53,22 @@ impl Keeper {
                 }
             }
         }
+        self.change_grafts(&manifest);
         self.manifest = Some(manifest);
         self.begin(new)
+    }
+
+    /// Has the server show what the manifest wants in views that are mounted already.
+    fn change_grafts(&mut self, manifest: &Manifest) {
+        let mut changed = Vec::new();
+        for (id, connection) in self.connections.iter_mut().filter(|(_, c)| c.mounted) {
+            let Some(view) = manifest.views.iter().find(|v| v.id == connection.view.id) else { continue };
+            if connection.generation != manifest.generation || connection.view.grafts != view.grafts {
+                connection.wanted = Some((view.clone(), manifest.generation));
+                changed.push(*id);
+            }
+        }
+        changed.into_iter().for_each(|id| self.ask_to_regraft(id));
     }
 
     /// The manifest, once gc keeps its trees, and those that detached views still show.
@@ -90,7 +104,7 @@ impl Keeper {
                 return Ok(None);
             }
         }
-        Connection::mount(&manifest.worktree, view, options).map(Some)
+        Connection::mount(manifest, view).map(Some)
     }
 
     /// Hands new connections to the server, with the number each got in the kernel's table.

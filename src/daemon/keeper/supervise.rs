@@ -83,22 +83,30 @@ impl Keeper {
         self.start_server()?;
         let Some(server) = &self.server else { return Ok(()) };
         let Some(connection) = self.connections.get(&id) else { return Ok(()) };
-        let (store, generation) = match &self.manifest {
-            Some(manifest) => (manifest.store.clone(), manifest.generation),
-            None => (PathBuf::new(), 0),
-        };
+        let store = self.manifest.as_ref().map_or_else(PathBuf::new, |manifest| manifest.store.clone());
         let serve = Serve {
             connection: id,
             path: connection.path.clone(),
             device: connection.device_number,
             store,
             view: connection.view.clone(),
-            generation,
+            generation: connection.generation,
             offer: connection.offer,
             refuse: self.deaths.given_up,
         };
         let fds = [connection.device.as_fd(), connection.upper.as_fd()];
         wire::send(server.socket.as_fd(), &ToServer::Serve(Box::new(serve)), &fds)
+    }
+
+    /// Asks the server for the grafts that a connection shall show. One that no server answers yet is asked about
+    /// when it is ready; a server that dies meanwhile leaves the question to the next.
+    pub fn ask_to_regraft(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id).filter(|c| c.offer.is_some()) else { return };
+        let (Some((view, generation)), Some(server)) = (&connection.wanted, &self.server) else { return };
+        let message = ToServer::Regraft { connection: id, view: Box::new(view.clone()), generation: *generation };
+        if let Err(e) = wire::send(server.socket.as_fd(), &message, &[]) {
+            tracing::error!("cannot ask the server to change grafts: {e}");
+        }
     }
 
     /// Starts a server if there is none. Asked for early, it starts while views are being mounted.
