@@ -163,3 +163,22 @@ fn sixteen_that_add_one_file_each_to_one_directory_lose_none() {
     assert_eq!(names, 17);
     assert_eq!(text(&view, "target/base").as_deref(), Some("b"));
 }
+
+#[test]
+fn deleting_a_directory_of_many_files_costs_one_record_in_the_end() {
+    let f = Fixture::new();
+    let names: Vec<String> = (0..30_000).map(|i| format!("d/file-with-a-name-{i}")).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|n| (n.as_str(), "")).collect();
+    let view = f.open(vec![f.tree(&files)]);
+    let dir = find(&view, "d").expect("there");
+    for n in &names {
+        view.unlink(dir, &name(n.trim_start_matches("d/"))).expect("deleted");
+    }
+    view.rmdir(Ino::ROOT, &name("d")).expect("deleted");
+    let journal = f.dir.path().join("state/journal");
+    let len = std::fs::metadata(&journal).expect("there").len();
+    assert!(len < 300, "{len} bytes for one whiteout");
+    drop(view);
+    let view = f.open(vec![f.tree(&files)]);
+    assert!(matches!(find(&view, "d"), Err(Error::NotFound)));
+}

@@ -21,11 +21,12 @@ use super::{Attr, Ino, Overlay};
 
 /// Descriptors kept open for files, the store's and the upper's.
 const KEPT_FILES: usize = 48;
-/// A journal is written anew when it is this many times as long as it need be.
-const SLACK: u64 = 4;
-/// Shorter ones, in bytes, are left alone at an open, and while the view is in use.
-const REWRITE_FROM: u64 = 64 << 10;
-const TIDY_FROM: u64 = 1 << 20;
+/// A journal is written anew when it is this many times as long as it need be, taking a record for so many bytes,
+const SLACK: u64 = 8;
+const RECORD_BYTES: u64 = 128;
+/// but not below this length, in bytes: at an opening, and while the view is in use.
+const TIDY_AT_OPEN: u64 = 16 << 10;
+const TIDY_IN_USE: u64 = 1 << 20;
 
 pub struct OverlayConfig {
     /// Holds `journal`. Must exist.
@@ -53,7 +54,6 @@ impl Overlay {
             lower: Lower::default(),
             delta: Delta::default(),
             journal,
-            tidy_at: TIDY_FROM,
             upper: own,
             files: Cache::new(KEPT_FILES),
             owner: (stat.uid, stat.gid),
@@ -70,7 +70,7 @@ impl Overlay {
         if !config.takeover {
             view.drop_retired()?;
         }
-        view.tidy_journal()?;
+        view.tidy_journal(TIDY_AT_OPEN)?;
         if config.takeover {
             view.find_orphans()?;
         }
@@ -201,24 +201,18 @@ impl View {
         Ok(self.journal.rewrite(records)?)
     }
 
-    /// After an append: a journal that has doubled since the last look is looked at.
+    /// After an append, which may have made most of the journal void: a deleted directory's names, say.
     pub(super) fn tidy_when_long(&mut self) {
-        if self.journal.len() < self.tidy_at {
-            return;
-        }
         // A failure leaves the longer journal, which says the same.
-        let _ = self.tidy_journal();
-        self.tidy_at = TIDY_FROM.max(self.journal.len() * 2);
+        let _ = self.tidy_journal(TIDY_IN_USE);
     }
 
     /// Rewrites a journal that is much longer than what it says.
-    fn tidy_journal(&mut self) -> Result<()> {
-        if self.journal.len() < REWRITE_FROM {
+    fn tidy_journal(&mut self, from: u64) -> Result<()> {
+        let needed = self.delta.len() as u64 * RECORD_BYTES;
+        if self.journal.len() < from || self.journal.len() < needed * SLACK {
             return Ok(());
         }
-        let mut records = self.lower.records();
-        records.extend(self.delta.records());
-        let needed: u64 = records.iter().map(|r| 8 + Frame::Plain(vec![r.clone()]).encode().len() as u64).sum();
-        if self.journal.len() > needed * SLACK { self.rewrite_journal() } else { Ok(()) }
+        self.rewrite_journal()
     }
 }

@@ -22,8 +22,6 @@ pub(super) struct View {
     pub lower: Lower,
     pub delta: Delta,
     pub journal: Journal,
-    /// The journal's length, in bytes, at which it is worth asking whether it could be shorter.
-    pub tidy_at: u64,
     pub upper: Upper,
     pub files: Cache<OpenFile>,
     /// Who owns what the lower gives: the owner of the upper's root.

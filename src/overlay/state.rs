@@ -40,6 +40,8 @@ pub(super) struct Delta {
     /// The upper's root: its inode number and birth.
     pub root: Option<(u64, u64)>,
     names: HashMap<Ino, BTreeMap<Name, Override>>,
+    /// How many names that are, in all directories.
+    name_count: usize,
     opaque: HashSet<Ino>,
     metas: HashMap<Ino, Meta>,
     /// Lower files whose bytes are in the upper now: inode → the upper's inode number, and its birth.
@@ -109,6 +111,7 @@ impl Delta {
             Some(o) => names.insert(name.clone(), o),
             None => names.remove(name),
         };
+        self.name_count = self.name_count + usize::from(new.is_some()) - usize::from(old.is_some());
         if names.is_empty() {
             self.names.remove(&dir);
         }
@@ -130,7 +133,9 @@ impl Delta {
     }
 
     fn forget_dir(&mut self, dir: Ino) {
-        for (name, over) in self.names.remove(&dir).unwrap_or_default() {
+        let names = self.names.remove(&dir).unwrap_or_default();
+        self.name_count -= names.len();
+        for (name, over) in names {
             if let Override::Moved(ino) = over {
                 self.unmove(ino, dir, &name);
             }
@@ -219,6 +224,11 @@ impl Delta {
     /// Nothing was said beyond what the grafts are.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && self.opaque.is_empty() && self.metas.is_empty() && self.copied.is_empty()
+    }
+
+    /// How many records that journal has, about.
+    pub fn len(&self) -> usize {
+        self.name_count + self.opaque.len() + self.metas.len() + self.copied.len() + self.places.len()
     }
 
     /// The shortest journal that says all this.
