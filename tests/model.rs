@@ -6,6 +6,8 @@
 mod fixture;
 #[path = "model/ops.rs"]
 mod ops;
+#[path = "model/plain.rs"]
+mod plain;
 #[path = "model/twin.rs"]
 mod twin;
 

@@ -16,5 +16,17 @@ mod import;
 mod leave;
 #[path = "mount/life.rs"]
 mod life;
+#[path = "mount/random.rs"]
+mod random;
 #[path = "mount/twin.rs"]
 mod twin;
+
+/// The operations and the two directories that tests/model.rs has, too.
+mod model {
+    #[path = "../model/fixture.rs"]
+    pub mod fixture;
+    #[path = "../model/ops.rs"]
+    pub mod ops;
+    #[path = "../model/plain.rs"]
+    pub mod plain;
+}

@@ -2,21 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use depsfs::overlay::{Attr, Caller, ChangeKind, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr};
 use depsfs::store::{Name, Store};
-use depsfs::sys::fs::{self as sysfs, RenameFlags, SetTime, Timespec, XattrFlags};
+use depsfs::sys::fs::{RenameFlags, SetTime, Timespec, XattrFlags};
 
 use crate::fixture;
 use crate::ops::Op;
-
-/// Later than this is "now": the operation itself set the time.
-const RECENT: i64 = 1_500_000_000;
-const XATTR: &[u8] = b"user.color";
+use crate::plain::{self, Seen, XATTR, not_a_link, settled};
 
 pub struct Twin {
     dir: tempfile::TempDir,
@@ -25,17 +19,6 @@ pub struct Twin {
     view: Option<Overlay>,
     /// Lookups of the running operation, to be given back.
     looked_up: Vec<Ino>,
-}
-
-/// Everything comparable of one path. Times are kept when an operation or the fixture set them.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    mode: u32,
-    nlink: u64,
-    size: u64,
-    mtime: Option<(i64, u32)>,
-    content: Vec<u8>,
-    xattr: Option<Vec<u8>>,
 }
 
 type Outcome = Result<(), i32>;
@@ -135,8 +118,8 @@ impl Twin {
         self.view.as_ref().expect("mounted")
     }
 
-    fn plain(&self, path: &str) -> PathBuf {
-        self.dir.path().join("plain").join(path)
+    fn plain(&self) -> PathBuf {
+        self.dir.path().join("plain")
     }
 
     /// Does `op` on both sides.
@@ -147,77 +130,17 @@ impl Twin {
             let after = self.inodes(Ino::ROOT, "");
             return same("inode numbers across a remount", &before, &after);
         }
-        if op.places().iter().any(|p| self.crosses_a_link(p)) {
+        if op.places().iter().any(|p| plain::crosses_a_link(&self.plain(), p)) {
             // Following symlinks is the kernel's work on both sides.
             return Ok(());
         }
-        let wanted = self.on_plain(op).map_err(|e| e.raw_os_error().unwrap_or(0));
+        let wanted = plain::apply(&self.plain(), op).map_err(|e| e.raw_os_error().unwrap_or(0));
         let got = self.on_view(op);
         for ino in std::mem::take(&mut self.looked_up) {
             self.view().forget(ino, 1);
         }
         same("result (plain, view)", &wanted, &got)?;
         self.compare()
-    }
-
-    fn crosses_a_link(&self, path: &str) -> bool {
-        let parents = path.match_indices('/').map(|(at, _)| &path[..at]);
-        parents.into_iter().any(|p| fs::symlink_metadata(self.plain(p)).is_ok_and(|m| m.is_symlink()))
-    }
-
-    fn on_plain(&self, op: &Op) -> io::Result<()> {
-        match op {
-            Op::Create(p) => fs::File::create_new(self.plain(p)).map(drop),
-            Op::Write(p, at, byte) => {
-                let file = self.open_plain(p)?;
-                std::os::unix::fs::FileExt::write_all_at(&file, &[*byte; 5], *at)
-            }
-            Op::Truncate(p, size) => self.open_plain(p)?.set_len(*size),
-            Op::Mkdir(p) => fs::create_dir(self.plain(p)),
-            Op::Rmdir(p) => fs::remove_dir(self.plain(p)),
-            Op::Unlink(p) => fs::remove_file(self.plain(p)),
-            Op::RemoveAll(p) => match fs::symlink_metadata(self.plain(p))?.is_dir() {
-                true => fs::remove_dir_all(self.plain(p)),
-                false => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
-            },
-            Op::Rename(a, b) => self.rename_plain(a, b, RenameFlags::empty()),
-            Op::RenameNoReplace(a, b) => self.rename_plain(a, b, RenameFlags::NOREPLACE),
-            Op::Exchange(a, b) => self.rename_plain(a, b, RenameFlags::EXCHANGE),
-            Op::Link(a, b) => fs::hard_link(self.plain(a), self.plain(b)),
-            Op::Symlink(p) => std::os::unix::fs::symlink("somewhere", self.plain(p)),
-            Op::Chmod(p, mode) => {
-                let (dir, name) = self.split_plain(p)?;
-                not_a_link(sysfs::stat_at(&dir, &name)?.mode)?;
-                sysfs::chmod_at(&dir, &name, *mode)
-            }
-            Op::Utimens(p, sec) => {
-                let (dir, name) = self.split_plain(p)?;
-                let time = SetTime::At(Timespec { sec: *sec, nsec: 7 });
-                sysfs::utimens_at(&dir, &name, SetTime::Keep, time)
-            }
-            Op::SetXattr(p, value) => sysfs::set_xattr(&self.open_plain(p)?, XATTR, &[*value], XattrFlags::empty()),
-            Op::RemoveXattr(p) => sysfs::remove_xattr(&self.open_plain(p)?, XATTR),
-            Op::Thaw(p) => fs::symlink_metadata(self.plain(p)).map(drop),
-            Op::Remount => Ok(()),
-        }
-    }
-
-    fn split_plain(&self, path: &str) -> io::Result<(std::os::fd::OwnedFd, Vec<u8>)> {
-        let path = self.plain(path);
-        let parent = path.parent().expect("below the root");
-        let dir = sysfs::open_path(parent, sysfs::OpenFlags::PATH | sysfs::OpenFlags::DIRECTORY, 0)?;
-        Ok((dir, path.file_name().expect("a name").as_bytes().to_vec()))
-    }
-
-    fn open_plain(&self, path: &str) -> io::Result<fs::File> {
-        let (dir, name) = self.split_plain(path)?;
-        not_a_link(sysfs::stat_at(&dir, &name)?.mode)?;
-        sysfs::open_at(&dir, &name, sysfs::OpenFlags::RDWR, 0).map(fs::File::from)
-    }
-
-    fn rename_plain(&self, a: &str, b: &str, flags: RenameFlags) -> io::Result<()> {
-        let ((from, old), (to, new)) = (self.split_plain(a)?, self.split_plain(b)?);
-        sysfs::rename_at(&from, &old, &to, &new, flags)
     }
 
     fn on_view(&mut self, op: &Op) -> Outcome {
@@ -380,8 +303,7 @@ impl Twin {
 
     /// Both sides, whole.
     pub fn compare(&self) -> Result<(), String> {
-        let mut plain = BTreeMap::new();
-        dump_plain(&self.dir.path().join("plain"), "", &mut plain);
+        let plain = plain::dump(&self.plain());
         let mut view = BTreeMap::new();
         self.dump_view(Ino::ROOT, "", &mut view);
         for (path, wanted) in &plain {
@@ -422,29 +344,6 @@ impl Twin {
     }
 }
 
-fn dump_plain(at: &Path, path: &str, out: &mut BTreeMap<String, Seen>) {
-    let meta = fs::symlink_metadata(at).expect("there");
-    let content = match meta.mode() & libc::S_IFMT {
-        libc::S_IFREG => fs::read(at).expect("content"),
-        libc::S_IFLNK => fs::read_link(at).expect("a target").as_os_str().as_bytes().to_vec(),
-        _ => Vec::new(),
-    };
-    let xattr = if meta.is_symlink() { None } else { sysfs::xattr_of_path(at, XATTR).ok() };
-    let size = if meta.is_dir() { 0 } else { meta.size() };
-    let mtime = settled(meta.mtime(), meta.mtime_nsec() as u32);
-    out.insert(path.to_string(), Seen { mode: meta.mode(), nlink: meta.nlink(), size, mtime, content, xattr });
-    if meta.is_dir() {
-        for entry in fs::read_dir(at).expect("a directory") {
-            let entry = entry.expect("an entry");
-            dump_plain(&entry.path(), &format!("{path}/{}", entry.file_name().to_string_lossy()), out);
-        }
-    }
-}
-
-fn settled(sec: i64, nsec: u32) -> Option<(i64, u32)> {
-    (sec < RECENT).then_some((sec, nsec))
-}
-
 /// Who runs the tests.
 pub fn me() -> Caller {
     Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
@@ -456,11 +355,6 @@ pub fn unchanged() -> SetAttr {
 
 fn is_dir(mode: u32) -> bool {
     mode & libc::S_IFMT == libc::S_IFDIR
-}
-
-fn not_a_link(mode: u32) -> io::Result<()> {
-    let link = mode & libc::S_IFMT == libc::S_IFLNK;
-    if link { Err(io::Error::from_raw_os_error(libc::ELOOP)) } else { Ok(()) }
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, a: &T, b: &T) -> Result<(), String> {
