@@ -18,6 +18,8 @@ mod leave;
 mod life;
 #[path = "mount/random.rs"]
 mod random;
+#[path = "mount/roundtrip.rs"]
+mod roundtrip;
 #[path = "mount/twin.rs"]
 mod twin;
 
