@@ -63,7 +63,7 @@ impl Objects {
         let place = id.place();
         loop {
             match fs::rename_at(&from, name, &self.dir, place.as_bytes(), RenameFlags::NOREPLACE) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => super::make_dir(&self.dir, &place[..2])?,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => drop(super::make_dir(&self.dir, &place[..2])?),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && self.contains_whole(id, size) => {
                     return fs::unlink_at(from, name);
                 }
