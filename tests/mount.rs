@@ -22,6 +22,8 @@ mod random;
 mod roundtrip;
 #[path = "mount/twin.rs"]
 mod twin;
+#[path = "mount/upgrade.rs"]
+mod upgrade;
 
 /// The operations and the two directories that tests/model.rs has, too.
 mod model {

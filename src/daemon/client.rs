@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::program::Program;
 use super::state::{DaemonState, StateDir, ViewState};
 use super::{DaemonError, keeper, mounts};
 use crate::store::Manifest;
@@ -22,7 +23,8 @@ const LINGER: Duration = Duration::from_millis(500);
 /// A log longer than this is put aside when a daemon starts.
 const LONG_LOG: u64 = 1 << 20;
 
-/// Mounts every view of the worktree's manifest: starts the daemon, or has it compare. Returns when each is mounted
+/// Mounts every view of the worktree's manifest: starts the daemon, or has it compare, and has its server replaced when
+/// that runs another build than this program. Returns when each is mounted
 /// or has failed; the state says which, and why. Views that the user dropped stay unmounted.
 pub fn mount(state_dir: &Path) -> Result<DaemonState, DaemonError> {
     mount_with(Path::new("/proc/self/exe"), state_dir)
@@ -36,6 +38,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
     }
     let _turn = dir.client_lock()?;
     let manifest = Manifest::load(&dir.manifest())?;
+    let own = Program::open(program)?;
     let until = Instant::now() + PATIENCE;
     loop {
         match dir.living()? {
@@ -44,7 +47,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
                 return start(program, &dir, until);
             }
             Some(Some(pid)) => {
-                if let Some(state) = ask_to_compare(&dir, pid, &manifest, until)? {
+                if let Some(state) = ask_to_compare(&dir, pid, &manifest, &own, until)? {
                     return Ok(state);
                 }
             }
@@ -89,19 +92,20 @@ fn ask_to_compare(
     dir: &StateDir,
     pid: ProcessId,
     manifest: &Manifest,
+    own: &Program,
     until: Instant,
 ) -> Result<Option<DaemonState>, DaemonError> {
     let mut compared = 0;
     if let Some(mut state) = DaemonState::load(dir).filter(|s| s.pid == pid) {
         compared = state.reconciled;
         state.compare(&mountinfo::read()?);
-        if is_as_wanted(dir, &state, manifest) {
+        if state.build == own.build() && is_as_wanted(dir, &state, manifest) {
             return Ok(Some(state));
         }
         take_down(dir, pid, &mounted_otherwise(&state, manifest))?;
     }
     let watch = Watch::renames_into(dir.path())?;
-    signal(dir, pid, Ask::Reconcile)?;
+    process::ask_with_file(pid, own.as_fd()).map_err(|_| DaemonError::Silent { log: dir.log() })?;
     wait_for(dir, pid, &watch, until, |state| {
         state.pid == pid && state.reconciled > compared && state.generation >= manifest.generation
     })

@@ -13,12 +13,14 @@
 //! | dies            | then                                                                                    |
 //! |-----------------|-----------------------------------------------------------------------------------------|
 //! | the server      | the keeper starts another on the same connections; programs notice a pause              |
+//! | another build   | asked to mount by one, the keeper has its server replaced by that of the other build    |
 //! | again and again | the views answer EIO until `mount` is asked for again                                   |
 //! | the keeper      | the server ends too; the next `mount` detaches the dead mounts and mounts anew           |
 
 pub mod client;
 pub mod keeper;
 mod mounts;
+mod program;
 mod served;
 pub mod server;
 mod state;

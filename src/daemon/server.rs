@@ -10,7 +10,7 @@ use super::mounts;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
-use crate::fuse::{Session, View};
+use crate::fuse::{Session, View, Whole};
 use crate::store::manifest::ViewSpec;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process};
 
@@ -42,8 +42,13 @@ fn run() -> io::Result<()> {
         match message {
             ToServer::Hello { state_dir } => {
                 let state = StateDir::new(&state_dir);
-                let served = Served::default();
-                server = Some(Arc::new(Server { state, socket: socket.clone(), served, _lock: fds.pop() }));
+                let (served, whole) = Default::default();
+                server = Some(Arc::new(Server { state, socket: socket.clone(), served, whole, _lock: fds.pop() }));
+            }
+            ToServer::Leave => {
+                let _whole = server.as_ref().map(|server| server.whole.write());
+                // With the lock held: no change that can't be made twice is under way.
+                std::process::exit(0);
             }
             ToServer::Regraft { connection, view, generation } => {
                 let Some(server) = server.clone() else { continue };
@@ -67,6 +72,8 @@ struct Server {
     state: StateDir,
     socket: Arc<OwnedFd>,
     served: Served,
+    /// See [`View::whole`].
+    whole: Arc<Whole>,
     _lock: Option<OwnedFd>,
 }
 
@@ -89,7 +96,8 @@ impl Server {
                 return self.tell(&FromServer::Failed { connection, why: format!("{e}") });
             }
         };
-        self.tell(&FromServer::Ready { connection, offer: session.offer() });
+        let version = env!("CARGO_PKG_VERSION").into();
+        self.tell(&FromServer::Ready { connection, offer: session.offer(), version });
         if let Err(e) = session.run() {
             tracing::warn!(view = id, "the connection ended with an error: {e}");
         }
@@ -106,6 +114,8 @@ impl Server {
             id: serve.view.id.clone(),
             facts,
             owner: process::user(),
+            whole: self.whole.clone(),
+            left_whole: serve.left_whole,
             on_emptied: self.clone().on_emptied(serve),
         };
         let session = match offer {

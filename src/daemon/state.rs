@@ -106,7 +106,10 @@ pub struct DaemonState {
     pub server_pid: Option<ProcessId>,
     /// Of the manifest that was compared with last.
     pub generation: u64,
+    /// Of the server.
     pub version: String,
+    /// Which program file the server runs.
+    pub build: String,
     /// How often the keeper has compared.
     pub reconciled: u64,
     /// It was told to end, and will when nobody has a view open any more.

@@ -29,6 +29,8 @@ pub enum ToServer {
     },
     /// Comes with two descriptors: the FUSE device, and the directory underneath the mount.
     Serve(Box<Serve>),
+    /// Another server will take over: end, with no change half made.
+    Leave,
     /// A view that is served shows other grafts from now on.
     Regraft { connection: ConnectionId, view: Box<ViewSpec>, generation: u64 },
 }
@@ -48,12 +50,20 @@ pub struct Serve {
     pub offer: Option<KernelOffer>,
     /// Answer everything with EIO.
     pub refuse: bool,
+    /// The server before left when it was asked to: what it had not answered, it had not begun.
+    #[serde(default)]
+    pub left_whole: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromServer {
     /// It answers. `offer` is for the next server.
-    Ready { connection: ConnectionId, offer: KernelOffer },
+    Ready {
+        connection: ConnectionId,
+        offer: KernelOffer,
+        #[serde(default)]
+        version: String,
+    },
     /// It can't be served; the words are for people.
     Failed { connection: ConnectionId, why: String },
     /// The view shows the other grafts, and the kernel has forgotten what was different; or in words why not.

@@ -200,7 +200,8 @@ impl Filesystem for Adapter {
         let (old, new) = (checked!(old, reply), checked!(new, reply));
         let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
         let (from, to) = ((ino(from), &old), (ino(to), &new));
-        empty(SentAgain::of(request).rename(&self.view.overlay, from, to, flags), reply);
+        let _whole = self.view.whole.read();
+        empty(SentAgain::of_rename(request, &self.view, flags).rename(&self.view.overlay, from, to, flags), reply);
     }
 
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {

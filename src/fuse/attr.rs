@@ -88,13 +88,16 @@ pub fn set_time(time: Option<TimeOrNow>) -> SetTime {
 }
 
 /// The seconds and nanoseconds that the kernel sent. fuser 0.18 subtracts both from 1970 when the seconds are negative
-/// (`system_time_from_time`), so both are taken back as they are.
+/// (`system_time_from_time`), so both are taken back as they are; what no i64 holds is the nearest that it does.
 fn timespec(t: SystemTime) -> Timespec {
     match t.duration_since(UNIX_EPOCH) {
-        Ok(after) => Timespec { sec: after.as_secs() as i64, nsec: after.subsec_nanos() },
+        Ok(after) => Timespec { sec: after.as_secs().try_into().unwrap_or(i64::MAX), nsec: after.subsec_nanos() },
         Err(before) => {
             let before = before.duration();
-            Timespec { sec: -(before.as_secs() as i64), nsec: before.subsec_nanos() }
+            Timespec {
+                sec: 0i64.checked_sub_unsigned(before.as_secs()).unwrap_or(i64::MIN),
+                nsec: before.subsec_nanos(),
+            }
         }
     }
 }
@@ -108,7 +111,15 @@ mod tests {
         let t = |sec, nsec| Timespec { sec, nsec };
         assert_eq!(system_time(t(-5, 7)), UNIX_EPOCH - Duration::new(4, 999_999_993));
         assert_eq!(timespec(UNIX_EPOCH - Duration::new(5, 7)), t(-5, 7));
-        for same in [t(0, 0), t(1, 999_999_999), t(-1, 0), t(-62_135_596_800, 0), t(253_402_300_799, 7)] {
+        for same in [
+            t(0, 0),
+            t(1, 999_999_999),
+            t(-1, 0),
+            t(-62_135_596_800, 0),
+            t(253_402_300_799, 7),
+            t(i64::MIN, 0),
+            t(i64::MAX, 0),
+        ] {
             assert_eq!(timespec(system_time(same)), same);
         }
     }

@@ -7,6 +7,7 @@
 
 use fuser::Request;
 
+use super::View;
 use super::errno::to_errno;
 use crate::overlay::{Attr, Error, Ino, Overlay};
 use crate::store::Name;
@@ -22,6 +23,12 @@ pub struct SentAgain(pub bool);
 impl SentAgain {
     pub fn of(request: &Request) -> SentAgain {
         SentAgain(request.unique().0 & SENT_AGAIN != 0)
+    }
+
+    /// Of a rename. One that the server before is known not to have begun may be an exchange.
+    pub fn of_rename(request: &Request, view: &View, flags: RenameFlags) -> SentAgain {
+        let exchanges = flags.contains(RenameFlags::EXCHANGE);
+        if exchanges && view.left_whole { SentAgain(false) } else { SentAgain::of(request) }
     }
 
     /// The outcome of making `name`: there already means that it was made.

@@ -135,6 +135,19 @@ pub fn ask(pid: ProcessId, what: Ask) -> io::Result<bool> {
     }
 }
 
+/// As [`ask`] to compare, naming a file that this process has open: it has to stay so until the other has done it.
+pub fn ask_with_file(pid: ProcessId, file: BorrowedFd<'_>) -> io::Result<bool> {
+    let value = libc::sigval { sival_ptr: file.as_raw_fd() as usize as *mut libc::c_void };
+    // SAFETY: a plain system call; the value is a number, which the receiver takes for nothing else.
+    match unsafe { libc::sigqueue(pid, libc::SIGHUP, value) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+            e => Err(e),
+        },
+    }
+}
+
 /// A descriptor that becomes readable when the process ends; `None` when it is gone already.
 pub fn watch(pid: ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
@@ -198,9 +211,10 @@ pub fn user() -> u32 {
 pub struct Signals(nix::sys::signalfd::SignalFd);
 
 /// What came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Signalled {
-    Reconcile,
+    /// With the file that the sender has named, if it has and if it may be looked at.
+    Reconcile(Option<OwnedFd>),
     End,
     ChildEnded,
 }
@@ -224,13 +238,22 @@ impl Signals {
         let mut came = Vec::new();
         while let Some(info) = self.0.read_signal()? {
             came.push(match info.ssi_signo as i32 {
-                libc::SIGHUP => Signalled::Reconcile,
+                libc::SIGHUP if info.ssi_code == libc::SI_QUEUE => {
+                    Signalled::Reconcile(file_of(info.ssi_pid, info.ssi_ptr as u32))
+                }
+                libc::SIGHUP => Signalled::Reconcile(None),
                 libc::SIGCHLD => Signalled::ChildEnded,
                 _ => Signalled::End,
             });
         }
         Ok(came)
     }
+}
+
+/// What another process of this user has open under a number.
+fn file_of(pid: u32, number: u32) -> Option<OwnedFd> {
+    let path = format!("/proc/{pid}/fd/{number}");
+    rustix::fs::open(path, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()
 }
 
 impl AsFd for Signals {

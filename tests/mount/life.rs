@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use depsfs::store::ObjectId;
-use depsfs::sys::fs as calls;
+use depsfs::sys::fs::{self as calls, Timespec};
 use serde_json::Value;
 
 use crate::bench::{bench, wait_until};
@@ -100,4 +100,24 @@ fn a_name_that_is_reset_shows_the_stores_content_although_the_kernel_had_cached_
     calls::set_xattr_of_path(&view.join("lib/b.js"), b"user.depsfs.thaw", b"1").unwrap();
     bench.unmount();
     assert_eq!(fs::read_to_string(view.join("lib/b.js")).unwrap(), "b\n".repeat(5000));
+}
+
+#[test]
+fn times_at_the_ends_of_their_range_are_taken_and_the_server_goes_on() {
+    let bench = bench!("v");
+    let view = bench.view("v");
+    let server = bench.mount().server_pid;
+    fs::write(view.join("own"), "").unwrap();
+    for sec in [i64::MIN, i64::MIN + 1, -1, i64::MAX - 1, i64::MAX] {
+        for name in ["a.txt", "lib", "own"] {
+            let time = calls::SetTime::At(Timespec { sec, nsec: 999_999_999 });
+            let file = fs::File::open(view.join(name)).unwrap();
+            calls::utimens(&file, time, time).unwrap_or_else(|e| panic!("{name} {sec}: {e}"));
+            fs::metadata(view.join(name)).unwrap();
+        }
+        assert_eq!(bench.state().unwrap().server_pid, server, "{sec}: {}", bench.log());
+    }
+    bench.unmount();
+    bench.mount();
+    assert_eq!(fs::read_to_string(view.join("a.txt")).unwrap(), "from the store\n");
 }

@@ -27,6 +27,8 @@ pub struct Connection {
     pub device_number: Option<(u32, u32)>,
     /// What the kernel offered; `None` until a server has answered it.
     pub offer: Option<KernelOffer>,
+    /// The server that there is now answers it.
+    pub answered: bool,
     /// It has its place in the file system. Without, it lives on for whoever has it open.
     pub mounted: bool,
 }
@@ -49,6 +51,7 @@ impl Connection {
             device,
             device_number: None,
             offer: None,
+            answered: false,
             mounted: true,
         })
     }

@@ -12,6 +12,7 @@
 mod connection;
 mod reconcile;
 mod supervise;
+mod upgrade;
 mod worktree_lock;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::mounts;
+use super::program::Program;
 use super::state::{DaemonState, StateDir, ViewState};
 use super::wire::{ConnectionId, FromServer};
 use crate::store::{Manifest, RootHold};
@@ -81,6 +83,11 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         connections: BTreeMap::new(),
         next_connection: 1,
         server: None,
+        program: Program::this().map_err(|e| e.source)?,
+        former: None,
+        offered: None,
+        version: env!("CARGO_PKG_VERSION").into(),
+        left_whole: false,
         deaths: Deaths::default(),
         errors: BTreeMap::new(),
         trouble: None,
@@ -116,6 +123,15 @@ struct Keeper {
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: ConnectionId,
     server: Option<ServerProcess>,
+    /// What servers run, and what they ran before, until the first of the new ones has served.
+    program: Program,
+    former: Option<Program>,
+    /// What a client runs that has asked to compare.
+    offered: Option<Program>,
+    /// Of the server.
+    version: String,
+    /// The server before left when it was asked to.
+    left_whole: bool,
     deaths: Deaths,
     /// By view: why it is not mounted.
     errors: BTreeMap<String, String>,
@@ -149,7 +165,10 @@ impl Keeper {
             }
             for signal in signals.drain()? {
                 match signal {
-                    Signalled::Reconcile => self.ask_again(),
+                    Signalled::Reconcile(program) => {
+                        self.offered = program.and_then(|file| Program::of(file).ok()).or(self.offered.take());
+                        self.ask_again();
+                    }
                     Signalled::ChildEnded => self.bury(),
                     Signalled::End if self.ending => return self.end(),
                     Signalled::End => self.detach_all(),
@@ -174,9 +193,11 @@ impl Keeper {
     /// One message of the server.
     fn heard(&mut self, message: FromServer) {
         match message {
-            FromServer::Ready { connection, offer } => {
+            FromServer::Ready { connection, offer, version } => {
+                self.version = version;
+                self.former = None;
                 if let Some(known) = self.connections.get_mut(&connection) {
-                    known.offer = Some(offer);
+                    (known.offer, known.answered) = (Some(offer), true);
                 }
                 return self.ask_to_regraft(connection);
             }
@@ -223,7 +244,9 @@ impl Keeper {
 
     /// Ends a comparison as soon as every view of it is served or has failed.
     fn settle(&mut self) {
-        if !self.pending || self.connections.values().any(|c| c.offer.is_none() || c.wanted.is_some()) {
+        let is_awaited =
+            |c: &Connection| c.offer.is_none() || c.wanted.is_some() || (!c.answered && !self.deaths.given_up);
+        if !self.pending || self.connections.values().any(is_awaited) {
             return;
         }
         self.pending = false;
@@ -274,7 +297,8 @@ impl Keeper {
             pid: process::id(),
             server_pid: self.server.as_ref().map(|s| s.pid),
             generation: self.generation,
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: self.version.clone(),
+            build: self.program.build().into(),
             reconciled: self.reconciled,
             ending: self.ending,
             trouble: self.trouble.clone(),

@@ -13,14 +13,13 @@ impl Keeper {
     pub fn reconcile(&mut self) {
         self.pending = true;
         self.errors.clear();
+        self.trouble = None;
         self.recover();
-        self.trouble = match self.compare() {
-            Ok(()) => None,
-            Err(e) => {
-                tracing::error!("{e}");
-                Some(e.to_string())
-            }
-        };
+        self.upgrade();
+        if let Err(e) = self.compare() {
+            tracing::error!("{e}");
+            self.trouble = Some(e.to_string());
+        }
     }
 
     fn compare(&mut self) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::daemon::wire::{self, ConnectionId, Serve, ToServer};
@@ -13,8 +13,6 @@ use crate::sys::socket;
 
 use super::Keeper;
 
-/// The program that runs now, also after its file was replaced or deleted.
-const SELF: &str = "/proc/self/exe";
 /// So many deaths within the time are not accidents.
 const TOO_MANY: usize = 5;
 const WITHIN: Duration = Duration::from_secs(10);
@@ -28,7 +26,7 @@ impl ServerProcess {
     fn start(keeper: &Keeper) -> io::Result<ServerProcess> {
         let (ours, theirs) = socket::packet_pair()?;
         let log = process::stderr();
-        let pid = process::start_child(Path::new(SELF), &[OsStr::new("server")], log, theirs.as_fd())?;
+        let pid = process::start_child(&keeper.program.path(), &[OsStr::new("server")], log, theirs.as_fd())?;
         let server = ServerProcess { pid, socket: ours };
         let hello = ToServer::Hello { state_dir: keeper.state.path().to_path_buf() };
         wire::send(server.socket.as_fd(), &hello, &[keeper.lock.as_fd()])?;
@@ -82,7 +80,8 @@ impl Keeper {
     fn try_hand_over(&mut self, id: ConnectionId) -> io::Result<()> {
         self.start_server()?;
         let Some(server) = &self.server else { return Ok(()) };
-        let Some(connection) = self.connections.get(&id) else { return Ok(()) };
+        let Some(connection) = self.connections.get_mut(&id) else { return Ok(()) };
+        connection.answered = false;
         let store = self.manifest.as_ref().map_or_else(PathBuf::new, |manifest| manifest.store.clone());
         let serve = Serve {
             connection: id,
@@ -93,6 +92,7 @@ impl Keeper {
             generation: connection.generation,
             offer: connection.offer,
             refuse: self.deaths.given_up,
+            left_whole: self.left_whole,
         };
         let fds = [connection.device.as_fd(), connection.upper.as_fd()];
         wire::send(server.socket.as_fd(), &ToServer::Serve(Box::new(serve)), &fds)
@@ -149,7 +149,9 @@ impl Keeper {
             }
             self.drain_last_words();
             self.server = None;
+            self.left_whole = false;
             tracing::warn!("server {pid} ended: {how}");
+            self.go_back();
             if self.deaths.note(Instant::now()) && !self.deaths.given_up {
                 self.deaths.given_up = true;
                 let trouble = format!("the server died {TOO_MANY} times in {} s, last by {how}", WITHIN.as_secs());
@@ -161,7 +163,7 @@ impl Keeper {
     }
 
     /// What a server said before it died still holds.
-    fn drain_last_words(&mut self) {
+    pub fn drain_last_words(&mut self) {
         let mut buf = Vec::new();
         while let Some(server) = &self.server {
             let waiting = process::wait_any(&[server.socket.as_fd()], Some(Duration::ZERO));
@@ -177,7 +179,7 @@ impl Keeper {
 
     /// A new server for every connection. One that no server has answered yet can't be taken over (its handshake is
     /// lost), and nobody waits for it yet: it is mounted anew.
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         let unanswered: Vec<_> =
             self.connections.iter().filter(|(_, c)| c.offer.is_none()).map(|(id, _)| *id).collect();
         for id in &unanswered {

@@ -1,0 +1,115 @@
+//! A server of another build takes over while programs use the views.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use depsfs::daemon::{DaemonState, client};
+use depsfs::sys::fs::{RenameFlags, rename_at};
+use depsfs::sys::path::open_dir;
+
+use crate::bench::{Bench, PROGRAM, bench, signal, wait_until};
+
+/// The program under another name: another build, as far as anybody can see.
+fn other_build(bench: &Bench, of: &str, name: &str) -> PathBuf {
+    let path = bench.dir.join(name);
+    fs::copy(of, &path).unwrap();
+    path
+}
+
+fn mount_with(bench: &Bench, program: &Path) -> DaemonState {
+    let state = client::mount_with(program, &bench.state_dir()).unwrap_or_else(|e| panic!("{e}\n{}", bench.log()));
+    assert!(state.views.iter().all(|v| v.mounted), "{state:#?}\n{}", bench.log());
+    state
+}
+
+fn runs(state: &DaemonState) -> PathBuf {
+    fs::read_link(format!("/proc/{}/exe", state.server_pid.unwrap())).unwrap()
+}
+
+#[test]
+fn mounting_with_another_build_replaces_the_server_and_no_program_notices() {
+    let bench = bench!("a", "b");
+    let first = bench.mount();
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut pauses = Vec::new();
+    std::thread::scope(|scope| {
+        for view in [bench.view("a"), bench.view("b"), bench.view("a")] {
+            let (stop, done) = (&stop, &done);
+            scope.spawn(move || {
+                let dir = view.join(format!("dir {:?}", std::thread::current().id()));
+                fs::create_dir(&dir).unwrap();
+                fs::write(dir.join("0"), "0").unwrap();
+                fs::write(dir.join("1"), "1").unwrap();
+                let log = File::create(dir.join("log")).unwrap();
+                let fd = open_dir(&dir).unwrap();
+                let mut round = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    rename_at(&fd, b"0", &fd, b"1", RenameFlags::EXCHANGE).unwrap();
+                    round += 1;
+                    assert_eq!(fs::read_to_string(dir.join("0")).unwrap(), (round % 2).to_string());
+                    log.write_all_at(b"x", round).unwrap();
+                    fs::create_dir(dir.join("sub")).unwrap();
+                    assert!(!dir.join(format!("no {round}")).exists());
+                    fs::rename(dir.join("sub"), dir.join("bus")).unwrap();
+                    fs::remove_dir(dir.join("bus")).unwrap();
+                    assert_eq!(fs::read_to_string(view.join("lib/b.js")).unwrap(), "b\n".repeat(5000));
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                assert_eq!(log.metadata().unwrap().len(), round + 1);
+            });
+        }
+        for round in 0..20 {
+            std::thread::sleep(Duration::from_millis(50));
+            let program = other_build(&bench, PROGRAM, &format!("build {round}"));
+            let (before, begun) = (bench.state().unwrap(), Instant::now());
+            let state = mount_with(&bench, &program);
+            pauses.push(begun.elapsed());
+            assert_eq!((state.pid, state.generation), (first.pid, first.generation));
+            assert!(state.server_pid != before.server_pid && state.build != before.build);
+            assert_eq!(runs(&state), program);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    pauses.sort();
+    eprintln!("{} rounds beside 20 upgrades, each {pauses:?}", done.load(Ordering::Relaxed));
+    assert_eq!(bench.state().unwrap().trouble, None);
+    bench.unmount();
+}
+
+#[test]
+fn a_later_server_is_of_the_new_build_although_its_file_is_gone() {
+    let bench = bench!("a");
+    bench.mount();
+    let program = other_build(&bench, PROGRAM, "newer");
+    let state = mount_with(&bench, &program);
+    fs::remove_file(&program).unwrap();
+    let before = state.server_pid;
+    signal(before.unwrap(), "-KILL");
+    wait_until("another server runs", || bench.state().is_some_and(|s| s.server_pid != before));
+    assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+    assert!(runs(&bench.state().unwrap()).to_string_lossy().ends_with("newer (deleted)"));
+}
+
+#[test]
+fn a_build_that_does_not_serve_leaves_the_views_to_the_former_one() {
+    let bench = bench!("a");
+    bench.mount();
+    let program = other_build(&bench, "/bin/false", "broken");
+    let state = mount_with(&bench, &program);
+    assert!(state.trouble.as_deref().is_some_and(|t| t.contains("former build")), "{state:?}");
+    assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+    assert_eq!(bench.mount().trouble, None);
+    assert!(!fs::exists(bench.view("a/absent")).unwrap());
+}
+
+#[test]
+fn a_plain_hangup_makes_the_keeper_compare_and_no_more() {
+    let bench = bench!("a");
+    let state = bench.mount();
+    signal(state.pid, "-HUP");
+    wait_until("it has compared", || bench.state().is_some_and(|s| s.reconciled > state.reconciled));
+    assert_eq!(bench.state().unwrap().server_pid, state.server_pid);
+}
