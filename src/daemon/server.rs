@@ -28,6 +28,7 @@ pub fn main(_args: &[OsString]) -> ExitCode {
 
 fn run() -> io::Result<()> {
     let socket = Arc::new(process::given()?);
+    process::allocate_big_from_kernel();
     process::clear_umask();
     process::raise_open_files();
     // A thread that panicked would leave its view hanging; a server that dies is replaced by another.

@@ -186,6 +186,17 @@ pub fn raise_open_files() {
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// From now on a big allocation is fresh pages of the kernel, whose zeros cost nothing until they are touched. By
+/// itself, glibc puts the next one into its heap once one has been freed, and then writes the zeros (mallopt(3),
+/// "dynamic mmap threshold"): 16 MiB for the buffer of each FUSE connection, twice.
+pub fn allocate_big_from_kernel() {
+    // SAFETY: mallopt only sets a parameter of the allocator; 1 MiB is within what the threshold may be.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20)
+    };
+}
+
 /// From now on new files get exactly the mode they are asked for.
 pub fn clear_umask() {
     rustix::process::umask(rustix::fs::Mode::empty());

@@ -36,6 +36,33 @@ fn status_has_a_line_for_each_view_and_tells_from_inside_a_view_too() {
 }
 
 #[test]
+fn status_names_each_lock_file_that_changed_since() {
+    let bench = Bench::new();
+    bench.write("repo/.gitignore", "node_modules/\nbuild*/\n.env\ntarget/\n");
+    bench.write("repo/crate/Cargo.lock", "version = 4\n");
+    bench.commit("repo", "a crate");
+    bench.write("repo/crate/target/debug/app", "binary\n");
+    bench.ok("repo", ["create", "fix"]);
+    assert!(!bench.ok("fix", ["status"]).contains("drift"));
+    bench.write("fix/crate/Cargo.lock", "version = 5\n");
+    let said = bench.ok("fix", ["status"]);
+    assert!(said.ends_with("drift:    crate/Cargo.lock has changed since\n"), "{said}");
+    bench.write("fix/package-lock.json", "{\"version\": 2}\n");
+    let status = json(&bench.ok("fix", ["status", "--json"]));
+    assert_eq!(status["drift"], serde_json::json!(["crate/Cargo.lock", "package-lock.json"]));
+    assert_eq!(status["source"], bench.path("repo").to_str().unwrap());
+    assert_eq!(status["commit"], bench.git("repo", ["rev-parse", "HEAD"]).trim());
+    bench.write("fix/package-lock.json", "{\"version\": 1}\n");
+    std::fs::remove_file(bench.path("fix/crate/Cargo.lock")).unwrap();
+    let status = json(&bench.ok("fix", ["status", "--json"]));
+    assert_eq!(status["drift"], serde_json::json!(["crate/Cargo.lock"]));
+    std::fs::remove_dir_all(bench.path("fix/crate/target")).unwrap();
+    let said = bench.ok("fix", ["status"]);
+    assert!(said.contains("[MISSING] crate/target (deleted; depsfs reset brings it back)\n"), "{said}");
+    assert!(said.contains("[ok]      build\n"), "{said}");
+}
+
+#[test]
 fn list_names_every_worktree_with_views() {
     let bench = created();
     bench.ok("repo", ["create", "second", "--no-mount"]);

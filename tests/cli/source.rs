@@ -34,6 +34,29 @@ fn a_clean_worktree_shares_its_trees_and_a_changed_one_its_changes() {
 }
 
 #[test]
+fn a_worktree_of_a_bare_repository_is_a_source_as_any() {
+    let bench = Bench::new();
+    bench.git("", ["clone", "-q", "--bare", "repo", "bare.git"]);
+    bench.git("bare.git", ["worktree", "add", "-q", "../main", "main"]);
+    bench.write("main/build/out.o", "object\n");
+    let dry = bench.ok("main", ["create", "fix", "--dry-run"]);
+    assert!(dry.contains(&format!("  path:     {}\n", bench.path("fix").display())), "{dry}");
+    bench.ok("main", ["create", "fix"]);
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    bench.assert_clean("fix");
+    bench.ok("fix/build", ["create", "second"]);
+    assert_eq!(bench.ok("main", ["list"]).lines().count(), 2);
+    assert_eq!(bench.read("second/build/out.o"), "object\n");
+    let refused = bench.depsfs("bare.git", ["create", "third"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    bench.ok("main", ["remove", "second", "--delete-branch"]);
+    bench.ok("main", ["remove", "../fix", "--delete-branch"]);
+    assert_eq!(bench.git("bare.git", ["branch", "--format=%(refname:short)"]), "main");
+    assert_eq!(bench.git("bare.git", ["worktree", "list"]).lines().count(), 2);
+    assert!(bench.mounts().is_empty());
+}
+
+#[test]
 fn a_worktree_inside_an_ignored_directory_is_not_shared() {
     let bench = Bench::new();
     bench.git("repo", ["worktree", "add", "-q", "-b", "inner", "build-trees/inner"]);

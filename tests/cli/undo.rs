@@ -114,6 +114,34 @@ fn a_signal_at_any_moment_leaves_all_or_nothing() {
 }
 
 #[test]
+fn a_ctrl_c_in_a_long_first_import_leaves_nothing() {
+    let bench = Bench::new();
+    // A small directory beside it would be done, and stay in the store for the next try.
+    std::fs::remove_dir_all(bench.path("repo/build")).unwrap();
+    let text = "0123456789abcdef\n".repeat(4096);
+    for n in 0..3000 {
+        bench.write(&format!("repo/node_modules/p{}/f{n}", n / 100), &format!("{n}\n{text}"));
+    }
+    for pause in [0, 40, 120] {
+        let mut child = start(&bench);
+        let staged = || std::fs::read_dir(bench.path("store/tmp")).is_ok_and(|mut d| d.next().is_some());
+        soon("the import writes", staged);
+        std::thread::sleep(Duration::from_millis(pause));
+        signal(&child, "-INT");
+        let asked = Instant::now();
+        assert_eq!(ends(&mut child), 1, "it was interrupted in time");
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        assert_nothing_left(&bench);
+        assert!(!staged(), "nothing half-written stays in the store");
+        let entries = std::fs::read_dir(bench.path("store/trees")).unwrap().count();
+        assert_eq!(entries, 0, "no tree of it is in the store");
+    }
+    bench.ok("repo", ["create", "fix"]);
+    assert_eq!(bench.read("fix/node_modules/p7/f777"), format!("777\n{text}"));
+    bench.assert_sound();
+}
+
+#[test]
 fn of_two_creates_of_one_name_one_wins_and_the_other_does_not_undo_it() {
     let bench = Bench::new();
     for round in 0..5 {
