@@ -96,6 +96,9 @@ fn worktree(e: &Error) -> (u8, String) {
             (REFUSED, "leave --frozen-only away, or take a base-ref with the same lock files".into())
         }
         Error::View { .. } => (FAILED, "depsfs status tells more; so does daemon.log in the git directory".into()),
+        Error::TooManyViews { .. } => {
+            (REFUSED, "set mount_max in /etc/fuse.conf, or leave some out with git config --add depsfs.exclude".into())
+        }
         Error::Interrupted(_) => (FAILED, "run it again".into()),
         Error::Undone { source, left } => {
             let (_, hint) = worktree(source);

@@ -11,6 +11,26 @@ use super::{process, socket};
 /// Where it is looked for when PATH doesn't have it (a service manager may give none).
 const USUAL_PLACES: [&str; 3] = ["/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"];
 
+/// What fusermount3 reads its limits from (mount.fuse3(8)), and the limit without it.
+const CONFIGURATION: &str = "/etc/fuse.conf";
+const USUAL_LIMIT: usize = 1000;
+
+/// How many FUSE file systems there may be before fusermount3 mounts no more; `None`: as many as wanted.
+pub fn limit() -> Option<usize> {
+    let text = super::path::read_if_there(Path::new(CONFIGURATION)).ok().flatten().unwrap_or_default();
+    limit_in(&String::from_utf8_lossy(&text))
+}
+
+fn limit_in(configuration: &str) -> Option<usize> {
+    let lines = configuration.lines().map(|l| l.split('#').next().unwrap_or_default());
+    let set = lines.filter_map(|l| l.split_once('=')).filter(|(key, _)| key.trim() == "mount_max");
+    match set.filter_map(|(_, value)| value.trim().parse::<i64>().ok()).last() {
+        // -1 stands for no limit.
+        Some(limit) => usize::try_from(limit).ok(),
+        None => Some(USUAL_LIMIT),
+    }
+}
+
 /// Mounts a new connection at `at`; gives its device.
 pub fn mount(at: &Path, how: &Options) -> io::Result<OwnedFd> {
     let (ours, theirs) = socket::stream_pair()?;
@@ -79,4 +99,23 @@ fn finish(mut child: Child) -> io::Result<()> {
     let said = String::from_utf8_lossy(&said);
     let said = said.trim().trim_start_matches("fusermount3: ");
     Err(io::Error::other(if said.is_empty() { "fusermount3 failed" } else { said }.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_what_the_configuration_says_or_a_thousand() {
+        let table = [
+            ("", Some(1000)),
+            ("#mount_max = 5\nuser_allow_other\n", Some(1000)),
+            ("mount_max = 5 # few\n", Some(5)),
+            ("mount_max=20\n", Some(20)),
+            ("mount_max = -1\n", None),
+        ];
+        for (text, limit) in table {
+            assert_eq!(limit_in(text), limit, "{text}");
+        }
+    }
 }

@@ -50,6 +50,18 @@ pub fn mount(over: BorrowedFd<'_>, at: &Path, options: &Options) -> io::Result<O
     fusermount::mount(at, options)
 }
 
+/// How many more connections this user may mount; `None`: as many as wanted.
+pub fn room() -> Option<usize> {
+    if rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let limit = fusermount::limit()?;
+    // fusermount3 counts those of every user.
+    let is_fuse = |kind: &str| kind == "fuse" || kind.starts_with("fuse.");
+    let there = super::mountinfo::read().map_or(0, |all| all.iter().filter(|m| is_fuse(&m.kind)).count());
+    Some(limit.saturating_sub(there))
+}
+
 /// Mounts the connection behind `device` over the directory `over`. A connection that was detached but is
 /// still in use comes back as the same file system (the kernel finds its superblock by the device).
 pub fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, options: &Options) -> io::Result<()> {

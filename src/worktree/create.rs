@@ -66,6 +66,9 @@ pub fn create(
     how: How,
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
+    if how.mount {
+        views::refuse_too_many(plan.ignored.directories.len())?;
+    }
     // While this is held, gc leaves alone what the new manifest is about to name.
     let _share = store.share()?;
     let mut undo = Undo::new(&plan.source, store);

@@ -57,6 +57,8 @@ pub enum Error {
     WouldBuild(Vec<PathBuf>),
     #[error("{} was not mounted: {why}", view.display())]
     View { view: PathBuf, why: String },
+    #[error("{views} views are to be mounted, and fusermount3 mounts only {room} more for an ordinary user")]
+    TooManyViews { views: usize, room: usize },
     #[error("interrupted by signal {0}")]
     Interrupted(i32),
     /// A create that failed after it had begun. `left` says what could not be undone.

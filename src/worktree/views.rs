@@ -75,6 +75,10 @@ impl Views {
 
     /// Mounts what the manifest wants; an error names the first view that wasn't.
     pub fn mount(&self) -> Result<(), Error> {
+        let state = self.state().unwrap_or_default();
+        let is_mounted = |view: &ViewSpec| state.views.iter().any(|v| v.id == view.id && v.mounted);
+        let missing = self.manifest.views.iter().filter(|v| !is_mounted(v) && !self.is_dropped(v));
+        refuse_too_many(missing.count())?;
         all_mounted(client::mount(&self.state_dir)?)
     }
 
@@ -198,6 +202,14 @@ fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, Error> {
 /// 16 hex digits that stand for a path.
 pub fn id_of(path: &Path) -> String {
     blake3::hash(path.as_os_str().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// An error when this user may not mount so many views.
+pub fn refuse_too_many(views: usize) -> Result<(), Error> {
+    match crate::sys::mount::room() {
+        Some(room) if room < views => Err(Error::TooManyViews { views, room }),
+        _ => Ok(()),
+    }
 }
 
 /// An error when a view isn't mounted.

@@ -2,11 +2,36 @@
 
 use crate::bench::Bench;
 
+/// Somebody who is not root.
+fn ordinary() -> Bench {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    // Only root can become somebody else; others are ordinary already.
+    Bench::of_user(is_root.then_some(65534))
+}
+
+#[test]
+fn more_views_than_fusermount_mounts_are_refused_before_anything_is_made() {
+    if std::fs::read_to_string("/etc/fuse.conf").is_ok_and(|t| t.lines().any(|l| l.starts_with("mount_max"))) {
+        println!("skipped: /etc/fuse.conf sets another limit than 1000");
+        return;
+    }
+    let bench = ordinary();
+    for n in 0..1000 {
+        bench.write(&format!("repo/p/{n}/build/o"), "x");
+    }
+    let refused = bench.depsfs("repo", ["create", "fix"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.err.contains("1002 views") && refused.err.contains("mount_max"), "{refused:?}");
+    assert!(!bench.is_there("fix") && !bench.is_there("repo/.git/worktrees"));
+    assert_eq!(bench.git("repo", ["branch", "--format=%(refname:short)"]), "main");
+    bench.git("repo", ["config", "depsfs.exclude", "p/"]);
+    bench.ok("repo", ["create", "fix"]);
+    bench.ok("repo", ["remove", "fix"]);
+}
+
 #[test]
 fn an_ordinary_user_creates_changes_and_removes_a_worktree() {
-    // SAFETY of the premise: only root can become somebody else; others are ordinary already.
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    let bench = Bench::of_user(is_root.then_some(65534));
+    let bench = ordinary();
     bench.ok("repo", ["create", "fix"]);
     assert_eq!(bench.mounts().len(), 2);
     bench.assert_clean("fix");
