@@ -112,14 +112,22 @@ fn grafts_change_while_servers_die_and_programs_read() {
     let view = bench.view("v");
     bench.mount();
     let stop = AtomicBool::new(false);
+    /// Also when an assertion fails.
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let stopper = Stop(&stop);
         let reader = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 assert_eq!(fs::read_to_string(view.join("lib/b.js")).unwrap(), "b\n".repeat(5000));
                 assert!(names(&view).contains(&"lib".to_owned()));
             }
         });
-        for round in 0..8 {
+        for round in 0..12 {
             let name = format!("package-{round}");
             assert!(!view.join(&name).exists());
             let added = tree(&bench, &[(&format!("{name}/index.js"), "x\n")]);
@@ -131,7 +139,7 @@ fn grafts_change_while_servers_die_and_programs_read() {
             assert_eq!(fs::read_to_string(view.join(&name).join("index.js")).unwrap(), "x\n", "{}", bench.log());
             assert!(names(&view).contains(&name));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
         reader.join().unwrap();
     });
     bench.unmount();

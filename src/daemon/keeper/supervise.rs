@@ -101,7 +101,7 @@ impl Keeper {
     /// Asks the server for the grafts that a connection shall show. One that no server answers yet is asked about
     /// when it is ready; a server that dies meanwhile leaves the question to the next.
     pub fn ask_to_regraft(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get(&id).filter(|c| c.offer.is_some()) else { return };
+        let Some(connection) = self.connections.get(&id).filter(|c| c.answered) else { return };
         let (Some((view, generation)), Some(server)) = (&connection.wanted, &self.server) else { return };
         let message = ToServer::Regraft { connection: id, view: Box::new(view.clone()), generation: *generation };
         if let Err(e) = wire::send(server.socket.as_fd(), &message, &[]) {
