@@ -150,3 +150,22 @@ fn the_helper_mounts_entries_and_worktrees_by_their_source() {
     assert_eq!(bench.mounts().len(), 3);
     assert_eq!(bench.read("fix/build/lib.a"), "library\n");
 }
+
+#[test]
+fn another_lower_shows_in_a_mounted_view_without_unmounting_it() {
+    let bench = bench();
+    bench.ok("", MOUNT);
+    assert!(!bench.is_there("view/dir/c"));
+    let open = fs::File::open(bench.path("view/both")).unwrap();
+    bench.write("view/mine", "mine\n");
+    bench.write("low/dir/c", "c\n");
+    fs::remove_dir_all(bench.path("top")).unwrap();
+    bench.ok("", ["mount", "--at", "view", "--lower", "low", "--upper", "upper"]);
+    assert_eq!((bench.read("view/both"), bench.read("view/dir/c")), ("of the low\n".into(), "c\n".into()));
+    assert!(!bench.is_there("view/dir/a"));
+    assert_eq!(bench.read("view/mine"), "mine\n");
+    assert_eq!(std::io::read_to_string(open).unwrap(), "of the top\n");
+    bench.ok("", ["unmount", "view"]);
+    bench.ok("", ["mount", "--at", "view", "--lower", "low", "--upper", "upper"]);
+    assert_eq!(bench.read("view/both"), "of the low\n");
+}
