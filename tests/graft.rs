@@ -182,3 +182,26 @@ fn deleting_a_directory_of_many_files_costs_one_record_in_the_end() {
     let view = f.open(vec![f.tree(&files)]);
     assert!(matches!(find(&view, "d"), Err(Error::NotFound)));
 }
+
+/// Every path on the way has an answer in time, and no thread's stack ends: 2 MB as the server's.
+#[test]
+fn a_tree_three_thousand_directories_deep_is_written_at_its_bottom() {
+    let f = Fixture::new();
+    let mut builder = depsfs::store::TreeBuilder::new(Default::default());
+    let meta = depsfs::store::tree::Meta { perm: 0o755, ..Default::default() };
+    let mut slot = depsfs::store::tree::Slot::ROOT;
+    for _ in 0..3000 {
+        slot = builder.add(slot, name("d"), meta.clone(), depsfs::store::tree::Item::Dir).expect("a directory");
+    }
+    let tree = f.store.tree(f.store.put_tree(&builder).expect("a tree")).expect("there");
+    let view = f.open(vec![GraftSpec { at: PathBuf::new(), tree, retired: false }]);
+    let work = move || {
+        let bottom = (0..3000).fold(Ino::ROOT, |at, _| view.lookup(at, &name("d")).expect("there").ino);
+        view.mkdir(bottom, &name("new"), 0o755, ME).expect("made");
+        view.rename(bottom, &name("new"), bottom, &name("other"), RenameFlags::empty()).expect("renamed");
+        view.rmdir(bottom, &name("other")).expect("removed");
+        view.changes(Ino::ROOT, 0, 10).expect("compared").len()
+    };
+    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(work).expect("a thread");
+    assert_eq!(thread.join().expect("no overflow"), 1);
+}

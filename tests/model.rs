@@ -68,6 +68,12 @@ fn an_exchange_with_nothing_is_refused_before_the_loop_is_seen() {
 }
 
 #[test]
+fn a_directory_that_was_moved_out_of_a_removed_one_is_where_it_was_moved_to() {
+    let ops = [Op::RenameNoReplace("d".into(), "a/d".into()), rename("a/b", "d"), Op::RemoveAll("a".into())];
+    run(1, &ops);
+}
+
+#[test]
 fn a_replaced_name_of_a_hard_linked_copy_is_gone() {
     run(1, &[Op::Thaw("a".into()), rename("b", "a/c")]);
 }

@@ -108,16 +108,18 @@ impl View {
             Some(aside) => aside.try_clone().map_err(upper("open a directory"))?,
             None => return Err(Error::NotSupported),
         };
-        match kind {
-            FileType::Symlink => fs::symlink_at(&target.unwrap_or_default(), &aside, b"node"),
-            _ => fs::mknod_at(&aside, b"node", attr.mode, 0),
-        }
-        .map_err(upper("create a file"))?;
-        fs::chown_at(&aside, b"node", Some(attr.uid), Some(attr.gid)).map_err(upper("set the owner"))?;
-        let times = (fs::SetTime::At(attr.atime), fs::SetTime::At(attr.mtime));
-        fs::utimens_at(&aside, b"node", times.0, times.1).map_err(upper("set times"))?;
-        let real = fs::stat_at(&aside, b"node").map_err(upper("look at a file"))?.ino;
-        let born = fs::birth(&aside, b"node").map_err(upper("look at a file"))?;
+        let make = || -> std::io::Result<(u64, u64)> {
+            match kind {
+                FileType::Symlink => fs::symlink_at(&target.unwrap_or_default(), &aside, b"node")?,
+                _ => fs::mknod_at(&aside, b"node", attr.mode, 0)?,
+            }
+            fs::chown_at(&aside, b"node", Some(attr.uid), Some(attr.gid))?;
+            fs::utimens_at(&aside, b"node", fs::SetTime::At(attr.atime), fs::SetTime::At(attr.mtime))?;
+            Ok((fs::stat_at(&aside, b"node")?.ino, fs::birth(&aside, b"node")?))
+        };
+        // What can't be finished is taken back; the first error is the one that counts.
+        let undo = |_: &std::io::Error| drop(fs::unlink_at(&aside, b"node"));
+        let (real, born) = make().inspect_err(undo).map_err(upper("create a file"))?;
         let link = |_: &mut View, dir_fd: &OwnedFd| {
             fs::rename_at(&aside, b"node", dir_fd, name.bytes(), RenameFlags::NOREPLACE)
         };

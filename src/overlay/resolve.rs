@@ -133,30 +133,45 @@ impl View {
         self.orphans.contains_key(&ino)
     }
 
-    /// Where a directory is now.
+    /// Where a directory is now; whether that place shows is for the caller to see on the way up.
     pub(super) fn dir_place(&mut self, dir: Ino) -> Result<(Ino, Name)> {
         if dir.upper_real().is_some() {
             return self.upper_names(dir)?.first().cloned().ok_or(Error::NotFound);
         }
-        self.lower_names(dir).into_iter().next().ok_or(Error::NotFound)
+        self.lower_places(dir).into_iter().next().ok_or(Error::NotFound)
+    }
+
+    /// The names that journal and trees give the lower's file or directory `ino`, in directories that may
+    /// themselves be gone. Where it was moved to comes first: of a removed directory the journal says nothing,
+    /// so a name that a tree has there may be one that was moved away.
+    fn lower_places(&self, ino: Ino) -> Vec<(Ino, Name)> {
+        let mut by_tree = self.lower.places(ino);
+        by_tree.retain(|(dir, name)| {
+            (self.lower.is_dir(ino) || !self.delta.is_opaque(*dir))
+                && self.delta.name(*dir, name).is_none()
+                && self.lower.lookup(*dir, name) == Some(ino)
+        });
+        let mut places = self.delta.moved_to(ino).to_vec();
+        places.extend(by_tree);
+        places
     }
 
     /// The names at which the lower's file or directory `ino` shows, as far as journal and trees say.
     pub(super) fn lower_names(&self, ino: Ino) -> Vec<(Ino, Name)> {
-        let mut places = self.lower.places(ino);
-        places.retain(|(dir, name)| {
-            (self.lower.is_dir(ino) || !self.delta.is_opaque(*dir))
-                && self.delta.name(*dir, name).is_none()
-                && self.lower.lookup(*dir, name) == Some(ino)
-                && self.shows(*dir)
-        });
-        places.extend(self.delta.moved_to(ino).iter().cloned());
-        places
+        let mut names = self.lower_places(ino);
+        names.retain(|(dir, _)| self.shows(*dir));
+        names
     }
 
-    /// Whether a directory of the lower is still somewhere in the view.
-    fn shows(&self, dir: Ino) -> bool {
-        dir == Ino::ROOT || dir.upper_real().is_some() || !self.lower_names(dir).is_empty()
+    /// Whether a directory is still somewhere in the view.
+    fn shows(&self, mut dir: Ino) -> bool {
+        while dir != Ino::ROOT && dir.upper_real().is_none() {
+            match self.lower_places(dir).into_iter().next() {
+                Some((parent, _)) => dir = parent,
+                None => return false,
+            }
+        }
+        true
     }
 
     /// The names of `ino` in the upper. When none is known, the upper is searched: a server that took over

@@ -154,31 +154,46 @@ impl View {
     /// | 1. make it aside, whole  | a directory in `aside` that the next open deletes     |
     /// | 2. rename into place     | an empty directory that merges with the lower: no change to be seen |
     pub(super) fn ensure_dir(&mut self, dir: Ino) -> Result<Arc<OwnedFd>> {
-        if let Some(fd) = self.dir_fd(dir)? {
-            return Ok(fd);
+        let (mut missing, mut at) = (Vec::new(), dir);
+        let mut fd = loop {
+            match self.dir_fd(at)? {
+                Some(fd) => break fd,
+                None => missing.push((at, self.dir_place(at)?)),
+            }
+            at = missing[missing.len() - 1].1.0;
+        };
+        while let Some((dir, (parent, name))) = missing.pop() {
+            fd = self.make_dir(dir, parent, &fd, &name)?;
         }
-        let (parent, name) = self.dir_place(dir)?;
-        let parent_fd = self.ensure_dir(parent)?;
+        Ok(fd)
+    }
+
+    fn make_dir(&mut self, dir: Ino, parent: Ino, parent_fd: &OwnedFd, name: &Name) -> Result<Arc<OwnedFd>> {
         let attr = self.lower_attr(dir)?;
         let xattrs = self.lower_xattrs(dir);
-        let kept = fs::stat(&parent_fd).map_err(upper("look at a directory"))?;
+        let kept = fs::stat(parent_fd).map_err(upper("look at a directory"))?;
         let (at, aside_name): (&dyn std::os::fd::AsFd, &[u8]) = match &self.upper.aside {
             Some(aside) => (aside, b"dir"),
             None => (&parent_fd, name.bytes()),
         };
         fs::mkdir_at(at, aside_name, 0o700).map_err(upper("make a directory"))?;
-        let made = fs::open_dir_at(at, aside_name).map_err(upper("open a directory"))?;
-        self.dress(&made, &attr, &xattrs)?;
-        if self.upper.aside.is_some() {
-            fs::rename_at(at, aside_name, &parent_fd, name.bytes(), RenameFlags::empty())
-                .map_err(upper("make a directory"))?;
-        }
+        let finish = || -> Result<OwnedFd> {
+            let made = fs::open_dir_at(at, aside_name).map_err(upper("open a directory"))?;
+            self.dress(&made, &attr, &xattrs)?;
+            if self.upper.aside.is_some() {
+                fs::rename_at(at, aside_name, parent_fd, name.bytes(), RenameFlags::empty())
+                    .map_err(upper("make a directory"))?;
+            }
+            Ok(made)
+        };
+        // What can't be finished is taken back; the first error is the one that counts.
+        let made = finish().inspect_err(|_| drop(fs::rmdir_at(at, aside_name)))?;
         let real = fs::stat(&made).map_err(upper("look at a directory"))?.ino;
-        restore_times(&parent_fd, &kept)?;
+        restore_times(parent_fd, &kept)?;
         let made = Arc::new(made);
         self.upper.absent.remove(&dir);
         self.upper.dirs.keep(dir, made.clone());
-        self.upper.note(parent, &name, Some((FileType::Directory, real)));
+        self.upper.note(parent, name, Some((FileType::Directory, real)));
         Ok(made)
     }
 
