@@ -7,15 +7,14 @@
 //! | 3. renamed into `objects`                 | whole objects that nothing names, which gc removes      |
 //! | 4. synced again, so the names are on disk | the same; only then may a tree name them                |
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::Mutex;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 
 use super::writer::{Added, ObjectWriter};
 use super::{ObjectId, Objects, Store, StoreError, StoreShare, write_all};
@@ -33,7 +32,8 @@ pub struct Stage {
     path: PathBuf,
     pub(super) dir: OwnedFd,
     next: AtomicU32,
-    staged: Mutex<HashMap<ObjectId, Staged>>,
+    /// Shared by the workers of an import. No guard of it is held across another call on it.
+    staged: DashMap<ObjectId, Staged>,
     _share: StoreShare,
 }
 
@@ -50,18 +50,18 @@ impl Stage {
         paths::make_dir(&path)?;
         let dir = paths::open_dir(&path)?;
         let objects = store.objects().clone();
-        Ok(Stage { objects, path, dir, next: AtomicU32::new(0), staged: Mutex::default(), _share: share })
+        Ok(Stage { objects, path, dir, next: AtomicU32::new(0), staged: DashMap::new(), _share: share })
     }
 
     /// Adds content that is in memory; nothing is written when the store or this stage has it.
     pub fn add_bytes(&self, bytes: &[u8]) -> Result<ObjectId, StoreError> {
         let id = ObjectId::of(bytes);
         let size = bytes.len() as u64;
-        if self.staged.lock().contains_key(&id) || self.objects.contains_whole(&id, size) {
+        if self.staged.contains_key(&id) || self.objects.contains_whole(&id, size) {
             return Ok(id);
         }
         let file = self.next.fetch_add(1, Ordering::Relaxed);
-        match self.staged.lock().entry(id) {
+        match self.staged.entry(id) {
             Entry::Occupied(_) => return Ok(id),
             Entry::Vacant(v) => drop(v.insert(Staged { file, size })),
         }
@@ -129,7 +129,8 @@ impl Stage {
 
     /// Syncs what was added and gives it its names; returns how many objects are new.
     pub fn publish(&self) -> Result<usize, StoreError> {
-        let staged: Vec<(ObjectId, Staged)> = self.staged.lock().drain().collect();
+        let staged: Vec<(ObjectId, Staged)> = self.staged.iter().map(|s| (*s.key(), *s.value())).collect();
+        self.staged.clear();
         if staged.is_empty() {
             return Ok(0);
         }
@@ -178,12 +179,10 @@ impl Stage {
 
     /// Takes a finished file as the object `id`, or removes it when that is there already.
     pub(super) fn take(&self, file: u32, id: ObjectId, size: u64) -> io::Result<()> {
-        let mut staged = self.staged.lock();
-        if staged.contains_key(&id) || self.objects.contains_whole(&id, size) {
-            drop(staged);
-            return fs::unlink_at(&self.dir, name_of(file).as_bytes());
+        match self.staged.entry(id) {
+            Entry::Vacant(new) if !self.objects.contains_whole(&id, size) => drop(new.insert(Staged { file, size })),
+            _ => return fs::unlink_at(&self.dir, name_of(file).as_bytes()),
         }
-        staged.insert(id, Staged { file, size });
         Ok(())
     }
 
