@@ -64,6 +64,6 @@ fn a_server_that_died_and_a_view_that_was_taken_from_the_manifest_do_not_give_tr
     open.read_to_string(&mut text).unwrap();
     assert_eq!(text, "b\n".repeat(5000));
     drop(open);
-    wait_until("the daemon has ended", || bench.state().is_none());
-    assert_eq!(gc(&bench).trees, 1);
+    // The server holds the lock that gc looks at a moment longer than the keeper.
+    wait_until("the tree is nobody's", || gc(&bench).trees == 1);
 }
