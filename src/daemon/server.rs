@@ -49,6 +49,7 @@ fn run() -> io::Result<()> {
             ToServer::Leave => {
                 let _whole = server.as_ref().map(|server| server.whole.write());
                 // With the lock held: no change that can't be made twice is under way.
+                #[expect(clippy::disallowed_methods, reason = "returning would drop the lock first")]
                 std::process::exit(0);
             }
             ToServer::Regraft { connection, view, generation } => {

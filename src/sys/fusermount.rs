@@ -24,7 +24,7 @@ pub fn limit() -> Option<usize> {
 fn limit_in(configuration: &str) -> Option<usize> {
     let lines = configuration.lines().map(|l| l.split('#').next().unwrap_or_default());
     let set = lines.filter_map(|l| l.split_once('=')).filter(|(key, _)| key.trim() == "mount_max");
-    match set.filter_map(|(_, value)| value.trim().parse::<i64>().ok()).last() {
+    match set.filter_map(|(_, value)| value.trim().parse::<i64>().ok()).next_back() {
         // -1 stands for no limit.
         Some(limit) => usize::try_from(limit).ok(),
         None => Some(USUAL_LIMIT),
