@@ -187,8 +187,8 @@ fn deleting_a_directory_of_many_files_costs_one_record_in_the_end() {
 #[test]
 fn a_tree_three_thousand_directories_deep_is_written_at_its_bottom() {
     let f = Fixture::new();
-    let mut builder = depsfs::store::TreeBuilder::new(Default::default());
     let meta = depsfs::store::tree::Meta { perm: 0o755, ..Default::default() };
+    let mut builder = depsfs::store::TreeBuilder::new(meta.clone());
     let mut slot = depsfs::store::tree::Slot::ROOT;
     for _ in 0..3000 {
         slot = builder.add(slot, name("d"), meta.clone(), depsfs::store::tree::Item::Dir).expect("a directory");
