@@ -103,7 +103,7 @@ fn make(
         return Err(Error::PathTaken(at.clone()));
     }
     undo.directory(at);
-    // Beside git's work. Not joined when the create ends early: an import of gigabytes must not delay a Ctrl-C.
+    // Beside git's work. When the create ends early it is told to stop, and waited for a moment.
     let snapshots = Snapshots::start(plan, store, progress)?;
     make_branch(plan, undo)?;
     plan.source.git().add_worktree(at, &plan.names.branch)?;

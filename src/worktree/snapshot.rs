@@ -76,9 +76,14 @@ impl Snapshots {
     }
 }
 
+/// How long an import that was stopped may take to remove what it staged; gc removes the rest.
+const TAKEN_BACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 impl Drop for Snapshots {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+        // An import that is told to stop takes back what it staged; a disk that hangs is not waited for.
+        let _ = self.answer.recv_timeout(TAKEN_BACK_WITHIN);
     }
 }
 
