@@ -8,7 +8,10 @@ use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig, Set
 use depsfs::store::{Name, Store, Tree, import};
 use depsfs::sys::fs::{RenameFlags, SetTime};
 
-const ME: Caller = Caller { uid: 0, gid: 0 };
+/// Who runs the tests.
+fn me() -> Caller {
+    Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
+}
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -106,7 +109,7 @@ fn a_replaced_graft_leaves_own_changes_on_top_and_open_files_what_they_have() {
     view.unlink(dir, &name("del")).expect("deleted");
     let touched =
         SetAttr { mode: Some(0o600), uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep };
-    view.setattr(dir, ME, SetAttr { mode: Some(0o711), ..touched }).expect("changed");
+    view.setattr(dir, me(), SetAttr { mode: Some(0o711), ..touched }).expect("changed");
     view.regraft(vec![new.clone(), retired(&old)]).expect("grafted");
 
     let shows = |view: &Overlay| {
@@ -197,7 +200,7 @@ fn a_tree_three_thousand_directories_deep_is_written_at_its_bottom() {
     let view = f.open(vec![GraftSpec { at: PathBuf::new(), tree, retired: false }]);
     let work = move || {
         let bottom = (0..3000).fold(Ino::ROOT, |at, _| view.lookup(at, &name("d")).expect("there").ino);
-        view.mkdir(bottom, &name("new"), 0o755, ME).expect("made");
+        view.mkdir(bottom, &name("new"), 0o755, me()).expect("made");
         view.rename(bottom, &name("new"), bottom, &name("other"), RenameFlags::empty()).expect("renamed");
         view.rmdir(bottom, &name("other")).expect("removed");
         view.changes(Ino::ROOT, 0, 10).expect("compared").len()
