@@ -331,28 +331,36 @@ impl Git {
     }
 }
 
-/// Asks a git to end, and ends it when it won't; `apart`, with all it has started. A hook of one that isn't may go on
-/// for a moment: nothing waits for it.
+/// Asks a git to end, and ends it when it won't. What one that is `apart` has started may finish first, if that is
+/// soon: a `git reset` that is ended at the wrong moment leaves the repository's `packed-refs.lock` behind. A hook of
+/// one that isn't apart may go on for a moment: nothing waits for it.
 fn end(child: &mut Child, apart: bool) {
     let leader = child.id();
-    if apart {
-        interrupt::terminate_group(leader)
-    } else {
-        interrupt::terminate(leader)
+    interrupt::terminate(leader);
+    if has_ended(child, apart) {
+        return;
     }
-    let until = Instant::now() + END_PATIENCE;
-    while matches!(child.try_wait(), Ok(None)) || (apart && interrupt::group_lives(leader)) {
-        if Instant::now() > until {
-            if apart {
-                interrupt::kill_group(leader)
-            } else {
-                drop(child.kill())
-            }
-            let _ = child.wait();
+    if apart {
+        interrupt::terminate_group(leader);
+        if has_ended(child, apart) {
             return;
+        }
+        interrupt::kill_group(leader);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Waits for the end of a git, and of its group, for a while.
+fn has_ended(child: &mut Child, apart: bool) -> bool {
+    let until = Instant::now() + END_PATIENCE;
+    while matches!(child.try_wait(), Ok(None)) || (apart && interrupt::group_lives(child.id())) {
+        if Instant::now() > until {
+            return false;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 /// `<key>\n<value>\0`…; a key without a value is true.
