@@ -135,3 +135,4 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 say "$total tests passed"
+echo "$total passed, 0 failed"
