@@ -5,6 +5,7 @@
 //! | `git`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `naming`, `ignored`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
+//! | `component/` | what a repository builds: `depsfs.toml` |
 //! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
 //! | `at` | entries mounted at a directory without git |
 //! | `lossy` | paths in JSON |
@@ -13,6 +14,7 @@
 pub mod access;
 pub mod at;
 pub mod checkout;
+pub mod component;
 pub mod create;
 pub mod diff;
 mod error;
