@@ -117,7 +117,8 @@ impl Config {
         let at = |name: &str, why: String| {
             // The name stands in its component's table: the nearest place there is.
             let text = String::from_utf8_lossy(text);
-            let line = text.lines().position(|l| l.trim_start().starts_with("name") && l.contains(&format!("{name:?}")));
+            let line =
+                text.lines().position(|l| l.trim_start().starts_with("name") && l.contains(&format!("{name:?}")));
             ConfigError { file: file.into(), line: line.map(|n| n + 1), why }
         };
         if config.shell.as_ref().is_some_and(Vec::is_empty) {
@@ -133,7 +134,8 @@ impl Config {
                 return Err(at(&component.name, format!("component {:?}: {why}", component.name)));
             }
         }
-        super::order::in_order(&config.component).map_err(|(name, why)| at(&name, format!("component {name:?}: {why}")))?;
+        super::order::in_order(&config.component)
+            .map_err(|(name, why)| at(&name, format!("component {name:?}: {why}")))?;
         Ok(config)
     }
 
@@ -170,7 +172,8 @@ impl Component {
         if self.paths.is_empty() {
             return Some("paths names no artifact directory".into());
         }
-        for (key, pattern) in self.paths.iter().map(|p| ("paths", p)).chain(self.key_files().map(|p| ("key.files", p))) {
+        for (key, pattern) in self.paths.iter().map(|p| ("paths", p)).chain(self.key_files().map(|p| ("key.files", p)))
+        {
             if let Err(why) = Pattern::new(&self.dir, pattern) {
                 return Some(format!("{key} holds {pattern:?}: {why}"));
             }
