@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use depsfs::store::import::{ImportError, Imported, SkipReason, import_dir};
+use depsfs::store::import::{ImportError, Imported, SkipReason, import_dir, import_dir_watching};
 use depsfs::store::{Name, Node, ObjectId, Progress, Store, Tree};
 use depsfs::sys::fs::{FileType, Timespec};
 
@@ -275,4 +275,47 @@ fn a_file_that_changes_while_it_is_read_is_never_stored_half() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+#[test]
+fn what_holds_the_watched_path_is_named_and_that_costs_no_reading_again() {
+    let case = Case::new();
+    let watching = |path: &str| {
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        let done = import_dir_watching(&case.store, &case.path("").join("."), Path::new(path), &()).unwrap();
+        let names = done.holding.iter().map(|h| format!("{} {:?}", h.path.display(), h.holds)).collect::<Vec<_>>();
+        (names.join(", "), done.stats.files_read)
+    };
+    case.write("sub/CMakeCache.txt", b"CMAKE_HOME_DIRECTORY:INTERNAL=/home/ada/repo\n");
+    case.write("sub/deep/prog", b"\x7fELF\0\0/home/ada/repo/src/main.c\0");
+    case.write("other", b"/home/ada/repository /home/ada/rep");
+    // Across the border of two pieces, and behind a hole.
+    let mut long = vec![b'x'; (1 << 20) - 8];
+    long.extend_from_slice(b" /home/ada/repo/y\n");
+    long.resize(3 << 20, b'x');
+    case.write("long", &long);
+    case.write("sparse", b"");
+    fs::File::options().write(true).open(case.path("sparse")).unwrap().write_at(b"/home/ada/repo", 8 << 20).unwrap();
+    fs::hard_link(case.path("sub/CMakeCache.txt"), case.path("sub/twin")).unwrap();
+    symlink("/home/ada/repo/src", case.path("link")).unwrap();
+    symlink("/home/ada/repos", case.path("elsewhere")).unwrap();
+    let all = "link Target, long Text, sparse Binary, sub/CMakeCache.txt Text, sub/deep/prog Binary, sub/twin Text";
+    assert_eq!(watching("/home/ada/repo"), (all.into(), 5));
+    assert_eq!(watching("/home/ada/repo"), (all.into(), 0));
+    case.write("other", b"cd /home/ada/repo && make");
+    let more = all.replace(", sparse", ", other Text, sparse");
+    assert_eq!(watching("/home/ada/repo"), (more.clone(), 1));
+    case.write("sub/new", b"/home/ada/repo");
+    assert_eq!(case.settled().stats.files_read, 1);
+    let most = more.replace(", sub/twin", ", sub/new Text, sub/twin");
+    assert_eq!(watching("/home/ada/repo"), (most, 0), "an import that asked for nothing has not forgotten");
+    assert_eq!(
+        watching("/home/ada"),
+        (
+            String::from(
+                "elsewhere Target, link Target, long Text, other Text, sparse Binary, sub/CMakeCache.txt Text, sub/deep/prog Binary, sub/new Text, sub/twin Text"
+            ),
+            6
+        )
+    );
 }

@@ -90,11 +90,19 @@ impl Stage {
     }
 
     /// Adds the first `size` bytes of an open file (fewer, when it ends before): cloned where the file system
-    /// can, else copied, holes kept. `buf` is working space that calls can share.
-    pub fn add_file(&self, from: impl AsFd, size: u64, buf: &mut Vec<u8>) -> Result<Added, CopyError> {
+    /// can, else copied, holes kept. `buf` is working space that calls can share; `see` is shown every piece, and one
+    /// zero for a hole.
+    pub fn add_file(
+        &self,
+        from: impl AsFd,
+        size: u64,
+        buf: &mut Vec<u8>,
+        see: &mut dyn FnMut(&[u8]),
+    ) -> Result<Added, CopyError> {
         buf.resize(IN_MEMORY, 0);
         if size <= IN_MEMORY as u64 {
             let n = fs::read_at(&from, &mut buf[..size as usize], 0).map_err(CopyError::Source)?;
+            see(&buf[..n]);
             let id = self.add_bytes(&buf[..n]).map_err(CopyError::Store)?;
             return Ok(Added { id, size: n as u64, blocks: (n as u64).div_ceil(4096) * 8 });
         }
@@ -103,6 +111,7 @@ impl Stage {
         let mut at = 0;
         while let Some(data) = fs::next_data(&from, at, size).map_err(CopyError::Source)? {
             writer.hole(data.start - at).map_err(CopyError::Store)?;
+            see(&[0][usize::from(data.start == at)..]);
             at = data.start;
             while at < data.end {
                 let want = buf.len().min((data.end - at) as usize);
@@ -115,6 +124,7 @@ impl Stage {
                     return writer.finish().map_err(CopyError::Store);
                 }
                 let piece = &buf[..n];
+                see(piece);
                 if cloned.is_some() {
                     writer.seen(piece)
                 } else {
@@ -268,7 +278,7 @@ mod tests {
         fs::truncate(&file, 9 << 20).unwrap();
         let mut content = vec![0; 9 << 20];
         content[4 << 20..(4 << 20) + 4].copy_from_slice(b"data");
-        let added = stage.add_file(&file, 9 << 20, &mut Vec::new()).unwrap();
+        let added = stage.add_file(&file, 9 << 20, &mut Vec::new(), &mut |_| {}).unwrap();
         assert_eq!((added.id, added.size), (ObjectId::of(&content), 9 << 20));
         stage.publish().unwrap();
         let object = fs::stat(store.objects().open(&added.id).unwrap()).unwrap();

@@ -8,46 +8,94 @@
 //! | 4. snapshot written                   | nothing more                                           |
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::place::{Place, is_view};
 use super::read::FileFound;
 use super::scan::{DirFound, DirKey, Findings, Found, Job, Scan};
-use super::snapshot::{self, Ident, Previous};
-use super::{ImportError, Imported};
+use super::snapshot::{self, Ident, Previous, Seen};
+use super::watch::Watched;
+use super::{Holding, Holds, ImportError, Imported};
 use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder, item_of, meta_of};
-use crate::store::{Name, Node, Progress, Stage, Store, pool};
+use crate::store::{Name, Node, Progress, Stage, Store, Tree, pool};
 use crate::sys::fs::{self, FileType, Stat, Timespec};
 use crate::sys::{IoError, path as paths};
 
 /// Makes a tree of the directory at `path`. The bytes of files that didn't change since the last import of
 /// the same path are not read; nor are those of files that a mounted view still shares with this store.
 pub fn import_dir(store: &Store, path: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
+    import(store, path, None, progress)
+}
+
+/// As [`import_dir`], and says which files hold the absolute path `watched`. That is remembered, so that nothing is
+/// read to say it again; another path is looked for in all files anew.
+pub fn import_dir_watching(
+    store: &Store,
+    path: &Path,
+    watched: &Path,
+    progress: &dyn Progress,
+) -> Result<Imported, ImportError> {
+    import(store, path, Some(watched.as_os_str().as_bytes()), progress)
+}
+
+fn import(
+    store: &Store,
+    path: &Path,
+    watched: Option<&[u8]>,
+    progress: &dyn Progress,
+) -> Result<Imported, ImportError> {
     let path = paths::canonical(path)?;
     let stage = store.stage()?;
-    let previous = Previous::load(store, &path);
+    let previous = Previous::load(store, &path).filter(|p| watched.is_none_or(|w| w == p.watched()));
+    // What was looked for before is looked for again: else the next who asks would have to read everything.
+    let watched = watched.or(previous.as_ref().map(Previous::watched)).unwrap_or_default().to_vec();
+    let watch = Watched::new(&watched);
     let begun = Timespec::now();
     progress.begin("reading", None);
     let root = root_job(&path, previous.is_some())?;
-    let scan = Scan::new(&stage, store.objects(), previous.as_ref(), progress);
+    let scan = Scan::new(&stage, store.objects(), previous.as_ref(), progress, watch.as_ref());
     let found = pool::run(vec![root], Findings::default, |job, out, queue| scan.work(job, out, queue))?;
     let mut found = merge(found);
     found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
 
-    let tree = match previous.as_ref().filter(|_| found.dirs.is_empty()) {
-        Some(previous) => previous.tree.clone(),
+    let (tree, holding) = match previous.as_ref().filter(|_| found.dirs.is_empty()) {
+        Some(previous) => (previous.tree.clone(), holding(&previous.tree, |n| previous.seen(n).holds)),
         None => {
-            let (bytes, idents) = Build::new(previous.as_ref(), &mut found).run()?;
+            let (bytes, seen) = Build::new(previous.as_ref(), &mut found, watch.as_ref()).run()?;
             progress.begin("writing", None);
             found.stats.new_objects = publish(&stage, progress)?;
             let tree = store.put_tree_bytes(&bytes)?;
-            snapshot::save(store, &path, tree, begun, &idents);
-            store.tree(tree)?
+            snapshot::save(store, &path, tree, begun, &seen, &watched);
+            let tree = store.tree(tree)?;
+            let holding = holding(&tree, |n| seen.get(n.0 as usize).map_or(Holds::Nothing, |s| s.holds));
+            (tree, holding)
         }
     };
     found.stats.bytes = tree.content_bytes();
-    Ok(Imported { tree: tree.id(), stats: found.stats, skipped: found.skipped })
+    Ok(Imported { tree: tree.id(), stats: found.stats, skipped: found.skipped, holding })
+}
+
+/// The names of all nodes that hold the path.
+fn holding(tree: &Tree, holds: impl Fn(Node) -> Holds) -> Vec<Holding> {
+    let nodes = (0..tree.node_count()).map(|n| (Node(n), holds(Node(n)))).filter(|(_, holds)| *holds != Holds::Nothing);
+    let mut found: Vec<Holding> = nodes
+        .flat_map(|(n, holds)| tree.places(n).map(move |(dir, name)| Holding { path: path_in(tree, dir, name), holds }))
+        .collect();
+    found.sort();
+    found
+}
+
+fn path_in(tree: &Tree, dir: Node, name: &[u8]) -> PathBuf {
+    let mut names = vec![name];
+    let mut at = dir;
+    while let Some((parent, own)) = tree.place(at) {
+        names.push(own);
+        at = parent;
+    }
+    names.into_iter().rev().map(OsStr::from_bytes).collect()
 }
 
 fn publish(stage: &Stage, progress: &dyn Progress) -> Result<u64, ImportError> {
@@ -87,48 +135,49 @@ struct Build<'a> {
     dirs: HashMap<DirKey, DirFound>,
     files: HashMap<u32, FileFound>,
     builder: TreeBuilder,
-    /// Which file each slot is.
-    idents: Vec<Ident>,
+    watched: Option<&'a Watched>,
+    /// Which file each slot is, and what it holds.
+    seen: Vec<Seen>,
     /// Files that may have further names.
     linked: HashMap<Ident, Slot>,
 }
 
 impl<'a> Build<'a> {
-    fn new(previous: Option<&'a Previous>, found: &mut Findings) -> Build<'a> {
+    fn new(previous: Option<&'a Previous>, found: &mut Findings, watched: Option<&'a Watched>) -> Build<'a> {
         let dirs = std::mem::take(&mut found.dirs);
         let files = std::mem::take(&mut found.files).into_iter().collect();
         let builder = TreeBuilder::new(Meta::default());
-        Build { previous, dirs, files, builder, idents: vec![], linked: HashMap::new() }
+        Build { previous, dirs, files, builder, watched, seen: vec![], linked: HashMap::new() }
     }
 
     /// The tree's bytes, and which file each node is.
-    fn run(mut self) -> Result<(Vec<u8>, Vec<Ident>), BuildError> {
+    fn run(mut self) -> Result<(Vec<u8>, Vec<Seen>), BuildError> {
         let root = if self.previous.is_some() { DirKey::Before(Node::ROOT) } else { DirKey::New(0) };
-        let (meta, ident) = self.dir_meta(root);
+        let (meta, seen) = self.dir_meta(root);
         *self.builder.meta_mut(Slot::ROOT) = meta;
-        self.idents.push(ident);
+        self.seen.push(seen);
         let mut todo = vec![(Slot::ROOT, root)];
         while let Some((slot, key)) = todo.pop() {
             for (name, found) in self.names(key) {
                 if let Found::Dir(key) = found {
-                    let (meta, ident) = self.dir_meta(key);
-                    todo.push((self.add(slot, name, meta, Item::Dir, ident)?, key));
+                    let (meta, seen) = self.dir_meta(key);
+                    todo.push((self.add(slot, name, meta, Item::Dir, seen)?, key));
                 } else {
                     self.leaf(slot, name, found)?;
                 }
             }
         }
         let (bytes, slots) = self.builder.finish_numbered()?;
-        Ok((bytes, slots.into_iter().map(|slot| self.idents[slot.index()]).collect()))
+        Ok((bytes, slots.into_iter().map(|slot| self.seen[slot.index()]).collect()))
     }
 
-    fn dir_meta(&self, key: DirKey) -> (Meta, Ident) {
+    fn dir_meta(&self, key: DirKey) -> (Meta, Seen) {
         match (self.dirs.get(&key), key, self.previous) {
             (Some(found), ..) => {
-                (Meta { xattrs: found.xattrs.clone(), ..meta_from(&found.stat) }, Ident::of(&found.stat))
+                (Meta { xattrs: found.xattrs.clone(), ..meta_from(&found.stat) }, seen(&found.stat, Holds::Nothing))
             }
-            (None, DirKey::Before(n), Some(previous)) => (meta_of(&previous.tree, n), previous.ident(n)),
-            _ => (Meta::default(), Ident::default()),
+            (None, DirKey::Before(n), Some(previous)) => (meta_of(&previous.tree, n), previous.seen(n)),
+            _ => (Meta::default(), Seen::default()),
         }
     }
 
@@ -149,40 +198,48 @@ impl<'a> Build<'a> {
     }
 
     fn leaf(&mut self, dir: Slot, name: Name, found: Found) -> Result<(), BuildError> {
-        let (meta, item, ident, nlink) = match found {
+        let (meta, item, seen, nlink) = match found {
             Found::Same(n) => {
                 let Some(previous) = self.previous else { return Ok(()) };
                 let Some(item) = item_of(&previous.tree, n) else { return Ok(()) };
                 // How many links it has now is not known: it may have another name that is found below.
-                (meta_of(&previous.tree, n), item, previous.ident(n), 2)
+                (meta_of(&previous.tree, n), item, previous.seen(n), 2)
             }
             Found::File(number) => {
                 let Some(file) = self.files.get(&number) else { return Ok(()) };
                 let item = Item::File { object: file.object, size: file.stat.size, blocks: file.stat.blocks };
                 let meta = Meta { xattrs: file.xattrs.clone(), ..meta_from(&file.stat) };
-                (meta, item, Ident::of(&file.stat), file.stat.nlink)
+                (meta, item, seen(&file.stat, file.holds), file.stat.nlink)
             }
-            Found::Symlink(stat, target) => (meta_from(&stat), Item::Symlink(target), Ident::of(&stat), stat.nlink),
-            Found::Fifo(stat) => (meta_from(&stat), Item::Fifo, Ident::of(&stat), stat.nlink),
+            Found::Symlink(stat, target) => {
+                let leads_in = self.watched.is_some_and(|w| w.is_target(&target));
+                let seen = seen(&stat, if leads_in { Holds::Target } else { Holds::Nothing });
+                (meta_from(&stat), Item::Symlink(target), seen, stat.nlink)
+            }
+            Found::Fifo(stat) => (meta_from(&stat), Item::Fifo, seen(&stat, Holds::Nothing), stat.nlink),
             Found::Dir(_) => return Ok(()),
         };
         if nlink > 1 {
-            if let Some(slot) = self.linked.get(&ident) {
+            if let Some(slot) = self.linked.get(&seen.ident) {
                 return self.builder.link(dir, name, *slot);
             }
-            let slot = self.add(dir, name, meta, item, ident)?;
-            self.linked.insert(ident, slot);
+            let slot = self.add(dir, name, meta, item, seen)?;
+            self.linked.insert(seen.ident, slot);
             return Ok(());
         }
-        self.add(dir, name, meta, item, ident).map(drop)
+        self.add(dir, name, meta, item, seen).map(drop)
     }
 
-    fn add(&mut self, dir: Slot, name: Name, meta: Meta, item: Item, ident: Ident) -> Result<Slot, BuildError> {
+    fn add(&mut self, dir: Slot, name: Name, meta: Meta, item: Item, seen: Seen) -> Result<Slot, BuildError> {
         let slot = self.builder.add(dir, name, meta, item)?;
-        self.idents.resize(slot.index() + 1, Ident::default());
-        self.idents[slot.index()] = ident;
+        self.seen.resize(slot.index() + 1, Seen::default());
+        self.seen[slot.index()] = seen;
         Ok(slot)
     }
+}
+
+fn seen(stat: &Stat, holds: Holds) -> Seen {
+    Seen { ident: Ident::of(stat), holds }
 }
 
 /// Permissions without the set-id bits (a view belongs to whoever mounts it), and the time.

@@ -8,12 +8,14 @@ mod place;
 mod read;
 mod scan;
 mod snapshot;
+mod watch;
 
 use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive};
-pub use dir::import_dir;
+pub use dir::{import_dir, import_dir_watching};
 pub(in crate::store) use snapshot::check as snapshot_tree;
+pub use watch::Watched;
 
 use super::tree::BuildError;
 use super::{StoreError, TreeId};
@@ -28,6 +30,41 @@ pub struct Imported {
     /// What can't be in a tree and was left out (only of directories: archives with such members are refused).
     /// Told when it is met: not again while its directory doesn't change.
     pub skipped: Vec<Skipped>,
+    /// What holds the path that was looked for ([`import_dir_watching`]), sorted.
+    pub holding: Vec<Holding>,
+}
+
+/// A file that holds the path that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holding {
+    /// Relative to the directory that was imported.
+    pub path: PathBuf,
+    pub holds: Holds,
+}
+
+/// How a file holds a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Holds {
+    #[default]
+    Nothing = 0,
+    /// In bytes without a zero among them.
+    Text = 1,
+    /// In bytes with a zero among them.
+    Binary = 2,
+    /// As the target of a symlink, or the beginning of it.
+    Target = 3,
+}
+
+impl Holds {
+    fn of_byte(byte: u8) -> Holds {
+        match byte {
+            1 => Holds::Text,
+            2 => Holds::Binary,
+            3 => Holds::Target,
+            _ => Holds::Nothing,
+        }
+    }
 }
 
 /// Counts of one import.

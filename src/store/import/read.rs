@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::ImportError;
 use super::place::{ATTEMPTS, Place, is_gone};
 use super::scan::{Findings, Scan};
+use super::watch::{Sight, Watched};
+use super::{Holds, ImportError};
 use crate::store::tree::Xattr;
 use crate::store::{CopyError, ObjectId};
 use crate::sys::fs::{self, OpenFlags, Stat};
@@ -20,6 +21,7 @@ pub(super) struct FileFound {
     pub stat: Stat,
     pub object: ObjectId,
     pub xattrs: Vec<Xattr>,
+    pub holds: Holds,
 }
 
 impl Scan<'_> {
@@ -47,10 +49,12 @@ impl Scan<'_> {
             }
             let known = if place.in_view { self.object_in_view(&file, before.size) } else { None };
             let xattrs = kept(fs::user_xattrs(&file).map_err(failed)?);
+            let mut sight = self.watched.map(Watched::file);
             let (object, size) = match known {
                 Some(object) => (object, before.size),
                 None => {
-                    let added = self.stage.add_file(&file, before.size, &mut out.buf).map_err(|e| match e {
+                    let see = &mut |piece: &[u8]| sight.iter_mut().for_each(|s| s.see(piece));
+                    let added = self.stage.add_file(&file, before.size, &mut out.buf, see).map_err(|e| match e {
                         CopyError::Source(e) => failed(e),
                         CopyError::Store(e) => e.into(),
                     })?;
@@ -62,7 +66,8 @@ impl Scan<'_> {
             let after = fs::stat(&file).map_err(failed)?;
             let times = |s: &Stat| (s.size, s.mtime, s.ctime);
             if size == before.size && times(&before) == times(&after) {
-                return Ok(FileFound { stat: before, object, xattrs });
+                let holds = sight.map_or(Holds::Nothing, Sight::end);
+                return Ok(FileFound { stat: before, object, xattrs, holds });
             }
         }
         Err(ImportError::Changed(place.path_of(name)))

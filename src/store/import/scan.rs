@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use super::place::{Place, is_gone, is_view, list, read_link};
 use super::read::{FileFound, ReadJob};
 use super::snapshot::Previous;
+use super::watch::Watched;
 use super::{ImportError, ImportStats, SkipReason, Skipped};
 use crate::store::pool::Queue;
 use crate::store::tree::Xattr;
@@ -72,6 +73,7 @@ pub(super) struct Scan<'a> {
     pub objects: &'a Objects,
     pub previous: Option<&'a Previous>,
     pub progress: &'a dyn Progress,
+    pub watched: Option<&'a Watched>,
     next_file: AtomicU32,
     next_dir: AtomicU32,
     /// Files with several links that were met: (device, inode) → number.
@@ -84,9 +86,10 @@ impl<'a> Scan<'a> {
         objects: &'a Objects,
         previous: Option<&'a Previous>,
         progress: &'a dyn Progress,
+        watched: Option<&'a Watched>,
     ) -> Scan<'a> {
         let (next_file, next_dir) = (AtomicU32::new(0), AtomicU32::new(1));
-        Scan { stage, objects, previous, progress, next_file, next_dir, linked: Mutex::default() }
+        Scan { stage, objects, previous, progress, watched, next_file, next_dir, linked: Mutex::default() }
     }
 
     pub fn work(&self, job: Job, out: &mut Findings, queue: &Queue<Job>) -> Result<(), ImportError> {

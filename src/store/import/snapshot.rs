@@ -2,22 +2,26 @@
 //! the same directory reads only what changed.
 //!
 //! Only a cache: when it is missing, damaged or of another version, everything is read again. Size, mode and
-//! mtime are in the tree. Version 1, little-endian, no gaps:
+//! mtime are in the tree. Version 2, little-endian, no gaps:
 //!
-//! | offset | size | field                       | node (64 + 28 n) | size | field                     |
+//! | offset | size | field                       | node (64 + 32 n) | size | field                     |
 //! |--------|------|-----------------------------|------------------|------|---------------------------|
 //! | 0      | 8    | magic `depsfs S`            | 0                | 8    | device                    |
-//! | 8      | 4    | version, 1                  | 8                | 8    | inode                     |
+//! | 8      | 4    | version, 2                  | 8                | 8    | inode                     |
 //! | 12     | 4    | number of nodes             | 16               | 8    | ctime, seconds, signed    |
 //! | 16     | 8    | begun, seconds, signed      | 24               | 4    | ctime, nanoseconds        |
-//! | 24     | 4    | begun, nanoseconds          |                  |      |                           |
-//! | 28     | 4    | reserved, 0                 |                  |      |                           |
+//! | 24     | 4    | begun, nanoseconds          | 28               | 1    | how it holds the path: 0 not, 1 as text, 2 in a binary file, 3 as a symlink's target |
+//! | 28     | 4    | length of the path          | 29               | 3    | reserved, 0               |
 //! | 32     | 32   | tree id                     |                  |      |                           |
+//!
+//! Behind the nodes stands the path that was looked for in the files, or nothing. Version 1 had no such path, and nodes
+//! of 28 bytes; it is read as if it were missing.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Holds;
 use crate::store::tree::{u32_at, u64_at};
 use crate::store::{Node, Store, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
@@ -25,9 +29,9 @@ use crate::sys::mmap::Map;
 use crate::sys::path as paths;
 
 const MAGIC: [u8; 8] = *b"depsfs S";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 64;
-const RECORD: usize = 28;
+const RECORD: usize = 32;
 /// A file that changed this shortly before it was read may change again without a new ctime: the kernel stamps
 /// files with a clock that ticks up to every 10 ms. Such a file is read again next time (git's "racily clean").
 const RACY_NS: i128 = 20_000_000;
@@ -44,6 +48,13 @@ impl Ident {
     pub fn of(stat: &Stat) -> Ident {
         Ident { dev: stat.dev, ino: stat.ino, ctime: stat.ctime }
     }
+}
+
+/// What is remembered of a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub ident: Ident,
+    pub holds: Holds,
 }
 
 /// The last import of a directory: its tree, and which files its nodes were.
@@ -66,7 +77,17 @@ impl Previous {
         Some(Previous { tree, map, begun: nanoseconds(begun) })
     }
 
-    pub fn ident(&self, n: Node) -> Ident {
+    /// The path that was looked for in all its files.
+    pub fn watched(&self) -> &[u8] {
+        &self.map[HEADER + self.tree.node_count() as usize * RECORD..]
+    }
+
+    pub fn seen(&self, n: Node) -> Seen {
+        let holds = self.map.get(HEADER + n.0 as usize * RECORD + 28).copied().unwrap_or_default();
+        Seen { ident: self.ident(n), holds: Holds::of_byte(holds) }
+    }
+
+    fn ident(&self, n: Node) -> Ident {
         let at = HEADER + n.0 as usize * RECORD;
         let ctime = Timespec { sec: u64_at(&self.map, at + 16) as i64, nsec: u32_at(&self.map, at + 24) };
         Ident { dev: u64_at(&self.map, at), ino: u64_at(&self.map, at + 8), ctime }
@@ -83,22 +104,24 @@ impl Previous {
     }
 }
 
-/// Notes which file each node of `tree` was, for the next import of `source`, begun at `begun`.
-pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, idents: &[Ident]) {
-    let mut out = Vec::with_capacity(HEADER + idents.len() * RECORD);
+/// Notes which file each node of `tree` was and which hold `watched`, for the next import of `source`.
+pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, seen: &[Seen], watched: &[u8]) {
+    let mut out = Vec::with_capacity(HEADER + seen.len() * RECORD + watched.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&(idents.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(seen.len() as u32).to_le_bytes());
     out.extend_from_slice(&begun.sec.to_le_bytes());
     out.extend_from_slice(&begun.nsec.to_le_bytes());
-    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&(watched.len() as u32).to_le_bytes());
     out.extend_from_slice(&tree.0);
-    for ident in idents {
+    for Seen { ident, holds } in seen {
         out.extend_from_slice(&ident.dev.to_le_bytes());
         out.extend_from_slice(&ident.ino.to_le_bytes());
         out.extend_from_slice(&ident.ctime.sec.to_le_bytes());
         out.extend_from_slice(&ident.ctime.nsec.to_le_bytes());
+        out.extend_from_slice(&[*holds as u8, 0, 0, 0]);
     }
+    out.extend_from_slice(watched);
     let path = path_of(store, source);
     let aside = store.path().join("tmp").join(crate::store::aside_name());
     let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &path));
@@ -111,12 +134,11 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
 
 /// The tree that a snapshot in `bytes` belongs to; nothing when it is damaged or of another version.
 pub(crate) fn check(bytes: &[u8]) -> Option<TreeId> {
-    let nodes = u32_at(bytes, 12) as usize;
+    let (nodes, path) = (u32_at(bytes, 12) as usize, u32_at(bytes, 28) as usize);
     let sound = bytes.len() >= HEADER
         && bytes[..8] == MAGIC
         && u32_at(bytes, 8) == VERSION
-        && u32_at(bytes, 28) == 0
-        && nodes.checked_mul(RECORD).and_then(|n| n.checked_add(HEADER)) == Some(bytes.len());
+        && nodes.checked_mul(RECORD).and_then(|n| n.checked_add(HEADER + path)) == Some(bytes.len());
     if !sound {
         return None;
     }
@@ -135,33 +157,34 @@ fn nanoseconds(t: Timespec) -> i128 {
 mod tests {
     use super::*;
 
-    /// The bytes of version 1, beside those of the tree that they tell of.
-    const SNAPSHOT: &[u8] = include_bytes!("../../../tests/formats/snapshot-1");
+    /// The bytes of version 2, beside those of the tree that they tell of.
+    const SNAPSHOT: &[u8] = include_bytes!("../../../tests/formats/snapshot-2");
     const TREE: &[u8] = include_bytes!("../../../tests/formats/tree-1");
 
     #[test]
-    fn a_snapshot_of_version_1_tells_which_files_the_nodes_were() {
+    fn a_snapshot_of_version_2_tells_which_files_the_nodes_were_and_what_they_hold() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let source = Path::new("/golden/source");
         let tree = store.put_tree_bytes(TREE).unwrap();
-        paths::replace(&path_of(&store, source), SNAPSHOT).unwrap();
+        let seen = |n: u32| {
+            let ctime = Timespec { sec: 1_600_000_000 + i64::from(n), nsec: n };
+            let ident = Ident { dev: 0xfd00 + u64::from(n), ino: 1000 + u64::from(n), ctime };
+            Seen { ident, holds: Holds::of_byte((n % 4) as u8) }
+        };
+        let all: Vec<Seen> = (0..6).map(seen).collect();
+        save(&store, source, tree, Timespec { sec: 1_700_000_000, nsec: 5 }, &all, b"/golden");
+        assert_eq!(paths::read(&path_of(&store, source)).unwrap(), SNAPSHOT);
         let previous = Previous::load(&store, source).unwrap();
         assert_eq!((previous.tree.id(), previous.begun), (tree, 1_700_000_000_000_000_005));
-        let idents: Vec<_> = (0..previous.tree.node_count()).map(|n| previous.ident(Node(n))).collect();
-        let ident = |n: u32| {
-            let ctime = Timespec { sec: 1_600_000_000 + i64::from(n), nsec: n };
-            Ident { dev: 0xfd00 + u64::from(n), ino: 1000 + u64::from(n), ctime }
-        };
-        assert_eq!(idents, (0..6).map(ident).collect::<Vec<_>>());
-        save(&store, source, tree, Timespec { sec: 1_700_000_000, nsec: 5 }, &idents);
-        assert_eq!(paths::read(&path_of(&store, source)).unwrap(), SNAPSHOT);
+        assert_eq!((0..previous.tree.node_count()).map(|n| previous.seen(Node(n))).collect::<Vec<_>>(), all);
+        assert_eq!(previous.watched(), b"/golden");
     }
 
     #[test]
     fn other_versions_and_lengths_are_not_used() {
         assert!(check(SNAPSHOT).is_some());
-        for (at, to) in [(0, 0), (8, 2), (12, 9), (28, 1)] {
+        for (at, to) in [(0, 0), (8, 1), (8, 3), (12, 9), (28, 1)] {
             let mut bytes = SNAPSHOT.to_vec();
             bytes[at] = to;
             assert_eq!(check(&bytes), None, "{at}");

@@ -71,7 +71,7 @@ pub fn import_archive(
     let new_objects = stage.publish()? as u64;
     let tree = store.put_tree_bytes(&bytes)?;
     let stats = ImportStats { new_objects, ..count(&*store.tree(tree)?) };
-    Ok(Imported { tree, stats, skipped: vec![] })
+    Ok(Imported { tree, stats, skipped: vec![], holding: vec![] })
 }
 
 /// What ends the unpacking of an archive.
