@@ -16,6 +16,8 @@ mod import;
 mod leave;
 #[path = "mount/life.rs"]
 mod life;
+#[path = "mount/long.rs"]
+mod long;
 #[path = "mount/random.rs"]
 mod random;
 #[path = "mount/roundtrip.rs"]

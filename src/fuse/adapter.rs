@@ -19,9 +19,9 @@ use super::attr::{absent, caller, file_attr, ino, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
 use super::repeat::SentAgain;
-use super::reply::{empty, sized};
-use super::{FOREVER, View, handshake, listing, virtual_xattr};
-use crate::overlay::{Attr, Error, Ino, SetAttr};
+use super::reply::{empty, sized, written};
+use super::{FOREVER, View, handshake, listing, long, virtual_xattr};
+use crate::overlay::{Attr, Error, Ino, Overlay, SetAttr};
 use crate::store::Name;
 use crate::sys::fs::{FileType, XattrFlags};
 use crate::sys::fuse_dev::KernelOffer;
@@ -92,8 +92,8 @@ impl Filesystem for Adapter {
     }
 
     fn destroy(&mut self) {
-        if let Err(e) = self.view.overlay.flush_journal() {
-            tracing::error!(view = self.view.id, "the journal was not flushed: {e}");
+        if let Err(e) = self.view.overlay.settle() {
+            tracing::error!(view = self.view.id, "not everything was written to disk: {e}");
         }
     }
 
@@ -262,11 +262,9 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let kill_suid = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        match self.view.overlay.write(ino(number), offset, data, kill_suid) {
-            Ok(written) => reply.written(written as u32),
-            Err(e) => reply.error(to_errno(&e)),
-        }
+        let (number, kill_suid) = (ino(number), flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID));
+        let write = move |o: &Overlay, data: &[u8]| written(o.write(number, offset, data, kill_suid), reply);
+        long::change(&self.view, number, data, write);
     }
 
     fn fsync(&self, _: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
@@ -364,7 +362,8 @@ impl Filesystem for Adapter {
     }
 
     fn fallocate(&self, _: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
-        empty(self.view.overlay.fallocate(ino(number), mode, at, len), reply);
+        let number = ino(number);
+        long::change(&self.view, number, &[], move |o, _| empty(o.fallocate(number, mode, at, len), reply));
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -390,10 +389,7 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let len = len.min(LONGEST_COPY) as usize;
-        match self.view.overlay.copy_range(ino(from), from_at, ino(to), to_at, len) {
-            Ok(copied) => reply.written(copied as u32),
-            Err(e) => reply.error(to_errno(&e)),
-        }
+        let (from, to, len) = (ino(from), ino(to), len.min(LONGEST_COPY) as usize);
+        long::change(&self.view, to, &[], move |o, _| written(o.copy_range(from, from_at, to, to_at, len), reply));
     }
 }

@@ -8,6 +8,7 @@
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
 //! | `errno`           | what is wrong, as an error number                                 |
 //! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
+//! | `long`            | changes that have much to copy first, without making others wait |
 //! | `notices`         | telling the kernel to forget what it has cached                   |
 //! | `repeat`          | requests that a server may have carried out before it died        |
 //! | `reply`           | outcomes as replies                                               |
@@ -25,6 +26,7 @@ mod attr;
 mod errno;
 mod handshake;
 mod listing;
+mod long;
 mod notices;
 mod repeat;
 mod reply;

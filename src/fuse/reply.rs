@@ -1,6 +1,6 @@
 //! Outcomes as replies, where several requests are answered alike.
 
-use fuser::{Errno, ReplyEmpty, ReplyXattr};
+use fuser::{Errno, ReplyEmpty, ReplyWrite, ReplyXattr};
 
 use super::errno::to_errno;
 use crate::overlay::Error;
@@ -9,6 +9,14 @@ use crate::overlay::Error;
 pub fn empty(done: Result<(), Error>, reply: ReplyEmpty) {
     match done {
         Ok(()) => reply.ok(),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// Answers a request with a number of bytes.
+pub fn written(done: Result<usize, Error>, reply: ReplyWrite) {
+    match done {
+        Ok(bytes) => reply.written(bytes as u32),
         Err(e) => reply.error(to_errno(&e)),
     }
 }

@@ -9,13 +9,15 @@
 //! | 5. done frame, link at other names | the whole copy; the journal leads from the other names to it |
 //!
 //! Step 2 (`sync_file_range`, no wait for the disk's cache) is what keeps a power cut from leaving an empty
-//! file: ext4 and xfs commit the link only together with or after the allocation of written blocks.
+//! file: ext4 and xfs commit the link only together with or after the allocation of written blocks. A long copy
+//! isn't waited for (`unsettled.rs`), a clone has its blocks already. A long copy is also made before the view is
+//! locked for the change that needs it ([`Overlay::copy_ahead`]): the object it is made from never changes.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::store::Name;
-use crate::sys::copy::{copy_contents, write_back};
+use crate::sys::copy::{Copied, copy_contents, write_back};
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 
 use super::error::{Error, Result, upper};
@@ -23,9 +25,48 @@ use super::files::OpenFile;
 use super::journal::{Check, Frame, Record};
 use super::resolve::{Kept, Orphan, View};
 use super::upper::restore_times;
-use super::{Attr, Ino};
+use super::{Attr, Ino, Overlay};
+
+/// From this size on, in bytes, a copy is long: others don't wait for it, and its disk isn't waited for.
+const LONG: u64 = 4 << 20;
+
+impl Overlay {
+    /// Whether a write to this file has so much to copy first that the view's other users should not wait for it.
+    pub fn copies_long(&self, ino: Ino) -> bool {
+        self.view.lock().copies_long(ino)
+    }
+
+    /// Makes the copy that a write to this file needs, when it is long, while others use the view. What can't be
+    /// done so is left to the write.
+    pub fn copy_ahead(&self, ino: Ino) -> Result<()> {
+        let (object, copy) = {
+            let mut view = self.view.lock();
+            if !view.copies_long(ino) {
+                return Ok(());
+            }
+            let root = view.upper.root.clone();
+            match view.open_kept(|| fs::open_tmpfile(&root, 0o600)) {
+                Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
+                copy => (view.open_to_read(ino)?, copy.map_err(upper("create a file"))?),
+            }
+        };
+        let copied = copy_contents(&object.fd, &copy, u64::MAX).map_err(upper("copy a file"))?;
+        let mut view = self.view.lock();
+        // Two may have begun, and the file's last name may be gone.
+        if !view.copies_long(ino) || view.lower_names(ino).is_empty() {
+            return Ok(());
+        }
+        let attr = view.attr(ino)?;
+        view.place_copy(ino, &attr, copy, copied, u64::MAX)
+    }
+}
 
 impl View {
+    fn copies_long(&self, ino: Ino) -> bool {
+        let lower = || self.lower.source(ino).map(|(tree, node)| tree.stat(node));
+        !self.has_upper_bytes(ino) && lower().is_some_and(|s| s.kind == FileType::RegularFile && s.size >= LONG)
+    }
+
     /// Makes sure that the bytes of a file are the upper's. At most the first `keep` of them are copied.
     pub(super) fn copy_up(&mut self, ino: Ino, keep: u64) -> Result<()> {
         if self.has_upper_bytes(ino) {
@@ -42,28 +83,40 @@ impl View {
 
     fn copy_file(&mut self, ino: Ino, attr: &Attr, keep: u64) -> Result<()> {
         let object = self.open_to_read(ino)?;
-        let xattrs = self.lower_xattrs(ino);
         let names = self.lower_names(ino);
-        if names.is_empty() {
+        let Some((dir, _)) = names.first() else {
             // Deleted while open; a server that took over learns of it only now.
             self.orphans.entry(ino).or_insert(Orphan { kept: Kept::Store, attr: Attr { nlink: 0, ..*attr } });
             return self.copy_orphan(ino, attr, &object, keep);
-        }
-        let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
-        let dir_fd = self.ensure_dir(dir)?;
+        };
+        let dir_fd = self.ensure_dir(*dir)?;
         let copy = match self.open_kept(|| fs::open_tmpfile(&dir_fd, 0o600)) {
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => self.create_aside(&dir_fd)?,
             other => other.map_err(upper("create a file"))?,
         };
-        copy_contents(&object.fd, &copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
-        self.dress(&copy, attr, &xattrs)?;
-        if keep > 0 {
-            write_back(&copy).map_err(upper("copy a file"))?;
-        }
+        let copied = copy_contents(&object.fd, &copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        self.place_copy(ino, attr, copy, copied, keep)
+    }
+
+    /// Steps 2 to 5, for a copy of the first `keep` bytes that has no name yet.
+    fn place_copy(&mut self, ino: Ino, attr: &Attr, copy: OwnedFd, copied: Copied, keep: u64) -> Result<()> {
+        let names = self.lower_names(ino);
+        let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
+        let dir_fd = self.ensure_dir(dir)?;
+        self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         let real = fs::stat(&copy).map_err(upper("look at a file"))?.ino;
         let born = fs::birth(&copy, b"").map_err(upper("look at a file"))?;
+        let is_long = attr.size >= LONG && keep >= attr.size;
+        let promised = match (copied, self.lower_object(ino)) {
+            (Copied::Bytes, Some(object)) if is_long => self.promise(real, born, &object)?,
+            _ => false,
+        };
+        if copied == Copied::Bytes && keep > 0 && !promised {
+            write_back(&copy).map_err(upper("copy a file"))?;
+        }
         let link = |view: &mut View, dir_fd: &OwnedFd| view.publish(&copy, dir_fd, &name);
-        self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link)?;
+        let adopted = self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link);
+        adopted.inspect_err(|_| self.settled(real))?;
         self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true }));
         self.link_others(ino, &dir_fd, &name, &names[1..])
     }

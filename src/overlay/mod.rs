@@ -28,9 +28,12 @@ mod rename;
 mod resolve;
 mod restore;
 mod state;
+mod unsettled;
 mod upper;
 mod write;
 mod xattr;
+
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -121,7 +124,7 @@ pub struct Change {
 
 /// One view. All methods may be called from several threads at once.
 pub struct Overlay {
-    view: Mutex<View>,
+    view: Arc<Mutex<View>>,
 }
 
 impl Overlay {
@@ -155,10 +158,5 @@ impl Overlay {
     /// No name is left in the view's root.
     pub fn root_is_empty(&self) -> bool {
         self.view.lock().is_empty_dir(Ino::ROOT).unwrap_or(false)
-    }
-
-    /// What the journal says so far is on disk when this returns.
-    pub fn flush_journal(&self) -> Result<()> {
-        Ok(self.view.lock().journal.sync()?)
     }
 }

@@ -60,6 +60,7 @@ impl Overlay {
             seen: Default::default(),
             orphans: Default::default(),
             subdirs: Default::default(),
+            unsettled: Default::default(),
         };
         view.lay(config.grafts, &known_grafts(&frames))?;
         view.replay(&frames)?;
@@ -74,7 +75,13 @@ impl Overlay {
         if config.takeover {
             view.find_orphans()?;
         }
-        Ok(Overlay { view: Mutex::new(view) })
+        let view = Arc::new(Mutex::new(view));
+        let overlay = Overlay { view: view.clone() };
+        let mut view = view.lock();
+        view.unsettled.view = Arc::downgrade(&overlay.view);
+        view.keep_promises()?;
+        drop(view);
+        Ok(overlay)
     }
 }
 

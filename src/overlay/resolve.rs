@@ -13,6 +13,7 @@ use super::files::OpenFile;
 use super::journal::Journal;
 use super::lower::Lower;
 use super::state::{Delta, Override};
+use super::unsettled::Unsettled;
 use super::upper::{Upper, against_mode};
 use super::{Attr, Ino};
 
@@ -32,6 +33,7 @@ pub(super) struct View {
     pub orphans: HashMap<Ino, Orphan>,
     /// How many subdirectories a directory shows, once counted.
     pub subdirs: HashMap<Ino, u32>,
+    pub unsettled: Unsettled,
 }
 
 /// An inode whose file is in the upper.

@@ -50,14 +50,17 @@ impl Overlay {
     /// The object that holds this regular file's bytes, while they are the store's.
     pub fn object(&self, ino: Ino) -> Option<ObjectId> {
         let view = self.view.lock();
-        if view.has_upper_bytes(ino) || view.lower.kind(ino) != Some(FileType::RegularFile) {
-            return None;
-        }
-        view.lower.source(ino).and_then(|(tree, node)| tree.object(node))
+        if view.has_upper_bytes(ino) { None } else { view.lower_object(ino) }
     }
 }
 
 impl View {
+    /// The object that holds a regular file's bytes in the lower.
+    pub(super) fn lower_object(&self, ino: Ino) -> Option<ObjectId> {
+        let (tree, node) = self.lower.source(ino)?;
+        if tree.stat(node).kind == FileType::RegularFile { tree.object(node) } else { None }
+    }
+
     /// See [`Overlay::thaw`].
     pub(super) fn thaw(&mut self, ino: Ino) -> Result<()> {
         self.copy_up(ino, u64::MAX)?;

@@ -15,6 +15,7 @@ use super::Ino;
 use super::cache::Cache;
 use super::error::{Result, upper};
 use super::resolve::View;
+use super::unsettled::is_promise;
 
 /// Descriptors kept open for directories of the upper, and as many for files.
 const KEPT_OPEN: usize = 48;
@@ -86,7 +87,7 @@ fn open_aside(root: &OwnedFd, state_dir: &Path, takeover: bool) -> std::io::Resu
     let aside = fs::open_dir_at(&state, b"aside")?;
     for left in fs::list(&aside)? {
         // Names of 16 digits are orphans; a server that takes over serves them on.
-        if takeover && left.name.len() == 16 {
+        if is_promise(&left.name) || (takeover && left.name.len() == 16) {
             continue;
         }
         match left.kind {

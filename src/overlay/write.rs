@@ -31,6 +31,7 @@ impl Overlay {
         let file = {
             let mut view = self.view.lock();
             view.copy_up(ino, u64::MAX)?;
+            view.settle(ino)?;
             view.open_to_write(ino)?
         };
         let flags = FallocateFlags::from_bits_retain(mode.cast_unsigned());
@@ -55,10 +56,11 @@ impl Overlay {
         view.journal.sync()?;
         drop(view);
         match fd {
-            Some(fd) if data_only => fs::fdatasync(&fd).map_err(upper("sync a file")),
-            Some(fd) => fs::fsync(&fd).map_err(upper("sync a file")),
-            None => Ok(()),
+            Some(fd) if data_only => fs::fdatasync(&fd).map_err(upper("sync a file"))?,
+            Some(fd) => fs::fsync(&fd).map_err(upper("sync a file"))?,
+            None => return Ok(()),
         }
+        self.view.lock().settle_for_good(ino)
     }
 }
 
@@ -66,6 +68,7 @@ impl View {
     /// Changes the size; what is cut off is not copied first.
     pub(super) fn truncate(&mut self, ino: Ino, size: u64) -> Result<()> {
         self.copy_up(ino, size)?;
+        self.settle(ino)?;
         let file = self.open_to_write(ino)?;
         fs::truncate(&*file.fd, size).map_err(upper("truncate a file"))
     }

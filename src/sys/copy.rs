@@ -7,28 +7,56 @@ use super::fs;
 
 const CHUNK: usize = 16 << 20;
 
+/// How a file came to its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// It shares the blocks of the other file, which are on disk.
+    Cloned,
+    /// They were written, and are in memory.
+    Bytes,
+}
+
 /// Makes `to`, a new empty file, hold the first `len` bytes of `from`; holes stay holes.
-pub fn copy_contents(from: impl AsFd, to: impl AsFd, len: u64) -> io::Result<()> {
+pub fn copy_contents(from: impl AsFd, to: impl AsFd, len: u64) -> io::Result<Copied> {
     if len == 0 {
-        return Ok(());
+        return Ok(Copied::Bytes);
     }
     let size = fs::stat(&from)?.size;
     if fs::clone_file(&from, &to).is_ok() {
-        return if len < size { fs::truncate(&to, len) } else { Ok(()) };
+        return if len < size { fs::truncate(&to, len) } else { Ok(()) }.map(|()| Copied::Cloned);
     }
     let end = len.min(size);
-    let mut at = 0;
-    while at < end {
-        let start = match fs::seek_data(&from, at, false) {
-            Ok(start) => start,
-            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => break,
-            Err(e) => return Err(e),
-        };
-        let stop = fs::seek_data(&from, start, true)?.min(end);
-        copy_segment(&from, &to, start, stop)?;
-        at = stop.max(at + 1);
+    copy_data(&from, &to, 0, end)?;
+    fs::truncate(&to, end).map(|()| Copied::Bytes)
+}
+
+/// Gives `to` what it lacks: the data that `from` has where `to` has a hole, or has ended.
+/// Says whether anything was missing.
+pub fn fill_missing(from: impl AsFd, to: impl AsFd) -> io::Result<bool> {
+    let (size, has) = (fs::stat(&from)?.size, fs::stat(&to)?.size);
+    let (mut at, mut filled) = (0, has < size);
+    while at < size {
+        let here = if at < has { fs::next_data(&to, at, has)? } else { None };
+        let gap_end = here.as_ref().map_or(size, |data| data.start.min(size));
+        filled |= copy_data(&from, &to, at, gap_end)?;
+        at = here.map_or(size, |data| data.end);
     }
-    fs::truncate(&to, end)
+    if has < size {
+        fs::truncate(&to, size)?;
+    }
+    Ok(filled)
+}
+
+/// Copies the data, not the holes, between two offsets; says whether there was any.
+fn copy_data(from: impl AsFd, to: impl AsFd, mut at: u64, end: u64) -> io::Result<bool> {
+    let mut any = false;
+    while at < end {
+        let Some(data) = fs::next_data(&from, at, end)? else { break };
+        copy_segment(&from, &to, data.start, data.end.min(end))?;
+        any = true;
+        at = data.end;
+    }
+    Ok(any)
 }
 
 fn copy_segment(from: impl AsFd, to: impl AsFd, mut at: u64, stop: u64) -> io::Result<()> {

@@ -336,12 +336,6 @@ pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> io::Result<Option<std
     Ok(Some(start..if end > start { end } else { size }))
 }
 
-/// Whether the file system that holds `fd` is a FUSE mount (`FUSE_SUPER_MAGIC`, `statfs(2)`).
-pub fn is_fuse(fd: impl AsFd) -> bool {
-    const FUSE_SUPER_MAGIC: rfs::FsWord = 0x6573_5546;
-    rfs::fstatfs(fd).is_ok_and(|s| s.f_type == FUSE_SUPER_MAGIC)
-}
-
 /// Copies within the kernel; returns the bytes copied, 0 at the end of the source.
 pub fn copy_range(from: impl AsFd, mut from_at: u64, to: impl AsFd, mut to_at: u64, len: usize) -> io::Result<usize> {
     Ok(rfs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), len)?)

@@ -3,6 +3,7 @@
 
 pub mod copy;
 pub mod fs;
+pub mod fs_type;
 pub mod fuse_dev;
 mod fusermount;
 pub mod interrupt;

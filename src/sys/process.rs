@@ -17,6 +17,12 @@ const GIVEN: i32 = 3;
 /// A process id, as it stands in a state file: it may be gone, or another's by now.
 pub type ProcessId = i32;
 
+/// A name for the time since the machine was started, a new one each time; nothing where the kernel doesn't say.
+pub fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().replace('-', "")).filter(|id| !id.is_empty())
+}
+
 /// Starts `program` in a session of its own, as nobody's child: it outlives the caller and leaves no zombie.
 /// Of the caller's descriptors it has only `given` (see [`given`]); stdin is empty, output goes to `log`.
 pub fn start_apart(program: &Path, args: &[&OsStr], log: BorrowedFd<'_>, given: BorrowedFd<'_>) -> io::Result<()> {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::ImportError;
 use crate::store::Name;
-use crate::sys::IoError;
 use crate::sys::fs::{self, Stat};
+use crate::sys::{IoError, fs_type};
 
 /// How often a directory or file that changes while it is read is read again.
 pub(super) const ATTEMPTS: usize = 3;
@@ -79,7 +79,7 @@ pub(super) fn read_link(place: &Place, name: &Name) -> Result<Box<[u8]>, ImportE
 
 /// Whether this is the root of a view. A plain directory may have such an xattr too, and then it lies.
 pub(super) fn is_view(root: &OwnedFd) -> bool {
-    fs::is_fuse(root) && fs::xattr(root, b"user.depsfs.view").is_ok()
+    fs_type::is_fuse(root) && fs::xattr(root, b"user.depsfs.view").is_ok()
 }
 
 /// The name is gone or has become something else (ELOOP: a symlink, which is never followed).

@@ -1,0 +1,384 @@
+//! Long copies whose bytes are not on disk yet: nobody waits for them, and a power cut can't tear them.
+//!
+//! A copy gets its name at once; its bytes follow when the kernel writes them, or a moment later when they are
+//! *settled* here. Until then an empty file in `aside`, the promise, names the copy and the object it was made of:
+//! `copy.<boot id>.<inode number>.<birth>.<object id>`. ext4 and xfs commit changes of names in their order, so on
+//! disk no copy is ever found without its bytes or its promise.
+//!
+//! | step                              | a power cut right after it leaves                              |
+//! |-----------------------------------|----------------------------------------------------------------|
+//! | 1. promise in `aside`             | a promise without a copy: the next open deletes it             |
+//! | 2. the copy gets its name         | a copy with holes: the next open fills them from the object    |
+//! | 3. its bytes are written          | the same, nothing to fill                                      |
+//! | 4. the promise is deleted         | the whole copy                                                 |
+//!
+//! What a program wrote to the copy and was written to disk stays, the rest is as it was: what a file that was
+//! never copied would hold. So that a hole means "not written yet", a copy is settled before it is cut or punched.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::store::ObjectId;
+use crate::sys::copy::{fill_missing, write_back};
+use crate::sys::fs::{self, OpenFlags, SetTime};
+use crate::sys::{fs_type, process};
+
+use super::error::{Result, upper};
+use super::resolve::View;
+use super::{Ino, Overlay};
+
+const PREFIX: &str = "copy.";
+/// How long a copy stays unsettled: what is written next to it goes to the disk with it.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// The copies of a view whose bytes are not on disk for sure.
+#[derive(Default)]
+pub(super) struct Unsettled {
+    promises: Vec<Promise>,
+    /// The view itself, for the thread that settles; that thread lives while there is something to settle.
+    pub view: Weak<Mutex<View>>,
+    is_running: bool,
+    /// What to compare a promise's with, once asked.
+    boot: Option<String>,
+}
+
+/// What stands for a copy until its bytes are on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Promise {
+    boot: String,
+    /// The copy, in the upper's file system, and when it was made.
+    real: u64,
+    born: u64,
+    object: ObjectId,
+}
+
+impl Promise {
+    fn name(&self) -> String {
+        format!("{PREFIX}{}.{:016x}.{:016x}.{}", self.boot, self.real, self.born, self.object)
+    }
+
+    fn of_name(name: &[u8]) -> Option<Promise> {
+        let mut fields = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?.split('.');
+        let mut next = || fields.next();
+        let boot = next()?.to_owned();
+        let (real, born) = (u64::from_str_radix(next()?, 16).ok()?, u64::from_str_radix(next()?, 16).ok()?);
+        Some(Promise { boot, real, born, object: next()?.parse().ok()? })
+    }
+}
+
+/// Whether this name in `aside` is a promise: it outlives whoever made it.
+pub(super) fn is_promise(name: &[u8]) -> bool {
+    name.starts_with(PREFIX.as_bytes())
+}
+
+impl Overlay {
+    /// Everything that was written so far, and the journal, is left so that a power cut takes nothing back that
+    /// the file system itself would keep.
+    pub fn settle(&self) -> Result<()> {
+        let mut view = self.view.lock();
+        view.settle_all()?;
+        Ok(view.journal.sync()?)
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        // What stays for an error keeps its promise, for the next opening.
+        let _ = self.view.lock().settle_all();
+    }
+}
+
+impl View {
+    /// Promises that the copy `real` of `object`, which has no name yet, will have its bytes; false where a promise
+    /// would not hold, so that they have to be written first.
+    pub(super) fn promise(&mut self, real: u64, born: u64, object: &ObjectId) -> Result<bool> {
+        let Some(aside) = &self.upper.aside else { return Ok(false) };
+        if !fs_type::commits_names_in_order(aside) {
+            return Ok(false);
+        }
+        let Some(boot) = self.unsettled.boot() else { return Ok(false) };
+        let promise = Promise { boot, real, born, object: *object };
+        let flags = OpenFlags::WRONLY | OpenFlags::CREATE;
+        fs::open_at(aside, promise.name().as_bytes(), flags, 0o600).map_err(upper("create a file"))?;
+        self.unsettled.promises.push(promise);
+        self.unsettled.start();
+        Ok(true)
+    }
+
+    /// The copy `real` has its bytes on disk, or is gone.
+    pub(super) fn settled(&mut self, real: u64) {
+        let (done, kept) = std::mem::take(&mut self.unsettled.promises).into_iter().partition(|p| p.real == real);
+        self.unsettled.promises = kept;
+        let done: Vec<Promise> = done;
+        for promise in done {
+            // One that stays is looked at by the next opening, which finds nothing missing.
+            let _ = self.upper.aside.as_ref().map(|aside| fs::unlink_at(aside, promise.name().as_bytes()));
+        }
+    }
+
+    /// The copy behind this inode, while its bytes are promised.
+    pub(super) fn unsettled_copy(&self, ino: Ino) -> Option<u64> {
+        let real = ino.upper_real().or(self.delta.copied(ino))?;
+        self.unsettled.promises.iter().any(|p| p.real == real).then_some(real)
+    }
+
+    /// Before a change that makes holes.
+    pub(super) fn settle(&mut self, ino: Ino) -> Result<()> {
+        let Some(real) = self.unsettled_copy(ino) else { return Ok(()) };
+        let file = self.open_to_read(ino)?;
+        write_back(&*file.fd).map_err(upper("write a file"))?;
+        self.settled(real);
+        Ok(())
+    }
+
+    /// After the file itself was synced for a program: it must not be taken for one with bytes missing.
+    pub(super) fn settle_for_good(&mut self, ino: Ino) -> Result<()> {
+        let Some(real) = self.unsettled_copy(ino) else { return Ok(()) };
+        self.settled(real);
+        match &self.upper.aside {
+            Some(aside) => fs::fsync(aside).map_err(upper("sync a directory")),
+            None => Ok(()),
+        }
+    }
+
+    fn settle_all(&mut self) -> Result<()> {
+        while let Some(promise) = self.unsettled.promises.first().cloned() {
+            if let Some(file) = self.copy_of(&promise) {
+                write_back(&*file).map_err(upper("write a file"))?;
+            }
+            self.settled(promise.real);
+        }
+        Ok(())
+    }
+
+    /// The copy that was promised, open to read; nothing when it is gone.
+    fn copy_of(&mut self, promise: &Promise) -> Option<Arc<OwnedFd>> {
+        let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
+        let file = self.open_to_read(ino).ok()?;
+        let is_it = fs::stat(&*file.fd).is_ok_and(|s| s.ino == promise.real)
+            && fs::birth(&*file.fd, b"").is_ok_and(|born| born == promise.born);
+        is_it.then(|| file.fd.clone())
+    }
+
+    /// At an opening: what was promised before a power cut is made true; what a server promised that is gone by
+    /// itself is in the kernel's memory, and this one settles it.
+    pub(super) fn keep_promises(&mut self) -> Result<()> {
+        let Some(aside) = &self.upper.aside else { return Ok(()) };
+        let names = fs::list(aside).map_err(upper("list a directory"))?;
+        for entry in names.iter().filter(|e| is_promise(&e.name)) {
+            let promise = Promise::of_name(&entry.name);
+            match promise.filter(|p| Some(&p.boot) == self.unsettled.boot().as_ref()) {
+                Some(recent) => self.unsettled.promises.push(recent),
+                None => self.make_true(Promise::of_name(&entry.name), &entry.name)?,
+            }
+        }
+        if !self.unsettled.promises.is_empty() {
+            self.unsettled.start();
+        }
+        Ok(())
+    }
+
+    fn make_true(&mut self, promise: Option<Promise>, name: &[u8]) -> Result<()> {
+        if let Some(promise) = promise
+            && self.copy_of(&promise).is_some()
+        {
+            let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
+            match self.objects.open(&promise.object) {
+                Ok(object) => {
+                    let copy = self.open_to_write(ino)?.fd.clone();
+                    refill(&object, &copy).map_err(upper("write a file"))?;
+                }
+                Err(e) => tracing::error!("a copy may lack bytes since the last power cut: {e}"),
+            }
+        }
+        match &self.upper.aside {
+            Some(aside) => fs::unlink_at(aside, name).map_err(upper("delete a file")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn refill(object: &OwnedFd, copy: &OwnedFd) -> io::Result<()> {
+    let was = fs::stat(copy)?;
+    if fill_missing(object, copy)? {
+        fs::utimens(copy, SetTime::At(was.atime), SetTime::At(was.mtime))?;
+        fs::fsync(copy)?;
+    }
+    Ok(())
+}
+
+impl Unsettled {
+    /// Which boot of the machine this is; without an answer nothing is promised.
+    fn boot(&mut self) -> Option<String> {
+        if self.boot.is_none() {
+            self.boot = process::boot_id();
+        }
+        self.boot.clone()
+    }
+
+    /// Has a thread settle what is promised, unless one does.
+    fn start(&mut self) {
+        if !self.is_running {
+            let view = self.view.clone();
+            let started = thread::Builder::new().name("settle".into()).spawn(move || settle_later(&view));
+            // Without a thread the promises hold until the view is closed.
+            self.is_running = started.is_ok();
+        }
+    }
+}
+
+/// Settles one copy after the other, without holding the view up, until there is none.
+fn settle_later(view: &Weak<Mutex<View>>) {
+    loop {
+        thread::sleep(DELAY);
+        let Some(shared) = view.upgrade() else { return };
+        let due = shared.lock().unsettled.promises.clone();
+        for promise in due {
+            let copy = shared.lock().copy_of(&promise);
+            if copy.is_none_or(|copy| write_back(&*copy).is_ok()) {
+                shared.lock().settled(promise.real);
+            }
+        }
+        let mut view = shared.lock();
+        if view.unsettled.promises.is_empty() {
+            view.unsettled.is_running = false;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    use super::super::{GraftSpec, OverlayConfig};
+    use crate::store::{Name, Store, import};
+
+    const MIB: usize = 1 << 20;
+
+    /// A store with one file of 8 MiB, and a view of it.
+    struct Bench {
+        dir: tempfile::TempDir,
+        graft: GraftSpec,
+        store: Store,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let dir = tempfile::tempdir().expect("a directory");
+            for sub in ["source", "upper", "state"] {
+                std::fs::create_dir(dir.path().join(sub)).expect("made");
+            }
+            std::fs::write(dir.path().join("source/big"), vec![b'o'; 8 * MIB]).expect("written");
+            let store = Store::open(&dir.path().join("store")).expect("a store");
+            let tree = import::import_dir(&store, &dir.path().join("source"), &()).expect("imported").tree;
+            let graft = GraftSpec { at: "".into(), tree: store.tree(tree).expect("there"), retired: false };
+            Bench { dir, graft, store }
+        }
+
+        fn open(&self) -> Overlay {
+            let upper = crate::sys::path::open_dir(&self.dir.path().join("upper")).expect("opened");
+            let state_dir = self.dir.path().join("state");
+            let (grafts, objects) = (vec![self.graft.clone()], self.store.objects().clone());
+            Overlay::open(upper, OverlayConfig { state_dir, grafts, objects, takeover: false }).expect("a view")
+        }
+
+        fn promises(&self) -> Vec<String> {
+            let aside = std::fs::read_dir(self.dir.path().join("state/aside")).expect("there");
+            let names = aside.map(|e| e.expect("listed").file_name().into_string().expect("ours"));
+            names.filter(|n| is_promise(n.as_bytes())).collect()
+        }
+    }
+
+    fn big(view: &Overlay) -> Ino {
+        view.lookup(Ino::ROOT, &Name::new(b"big").expect("a name")).expect("there").ino
+    }
+
+    #[test]
+    fn a_long_copy_is_promised_until_it_is_synced_or_the_view_is_closed() {
+        let bench = Bench::new();
+        let view = bench.open();
+        let ino = big(&view);
+        view.copy_ahead(ino).expect("copied");
+        view.write(ino, 10, b"new", false).expect("written");
+        let aside = std::fs::File::open(bench.dir.path().join("state/aside")).expect("there");
+        if !fs_type::commits_names_in_order(&aside) {
+            return eprintln!("skipped: the temporary directory is on neither ext4 nor xfs");
+        }
+        view.fsync(ino, false).expect("synced");
+        assert_eq!(bench.promises(), [""; 0], "a power cut after the sync takes nothing back");
+        drop(view);
+        std::fs::remove_file(bench.dir.path().join("upper/big")).expect("deleted");
+        std::fs::remove_file(bench.dir.path().join("state/journal")).expect("deleted");
+
+        let view = bench.open();
+        view.write(big(&view), 10, b"new", false).expect("written");
+        assert_eq!(bench.promises().len(), 1);
+        drop(view);
+        assert_eq!(bench.promises(), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_power_cut_took_of_a_copy_is_as_it_was_and_what_was_written_stays() {
+        let bench = Bench::new();
+        let view = bench.open();
+        let ino = big(&view);
+        view.write(ino, 0, b"first", false).expect("written");
+        view.write(ino, 4 << 20, b"middle", false).expect("written");
+        let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
+        drop(view);
+        // What the disk has when blocks in the middle and the end were never written.
+        let path = bench.dir.path().join("upper/big");
+        let copy = std::fs::File::options().write(true).read(true).open(&path).expect("a plain file");
+        copy.set_len(6 << 20).expect("cut");
+        let punch = crate::sys::fs::FallocateFlags::PUNCH_HOLE | crate::sys::fs::FallocateFlags::KEEP_SIZE;
+        fs::fallocate(&copy, punch, 2 << 20, 1 << 20).expect("punched");
+        let (real, time) = (copy.metadata().expect("there").ino(), copy.metadata().expect("there").modified());
+        let born = fs::birth(&copy, b"").expect("known");
+        let promise = Promise { boot: "before".into(), real, born, object };
+        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+
+        drop(bench.open());
+        let mut want = vec![b'o'; 8 * MIB];
+        want[..5].copy_from_slice(b"first");
+        want[4 << 20..][..6].copy_from_slice(b"middle");
+        let mut have = vec![0; 9 * MIB];
+        let len = copy.read_at(&mut have, 0).expect("read");
+        assert_eq!(len, want.len());
+        assert!(have[..len] == want[..], "the copy is not whole");
+        assert_eq!(copy.metadata().expect("there").modified().expect("known"), time.expect("known"));
+        assert_eq!(bench.promises(), [""; 0]);
+    }
+
+    #[test]
+    fn a_promise_of_another_file_changes_nothing() {
+        let bench = Bench::new();
+        drop(bench.open());
+        let mine = bench.dir.path().join("upper/mine");
+        std::fs::write(&mine, "short").expect("written");
+        let real = std::fs::metadata(&mine).expect("there").ino();
+        let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
+        let promise = Promise { boot: "before".into(), real, born: 1, object };
+        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+        drop(bench.open());
+        assert_eq!(std::fs::read(&mine).expect("there"), b"short");
+        assert_eq!(bench.promises(), [""; 0]);
+    }
+
+    #[test]
+    fn a_promise_is_read_back_from_its_name() {
+        let promise = Promise { boot: "b007".into(), real: 77, born: u64::MAX, object: ObjectId([0xab; 32]) };
+        assert_eq!(Promise::of_name(promise.name().as_bytes()), Some(promise.clone()));
+        assert!(is_promise(promise.name().as_bytes()) && promise.name().len() < 255);
+        for wrong in ["copy.", "copy.b.1.2", "copy.b.x.2.3", "0123456789abcdef"] {
+            assert_eq!(Promise::of_name(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Files that are long to copy: the first write waits for its copy, and nobody else does.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Barrier;
+
+use depsfs::store::{Store, import};
+
+use crate::bench::{Bench, bench};
+
+const MIB: usize = 1 << 20;
+
+/// A view whose only file has 24 MiB.
+fn long_file(bench: &mut Bench) {
+    let source = bench.dir.join("long");
+    fs::create_dir(&source).unwrap();
+    let content: Vec<u8> = (0..24 * MIB).map(|i| (i / 4096) as u8).collect();
+    fs::write(source.join("file"), content).unwrap();
+    let store = Store::open(&bench.manifest.store).unwrap();
+    bench.manifest.views[0].grafts[0].tree = import::import_dir(&store, &source, &()).unwrap().tree;
+    bench.save();
+}
+
+#[test]
+fn several_that_begin_to_write_a_long_file_at_once_share_one_copy() {
+    let mut bench = bench!("a");
+    long_file(&mut bench);
+    bench.mount();
+    let path = bench.view("a/file");
+    let before = fs::metadata(&path).unwrap();
+    let reader = File::open(&path).unwrap();
+    let start = Barrier::new(9);
+    std::thread::scope(|scope| {
+        for i in 0..8u64 {
+            let (path, start) = (&path, &start);
+            scope.spawn(move || {
+                let file = File::options().write(true).open(path).unwrap();
+                start.wait();
+                file.write_all_at(&[b'A' + i as u8; 100], i * 3 * MIB as u64 + 5).unwrap();
+            });
+        }
+        start.wait();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::rename(&path, bench.view("a/renamed")).unwrap();
+    });
+    let mut want: Vec<u8> = (0..24 * MIB).map(|i| (i / 4096) as u8).collect();
+    for i in 0..8 {
+        want[i * 3 * MIB + 5..][..100].fill(b'A' + i as u8);
+    }
+    assert!(fs::read(bench.view("a/renamed")).unwrap() == want, "bytes are lost");
+    let after = fs::metadata(bench.view("a/renamed")).unwrap();
+    assert_eq!((after.ino(), after.mode() & 0o777, after.len()), (before.ino(), 0o600, before.len()));
+    let mut seen = vec![0; want.len()];
+    reader.read_exact_at(&mut seen, 0).unwrap();
+    assert!(seen == want, "who had it open before does not see what was written");
+    drop(reader);
+
+    bench.unmount();
+    assert!(fs::read(bench.view("a/renamed")).unwrap() == want, "the upper has something else");
+    assert!(fs::metadata(bench.view("a/file")).is_err());
+    bench.mount();
+    assert!(fs::read(bench.view("a/renamed")).unwrap() == want);
+    assert!(fs::metadata(bench.view("a/file")).is_err());
+}
+
+#[test]
+fn a_long_file_that_is_deleted_while_it_is_copied_goes_on_for_who_has_it_open() {
+    let mut bench = bench!("a");
+    long_file(&mut bench);
+    bench.mount();
+    let path = bench.view("a/file");
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    std::thread::scope(|scope| {
+        let write = scope.spawn(|| file.write_all_at(b"written", 20 * MIB as u64).unwrap());
+        fs::remove_file(&path).unwrap();
+        write.join().unwrap();
+    });
+    let mut seen = [0; 7];
+    file.read_exact_at(&mut seen, 20 * MIB as u64).unwrap();
+    assert_eq!(&seen, b"written");
+    file.read_exact_at(&mut seen, 4096 * 3).unwrap();
+    assert_eq!(seen, [3; 7]);
+    assert_eq!(file.metadata().unwrap().nlink(), 0);
+    assert!(fs::metadata(&path).is_err());
+}
