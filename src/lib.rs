@@ -5,13 +5,14 @@
 //! They look one way only; a layer may skip down, never up (`tests/layers.rs` holds this and the rules below):
 //!
 //! ```text
-//! cli → {worktree, cache} → daemon → fuse → overlay → store → sys
+//! cli → worktree → cache → daemon → fuse → overlay → store → sys
 //! ```
 //!
 //! | layer      | what it knows                                                    | named nowhere else       |
 //! |------------|------------------------------------------------------------------|--------------------------|
 //! | `cli`      | words, flags, exit codes: one file per verb                       | clap, the terminal       |
 //! | `worktree` | git's worktrees: what they share, how they are made and removed   | the program `git`, libgit2 |
+//! | `cache`    | the ci3 build cache: artifacts by name, where they come from and go to | the programs curl, aws, ssh |
 //! | `daemon`   | one daemon per worktree: keeper and server, and how to ask them   | its state directory      |
 //! | `fuse`     | the kernel's requests as calls on the overlay                     | the crate `fuser`        |
 //! | `overlay`  | one view without a kernel: upper, journal and lower as one tree   | the journal              |
@@ -56,6 +57,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used))]
 
+pub mod cache;
 pub mod cli;
 pub mod daemon;
 pub mod fuse;

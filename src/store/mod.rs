@@ -31,6 +31,7 @@
 mod entries;
 mod error;
 pub mod escape;
+pub mod extract;
 mod gc;
 mod id;
 pub mod import;

@@ -1,6 +1,7 @@
 //! What the operating system is asked for: files, maps, mounts, processes. The only layer with `unsafe`
 //! and raw system calls; it knows nothing of stores, views or worktrees.
 
+pub mod command;
 pub mod copy;
 pub mod fs;
 pub mod fs_type;
@@ -14,6 +15,7 @@ pub mod mountinfo;
 pub mod path;
 pub mod process;
 pub mod socket;
+pub mod stream;
 pub mod time;
 pub mod watch;
 mod xattr;

@@ -29,6 +29,12 @@ pub fn stat(path: &Path) -> Result<Option<Stat>, IoError> {
     absent_is_none(super::fs::stat_at(rfs::CWD, path.as_os_str().as_bytes())).map_err(IoError::of("stat", path))
 }
 
+/// What a path leads to, symlinks followed; `None` when that is nothing.
+pub fn kind_of_target(path: &Path) -> Result<Option<FileType>, IoError> {
+    let stat = absent_is_none(rfs::stat(path).map_err(io::Error::from)).map_err(IoError::of("stat", path))?;
+    Ok(stat.map(|s| FileType::from_raw_mode(s.st_mode)))
+}
+
 /// Whether anything has this name; an error counts as "yes" (what can't be looked at may be there).
 pub fn is_there(path: &Path) -> bool {
     !matches!(stat(path), Ok(None))

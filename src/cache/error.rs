@@ -1,0 +1,29 @@
+//! What can be wrong with the build cache. A miss is no error.
+
+use std::path::PathBuf;
+
+use crate::store::StoreError;
+use crate::store::import::ImportError;
+use crate::sys::IoError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error("{0:?} cannot be an artifact's name")]
+    Name(String),
+    #[error("{} is not there", .0.display())]
+    Absent(PathBuf),
+    #[error("{} does not lie in the working directory", .0.display())]
+    Outside(PathBuf),
+    #[error("{} changed while it was read", .0.display())]
+    Changed(PathBuf),
+    #[error("{program} failed: {words}")]
+    Upload { program: &'static str, words: String },
+    #[error("interrupted by a signal")]
+    Interrupted,
+}

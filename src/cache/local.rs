@@ -1,0 +1,124 @@
+//! Artifacts as files: `CACHE_LOCAL_DIR`, and files that are written aside before they get their name.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::{ArtifactName, CacheError, Environment, Say};
+use crate::store::aside_name;
+use crate::sys::fs::{FileType, OpenFlags, Timespec, open_path};
+use crate::sys::{IoError, path as paths};
+
+/// What is written aside begins so, and is no artifact.
+const ASIDE: &str = ".depsfs-";
+
+/// The directory that `CACHE_LOCAL_DIR` names.
+pub struct Local(PathBuf);
+
+impl Local {
+    /// Made when absent. One that can't be made is warned of, and done without.
+    pub fn open(env: &Environment, say: &Say<'_>) -> Option<Local> {
+        let dir = env.local_dir.as_ref()?;
+        match paths::make_dirs(dir) {
+            Ok(()) => Some(Local(dir.clone())),
+            Err(e) => {
+                say(&format!("Warning: CACHE_LOCAL_DIR is not used: {e}"));
+                None
+            }
+        }
+    }
+
+    /// As [`Local::open`], without making it.
+    pub fn known(env: &Environment) -> Option<Local> {
+        env.local_dir.clone().filter(|dir| paths::is_dir(dir)).map(Local)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The artifact's file, when it is there.
+    pub fn find(&self, name: &ArtifactName) -> Result<Option<PathBuf>, CacheError> {
+        let path = self.0.join(name.as_str());
+        let target = paths::kind_of_target(&path)?;
+        Ok(target.filter(|kind| *kind == FileType::RegularFile).map(|_| path))
+    }
+
+    /// Counts the file's last use from now, where that may be written.
+    pub fn touch(&self, path: &Path) {
+        let _ = paths::set_mtime(path, Timespec::now());
+    }
+}
+
+/// A file that is being written; it is removed unless it was named.
+pub struct Aside {
+    path: PathBuf,
+    file: OwnedFd,
+}
+
+impl Aside {
+    /// In `dir`, for the artifact `name`. Whoever else fetches the same waits (see [`super::turn::Turn`]): what an
+    /// earlier one left behind when it was killed is removed.
+    pub fn to_fetch(dir: &Path, name: &ArtifactName) -> Result<Aside, CacheError> {
+        let start = format!("{ASIDE}{}-", short_hash(name));
+        for left in paths::list(dir)?.iter().filter(|e| e.name.starts_with(start.as_bytes())) {
+            paths::remove_file(&dir.join(String::from_utf8_lossy(&left.name).as_ref()))?;
+        }
+        Aside::at(dir.join(format!("{start}{}{}", aside_name(), name.suffix())))
+    }
+
+    /// In `dir`, for an artifact that is packed here; several may pack the same at once.
+    pub fn to_save(dir: &Path, name: &ArtifactName) -> Result<Aside, CacheError> {
+        Aside::at(dir.join(format!("{ASIDE}put-{}{}", aside_name(), name.suffix())))
+    }
+
+    fn at(path: PathBuf) -> Result<Aside, CacheError> {
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
+        let file = open_path(&path, flags, 0o644).map_err(IoError::of("create", &path))?;
+        Ok(Aside { path, file })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Gives the file its name; what had it before is replaced.
+    pub fn name(self, to: &Path) -> Result<(), CacheError> {
+        Ok(paths::rename(&self.path, to)?)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // Gone already when it was named.
+        let _ = paths::remove_file(&self.path);
+    }
+}
+
+/// 16 hex digits that stand for an artifact's name.
+pub fn short_hash(name: &ArtifactName) -> String {
+    blake3::hash(name.as_str().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// Tarballs last used before `since` are deleted, or only told of; so is what was left aside before that. Answers their
+/// names, and their bytes.
+pub fn sweep(dir: &Path, since: Timespec, dry_run: bool) -> Result<(Vec<String>, u64), CacheError> {
+    let (mut names, mut bytes) = (Vec::new(), 0);
+    for entry in paths::list(dir)? {
+        let Ok(name) = String::from_utf8(entry.name) else { continue };
+        let path = dir.join(&name);
+        let Some(stat) = paths::stat(&path)?.filter(|s| s.is_file() && s.mtime < since) else { continue };
+        if name.starts_with(ASIDE) || super::name::is_archive(&name) {
+            if !dry_run {
+                paths::remove_file(&path)?;
+            }
+            bytes += stat.size;
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok((names, bytes))
+}

@@ -1,0 +1,48 @@
+//! The build cache of aztec-packages' ci3: artifacts by name, in the store, in a directory of tarballs, at a remote.
+//!
+//! | file | what it does |
+//! |------|--------------|
+//! | `name` | an artifact's name, and its entry's |
+//! | `environment` | the variables that steer it |
+//! | `fetch`, `turn` | an artifact becomes an entry of the store: found, or downloaded once for all who ask |
+//! | `local`, `remote` | where else artifacts are |
+//! | `put`, `pack` | what was built becomes an artifact |
+//!
+//! Where an artifact's members go in a worktree is the layer above's to know.
+
+mod environment;
+mod error;
+mod fetch;
+mod local;
+mod name;
+mod pack;
+mod put;
+mod remote;
+mod turn;
+
+pub use environment::{Endpoint, Environment};
+pub use error::CacheError;
+pub use fetch::{exists, fetch};
+pub use local::sweep;
+pub use name::{ArtifactName, Compression, stem};
+pub use put::{Put, put};
+
+use crate::store::{Progress, TreeId};
+
+/// Gets each sentence for the user, without a newline at its end.
+pub type Say<'a> = dyn Fn(&str) + 'a;
+
+/// How the user is told what goes on.
+pub struct Reporting<'a> {
+    pub say: &'a Say<'a>,
+    pub progress: &'a dyn Progress,
+}
+
+/// An artifact in the store. Its members are relative to the directory that it was saved from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Artifact {
+    pub name: ArtifactName,
+    pub tree: TreeId,
+    /// The store's name for it.
+    pub entry: String,
+}

@@ -1,0 +1,67 @@
+//! `depsfs cache put`: what was built is saved for the next worktree, and for others where a remote takes it.
+
+use std::path::{Path, PathBuf};
+
+use super::local::{Aside, Local};
+use super::remote::Remote;
+use super::{ArtifactName, CacheError, Environment, Reporting, pack};
+use crate::sys::IoError;
+use crate::sys::fs::{OpenFlags, open_path};
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// In words, why nothing was saved.
+    Skipped(&'static str),
+    Saved {
+        file: Option<PathBuf>,
+        remote: bool,
+    },
+}
+
+/// Packs `paths`, which lie in `base`, and saves them: in `CACHE_LOCAL_DIR`, and at the remote unless `CI` is 0. With
+/// neither, nothing is packed.
+///
+/// | step                                        | a crash right after it leaves                |
+/// |---------------------------------------------|----------------------------------------------|
+/// | 1. packed aside                             | a file that gc deletes (`local::sweep`)      |
+/// | 2. renamed to its name in `CACHE_LOCAL_DIR` | the whole artifact, here                     |
+/// | 3. uploaded                                 | done                                         |
+pub fn put(
+    name: &ArtifactName,
+    paths: &[PathBuf],
+    base: &Path,
+    env: &Environment,
+    to: &Reporting<'_>,
+) -> Result<Put, CacheError> {
+    if name.is_disabled() {
+        return Ok(Put::Skipped("its cache is disabled"));
+    }
+    if env.no_upload {
+        return Ok(Put::Skipped("NO_CACHE_UPLOAD is set"));
+    }
+    let local = Local::open(env, to.say);
+    let remote = Remote::of(env).filter(|remote| remote.takes_uploads() && !env.is_local);
+    if local.is_none() && remote.is_none() {
+        return Ok(Put::Skipped("there is nothing to save it to"));
+    }
+    let elsewhere = std::env::temp_dir();
+    let dir = local.as_ref().map_or(elsewhere.as_path(), Local::path);
+    let aside = Aside::to_save(dir, name)?;
+    pack::pack(name.compression(), paths, base, aside.file(), to.progress)?;
+    // Opened before it has its name: another may replace that.
+    let file = open_path(aside.path(), OpenFlags::RDONLY, 0).map_err(IoError::of("open", aside.path()))?;
+    let (aside, saved) = match &local {
+        Some(local) => {
+            let saved = local.path().join(name.as_str());
+            aside.name(&saved)?;
+            (None, Some(saved))
+        }
+        None => (Some(aside), None),
+    };
+    if let Some(remote) = &remote {
+        let path = saved.as_deref().or(aside.as_ref().map(Aside::path)).expect("it is in one of two places");
+        remote.upload(name, path, file)?;
+    }
+    Ok(Put::Saved { file: saved, remote: remote.is_some() })
+}

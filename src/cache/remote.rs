@@ -1,0 +1,306 @@
+//! Where artifacts come from that are not on this machine: one remote, chosen by what is set, asked through the
+//! user's own `curl`, `aws` or `ssh`, with their proxies, certificates and keys.
+//!
+//! | set                         | download                                        | upload                |
+//! |-----------------------------|-------------------------------------------------|-----------------------|
+//! | `CI3_SERVER`                | `GET $CI3_SERVER/artifacts/<name>`              | none                  |
+//! | `S3_BUILD_CACHE_AWS_PARAMS` | `aws $PARAMS s3 cp s3://…/<name> -`             | `aws $PARAMS s3 cp`   |
+//! | `CACHE_SSH_HOST`            | `ssh $CACHE_SSH_HOST curl $ENDPOINT/<name>`     | `aws s3 cp` there     |
+//! | an endpoint                 | `GET $ENDPOINT/<name>`                          | none                  |
+//!
+//! The first that is set is the one.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::local::Aside;
+use super::{ArtifactName, CacheError, Environment};
+use crate::store::Progress;
+use crate::sys::command::{self, Ended};
+use crate::sys::{fs, path as paths};
+
+/// The bucket of the build cache, and the folder in it.
+const BUCKET: &str = "s3://aztec-ci-artifacts/build-cache";
+/// The same, as S3 serves it over HTTP: what a far side that no endpoint was configured for is sent to.
+const BUCKET_URL: &str = "https://aztec-ci-artifacts.s3.amazonaws.com/build-cache";
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remote {
+    Http { start: String },
+    Aws { params: Vec<String> },
+    Ssh { host: String, start: String },
+}
+
+/// How a download ended without the whole file.
+#[derive(Debug)]
+pub enum Missed {
+    /// The remote says that it has none.
+    Absent,
+    /// In words; `again`: another attempt may go better.
+    Broken {
+        words: String,
+        again: bool,
+    },
+    Failed(CacheError),
+}
+
+impl Remote {
+    /// The one that is set; `None` when none is.
+    pub fn of(env: &Environment) -> Option<Remote> {
+        let trimmed = |url: &str| url.trim_end_matches('/').to_owned();
+        if let Some(server) = &env.server {
+            return Some(Remote::Http { start: trimmed(server) + "/artifacts" });
+        }
+        if let Some(params) = &env.aws_params {
+            return Some(Remote::Aws { params: words(params) });
+        }
+        let endpoint = env.endpoint.as_deref().map(trimmed);
+        match &env.ssh_host {
+            Some(host) => {
+                Some(Remote::Ssh { host: host.clone(), start: endpoint.unwrap_or_else(|| BUCKET_URL.into()) })
+            }
+            None => endpoint.map(|start| Remote::Http { start }),
+        }
+    }
+
+    /// What an artifact is called there.
+    pub fn place(&self, name: &ArtifactName) -> String {
+        match self {
+            Remote::Http { start } | Remote::Ssh { start, .. } => format!("{start}/{name}"),
+            Remote::Aws { .. } => format!("{BUCKET}/{name}"),
+        }
+    }
+
+    /// Writes the artifact to `to`, from its start.
+    pub fn download(&self, name: &ArtifactName, to: &Aside, progress: &dyn Progress) -> Result<(), Missed> {
+        let headers = to.path().with_extension("headers");
+        let done = self.download_with(name, to.file(), &headers, progress);
+        // Absent where no server was asked, or none answered.
+        let _ = paths::remove_file(&headers);
+        done
+    }
+
+    fn download_with(
+        &self,
+        name: &ArtifactName,
+        to: &OwnedFd,
+        headers: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), Missed> {
+        let place = self.place(name);
+        let (program, args) = match self {
+            Remote::Http { .. } => ("curl", curl(["-D".into(), headers.into(), place.clone().into()])),
+            Remote::Aws { params } => ("aws", aws(params, ["cp", &place, "-"])),
+            Remote::Ssh { host, .. } => ("ssh", ssh(host, &format!("curl -sSfL {}", quoted(&place)))),
+        };
+        let mut begun = false;
+        let ended = command::run(program, &args, None, &mut |piece| {
+            if !std::mem::replace(&mut begun, true) {
+                progress.begin("downloading", length(headers));
+            }
+            if progress.is_cancelled() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            progress.advance(piece.len() as u64);
+            fs::write_all(to, piece)
+        });
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(e) => return Err(not_run(program, e)),
+        };
+        if ended.is_success() { Ok(()) } else { Err(self.missed(&ended, status(headers))) }
+    }
+
+    /// Whether the remote has it; `false` also when it can't be asked.
+    pub fn has(&self, name: &ArtifactName) -> Result<bool, CacheError> {
+        let place = self.place(name);
+        let mut out = Vec::new();
+        let mut take = |piece: &[u8]| {
+            out.extend_from_slice(piece);
+            Ok(())
+        };
+        let ended = match self {
+            Remote::Http { .. } => {
+                let head = ["-I", "-o", "/dev/null", "-w", "%{http_code}", &place].map(OsString::from);
+                command::run("curl", &curl(head), None, &mut take)
+            }
+            Remote::Aws { params } => command::run("aws", &aws(params, ["ls", &place]), None, &mut take),
+            Remote::Ssh { host, .. } => {
+                let head = format!("curl -sSfLI -o /dev/null {}", quoted(&place));
+                command::run("ssh", &ssh(host, &head), None, &mut take)
+            }
+        };
+        let is_success = match ended {
+            Ok(ended) => ended.is_success(),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(CacheError::Interrupted),
+            Err(_) => false,
+        };
+        let said = String::from_utf8_lossy(&out);
+        Ok(match self {
+            // Some servers don't know HEAD.
+            Remote::Http { .. } if matches!(said.trim(), "405" | "501") => self.has_first_byte(&place),
+            // `ls` also tells of names that only begin so.
+            Remote::Aws { .. } => {
+                is_success && said.lines().any(|l| l.split_whitespace().last() == Some(name.as_str()))
+            }
+            _ => is_success,
+        })
+    }
+
+    /// Asks for the file, and hangs up when it begins to come.
+    fn has_first_byte(&self, place: &str) -> bool {
+        let mut came = false;
+        let ended = command::run("curl", &curl([place.into()]), None, &mut |_| {
+            came = true;
+            Err(io::ErrorKind::BrokenPipe.into())
+        });
+        came || ended.is_ok_and(|e| e.is_success())
+    }
+
+    /// Whether artifacts can be saved there.
+    pub fn takes_uploads(&self) -> bool {
+        matches!(self, Remote::Aws { .. } | Remote::Ssh { .. })
+    }
+
+    /// Saves the file at `path`, open as `file` at its start.
+    pub fn upload(&self, name: &ArtifactName, path: &Path, file: OwnedFd) -> Result<(), CacheError> {
+        let place = format!("{BUCKET}/{name}");
+        let (program, args, input) = match self {
+            Remote::Http { .. } => return Ok(()),
+            Remote::Aws { params } => {
+                let mut args = aws(params, ["cp"]);
+                args.extend([path.into(), place.into()]);
+                ("aws", args, None)
+            }
+            Remote::Ssh { host, .. } => ("ssh", ssh(host, &format!("aws s3 cp - {}", quoted(&place))), Some(file)),
+        };
+        let ended = command::run(program, &args, input, &mut |_| Ok(()));
+        let failed = |words: String| CacheError::Upload { program, words };
+        match ended {
+            Ok(ended) if ended.is_success() => Ok(()),
+            Ok(ended) => Err(failed(ended.words())),
+            Err(e) => Err(interrupted(e).unwrap_or_else(|| failed("it cannot be run".into()))),
+        }
+    }
+
+    /// What the end of a program means.
+    fn missed(&self, ended: &Ended, status: Option<u16>) -> Missed {
+        let words = ended.words();
+        let broken = |again| Missed::Broken { words: words.clone(), again };
+        match (self, ended.code) {
+            // `-f`: the server answered, with an error.
+            (Remote::Http { .. } | Remote::Ssh { .. }, Some(22)) => match status.or_else(|| status_in(&words)) {
+                Some(408 | 425 | 429 | 500..) => broken(true),
+                _ => Missed::Absent,
+            },
+            // curl(1), EXIT CODES: a URL or a host that isn't one, a certificate that isn't trusted.
+            (Remote::Http { .. }, Some(1..=6 | 35 | 51 | 58..=60 | 77)) => broken(false),
+            (Remote::Aws { .. }, _) if ["404", "NoSuchKey", "does not exist"].iter().any(|w| words.contains(w)) => {
+                Missed::Absent
+            }
+            _ => broken(true),
+        }
+    }
+}
+
+fn interrupted(e: io::Error) -> Option<CacheError> {
+    (e.kind() == io::ErrorKind::Interrupted).then_some(CacheError::Interrupted)
+}
+
+fn not_run(program: &str, e: io::Error) -> Missed {
+    match e.kind() {
+        io::ErrorKind::Interrupted => Missed::Failed(CacheError::Interrupted),
+        io::ErrorKind::NotFound => Missed::Broken { words: format!("{program} is not installed"), again: false },
+        _ => Missed::Broken { words: format!("{program}: {e}"), again: false },
+    }
+}
+
+/// Quiet but for errors, which are exit codes; a server that says nothing for a minute is given up.
+fn curl(more: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let limits = ["-sSfL", "--connect-timeout", "15", "--speed-limit", "1", "--speed-time", "60"];
+    limits.map(OsString::from).into_iter().chain(more).collect()
+}
+
+fn aws<'a>(params: &'a [String], verb: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
+    params.iter().map(String::as_str).chain(["s3"]).chain(verb).map(OsString::from).collect()
+}
+
+fn ssh(host: &str, there: &str) -> Vec<OsString> {
+    [host, there].map(OsString::from).into()
+}
+
+/// As a shell splits words that are not quoted.
+fn words(text: &str) -> Vec<String> {
+    text.split([' ', '\t', '\n']).filter(|w| !w.is_empty()).map(str::to_owned).collect()
+}
+
+/// One word for the shell of the far side.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The last answer's headers (there are several after a redirection).
+fn last_headers(path: &Path) -> Option<String> {
+    let text = String::from_utf8_lossy(&paths::read_if_there(path).ok()??).into_owned();
+    let start = text.rfind("HTTP/")?;
+    Some(text[start..].to_owned())
+}
+
+fn status(headers: &Path) -> Option<u16> {
+    last_headers(headers)?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn length(headers: &Path) -> Option<u64> {
+    let headers = last_headers(headers)?;
+    let fields = headers.lines().filter_map(|l| l.split_once(':'));
+    fields.filter(|(k, _)| k.eq_ignore_ascii_case("content-length")).find_map(|(_, v)| v.trim().parse().ok())
+}
+
+/// curl: `The requested URL returned error: 503`.
+fn status_in(words: &str) -> Option<u16> {
+    words.rsplit_once("error: ")?.1.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::LazyLock;
+
+    fn with(change: impl FnOnce(&mut Environment)) -> Option<Remote> {
+        let mut env = Environment::default();
+        change(&mut env);
+        Remote::of(&env)
+    }
+
+    #[test]
+    fn the_first_remote_that_is_set_is_the_one() {
+        let endpoint = || LazyLock::new(Box::new(|| Some("https://cache.example/x/".to_owned())) as Box<_>);
+        let name = ArtifactName::new("a-01.zst").expect("fit");
+        let place = |remote: Option<Remote>| remote.map(|r| r.place(&name)).unwrap_or_default();
+        assert_eq!(with(|_| {}), None);
+        assert_eq!(place(with(|e| e.endpoint = endpoint())), "https://cache.example/x/a-01.zst");
+        let ssh = with(|e| (e.ssh_host, e.endpoint) = (Some("far".into()), endpoint()));
+        assert_eq!(place(ssh.clone()), "https://cache.example/x/a-01.zst");
+        assert!(matches!(ssh, Some(Remote::Ssh { .. })));
+        let aws = with(|e| (e.aws_params, e.ssh_host) = (Some(" --a  b\tc\n".into()), Some("far".into())));
+        assert_eq!(aws, Some(Remote::Aws { params: ["--a", "b", "c"].map(String::from).into() }));
+        assert_eq!(place(aws), "s3://aztec-ci-artifacts/build-cache/a-01.zst");
+        let server = with(|e| (e.server, e.aws_params) = (Some("http://h:1/".into()), Some("x".into())));
+        assert_eq!(place(server), "http://h:1/artifacts/a-01.zst");
+    }
+
+    #[test]
+    fn the_headers_that_count_are_the_last_answers() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("h");
+        let text = "HTTP/1.1 302 Found\r\nContent-Length: 7\r\n\r\nHTTP/2 503 \r\ncontent-length: 12\r\n\r\n";
+        paths::replace(&file, text.as_bytes()).expect("written");
+        assert_eq!((status(&file), length(&file)), (Some(503), Some(12)));
+        assert_eq!(status(&dir.path().join("none")), None);
+        assert_eq!(status_in("curl: (22) The requested URL returned error: 404"), Some(404));
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}
