@@ -6,6 +6,8 @@
 mod access;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/cache.rs"]
+mod cache;
 #[path = "cli/create.rs"]
 mod create;
 #[path = "cli/directories.rs"]
@@ -30,3 +32,5 @@ mod source;
 mod submodules;
 #[path = "cli/undo.rs"]
 mod undo;
+#[path = "cli/web.rs"]
+mod web;

@@ -3,6 +3,7 @@
 //! [`run`] parses, dispatches and turns what went wrong into words and an exit code ([`report`]). The two processes
 //! of a daemon, `depsfs keeper` and `depsfs server`, are no verbs: `main` starts them.
 
+mod cache;
 mod completions;
 mod confirm;
 mod create;
@@ -52,6 +53,7 @@ enum Verb {
     Remove(remove::Remove),
     Mount(mount::Mount),
     Unmount(unmount::Unmount),
+    Cache(cache::Cache),
     Gc(gc::Gc),
     Store(store::Store),
     Completions(completions::Completions),
@@ -63,8 +65,12 @@ enum Verb {
 pub fn run() -> u8 {
     let verb = Cli::parse().verb;
     let what = verb.failing();
+    let is_cache = matches!(verb, Verb::Cache(_));
     match verb.run() {
         Ok(()) => 0,
+        Err(Failure::Missed) => 1,
+        // A script that asks the cache builds whenever the answer isn't yes.
+        Err(failure) if is_cache => report::print(&what, &failure).min(1),
         Err(failure) => report::print(&what, &failure),
     }
 }
@@ -81,6 +87,7 @@ impl Verb {
             Verb::Remove(v) => v.run(),
             Verb::Mount(v) => v.run(),
             Verb::Unmount(v) => v.run(),
+            Verb::Cache(v) => v.run(),
             Verb::Gc(v) => v.run(),
             Verb::Store(v) => v.run(),
             Verb::Completions(v) => v.run(),
@@ -100,6 +107,7 @@ impl Verb {
             Verb::Remove(v) => format!("{} was not removed", v.name()),
             Verb::Mount(_) => "not everything is mounted".into(),
             Verb::Unmount(_) => "not everything is unmounted".into(),
+            Verb::Cache(v) => v.failing(),
             Verb::Gc(_) => "the store was not cleaned up".into(),
             Verb::Store(v) => v.failing(),
             Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),

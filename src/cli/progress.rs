@@ -17,6 +17,11 @@ impl Bar {
         Bar(bar)
     }
 
+    /// Prints a line above the bar.
+    pub fn say(&self, words: &str) {
+        self.0.suspend(|| eprintln!("{words}"));
+    }
+
     /// One more node of a work whose length isn't known.
     pub fn tick(&self) {
         self.0.inc(1);

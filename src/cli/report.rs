@@ -9,6 +9,7 @@
 
 use std::io;
 
+use crate::cache::CacheError;
 use crate::daemon::DaemonError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
@@ -27,6 +28,11 @@ pub enum Failure {
     Store(#[from] StoreError),
     #[error(transparent)]
     Import(#[from] ImportError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The answer is no, and has been said.
+    #[error("it is not there")]
+    Missed,
     #[error("{0} of its files are damaged or missing, as listed")]
     Damaged(usize),
     #[error("nobody said yes")]
@@ -61,6 +67,8 @@ fn judge(failure: &Failure) -> (u8, String) {
         Failure::Worktree(e) => worktree(e),
         Failure::Store(e) => store(e),
         Failure::Import(e) => import(e),
+        Failure::Cache(e) => cache(e),
+        Failure::Missed => (FAILED, "it has to be built".into()),
         Failure::Damaged(_) => (FAILED, "add again what is damaged: a good copy takes the place of a bad one".into()),
         Failure::NotConfirmed => (REFUSED, "give --yes, or answer y on a terminal".into()),
         Failure::NoHome => (USAGE, "set DEPSFS_STORE to an absolute path".into()),
@@ -162,6 +170,20 @@ fn import(e: &ImportError) -> (u8, String) {
         ImportError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
         ImportError::Cancelled => (FAILED, "run it again".into()),
         ImportError::Refused { .. } => (REFUSED, "fetch or make the archive again; nothing of it was kept".into()),
+    }
+}
+
+fn cache(e: &CacheError) -> (u8, String) {
+    match e {
+        CacheError::Io(_) => (FAILED, io_hint()),
+        CacheError::Store(e) => store(e),
+        CacheError::Import(e) => import(e),
+        CacheError::Name(_) => (FAILED, "it is one file name, such as noir-0123456789abcdef.tar.gz".into()),
+        CacheError::Absent(_) => (FAILED, "nothing was saved; build it first".into()),
+        CacheError::Outside(_) => (FAILED, "nothing was saved; go to the directory of the component first".into()),
+        CacheError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
+        CacheError::Upload { .. } => (FAILED, "NO_CACHE_UPLOAD=1 saves nothing; CI=0 uploads nothing".into()),
+        CacheError::Interrupted => (FAILED, "run it again".into()),
     }
 }
 

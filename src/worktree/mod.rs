@@ -7,6 +7,7 @@
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `component/` | what a repository builds: `depsfs.toml` |
 //! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
+//! | `place` | where an artifact of the build cache goes |
 //! | `at` | entries mounted at a directory without git |
 //! | `lossy` | paths in JSON |
 //! | `status`, `list`, `diff`, `thaw`, `reset`, `remove` | one file per verb |
@@ -26,6 +27,7 @@ pub mod lockfile;
 mod lossy;
 pub mod mtime;
 pub mod naming;
+pub mod place;
 pub mod plan;
 pub mod remove;
 pub mod reset;

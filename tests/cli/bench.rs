@@ -13,6 +13,18 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
 /// No command of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What steers the build cache, or says that this is CI: not of the one who runs the tests.
+const CACHE_VARIABLES: [&str; 8] = [
+    "CI",
+    "NO_CACHE",
+    "NO_CACHE_UPLOAD",
+    "CACHE_LOCAL_DIR",
+    "CI3_SERVER",
+    "S3_BUILD_CACHE_AWS_PARAMS",
+    "CACHE_SSH_HOST",
+    "DEPSFS_CACHE_URL",
+];
+
 /// A directory with a repository `repo`, a store, and later its worktrees.
 pub struct Bench {
     dir: tempfile::TempDir,
@@ -95,6 +107,9 @@ impl Bench {
         command.current_dir(self.path(at)).env("HOME", self.dir.path()).env("DEPSFS_STORE", self.path("store"));
         command.env("XDG_STATE_HOME", self.path("state")).env("GIT_CONFIG_NOSYSTEM", "1");
         command.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z").env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
+        for steers in CACHE_VARIABLES {
+            command.env_remove(steers);
+        }
         let identity =
             [("user.name", "Ada Lovelace"), ("user.email", "ada@example.org"), ("protocol.file.allow", "always")];
         command.env("GIT_CONFIG_COUNT", identity.len().to_string());

@@ -1,0 +1,140 @@
+//! `depsfs cache`: the build cache of ci3, as its `cache_download` and `cache_upload` have it.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use clap::{Args, Subcommand};
+
+use super::places;
+use super::progress::Bar;
+use super::report::Failure;
+use crate::cache::{self, Artifact, ArtifactName, Environment, Put, Reporting};
+use crate::store::Store;
+use crate::sys::{interrupt, path as paths, process};
+use crate::worktree::checkout::Checkout;
+use crate::worktree::settings::Settings;
+use crate::worktree::{Error, place};
+
+/// Get and save build artifacts by name, as ci3's cache_download and cache_upload do
+///
+/// Nothing is written to stdout. An artifact comes from the store, from $CACHE_LOCAL_DIR, or from a remote: CI3_SERVER,
+/// S3_BUILD_CACHE_AWS_PARAMS, CACHE_SSH_HOST, else $DEPSFS_CACHE_URL or git's depsfs.cacheUrl. A name that holds
+/// "disabled-cache" and NO_CACHE=1 are a miss; NO_CACHE_UPLOAD=1 saves nothing.
+#[derive(Args)]
+pub struct Cache {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Put the files of an artifact in place; exit code 1 is a miss
+    ///
+    /// In a git worktree, members in ignored directories show in views, over which files that are there already stay
+    /// on top; others are plain files. With CI=1, without git or without FUSE all are plain files. What was there is
+    /// never overwritten, but told of.
+    Get {
+        name: String,
+        #[arg(default_value = ".")]
+        out_dir: PathBuf,
+    },
+    /// Save paths as an artifact: in $CACHE_LOCAL_DIR, and at the remote unless CI=0
+    Put {
+        name: String,
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+    },
+    /// Exit code 0 when the store, $CACHE_LOCAL_DIR or the remote has the artifact, else 1
+    Exists { name: String },
+}
+
+impl Cache {
+    pub fn failing(&self) -> String {
+        match &self.verb {
+            Verb::Get { name, .. } => format!("{name} is not in place"),
+            Verb::Put { name, .. } => format!("{name} was not saved"),
+            Verb::Exists { name } => format!("{name} cannot be asked for"),
+        }
+    }
+
+    pub fn run(self) -> Result<(), Failure> {
+        interrupt::catch().map_err(Failure::Output)?;
+        process::raise_open_files();
+        match self.verb {
+            Verb::Get { name, out_dir } => get(&ArtifactName::new(&name)?, &out_dir),
+            Verb::Put { name, paths } => put(&ArtifactName::new(&name)?, &paths),
+            Verb::Exists { name } => {
+                let found = cache::exists(&places::store()?, &ArtifactName::new(&name)?, &environment())?;
+                if found { Ok(()) } else { Err(Failure::Missed) }
+            }
+        }
+    }
+}
+
+fn say(words: &str) {
+    eprintln!("{words}");
+}
+
+fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
+    let env = environment();
+    if name.is_disabled() || env.no_cache {
+        return Err(Failure::Missed);
+    }
+    let store = places::store()?;
+    // Until the artifact is in a manifest, or extracted.
+    let _share = store.share()?;
+    let artifact = fetch(&store, name, &env)?;
+    let placed = place::extract(&store, artifact.tree, out_dir)?;
+    for kept in placed {
+        say(&format!("{}: what is there stays", out_dir.join(kept).display()));
+    }
+    Ok(())
+}
+
+fn fetch(store: &Store, name: &ArtifactName, env: &Environment) -> Result<Artifact, Failure> {
+    let bar = Bar::new();
+    let line = |words: &str| bar.say(words);
+    let artifact = cache::fetch(store, name, env, &Reporting { say: &line, progress: &bar })?;
+    artifact.ok_or(Failure::Missed)
+}
+
+fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
+    let base = paths::canonical(Path::new(".")).map_err(Error::from)?;
+    let bar = Bar::new();
+    let line = |words: &str| bar.say(words);
+    let put = cache::put(name, given, &base, &environment(), &Reporting { say: &line, progress: &bar })?;
+    drop(bar);
+    match put {
+        Put::Skipped(why) => say(&format!("Not saving {name}: {why}.")),
+        Put::Saved { file, remote } => {
+            file.iter().for_each(|file| say(&format!("Saved {name} in {}.", file.display())));
+            if remote {
+                say(&format!("Uploaded {name}."));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The variables of this process. Those of ci3 are numbers; an empty one is not set.
+pub fn environment() -> Environment {
+    let text = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
+    let is_set = |name: &str| text(name).is_some_and(|v| !matches!(v.trim(), "0" | "false"));
+    let local_dir = std::env::var_os("CACHE_LOCAL_DIR").filter(|v| !v.is_empty());
+    Environment {
+        no_cache: is_set("NO_CACHE"),
+        no_upload: is_set("NO_CACHE_UPLOAD"),
+        local_dir: local_dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir.into())),
+        is_local: text("CI").is_some_and(|v| matches!(v.trim(), "0" | "false")),
+        server: text("CI3_SERVER"),
+        aws_params: text("S3_BUILD_CACHE_AWS_PARAMS"),
+        ssh_host: text("CACHE_SSH_HOST"),
+        endpoint: LazyLock::new(Box::new(move || text("DEPSFS_CACHE_URL").or_else(configured_endpoint))),
+    }
+}
+
+/// What git's configuration says, in a checkout.
+fn configured_endpoint() -> Option<String> {
+    let checkout = Checkout::containing(Path::new(".")).ok()??;
+    Settings::load(&checkout.git()).ok()?.value("depsfs.cacheurl").map(str::to_owned)
+}
