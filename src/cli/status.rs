@@ -39,6 +39,8 @@ impl Status {
             Some(daemon) => format!("daemon:   running, process {}", daemon.pid),
             None => "daemon:   not running".into(),
         });
+        let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
+        lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
         lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.display())));
         output::print(&(lines.join("\n") + "\n"))
     }
@@ -47,6 +49,7 @@ impl Status {
 fn line(view: &View) -> String {
     let path = view.path.display();
     match (view.mounted, view.dropped, &view.error) {
+        (true, _, _) if view.refusing => format!("[MISSING] {path} (answers EIO)"),
         (true, _, _) => format!("[ok]      {path}"),
         (false, true, _) if view.remade => format!("[ok]      {path} (plain: deleted and made anew)"),
         (false, true, _) => format!("[MISSING] {path} (deleted; depsfs reset brings it back)"),

@@ -10,7 +10,7 @@ use super::mounts;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
-use crate::fuse::{Session, View, Whole};
+use crate::fuse::{Exchange, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process};
 
@@ -117,7 +117,8 @@ impl Server {
             facts,
             owner: process::user(),
             whole: self.whole.clone(),
-            left_whole: serve.left_whole,
+            exchange_before: serve.exchange,
+            on_exchange: self.clone().on_exchange(connection),
             on_emptied: self.clone().on_emptied(serve),
         };
         let session = match offer {
@@ -135,6 +136,10 @@ impl Server {
             e.to_string()
         });
         self.tell(&FromServer::Regrafted { connection, error });
+    }
+
+    fn on_exchange(self: Arc<Self>, connection: ConnectionId) -> Box<dyn Fn(Exchange) + Send + Sync> {
+        Box::new(move |exchange| self.tell(&FromServer::Exchanging { connection, exchange }))
     }
 
     fn on_emptied(self: Arc<Self>, serve: Serve) -> Box<dyn Fn() + Send + Sync> {

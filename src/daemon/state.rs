@@ -116,6 +116,8 @@ pub struct DaemonState {
     pub ending: bool,
     /// What is wrong with all of it, in words.
     pub trouble: Option<String>,
+    /// Its views answer EIO, as `trouble` says why.
+    pub refusing: bool,
     pub views: Vec<ViewState>,
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::fuse::Exchange;
 use crate::store::escape;
 use crate::store::manifest::ViewSpec;
 use crate::sys::fuse_dev::KernelOffer;
@@ -50,9 +51,9 @@ pub struct Serve {
     pub offer: Option<KernelOffer>,
     /// Answer everything with EIO.
     pub refuse: bool,
-    /// The server before left when it was asked to: what it had not answered, it had not begun.
+    /// What an earlier server was last about to exchange.
     #[serde(default)]
-    pub left_whole: bool,
+    pub exchange: Option<Exchange>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +69,8 @@ pub enum FromServer {
     Failed { connection: ConnectionId, why: String },
     /// The view shows the other grafts, and the kernel has forgotten what was different; or in words why not.
     Regrafted { connection: ConnectionId, error: Option<String> },
+    /// It is about to exchange two names. A later server has to know, for a request that is sent again.
+    Exchanging { connection: ConnectionId, exchange: Exchange },
     /// The user deleted the last name in it, so it was detached.
     Dropped { connection: ConnectionId },
     /// Unmounted, and nobody has it open any more.

@@ -39,6 +39,7 @@ use std::time::Duration;
 
 use crate::overlay::Overlay;
 
+pub use repeat::Exchange;
 pub use session::{Caches, Session};
 pub use virtual_xattr::PREFIX;
 
@@ -52,15 +53,16 @@ pub struct View {
     pub facts: Arc<Facts>,
     /// The user who mounted it; they and root may use `user.depsfs.*`.
     pub owner: u32,
-    /// Held by what can't be done twice; a server that shall leave waits for it.
+    /// Held while something is moved; a server that shall leave waits for it.
     pub whole: Arc<Whole>,
-    /// The server before this one left so: what it had not answered, it had not begun.
-    pub left_whole: bool,
+    /// What the server before this one was last about to exchange, and whom this one tells before it does.
+    pub exchange_before: Option<Exchange>,
+    pub on_exchange: Box<dyn Fn(Exchange) + Send + Sync>,
     /// Called when the user has deleted the last name in the view's root, before that request is answered.
     pub on_emptied: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Read by each change that can't be done twice, while it is made and answered.
+/// Read by each change that moves names, while it is made and answered.
 pub type Whole = parking_lot::RwLock<()>;
 
 /// What changes of a view with its grafts.

@@ -4,8 +4,12 @@
 //! directory's lock until it is answered, and every change passes through the view. So when a request that was sent
 //! again meets its own result (the name is there, or is gone), that is what it is, and the answer is success. Writes,
 //! truncations and metadata name what shall hold afterwards, and are simply done again.
+//!
+//! Only an exchange of two names leaves nothing that tells whether it was done: both names are there before and after.
+//! So whoever serves says first what is at the names ([`Exchange`]), and the next server is told ([`View::exchange`]).
 
 use fuser::Request;
+use serde::{Deserialize, Serialize};
 
 use super::View;
 use super::errno::to_errno;
@@ -16,6 +20,14 @@ use crate::sys::fs::RenameFlags;
 /// FUSE_UNIQUE_RESEND of `linux/fuse.h`: the kernel sets it in the number of a request that it sends again.
 const SENT_AGAIN: u64 = 1 << 63;
 
+/// An exchange of two names that is about to be made: the request's number, and the inodes at its two names before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exchange {
+    pub request: u64,
+    pub old: u64,
+    pub new: u64,
+}
+
 /// Whether an earlier server may have carried the request out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentAgain(pub bool);
@@ -23,12 +35,6 @@ pub struct SentAgain(pub bool);
 impl SentAgain {
     pub fn of(request: &Request) -> SentAgain {
         SentAgain(request.unique().0 & SENT_AGAIN != 0)
-    }
-
-    /// Of a rename. One that the server before is known not to have begun may be an exchange.
-    pub fn of_rename(request: &Request, view: &View, flags: RenameFlags) -> SentAgain {
-        let exchanges = flags.contains(RenameFlags::EXCHANGE);
-        if exchanges && view.left_whole { SentAgain(false) } else { SentAgain::of(request) }
     }
 
     /// The outcome of making `name`: there already means that it was made.
@@ -47,22 +53,34 @@ impl SentAgain {
         }
     }
 
-    /// Renames; gone from the old name and there at the new one means that it was renamed. An exchange leaves no
-    /// trace of having been done, and done twice it is undone: that answers EIO.
+    /// Renames; gone from the old name and there at the new one means that it was renamed.
     pub fn rename(self, view: &Overlay, from: (Ino, &Name), to: (Ino, &Name), flags: RenameFlags) -> Result<(), Error> {
-        if self.0 && flags.contains(RenameFlags::EXCHANGE) {
-            let source = std::io::Error::other("the server died while it exchanged two names");
-            return Err(Error::Upper { verb: "exchange names again", source });
-        }
         match view.rename(from.0, from.1, to.0, to.1, flags) {
-            Err(Error::NotFound) if self.0 => {
-                let there = view.lookup(to.0, to.1)?;
-                view.forget(there.ino, 1);
-                Ok(())
-            }
+            Err(Error::NotFound) if self.0 => at(view, to).map(drop),
             done => done,
         }
     }
+}
+
+impl View {
+    /// Exchanges two names, once, whichever servers the request reaches.
+    pub fn exchange(&self, request: u64, from: (Ino, &Name), to: (Ino, &Name)) -> Result<(), Error> {
+        let (again, request) = (request & SENT_AGAIN != 0, request & !SENT_AGAIN);
+        let (old, new) = (at(&self.overlay, from)?, at(&self.overlay, to)?);
+        let is_it = |before: &&Exchange| again && before.request == request;
+        if self.exchange_before.as_ref().filter(is_it).is_some_and(|e| (e.old, e.new) == (new.0, old.0)) {
+            return Ok(());
+        }
+        (self.on_exchange)(Exchange { request, old: old.0, new: new.0 });
+        self.overlay.rename(from.0, from.1, to.0, to.1, RenameFlags::EXCHANGE)
+    }
+}
+
+/// What is at a name.
+fn at(view: &Overlay, (dir, name): (Ino, &Name)) -> Result<Ino, Error> {
+    let there = view.lookup(dir, name)?.ino;
+    view.forget(there, 1);
+    Ok(there)
 }
 
 #[cfg(test)]
@@ -76,15 +94,20 @@ mod tests {
         Name::new(name.as_bytes()).expect("a name")
     }
 
+    /// An empty view.
+    fn view(dir: &std::path::Path) -> Overlay {
+        let (upper, state) = (dir.join("upper"), dir.join("state"));
+        path::make_dirs(&upper).expect("made");
+        path::make_dirs(&state).expect("made");
+        let objects = Store::open(&dir.join("store")).expect("a store").objects().clone();
+        let config = OverlayConfig { state_dir: state, grafts: vec![], objects, takeover: false };
+        Overlay::open(path::open_dir(&upper).expect("opened"), config).expect("a view")
+    }
+
     #[test]
     fn what_was_done_already_succeeds_when_it_is_sent_again_and_fails_when_it_is_new() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (upper, state) = (dir.path().join("upper"), dir.path().join("state"));
-        path::make_dirs(&upper).expect("made");
-        path::make_dirs(&state).expect("made");
-        let objects = Store::open(&dir.path().join("store")).expect("a store").objects().clone();
-        let config = OverlayConfig { state_dir: state, grafts: vec![], objects, takeover: false };
-        let view = Overlay::open(path::open_dir(&upper).expect("opened"), config).expect("a view");
+        let view = view(dir.path());
         let (new, again) = (SentAgain(false), SentAgain(true));
         let (a, b, root) = (name("a"), name("b"), Ino::ROOT);
         let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
@@ -95,7 +118,6 @@ mod tests {
 
         let plain = RenameFlags::empty();
         let rename = |sent: SentAgain, flags| sent.rename(&view, (root, &a), (root, &b), flags);
-        assert!(matches!(rename(again, RenameFlags::EXCHANGE), Err(Error::Upper { .. })));
         rename(new, plain).expect("renamed");
         rename(again, plain).expect("done before");
         assert!(matches!(rename(new, plain), Err(Error::NotFound)));
@@ -104,5 +126,42 @@ mod tests {
         again.removed(view.rmdir(root, &b)).expect("done before");
         assert!(matches!(new.removed(view.rmdir(root, &b)), Err(Error::NotFound)));
         assert!(matches!(rename(again, plain), Err(Error::NotFound)), "neither here nor there was never renamed");
+    }
+
+    #[test]
+    fn an_exchange_that_is_sent_again_is_made_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let said = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let overlay = std::sync::Arc::new(view(dir.path()));
+        let server = |exchange_before| {
+            let said = said.clone();
+            View {
+                overlay: overlay.clone(),
+                id: String::new(),
+                facts: Default::default(),
+                owner: 0,
+                whole: Default::default(),
+                exchange_before,
+                on_exchange: Box::new(move |e| *said.lock().expect("ours") = Some(e)),
+                on_emptied: Box::new(|| ()),
+            }
+        };
+        let (a, b, root) = (name("a"), name("b"), Ino::ROOT);
+        let me = overlay.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
+        let first = overlay.mkdir(root, &a, 0o755, me).expect("made").ino;
+        let second = overlay.mkdir(root, &b, 0o755, me).expect("made").ino;
+        let is = || (at(&overlay, (root, &a)).expect("there"), at(&overlay, (root, &b)).expect("there"));
+        let exchange = |server: &View, request| server.exchange(request, (root, &a), (root, &b)).expect("exchanged");
+        exchange(&server(None), 7);
+        assert_eq!(is(), (second, first));
+        let told = *said.lock().expect("ours");
+        exchange(&server(told), 7 | SENT_AGAIN);
+        assert_eq!(is(), (second, first), "it was done before");
+        exchange(&server(told), 9 | SENT_AGAIN);
+        assert_eq!(is(), (first, second), "another one had not begun");
+        exchange(&server(told), 7 | SENT_AGAIN);
+        assert_eq!(is(), (second, first), "it was told of, and not done");
+        exchange(&server(told), 11);
+        assert_eq!(is(), (first, second));
     }
 }

@@ -30,8 +30,12 @@ pub struct Status {
 
 #[derive(Debug, Serialize)]
 pub struct Daemon {
+    /// The keeper.
     pub pid: i64,
+    pub server_pid: Option<i64>,
     pub version: String,
+    /// What is wrong with all of it, in words.
+    pub trouble: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +43,8 @@ pub struct View {
     #[serde(serialize_with = "super::lossy::path")]
     pub path: PathBuf,
     pub mounted: bool,
+    /// It answers EIO to everything.
+    pub refusing: bool,
     /// Its directory, or all in it, was deleted; `depsfs reset` brings the store's back.
     pub dropped: bool,
     /// It was dropped, and since then has plain files of the worktree's own.
@@ -51,7 +57,7 @@ pub struct View {
 
 impl Status {
     pub fn is_whole(&self) -> bool {
-        self.views.iter().all(|v| v.mounted || v.remade)
+        self.views.iter().all(|v| (v.mounted && !v.refusing) || v.remade)
     }
 }
 
@@ -64,6 +70,7 @@ pub fn status(views: &Views) -> Result<Status, Error> {
         View {
             path: view.path.clone(),
             mounted: known.is_some_and(|v| v.mounted),
+            refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
             dropped: views.is_dropped(view),
             remade: views.is_dropped(view) && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
             error: known.and_then(|v| v.error.clone()),
@@ -79,7 +86,12 @@ pub fn status(views: &Views) -> Result<Status, Error> {
         commit: manifest.commit.clone(),
         created: manifest.created.clone(),
         store: manifest.store.clone(),
-        daemon: state.map(|s| Daemon { pid: i64::from(s.pid), version: s.version }),
+        daemon: state.map(|s| Daemon {
+            pid: i64::from(s.pid),
+            server_pid: s.server_pid.map(i64::from),
+            version: s.version,
+            trouble: s.trouble,
+        }),
         views: seen,
         drift: drift.into_iter().collect(),
     })

@@ -78,8 +78,7 @@ fn a_server_that_is_killed_under_readers_and_writers_is_replaced_without_an_erro
         for _ in 0..10 {
             std::thread::sleep(Duration::from_millis(150));
             pauses.push(kill_server(&bench));
-            // Not a daemon that dies again and again.
-            std::thread::sleep(Duration::from_millis(2400));
+            std::thread::sleep(Duration::from_millis(300));
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -120,13 +119,15 @@ fn when_only_the_keeper_is_killed_the_server_ends_too_and_mount_recovers() {
 fn a_server_that_dies_again_and_again_leaves_views_that_answer_eio_until_mount_is_asked_for() {
     let bench = bench!("a");
     bench.mount();
-    for _ in 0..5 {
+    for _ in 0..20 {
         let pid = bench.state().and_then(|s| s.server_pid).expect("a server");
         signal(pid, "-KILL");
         wait_until("it is replaced", || bench.state().and_then(|s| s.server_pid).is_some_and(|p| p != pid));
     }
     let state = bench.state().expect("the keeper lives");
-    assert!(state.trouble.as_deref().is_some_and(|t| t.contains("5 times")), "{state:?}");
+    assert!(state.trouble.as_deref().is_some_and(|t| t.contains("times in a row, last by signal 9")), "{state:?}");
+    assert!(state.refusing);
+    assert!(bench.log().contains("the views answer EIO from now on"));
     let error = fs::metadata(bench.view("a/never looked at")).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(5), "{error}");
     let state = bench.mount();

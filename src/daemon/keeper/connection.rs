@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use crate::fuse::Exchange;
 use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::{IoError, fs, mount, path as paths};
@@ -27,6 +28,8 @@ pub struct Connection {
     pub device_number: Option<(u32, u32)>,
     /// What the kernel offered; `None` until a server has answered it.
     pub offer: Option<KernelOffer>,
+    /// What a server was last about to exchange in it.
+    pub exchange: Option<Exchange>,
     /// The server that there is now answers it.
     pub answered: bool,
     /// It has its place in the file system. Without, it lives on for whoever has it open.
@@ -51,6 +54,7 @@ impl Connection {
             device,
             device_number: None,
             offer: None,
+            exchange: None,
             answered: false,
             mounted: true,
         })

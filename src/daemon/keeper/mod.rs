@@ -87,7 +87,6 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         former: None,
         offered: None,
         version: env!("CARGO_PKG_VERSION").into(),
-        left_whole: false,
         deaths: Deaths::default(),
         errors: BTreeMap::new(),
         trouble: None,
@@ -130,8 +129,6 @@ struct Keeper {
     offered: Option<Program>,
     /// Of the server.
     version: String,
-    /// The server before left when it was asked to.
-    left_whole: bool,
     deaths: Deaths,
     /// By view: why it is not mounted.
     errors: BTreeMap<String, String>,
@@ -199,6 +196,9 @@ impl Keeper {
                 if let Some(known) = self.connections.get_mut(&connection) {
                     (known.offer, known.answered) = (Some(offer), true);
                 }
+                if let Some(server) = self.server.as_mut().filter(|_| self.connections.values().all(|c| c.answered)) {
+                    server.serving = server.serving.or(Some(std::time::Instant::now()));
+                }
                 return self.ask_to_regraft(connection);
             }
             FromServer::Regrafted { connection, error } => {
@@ -216,6 +216,12 @@ impl Keeper {
                     connection.detach();
                     self.errors.insert(connection.view.id.clone(), why);
                 }
+            }
+            FromServer::Exchanging { connection, exchange } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.exchange = Some(exchange);
+                }
+                return;
             }
             FromServer::Dropped { connection } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
@@ -302,6 +308,7 @@ impl Keeper {
             reconciled: self.reconciled,
             ending: self.ending,
             trouble: self.trouble.clone(),
+            refusing: self.deaths.given_up,
             views: wanted.map(view).collect(),
         }
     }

@@ -13,13 +13,22 @@ use crate::sys::socket;
 
 use super::Keeper;
 
-/// So many deaths within the time are not accidents.
-const TOO_MANY: usize = 5;
-const WITHIN: Duration = Duration::from_secs(10);
+/// A server that served for so long before it died has died of an accident.
+const SERVED: Duration = Duration::from_millis(250);
+/// What a death counts that follows at once on the server's beginning to serve, one before that, and what is too much:
+/// so four servers that die before they serve are too many, or eight that do so right after.
+const QUICK: Duration = SERVED;
+const STILLBORN: Duration = Duration::from_millis(500);
+const TOO_MUCH: Duration = Duration::from_secs(2);
+/// However long they lived: so many in an hour are too many.
+const IN_AN_HOUR: usize = 300;
+const HOUR: Duration = Duration::from_secs(3600);
 
 pub struct ServerProcess {
     pub pid: ProcessId,
     pub socket: OwnedFd,
+    /// Since when it serves every connection that it was told of.
+    pub serving: Option<Instant>,
 }
 
 impl ServerProcess {
@@ -27,7 +36,7 @@ impl ServerProcess {
         let (ours, theirs) = socket::packet_pair()?;
         let log = process::stderr();
         let pid = process::start_child(&keeper.program.path(), &[OsStr::new("server")], log, theirs.as_fd())?;
-        let server = ServerProcess { pid, socket: ours };
+        let server = ServerProcess { pid, socket: ours, serving: None };
         let hello = ToServer::Hello { state_dir: keeper.state.path().to_path_buf() };
         wire::send(server.socket.as_fd(), &hello, &[keeper.lock.as_fd()])?;
         Ok(server)
@@ -45,20 +54,38 @@ impl ServerProcess {
     }
 }
 
-/// When servers died lately, and whether that was too often.
+/// How servers died lately, and whether that was too much.
+///
+/// One that dies again and again of what it is asked dies soon after it begins: the kernel sends it the same request
+/// again. Deaths that come from outside (out of memory, a signal) come at any time.
 #[derive(Default)]
 pub struct Deaths {
     times: VecDeque<Instant>,
+    haste: Duration,
+    in_a_row: u32,
     /// Servers are started to refuse, not to serve.
     pub given_up: bool,
 }
 
 impl Deaths {
-    /// Notes one; `true` when it was the one too many.
-    fn note(&mut self, now: Instant) -> bool {
-        self.times.retain(|t| now.duration_since(*t) < WITHIN);
+    /// Notes the death of one that served since then; `true` when it was the one too many.
+    fn note(&mut self, now: Instant, serving: Option<Instant>) -> bool {
+        self.times.retain(|t| now.duration_since(*t) < HOUR);
         self.times.push_back(now);
-        self.times.len() >= TOO_MANY
+        let served = serving.map(|since| now.duration_since(since));
+        self.in_a_row = if served.is_some_and(|served| served > SERVED) { 1 } else { self.in_a_row + 1 };
+        self.haste = match served {
+            None => self.haste + STILLBORN,
+            Some(served) => (self.haste + QUICK).saturating_sub(served),
+        };
+        self.haste >= TOO_MUCH || self.times.len() >= IN_AN_HOUR
+    }
+
+    fn words(&self) -> String {
+        match self.haste >= TOO_MUCH {
+            true => format!("the server died {} times in a row", self.in_a_row),
+            false => format!("the server died {} times in an hour", self.times.len()),
+        }
     }
 }
 
@@ -92,7 +119,7 @@ impl Keeper {
             generation: connection.generation,
             offer: connection.offer,
             refuse: self.deaths.given_up,
-            left_whole: self.left_whole,
+            exchange: connection.exchange,
         };
         let fds = [connection.device.as_fd(), connection.upper.as_fd()];
         wire::send(server.socket.as_fd(), &ToServer::Serve(Box::new(serve)), &fds)
@@ -148,13 +175,12 @@ impl Keeper {
                 continue;
             }
             self.drain_last_words();
-            self.server = None;
-            self.left_whole = false;
+            let serving = self.server.take().and_then(|server| server.serving);
             tracing::warn!("server {pid} ended: {how}");
             self.go_back();
-            if self.deaths.note(Instant::now()) && !self.deaths.given_up {
+            if self.deaths.note(Instant::now(), serving) && !self.deaths.given_up {
                 self.deaths.given_up = true;
-                let trouble = format!("the server died {TOO_MANY} times in {} s, last by {how}", WITHIN.as_secs());
+                let trouble = format!("{}, last by {how}", self.deaths.words());
                 tracing::error!("{trouble}; the views answer EIO from now on");
                 self.trouble = Some(trouble);
             }
@@ -213,13 +239,34 @@ impl Keeper {
 mod tests {
     use super::*;
 
+    /// How many deaths are too many, each of a server that served so long; `None`: a hundred are not.
+    fn endured(served_ms: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let (mut deaths, mut now) = (Deaths::default(), Instant::now());
+        (1..=100).find(|n| {
+            let served = served_ms(*n).map(Duration::from_millis);
+            let since = now;
+            now += served.unwrap_or_default() + Duration::from_millis(50);
+            deaths.note(since + served.unwrap_or_default(), served.map(|_| since))
+        })
+    }
+
     #[test]
-    fn five_deaths_in_ten_seconds_are_too_many_and_five_in_a_minute_are_not() {
-        let start = Instant::now();
-        let at = |deaths: &mut Deaths, ms: u64| deaths.note(start + Duration::from_millis(ms));
-        let mut quick = Deaths::default();
-        assert_eq!((0..5).map(|i| at(&mut quick, i * 2400)).collect::<Vec<_>>(), [false, false, false, false, true]);
-        let mut slow = Deaths::default();
-        assert!((0..20).all(|i| !at(&mut slow, i * 2600)));
+    fn servers_that_die_as_soon_as_they_begin_are_too_many_and_a_hundred_killed_at_any_moment_are_not() {
+        assert_eq!(endured(|_| None), Some(4));
+        assert_eq!(endured(|_| Some(0)), Some(8));
+        assert_eq!(endured(|_| Some(100)), Some(14));
+        assert_eq!(endured(|_| Some(300)), None);
+        assert_eq!(endured(|n| Some(n * 7919 % 1000)), None);
+        assert_eq!(endured(|n| (n % 3 > 0).then_some(600)), None);
+    }
+
+    #[test]
+    fn deaths_without_haste_are_too_many_in_an_hour_and_not_in_a_day() {
+        let count = |every: u64| {
+            let (mut deaths, start) = (Deaths::default(), Instant::now());
+            let at = |n: u64| start + Duration::from_secs(n * every);
+            (1..1000).find(|n| deaths.note(at(*n), Some(at(n - 1))))
+        };
+        assert_eq!((count(1), count(60)), (Some(300), None));
     }
 }
