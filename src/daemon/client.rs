@@ -20,6 +20,8 @@ use crate::sys::{IoError, fs, mount, mountinfo, path as paths};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait for the end of a daemon whose views may still be open somewhere.
 const LINGER: Duration = Duration::from_millis(500);
+/// A view that is in use for no longer than this is not in use: `df` looks at each, a program is about to end.
+const GLANCE: Duration = Duration::from_millis(200);
 /// A log longer than this is put aside when a daemon starts.
 const LONG_LOG: u64 = 1 << 20;
 
@@ -212,14 +214,20 @@ pub fn state(state_dir: &Path) -> Option<DaemonState> {
 
 /// Unmounts all of `views` or none.
 fn take_down(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<(), DaemonError> {
-    let busy: Vec<PathBuf> = views
-        .iter()
-        .map(|v| &v.path)
-        .filter(|path| mount::is_busy(path).is_ok_and(|b| b == Some(true)))
-        .cloned()
-        .collect();
-    if !busy.is_empty() {
-        return Err(DaemonError::Busy { paths: busy });
+    let busy = || -> Vec<PathBuf> {
+        let in_use = |path: &&PathBuf| mount::is_busy(path).is_ok_and(|b| b == Some(true));
+        views.iter().map(|v| &v.path).filter(in_use).cloned().collect()
+    };
+    let until = Instant::now() + GLANCE;
+    loop {
+        let paths = busy();
+        if paths.is_empty() {
+            break;
+        }
+        if Instant::now() > until {
+            return Err(DaemonError::Busy { paths });
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
     for view in views {
         if let Err(e) = mount::unmount(&view.path, false) {
