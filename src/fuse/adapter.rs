@@ -201,10 +201,7 @@ impl Filesystem for Adapter {
         let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
         let (from, to) = ((ino(from), &old), (ino(to), &new));
         let _whole = self.view.whole.read();
-        if flags.contains(crate::sys::fs::RenameFlags::EXCHANGE) {
-            return empty(self.view.exchange(request.unique().0, from, to), reply);
-        }
-        empty(SentAgain::of(request).rename(&self.view.overlay, from, to, flags), reply);
+        empty(self.view.rename(request, from, to, flags), reply);
     }
 
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {

@@ -63,6 +63,14 @@ impl SentAgain {
 }
 
 impl View {
+    /// Renames or exchanges, as the flags say.
+    pub fn rename(&self, by: &Request, from: (Ino, &Name), to: (Ino, &Name), flags: RenameFlags) -> Result<(), Error> {
+        if flags.contains(RenameFlags::EXCHANGE) {
+            return self.exchange(by.unique().0, from, to);
+        }
+        SentAgain::of(by).rename(&self.overlay, from, to, flags)
+    }
+
     /// Exchanges two names, once, whichever servers the request reaches.
     pub fn exchange(&self, request: u64, from: (Ino, &Name), to: (Ino, &Name)) -> Result<(), Error> {
         let (again, request) = (request & SENT_AGAIN != 0, request & !SENT_AGAIN);
