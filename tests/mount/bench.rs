@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use depsfs::daemon::{DaemonError, DaemonState, client};
@@ -141,6 +142,15 @@ impl Drop for Bench {
         if let Err(e) = client::unmount(&self.state_dir(), true) {
             eprintln!("not unmounted: {e}");
         }
+    }
+}
+
+/// Tells threads to stop when it goes, also by a panic: a scope waits for them.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, bench, signal, wait_until};
+use crate::bench::{Bench, Stop, bench, signal, wait_until};
 
 /// Kills the server and waits for the next one.
 fn kill_server(bench: &Bench) -> Duration {
@@ -50,6 +50,7 @@ fn a_server_that_is_killed_under_readers_and_writers_is_replaced_without_an_erro
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut pauses = Vec::new();
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for (i, view) in ["a", "b", "a", "b"].iter().enumerate() {
             let (view, stop, done) = (bench.view(view), &stop, &done);
             scope.spawn(move || {
@@ -80,7 +81,6 @@ fn a_server_that_is_killed_under_readers_and_writers_is_replaced_without_an_erro
             pauses.push(kill_server(&bench));
             std::thread::sleep(Duration::from_millis(300));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     pauses.sort();
     eprintln!("{} rounds, pauses {pauses:?}", done.load(Ordering::Relaxed));

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,14 @@ use depsfs::daemon::{DaemonState, client};
 use depsfs::sys::fs::{RenameFlags, rename_at};
 use depsfs::sys::path::open_dir;
 
-use crate::bench::{Bench, PROGRAM, bench, signal, wait_until};
+use crate::bench::{Bench, PROGRAM, Stop, bench, signal, wait_until};
 
 /// The program under another name: another build, as far as anybody can see.
 fn other_build(bench: &Bench, of: &str, name: &str) -> PathBuf {
     let path = bench.dir.join(name);
-    fs::copy(of, &path).unwrap();
+    // Not by this process: what another thread starts meanwhile would hold the copy open to write (ETXTBSY).
+    let copied = Command::new("cp").arg(of).arg(&path).status().unwrap();
+    assert!(copied.success());
     path
 }
 
@@ -36,6 +39,7 @@ fn mounting_with_another_build_replaces_the_server_and_no_program_notices() {
     let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut pauses = Vec::new();
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for view in [bench.view("a"), bench.view("b"), bench.view("a")] {
             let (stop, done) = (&stop, &done);
             scope.spawn(move || {
@@ -71,7 +75,6 @@ fn mounting_with_another_build_replaces_the_server_and_no_program_notices() {
             assert!(state.server_pid != before.server_pid && state.build != before.build);
             assert_eq!(runs(&state), program);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     pauses.sort();
     eprintln!("{} rounds beside 20 upgrades, each {pauses:?}", done.load(Ordering::Relaxed));
