@@ -46,7 +46,7 @@
 //! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,
 //! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
 //! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. What fails half-way is taken back
-//! (`worktree/undo.rs`).
+//! (`worktree/undo.rs`). `depsfs adopt` does the same for a worktree that is there already (`worktree/adopt.rs`).
 //!
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds

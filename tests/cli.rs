@@ -4,6 +4,8 @@
 
 #[path = "cli/access.rs"]
 mod access;
+#[path = "cli/adopt.rs"]
+mod adopt;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/cache.rs"]

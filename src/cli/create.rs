@@ -9,6 +9,7 @@ use super::places;
 use super::progress::Bar;
 use super::report::Failure;
 use crate::sys::interrupt;
+use crate::worktree::adopt;
 use crate::worktree::create::{self, Created, How};
 use crate::worktree::plan::{self, Plan, Wish};
 use crate::worktree::views::Views;
@@ -79,12 +80,12 @@ impl Create {
         let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let store = Arc::new(places::store()?);
         let created = create::create(&plan, &store, how, Arc::new(Bar::new()))?;
-        output::print(&words(&plan, &created, how))
+        output::print(&words("created", &plan, &created, how))
     }
 }
 
 /// What an unmounted worktree of depsfs shares would be only its own changes: its views have to be there.
-fn mount_source(source: &crate::worktree::checkout::Checkout) -> Result<(), Failure> {
+pub(super) fn mount_source(source: &crate::worktree::checkout::Checkout) -> Result<(), Failure> {
     let Some(views) = Views::of(source)? else { return Ok(()) };
     if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {
         views.mount()?;
@@ -93,10 +94,11 @@ fn mount_source(source: &crate::worktree::checkout::Checkout) -> Result<(), Fail
     Ok(())
 }
 
-fn words(plan: &Plan, created: &Created, how: How) -> String {
+/// What was made, and what was left out and why.
+pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> String {
     let commit = created.commit.get(..10).unwrap_or(&created.commit);
     let mut lines = vec![
-        format!("created {}", created.worktree.display()),
+        format!("{verb} {}", created.worktree.display()),
         format!("  branch:   {}{} at {commit}", created.branch, if plan.branch_exists { " (existing)" } else { "" }),
     ];
     let mut named: Vec<String> = created.views.iter().take(8).map(|v| v.display().to_string()).collect();
@@ -108,6 +110,11 @@ fn words(plan: &Plan, created: &Created, how: How) -> String {
     if !named.is_empty() {
         let views = count(created.views.len() as u64, "view");
         lines.push(format!("  shared:   {views}, {files}, {bytes}{mounted}: {}", named.join(", ")));
+    }
+    for (path, files) in &created.kept {
+        let at_least = if *files < adopt::COUNTED { "" } else { "at least " };
+        let files = count(*files as u64, "file");
+        lines.push(format!("  kept:     {}: {at_least}{files} of its own on top", path.display()));
     }
     if created.copied > 0 {
         lines.push(format!("  copied:   {}", count(created.copied as u64, "ignored file")));

@@ -3,6 +3,7 @@
 //! [`run`] parses, dispatches and turns what went wrong into words and an exit code ([`report`]). The two processes
 //! of a daemon, `depsfs keeper` and `depsfs server`, are no verbs: `main` starts them.
 
+mod adopt;
 mod cache;
 mod completions;
 mod confirm;
@@ -45,6 +46,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Create(create::Create),
+    Adopt(adopt::Adopt),
     List(list::List),
     Status(status::Status),
     Diff(diff::Diff),
@@ -79,6 +81,7 @@ impl Verb {
     fn run(self) -> Result<(), Failure> {
         match self {
             Verb::Create(v) => v.run(),
+            Verb::Adopt(v) => v.run(),
             Verb::List(v) => v.run(),
             Verb::Status(v) => v.run(),
             Verb::Diff(v) => v.run(),
@@ -99,6 +102,7 @@ impl Verb {
     fn failing(&self) -> String {
         match self {
             Verb::Create(v) => format!("{} was not created", v.name()),
+            Verb::Adopt(v) => format!("{} was not adopted", v.place().display()),
             Verb::List(_) => "the worktrees cannot be listed".into(),
             Verb::Status(_) => "the status cannot be told".into(),
             Verb::Diff(_) => "the differences cannot be told".into(),

@@ -114,8 +114,14 @@ fn worktree(e: &Error) -> (u8, String) {
         }
         Error::NoWorktree(_) => (REFUSED, "git worktree list shows them".into()),
         Error::Ambiguous { .. } => (REFUSED, "give the path".into()),
-        Error::IsMain(_) => (REFUSED, "only linked worktrees can be removed".into()),
-        Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views".into()),
+        Error::IsMain(_) => (REFUSED, "only linked worktrees get views, and can be removed".into()),
+        Error::IsSource(_) => (REFUSED, "name a linked worktree, or another --source".into()),
+        Error::OtherRepository { .. } => (REFUSED, "git worktree list shows the worktrees of a repository".into()),
+        Error::HasViews { .. } => {
+            (REFUSED, "depsfs status lists them; leave --source away to have them mounted".into())
+        }
+        Error::NoSource(_) => (REFUSED, "name a built worktree of it with --source".into()),
+        Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views, depsfs adopt gives it some".into()),
         Error::NotInView(_) => (REFUSED, "depsfs status lists the views".into()),
         Error::WouldLose { risks, .. } => (REFUSED, format!("keep it elsewhere, or give {}", flags(risks))),
         Error::Locked { .. } => (REFUSED, "git worktree unlock takes the lock away".into()),

@@ -21,6 +21,7 @@ use super::error::Error;
 use super::git::{Git, GitError};
 use super::index::Index;
 use super::mtime;
+use super::obstacle;
 use super::plan::Plan;
 use super::snapshot::{Snapshot, Snapshots};
 use super::submodule;
@@ -55,6 +56,8 @@ pub struct Created {
     pub submodules: usize,
     /// Artifacts that don't fit the new worktree's commit, and why.
     pub unfit: Vec<(PathBuf, &'static str)>,
+    /// Artifact directories that had files of their own, which stay on top, and how many those are.
+    pub kept: Vec<(PathBuf, usize)>,
     /// Lock files that differ from those the artifacts were made with.
     pub drifted: Vec<PathBuf>,
 }
@@ -109,19 +112,32 @@ fn make(
     plan.source.git().add_worktree(at, &plan.names.branch)?;
     let new = Checkout::at(at)?.ok_or_else(|| Error::NotACheckout(at.clone()))?;
     go_on()?;
-    let modules = submodule::initialise(&plan.modules, &new, Path::new(""))?;
+    furnish(plan, store, how, &new, &snapshots, undo)
+}
+
+/// What comes after git's checkout, for a new worktree as for one that was there: steps 5 to 7.
+pub(super) fn furnish(
+    plan: &Plan,
+    store: &Arc<Store>,
+    how: How,
+    new: &Checkout,
+    snapshots: &Snapshots,
+    undo: &mut Undo<'_>,
+) -> Result<Created, Error> {
+    let modules = submodule::initialise(&plan.modules, new, Path::new(""), &mut |made| undo.submodule(made))?;
     let mut created = Created { submodules: modules.len(), ..Created::default() };
-    let fitting = fit(plan, &new, &modules, &mut created)?;
+    let fitting = fit(plan, new, &modules, &mut created, undo)?;
     for directory in &fitting.directories {
-        path::make_dirs(&new.root.join(directory))?;
+        undo.make_dirs(&new.root.join(directory))?;
     }
-    created.copied += copy_files(plan, &new, &fitting.files)?;
+    created.copied += copy_files(plan, new, &fitting.files, undo)?;
     go_on()?;
-    let timed = Timed::start(plan, &new, &modules, how);
+    let timed = Timed::start(plan, new, &modules, how);
     let taken = snapshots.wait()?;
     go_on()?;
-    let mut manifest = describe(plan, store, &new, &fitting.directories, taken, &mut created)?;
+    let mut manifest = describe(plan, store, new, &fitting.directories, taken, &mut created)?;
     manifest.allow_other = how.allow_other;
+    undo.state(&new.state_dir())?;
     path::make_private_dirs(&new.state_dir())?;
     let file = views::manifest_file(&new.state_dir());
     undo.root(&file);
@@ -140,7 +156,7 @@ fn make(
 }
 
 /// Ends the create when a signal came.
-fn go_on() -> Result<(), Error> {
+pub(super) fn go_on() -> Result<(), Error> {
     interrupt::raised().map_or(Ok(()), |signal| Err(Error::Interrupted(signal)))
 }
 
@@ -169,17 +185,27 @@ fn fit(
     new: &Checkout,
     modules: &[(PathBuf, Checkout, Checkout)],
     created: &mut Created,
+    undo: &mut Undo<'_>,
 ) -> Result<Fitting, Error> {
     let mut fitting = Fitting { directories: Vec::new(), files: Vec::new() };
     let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
     all.push((Path::new(""), new));
-    created.copied += copy_ignore_files(plan, new)?;
+    let ignore_files: Vec<PathBuf> = plan.ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
+    created.copied += copy_files(plan, new, &ignore_files, undo)?;
     let directories = group(&plan.ignored.directories, plan, &all, created);
     let files = group(&plan.ignored.files, plan, &all, created);
     for (number, (above, checkout)) in all.iter().enumerate() {
         let index = Index::read(checkout);
-        let slashed: Vec<PathBuf> = directories[number].iter().map(|d| d.join("")).collect();
-        let asked: Vec<PathBuf> = slashed.iter().chain(&files[number]).cloned().collect();
+        let mut slashed: Vec<PathBuf> = directories[number].iter().map(|d| d.join("")).collect();
+        slashed.retain(|at| match obstacle::of_directory(&checkout.root, &super::checkout::plain(at)) {
+            Some(why) => {
+                created.unfit.push((above.join(super::checkout::plain(at)), why));
+                false
+            }
+            None => true,
+        });
+        let reachable = files[number].iter().filter(|f| obstacle::in_the_way(&checkout.root, f).is_none());
+        let asked: Vec<PathBuf> = slashed.iter().chain(reachable).cloned().collect();
         let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&asked)?.into_iter().collect();
         for path in asked {
             let is_dir = slashed.contains(&path);
@@ -191,8 +217,7 @@ fn fit(
             if tracked || (index.is_none() && path::is_there(&checkout.root.join(&plain))) {
                 created.unfit.push((whole, "it is tracked at this commit"));
             } else if !ignored.contains(&path) {
-                if is_ignore_file(&path) {
-                    path::remove_file(&checkout.root.join(&path))?;
+                if is_ignore_file(&path) && undo.uncopy(&checkout.root.join(&path))? {
                     created.copied = created.copied.saturating_sub(1);
                 }
                 created.unfit.push((whole, "git does not ignore it at this commit"));
@@ -207,13 +232,8 @@ fn fit(
     Ok(fitting)
 }
 
-/// A `.gitignore` that is ignored itself (of a Python environment, say) says what else is ignored: it has to be there
-/// before git is asked. Answers how many were copied.
-fn copy_ignore_files(plan: &Plan, new: &Checkout) -> Result<usize, Error> {
-    let files: Vec<PathBuf> = plan.ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
-    copy_files(plan, new, &files)
-}
-
+/// One that is ignored itself (of a Python environment, say) says what else is ignored: it has to be there before git
+/// is asked.
 fn is_ignore_file(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == ".gitignore")
 }
@@ -234,15 +254,13 @@ fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], created: &m
     lists
 }
 
-fn copy_files(plan: &Plan, new: &Checkout, files: &[PathBuf]) -> Result<usize, Error> {
+fn copy_files(plan: &Plan, new: &Checkout, files: &[PathBuf], undo: &mut Undo<'_>) -> Result<usize, Error> {
     let mut copied = 0;
     for file in files {
         go_on()?;
-        let to = new.root.join(file);
-        if let Some(parent) = to.parent() {
-            path::make_dirs(parent)?;
+        if obstacle::in_the_way(&new.root, file).is_none() {
+            copied += usize::from(undo.copy(&plan.source.root.join(file), &new.root.join(file))?);
         }
-        copied += usize::from(path::copy_node(&plan.source.root.join(file), &to)?);
     }
     Ok(copied)
 }

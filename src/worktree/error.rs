@@ -70,6 +70,14 @@ pub enum Error {
     Ambiguous { name: String, all: Vec<PathBuf> },
     #[error("{} is the main checkout, not a worktree", .0.display())]
     IsMain(PathBuf),
+    #[error("{} is the source itself", .0.display())]
+    IsSource(PathBuf),
+    #[error("{} and {} are not of one repository", worktree.display(), source_checkout.display())]
+    OtherRepository { worktree: PathBuf, source_checkout: PathBuf },
+    #[error("{} has views already, of {}", worktree.display(), of.as_deref().map_or("entries".into(), |s| s.display().to_string()))]
+    HasViews { worktree: PathBuf, of: Option<PathBuf> },
+    #[error("the repository of {} has no main worktree to take as the source", .0.display())]
+    NoSource(PathBuf),
     #[error("depsfs knows of no views in {}", .0.display())]
     NoViews(PathBuf),
     #[error("{} is in no view", .0.display())]

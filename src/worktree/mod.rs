@@ -5,6 +5,7 @@
 //! | `git`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `naming`, `ignored`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
+//! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
 //! | `component/` | what a repository builds: `depsfs.toml` |
 //! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
 //! | `place` | where an artifact of the build cache goes |
@@ -13,6 +14,7 @@
 //! | `status`, `list`, `diff`, `thaw`, `reset`, `remove` | one file per verb |
 
 pub mod access;
+pub mod adopt;
 pub mod at;
 pub mod checkout;
 pub mod component;
@@ -27,6 +29,7 @@ pub mod lockfile;
 mod lossy;
 pub mod mtime;
 pub mod naming;
+mod obstacle;
 pub mod place;
 pub mod plan;
 pub mod remove;

@@ -100,7 +100,8 @@ fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option
     if StatData::of(&new) != pair.new.stat_data() || old.size != new.size || old.kind() != new.kind() {
         return None;
     }
-    let is_clean = StatData::of(&old) == pair.source.stat_data() && !pair.source.is_racy();
+    // A file of a worktree that was worked in may have changed right after its index was written.
+    let is_clean = StatData::of(&old) == pair.source.stat_data() && !pair.source.is_racy() && !pair.new.is_racy();
     if !is_clean && !same_content(from, to, name, old.is_file())? {
         return None;
     }

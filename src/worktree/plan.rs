@@ -44,12 +44,7 @@ pub struct Plan {
 
 /// Looks at everything. Only a fetch changes anything: the repository's knowledge of its remote.
 pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> {
-    let (listed, settings) = std::thread::scope(|scope| {
-        let listed = scope.spawn(|| source.git().ignored());
-        let settings = Settings::load(&source.git());
-        (listed.join().expect("listing does not panic"), settings)
-    });
-    let (listed, settings) = (listed?, settings?);
+    let (listed, settings) = look(&source)?;
     let initials = naming::initials(settings.value("user.initials"), settings.value("user.name"));
     let names = naming::names(&source.root, &wish.name, wish.branch.as_deref(), initials.as_deref())?;
     if path::is_there(&names.path) {
@@ -73,6 +68,31 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
         plan.refuse_builds()?;
     }
     Ok(plan)
+}
+
+/// Everything an adopt needs to know of its source: the plan of a create that finds its worktree made.
+pub fn of_existing(source: Checkout, target: &Checkout, allow_unbuilt: bool, store: &Path) -> Result<Plan, Error> {
+    let (listed, settings) = look(&source)?;
+    let modules = submodule::initialised(&source)?;
+    let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
+    if ignored.directories.is_empty() && !allow_unbuilt {
+        return Err(Error::Unbuilt(source.root));
+    }
+    let head = target.git().resolve(&["HEAD^{commit}".into()])?.pop().flatten();
+    let branch = target.branch()?.unwrap_or_else(|| "(detached)".into());
+    let names = Names { path: target.root.clone(), branch };
+    let (base, commit) = (String::from("HEAD"), head.map(|object| object.id));
+    Ok(Plan { source, names, base, commit, branch_exists: false, settings, modules, ignored })
+}
+
+/// What git lists as ignored, and its configuration, both asked at once.
+fn look(source: &Checkout) -> Result<(Vec<PathBuf>, Settings), Error> {
+    let (listed, settings) = std::thread::scope(|scope| {
+        let listed = scope.spawn(|| source.git().ignored());
+        let settings = Settings::load(&source.git());
+        (listed.join().expect("listing does not panic"), settings)
+    });
+    Ok((listed?, settings?))
 }
 
 /// The lock files an artifact of the source was made with: in a worktree of depsfs, those of the first source.

@@ -68,11 +68,13 @@ fn gitlinks(of: &Checkout) -> Result<Vec<PathBuf>, SubmoduleError> {
 }
 
 /// Initialises in `new` what is initialised in the source, all levels. A submodule that `new`'s commit doesn't have
-/// is passed over. Answers the pairs of checkouts, source's and new one's, with the path from the top.
+/// is passed over, one that is initialised there stays as it is. Answers the pairs of checkouts, source's and new one's,
+/// with the path from the top; `made` is told of each that was made.
 pub fn initialise(
     of_source: &[Submodule],
     new: &Checkout,
     above: &Path,
+    made: &mut dyn FnMut(&Checkout),
 ) -> Result<Vec<(PathBuf, Checkout, Checkout)>, SubmoduleError> {
     if of_source.is_empty() {
         return Ok(Vec::new());
@@ -80,17 +82,26 @@ pub fn initialise(
     let tracked = gitlinks(new)?;
     let mut done = Vec::new();
     for module in of_source.iter().filter(|m| tracked.contains(&m.path)) {
-        let checkout = initialise_one(module, new)?;
+        let checkout = match Checkout::at(&new.root.join(&module.path))? {
+            Some(there) => there,
+            // Somebody's files lie where it would be checked out.
+            None if !path::list(&new.root.join(&module.path))?.is_empty() => continue,
+            None => initialise_one(module, new, made)?,
+        };
         let path = above.join(&module.path);
         done.push((path.clone(), module.checkout.clone(), checkout.clone()));
-        done.extend(initialise(&module.inner, &checkout, &path)?);
+        done.extend(initialise(&module.inner, &checkout, &path, made)?);
     }
     Ok(done)
 }
 
 /// Clones from the source's git directory (git links the object files: no copy, no dependence), then makes the
 /// clone speak of the same remote as the source's does. A commit the source's clone lacks comes from the remote.
-fn initialise_one(module: &Submodule, new: &Checkout) -> Result<Checkout, SubmoduleError> {
+fn initialise_one(
+    module: &Submodule,
+    new: &Checkout,
+    made: &mut dyn FnMut(&Checkout),
+) -> Result<Checkout, SubmoduleError> {
     let name = name_of(new, &module.path)?;
     let local = new.git().update_submodule(&name, &module.path, Some(&module.checkout.common_dir));
     let at = new.root.join(&module.path);
@@ -98,6 +109,7 @@ fn initialise_one(module: &Submodule, new: &Checkout) -> Result<Checkout, Submod
         local?;
         return Err(SubmoduleError::Nameless(module.path.clone()));
     };
+    made(&checkout);
     let remote = Settings::load(&module.checkout.git())?;
     if let Some(url) = remote.value("remote.origin.url") {
         let url = absolute_url(&module.checkout, url);

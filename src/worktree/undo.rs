@@ -1,4 +1,4 @@
-//! Takes back what a create has made so far, last thing first.
+//! Takes back what a create or an adopt has made so far, last thing first.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use super::checkout::Checkout;
 use super::git::Git;
 use crate::daemon::client;
 use crate::store::Store;
-use crate::sys::path;
+use crate::sys::{IoError, path};
 
 /// One thing that was made.
 enum Made {
@@ -17,6 +17,12 @@ enum Made {
     Branch(String),
     Root(PathBuf),
     Views(PathBuf),
+    /// A directory that goes again as long as nobody has put anything into it.
+    Empty(PathBuf),
+    File(PathBuf),
+    /// All of a state directory, or in one that was there already the manifest, which was as given.
+    State(PathBuf, Option<Vec<u8>>),
+    Submodule(Checkout),
 }
 
 /// The things made so far. Dropped before [`Undo::keep`], it takes them back.
@@ -38,6 +44,49 @@ impl<'a> Undo<'a> {
     /// Taken back last: git keeps a branch that a worktree has checked out.
     pub fn branch(&mut self, name: &str) {
         self.made.insert(0, Made::Branch(name.into()));
+    }
+
+    /// Makes a directory and its missing parents.
+    pub fn make_dirs(&mut self, path: &Path) -> Result<(), IoError> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|p| !path::is_there(p)).collect();
+        path::make_dirs(path)?;
+        self.made.extend(missing.into_iter().rev().map(|p| Made::Empty(p.into())));
+        Ok(())
+    }
+
+    /// Copies a file or symlink to where nothing is; answers whether it did.
+    pub fn copy(&mut self, from: &Path, to: &Path) -> Result<bool, IoError> {
+        if path::is_there(to) {
+            return Ok(false);
+        }
+        if let Some(parent) = to.parent() {
+            self.make_dirs(parent)?;
+        }
+        self.made.push(Made::File(to.into()));
+        path::copy_node(from, to)
+    }
+
+    /// Takes back a copy now; `false` when the file is not of our making.
+    pub fn uncopy(&mut self, to: &Path) -> Result<bool, IoError> {
+        let is_ours = self.made.iter().any(|made| matches!(made, Made::File(at) if at == to));
+        if is_ours {
+            path::remove_file(to)?;
+        }
+        Ok(is_ours)
+    }
+
+    /// The state directory of a worktree, before anything is written there.
+    pub fn state(&mut self, state_dir: &Path) -> Result<(), IoError> {
+        let manifest = path::read_if_there(&super::views::manifest_file(state_dir))?;
+        if !path::is_there(state_dir) || manifest.is_some() {
+            self.made.push(Made::State(state_dir.into(), manifest));
+        }
+        Ok(())
+    }
+
+    /// A submodule that was initialised where none was.
+    pub fn submodule(&mut self, checkout: &Checkout) {
+        self.made.push(Made::Submodule(checkout.clone()));
     }
 
     /// A root of the store, named by its manifest.
@@ -69,6 +118,10 @@ impl<'a> Undo<'a> {
             Made::Views(state_dir) => client::unmount(state_dir, true).map_err(|e| format!("views stay mounted: {e}")),
             Made::Root(manifest) => self.store.roots().remove(manifest).map_err(|e| e.to_string()),
             Made::Directory(at) => remove_worktree(self.source, at).map_err(|e| e.to_string()),
+            Made::Empty(at) => remove_if_empty(at).map_err(|e| e.to_string()),
+            Made::File(at) => path::remove_file(at).map_err(|e| e.to_string()),
+            Made::State(dir, manifest) => restore_state(dir, manifest.as_deref()).map_err(|e| e.to_string()),
+            Made::Submodule(checkout) => remove_submodule(checkout).map_err(|e| e.to_string()),
             Made::Branch(name) => Git::deaf(&self.source.root).delete_branch(name).map_err(|e| e.to_string()),
         }
     }
@@ -81,7 +134,7 @@ impl Drop for Undo<'_> {
 }
 
 /// Without git, which refuses what is half made: the directory, then the registration that names it.
-fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoError> {
+fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), IoError> {
     path::remove_tree(at)?;
     for (root, git_dir) in source.registered()? {
         if root == at {
@@ -93,7 +146,7 @@ fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoErr
 
 /// A git that was ended while it cleaned up, or right after it made its directory for the worktree, leaves that without
 /// a word of what it was for. One that another git is just making holds `locked`, git's own mark, until it is done.
-fn remove_nameless(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoError> {
+fn remove_nameless(source: &Checkout, at: &Path) -> Result<(), IoError> {
     let (all, name) = (source.common_dir.join("worktrees"), at.file_name().unwrap_or_default().as_bytes());
     // git puts a number behind a name that is taken.
     let is_its = |entry: &[u8]| entry.strip_prefix(name).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit));
@@ -104,4 +157,21 @@ fn remove_nameless(source: &Checkout, at: &Path) -> Result<(), crate::sys::IoErr
         }
     }
     Ok(())
+}
+
+fn remove_if_empty(dir: &Path) -> Result<(), IoError> {
+    if path::is_dir(dir) && path::list(dir)?.is_empty() { path::remove_dir(dir) } else { Ok(()) }
+}
+
+fn restore_state(dir: &Path, manifest: Option<&[u8]>) -> Result<(), IoError> {
+    match manifest {
+        Some(manifest) => path::replace(&super::views::manifest_file(dir), manifest),
+        None => path::remove_tree(dir),
+    }
+}
+
+/// Its directory stays, empty, as git makes it for a submodule that is not initialised.
+fn remove_submodule(checkout: &Checkout) -> Result<(), IoError> {
+    path::empty_dir(&checkout.root)?;
+    path::remove_tree(&checkout.git_dir)
 }

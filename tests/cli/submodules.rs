@@ -77,3 +77,31 @@ fn a_commit_that_only_the_submodule_of_the_worktree_has_is_not_lost() {
     bench.git("fix/libs/sub", ["push", "-q", "origin", "work"]);
     bench.ok("repo", ["remove", "fix"]);
 }
+
+#[test]
+fn adopt_initialises_submodules_that_are_not_and_leaves_alone_those_that_are() {
+    let bench = bench();
+    bench.git("repo", ["worktree", "add", "-q", "-b", "new", "../new"]);
+    bench.ok("new", ["adopt"]);
+    assert_eq!(bench.read("new/libs/sub/inner/target/out"), "of the inner one\n");
+    assert_eq!(bench.read("new/libs/sub/target/out"), "of the submodule\n");
+    assert!(!bench.is_there("new/libs/lazy/file"));
+    bench.assert_clean("new");
+
+    bench.git("repo", ["worktree", "add", "-q", "-b", "old", "../old"]);
+    bench.git("old", ["submodule", "-q", "update", "--init", "libs/sub"]);
+    bench.write("old/libs/sub/file", "my work\n");
+    bench.commit("old/libs/sub", "work");
+    bench.write("old/libs/sub/target/mine", "mine\n");
+    bench.write("old/libs/lazy/mine", "in a submodule that is not initialised\n");
+    let (head, status) =
+        (bench.git("old/libs/sub", ["rev-parse", "HEAD"]), bench.git("old", ["status", "--porcelain"]));
+    bench.ok("old", ["adopt"]);
+    assert_eq!(bench.git("old/libs/sub", ["rev-parse", "HEAD"]), head);
+    assert_eq!(bench.git("old", ["status", "--porcelain"]), status);
+    assert_eq!(bench.read("old/libs/sub/file"), "my work\n");
+    let both = ["old/libs/sub/target/mine", "old/libs/sub/target/out"].map(|at| bench.read(at));
+    assert_eq!(both, ["mine\n", "of the submodule\n"]);
+    assert_eq!(bench.read("old/libs/sub/inner/target/out"), "of the inner one\n");
+    assert_eq!(bench.read("old/libs/lazy/mine"), "in a submodule that is not initialised\n");
+}

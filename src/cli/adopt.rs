@@ -1,0 +1,74 @@
+//! `depsfs adopt`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::create::{mount_source, words};
+use super::progress::Bar;
+use super::report::Failure;
+use super::{output, places};
+use crate::sys::interrupt;
+use crate::worktree::Error;
+use crate::worktree::adopt;
+use crate::worktree::checkout::Checkout;
+use crate::worktree::create::How;
+use crate::worktree::plan;
+
+/// Give a worktree that git or another tool made its artifact directories
+///
+/// As create does after git's part: every ignored directory of the source becomes a view, ignored single files that are
+/// not there are copied, submodules initialised in the source are initialised, tracked files with equal content get the
+/// source's times. What the worktree has stays: files in its artifact directories lie on top, and are named.
+///
+/// A worktree that has its views already only gets them mounted.
+#[derive(Args)]
+pub struct Adopt {
+    /// The worktree, or any path in it [default: the working directory]
+    path: Option<PathBuf>,
+    /// The checkout whose artifacts it gets [default: the main worktree of its repository]
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+    /// Prepare the views, but don't mount them
+    #[arg(long)]
+    no_mount: bool,
+    /// Let other users into the views, with the permissions that files have (else they get EACCES)
+    #[arg(long)]
+    allow_other: bool,
+    /// Leave tracked files their times (git config depsfs.mtimes=false does so always)
+    #[arg(long)]
+    no_mtimes: bool,
+    /// Go on when the source has no ignored directory to share
+    #[arg(long)]
+    allow_unbuilt: bool,
+}
+
+impl Adopt {
+    pub fn place(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("."))
+    }
+
+    pub fn run(self) -> Result<(), Failure> {
+        interrupt::catch().map_err(Failure::Output)?;
+        let place = self.place();
+        let target = Checkout::containing(place).map_err(Error::from)?;
+        let absent = || Error::NotACheckout(std::path::absolute(place).unwrap_or(place.into()));
+        let target = target.ok_or_else(absent)?.outermost().map_err(Error::from)?;
+        let source = adopt::source_of(&target, self.source.as_deref())?;
+        let _alone = adopt::lock(&target)?;
+        if let Some(views) = adopt::present(&target, &source, self.source.is_some())? {
+            if !self.no_mount {
+                views.mount()?;
+            }
+            return output::print(&format!("{} has its views already\n", target.root.display()));
+        }
+        mount_source(&source)?;
+        let plan = plan::of_existing(source, &target, self.allow_unbuilt, &places::store_path()?)?;
+        let mtimes = !self.no_mtimes && plan.settings.mtimes();
+        let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
+        let store = Arc::new(places::store()?);
+        let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
+        output::print(&words("adopted", &plan, &adopted, how))
+    }
+}

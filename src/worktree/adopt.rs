@@ -1,0 +1,123 @@
+//! `depsfs adopt`: a worktree that somebody else made gets what a create gives its own.
+//!
+//! What is in it stays: its tracked files, its submodules, single ignored files, and files in artifact directories, which
+//! lie on top of what the store has.
+//!
+//! | step                                                        | undone by |
+//! |-------------------------------------------------------------|-----------|
+//! | 1. everything is checked                                    | nothing was made |
+//! | 2. the worktree's git directory is locked                   | the kernel |
+//! | 3. [`create::furnish`]: submodules, mount points, copies    | removing those that were not there |
+//! | 4. times of tracked files                                   | not: no content changes |
+//! | 5. the manifest and the store's root; the views are mounted | unmounting them, removing both |
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkout::Checkout;
+use super::create::{self, Created, How};
+use super::error::Error;
+use super::git::GitError;
+use super::plan::Plan;
+use super::snapshot::Snapshots;
+use super::undo::Undo;
+use super::views::{self, Views};
+use crate::store::{Progress, Store};
+use crate::sys::lock::Lock;
+use crate::sys::{IoError, fs, path};
+
+/// As many files of its own are counted in an artifact directory.
+pub const COUNTED: usize = 10_000;
+
+/// The checkout a worktree takes its artifacts from: the one given, else the main worktree of its repository.
+pub fn source_of(target: &Checkout, given: Option<&Path>) -> Result<Checkout, Error> {
+    let source = match given {
+        Some(at) => Checkout::containing(at)?.ok_or_else(|| Error::NotACheckout(at.into()))?.outermost()?,
+        None => target.main()?.ok_or_else(|| Error::NoSource(target.root.clone()))?,
+    };
+    if source.common_dir != target.common_dir {
+        return Err(Error::OtherRepository { worktree: target.root.clone(), source_checkout: source.root });
+    }
+    if source.root == target.root {
+        return Err(Error::IsSource(source.root));
+    }
+    if !target.is_linked() {
+        return Err(Error::IsMain(target.root.clone()));
+    }
+    Ok(source)
+}
+
+/// The views a worktree has already. Refused when a source was asked for that is not theirs.
+pub fn present(target: &Checkout, source: &Checkout, asked: bool) -> Result<Option<Views>, Error> {
+    let Some(views) = Views::of(target)?.filter(|v| !v.manifest.views.is_empty()) else { return Ok(None) };
+    if asked && views.manifest.source.as_ref() != Some(&source.root) {
+        return Err(Error::HasViews { worktree: target.root.clone(), of: views.manifest.source });
+    }
+    Ok(Some(views))
+}
+
+/// Held while a worktree is adopted: a second adopt waits, and then finds the views.
+pub fn lock(target: &Checkout) -> Result<Lock, Error> {
+    // The directory itself is the lock's file: nothing has to be made for it.
+    let git_dir = path::open_dir(&target.git_dir)?;
+    Ok(Lock::exclusive(git_dir).map_err(IoError::of("lock", &target.git_dir))?)
+}
+
+/// Gives the planned worktree its views. On an error everything made is taken back first.
+pub fn adopt(
+    plan: &Plan,
+    target: &Checkout,
+    store: &Arc<Store>,
+    how: How,
+    progress: Arc<dyn Progress + Send + Sync>,
+) -> Result<Created, Error> {
+    if how.mount {
+        views::refuse_too_many(plan.ignored.directories.len())?;
+    }
+    let _share = store.share()?;
+    let mut kept = own_files(plan, target)?;
+    let mut undo = Undo::new(&plan.source, store);
+    let snapshots = Snapshots::start(plan, store, progress)?;
+    match create::furnish(plan, store, how, target, &snapshots, &mut undo) {
+        Ok(mut created) => {
+            undo.keep();
+            kept.retain(|(at, _)| created.views.contains(at));
+            created.kept = kept;
+            Ok(created)
+        }
+        Err(e) => {
+            let source = match e {
+                Error::Git(GitError::Interrupted(signal)) => Error::Interrupted(signal),
+                other => other,
+            };
+            drop(snapshots);
+            Err(Error::Undone { source: Box::new(source), left: undo.run() })
+        }
+    }
+}
+
+/// The planned directories that hold files already, and how many.
+fn own_files(plan: &Plan, target: &Checkout) -> Result<Vec<(PathBuf, usize)>, Error> {
+    let mut found = Vec::new();
+    for at in &plan.ignored.directories {
+        let count = count_files(&target.root.join(at))?;
+        if count > 0 {
+            found.push((at.clone(), count));
+        }
+    }
+    Ok(found)
+}
+
+/// How many files and links are below a directory; no more than [`COUNTED`] are looked for.
+fn count_files(top: &Path) -> Result<usize, Error> {
+    let (mut count, mut todo) = (0, if path::is_dir(top) { vec![top.to_path_buf()] } else { vec![] });
+    while let Some(dir) = todo.pop().filter(|_| count < COUNTED) {
+        for entry in path::list(&dir)? {
+            match entry.kind {
+                fs::FileType::Directory => todo.push(super::access::child(&dir, &entry.name)),
+                _ => count += 1,
+            }
+        }
+    }
+    Ok(count.min(COUNTED))
+}
