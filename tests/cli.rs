@@ -20,6 +20,8 @@ mod errors;
 mod gc;
 #[path = "cli/git.rs"]
 mod git;
+#[path = "cli/integrations.rs"]
+mod integrations;
 #[path = "cli/life.rs"]
 mod life;
 #[path = "cli/mtimes.rs"]

@@ -10,6 +10,7 @@ mod confirm;
 mod create;
 mod diff;
 mod gc;
+mod hook_input;
 mod list;
 mod man;
 mod mount;
@@ -61,6 +62,8 @@ enum Verb {
     Completions(completions::Completions),
     #[command(hide = true)]
     Man(man::Man),
+    #[command(hide = true)]
+    HookInput(hook_input::HookInput),
 }
 
 /// Runs the program with the arguments of this process; answers its exit code.
@@ -95,6 +98,7 @@ impl Verb {
             Verb::Store(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Man(v) => v.run(),
+            Verb::HookInput(v) => v.run(),
         }
     }
 
@@ -114,6 +118,7 @@ impl Verb {
             Verb::Cache(v) => v.failing(),
             Verb::Gc(_) => "the store was not cleaned up".into(),
             Verb::Store(v) => v.failing(),
+            Verb::HookInput(_) => "the hook's input has nothing to tell".into(),
             Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),
         }
     }

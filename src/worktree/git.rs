@@ -270,6 +270,8 @@ impl Git {
         for variable in LOCAL_VARIABLES {
             command.env_remove(variable);
         }
+        // What git's hook would ask for (mount-helpers/post-checkout) is being done.
+        command.env("DEPSFS_ADOPT", "0");
         if let Some(above) = self.dir.parent() {
             // A broken `.git` is an error, never a reason to act on the repository around it.
             command.env("GIT_CEILING_DIRECTORIES", above);

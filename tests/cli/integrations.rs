@@ -1,0 +1,242 @@
+//! The scripts of `mount-helpers/` for what creates worktrees, each fed what its caller sends.
+
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::bench::{Bench, PROGRAM, Said, json, run};
+
+fn helper(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("mount-helpers").join(name)
+}
+
+/// The helpers where the samples of configuration expect them.
+fn installed() -> Bench {
+    let bench = Bench::new();
+    let place = bench.path(".local/share/depsfs");
+    std::fs::create_dir_all(&place).unwrap();
+    for name in ["claude-worktree", "codex-worktree", "conductor-worktree"] {
+        std::fs::copy(helper(name), place.join(name)).unwrap();
+    }
+    bench
+}
+
+/// A command line as a caller runs it: through sh, with the program in PATH, and JSON on stdin.
+fn feed(bench: &Bench, at: &str, line: &str, input: &serde_json::Value, more: &[(&str, &Path)]) -> Said {
+    let mut command = bench.command("sh", at);
+    command.args(["-c", line]).env("PATH", in_path()).envs(more.iter().copied());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sh is there");
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: done.status.code().unwrap_or(-1), out: text(done.stdout), err: text(done.stderr) }
+}
+
+fn in_path() -> String {
+    format!("{}:{}", Path::new(PROGRAM).parent().unwrap().display(), std::env::var("PATH").unwrap())
+}
+
+fn git(bench: &Bench, at: &str) -> Command {
+    let mut command = bench.command("git", at);
+    command.env("PATH", in_path());
+    command
+}
+
+fn hook(bench: &Bench, text: &str) {
+    bench.write("repo/.git/hooks/post-checkout", text);
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bench.path("repo/.git/hooks/post-checkout"), executable).unwrap();
+}
+
+fn install(bench: &Bench, verb: &str) -> Said {
+    run(bench.command("sh", "repo").arg(helper("post-checkout")).arg(verb))
+}
+
+#[test]
+fn with_the_hook_plain_git_makes_worktrees_with_views_and_other_checkouts_are_left_alone() {
+    let bench = Bench::new();
+    assert_eq!(install(&bench, "--install").code, 0);
+    let added = run(git(&bench, "repo").args(["worktree", "add", "-b", "work", "../plain"]));
+    assert_eq!(added.code, 0, "{added:?}");
+    assert_eq!(bench.read("plain/build/out.o"), "object\n");
+    assert_eq!(bench.mounts().len(), 2);
+    bench.assert_clean("plain");
+
+    let mut without = git(&bench, "repo");
+    let without = run(without.env("DEPSFS_ADOPT", "0").args(["worktree", "add", "-q", "-b", "bare", "../bare"]));
+    assert_eq!(without.code, 0, "{without:?}");
+    for args in
+        [&["checkout", "-q", "-b", "again"][..], &["checkout", "-q", "--", "README.md"], &["switch", "-q", "bare"]]
+    {
+        assert_eq!(run(git(&bench, "bare").args(args)).code, 0);
+    }
+    assert_eq!(bench.mounts().len(), 2, "ordinary checkouts are no new worktrees");
+    let hooks = bench.path("repo/.git/hooks");
+    let config = format!("core.hooksPath={}", hooks.display());
+    assert_eq!(run(git(&bench, "").args(["-c", &config, "clone", "-q", "repo", "clone"])).code, 0);
+    assert!(!bench.is_there("clone/build") && bench.mounts().len() == 2);
+    // In a create of depsfs's own, git runs the hook as well.
+    let mut create = bench.command(PROGRAM, "repo");
+    let made = run(create.env("PATH", in_path()).args(["create", "own"]));
+    assert!(made.code == 0 && made.out.contains("2 views"), "{made:?}");
+    bench.assert_clean("own");
+}
+
+#[test]
+fn the_hook_never_fails_a_checkout_and_says_what_failed() {
+    let bench = Bench::new();
+    install(&bench, "--install");
+    let add = |name: &str, program: &str| {
+        let at = format!("../{name}");
+        run(git(&bench, "repo").env("DEPSFS", program).args(["worktree", "add", "-q", "-b", name, &at]))
+    };
+    bench.write("broken", "#!/bin/sh\necho 'depsfs: the disk is full' >&2\nexit 1\n");
+    std::fs::set_permissions(bench.path("broken"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = add("one", bench.path("broken").to_str().unwrap());
+    assert!(said.code == 0 && said.err.contains("the disk is full"), "{said:?}");
+    for built in ["node_modules", "build"] {
+        std::fs::remove_dir_all(bench.path("repo").join(built)).unwrap();
+    }
+    let said = add("two", PROGRAM);
+    assert!(said.code == 0 && said.err.is_empty(), "an unbuilt source is no news: {said:?}");
+    let mut nowhere = bench.command("git", "repo");
+    let said = run(nowhere.args(["worktree", "add", "-q", "-b", "three", "../three"]));
+    assert!(said.code == 0 && said.err.is_empty(), "without the program: {said:?}");
+    assert!(bench.is_there("one/README.md") && bench.is_there("two/README.md") && bench.is_there("three/README.md"));
+}
+
+#[test]
+fn a_hook_that_was_there_runs_first_with_its_arguments_and_its_exit_code_counts() {
+    let bench = Bench::new();
+    hook(&bench, "#!/bin/sh\necho \"$@\" >> \"$(git rev-parse --show-toplevel)/../said\"\nexit 7\n");
+    for _ in 0..2 {
+        assert_eq!(install(&bench, "--install").code, 0, "twice is as once");
+    }
+    let added = run(git(&bench, "repo").args(["worktree", "add", "-q", "-b", "work", "../plain"]));
+    assert_eq!(added.code, 7, "{added:?}");
+    let head = bench.git("repo", ["rev-parse", "HEAD"]);
+    assert_eq!(bench.read("said"), format!("{} {head} 1\n", "0".repeat(40)));
+    assert_eq!(bench.read("plain/build/out.o"), "object\n");
+    assert_eq!(install(&bench, "--uninstall").code, 0);
+    assert!(bench.read("repo/.git/hooks/post-checkout").contains("exit 7"));
+    assert!(!bench.is_there("repo/.git/hooks/post-checkout.local"));
+    // Linked instead of copied, and with nothing to run before it.
+    std::fs::remove_file(bench.path("repo/.git/hooks/post-checkout")).unwrap();
+    symlink(helper("post-checkout"), bench.path("repo/.git/hooks/post-checkout")).unwrap();
+    assert_eq!(run(git(&bench, "repo").args(["worktree", "add", "-q", "-b", "next", "../next"])).code, 0);
+    assert_eq!(bench.read("next/build/out.o"), "object\n");
+}
+
+/// The command of a hook in the sample of Claude Code's settings.
+fn claude(event: &str) -> String {
+    let settings = json(&std::fs::read_to_string(helper("claude-settings.json")).unwrap());
+    let hook = &settings["hooks"][event][0]["hooks"][0];
+    assert_eq!(hook["type"], "command");
+    hook["command"].as_str().unwrap().to_owned()
+}
+
+fn claude_input(bench: &Bench, event: &str, field: &str, value: &str) -> serde_json::Value {
+    serde_json::json!({
+        "session_id": "412cbaa3", "transcript_path": "/tmp/t.jsonl", "cwd": bench.path("repo/src"),
+        "hook_event_name": event, field: value,
+    })
+}
+
+#[test]
+fn claude_code_gets_the_path_of_a_new_worktree_and_nothing_else_on_stdout() {
+    let bench = installed();
+    let create = |field: &str, name: &str| {
+        feed(&bench, "repo", &claude("WorktreeCreate"), &claude_input(&bench, "WorktreeCreate", field, name), &[])
+    };
+    let made = create("name", "bold-oak-a3f2");
+    assert_eq!((made.code, &made.out), (0, &format!("{}\n", bench.path("bold-oak-a3f2").display())), "{made:?}");
+    assert_eq!(bench.read("bold-oak-a3f2/build/out.o"), "object\n");
+    bench.assert_clean("bold-oak-a3f2");
+    // The session goes on later: the same worktree, mounted again.
+    bench.ok("bold-oak-a3f2", ["unmount"]);
+    let again = create("name", "bold-oak-a3f2");
+    assert_eq!((again.code, &again.out), (0, &made.out), "{again:?}");
+    assert_eq!(bench.read("bold-oak-a3f2/build/out.o"), "object\n");
+    // As its documentation once called it; and a name that is a branch.
+    assert_eq!(create("worktree_name", "one").out, format!("{}\n", bench.path("one").display()));
+    assert_eq!(create("name", "feature/two").out, format!("{}\n", bench.path("two").display()));
+    assert_eq!(bench.git("two", ["branch", "--show-current"]), "feature/two");
+    // A repository of somebody else has the name: nothing of it is touched.
+    bench.git("", ["clone", "-q", "repo", "taken"]);
+    for (field, name) in [("name", "taken"), ("name", ""), ("other", "x"), ("name", "..")] {
+        let failed = create(field, name);
+        assert!(failed.code != 0 && failed.out.is_empty() && !failed.err.is_empty(), "{name}: {failed:?}");
+    }
+    assert!(!bench.is_there("taken/build"));
+}
+
+#[test]
+fn claude_code_removes_a_worktree_but_not_work_that_is_nowhere_else() {
+    let bench = installed();
+    let remove = |name: &str, arg: &str| {
+        let path = bench.path(name);
+        let input = claude_input(&bench, "WorktreeRemove", "worktree_path", path.to_str().unwrap());
+        feed(&bench, name, &format!("{} {arg}", claude("WorktreeRemove")), &input, &[])
+    };
+    for name in ["clean", "dirty", "committed"] {
+        bench.ok("repo", ["create", name]);
+    }
+    bench.write("dirty/untracked", "work\n");
+    bench.write("committed/new", "work\n");
+    bench.commit("committed", "work");
+    let done = remove("clean", "");
+    assert!(done.code == 0 && done.out.is_empty() && !bench.is_there("clean"), "{done:?}");
+    let kept = remove("dirty", "");
+    assert!(kept.code != 0 && kept.err.contains("untracked") && bench.is_there("dirty/untracked"), "{kept:?}");
+    let done = remove("committed", "");
+    assert!(done.code == 0 && !bench.is_there("committed"), "{done:?}");
+    let branches = bench.git("repo", ["branch", "--format=%(refname:short)"]);
+    assert_eq!(branches, "al/committed\nal/dirty\nmain", "the commit stays in its branch, empty branches go");
+    let done = remove("dirty", "--discard");
+    assert!(done.code == 0 && !bench.is_there("dirty"), "{done:?}");
+    assert!(bench.mounts().is_empty());
+}
+
+#[test]
+fn codex_sets_a_worktree_up_and_can_delete_it_after_the_cleanup() {
+    let bench = installed();
+    let text = std::fs::read_to_string(helper("codex-environment.toml")).unwrap();
+    let environment: toml::Value = toml::from_str(&text).unwrap();
+    bench.git("repo", ["worktree", "add", "-q", "--detach", "../codex/ab12/repo"]);
+    let (worktree, source) = (bench.path("codex/ab12/repo"), bench.path("repo"));
+    let variables = [("CODEX_WORKTREE_PATH", &*worktree), ("CODEX_SOURCE_TREE_PATH", &*source)];
+    let script = |part: &str| {
+        let line = environment[part]["script"].as_str().unwrap();
+        feed(&bench, "codex/ab12/repo", line, &serde_json::Value::Null, &variables)
+    };
+    let set_up = script("setup");
+    assert_eq!(set_up.code, 0, "{set_up:?}");
+    assert_eq!(bench.read("codex/ab12/repo/build/out.o"), "object\n");
+    bench.assert_clean("codex/ab12/repo");
+    let cleaned = script("cleanup");
+    assert_eq!(cleaned.code, 0, "{cleaned:?}");
+    assert!(bench.mounts().is_empty());
+    bench.git("repo", ["worktree", "remove", "--force", "../codex/ab12/repo"]);
+}
+
+#[test]
+fn conductor_sets_a_workspace_up_and_can_remove_it_once_it_is_archived() {
+    let bench = installed();
+    let config = json(&std::fs::read_to_string(helper("conductor.json")).unwrap());
+    bench.git("repo", ["worktree", "add", "-q", "-b", "lima", "../conductor/lima"]);
+    let (workspace, root) = (bench.path("conductor/lima"), bench.path("repo"));
+    let variables = [("CONDUCTOR_WORKSPACE_PATH", &*workspace), ("CONDUCTOR_ROOT_PATH", &*root)];
+    let script = |part: &str| {
+        let line = config["scripts"][part].as_str().unwrap();
+        feed(&bench, "conductor/lima", line, &serde_json::Value::Null, &variables)
+    };
+    let set_up = script("setup");
+    assert_eq!(set_up.code, 0, "{set_up:?}");
+    assert_eq!(bench.read("conductor/lima/node_modules/a/index.js"), "module.exports = 1\n");
+    let archived = script("archive");
+    assert_eq!(archived.code, 0, "{archived:?}");
+    bench.git("repo", ["worktree", "remove", "../conductor/lima"]);
+    assert!(!bench.is_there("conductor/lima"));
+}
