@@ -18,10 +18,14 @@ mod leave;
 mod life;
 #[path = "mount/long.rs"]
 mod long;
+#[path = "mount/peers.rs"]
+mod peers;
 #[path = "mount/random.rs"]
 mod random;
 #[path = "mount/roundtrip.rs"]
 mod roundtrip;
+#[path = "mount/seen.rs"]
+mod seen;
 #[path = "mount/twin.rs"]
 mod twin;
 #[path = "mount/upgrade.rs"]

@@ -9,17 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, IoctlFlags, KernelConfig,
-    LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::attr::{absent, caller, file_attr, ino, set_time};
+use super::attr::{caller, file_attr, ino, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
 use super::repeat::SentAgain;
-use super::reply::{empty, sized, written};
+use super::reply::{empty, entry, found, sized, written};
 use super::{FOREVER, View, handshake, listing, long, virtual_xattr};
 use crate::overlay::{Attr, Error, Ino, Overlay, SetAttr};
 use crate::store::Name;
@@ -43,14 +42,7 @@ pub struct Adapter {
 impl Adapter {
     /// Answers a request that makes `name`.
     fn made(&self, request: &Request, parent: Ino, name: &Name, made: Result<Attr, Error>, reply: ReplyEntry) {
-        self.entry(SentAgain::of(request).made(made, &self.view.overlay, parent, name), reply);
-    }
-
-    fn entry(&self, found: Result<Attr, Error>, reply: ReplyEntry) {
-        match found {
-            Ok(attr) => reply.entry(&FOREVER, &file_attr(&attr), Generation(0)),
-            Err(e) => reply.error(to_errno(&e)),
-        }
+        entry(SentAgain::of(request).made(made, &self.view.overlay, parent, name), reply);
     }
 
     /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
@@ -99,10 +91,7 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = checked!(name, reply);
-        match self.view.overlay.lookup(ino(parent), &name) {
-            Err(Error::NotFound) => reply.entry(&FOREVER, &absent(), Generation(0)),
-            found => self.entry(found, reply),
-        }
+        found(self.view.overlay.lookup(ino(parent), &name), reply);
     }
 
     fn forget(&self, _: &Request, number: INodeNo, count: u64) {
@@ -263,7 +252,10 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let (number, kill_suid) = (ino(number), flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID));
-        let write = move |o: &Overlay, data: &[u8]| written(o.write(number, offset, data, kill_suid), reply);
+        let notices = self.notices.clone();
+        let write = move |o: &Overlay, data: &[u8]| {
+            written(notices.changed(number, o.write(number, offset, data, kill_suid)), reply);
+        };
         long::change(&self.view, number, data, write);
     }
 
@@ -361,9 +353,12 @@ impl Filesystem for Adapter {
         reply.error(Errno::ENOTTY);
     }
 
-    fn fallocate(&self, _: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
-        let number = ino(number);
-        long::change(&self.view, number, &[], move |o, _| empty(o.fallocate(number, mode, at, len), reply));
+    fn fallocate(&self, r: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
+        let (number, kill_suid, notices) = (ino(number), r.uid() != 0, self.notices.clone());
+        let allocate = move |o: &Overlay, _: &[u8]| {
+            empty(notices.changed(number, o.fallocate(number, mode, at, len, kill_suid)).map(drop), reply);
+        };
+        long::change(&self.view, number, &[], allocate);
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -378,7 +373,7 @@ impl Filesystem for Adapter {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        request: &Request,
         from: INodeNo,
         _: FileHandle,
         from_at: u64,
@@ -389,7 +384,11 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let (from, to, len) = (ino(from), ino(to), len.min(LONGEST_COPY) as usize);
-        long::change(&self.view, to, &[], move |o, _| written(o.copy_range(from, from_at, to, to_at, len), reply));
+        let (from, to, len) = ((ino(from), from_at), (ino(to), to_at), len.min(LONGEST_COPY) as usize);
+        let (kill_suid, notices) = (request.uid() != 0, self.notices.clone());
+        let copy = move |o: &Overlay, _: &[u8]| {
+            written(notices.changed(to.0, o.copy_range(from, to, len, kill_suid)), reply);
+        };
+        long::change(&self.view, to.0, &[], copy);
     }
 }

@@ -1,18 +1,19 @@
 //! Telling the kernel that something it has cached is no longer so.
 //!
 //! A notice about a name needs the lock of its directory, which the program whose request is being answered may hold:
-//! sent from a thread that answers requests it would wait for ever. So notices have a thread of their own.
+//! sent from a thread that answers requests it would wait for ever. So notices have a thread of their own. One about
+//! attributes alone needs no lock.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fuser::{INodeNo, Notifier};
 
-use crate::overlay::Ino;
+use crate::overlay::{Error, Ino, Wrote};
 use crate::store::Name;
 
 /// What the kernel shall forget.
@@ -31,6 +32,7 @@ pub enum Notice {
 pub struct Notices {
     queue: Sender<Notice>,
     pending: Arc<AtomicU64>,
+    at_once: Arc<OnceLock<Notifier>>,
 }
 
 impl Notices {
@@ -38,7 +40,22 @@ impl Notices {
     pub fn new() -> (Notices, Unstarted) {
         let (queue, waiting) = channel();
         let pending = Arc::new(AtomicU64::new(0));
-        (Notices { queue, pending: pending.clone() }, Unstarted { waiting, pending })
+        let at_once = Arc::new(OnceLock::new());
+        let unstarted = Unstarted { waiting, pending: pending.clone(), at_once: at_once.clone() };
+        (Notices { queue, pending, at_once }, unstarted)
+    }
+
+    /// To be called before a change of content is answered. When it took the file's set-id bits, the kernel is told to
+    /// forget the mode: after direct writes, fallocate and copy_file_range it goes on with the one it has.
+    pub fn changed(&self, ino: Ino, done: Result<Wrote, Error>) -> Result<usize, Error> {
+        let done = done?;
+        if done.lost_set_id
+            && let Some(notifier) = self.at_once.get()
+        {
+            // A negative offset: attributes, no pages. An error means that the kernel knows nothing of the file.
+            let _ = notifier.inval_inode(INodeNo(ino.0), -1, 0);
+        }
+        Ok(done.bytes)
     }
 
     /// Queues a notice. It is sent some time after the request under way has been answered.
@@ -68,10 +85,12 @@ impl Notices {
 pub struct Unstarted {
     waiting: std::sync::mpsc::Receiver<Notice>,
     pending: Arc<AtomicU64>,
+    at_once: Arc<OnceLock<Notifier>>,
 }
 
 impl Unstarted {
     pub fn start(self, notifier: Notifier) -> std::io::Result<()> {
+        let _ = self.at_once.set(notifier.clone());
         let run = move || {
             for notice in self.waiting {
                 // ENOENT (nothing cached) is no error to fuser; any other means that the connection has ended.

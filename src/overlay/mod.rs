@@ -44,6 +44,7 @@ pub use error::{Error, Result};
 pub use graft::{GraftSpec, Stale};
 pub use open::OverlayConfig;
 use resolve::View;
+pub use write::Wrote;
 
 /// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount.
 ///

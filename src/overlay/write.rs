@@ -7,46 +7,54 @@ use super::error::{Result, upper};
 use super::resolve::View;
 use super::{Ino, Overlay};
 
+/// What a change of a file's content did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrote {
+    pub bytes: usize,
+    /// The file had set-id bits, and has them no more.
+    pub lost_set_id: bool,
+}
+
 impl Overlay {
     /// Writes `data` at `offset`; with `kill_suid` the file loses its set-id bits.
-    /// Returns the bytes written, fewer than asked only when an error came after some.
-    pub fn write(&self, ino: Ino, offset: u64, data: &[u8], kill_suid: bool) -> Result<usize> {
+    /// Fewer bytes than asked are written only when an error came after some.
+    pub fn write(&self, ino: Ino, offset: u64, data: &[u8], kill_suid: bool) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
             view.copy_up(ino, u64::MAX)?;
             view.open_to_write(ino)?
         };
-        let wrote = fs::write_at(&*file.fd, data, offset).map_err(upper("write a file"))?;
-        if kill_suid {
-            let mode = fs::stat(&*file.fd).map_err(upper("look at a file"))?.mode & 0o7777;
-            if without_set_id(mode) != mode {
-                fs::chmod(&*file.fd, without_set_id(mode)).map_err(upper("set the mode"))?;
-            }
-        }
-        Ok(wrote)
+        let bytes = fs::write_at(&*file.fd, data, offset).map_err(upper("write a file"))?;
+        Ok(Wrote { bytes, lost_set_id: kill_suid && drop_set_id(&file.fd)? })
     }
 
-    /// `fallocate(2)`, with its mode bits.
-    pub fn fallocate(&self, ino: Ino, mode: i32, offset: u64, len: u64) -> Result<()> {
+    /// `fallocate(2)`, with its mode bits; with `kill_suid` the file loses its set-id bits.
+    pub fn fallocate(&self, ino: Ino, mode: i32, offset: u64, len: u64, kill_suid: bool) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
             view.copy_up(ino, u64::MAX)?;
             view.settle(ino)?;
             view.open_to_write(ino)?
         };
+        let lost_set_id = kill_suid && drop_set_id(&file.fd)?;
         let flags = FallocateFlags::from_bits_retain(mode.cast_unsigned());
-        fs::fallocate(&*file.fd, flags, offset, len).map_err(upper("allocate"))
+        fs::fallocate(&*file.fd, flags, offset, len).map_err(upper("allocate"))?;
+        Ok(Wrote { bytes: 0, lost_set_id })
     }
 
-    /// `copy_file_range(2)` between two files of the view; returns the bytes copied.
-    pub fn copy_range(&self, from: Ino, from_at: u64, to: Ino, to_at: u64, len: usize) -> Result<usize> {
+    /// `copy_file_range(2)` between two files of the view, each with its offset; returns the bytes copied. With
+    /// `kill_suid` the second loses its set-id bits.
+    pub fn copy_range(&self, from: (Ino, u64), to: (Ino, u64), len: usize, kill_suid: bool) -> Result<Wrote> {
+        let ((from, from_at), (to, to_at)) = (from, to);
         let (source, target) = {
             let mut view = self.view.lock();
             view.copy_up(to, u64::MAX)?;
             let target = view.open_to_write(to)?;
             (if from == to { target.clone() } else { view.open_to_read(from)? }, target)
         };
-        fs::copy_range(&*source.fd, from_at, &*target.fd, to_at, len).map_err(upper("copy"))
+        let lost_set_id = kill_suid && drop_set_id(&target.fd)?;
+        let bytes = fs::copy_range(&*source.fd, from_at, &*target.fd, to_at, len).map_err(upper("copy"))?;
+        Ok(Wrote { bytes, lost_set_id })
     }
 
     /// What was written to this file or directory is on disk when this returns, and what the journal says too.
@@ -87,4 +95,15 @@ impl View {
         let file = self.open_to_read(ino)?;
         file.fd.try_clone().map(Some).map_err(upper("open a file"))
     }
+}
+
+/// As the kernel does before an ordinary user's change of a file's content (`file_remove_privs`): a server that has
+/// asked for FUSE_HANDLE_KILLPRIV_V2 is told to only with writes. Whether there were any.
+fn drop_set_id(file: impl std::os::fd::AsFd) -> Result<bool> {
+    let mode = fs::stat(&file).map_err(upper("look at a file"))?.mode & 0o7777;
+    if without_set_id(mode) == mode {
+        return Ok(false);
+    }
+    fs::chmod(&file, without_set_id(mode)).map_err(upper("set the mode"))?;
+    Ok(true)
 }

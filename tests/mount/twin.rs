@@ -1,81 +1,16 @@
 //! The same calls on a view and on a plain directory give the same results.
 
-use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
-use std::path::Path;
 use std::process::Command;
 
 use depsfs::sys::fs as calls;
 use depsfs::sys::fs::{FallocateFlags, RenameFlags, XattrFlags};
 
-use crate::bench::{Bench, bench};
-
-/// What a program sees, step by step.
-struct Seen(Vec<String>);
-
-impl Seen {
-    fn note<T: Debug>(&mut self, step: &str, result: io::Result<T>) {
-        let result = match result {
-            Ok(value) => format!("{value:?}"),
-            Err(e) => format!("error {:?}", e.raw_os_error()),
-        };
-        self.0.push(format!("{step}: {result}"));
-    }
-
-    /// Names, kinds, modes, sizes, links and contents of everything below `root`.
-    fn tree(&mut self, root: &Path) {
-        let mut dirs = vec![root.to_path_buf()];
-        while let Some(dir) = dirs.pop() {
-            let mut entries: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
-            entries.sort();
-            for path in entries {
-                let m = fs::symlink_metadata(&path).unwrap();
-                let name = path.strip_prefix(root).unwrap().display();
-                let size = if m.is_dir() { 0 } else { m.size() };
-                let links = if m.is_dir() { 0 } else { m.nlink() };
-                self.0.push(format!("{name}: {:o} size {size} links {links} uid {}", m.mode(), m.uid()));
-                if m.is_file() {
-                    self.0.push(format!("  {:?}", fs::read(&path).map(|b| String::from_utf8_lossy(&b).into_owned())));
-                } else if m.is_symlink() {
-                    self.0.push(format!("  -> {:?}", fs::read_link(&path)));
-                } else if m.is_dir() {
-                    dirs.push(path);
-                }
-            }
-        }
-    }
-}
-
-/// Runs `steps` on a view and on a copy of what it shows, then again compares both after a remount.
-fn twins(bench: Bench, steps: impl Fn(&Path, &mut Seen)) {
-    let (view, plain) = (bench.view("v"), bench.dir.join("plain"));
-    let copied = Command::new("cp").arg("-a").arg(bench.dir.join("source")).arg(&plain).status().unwrap();
-    assert!(copied.success());
-    bench.mount();
-    let run = |root: &Path| {
-        let mut seen = Seen(Vec::new());
-        steps(root, &mut seen);
-        seen.tree(root);
-        seen.0
-    };
-    let (on_view, on_plain) = (run(&view), run(&plain));
-    compare(&on_view, &on_plain);
-    bench.unmount();
-    bench.mount();
-    let mut again = Seen(Vec::new());
-    again.tree(&view);
-    compare(&again.0, &on_plain[on_plain.len() - again.0.len()..]);
-}
-
-fn compare(view: &[String], plain: &[String]) {
-    for (i, (view, plain)) in view.iter().zip(plain).enumerate() {
-        assert_eq!(view, plain, "step {i}: the view, then the plain directory");
-    }
-    assert_eq!(view.len(), plain.len());
-}
+use crate::bench::bench;
+use crate::seen::twins;
 
 #[test]
 fn files_are_made_written_cut_and_removed_as_in_a_plain_directory() {

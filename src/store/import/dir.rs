@@ -242,7 +242,9 @@ fn seen(stat: &Stat, holds: Holds) -> Seen {
     Seen { ident: Ident::of(stat), holds }
 }
 
-/// Permissions without the set-id bits (a view belongs to whoever mounts it), and the time.
+/// Permissions and the time. A file's set-id bits stay behind: a view belongs to whoever mounts it. A directory's
+/// set-group-id bit only says which group new files in it belong to.
 fn meta_from(stat: &Stat) -> Meta {
-    Meta { perm: stat.mode & 0o1777, mtime: stat.mtime, xattrs: vec![] }
+    let kept = if stat.is_dir() { 0o3777 } else { 0o1777 };
+    Meta { perm: stat.mode & kept, mtime: stat.mtime, xattrs: vec![] }
 }
