@@ -4,6 +4,8 @@
 mod bench;
 #[path = "mount/conformance.rs"]
 mod conformance;
+#[path = "mount/copied_up.rs"]
+mod copied_up;
 #[path = "mount/crash.rs"]
 mod crash;
 #[path = "mount/gc.rs"]

@@ -180,10 +180,11 @@ impl View {
 
     fn set_upper_attr(&mut self, ino: Ino, before: &Attr, mode: Option<u32>, set: &SetAttr) -> Result<()> {
         let is_dir = FileType::from_raw_mode(before.mode) == FileType::Directory;
-        let named = if self.is_gone(ino) || is_dir { None } else { Some(self.locate(ino)?) };
+        let is_gone = self.is_gone(ino);
+        let named = if is_gone || is_dir { None } else { Some(self.locate(ino)?) };
         let (dir, name) = match &named {
             Some((dir, name, _)) => (dir.clone(), name.bytes()),
-            None if is_dir => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b"."[..]),
+            None if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b"."[..]),
             None => return self.set_orphan_attr(ino, mode, set),
         };
         if set.uid.is_some() || set.gid.is_some() {

@@ -14,7 +14,7 @@ use crate::store::Name;
 use crate::sys::fs::Timespec;
 
 use super::error::{Error, Result};
-use super::journal::{Check, Record};
+use super::journal::{Check, Meta, Record};
 use super::resolve::{Found, Kept, Orphan, View};
 use super::upper::touch_dir;
 use super::{Ino, Overlay};
@@ -62,6 +62,7 @@ impl View {
         if found.ino.upper_real().is_none() && orphan.is_some() && self.delta.copied(found.ino).is_some() {
             records.push(Record::Uncopied { ino: found.ino });
         }
+        records.extend(self.one_name_less(found));
         match found.upper {
             None => self.record_names(records)?,
             Some(stat) => {
@@ -80,6 +81,16 @@ impl View {
         }
         self.disappeared(dir, name, found, is_dir, orphan);
         Ok(())
+    }
+
+    /// A file of the lower that loses one of several names changes thereby (unlink(2): its ctime).
+    pub(super) fn one_name_less(&self, found: &Found) -> Option<Record> {
+        let lower = found.upper.is_none() && found.ino.upper_real().is_none();
+        if !lower || self.lower.is_dir(found.ino) || self.lower.has_one_name(found.ino) {
+            return None;
+        }
+        let known = self.delta.meta(found.ino).cloned().unwrap_or_default();
+        Some(Record::Meta { ino: found.ino, meta: Meta { ctime: Some(Timespec::now()), ..known } })
     }
 
     /// Whether the journal says something of this directory's inside or metadata.

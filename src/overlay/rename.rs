@@ -123,6 +123,7 @@ impl View {
             if orphan.is_some() && self.delta.copied(there.ino).is_some() {
                 records.push(Record::Uncopied { ino: there.ino });
             }
+            records.extend(self.one_name_less(&there));
         }
         self.note_move(&moved, target, &mut records);
         let replaced = target.found.filter(|t| t.upper.is_some());
