@@ -34,6 +34,8 @@ mod remove;
 mod source;
 #[path = "cli/submodules.rs"]
 mod submodules;
+#[path = "cli/traces.rs"]
+mod traces;
 #[path = "cli/undo.rs"]
 mod undo;
 #[path = "cli/web.rs"]

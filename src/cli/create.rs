@@ -12,6 +12,7 @@ use crate::sys::interrupt;
 use crate::worktree::adopt;
 use crate::worktree::create::{self, Created, How};
 use crate::worktree::plan::{self, Plan, Wish};
+use crate::worktree::traces::{Trace, Traced};
 use crate::worktree::views::Views;
 
 /// Create a git worktree with the artifact directories of this checkout
@@ -84,6 +85,24 @@ impl Create {
     }
 }
 
+/// What an artifact has of the absolute path of another checkout, in one line.
+pub(super) fn trace_words(traced: &Traced) -> String {
+    let left: Vec<&Trace> = traced.left().collect();
+    let mut words = Vec::new();
+    if traced.relocated() > 0 {
+        words.push(format!("{} relocated", count(traced.relocated() as u64, "file")));
+    }
+    if let Some(first) = left.first() {
+        let mut names: Vec<String> = left.iter().take(3).map(|t| t.path.display().to_string()).collect();
+        if left.len() > names.len() {
+            names.push("…".into());
+        }
+        let (files, verb) = (count(left.len() as u64, "file"), if left.len() == 1 { "holds" } else { "hold" });
+        words.push(format!("{files} {verb} {}: {}", first.root.display(), names.join(", ")));
+    }
+    format!("{}: {}", traced.path.display(), words.join("; "))
+}
+
 /// What an unmounted worktree of depsfs shares would be only its own changes: its views have to be there.
 pub(super) fn mount_source(source: &crate::worktree::checkout::Checkout) -> Result<(), Failure> {
     let Some(views) = Views::of(source)? else { return Ok(()) };
@@ -129,6 +148,7 @@ pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> Str
     {
         lines.push(format!("  left out: {}: {}", path.display(), why.words()));
     }
+    lines.extend(created.traced.iter().map(|traced| format!("  paths:    {}", trace_words(traced))));
     for lock in &created.drifted {
         lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.display()));
     }

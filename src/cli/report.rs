@@ -88,6 +88,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Submodule(SubmoduleError::Nameless(_)) => (FAILED, "look at .gitmodules".into()),
         Error::Naming(_) => (USAGE, "depsfs create --help tells how names are made".into()),
         Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
+        Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs tells where it stands".into()),
         Error::Store(e) => store(e),
         Error::Import(e) => import(e),
         Error::Daemon(e) => daemon(e),

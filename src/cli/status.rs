@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::create::trace_words;
 use super::report::Failure;
 use super::{output, places};
 use crate::worktree::status::{self, View};
@@ -15,7 +16,7 @@ use crate::worktree::status::{self, View};
 pub struct Status {
     /// The worktree, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
-    /// Print a JSON object: worktree, source, commit, created, store, daemon, views, drift
+    /// Print a JSON object: worktree, source, commit, created, store, daemon, views, drift, absolute_paths
     #[arg(long)]
     json: bool,
 }
@@ -42,6 +43,7 @@ impl Status {
         let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
         lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
         lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.display())));
+        lines.extend(status.absolute_paths.iter().map(|traced| format!("paths:    {}", trace_words(traced))));
         output::print(&(lines.join("\n") + "\n"))
     }
 }

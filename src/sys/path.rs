@@ -157,6 +157,11 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> 
     Ok(Some(file.into()))
 }
 
+/// Makes a symlink at a name that is free.
+pub fn symlink(target: &[u8], at: &Path) -> Result<(), IoError> {
+    super::fs::symlink_at(target, rfs::CWD, at.as_os_str().as_bytes()).map_err(IoError::of("create", at))
+}
+
 pub fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
     fs::rename(from, to).map_err(IoError::of("rename", from))
 }

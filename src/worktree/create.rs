@@ -25,6 +25,7 @@ use super::obstacle;
 use super::plan::Plan;
 use super::snapshot::{Snapshot, Snapshots};
 use super::submodule;
+use super::traces::{self, Traced};
 use super::undo::Undo;
 use super::views;
 use crate::daemon::client;
@@ -58,6 +59,8 @@ pub struct Created {
     pub unfit: Vec<(PathBuf, &'static str)>,
     /// Artifact directories that had files of their own, which stay on top, and how many those are.
     pub kept: Vec<(PathBuf, usize)>,
+    /// Artifacts with files that hold the absolute path of the source, or held it.
+    pub traced: Vec<Traced>,
     /// Lock files that differ from those the artifacts were made with.
     pub drifted: Vec<PathBuf>,
 }
@@ -133,9 +136,13 @@ pub(super) fn furnish(
     created.copied += copy_files(plan, new, &fitting.files, undo)?;
     go_on()?;
     let timed = Timed::start(plan, new, &modules, how);
-    let taken = snapshots.wait()?;
+    let mut taken = snapshots.wait()?;
     go_on()?;
-    let mut manifest = describe(plan, store, new, &fitting.directories, taken, &mut created)?;
+    taken.retain(|s| fitting.directories.contains(&s.path));
+    let settled = traces::settle(store, &new.root, taken, |artifact| plan.absolute_paths(artifact), undo)?;
+    let excluded = settled.excluded.into_iter();
+    created.unfit.extend(excluded.map(|at| (at, "it holds the absolute path of the source")));
+    let mut manifest = describe(plan, store, new, settled.snapshots, &mut created)?;
     manifest.allow_other = how.allow_other;
     undo.state(&new.state_dir())?;
     path::make_private_dirs(&new.state_dir())?;
@@ -143,6 +150,8 @@ pub(super) fn furnish(
     undo.root(&file);
     store.roots().add(&file, &manifest.trees())?;
     manifest.save(&file)?;
+    settled.record.save(&new.state_dir())?;
+    created.traced = settled.record.artifacts;
     if how.mount && !manifest.views.is_empty() {
         undo.views(&new.state_dir());
         views::all_mounted(client::mount(&new.state_dir())?)?;
@@ -298,13 +307,12 @@ fn describe(
     plan: &Plan,
     store: &Store,
     new: &Checkout,
-    directories: &[PathBuf],
     taken: Vec<Snapshot>,
     created: &mut Created,
 ) -> Result<Manifest, Error> {
     let mut views = Vec::new();
     let mut drifted = BTreeSet::new();
-    for snapshot in taken.into_iter().filter(|s| directories.contains(&s.path)) {
+    for snapshot in taken {
         let recorded = snapshot.lockfiles.iter().map(|(at, hash)| (at.as_path(), hash.as_str()));
         drifted.extend(super::lockfile::drifted(&new.root, recorded)?);
         created.shared_files += snapshot.files;

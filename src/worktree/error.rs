@@ -6,7 +6,7 @@ use super::git::GitError;
 use super::ignored::IgnoredError;
 use super::mtime::MtimeError;
 use super::naming::NamingError;
-use super::settings::BadPattern;
+use super::settings::{BadPattern, BadSetting};
 use super::submodule::SubmoduleError;
 use crate::daemon::DaemonError;
 use crate::store::StoreError;
@@ -29,6 +29,8 @@ pub enum Error {
     Mtime(#[from] MtimeError),
     #[error(transparent)]
     Pattern(#[from] BadPattern),
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -6,6 +6,7 @@
 //! | `naming`, `ignored`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
+//! | `traces/` | files of artifacts that hold the source's absolute path |
 //! | `component/` | what a repository builds: `depsfs.toml` |
 //! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
 //! | `place` | where an artifact of the build cache goes |
@@ -39,6 +40,7 @@ pub mod snapshot;
 pub mod status;
 pub mod submodule;
 pub mod thaw;
+pub mod traces;
 mod undo;
 pub mod views;
 

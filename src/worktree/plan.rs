@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
+use super::component::AbsolutePaths;
 use super::error::Error;
 use super::git::Git;
 use super::ignored::{self, Ignored, Limits};
@@ -45,6 +46,7 @@ pub struct Plan {
 /// Looks at everything. Only a fetch changes anything: the repository's knowledge of its remote.
 pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> {
     let (listed, settings) = look(&source)?;
+    settings.absolute_paths()?;
     let initials = naming::initials(settings.value("user.initials"), settings.value("user.name"));
     let names = naming::names(&source.root, &wish.name, wish.branch.as_deref(), initials.as_deref())?;
     if path::is_there(&names.path) {
@@ -73,6 +75,7 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
 /// Everything an adopt needs to know of its source: the plan of a create that finds its worktree made.
 pub fn of_existing(source: Checkout, target: &Checkout, allow_unbuilt: bool, store: &Path) -> Result<Plan, Error> {
     let (listed, settings) = look(&source)?;
+    settings.absolute_paths()?;
     let modules = submodule::initialised(&source)?;
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
     if ignored.directories.is_empty() && !allow_unbuilt {
@@ -173,6 +176,11 @@ fn find_ignored(
 }
 
 impl Plan {
+    /// What is done with the absolute path of the source in an artifact.
+    pub fn absolute_paths(&self, _artifact: &Path) -> AbsolutePaths {
+        self.settings.absolute_paths().unwrap_or_default()
+    }
+
     /// What `--dry-run` prints; scripts read the path from it.
     pub fn words(&self) -> String {
         format!(

@@ -4,12 +4,14 @@
 //! |-------------------|---------|
 //! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
 //! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
+//! | `depsfs.absolutePaths` | what is done with artifacts that hold the source's absolute path: `leave`, `relocate`, `exclude` |
 //! | `user.initials`, `user.name` | the prefix of new branches |
 
 use std::path::Path;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use super::component::AbsolutePaths;
 use super::git::{Git, GitError};
 
 /// Configuration as `git config --list` gives it.
@@ -20,6 +22,14 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 #[error("depsfs.exclude: {0}")]
 pub struct BadPattern(ignore::Error);
+
+#[derive(Debug, thiserror::Error)]
+#[error("{key} is {value:?}, and not one of {known}")]
+pub struct BadSetting {
+    key: &'static str,
+    value: String,
+    known: &'static str,
+}
 
 impl Settings {
     pub fn load(git: &Git) -> Result<Settings, GitError> {
@@ -41,6 +51,17 @@ impl Settings {
             self.value("depsfs.mtimes").map(str::to_lowercase).as_deref(),
             Some("false" | "no" | "off" | "0" | "")
         )
+    }
+
+    /// What is done with artifacts that hold the source's absolute path, where `depsfs.toml` does not say.
+    pub fn absolute_paths(&self) -> Result<AbsolutePaths, BadSetting> {
+        let key = "depsfs.absolutepaths";
+        match self.value(key) {
+            None | Some("leave") => Ok(AbsolutePaths::Leave),
+            Some("relocate") => Ok(AbsolutePaths::Relocate),
+            Some("exclude") => Ok(AbsolutePaths::Exclude),
+            Some(value) => Err(BadSetting { key, value: value.into(), known: "leave, relocate, exclude" }),
+        }
     }
 
     pub fn has_remote(&self, name: &str) -> bool {

@@ -11,8 +11,9 @@ use std::sync::mpsc;
 use super::error::Error;
 use super::lockfile::{self, Beside};
 use super::plan::Plan;
+use super::traces::{self, Record, Trace, Traced};
 use super::views::Views;
-use crate::store::import::import_dir;
+use crate::store::import::import_dir_watching;
 use crate::store::manifest::Graft;
 use crate::store::{Progress, Store, TreeId};
 use crate::sys::{fs, interrupt};
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub bytes: u64,
     /// Lock files beside it, with the hash of their content.
     pub lockfiles: Beside,
+    /// Its files that hold the absolute path of the source.
+    pub traces: Vec<Trace>,
 }
 
 /// Work that goes on elsewhere.
@@ -51,9 +54,10 @@ impl Snapshots {
         let root = plan.source.root.clone();
         let directories = plan.ignored.directories.clone();
         let views = Views::of(&plan.source)?;
+        let record = views.as_ref().map(|v| Record::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();
         std::thread::spawn(move || {
-            let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), &*inner);
+            let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), record.of(at), &*inner);
             // Nobody listens any more when the create has failed meanwhile.
             let _ = sender.send(take_all(&directories, take));
         });
@@ -133,6 +137,7 @@ fn take(
     root: &Path,
     at: &Path,
     views: Option<&Views>,
+    inherited: Option<&Traced>,
     progress: &dyn Progress,
 ) -> Result<Snapshot, Error> {
     let mut lockfiles = lockfile::beside(root, at)?;
@@ -143,13 +148,15 @@ fn take(
             lockfiles = made_with;
         }
         let (files, bytes) = grafts.iter().map(|g| size_of(store, g.tree)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles });
+        let traces = traces::of(Vec::new(), root, inherited);
+        return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces });
     }
-    let imported = import_dir(store, &whole, progress)?;
+    let imported = import_dir_watching(store, &whole, root, progress)?;
     let origin = format!("snapshot of {}", whole.display());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
-    Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles })
+    let traces = traces::of(imported.holding, root, inherited);
+    Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces })
 }
 
 /// The grafts and lock files of a view of the source that is mounted, unchanged, and from this very store.

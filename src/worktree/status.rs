@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::lockfile;
+use super::traces::{Record, Traced};
 use super::views::Views;
 use crate::sys::path;
 
@@ -26,6 +27,8 @@ pub struct Status {
     /// Lock files that differ from those the artifacts were made with.
     #[serde(serialize_with = "super::lossy::list")]
     pub drift: Vec<PathBuf>,
+    /// Artifacts with files that hold the absolute path of another checkout.
+    pub absolute_paths: Vec<Traced>,
 }
 
 #[derive(Debug, Serialize)]
@@ -94,5 +97,6 @@ pub fn status(views: &Views) -> Result<Status, Error> {
         }),
         views: seen,
         drift: drift.into_iter().collect(),
+        absolute_paths: Record::load(&views.state_dir)?.artifacts,
     })
 }

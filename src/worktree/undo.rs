@@ -66,6 +66,11 @@ impl<'a> Undo<'a> {
         path::copy_node(from, to)
     }
 
+    /// A file that is about to be made where nothing is.
+    pub fn file(&mut self, at: &Path) {
+        self.made.push(Made::File(at.into()));
+    }
+
     /// Takes back a copy now; `false` when the file is not of our making.
     pub fn uncopy(&mut self, to: &Path) -> Result<bool, IoError> {
         let is_ours = self.made.iter().any(|made| matches!(made, Made::File(at) if at == to));

@@ -1,0 +1,152 @@
+//! Relocates text files and symlinks: the new worktree gets its own, in which its path stands in the other's place.
+//!
+//! They are written into the upper, before anything is mounted over it, with the permissions and times of the files they
+//! hide; so have the directories above them. A file with a zero byte in it is binary and stays as it is: what counts
+//! lengths or offsets would be broken by another path. Nothing is synced, as little as git syncs what it checks out.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Kind, Trace};
+use crate::store::import::Watched;
+use crate::store::{Name, Node, NodeStat, Store, Tree};
+use crate::sys::fs::{self, OpenFlags, SetTime};
+use crate::sys::{IoError, path};
+use crate::worktree::create::go_on;
+use crate::worktree::error::Error;
+use crate::worktree::obstacle;
+use crate::worktree::snapshot::Snapshot;
+use crate::worktree::undo::Undo;
+
+/// A text that is longer is left as it is.
+const LONGEST: u64 = 256 << 20;
+
+/// Relocates what can be, and notes it.
+pub fn all(
+    store: &Store,
+    root: &Path,
+    snapshot: &Snapshot,
+    traces: &mut [Trace],
+    undo: &mut Undo<'_>,
+) -> Result<(), Error> {
+    let place = root.join(&snapshot.path);
+    let shown = Shown::of(store, snapshot)?;
+    let mut dressed = BTreeMap::new();
+    if path::list(&place)?.is_empty() {
+        dressed.insert(PathBuf::new(), shown.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
+    }
+    for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
+        go_on()?;
+        let to = place.join(&trace.path);
+        // What the worktree has of its own stays.
+        let is_free = obstacle::in_the_way(&place, &trace.path).is_none() && !path::is_there(&to);
+        let Some((tree, node)) = shown.find(&trace.path).filter(|_| is_free) else { continue };
+        let Some(content) = relocated(store, &tree, node, trace, root)? else { continue };
+        let above: Vec<&Path> = trace.path.ancestors().skip(1).filter(|a| !path::is_there(&place.join(a))).collect();
+        for dir in above {
+            dressed.insert(dir.into(), shown.find(dir).map(|(tree, node)| tree.stat(node)));
+        }
+        undo.make_dirs(to.parent().unwrap_or(&place))?;
+        undo.file(&to);
+        write(&to, trace.kind, &content, &tree.stat(node))?;
+        trace.relocated = true;
+    }
+    // The deepest first: a directory's time changes with what is made in it.
+    for (dir, stat) in dressed.into_iter().rev() {
+        if let Some(stat) = stat {
+            dress(&place.join(dir), &stat)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a view will show, without its upper.
+struct Shown {
+    grafts: Vec<(PathBuf, Arc<Tree>)>,
+}
+
+impl Shown {
+    fn of(store: &Store, snapshot: &Snapshot) -> Result<Shown, Error> {
+        let live = snapshot.grafts.iter().filter(|g| !g.retired);
+        let grafts = live.map(|g| Ok((g.at.clone(), store.tree(g.tree)?))).collect::<Result<_, Error>>()?;
+        Ok(Shown { grafts })
+    }
+
+    /// The node that has a path: of several grafts that of the last.
+    fn find(&self, at: &Path) -> Option<(Arc<Tree>, Node)> {
+        self.grafts.iter().rev().find_map(|(graft, tree)| {
+            let names = at.strip_prefix(graft).ok()?;
+            let step = |dir, name: &std::ffi::OsStr| tree.lookup(dir, &Name::new(name.as_bytes()).ok()?);
+            Some((tree.clone(), names.iter().try_fold(Node::ROOT, step)?))
+        })
+    }
+}
+
+/// The content, or the target, with the new worktree's path; nothing when there is nothing to put in its place.
+fn relocated(store: &Store, tree: &Tree, node: Node, trace: &Trace, to: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let Some(watched) = Watched::new(trace.root.as_os_str().as_bytes()) else { return Ok(None) };
+    let to = to.as_os_str().as_bytes();
+    if trace.kind == Kind::Link {
+        let target = tree.target(node);
+        return Ok(watched.is_target(target).then(|| [to, &target[watched.path().len()..]].concat()));
+    }
+    let size = tree.stat(node).size;
+    let Some(object) = tree.object(node).filter(|_| size <= LONGEST) else { return Ok(None) };
+    let file = store.objects().open(&object)?;
+    let mut text = vec![0; size as usize];
+    let n = fs::read_at(&file, &mut text, 0).map_err(IoError::of("read", &store.objects().path_of(&object)))?;
+    text.truncate(n);
+    Ok(replaced(&text, &watched, to))
+}
+
+fn replaced(text: &[u8], watched: &Watched, to: &[u8]) -> Option<Vec<u8>> {
+    if text.contains(&0) {
+        return None;
+    }
+    let (mut out, mut done) = (Vec::with_capacity(text.len()), 0);
+    for at in watched.places(text) {
+        out.extend_from_slice(&text[done..at]);
+        out.extend_from_slice(to);
+        done = at + watched.path().len();
+    }
+    out.extend_from_slice(&text[done..]);
+    (done > 0).then_some(out)
+}
+
+fn write(to: &Path, kind: Kind, content: &[u8], stat: &NodeStat) -> Result<(), IoError> {
+    if kind == Kind::Link {
+        path::symlink(content, to)?;
+        return path::set_mtime(to, stat.mtime);
+    }
+    let Some(file) = path::write_new(to, content)? else { return Ok(()) };
+    fs::chmod(&file, stat.perm & 0o777).map_err(IoError::of("set the mode of", to))?;
+    fs::utimens(&file, SetTime::Keep, SetTime::At(stat.mtime)).map_err(IoError::of("set the time of", to))
+}
+
+fn dress(dir: &Path, stat: &NodeStat) -> Result<(), IoError> {
+    let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
+    fs::chmod(&fd, stat.perm & 0o1777).map_err(IoError::of("set the mode of", dir))?;
+    fs::utimens(&fd, SetTime::Keep, SetTime::At(stat.mtime)).map_err(IoError::of("set the time of", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_replaced_wherever_it_is_one_and_binary_files_are_left() {
+        let watched = Watched::new(b"/src/repo").expect("a path");
+        let table: [(&[u8], Option<&[u8]>); 5] = [
+            (b"a=/src/repo\nb=/src/repo/x:-I/src/repo/y", Some(b"a=/w\nb=/w/x:-I/w/y")),
+            (b"/src/repo", Some(b"/w")),
+            (b"/src/repository and /home/src/repo", None),
+            (b"/src/repo/src/repo", Some(b"/w/src/repo")),
+            (b"/src/repo\0", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(replaced(text, &watched, b"/w").as_deref(), expected, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}

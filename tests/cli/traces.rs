@@ -1,0 +1,169 @@
+//! Artifacts that hold the absolute path of their source: named, relocated or not shared.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use crate::bench::{Bench, Said, json, metadata, run};
+
+/// `build` as a build tool leaves it, with the path of the checkout in it.
+fn traced() -> Bench {
+    let bench = Bench::new();
+    let root = bench.path("repo").display().to_string();
+    bench.write("repo/build/CMakeCache.txt", &format!("CMAKE_HOME_DIRECTORY:INTERNAL={root}\nX={root}-old\n"));
+    bench.write("repo/build/deep/run.sh", &format!("#!{root}/build/prog -I{root}/src\n"));
+    bench.write("repo/build/prog", &format!("\0ELF {root}/src/main.c\0"));
+    symlink(format!("{root}/src"), bench.path("repo/build/link")).unwrap();
+    let executable = std::fs::Permissions::from_mode(0o750);
+    std::fs::set_permissions(bench.path("repo/build/deep/run.sh"), executable).unwrap();
+    std::fs::set_permissions(bench.path("repo/build/deep"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    bench
+}
+
+#[test]
+fn create_and_status_name_what_holds_the_path_and_leave_it() {
+    let bench = traced();
+    let repo = bench.path("repo").display().to_string();
+    let words = format!("paths:    build: 4 files hold {repo}: CMakeCache.txt, deep/run.sh, link, …");
+    for name in ["one", "two"] {
+        assert!(bench.ok("repo", ["create", name]).contains(&words));
+        assert!(bench.ok(name, ["status"]).contains(&words));
+        assert_eq!(metadata(&bench.path(name).join("build")), metadata(&bench.path("repo/build")));
+        assert_eq!(bench.ok(name, ["diff"]), "");
+    }
+    let traces = json(&bench.ok("one", ["status", "--json"]))["absolute_paths"][0].clone();
+    assert_eq!(traces["path"], "build");
+    let kinds: Vec<_> = traces["traces"].as_array().unwrap().iter().map(|t| t["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["text", "text", "link", "binary"]);
+    assert_eq!(traces["traces"][0]["root"], repo.as_str());
+    // A worktree made from a worktree has the paths of the first source, unchanged or changed.
+    assert!(bench.ok("one", ["create", "of-clean"]).contains(&words));
+    bench.write("two/build/new", &bench.path("two").display().to_string());
+    let said = bench.ok("two", ["create", "of-changed"]);
+    assert!(said.contains("build: 5 files hold"), "{said}");
+    // Nothing to say: nothing said.
+    std::fs::remove_dir_all(bench.path("repo/build")).unwrap();
+    assert!(!bench.ok("repo", ["create", "three"]).contains("paths:"));
+}
+
+#[test]
+fn relocated_text_files_and_links_have_the_new_path_and_the_old_times_and_modes() {
+    let bench = traced();
+    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    let said = bench.ok("repo", ["create", "fix"]);
+    let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
+    assert!(said.contains(&format!("paths:    build: 3 files relocated; 1 file holds {repo}: prog\n")), "{said}");
+    assert_eq!(bench.read("fix/build/CMakeCache.txt"), format!("CMAKE_HOME_DIRECTORY:INTERNAL={fix}\nX={repo}-old\n"));
+    assert_eq!(bench.read("fix/build/deep/run.sh"), format!("#!{fix}/build/prog -I{fix}/src\n"));
+    assert_eq!(std::fs::read(bench.path("fix/build/prog")).unwrap(), format!("\0ELF {repo}/src/main.c\0").as_bytes());
+    assert_eq!(std::fs::read_link(bench.path("fix/build/link")).unwrap(), bench.path("fix/src"));
+    for at in ["", "CMakeCache.txt", "deep", "deep/run.sh", "link", "out.o"] {
+        let of = |tree: &str| bench.path(tree).join("build").join(at).symlink_metadata().unwrap();
+        let (old, new) = (of("repo"), of("fix"));
+        let told = |m: &std::fs::Metadata| (m.mode(), m.mtime(), m.mtime_nsec());
+        assert_eq!(told(&new), told(&old), "{at}");
+    }
+    bench.assert_clean("fix");
+    assert_eq!(bench.ok("fix", ["diff"]), "M build/CMakeCache.txt\nM build/deep/run.sh\nM build/link\n");
+    // On to the next: what was relocated is relocated again, the binary is still the first source's.
+    let said = bench.ok("fix", ["create", "next"]);
+    assert!(said.contains(&format!("build: 3 files relocated; 1 file holds {repo}: prog\n")), "{said}");
+    let next = bench.path("next").display().to_string();
+    assert_eq!(bench.read("next/build/deep/run.sh"), format!("#!{next}/build/prog -I{next}/src\n"));
+    assert!(bench.read("repo/build/deep/run.sh").contains(&repo), "the source is only read");
+    bench.ok("fix", ["reset", "--yes", "build/deep"]);
+    assert!(bench.read("fix/build/deep/run.sh").contains(&repo), "what the store says");
+    bench.assert_sound();
+}
+
+#[test]
+fn an_artifact_that_holds_the_path_can_be_left_out_and_a_word_that_means_nothing_is_refused() {
+    let bench = traced();
+    bench.git("repo", ["config", "depsfs.absolutePaths", "exclude"]);
+    let said = bench.ok("repo", ["create", "fix"]);
+    assert!(said.contains("left out: build: it holds the absolute path of the source"), "{said}");
+    assert!(!bench.is_there("fix/build"));
+    assert_eq!(bench.mounts(), [bench.path("fix/node_modules").to_str().unwrap()]);
+    bench.git("repo", ["config", "depsfs.absolutePaths", "move"]);
+    for args in [&["create", "other"][..], &["adopt", "../fix"]] {
+        let refused = bench.depsfs("repo", args);
+        let is_about_it = refused.err.contains("depsfs.absolutepaths is \"move\"");
+        assert!(args[0] == "adopt" || (refused.code == 2 && is_about_it), "{refused:?}");
+    }
+    assert!(!bench.is_there("other"));
+}
+
+#[test]
+fn a_file_that_the_adopted_worktree_has_of_its_own_is_not_rewritten() {
+    let bench = traced();
+    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    bench.git("repo", ["worktree", "add", "-q", "-b", "work", "../plain"]);
+    bench.write("plain/build/CMakeCache.txt", "mine\n");
+    bench.write("plain/build/deep", "a file\n");
+    let said = bench.ok("plain", ["adopt"]);
+    assert!(said.contains("build: 1 file relocated; 3 files hold"), "{said}");
+    assert_eq!(bench.read("plain/build/CMakeCache.txt"), "mine\n");
+    assert_eq!(bench.read("plain/build/deep"), "a file\n");
+    assert_eq!(std::fs::read_link(bench.path("plain/build/link")).unwrap(), bench.path("plain/src"));
+}
+
+/// Runs a program that the machine may not have.
+fn tool(bench: &Bench, at: &str, line: &str) -> Option<Said> {
+    let program = line.split(' ').next().unwrap();
+    let there = run(bench.command("sh", at).args(["-c", &format!("command -v {program}")])).code == 0;
+    if !there {
+        println!("skipped: {program} is not installed");
+        return None;
+    }
+    let said = run(bench.command("sh", at).args(["-c", line]));
+    assert_eq!(said.code, 0, "{line}: {said:?}");
+    Some(said)
+}
+
+#[test]
+fn a_python_environment_works_in_the_new_worktree_and_is_its_own() {
+    let bench = Bench::empty(None);
+    bench.write("repo/.gitignore", ".venv/\n");
+    bench.commit("repo", "one");
+    if tool(&bench, "repo", "python3 -m venv --without-pip .venv").is_none() {
+        return;
+    }
+    let root = bench.path("repo").display().to_string();
+    bench.write("repo/.venv/bin/where", &format!("#!{root}/.venv/bin/python3\nimport sys\nprint(sys.prefix)\n"));
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bench.path("repo/.venv/bin/where"), executable).unwrap();
+    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    bench.ok("repo", ["create", "fix"]);
+    std::fs::rename(bench.path("repo/.venv"), bench.path("repo/gone")).unwrap();
+    let own = format!("{}\n", bench.path("fix/.venv").display());
+    assert_eq!(tool(&bench, "fix", ".venv/bin/where").unwrap().out, own);
+    let activated = ". .venv/bin/activate && echo \"$VIRTUAL_ENV\" && command -v python";
+    let said = run(bench.command("sh", "fix").args(["-c", activated]));
+    assert_eq!(said.out, format!("{own}{}/bin/python\n", own.trim_end()));
+}
+
+#[test]
+fn a_cmake_build_directory_goes_on_in_the_new_worktree() {
+    let bench = Bench::empty(None);
+    bench.write("repo/.gitignore", "build/\n");
+    bench.write("repo/main.c", "int main(void) { return 3; }\n");
+    bench
+        .write("repo/CMakeLists.txt", "cmake_minimum_required(VERSION 3.10)\nproject(p C)\nadd_executable(p main.c)\n");
+    bench.commit("repo", "one");
+    std::fs::create_dir(bench.path("repo/build")).unwrap();
+    for line in ["cmake -S . -B build", "cmake --build build"] {
+        if tool(&bench, "repo", line).is_none() {
+            return;
+        }
+    }
+    bench.ok("repo", ["create", "left"]);
+    let refused = run(bench.command("cmake", "left").args(["--build", "build"]));
+    assert!(refused.code != 0 || !refused.out.contains("left"), "left as it is, it is the source's: {refused:?}");
+    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    bench.ok("repo", ["create", "fix"]);
+    let said = tool(&bench, "fix", "cmake --build build").unwrap();
+    assert!(!said.out.contains("Building"), "nothing is to be built: {said:?}");
+    bench.write("fix/main.c", "int main(void) { return 4; }\n");
+    assert!(tool(&bench, "fix", "cmake --build build").unwrap().out.contains("Building"));
+    let code = |at: &str| run(&mut bench.command("build/p", at)).code;
+    assert_eq!((code("fix"), code("repo")), (4, 3));
+    bench.assert_clean("repo");
+}
