@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use fuser::{INodeNo, Notifier};
 
-use crate::overlay::{Error, Ino, Wrote};
+use crate::overlay::{Error, Ino, Stale, Wrote};
 use crate::store::Name;
 
 /// What the kernel shall forget.
@@ -25,6 +25,15 @@ pub enum Notice {
     Inode(Ino),
     /// Nothing; whoever waits is told that all before it was sent.
     Told(Sender<()>),
+}
+
+impl From<Stale> for Notice {
+    fn from(stale: Stale) -> Notice {
+        match stale {
+            Stale::Entry { parent, name } => Notice::Entry { parent, name },
+            Stale::Inode(ino) => Notice::Inode(ino),
+        }
+    }
 }
 
 /// The queue. Cloning gives another end of the same one; its thread ends with the last.

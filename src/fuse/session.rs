@@ -19,7 +19,7 @@ use fuser::{Config, SessionACL};
 
 use super::View;
 use super::adapter::Adapter;
-use super::notices::{Notice, Notices};
+use super::notices::Notices;
 use crate::overlay::Stale;
 use crate::sys::fuse_dev::{self, KernelOffer};
 use crate::sys::socket;
@@ -39,10 +39,7 @@ impl Caches {
     /// Has the kernel forget; it does some time later.
     pub fn forget(&self, stale: &[Stale]) {
         for stale in stale {
-            self.0.send(match stale {
-                Stale::Entry { parent, name } => Notice::Entry { parent: *parent, name: name.clone() },
-                Stale::Inode(ino) => Notice::Inode(*ino),
-            });
+            self.0.send(stale.clone().into());
         }
     }
 

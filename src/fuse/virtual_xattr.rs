@@ -7,7 +7,10 @@
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie; empty at the end                  |
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
 //! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
+//! | the root  | `uncover`           | set to the hex of a tree: what of it was deleted shows again               |
+//! | the root  | `covered.<tree>`    | get: one JSON object: members that don't show                             |
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
@@ -15,8 +18,8 @@ use serde_json::json;
 use super::View;
 use super::notices::{Notice, Notices};
 use crate::overlay::{ChangeKind, Error, Ino};
-use crate::store::Name;
 use crate::store::escape::escape;
+use crate::store::{Name, TreeId};
 
 pub const PREFIX: &[u8] = b"user.depsfs.";
 
@@ -43,9 +46,10 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
             Some(id) => Ok(id.to_string().into_bytes()),
             None => Err(Error::NoXattr),
         },
-        _ => match name.strip_prefix(b"changes.") {
-            Some(after) => changes(view, ino, number(after).ok_or(Error::NoXattr)?),
-            None => Err(Error::NoXattr),
+        _ => match (name.strip_prefix(b"changes."), name.strip_prefix(b"covered.")) {
+            (Some(after), _) => changes(view, ino, number(after).ok_or(Error::NoXattr)?),
+            (_, Some(of)) if ino == Ino::ROOT => covered(view, tree(of).ok_or(Error::NoXattr)?),
+            _ => Err(Error::NoXattr),
         },
     }
 }
@@ -66,8 +70,32 @@ pub fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) 
             notices.send(Notice::Inode(ino));
             Ok(())
         }
+        b"uncover" if ino == Ino::ROOT => {
+            for stale in view.overlay.uncover(tree(value).ok_or(Error::Invalid)?)? {
+                notices.send(stale.into());
+            }
+            Ok(())
+        }
         _ => Err(Error::NotSupported),
     }
+}
+
+/// `kept`: how many members have something else in their place; `paths`: those of them that there is room for;
+/// `blocked`: how many have nothing there.
+fn covered(view: &View, tree: TreeId) -> Result<Vec<u8>, Error> {
+    let covered = view.overlay.covered(tree)?;
+    let mut room = LONGEST / 2;
+    let paths = covered.kept.iter().map(|p| escape(p.as_os_str().as_bytes())).take_while(|path| {
+        room = room.saturating_sub(path.len() + 3);
+        room > 0
+    });
+    let paths: Vec<String> = paths.collect();
+    let answer = json!({ "kept": covered.kept.len(), "blocked": covered.blocked, "paths": paths });
+    Ok(answer.to_string().into_bytes())
+}
+
+fn tree(hex: &[u8]) -> Option<TreeId> {
+    std::str::from_utf8(hex).ok()?.parse().ok()
 }
 
 fn changes(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {

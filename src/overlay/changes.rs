@@ -37,7 +37,7 @@ impl Overlay {
 
 impl View {
     /// Directories that something below has changed in, by what the journal says.
-    fn changed_dirs(&mut self) -> Result<HashSet<Ino>> {
+    pub(super) fn changed_dirs(&mut self) -> Result<HashSet<Ino>> {
         let mut out = HashSet::new();
         for ino in self.delta.touched() {
             let start = match self.lower.is_dir(ino) {
@@ -117,7 +117,7 @@ impl View {
     }
 
     /// Whether a file of the upper holds what the store says of `stored`.
-    fn same_bytes(&mut self, ino: &Ino, stored: Ino, size: u64) -> Result<bool> {
+    pub(super) fn same_bytes(&mut self, ino: &Ino, stored: Ino, size: u64) -> Result<bool> {
         let Some((tree, node)) = self.lower.source(stored) else { return Ok(false) };
         match tree.stat(node).kind {
             FileType::RegularFile if tree.stat(node).size == size => {}

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::store::{Name, Node, Tree};
+use crate::store::{Name, Node, Tree, TreeId};
 use crate::sys::fs::FileType;
 
 use super::Ino;
@@ -249,6 +249,13 @@ impl Lower {
             None => self.node(ino)?,
         };
         Some((self.tree(n), n.node))
+    }
+
+    /// The directory that `tree`, laid by a live graft, has among the layers of `dir`.
+    pub fn node_in(&self, dir: Ino, tree: TreeId) -> Option<Node> {
+        let layers = self.layers(dir);
+        let own = layers.as_slice().iter().find(|n| self.is_live(**n) && self.tree(**n).id() == tree);
+        own.map(|n| n.node)
     }
 
     pub fn kind(&self, ino: Ino) -> Option<FileType> {

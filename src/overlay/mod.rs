@@ -28,6 +28,7 @@ mod rename;
 mod resolve;
 mod restore;
 mod state;
+mod uncover;
 mod unsettled;
 mod upper;
 mod write;
@@ -44,6 +45,7 @@ pub use error::{Error, Result};
 pub use graft::{GraftSpec, Stale};
 pub use open::OverlayConfig;
 use resolve::View;
+pub use uncover::Covered;
 pub use write::Wrote;
 
 /// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount.

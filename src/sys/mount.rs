@@ -62,6 +62,15 @@ pub fn room() -> Option<usize> {
     Some(limit.saturating_sub(there))
 }
 
+/// Why no view can be mounted here, as far as that can be told without trying, in words.
+pub fn is_possible() -> Result<(), String> {
+    super::fuse_dev::open().map_err(|e| format!("/dev/fuse cannot be opened: {e}"))?;
+    if rustix::process::geteuid().is_root() || fusermount::is_there() {
+        return Ok(());
+    }
+    Err("fusermount3 is not installed (package fuse3)".into())
+}
+
 /// Mounts the connection behind `device` over the directory `over`. A connection that was detached but is
 /// still in use comes back as the same file system (the kernel finds its superblock by the device).
 pub fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, options: &Options) -> io::Result<()> {

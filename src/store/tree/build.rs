@@ -1,6 +1,8 @@
 //! Makes the bytes of a tree from names added in any order. The same content always gives the same bytes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::format::NO_ENTRY;
 use super::sections::Sections;
@@ -72,25 +74,45 @@ impl TreeBuilder {
     /// Everything that can be reached in `tree`.
     pub fn from_tree(tree: &Tree) -> TreeBuilder {
         let mut builder = TreeBuilder::new(meta_of(tree, Node::ROOT));
+        builder.copy(tree, Node::ROOT, Slot::ROOT);
+        builder
+    }
+
+    /// What the directory `dir` of a tree holds, below directories of the names in `prefix`; those have its time.
+    pub fn part_of(tree: &Tree, dir: Node, prefix: &Path) -> Result<TreeBuilder, BuildError> {
+        let own = meta_of(tree, dir);
+        let above = Meta { perm: 0o755, mtime: own.mtime, xattrs: Vec::new() };
+        let names: Vec<Name> = prefix.iter().filter_map(|n| Name::new(n.as_bytes()).ok()).collect();
+        let mut builder = TreeBuilder::new(if names.is_empty() { own.clone() } else { above.clone() });
+        let mut slot = Slot::ROOT;
+        for (n, name) in names.iter().enumerate() {
+            let meta = if n + 1 == names.len() { own.clone() } else { above.clone() };
+            slot = builder.add(slot, name.clone(), meta, Item::Dir)?;
+        }
+        builder.copy(tree, dir, slot);
+        Ok(builder)
+    }
+
+    /// Adds everything below `dir` to the empty directory `to`.
+    fn copy(&mut self, tree: &Tree, dir: Node, to: Slot) {
         let mut slots = HashMap::new();
-        let mut todo = vec![(Node::ROOT, Slot::ROOT)];
+        let mut todo = vec![(dir, to)];
         while let Some((dir, parent)) = todo.pop() {
             for entry in tree.entries(dir, 0) {
                 let Ok(name) = Name::new(entry.name) else { continue };
                 if let Some(slot) = slots.get(&entry.node) {
-                    builder.nodes[parent.0 as usize].children.insert(name, *slot);
+                    self.nodes[parent.0 as usize].children.insert(name, *slot);
                     continue;
                 }
                 let Some(item) = item_of(tree, entry.node) else { continue };
-                let slot = builder.push(meta_of(tree, entry.node), item);
-                builder.nodes[parent.0 as usize].children.insert(name, slot);
+                let slot = self.push(meta_of(tree, entry.node), item);
+                self.nodes[parent.0 as usize].children.insert(name, slot);
                 slots.insert(entry.node, slot);
                 if tree.kind(entry.node) == Some(FileType::Directory) {
                     todo.push((entry.node, slot));
                 }
             }
         }
-        builder
     }
 
     /// Puts a node under a name. What had the name before is replaced, except that a directory stays the

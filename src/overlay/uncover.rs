@@ -1,0 +1,180 @@
+//! *Uncover*: what a graft holds shows again where the worktree had deleted it. What the worktree has made since stays.
+//!
+//! | at a member's name                    | then                                                            |
+//! |---------------------------------------|------------------------------------------------------------------|
+//! | nothing: it was deleted               | the whiteout goes; of a directory only the graft's own names come back |
+//! | a directory made after the deletion   | the two merge, if the journal says nothing of the new one        |
+//! | a file of the worktree's own          | it stays; told, unless it is the same                            |
+//! | something that was moved there        | it stays; told                                                   |
+//! | nothing, in a thawed directory        | told as blocked: a plain file has to be written                  |
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::store::{Name, Node, Tree, TreeId};
+use crate::sys::fs::{FileType, Timespec};
+
+use super::error::{Error, Result};
+use super::graft::Stale;
+use super::journal::Record;
+use super::resolve::{Found, View};
+use super::state::Override;
+use super::upper::touch_dir;
+use super::{Ino, Overlay};
+
+/// Members that don't show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// Those with something else in their place; a directory stands for all below it.
+    pub kept: Vec<PathBuf>,
+    /// How many have nothing in their place that could be uncovered.
+    pub blocked: u64,
+}
+
+impl Overlay {
+    /// Makes the members of the live graft of `tree` show that were deleted. Returns what the kernel must forget.
+    pub fn uncover(&self, tree: TreeId) -> Result<Vec<Stale>> {
+        self.view.lock().walk_graft(tree, true).map(|(_, stale)| stale)
+    }
+
+    /// Which members of the live graft of `tree` don't show. Changes nothing.
+    pub fn covered(&self, tree: TreeId) -> Result<Covered> {
+        self.view.lock().walk_graft(tree, false).map(|(covered, _)| covered)
+    }
+}
+
+/// A walk over a graft's members, beside the view.
+struct Walk {
+    tree: Arc<Tree>,
+    /// Take away what hides members.
+    reveal: bool,
+    changed: HashSet<Ino>,
+    covered: Covered,
+    stale: Vec<Stale>,
+}
+
+impl View {
+    fn walk_graft(&mut self, tree: TreeId, reveal: bool) -> Result<(Covered, Vec<Stale>)> {
+        let graft = self.lower.grafts().iter().find(|g| !g.retired && g.tree.id() == tree);
+        let Some((at, tree)) = graft.map(|g| (g.at, g.tree.clone())) else { return Err(Error::NotFound) };
+        let changed = self.changed_dirs()?;
+        let mut walk = Walk { tree, reveal, changed, covered: Covered::default(), stale: Vec::new() };
+        self.walk_dir(&mut walk, at, Node::ROOT, &PathBuf::new())?;
+        Ok((walk.covered, walk.stale))
+    }
+
+    /// One directory of the graft, which shows as `dir`. Nothing can be hidden where neither journal nor upper have a
+    /// word.
+    fn walk_dir(&mut self, walk: &mut Walk, dir: Ino, node: Node, path: &Path) -> Result<()> {
+        if !walk.changed.contains(&dir) && self.dir_fd(dir)?.is_none() {
+            return Ok(());
+        }
+        let tree = walk.tree.clone();
+        for entry in tree.entries(node, 0) {
+            let Ok(name) = Name::new(entry.name) else { continue };
+            let path = path.join(OsStr::from_bytes(entry.name));
+            let is_dir = tree.kind(entry.node) == Some(FileType::Directory);
+            let below = if is_dir { Some(entry.node) } else { None };
+            self.walk_name(walk, dir, &name, below, &path)?;
+        }
+        Ok(())
+    }
+
+    /// One member; `below` is its node when it is a directory.
+    fn walk_name(&mut self, walk: &mut Walk, dir: Ino, name: &Name, below: Option<Node>, path: &Path) -> Result<()> {
+        // Another graft may have its own in this place: later wins, and nothing is hidden.
+        let Some(stored) = self.lower.lookup(dir, name) else { return Ok(()) };
+        let said = self.delta.name(dir, name);
+        match self.resolve(dir, name) {
+            Ok(_) if matches!(said, Some(Override::Moved(_))) => walk.covered.kept.push(path.into()),
+            Ok(found) if found.ino == stored => {
+                return match below.filter(|_| self.lower.is_dir(stored)) {
+                    Some(node) => self.walk_dir(walk, stored, node, path),
+                    None => self.walk_file(walk, &found, stored, path),
+                };
+            }
+            Ok(found) => match below {
+                Some(node) if self.is_fresh_dir(&found, said) => {
+                    if !walk.reveal {
+                        walk.covered.blocked += 1;
+                        return Ok(());
+                    }
+                    self.reveal(walk, dir, name)?;
+                    return self.walk_dir(walk, stored, node, path);
+                }
+                // Of an opaque directory's own directories some may have the same names.
+                Some(_) if found.upper.is_some_and(|s| s.is_dir()) => walk.covered.blocked += 1,
+                _ => return self.walk_file(walk, &found, stored, path),
+            },
+            Err(Error::NotFound) if said == Some(Override::Whiteout) && walk.reveal && self.is_at_home(stored) => {
+                self.reveal(walk, dir, name)?;
+            }
+            Err(Error::NotFound) => walk.covered.blocked += 1,
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// A file shows, or a directory where a file is meant, or the other way round.
+    fn walk_file(&mut self, walk: &mut Walk, found: &Found, stored: Ino, path: &Path) -> Result<()> {
+        let Some(stat) = found.upper else { return Ok(()) };
+        let same_kind = self.lower.kind(stored) == Some(stat.kind());
+        if !same_kind || !self.same_bytes(&found.ino, stored, stat.size)? {
+            walk.covered.kept.push(path.into());
+        }
+        Ok(())
+    }
+
+    /// A directory that was made where one was deleted, of which nothing is said: it can become the same one again.
+    fn is_fresh_dir(&self, found: &Found, said: Option<Override>) -> bool {
+        let is_upper_dir = found.upper.is_some_and(|s| s.is_dir()) && found.ino.upper_real().is_some();
+        is_upper_dir
+            && said == Some(Override::Whiteout)
+            && !self.is_recorded(found.ino)
+            && !self.delta.named_upper_dirs().contains(&found.ino)
+    }
+
+    /// Not moved elsewhere: it would be in two places.
+    fn is_at_home(&self, ino: Ino) -> bool {
+        self.delta.moved_to(ino).is_empty()
+    }
+
+    /// Takes the whiteout of a name away. Of a directory only what the walk's tree has shows then.
+    fn reveal(&mut self, walk: &mut Walk, dir: Ino, name: &Name) -> Result<()> {
+        let stored = self.lower.lookup(dir, name).ok_or(Error::NotFound)?;
+        let upper = self.dir_fd(dir)?;
+        let time = upper.is_none().then(Timespec::now);
+        let mut records = vec![Record::Unset { dir, name: name.clone(), time }];
+        if self.lower.is_dir(stored) {
+            let node = self.lower.node_in(stored, walk.tree.id());
+            self.hide_others(walk, stored, node, &mut records);
+        }
+        let places = self.places_for(&records)?;
+        self.record_all(places.into_iter().chain(records).collect())?;
+        upper.iter().try_for_each(|fd| touch_dir(fd))?;
+        self.upper.forget_all();
+        self.subdirs.clear();
+        walk.stale.push(Stale::Inode(dir));
+        walk.stale.push(Stale::Entry { parent: dir, name: name.clone() });
+        Ok(())
+    }
+
+    /// Records that hide what other grafts have below a directory that comes back, and what is elsewhere by now.
+    fn hide_others(&self, walk: &mut Walk, dir: Ino, node: Option<Node>, records: &mut Vec<Record>) {
+        for (_, bytes, ino) in self.lower.entries(dir, 0) {
+            let Ok(name) = Name::new(bytes) else { continue };
+            let own = node.and_then(|n| walk.tree.lookup(n, &name));
+            let comes_back = own.is_some() && self.is_at_home(ino);
+            if !comes_back {
+                walk.covered.blocked += u64::from(own.is_some());
+                records.push(Record::Whiteout { dir, name, time: None });
+            } else if self.lower.is_dir(ino) {
+                let below = own.filter(|n| walk.tree.kind(*n) == Some(FileType::Directory));
+                self.hide_others(walk, ino, below, records);
+            }
+        }
+    }
+}
