@@ -19,7 +19,7 @@
 //! | `store`    | objects, trees, entries, roots: what all worktrees share          | their bytes on disk      |
 //! | `sys`      | files, maps, mounts, processes, as the operating system has them  | `unsafe`, system calls   |
 //!
-//! # Four walks
+//! # Five walks
 //!
 //! **A read.** The kernel opens a file of a view without asking (`fuse/mod.rs`, zero-message opens). The first read
 //! of a page arrives on the view's thread (`fuse/session.rs`), becomes a call (`fuse/adapter.rs`) on the overlay
@@ -47,6 +47,13 @@
 //! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
 //! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. What fails half-way is taken back
 //! (`worktree/undo.rs`). `depsfs adopt` does the same for a worktree that is there already (`worktree/adopt.rs`).
+//!
+//! **`depsfs cache get`.** `cli/cache.rs` reads the variables, `cache/fetch.rs` finds the artifact in the store, in
+//! `CACHE_LOCAL_DIR` (`cache/local.rs`) or at the remote (`cache/remote.rs`), one process at a time (`cache/turn.rs`),
+//! and imports it (`store/import/archive/mod.rs`). `worktree/place/mod.rs` finds out where its members belong
+//! (`worktree/place/ground.rs` asks git), makes a tree of each part (`store/tree/build.rs`), names them in the manifest
+//! and has the daemon show them (`worktree/place/shown.rs`); in the view what was deleted of them comes back
+//! (`overlay/uncover.rs`). The others become plain files (`store/extract.rs`).
 //!
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds

@@ -28,6 +28,8 @@ mod life;
 mod mtimes;
 #[path = "cli/ordinary.rs"]
 mod ordinary;
+#[path = "cli/place.rs"]
+mod place;
 #[path = "cli/remove.rs"]
 mod remove;
 #[path = "cli/source.rs"]

@@ -11,9 +11,10 @@ use super::report::Failure;
 use crate::cache::{self, Artifact, ArtifactName, Environment, Put, Reporting};
 use crate::store::Store;
 use crate::sys::{interrupt, path as paths, process};
+use crate::worktree::Error;
 use crate::worktree::checkout::Checkout;
+use crate::worktree::place::{self, Wish};
 use crate::worktree::settings::Settings;
-use crate::worktree::{Error, place};
 
 /// Get and save build artifacts by name, as ci3's cache_download and cache_upload do
 ///
@@ -80,15 +81,22 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
     if name.is_disabled() || env.no_cache {
         return Err(Failure::Missed);
     }
-    let store = places::store()?;
+    // A worktree that has views has them of one store.
+    let store = match place::store_at(out_dir)? {
+        Some(path) => Store::open(&path)?,
+        None => places::store()?,
+    };
     // Until the artifact is in a manifest, or extracted.
     let _share = store.share()?;
     let artifact = fetch(&store, name, &env)?;
-    let placed = place::extract(&store, artifact.tree, out_dir)?;
-    for kept in placed {
-        say(&format!("{}: what is there stays", out_dir.join(kept).display()));
-    }
+    let placed = place::place(&store, &[Wish { artifact: &artifact, out_dir, instead_of: &[] }], is_ci())?;
+    placed.words().iter().for_each(|words| say(words));
     Ok(())
+}
+
+/// Whether this run is one of CI: then no view is made.
+fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|v| !matches!(v.trim(), "" | "0" | "false"))
 }
 
 fn fetch(store: &Store, name: &ArtifactName, env: &Environment) -> Result<Artifact, Failure> {

@@ -132,6 +132,8 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::OtherUpper { .. } => (REFUSED, "give another workdir: it has the journal of one upper".into()),
         Error::NoState => (USAGE, "give a workdir, or set HOME".into()),
         Error::MountedElsewhere(_) => (REFUSED, "unmount it there first".into()),
+        Error::NoMounts(_) => (FAILED, "/dev/fuse and fusermount3 are needed".into()),
+        Error::OtherStore(_) => (REFUSED, "set DEPSFS_STORE to that one".into()),
         Error::Unreadable(_) => (FAILED, "depsfs unmount and mount start the daemon of this version".into()),
     }
 }

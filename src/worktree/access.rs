@@ -1,7 +1,7 @@
 //! One view as `diff`, `thaw` and `reset` reach it: through the mount when a daemon serves it, else in this process.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,10 @@ use serde::Deserialize;
 
 use super::error::Error;
 use super::views::Views;
+pub use crate::overlay::Covered;
 use crate::overlay::{Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
 use crate::store::manifest::ViewSpec;
-use crate::store::{Cookie, Name, Store, escape};
+use crate::store::{Cookie, Name, Store, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path};
@@ -107,6 +108,21 @@ impl Access {
         }
     }
 
+    /// Members of the graft of `tree` that were deleted show again. Answers those that don't.
+    pub fn uncover(&self, tree: TreeId) -> Result<Covered, Error> {
+        match self {
+            Access::Mounted(root) => {
+                set_xattr(root, b"user.depsfs.uncover", tree.to_string().as_bytes())?;
+                wait_for_notices(root)?;
+                covered(root, tree)
+            }
+            Access::Direct { overlay, .. } => {
+                overlay.uncover(tree)?;
+                Ok(overlay.covered(tree)?)
+            }
+        }
+    }
+
     /// One name is again what the store says.
     pub fn reset(&self, at: &Path) -> Result<(), Error> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
@@ -121,6 +137,21 @@ impl Access {
             }
         }
     }
+}
+
+/// What a mounted view says of the members of a graft.
+fn covered(root: &Path, tree: TreeId) -> Result<Covered, Error> {
+    #[derive(Deserialize)]
+    struct Answer {
+        blocked: u64,
+        paths: Vec<String>,
+    }
+    let name = format!("user.depsfs.covered.{tree}");
+    let bytes = fs::xattr_of_path(root, name.as_bytes()).map_err(IoError::of("ask", root))?;
+    let unreadable = || Error::Unreadable(root.into());
+    let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
+    let kept = answer.paths.iter().map(|p| escape::unescape(p).map(|b| PathBuf::from(OsString::from_vec(b))));
+    Ok(Covered { kept: kept.collect::<Option<_>>().ok_or_else(unreadable)?, blocked: answer.blocked })
 }
 
 /// Until the kernel has been told what it has to forget: before that, programs may still see what was there.

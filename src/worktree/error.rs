@@ -100,6 +100,10 @@ pub enum Error {
     NoState,
     #[error("its upper is mounted at {}", .0.display())]
     MountedElsewhere(PathBuf),
+    #[error("no view can be mounted: {0}")]
+    NoMounts(String),
+    #[error("its views are of the store {}", .0.display())]
+    OtherStore(PathBuf),
     #[error("a view answers what this program does not understand: {0}")]
     Unreadable(PathBuf),
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::access::{Access, child};
 use super::error::Error;
-use super::views::Views;
+use super::views::{ManifestLock, Views};
 use crate::daemon::{DaemonError, client};
 use crate::store::Store;
 use crate::store::manifest::ViewSpec;
@@ -36,8 +36,12 @@ pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn Fn
     }
     release(views, view)?;
     let file = super::views::manifest_file(&views.state_dir);
-    views.manifest.views.retain(|v| v.id != view.id);
-    views.save()?;
+    {
+        let _lock = ManifestLock::wait(&views.state_dir)?;
+        *views = Views::load(&views.state_dir)?;
+        views.manifest.views.retain(|v| v.id != view.id);
+        views.save()?;
+    }
     path::remove_tree(&views.view_dir(view))?;
     if views.manifest.views.is_empty() {
         views.unmount(false)?;

@@ -9,7 +9,9 @@ use super::checkout::Checkout;
 use super::error::Error;
 use crate::daemon::{DaemonError, DaemonState, SETTLED, client};
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
-use crate::sys::path;
+use crate::sys::fs::{OpenFlags, open_path};
+use crate::sys::lock::Lock;
+use crate::sys::{IoError, path};
 
 /// In a state directory: the path of the one that is meant.
 const ELSEWHERE: &str = "elsewhere";
@@ -82,11 +84,16 @@ impl Views {
         all_mounted(client::mount(&self.state_dir)?)
     }
 
-    /// Mounts with a changed manifest. When a view that has to be mounted anew for that is in use, nothing changes.
+    /// Mounts with a changed manifest, whatever others have changed in it meanwhile. When a view that has to be mounted anew for that is in use, nothing changes.
     pub fn mount_changed(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
+        let lock = ManifestLock::wait(&self.state_dir)?;
+        if path::is_there(&manifest_file(&self.state_dir)) {
+            *self = Views::load(&self.state_dir)?;
+        }
         let before = self.manifest.clone();
         change(&mut self.manifest);
         if self.manifest == before {
+            drop(lock);
             return self.mount();
         }
         self.save()?;
@@ -160,6 +167,20 @@ impl Views {
         let inside =
             whole.strip_prefix(&self.manifest.worktree).or_else(|_| absolute.strip_prefix(&self.manifest.worktree));
         inside.map(Path::to_path_buf).map_err(|_| Error::NotInView(place.into()))
+    }
+}
+
+/// Held by whoever reads the manifest, changes it and writes it: one at a time. The kernel takes it back from the dead.
+#[derive(Debug)]
+pub struct ManifestLock {
+    _lock: Lock,
+}
+
+impl ManifestLock {
+    pub fn wait(state_dir: &Path) -> Result<ManifestLock, Error> {
+        let path = state_dir.join("manifest.lock");
+        let file = open_path(&path, OpenFlags::RDWR | OpenFlags::CREATE, 0o600).map_err(IoError::of("open", &path))?;
+        Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
     }
 }
 
