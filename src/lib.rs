@@ -60,6 +60,10 @@
 //! (`store/roots.rs`, `store/manifest.rs`), those of entries used lately (`store/entries.rs`), and the objects in them;
 //! then it sweeps trees, and after them objects.
 //! What it cannot read stops it before it deletes anything.
+//!
+//! Beside them, `depsfs doctor` (`worktree/doctor/mod.rs`) looks at every part of this without waiting for one
+//! (`daemon/health.rs`, `sys/proc.rs`), and `cli/mount_all.rs` and `cli/service.rs` go over all worktrees there are
+//! (`worktree/everywhere.rs`).
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used))]

@@ -14,8 +14,12 @@ mod cache;
 mod create;
 #[path = "cli/directories.rs"]
 mod directories;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/errors.rs"]
 mod errors;
+#[path = "cli/everywhere.rs"]
+mod everywhere;
 #[path = "cli/gc.rs"]
 mod gc;
 #[path = "cli/git.rs"]

@@ -9,11 +9,13 @@ mod completions;
 mod confirm;
 mod create;
 mod diff;
+mod doctor;
 mod gc;
 mod hook_input;
 mod list;
 mod man;
 mod mount;
+mod mount_all;
 mod mount_options;
 mod output;
 mod places;
@@ -21,6 +23,7 @@ mod progress;
 mod remove;
 mod report;
 mod reset;
+mod service;
 mod status;
 mod store;
 mod thaw;
@@ -59,6 +62,8 @@ enum Verb {
     Cache(cache::Cache),
     Gc(gc::Gc),
     Store(store::Store),
+    Doctor(doctor::Doctor),
+    Service(service::Service),
     Completions(completions::Completions),
     #[command(hide = true)]
     Man(man::Man),
@@ -96,6 +101,8 @@ impl Verb {
             Verb::Cache(v) => v.run(),
             Verb::Gc(v) => v.run(),
             Verb::Store(v) => v.run(),
+            Verb::Doctor(v) => v.run(),
+            Verb::Service(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Man(v) => v.run(),
             Verb::HookInput(v) => v.run(),
@@ -119,6 +126,8 @@ impl Verb {
             Verb::Gc(_) => "the store was not cleaned up".into(),
             Verb::Store(v) => v.failing(),
             Verb::HookInput(_) => "the hook's input has nothing to tell".into(),
+            Verb::Doctor(_) => "not everything is well".into(),
+            Verb::Service(v) => v.failing(),
             Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),
         }
     }

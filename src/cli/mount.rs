@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::mount_options::MountOptions;
 use super::output::{self, count};
-use super::places;
 use super::progress::Bar;
 use super::report::Failure;
+use super::{mount_all, places};
 use crate::store::Store;
 use crate::worktree::at::{self, Lower, Wish};
 use crate::worktree::views::Views;
@@ -25,6 +25,9 @@ pub struct Mount {
     /// The worktree [default: the one of the working directory]; with --at, names of entries
     #[arg(value_name = "WORKTREE|ENTRY")]
     what: Vec<PathBuf>,
+    /// Every worktree of every repository that the store knows, and every directory that was mounted at
+    #[arg(long, conflicts_with_all = ["what", "at", "allow_other", "options"])]
+    all: bool,
     /// Mount here; the directory is made when absent
     #[arg(long, value_name = "DIR")]
     at: Option<PathBuf>,
@@ -51,6 +54,10 @@ pub struct Mount {
 
 impl Mount {
     pub fn run(self) -> Result<(), Failure> {
+        if self.all {
+            let (_, failed) = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
+            return if failed == 0 { Ok(()) } else { Err(Failure::NotAll(failed)) };
+        }
         let mut options = MountOptions::default();
         for list in &self.options {
             options.parse(list)?;

@@ -25,6 +25,11 @@ pub fn states() -> Result<PathBuf, Failure> {
     Ok(xdg("XDG_STATE_HOME", ".local/state")?.join("depsfs"))
 }
 
+/// Where the user's configuration is.
+pub fn configuration() -> Result<PathBuf, Failure> {
+    xdg("XDG_CONFIG_HOME", ".config")
+}
+
 /// A base directory; as the XDG specification has it, a relative one counts as unset.
 fn xdg(variable: &str, below_home: &str) -> Result<PathBuf, Failure> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());

@@ -43,6 +43,14 @@ pub enum Failure {
     Usage(&'static str, &'static str),
     #[error("option {0:?} is not known")]
     MountOption(String),
+    #[error("{0} checks failed, as told")]
+    Unwell(usize),
+    #[error("{0} worktrees could not be mounted, as told")]
+    NotAll(usize),
+    #[error("systemctl: {0}")]
+    Systemd(String),
+    #[error(transparent)]
+    Io(#[from] crate::sys::IoError),
     #[error("cannot write: {0}")]
     Output(io::Error),
 }
@@ -69,11 +77,17 @@ fn judge(failure: &Failure) -> (u8, String) {
         Failure::Import(e) => import(e),
         Failure::Cache(e) => cache(e),
         Failure::Missed => (FAILED, "it has to be built".into()),
-        Failure::Damaged(_) => (FAILED, "add again what is damaged: a good copy takes the place of a bad one".into()),
+        Failure::Damaged(_) => {
+            (FAILED, "depsfs doctor --fix takes damaged objects away and reads the checkouts again".into())
+        }
         Failure::NotConfirmed => (REFUSED, "give --yes, or answer y on a terminal".into()),
         Failure::NoHome => (USAGE, "set DEPSFS_STORE to an absolute path".into()),
         Failure::Usage(_, hint) => (USAGE, (*hint).into()),
         Failure::MountOption(_) => (USAGE, "depsfs mount --help lists the options".into()),
+        Failure::Unwell(_) => (FAILED, "depsfs doctor --fix does what is marked so; the rest is yours".into()),
+        Failure::NotAll(_) => (FAILED, "the others are mounted; depsfs doctor tells more".into()),
+        Failure::Systemd(_) => (FAILED, "journalctl --user -u depsfs tells more".into()),
+        Failure::Io(_) => (FAILED, io_hint()),
         Failure::Output(_) => (FAILED, "look at where the output goes".into()),
     }
 }
@@ -202,6 +216,9 @@ fn daemon(e: &DaemonError) -> (u8, String) {
         DaemonError::Store(e) => store(e),
         DaemonError::Busy { .. } => {
             (REFUSED, "end the programs that use it or leave its directories; --lazy detaches all the same".into())
+        }
+        DaemonError::Stopped { pid, .. } => {
+            (FAILED, format!("kill -CONT {pid}; depsfs unmount --lazy takes its views away from everybody"))
         }
         DaemonError::Start { .. } | DaemonError::Silent { .. } => (FAILED, "its log says more".into()),
     }

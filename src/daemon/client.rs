@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::health::refuse_stopped;
 use super::program::Program;
 use super::state::{DaemonState, StateDir, ViewState};
 use super::{DaemonError, keeper, mounts};
@@ -40,6 +41,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
     }
     let _turn = dir.client_lock()?;
     let manifest = Manifest::load(&dir.manifest())?;
+    refuse_stopped(&dir)?;
     let own = Program::open(program)?;
     let until = Instant::now() + PATIENCE;
     loop {
@@ -171,9 +173,13 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<(), DaemonError> {
         return Ok(());
     }
     let _turn = dir.client_lock()?;
-    let Some(pid) = dir.living()? else { return detach_dead(&dir, None) };
+    let Some(pid) = dir.living()? else {
+        detach_dead(&dir, None)?;
+        return Ok(keeper::worktree_lock::keep(state_dir, false)?);
+    };
     let Some(pid) = pid else { return Err(DaemonError::Silent { log: dir.log() }) };
     if !lazy {
+        refuse_stopped(&dir)?;
         take_down(&dir, pid, &mounted_views(&dir)?)?;
     }
     let end = process::watch(pid).map_err(|_| DaemonError::Silent { log: dir.log() })?;

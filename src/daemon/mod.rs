@@ -18,6 +18,7 @@
 //! | the keeper      | the server ends too; the next `mount` detaches the dead mounts and mounts anew           |
 
 pub mod client;
+mod health;
 pub mod keeper;
 mod mounts;
 mod program;
@@ -30,7 +31,9 @@ use std::path::PathBuf;
 
 use crate::store::StoreError;
 use crate::sys::IoError;
+use crate::sys::process::ProcessId;
 
+pub use health::{Health, health, left_mounted};
 pub use state::{DaemonState, SETTLED, StateDir, ViewState};
 
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,9 @@ pub enum DaemonError {
     /// Views that someone uses; nothing was unmounted.
     #[error("{} in use", listed(paths))]
     Busy { paths: Vec<PathBuf> },
+    /// A process of it that somebody has stopped (SIGSTOP, a debugger).
+    #[error("the daemon does not answer: its {which}, process {pid}, is stopped")]
+    Stopped { which: &'static str, pid: ProcessId },
     #[error("the daemon did not start: {why} (its log: {})", log.display())]
     Start { why: String, log: PathBuf },
     #[error("the daemon does not answer (its log: {})", log.display())]

@@ -133,6 +133,8 @@ pub struct ViewState {
     pub device: Option<(u32, u32)>,
     /// How it is mounted.
     pub options: Option<mount::Options>,
+    /// What the kernel offered for it (FUSE_INIT's flags).
+    pub capabilities: Option<u64>,
     /// Why it is not mounted, in words.
     pub error: Option<String>,
 }

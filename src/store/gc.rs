@@ -145,11 +145,33 @@ impl Store {
     }
 
     fn doom_temporaries(&self, report: &mut GcReport, doomed: &mut Vec<PathBuf>) -> Result<(), StoreError> {
-        let dir = self.path().join("tmp");
-        let leftovers = paths::list(&dir)?;
+        let leftovers = self.temporaries()?;
         report.temporaries += leftovers.len() as u64;
-        doomed.extend(leftovers.into_iter().map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name))));
+        doomed.extend(leftovers);
         Ok(())
+    }
+
+    fn temporaries(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let dir = self.path().join("tmp");
+        let names = paths::list(&dir)?.into_iter();
+        Ok(names.map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name))).collect())
+    }
+
+    /// Has the next import of every directory read all of it again: what is damaged or missing comes back that way.
+    pub fn forget_snapshots(&self) -> Result<(), StoreError> {
+        Ok(paths::empty_dir(&self.path().join("snapshots"))?)
+    }
+
+    /// What imports that were ended have left. [`StoreError::Busy`] while one runs: then it can't be told.
+    pub fn leftovers(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let _lock = self.try_exclusive()?;
+        self.temporaries()
+    }
+
+    /// Removes them; answers their disk space.
+    pub fn remove_leftovers(&self) -> Result<u64, StoreError> {
+        let _lock = self.try_exclusive()?;
+        self.temporaries()?.iter().try_fold(0, |sum, path| Ok(sum + remove(path, false)?))
     }
 
     /// Deletes the files below `kind` that are not kept: how many, and their disk space.

@@ -115,9 +115,16 @@ impl<'s> Roots<'s> {
 
     /// All roots, sorted by the path of their manifests.
     pub fn list(&self) -> Result<Vec<Root>, StoreError> {
+        self.list_where(&|_| true)
+    }
+
+    /// As [`Roots::list`], for whoever must not wait: a manifest that `may_look` refuses is not looked for, and its root
+    /// is left out.
+    pub fn list_where(&self, may_look: &dyn Fn(&Path) -> bool) -> Result<Vec<Root>, StoreError> {
         let dir = self.store.path().join("roots");
         let files = paths::list(&dir)?.into_iter().map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name)));
-        let mut roots = files.filter_map(|file| read(file).transpose()).collect::<Result<Vec<Root>, _>>()?;
+        let read = |file| read(file, may_look).transpose();
+        let mut roots = files.filter_map(read).collect::<Result<Vec<Root>, _>>()?;
         roots.sort_by(|a, b| a.manifest.cmp(&b.manifest));
         Ok(roots)
     }
@@ -163,7 +170,7 @@ fn parse(bytes: &[u8]) -> Result<OnDisk, String> {
 }
 
 /// Reads a root's file and the manifest it tells of; nothing when the file was removed meanwhile.
-fn read(file: PathBuf) -> Result<Option<Root>, StoreError> {
+fn read(file: PathBuf, may_look: &dyn Fn(&Path) -> bool) -> Result<Option<Root>, StoreError> {
     let Some(bytes) = paths::read_if_there(&file)? else { return Ok(None) };
     let manifest = match parse(&bytes) {
         Ok(root) => root.manifest,
@@ -171,6 +178,9 @@ fn read(file: PathBuf) -> Result<Option<Root>, StoreError> {
             return Ok(Some(Root { file, manifest: None, state: RootState::Unreadable(why), held: None }));
         }
     };
+    if !may_look(&manifest) {
+        return Ok(None);
+    }
     let state = match paths::read_if_there(&manifest) {
         Ok(None) => RootState::Dead,
         Ok(Some(bytes)) => Manifest::parse(&bytes).map_or_else(RootState::Unreadable, |m| RootState::Live(Box::new(m))),

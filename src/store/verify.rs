@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::pool::{self, Queue};
 use super::{Node, ObjectId, Progress, Store, StoreError, Tree, TreeId};
@@ -52,6 +54,22 @@ enum Bucket {
     Trees(u8),
 }
 
+/// Ends when its time is up.
+struct Sample {
+    until: Instant,
+    bytes: AtomicU64,
+}
+
+impl Progress for Sample {
+    fn advance(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        Instant::now() > self.until
+    }
+}
+
 struct Found {
     damage: Vec<Damage>,
     /// Objects that sound trees need: their size and one of the trees.
@@ -83,6 +101,37 @@ impl Store {
         damage.sort();
         damage.dedup_by(|a, b| a.path == b.path);
         Ok(damage)
+    }
+
+    /// As [`Store::verify`], for as long as `limit`: whichever files come first, others each time. Answers how many
+    /// bytes were read, and what is damaged of them.
+    pub fn verify_some(&self, limit: Duration) -> Result<(u64, Vec<Damage>), StoreError> {
+        let _share = self.share()?;
+        let sample = Sample { until: Instant::now() + limit, bytes: AtomicU64::new(0) };
+        let mut found = Found { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
+        let first = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() as usize);
+        for n in 0..512 {
+            // 181 has no divisor in common with 512: each bucket comes once.
+            let bucket = match (first + n * 181) % 512 {
+                n @ 0..=255 => Bucket::Objects(n as u8),
+                n => Bucket::Trees(n as u8),
+            };
+            match self.verify_bucket(bucket, &mut found, &sample) {
+                Ok(()) => {}
+                Err(StoreError::Cancelled) => break,
+                Err(e) => return Err(e),
+            }
+        }
+        let mut damage = found.damage;
+        for (id, (size, tree)) in found.needed {
+            let path = self.objects().path_of(&id);
+            if !sample.is_cancelled() && !paths::is_there(&path) && !self.objects().contains_whole(&id, size) {
+                damage.push(Damage { path, kind: DamageKind::Missing { needed_by: format!("tree {tree}") } });
+            }
+        }
+        damage.sort();
+        damage.dedup_by(|a, b| a.path == b.path);
+        Ok((sample.bytes.into_inner(), damage))
     }
 
     fn verify_bucket(&self, bucket: Bucket, found: &mut Found, progress: &dyn Progress) -> Result<(), StoreError> {

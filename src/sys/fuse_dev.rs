@@ -55,6 +55,21 @@ pub fn open() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Where the kernel shows its FUSE connections, when `fusectl` is mounted there.
+const CONNECTIONS: &str = "/sys/fs/fuse/connections";
+
+/// How many requests of a connection wait for an answer; `None` when that isn't told.
+pub fn waiting(connection: u32) -> Option<u64> {
+    super::kernel::number(&format!("{CONNECTIONS}/{connection}/waiting"))
+}
+
+/// Ends a connection: everything that waits for an answer gets ECONNABORTED.
+pub fn abort(connection: u32) -> io::Result<()> {
+    let file = format!("{CONNECTIONS}/{connection}/abort");
+    let fd = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rustix::io::write(fd, b"1").map(drop)?)
+}
+
 /// Asks the kernel (6.9 or newer) to queue again every request that was read and not answered. The
 /// requests come with bit 63 of their number set.
 pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {

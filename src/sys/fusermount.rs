@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::mount::{Options, SOURCE};
@@ -29,6 +29,18 @@ fn limit_in(configuration: &str) -> Option<usize> {
         Some(limit) => usize::try_from(limit).ok(),
         None => Some(USUAL_LIMIT),
     }
+}
+
+/// Whether an ordinary user may let others into what they mount; `None` when the configuration can't be read.
+pub fn allows_other() -> Option<bool> {
+    let text = super::path::read_if_there(Path::new(CONFIGURATION)).ok()?.unwrap_or_default();
+    Some(String::from_utf8_lossy(&text).lines().any(|l| l.trim() == "user_allow_other"))
+}
+
+/// The file that is run, looked for as for a mount, but beneath none of `avoid`.
+pub fn program(avoid: &[PathBuf]) -> Option<PathBuf> {
+    let usual = USUAL_PLACES.iter().map(PathBuf::from).find(|p| super::proc::is_program(p));
+    super::proc::find_program("fusermount3", avoid).or(usual)
 }
 
 /// Mounts a new connection at `at`; gives its device.

@@ -14,6 +14,8 @@ pub struct MountPoint {
     pub kind: String,
     /// `major:minor`, which is also the `st_dev` of everything in it.
     pub device: (u32, u32),
+    /// Whose mount it is, when it is one of FUSE.
+    pub user: Option<u32>,
 }
 
 /// Every mount, a later one at the same path lying over an earlier one.
@@ -30,10 +32,13 @@ fn parse(line: &[u8]) -> Option<MountPoint> {
     let path = unescape(fields.nth(1)?);
     fields.find(|field| *field == b"-")?;
     let kind = String::from_utf8(unescape(fields.next()?)).ok()?;
+    let options = fields.nth(1).and_then(|o| std::str::from_utf8(o).ok()).unwrap_or_default();
+    let user = options.split(',').find_map(|o| o.strip_prefix("user_id=")?.parse().ok());
     Some(MountPoint {
         path: PathBuf::from(OsString::from_vec(path)),
         kind,
         device: (major.parse().ok()?, minor.parse().ok()?),
+        user,
     })
 }
 
@@ -60,8 +65,9 @@ mod tests {
     #[test]
     fn a_line_gives_path_kind_and_device_whatever_its_optional_fields_are() {
         let plain = b"36 35 0:98 / /mnt/a rw,nosuid - fuse.depsfs depsfs rw,user_id=0";
-        let optional = b"36 35 0:98 / /mnt/a rw,nosuid shared:1 master:2 - fuse.depsfs depsfs rw";
-        let want = MountPoint { path: "/mnt/a".into(), kind: "fuse.depsfs".into(), device: (0, 98) };
+        let optional = b"36 35 0:98 / /mnt/a rw,nosuid shared:1 master:2 - fuse.depsfs depsfs rw,user_id=0";
+        let kind = "fuse.depsfs".into();
+        let want = MountPoint { path: "/mnt/a".into(), kind, device: (0, 98), user: Some(0) };
         assert_eq!(parse(plain).as_ref(), Some(&want));
         assert_eq!(parse(optional), Some(want));
     }

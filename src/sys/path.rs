@@ -166,6 +166,12 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
     fs::rename(from, to).map_err(IoError::of("rename", from))
 }
 
+/// Sets the mode of what a path leads to, symlinks followed.
+pub fn set_mode(path: &Path, mode: u32) -> Result<(), IoError> {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(path, mode).map_err(IoError::of("set the mode of", path))
+}
+
 /// Sets the modification time of a path, or of the symlink itself.
 pub fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), IoError> {
     super::fs::utimens_at(rfs::CWD, path.as_os_str().as_bytes(), SetTime::Keep, SetTime::At(mtime))

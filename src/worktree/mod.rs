@@ -11,6 +11,8 @@
 //! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
 //! | `place` | where an artifact of the build cache goes |
 //! | `at` | entries mounted at a directory without git |
+//! | `everywhere` | all worktrees that are known, of whatever repository |
+//! | `doctor` | what has to be right for views to work, and how it is repaired |
 //! | `lossy` | paths in JSON |
 //! | `status`, `list`, `diff`, `thaw`, `reset`, `remove` | one file per verb |
 
@@ -21,7 +23,9 @@ pub mod checkout;
 pub mod component;
 pub mod create;
 pub mod diff;
+pub mod doctor;
 mod error;
+pub mod everywhere;
 pub mod git;
 pub mod ignored;
 pub mod index;

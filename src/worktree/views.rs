@@ -127,6 +127,15 @@ impl Views {
         Ok(live.into_iter().chain(kept).collect())
     }
 
+    /// The worktree; when entries are mounted at a directory, that.
+    pub fn top(&self) -> PathBuf {
+        let is_git = self.state_dir.parent().is_some_and(|dir| path::is_there(&dir.join("HEAD")));
+        match self.manifest.views.as_slice() {
+            [view] if !is_git => self.place(view),
+            _ => self.manifest.worktree.clone(),
+        }
+    }
+
     /// The place of a view in the file system.
     pub fn place(&self, view: &ViewSpec) -> PathBuf {
         self.manifest.worktree.join(&view.path)
@@ -218,6 +227,18 @@ fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, Error> {
     let elsewhere = path::read_if_there(&here.join(ELSEWHERE))?.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
     let mut candidates = elsewhere.into_iter().chain([here]);
     Ok(candidates.find(|state_dir| path::is_there(&manifest_file(state_dir))))
+}
+
+/// The state of every directory without git that something was mounted at, as `states` knows it.
+pub fn all_at(states: &Path) -> Vec<PathBuf> {
+    let at = states.join("at");
+    let names = path::list(&at).unwrap_or_default();
+    let dirs = names.into_iter().map(|e| at.join(std::ffi::OsStr::from_bytes(&e.name)));
+    let meant = dirs.map(|dir| match path::read_if_there(&dir.join(ELSEWHERE)) {
+        Ok(Some(elsewhere)) => PathBuf::from(OsString::from_vec(elsewhere)),
+        _ => dir,
+    });
+    meant.filter(|dir| path::is_there(&manifest_file(dir))).collect()
 }
 
 /// 16 hex digits that stand for a path.

@@ -13,7 +13,7 @@ mod connection;
 mod reconcile;
 mod supervise;
 mod upgrade;
-mod worktree_lock;
+pub(super) mod worktree_lock;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -296,6 +296,7 @@ impl Keeper {
                 mounted: connection.is_some(),
                 device: connection.and_then(|c| c.device_number),
                 options: connection.map(|c| c.options.clone()),
+                capabilities: connection.and_then(|c| c.offer).map(|offer| offer.capabilities),
                 error: self.errors.get(&view.id).cloned(),
             }
         };

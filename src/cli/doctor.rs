@@ -1,0 +1,54 @@
+//! `depsfs doctor`.
+
+use clap::Args;
+
+use super::report::Failure;
+use super::{output, places};
+use crate::worktree::doctor::{self, Places, Row, State};
+
+/// Look whether everything is right that views need, and repair what can be
+///
+/// One line for each check, [ok], [warn] or [FAIL]; below it, what to do, and whether --fix does it. Nothing waits for a
+/// view, be it dead or hung. Exit code 1 when something fails.
+#[derive(Args)]
+pub struct Doctor {
+    /// Do what is marked so: mount dead views again, wake hung daemons, forget worktrees that are gone, remove leftovers
+    #[arg(long)]
+    fix: bool,
+    /// Print a JSON array of objects: check, state ("ok", "warn", "fail"), reason, remedy, fixable, fixed
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub fn run(self) -> Result<(), Failure> {
+        let places = Places { store: places::store_path().ok(), states: places::states().ok() };
+        let mut rows = doctor::examine(&places)?;
+        if self.fix {
+            rows = doctor::fix(&places, rows)?;
+        }
+        if self.json {
+            output::json(&rows)?;
+        } else {
+            output::print(&rows.iter().map(words).collect::<String>())?;
+        }
+        match rows.iter().filter(|row| row.state == State::Fail).count() {
+            0 => Ok(()),
+            failed => Err(Failure::Unwell(failed)),
+        }
+    }
+}
+
+fn words(row: &Row) -> String {
+    let mark = match row.state {
+        _ if row.fixed => "[fixed]",
+        State::Ok => "[ok]",
+        State::Warn => "[warn]",
+        State::Fail => "[FAIL]",
+    };
+    let mut text = format!("{mark:7} {}: {}\n", row.check, row.reason);
+    if let Some(remedy) = row.remedy.as_ref().filter(|_| !row.fixed) {
+        text += &format!("        {remedy}{}\n", if row.fixable { " (or: depsfs doctor --fix)" } else { "" });
+    }
+    text
+}

@@ -1,0 +1,41 @@
+//! `depsfs mount --all` and `depsfs unmount --all`: every worktree that the store knows.
+
+use std::path::Path;
+
+use super::report::Failure;
+use super::{output, places, report};
+use crate::store::Store;
+use crate::worktree::everywhere::{self, Outcome};
+
+/// Mounts each, and tells of each; how many are mounted, and how many could not be.
+pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Failure> {
+    let (mut mounted, mut failed) = (0, 0);
+    for known in everywhere::known(store, states)? {
+        let place = known.place.display().to_string();
+        match known.mount() {
+            Outcome::Done => {
+                mounted += 1;
+                output::print(&format!("mounted {place}\n"))?;
+            }
+            Outcome::Gone => output::print(&format!("gone    {place} (depsfs doctor --fix forgets it)\n"))?,
+            Outcome::Failed(e) => {
+                failed += 1;
+                report::print(&format!("{place} is not mounted"), &e.into());
+            }
+        }
+    }
+    Ok((mounted, failed))
+}
+
+/// Unmounts each that nobody uses; those in use stay.
+pub fn unmount() -> Result<(), Failure> {
+    for known in everywhere::known(&places::store()?, places::states().ok().as_deref())? {
+        let place = known.place.display().to_string();
+        match known.unmount() {
+            Outcome::Done => output::print(&format!("unmounted {place}\n"))?,
+            Outcome::Gone => {}
+            Outcome::Failed(e) => drop(report::print(&format!("{place} stays mounted"), &e.into())),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! `depsfs service`: the views of all known worktrees, mounted when the user logs in.
+//!
+//! A unit of the user's systemd runs `depsfs service run`, which mounts everything, tells that it is ready, and waits.
+//! The daemons that serve the views are their own: ending the service unmounts what nobody uses, and no more.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use sd_notify::NotifyState;
+use serde::Serialize;
+
+use super::report::Failure;
+use super::{mount_all, output, places};
+use crate::sys::process::{self, Signalled, Signals};
+use crate::sys::{path, proc};
+
+const UNIT: &str = "depsfs.service";
+/// `systemctl enable --now` returns when everything is mounted.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Mount all known worktrees at login, through systemd
+#[derive(Args)]
+pub struct Service {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Write the unit and have systemd start it now and at each login; without systemd the unit is only written
+    Install,
+    /// Stop the service and remove its unit; views in use stay mounted
+    Uninstall,
+    /// Tell whether it is installed, enabled and active
+    Status {
+        /// Print a JSON object: unit, installed, enabled, active
+        #[arg(long)]
+        json: bool,
+    },
+    /// Mount all known worktrees, tell systemd, wait, and unmount in the end: what the unit runs
+    #[command(hide = true)]
+    Run,
+}
+
+#[derive(Serialize)]
+struct Status {
+    unit: String,
+    installed: bool,
+    /// As `systemctl` has it; `null` without systemd.
+    enabled: Option<String>,
+    active: Option<String>,
+}
+
+impl Service {
+    pub fn run(self) -> Result<(), Failure> {
+        match self.what {
+            What::Install => install(),
+            What::Uninstall => uninstall(),
+            What::Status { json } => status(json),
+            What::Run => run(),
+        }
+    }
+
+    pub fn failing(&self) -> String {
+        match self.what {
+            What::Install => "the service was not installed",
+            What::Uninstall => "the service was not uninstalled",
+            What::Status { .. } => "the service cannot be told of",
+            What::Run => "the service failed",
+        }
+        .into()
+    }
+}
+
+fn unit_file() -> Result<PathBuf, Failure> {
+    Ok(places::configuration()?.join("systemd/user").join(UNIT))
+}
+
+fn install() -> Result<(), Failure> {
+    let file = unit_file()?;
+    let program = std::env::current_exe().map_err(Failure::Output)?;
+    let parent = file.parent().expect("it was joined to a directory");
+    path::make_dirs(parent)?;
+    path::replace_synced(&file, unit(&program).as_bytes())?;
+    output::print(&format!("wrote {}\n", file.display()))?;
+    if let Err(why) = systemctl(&["daemon-reload"]) {
+        eprintln!("depsfs: systemd does not run for this user ({why}): the unit will be of use when it does");
+        eprintln!("  hint: depsfs mount --all mounts now; systemctl --user enable --now {UNIT} later");
+        return Ok(());
+    }
+    systemctl(&["enable", "--now", UNIT]).map_err(Failure::Systemd)?;
+    output::print("enabled: all known worktrees are mounted now and at each login\n")
+}
+
+fn uninstall() -> Result<(), Failure> {
+    let file = unit_file()?;
+    if !path::is_there(&file) {
+        return output::print("not installed\n");
+    }
+    // Without systemd nothing runs; with it, what fails here is told, and the unit goes all the same.
+    if let Err(why) = systemctl(&["disable", "--now", UNIT]) {
+        eprintln!("depsfs: systemd did not stop it: {why}");
+    }
+    path::remove_file(&file)?;
+    let _ = systemctl(&["daemon-reload"]);
+    output::print(&format!("removed {}\n", file.display()))
+}
+
+fn status(json: bool) -> Result<(), Failure> {
+    let file = unit_file()?;
+    let status = Status {
+        installed: path::is_there(&file),
+        unit: file.to_string_lossy().into_owned(),
+        enabled: ask("is-enabled"),
+        active: ask("is-active"),
+    };
+    if json {
+        return output::json(&status);
+    }
+    let installed = if status.installed { "installed" } else { "not installed" };
+    let word = |word: Option<String>| word.unwrap_or_else(|| "unknown: systemd does not run for this user".into());
+    output::print(&format!(
+        "unit:    {} ({installed})\nenabled: {}\nactive:  {}\n",
+        status.unit,
+        word(status.enabled),
+        word(status.active)
+    ))
+}
+
+fn systemctl(args: &[&str]) -> Result<String, String> {
+    let Some(program) = proc::find_program("systemctl", &[]) else { return Err("there is no systemctl".into()) };
+    let args: Vec<&str> = ["--user"].iter().chain(args).copied().collect();
+    process::output(&program, &args, PATIENCE).map_err(|e| e.to_string())
+}
+
+/// One word that systemctl(1) says of the unit. It says "inactive" with a failure, and nothing when it can't ask.
+fn ask(what: &str) -> Option<String> {
+    let program = proc::find_program("systemctl", &[])?;
+    let said = process::answer(&program, &["--user", what, UNIT], PATIENCE).ok()?;
+    let word = said.lines().next().unwrap_or_default().trim();
+    (!word.is_empty()).then(|| word.to_owned())
+}
+
+fn unit(program: &Path) -> String {
+    let environment: String = ["DEPSFS_STORE", "XDG_DATA_HOME", "XDG_STATE_HOME"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok().filter(|v| v.starts_with('/')).map(|value| (name, value)))
+        .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"), false)))
+        .collect();
+    format!(
+        "[Unit]\n\
+         Description=Views of all worktrees that depsfs knows\n\
+         \n\
+         [Service]\n\
+         Type=notify\n\
+         {environment}\
+         ExecStart={} service run\n\
+         ExecReload=/bin/kill -HUP $MAINPID\n\
+         # The daemons go on for whoever has a view open.\n\
+         KillMode=process\n\
+         TimeoutStartSec={}\n\
+         Restart=on-failure\n\
+         \n\
+         [Install]\n\
+         WantedBy=default.target\n",
+        quoted(&program.to_string_lossy(), true),
+        PATIENCE.as_secs()
+    )
+}
+
+/// As systemd.syntax(7) and systemd.service(5) have it; in a command, `$` has a meaning too.
+fn quoted(text: &str, in_command: bool) -> String {
+    let text = text.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
+    format!("\"{}\"", if in_command { text.replace('$', "$$") } else { text })
+}
+
+fn run() -> Result<(), Failure> {
+    let signals = Signals::take_over().map_err(Failure::Output)?;
+    mount()?;
+    loop {
+        use std::os::fd::AsFd;
+        process::wait_any(&[signals.as_fd()], None).map_err(Failure::Output)?;
+        for signal in signals.drain().map_err(Failure::Output)? {
+            match signal {
+                Signalled::Reconcile(_) => mount()?,
+                Signalled::ChildEnded => {}
+                Signalled::End => {
+                    tell(&[NotifyState::Stopping]);
+                    return mount_all::unmount();
+                }
+            }
+        }
+    }
+}
+
+/// What could not be mounted is told, and does not keep the rest from being there.
+fn mount() -> Result<(), Failure> {
+    let (mounted, failed) = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
+    let words = match failed {
+        0 => format!("{mounted} worktrees are mounted"),
+        _ => format!("{mounted} worktrees are mounted, {failed} could not be: see the journal"),
+    };
+    tell(&[NotifyState::Ready, NotifyState::Status(&words)]);
+    Ok(())
+}
+
+/// Without systemd there is nobody to tell.
+fn tell(what: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(what) {
+        eprintln!("depsfs: systemd cannot be told: {e}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_takes_for_its_own_is_quoted() {
+        assert_eq!(quoted(r#"/opt/a b/"c"\d/100%/$x"#, true), r#""/opt/a b/\"c\"\\d/100%%/$$x""#);
+        assert_eq!(quoted("DEPSFS_STORE=/$s", false), r#""DEPSFS_STORE=/$s""#);
+    }
+}

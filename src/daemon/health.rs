@@ -1,0 +1,50 @@
+//! How a daemon is, told without asking it: from its lock, its state file, the kernel's tables and `/proc`.
+
+use std::path::Path;
+
+use super::DaemonError;
+use super::state::{DaemonState, StateDir, ViewState};
+use crate::sys::process::ProcessId;
+use crate::sys::{mount, mountinfo, proc};
+
+/// What is known of a daemon, be it alive or dead.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// `None`: no daemon lives.
+    pub keeper: Option<ProcessId>,
+    pub server: Option<ProcessId>,
+    /// As it last wrote them.
+    pub views: Vec<ViewState>,
+}
+
+impl Health {
+    /// Those that are alive.
+    pub fn processes(&self) -> Vec<ProcessId> {
+        self.keeper.into_iter().chain(self.server).collect()
+    }
+}
+
+pub fn health(state_dir: &Path) -> Health {
+    let dir = StateDir::new(state_dir);
+    let keeper = dir.living().ok().flatten().flatten();
+    let state = DaemonState::load(&dir).unwrap_or_default();
+    let is_its = keeper == Some(state.pid);
+    Health { keeper, server: state.server_pid.filter(|_| is_its), views: state.views }
+}
+
+/// Whether a daemon that is gone has left a view mounted.
+pub fn left_mounted(state_dir: &Path) -> bool {
+    let Health { keeper: None, views, .. } = health(state_dir) else { return false };
+    let mounts = mountinfo::read().unwrap_or_default();
+    views.iter().any(|v| mounts.iter().any(|m| m.kind == mount::KIND && m.path == v.path))
+}
+
+/// # Errors
+/// [`DaemonError::Stopped`] for a living daemon of which a process is stopped: it would be waited for in vain.
+pub(super) fn refuse_stopped(dir: &StateDir) -> Result<(), DaemonError> {
+    let health = health(dir.path());
+    let stopped = [("keeper", health.keeper), ("server", health.server)];
+    let mut stopped =
+        stopped.into_iter().filter_map(|(which, pid)| Some((which, pid.filter(|p| proc::is_stopped(*p))?)));
+    stopped.next().map_or(Ok(()), |(which, pid)| Err(DaemonError::Stopped { which, pid }))
+}

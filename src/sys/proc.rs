@@ -1,0 +1,135 @@
+//! What `/proc` tells of processes, of the kind that never waits for the process asked about.
+//!
+//! `cmdline` is not: reading it takes the lock of the process's memory, which one that is stuck in a view may hold.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::process::ProcessId;
+use super::{fs, path as paths};
+
+/// A process, seen for a moment (proc_pid_stat(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    pub is_stopped: bool,
+    /// In clock ticks, all threads together.
+    pub cpu: u64,
+}
+
+/// `None` when there is no such process.
+pub fn glance(pid: ProcessId) -> Option<Glance> {
+    let stat = paths::read_if_there(Path::new(&format!("/proc/{pid}/stat"))).ok()??;
+    parse(&String::from_utf8_lossy(&stat))
+}
+
+/// The name in parentheses may hold anything, parentheses too.
+fn parse(stat: &str) -> Option<Glance> {
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    // A zombie answers nothing, but it is gone rather than stopped.
+    Some(Glance { is_stopped: matches!(*fields.first()?, "T" | "t"), cpu: number(11)? + number(12)? })
+}
+
+/// Whether a process is stopped (SIGSTOP, or by a debugger).
+pub fn is_stopped(pid: ProcessId) -> bool {
+    glance(pid).is_some_and(|g| g.is_stopped)
+}
+
+/// Who has which FUSE connections open, by the connection's number; `None` when the kernel doesn't tell (older ones).
+/// Processes of other users are seen by root alone.
+pub fn fuse_connections() -> Option<BTreeMap<u32, Vec<ProcessId>>> {
+    let mut held: BTreeMap<u32, Vec<ProcessId>> = BTreeMap::new();
+    let mut silent = false;
+    for entry in paths::list(Path::new("/proc")).ok()? {
+        let Some(pid) = std::str::from_utf8(&entry.name).ok().and_then(|n| n.parse::<ProcessId>().ok()) else {
+            continue;
+        };
+        let Ok(fds) = paths::open_dir(Path::new(&format!("/proc/{pid}/fd"))) else { continue };
+        for number in devices(&fds) {
+            let info = Path::new("/proc").join(pid.to_string()).join("fdinfo").join(number);
+            let Ok(Some(text)) = paths::read_if_there(&info) else { continue };
+            match connection(&String::from_utf8_lossy(&text)) {
+                Some(connection) => held.entry(connection).or_default().push(pid),
+                // Nor is anything told of one that nothing was mounted with yet.
+                None => silent = true,
+            }
+        }
+    }
+    held.values_mut().for_each(|pids| pids.dedup());
+    (!silent || !held.is_empty()).then_some(held)
+}
+
+/// The numbers of the descriptors that are `/dev/fuse`.
+fn devices(fds: &OwnedFd) -> Vec<String> {
+    let names = fs::duplicate(std::os::fd::AsFd::as_fd(fds)).and_then(fs::list).unwrap_or_default();
+    let is_device = |name: &Vec<u8>| fs::readlink_at(fds, name).is_ok_and(|to| to == b"/dev/fuse");
+    names.into_iter().map(|e| e.name).filter(is_device).map(|n| String::from_utf8_lossy(&n).into_owned()).collect()
+}
+
+fn connection(info: &str) -> Option<u32> {
+    info.lines().find_map(|l| l.strip_prefix("fuse_connection:"))?.trim().parse().ok()
+}
+
+/// The first program of this name in PATH, beneath none of `avoid`: looking into a view that hangs would wait for it.
+pub fn find_program(name: &str, avoid: &[PathBuf]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<_> = std::env::split_paths(&path).filter(|d| d.is_absolute()).collect();
+    let may = dirs.into_iter().filter(|dir| !avoid.iter().any(|a| dir.starts_with(a)));
+    may.map(|dir| dir.join(name)).find(|file| is_program(file))
+}
+
+/// A file that some user may run, symlinks followed.
+pub fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether set-user-id programs have no effect for this process (PR_SET_NO_NEW_PRIVS(2const)).
+pub fn gains_no_privileges() -> bool {
+    let status = paths::read_if_there(Path::new("/proc/self/status")).ok().flatten().unwrap_or_default();
+    let status = String::from_utf8_lossy(&status).into_owned();
+    status.lines().filter_map(|l| l.strip_prefix("NoNewPrivs:")).any(|v| v.trim() == "1")
+}
+
+/// Waits until `is_so`, at most so long; whether it was.
+pub fn wait_until(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + limit;
+    loop {
+        if is_so() {
+            return true;
+        }
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_process_is_told_from_a_running_one_whatever_it_is_called() {
+        let line = |state: &str| format!("12 (a) S (b) {state} 1 12 12 0 -1 4194560 5 0 0 0 30 12 0 0 20 0 1 0 9 8 7");
+        assert_eq!(parse(&line("S")), Some(Glance { is_stopped: false, cpu: 42 }));
+        assert_eq!(parse(&line("T")), Some(Glance { is_stopped: true, cpu: 42 }));
+        assert_eq!(parse("12 (a"), None);
+        assert!(!is_stopped(super::super::process::id()));
+    }
+
+    #[test]
+    fn the_connection_is_read_from_what_the_kernel_tells_of_a_descriptor() {
+        assert_eq!(connection("pos:\t0\nflags:\t02\nfuse_connection:\t40\n"), Some(40));
+        assert_eq!(connection("pos:\t0\n"), None);
+    }
+
+    #[test]
+    fn programs_are_found_where_path_says_and_nowhere_that_is_avoided() {
+        let sh = find_program("sh", &[]).expect("there is a shell");
+        assert_ne!(find_program("sh", &[sh.parent().expect("absolute").to_path_buf()]), Some(sh));
+    }
+}

@@ -1,0 +1,201 @@
+//! Views that are mounted and do not work: dead ones, which nobody answers for, and hung ones, whose daemon lives.
+//!
+//! A dead view answers ENOTCONN at once, a hung one makes whoever touches it wait; so none is touched. Who has a
+//! connection's device open answers for it; a process that is stopped does not, nor does one that uses no time while
+//! requests wait.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Row, Sight, shell};
+use crate::daemon::{Health, health};
+use crate::sys::mountinfo::MountPoint;
+use crate::sys::process::{self, Ask, ProcessId};
+use crate::sys::{IoError, fuse_dev, mount, path, proc};
+use crate::worktree::Error;
+use crate::worktree::views::{self, Views};
+
+/// Requests that wait for longer than that, while nobody works, wait for somebody who hangs.
+const GLANCES: u32 = 4;
+const BETWEEN: Duration = Duration::from_millis(200);
+/// How long a daemon may take to go on.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A daemon that is known by its state directory.
+struct Known {
+    state_dir: PathBuf,
+    /// The worktree, or the directory that is mounted at.
+    place: PathBuf,
+    views: Vec<PathBuf>,
+    health: Health,
+}
+
+/// The views of one daemon that is known, or one view of whoever else.
+struct Finding<'a> {
+    known: Option<&'a Known>,
+    mounts: Vec<&'a MountPoint>,
+    answering: Vec<ProcessId>,
+}
+
+pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
+    let known = known(sight)?;
+    let findings = findings(sight, &known);
+    let (dead, alive): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.answering.is_empty());
+    let count: usize = alive.iter().map(|f| f.mounts.len()).sum();
+    let hung = alive.iter().filter_map(|f| f.hangs().map(|why| (f, why)));
+    let mut hung: Vec<Row> = hung.map(|(f, why)| f.hung_row(&why)).collect();
+    let mut rows: Vec<Row> = dead.iter().map(Finding::dead_row).collect();
+    if rows.is_empty() {
+        rows.push(Row::ok("dead_mounts", "none"));
+    }
+    if hung.is_empty() {
+        hung.push(Row::ok("hung_mounts", format!("none; {count} views are mounted")));
+    }
+    rows.append(&mut hung);
+    Ok(rows)
+}
+
+fn known(sight: &Sight) -> Result<Vec<Known>, Error> {
+    let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
+    dirs.extend(sight.states.iter().flat_map(|states| views::all_at(states)));
+    dirs.sort();
+    dirs.dedup();
+    let mut known = Vec::new();
+    for state_dir in dirs {
+        if super::is_in_fuse(&sight.mounts, &state_dir) {
+            continue;
+        }
+        let Ok(manifest) = crate::store::Manifest::load(&views::manifest_file(&state_dir)) else { continue };
+        let health = health(&state_dir);
+        let mut views: Vec<PathBuf> = manifest.views.iter().map(|v| manifest.worktree.join(&v.path)).collect();
+        views.extend(health.views.iter().map(|v| v.path.clone()));
+        let place = Views { state_dir: state_dir.clone(), manifest }.top();
+        known.push(Known { state_dir, place, views, health });
+    }
+    Ok(known)
+}
+
+fn findings<'a>(sight: &'a Sight, known: &'a [Known]) -> Vec<Finding<'a>> {
+    let held = proc::fuse_connections();
+    let mut findings: Vec<Finding<'a>> = Vec::new();
+    let ours = |m: &&MountPoint| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user));
+    for mount in sight.mounts.iter().filter(ours) {
+        let is_told =
+            |k: &&Known| k.health.views.iter().any(|v| v.device == Some(mount.device) && v.path == mount.path);
+        let owner = known.iter().find(is_told).or_else(|| known.iter().find(|k| k.views.contains(&mount.path)));
+        let by_device = held.as_ref().and_then(|held| held.get(&mount.device.1)).cloned().unwrap_or_default();
+        let by_state = owner.filter(is_told).map(|k| k.health.processes()).unwrap_or_default();
+        if held.is_none() && owner.is_none() {
+            // Somebody's, and this kernel doesn't tell whose.
+            continue;
+        }
+        let answering = if by_device.is_empty() { by_state } else { by_device };
+        let same = |f: &&mut Finding<'a>| {
+            f.known.zip(owner).is_some_and(|(a, b)| a.state_dir == b.state_dir) && f.answering == answering
+        };
+        match findings.iter_mut().find(same) {
+            Some(finding) => finding.mounts.push(mount),
+            None => findings.push(Finding { known: owner, mounts: vec![mount], answering }),
+        }
+    }
+    findings
+}
+
+impl Finding<'_> {
+    fn words(&self) -> String {
+        let views: Vec<_> = self.mounts.iter().map(|m| m.path.display().to_string()).collect();
+        super::few(&views)
+    }
+
+    fn dead_row(&self) -> Row {
+        let check = "dead_mounts";
+        let words = format!("{}: mounted, but the daemon is gone", self.words());
+        let paths: Vec<PathBuf> = self.mounts.iter().map(|m| m.path.clone()).collect();
+        match self.known {
+            Some(known) if path::is_dir(&known.place) || self.covers(&known.place) => {
+                let state_dir = known.state_dir.clone();
+                let remedy = format!("depsfs mount {}", shell(&known.place));
+                Row::fail(check, words, remedy).fixed_by(move || Views::load(&state_dir)?.mount())
+            }
+            _ => {
+                let all: Vec<_> = paths.iter().map(|p| format!("fusermount3 -u -z {}", shell(p))).collect();
+                Row::warn(check, words, all.join("; ")).fixed_by(move || detach(&paths))
+            }
+        }
+    }
+
+    /// Whether looking at the path would be looking into one of these.
+    fn covers(&self, place: &Path) -> bool {
+        self.mounts.iter().any(|m| m.path == place)
+    }
+
+    /// Why it hangs, if it does.
+    fn hangs(&self) -> Option<String> {
+        let stopped: Vec<_> = self.answering.iter().copied().filter(|pid| proc::is_stopped(*pid)).collect();
+        if !stopped.is_empty() {
+            let words = format!("process {} of its daemon is stopped", super::few(&stopped));
+            return Some(words);
+        }
+        let work = || self.answering.iter().filter_map(|pid| proc::glance(*pid)).map(|g| g.cpu).sum::<u64>();
+        let waits = || self.mounts.iter().any(|m| fuse_dev::waiting(m.device.1).is_some_and(|n| n > 0));
+        let before = work();
+        for n in 0..GLANCES {
+            if !waits() || work() != before {
+                return None;
+            }
+            if n + 1 < GLANCES {
+                std::thread::sleep(BETWEEN);
+            }
+        }
+        Some("requests wait, and its daemon does nothing".into())
+    }
+
+    fn hung_row(&self, why: &str) -> Row {
+        let stopped: Vec<_> = self.answering.iter().copied().filter(|pid| proc::is_stopped(*pid)).collect();
+        let keeper = self.known.and_then(|k| k.health.keeper);
+        let servers: Vec<_> = self.answering.iter().copied().filter(|pid| Some(*pid) != keeper).collect();
+        let remedy = match (stopped.is_empty(), &servers[..]) {
+            (false, _) => format!("kill -CONT {}", joined(&stopped)),
+            // Another takes over, and what waits is answered.
+            (true, servers) => format!("kill -KILL {}", joined(servers)),
+        };
+        let connections: Vec<u32> = self.mounts.iter().map(|m| m.device.1).collect();
+        let words = format!("{}: mounted, but {why}", self.words());
+        if self.known.is_none() {
+            // Of another store: whoever stopped it may have meant to.
+            return Row::warn("hung_mounts", words, remedy);
+        }
+        let row = Row::fail("hung_mounts", words, remedy);
+        row.fixed_by(move || revive(&stopped, keeper.is_some().then_some(&servers), &connections))
+    }
+}
+
+fn joined(pids: &[ProcessId]) -> String {
+    pids.iter().map(ProcessId::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn detach(paths: &[PathBuf]) -> Result<(), Error> {
+    for path in paths {
+        mount::unmount(path, true).map_err(IoError::of("detach the dead mount at", path))?;
+    }
+    Ok(())
+}
+
+/// Has stopped processes go on; a server that still does nothing is killed, for its keeper to start another.
+fn revive(stopped: &[ProcessId], servers: Option<&Vec<ProcessId>>, connections: &[u32]) -> Result<(), Error> {
+    let signal = |pid: ProcessId, what| process::ask(pid, what).map_err(IoError::of("signal", Path::new("the daemon")));
+    for pid in stopped {
+        signal(*pid, Ask::GoOn)?;
+    }
+    let answers = || connections.iter().all(|c| fuse_dev::waiting(*c).is_none_or(|n| n == 0));
+    let go_on = || stopped.iter().all(|pid| !proc::is_stopped(*pid)) && (!stopped.is_empty() || answers());
+    let limit = if stopped.is_empty() { Duration::ZERO } else { PATIENCE };
+    if proc::wait_until(limit, || go_on() && answers()) {
+        return Ok(());
+    }
+    for pid in servers.into_iter().flatten() {
+        signal(*pid, Ask::Kill)?;
+    }
+    proc::wait_until(PATIENCE, answers);
+    Ok(())
+}
