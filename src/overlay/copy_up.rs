@@ -9,9 +9,11 @@
 //! | 5. done frame, link at other names | the whole copy; the journal leads from the other names to it |
 //!
 //! Step 2 (`sync_file_range`, no wait for the disk's cache) is what keeps a power cut from leaving an empty
-//! file: ext4 and xfs commit the link only together with or after the allocation of written blocks. A long copy
-//! isn't waited for (`unsettled.rs`), a clone has its blocks already. A long copy is also made before the view is
-//! locked for the change that needs it ([`Overlay::copy_ahead`]): the object it is made from never changes.
+//! file: ext4 and xfs commit the link only together with or after the allocation of written blocks. It is done where
+//! a promise can't stand for it (`unsettled.rs`); a clone has its blocks already.
+//!
+//! A long copy is made before the view is locked for the change that needs it ([`Overlay::copy_ahead`]): the object
+//! it is made from never changes.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use super::resolve::{Kept, Orphan, View};
 use super::upper::restore_times;
 use super::{Attr, Ino, Overlay};
 
-/// From this size on, in bytes, a copy is long: others don't wait for it, and its disk isn't waited for.
+/// From this size on, in bytes, a copy is long: others don't wait for it.
 const LONG: u64 = 4 << 20;
 
 impl Overlay {
@@ -106,9 +108,8 @@ impl View {
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         let real = fs::stat(&copy).map_err(upper("look at a file"))?.ino;
         let born = fs::birth(&copy, b"").map_err(upper("look at a file"))?;
-        let is_long = attr.size >= LONG && keep >= attr.size;
         let promised = match (copied, self.lower_object(ino)) {
-            (Copied::Bytes, Some(object)) if is_long => self.promise(real, born, &object)?,
+            (Copied::Bytes, Some(object)) if (1..=keep).contains(&attr.size) => self.promise(real, born, &object)?,
             _ => false,
         };
         if copied == Copied::Bytes && keep > 0 && !promised {

@@ -1,4 +1,4 @@
-//! Long copies whose bytes are not on disk yet: nobody waits for them, and a power cut can't tear them.
+//! Copies whose bytes are not on disk yet: nobody waits for them, and a power cut can't tear them.
 //!
 //! A copy gets its name at once; its bytes follow when the kernel writes them, or a moment later when they are
 //! *settled* here. Until then an empty file in `aside`, the promise, names the copy and the object it was made of:
@@ -15,6 +15,7 @@
 //! What a program wrote to the copy and was written to disk stays, the rest is as it was: what a file that was
 //! never copied would hold. So that a hole means "not written yet", a copy is settled before it is cut or punched.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -39,7 +40,8 @@ const DELAY: Duration = Duration::from_secs(1);
 /// The copies of a view whose bytes are not on disk for sure.
 #[derive(Default)]
 pub(super) struct Unsettled {
-    promises: Vec<Promise>,
+    /// By the copy's inode number in the upper.
+    promises: HashMap<u64, Promise>,
     /// The view itself, for the thread that settles; that thread lives while there is something to settle.
     pub view: Weak<Mutex<View>>,
     is_running: bool,
@@ -105,26 +107,23 @@ impl View {
         let promise = Promise { boot, real, born, object: *object };
         let flags = OpenFlags::WRONLY | OpenFlags::CREATE;
         fs::open_at(aside, promise.name().as_bytes(), flags, 0o600).map_err(upper("create a file"))?;
-        self.unsettled.promises.push(promise);
+        self.unsettled.promises.insert(real, promise);
         self.unsettled.start();
         Ok(true)
     }
 
     /// The copy `real` has its bytes on disk, or is gone.
     pub(super) fn settled(&mut self, real: u64) {
-        let (done, kept) = std::mem::take(&mut self.unsettled.promises).into_iter().partition(|p| p.real == real);
-        self.unsettled.promises = kept;
-        let done: Vec<Promise> = done;
-        for promise in done {
+        if let (Some(promise), Some(aside)) = (self.unsettled.promises.remove(&real), &self.upper.aside) {
             // One that stays is looked at by the next opening, which finds nothing missing.
-            let _ = self.upper.aside.as_ref().map(|aside| fs::unlink_at(aside, promise.name().as_bytes()));
+            let _ = fs::unlink_at(aside, promise.name().as_bytes());
         }
     }
 
     /// The copy behind this inode, while its bytes are promised.
     pub(super) fn unsettled_copy(&self, ino: Ino) -> Option<u64> {
         let real = ino.upper_real().or(self.delta.copied(ino))?;
-        self.unsettled.promises.iter().any(|p| p.real == real).then_some(real)
+        self.unsettled.promises.contains_key(&real).then_some(real)
     }
 
     /// Before a change that makes holes.
@@ -147,7 +146,7 @@ impl View {
     }
 
     fn settle_all(&mut self) -> Result<()> {
-        while let Some(promise) = self.unsettled.promises.first().cloned() {
+        while let Some(promise) = self.unsettled.promises.values().next().cloned() {
             if let Some(file) = self.copy_of(&promise) {
                 write_back(&*file).map_err(upper("write a file"))?;
             }
@@ -173,7 +172,7 @@ impl View {
         for entry in names.iter().filter(|e| is_promise(&e.name)) {
             let promise = Promise::of_name(&entry.name);
             match promise.filter(|p| Some(&p.boot) == self.unsettled.boot().as_ref()) {
-                Some(recent) => self.unsettled.promises.push(recent),
+                Some(recent) => drop(self.unsettled.promises.insert(recent.real, recent)),
                 None => self.make_true(Promise::of_name(&entry.name), &entry.name)?,
             }
         }
@@ -237,7 +236,7 @@ fn settle_later(view: &Weak<Mutex<View>>) {
     loop {
         thread::sleep(DELAY);
         let Some(shared) = view.upgrade() else { return };
-        let due = shared.lock().unsettled.promises.clone();
+        let due: Vec<Promise> = shared.lock().unsettled.promises.values().cloned().collect();
         for promise in due {
             let copy = shared.lock().copy_of(&promise);
             if copy.is_none_or(|copy| write_back(&*copy).is_ok()) {
