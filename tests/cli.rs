@@ -24,6 +24,8 @@ mod everywhere;
 mod gc;
 #[path = "cli/git.rs"]
 mod git;
+#[path = "cli/include.rs"]
+mod include;
 #[path = "cli/integrations.rs"]
 mod integrations;
 #[path = "cli/life.rs"]

@@ -101,6 +101,9 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Submodule(SubmoduleError::Io(_)) => (FAILED, io_hint()),
         Error::Submodule(SubmoduleError::Nameless(_)) => (FAILED, "look at .gitmodules".into()),
         Error::Naming(_) => (USAGE, "depsfs create --help tells how names are made".into()),
+        Error::Pattern(e) if e.place == crate::worktree::include::FILE => {
+            (USAGE, "it stands at the top of the source checkout; its patterns are those of .gitignore".into())
+        }
         Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
         Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs tells where it stands".into()),
         Error::Store(e) => store(e),

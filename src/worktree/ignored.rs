@@ -1,7 +1,8 @@
 //! What `create` shares and copies: the paths of the source checkout that git ignores.
 //!
 //! git is asked, in the checkout and in each initialised submodule by its own rules. A directory that is ignored
-//! as a whole becomes a view; ignored files outside such directories are copied. Not shared are directories that
+//! as a whole becomes a view; ignored files outside such directories are copied, all or those that the repository lists
+//! ([`super::include`]). Not shared are directories that
 //! are empty, hold a `.git`, hold the store or a worktree of this repository, or are excluded by configuration.
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use ignore::gitignore::Gitignore;
 
 use super::checkout::Checkout;
 use super::git::GitError;
+use super::include::Included;
 use super::submodule::Submodule;
 use crate::sys::fs::FileType;
 use crate::sys::{IoError, path};
@@ -58,9 +60,21 @@ pub enum IgnoredError {
 /// What must never be in a shared directory.
 pub struct Limits<'a> {
     pub excluded: &'a Gitignore,
+    /// What the repository lists to be copied, if it has a list.
+    pub included: Option<&'a Included>,
     pub store: &'a Path,
     /// The tops of all worktrees of the repository.
     pub worktrees: &'a [PathBuf],
+}
+
+impl Limits<'_> {
+    /// Whether a single ignored file is copied. A `.gitignore` says what else is ignored, so it always is.
+    fn copy(&self, at: &Path) -> bool {
+        match self.included {
+            Some(included) => included.names(at) || at.file_name().is_some_and(|name| name == ".gitignore"),
+            None => !self.excluded.matched(at, false).is_ignore(),
+        }
+    }
 }
 
 /// Sorts what git listed in the source, and what it lists in each of its submodules.
@@ -80,10 +94,13 @@ pub fn find(
         let is_dir = at.as_os_str().len() < listed.as_os_str().len();
         let whole = source.root.join(&at);
         if !is_dir {
-            if is_copied(&whole)? && !limits.excluded.matched(&at, false).is_ignore() {
+            if is_copied(&whole)? && limits.copy(&at) {
                 found.files.push(at);
             }
         } else if let Some(why) = left_out(&whole, &at, limits)? {
+            if let Some(included) = limits.included.filter(|_| why == LeftOut::Excluded) {
+                included.below(&source.root, &at, &mut found.files)?;
+            }
             found.left_out.push((at, why));
         } else {
             found.directories.push(at);

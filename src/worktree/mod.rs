@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |------|--------------|
 //! | `git`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
-//! | `naming`, `ignored`, `submodule`, `lockfile` | what a new worktree is called and gets |
+//! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
 //! | `traces/` | files of artifacts that hold the source's absolute path |
@@ -28,6 +28,7 @@ mod error;
 pub mod everywhere;
 pub mod git;
 pub mod ignored;
+pub mod include;
 pub mod index;
 pub mod list;
 pub mod lockfile;

@@ -7,6 +7,7 @@ use super::component::AbsolutePaths;
 use super::error::Error;
 use super::git::Git;
 use super::ignored::{self, Ignored, Limits};
+use super::include::Included;
 use super::lockfile;
 use super::naming::{self, Names};
 use super::settings::Settings;
@@ -171,7 +172,8 @@ fn find_ignored(
     worktrees.retain(|w| *w != source.root);
     let mut flat = Vec::new();
     modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
-    let limits = Limits { excluded: &excluded, store, worktrees: &worktrees };
+    let included = Included::load(&source.root)?;
+    let limits = Limits { excluded: &excluded, included: included.as_ref(), store, worktrees: &worktrees };
     Ok(ignored::find(source, listed, &flat, &limits)?)
 }
 

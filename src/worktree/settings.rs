@@ -20,8 +20,12 @@ pub struct Settings {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("depsfs.exclude: {0}")]
-pub struct BadPattern(ignore::Error);
+#[error("{place}: {why}")]
+pub struct BadPattern {
+    /// Where it stands.
+    pub place: &'static str,
+    pub why: ignore::Error,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("{key} is {value:?}, and not one of {known}")]
@@ -70,10 +74,11 @@ impl Settings {
 
     /// The patterns of what is not shared, relative to the top of the checkout.
     pub fn excluded(&self, root: &Path) -> Result<Gitignore, BadPattern> {
+        let bad = |why| BadPattern { place: "depsfs.exclude", why };
         let mut patterns = GitignoreBuilder::new(root);
         for pattern in self.values("depsfs.exclude") {
-            patterns.add_line(None, pattern).map_err(BadPattern)?;
+            patterns.add_line(None, pattern).map_err(bad)?;
         }
-        patterns.build().map_err(BadPattern)
+        patterns.build().map_err(bad)
     }
 }
