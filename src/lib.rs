@@ -42,7 +42,8 @@
 //! (`worktree/git.rs`) while a thread makes trees of the source's directories (`worktree/snapshot.rs`,
 //! `store/import/dir.rs`: one `fstatat` for each file that did not change, `store/import/scan.rs`; what it does read, it
 //! searches for the source's absolute path, `store/import/watch.rs`). Tracked files take
-//! the source's times (`worktree/mtime.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
+//! the source's times (`worktree/mtime.rs`), files that hold the source's path are relocated if that is wanted
+//! (`worktree/traces/mod.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
 //! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,
 //! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
 //! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. What fails half-way is taken back

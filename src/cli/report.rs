@@ -105,6 +105,7 @@ fn worktree(e: &Error) -> (u8, String) {
             (USAGE, "it stands at the top of the source checkout; its patterns are those of .gitignore".into())
         }
         Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
+        Error::Config(_) => (USAGE, "README.md has the keys of a depsfs.toml".into()),
         Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs tells where it stands".into()),
         Error::Store(e) => store(e),
         Error::Import(e) => import(e),

@@ -25,7 +25,7 @@ use super::obstacle;
 use super::plan::Plan;
 use super::snapshot::{Snapshot, Snapshots};
 use super::submodule;
-use super::traces::{self, Traced};
+use super::traces::{self, Policies, Traced};
 use super::undo::Undo;
 use super::views;
 use crate::daemon::client;
@@ -139,7 +139,8 @@ pub(super) fn furnish(
     let mut taken = snapshots.wait()?;
     go_on()?;
     taken.retain(|s| fitting.directories.contains(&s.path));
-    let settled = traces::settle(store, &new.root, taken, |artifact| plan.absolute_paths(artifact), undo)?;
+    let policies = Policies::load(&plan.settings, &new.root, &plan.source.root)?;
+    let settled = traces::settle(store, &new.root, taken, &policies, undo)?;
     let excluded = settled.excluded.into_iter();
     created.unfit.extend(excluded.map(|at| (at, "it holds the absolute path of the source")));
     let mut manifest = describe(plan, store, new, settled.snapshots, &mut created)?;

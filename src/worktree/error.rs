@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::component::ConfigError;
 use super::git::GitError;
 use super::ignored::IgnoredError;
 use super::mtime::MtimeError;
@@ -31,6 +32,8 @@ pub enum Error {
     Pattern(#[from] BadPattern),
     #[error(transparent)]
     Setting(#[from] BadSetting),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
-use super::component::AbsolutePaths;
 use super::error::Error;
 use super::git::Git;
 use super::ignored::{self, Ignored, Limits};
@@ -178,11 +177,6 @@ fn find_ignored(
 }
 
 impl Plan {
-    /// What is done with the absolute path of the source in an artifact.
-    pub fn absolute_paths(&self, _artifact: &Path) -> AbsolutePaths {
-        self.settings.absolute_paths().unwrap_or_default()
-    }
-
     /// What `--dry-run` prints; scripts read the path from it.
     pub fn words(&self) -> String {
         format!(

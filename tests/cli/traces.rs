@@ -92,6 +92,35 @@ fn an_artifact_that_holds_the_path_can_be_left_out_and_a_word_that_means_nothing
 }
 
 #[test]
+fn a_depsfs_toml_says_it_for_each_artifact() {
+    let bench = traced();
+    let root = bench.path("repo").display().to_string();
+    for at in ["repo/build-out/x", "repo/build-left/x", "repo/sub/build/x"] {
+        bench.write(at, &root);
+    }
+    let component = |name: &str, dir: &str, path: &str, what: &str| {
+        format!(
+            "[[component]]\nname = \"{name}\"\ndir = \"{dir}\"\npaths = [\"{path}\"]\nabsolute-paths = \"{what}\"\n"
+        )
+    };
+    let text = component("a", "", "build", "relocate")
+        + &component("b", "sub", "build*", "exclude")
+        + &component("c", "", "build-left", "leave");
+    bench.write("repo/depsfs.toml", &text);
+    bench.commit("repo", "components");
+    bench.git("repo", ["config", "depsfs.absolutePaths", "exclude"]);
+    bench.git("repo", ["worktree", "add", "-q", "-b", "work", "../plain"]);
+    for said in [bench.ok("repo", ["create", "fix"]), bench.ok("plain", ["adopt"])] {
+        for line in
+            ["build: 3 files relocated", "left out: sub/build: ", "left out: build-out: ", "build-left: 1 file holds"]
+        {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+    }
+    assert!(bench.read("plain/build/CMakeCache.txt").contains(bench.path("plain").to_str().unwrap()));
+}
+
+#[test]
 fn a_file_that_the_adopted_worktree_has_of_its_own_is_not_rewritten() {
     let bench = traced();
     bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);

@@ -9,4 +9,4 @@ mod order;
 mod pattern;
 mod template;
 
-pub use config::{AbsolutePaths, Component, Config, ConfigError, Key, Undeclared};
+pub use config::{AbsolutePaths, Component, Config, ConfigError, FILE, Key, Undeclared};

@@ -5,11 +5,13 @@
 //! for each artifact in `depsfs.toml`, or by `depsfs.absolutePaths`: they are left and named, relocated ([`relocate`]), or
 //! their artifact is not shared.
 
+mod policy;
 mod record;
 mod relocate;
 
 use std::path::{Path, PathBuf};
 
+pub use policy::Policies;
 pub use record::{Kind, Record, Trace, Traced};
 
 use super::component::AbsolutePaths;
@@ -51,13 +53,13 @@ pub fn settle(
     store: &Store,
     root: &Path,
     snapshots: Vec<Snapshot>,
-    policy: impl Fn(&Path) -> AbsolutePaths,
+    policies: &Policies,
     undo: &mut Undo<'_>,
 ) -> Result<Settled, Error> {
     let mut settled = Settled::default();
     for mut snapshot in snapshots {
         let mut traces = std::mem::take(&mut snapshot.traces);
-        match policy(&snapshot.path) {
+        match policies.of(&snapshot.path) {
             _ if traces.is_empty() => {}
             AbsolutePaths::Exclude => {
                 let place = root.join(&snapshot.path);
