@@ -98,7 +98,7 @@ pub fn find(
                 found.files.push(at);
             }
         } else if let Some(why) = left_out(&whole, &at, limits)? {
-            if let Some(included) = limits.included.filter(|_| why == LeftOut::Excluded) {
+            if let Some(included) = limits.included.filter(|_| matches!(why, LeftOut::Excluded | LeftOut::Worktree)) {
                 included.below(&source.root, &at, &mut found.files)?;
             }
             found.left_out.push((at, why));

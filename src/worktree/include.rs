@@ -1,8 +1,8 @@
 //! `.worktreeinclude`: what a repository wants copied into new worktrees, for all tools that make them.
 //!
 //! Patterns as in .gitignore, in a file at the top of the source, tracked or not. Of the paths that git ignores those are
-//! copied that a pattern names, and no others: the list decides, also where `depsfs.exclude` keeps something from being
-//! shared. Directories become views all the same: they hold all there is, at no cost.
+//! copied that a pattern names, and no others: the list decides, also in directories that are not shared because
+//! `depsfs.exclude` names them or a worktree lies in them. Directories become views all the same: they hold all there is, at no cost.
 
 use std::path::{Path, PathBuf};
 
@@ -39,11 +39,16 @@ impl Included {
         self.0.matched_path_or_any_parents(file, false).is_ignore()
     }
 
-    /// The files and symlinks below a directory that are to be copied; `at` is its path from the top.
+    /// The files and symlinks below a directory that are to be copied; `at` is its path from the top. What is in another
+    /// worktree or repository there is that one's own.
     pub fn below(&self, root: &Path, at: &Path, found: &mut Vec<PathBuf>) -> Result<(), IoError> {
         let mut todo = vec![at.to_path_buf()];
         while let Some(dir) = todo.pop() {
-            for entry in path::list(&root.join(&dir))? {
+            let names = path::list(&root.join(&dir))?;
+            if names.iter().any(|n| n.name == b".git") {
+                continue;
+            }
+            for entry in names {
                 let child = access::child(&dir, &entry.name);
                 match entry.kind {
                     FileType::Directory => todo.push(child),

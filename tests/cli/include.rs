@@ -34,6 +34,21 @@ fn only_what_the_list_names_is_copied_and_directories_are_views_all_the_same() {
 }
 
 #[test]
+fn beside_worktrees_that_lie_in_an_ignored_directory_the_list_names_files_too() {
+    let bench = Bench::new();
+    bench.write("repo/.gitignore", "build/\n.agent/\n");
+    bench.write("repo/.worktreeinclude", "settings.json\n");
+    bench.commit("repo", "list");
+    bench.write("repo/.agent/settings.json", "{}\n");
+    bench.git("repo", ["worktree", "add", "-q", "-b", "inner", ".agent/worktrees/inner"]);
+    bench.write("repo/.agent/worktrees/inner/settings.json", "the worktree's own\n");
+    bench.ok("repo", ["adopt", ".agent/worktrees/inner"]);
+    assert_eq!(bench.read("repo/.agent/worktrees/inner/.agent/settings.json"), "{}\n");
+    assert_eq!(bench.read("repo/.agent/worktrees/inner/build/out.o"), "object\n");
+    assert!(!bench.is_there("repo/.agent/worktrees/inner/.agent/worktrees"));
+}
+
+#[test]
 fn a_list_without_a_name_copies_nothing_and_a_broken_one_is_refused() {
     let bench = listed("# nothing\n");
     bench.ok("repo", ["create", "fix"]);
