@@ -10,6 +10,7 @@ use crate::sys::{IoError, path as paths};
 
 /// What is written aside begins so, and is no artifact.
 const ASIDE: &str = ".depsfs-";
+const DAY: i64 = 86_400;
 
 /// The directory that `CACHE_LOCAL_DIR` names.
 pub struct Local(PathBuf);
@@ -106,12 +107,15 @@ pub fn short_hash(name: &ArtifactName) -> String {
 /// Tarballs last used before `since` are deleted, or only told of; so is what was left aside before that. Answers their
 /// names, and their bytes.
 pub fn sweep(dir: &Path, since: Timespec, dry_run: bool) -> Result<(Vec<String>, u64), CacheError> {
-    let (mut names, mut bytes) = (Vec::new(), 0);
+    let (mut names, mut bytes, now) = (Vec::new(), 0, Timespec::now());
     for entry in paths::list(dir)? {
         let Ok(name) = String::from_utf8(entry.name) else { continue };
         let path = dir.join(&name);
+        let is_aside = name.starts_with(ASIDE);
+        // Somebody may be writing one aside just now.
+        let since = if is_aside { Timespec { sec: since.sec.min(now.sec - DAY), ..since } } else { since };
         let Some(stat) = paths::stat(&path)?.filter(|s| s.is_file() && s.mtime < since) else { continue };
-        if name.starts_with(ASIDE) || super::name::is_archive(&name) {
+        if is_aside || super::name::is_archive(&name) {
             if !dry_run {
                 paths::remove_file(&path)?;
             }

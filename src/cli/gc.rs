@@ -3,27 +3,29 @@
 use clap::Args;
 use serde_json::json;
 
+use super::cache::environment;
 use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
 use super::report::Failure;
+use crate::cache;
 use crate::store::{GcOptions, GcReport};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
 
 /// Delete from the store what no worktree and no recent entry needs
 ///
-/// Kept is what any known worktree of any repository shares, and what entries name that were used lately. Refused
-/// while something is added to the store.
+/// Kept is what any known worktree of any repository shares, and what entries name that were used lately. Tarballs in
+/// $CACHE_LOCAL_DIR that were not used lately are deleted, too. Refused while something is added to the store.
 #[derive(Args)]
 pub struct Gc {
     /// Print what would be freed, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Keep entries used in the last N days
+    /// Keep entries and tarballs used in the last N days
     #[arg(long, value_name = "N", default_value_t = 30)]
     keep_days: u32,
-    /// Print a JSON object: dry_run, bytes, objects, trees, entries, dead_roots, live_roots, snapshots, temporaries
+    /// Print a JSON object: dry_run, bytes, objects, trees, entries, dead_roots, live_roots, snapshots, temporaries, tarballs
     #[arg(long)]
     json: bool,
 }
@@ -33,6 +35,7 @@ impl Gc {
         interrupt::catch().map_err(Failure::Output)?;
         let options = GcOptions { dry_run: self.dry_run, keep_days: self.keep_days, now: Timespec::now() };
         let report = places::store()?.gc(&options, &Bar::new())?;
+        let tarballs = self.tarballs(options.now)?;
         if self.json {
             return output::json(&json!({
                 "dry_run": self.dry_run,
@@ -44,17 +47,29 @@ impl Gc {
                 "live_roots": report.live_roots,
                 "snapshots": report.snapshots,
                 "temporaries": report.temporaries,
+                "tarballs": tarballs.0,
             }));
         }
-        output::print(&words(&report, self.dry_run))
+        output::print(&words(&report, &tarballs, self.dry_run))
+    }
+
+    /// Those in `CACHE_LOCAL_DIR` that are deleted, and their bytes.
+    fn tarballs(&self, now: Timespec) -> Result<(Vec<String>, u64), Failure> {
+        let Some(dir) = environment().local_dir else { return Ok((Vec::new(), 0)) };
+        let since = Timespec { sec: now.sec - i64::from(self.keep_days) * 86_400, ..now };
+        Ok(cache::sweep(&dir, since, self.dry_run)?)
     }
 }
 
-fn words(report: &GcReport, dry_run: bool) -> String {
+fn words(report: &GcReport, tarballs: &(Vec<String>, u64), dry_run: bool) -> String {
     let freed = if dry_run { "would free" } else { "freed" };
     let (objects, trees) = (count(report.objects, "object"), count(report.trees, "tree"));
     let mut text = format!("{freed} {}: {objects}, {trees}\n", size(report.bytes));
     report.entries.iter().for_each(|name| text += &format!("  entry:    {name}\n"));
     report.dead_roots.iter().for_each(|path| text += &format!("  worktree: {} is gone\n", path.display()));
+    if !tarballs.0.is_empty() {
+        let n = count(tarballs.0.len() as u64, "tarball");
+        text += &format!("  CACHE_LOCAL_DIR: {n}, {}\n", size(tarballs.1));
+    }
     text + &format!("kept for {}\n", count(report.live_roots, "worktree"))
 }
