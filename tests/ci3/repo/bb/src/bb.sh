@@ -1,0 +1,2 @@
+echo "bb: $1"
+exit
