@@ -25,7 +25,8 @@
 //! of a page arrives on the view's thread (`fuse/session.rs`), becomes a call (`fuse/adapter.rs`) on the overlay
 //! (`overlay/read.rs`), which takes the file's descriptor from those it keeps (`overlay/cache.rs`) or opens it
 //! (`overlay/files.rs`): the upper's file when there is one (`overlay/upper.rs`), else the object that the tree names
-//! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`). From then on the kernel has the page. Names went
+//! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`), which if it is small lies in a pack with its neighbours
+//! (`store/pack/mod.rs`, `sys/extent.rs`). From then on the kernel has the page. Names went
 //! before: a lookup (`overlay/resolve.rs`) asks upper, journal (`overlay/state.rs`) and lower, in that order.
 //!
 //! **A first write.** The same way to `overlay/write.rs`, which has the file copied up first (`overlay/copy_up.rs`,
@@ -59,7 +60,7 @@
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds
 //! (`store/roots.rs`, `store/manifest.rs`), those of entries used lately (`store/entries.rs`), and the objects in them;
-//! then it sweeps trees, and after them objects.
+//! then it sweeps trees, and after them objects, the small ones by whole packs (`store/repack.rs`).
 //! What it cannot read stops it before it deletes anything.
 //!
 //! Beside them, `depsfs doctor` (`worktree/doctor/mod.rs`) looks at every part of this without waiting for one

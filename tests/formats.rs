@@ -11,6 +11,7 @@ use depsfs::overlay::Ino;
 use depsfs::overlay::journal::{self, Check, Frame, Journal, Record};
 use depsfs::store::import::import_dir;
 use depsfs::store::manifest::{Graft, LockFile, ViewSpec};
+use depsfs::store::pack::PackWriter;
 use depsfs::store::tree::{Item, Meta, Slot};
 use depsfs::store::{
     GcOptions, Manifest, Name, Node, ObjectId, Provenance, RootState, Store, StoreError, Tree, TreeBuilder, TreeId,
@@ -111,6 +112,33 @@ fn tree_1() {
     let refused = case.store.tree(id).map(|_| ()).unwrap_err();
     assert_eq!(refused.to_string(), format!("tree {id}: it has version 9, this depsfs knows 1"));
     assert!(Tree::from_bytes(newer).is_err());
+}
+
+#[test]
+fn pack_1() {
+    let case = Case::new();
+    let bytes = golden("pack-1");
+    let aside = case.dir.path().join("pack");
+    let file = fs::File::options().read(true).write(true).create_new(true).open(&aside).unwrap();
+    let mut pack = PackWriter::new(file.into());
+    for content in [&b"hello"[..], b"", b"world"] {
+        pack.add(ObjectId::of(content), content).unwrap();
+    }
+    let id = pack.finish().unwrap();
+    assert_eq!(fs::read(&aside).unwrap(), bytes);
+
+    let path = case.put(&format!("packs/{id}"), &bytes);
+    for content in [&b"hello"[..], b"", b"world"] {
+        let object = ObjectId::of(content);
+        assert!(case.store.objects().contains_whole(&object, content.len() as u64));
+        assert_eq!(ObjectId::of_extent(&case.store.objects().content(&object).unwrap()).unwrap(), object);
+    }
+    assert_eq!(case.store.verify(&()).unwrap(), []);
+    let mut newer = bytes;
+    newer[8] = 9;
+    case.put(&format!("packs/{id}"), &newer);
+    let damage = case.store.verify(&()).unwrap().remove(0);
+    assert_eq!(damage.to_string(), format!("{}: it has version 9, this depsfs knows 1", path.display()));
 }
 
 fn manifest() -> Manifest {
@@ -227,13 +255,33 @@ fn snapshot_1_and_2() {
 }
 
 #[test]
-fn store_1() {
+fn store_1_and_2() {
     let case = Case::new();
-    assert_eq!(fs::read(case.store.path().join("version")).unwrap(), golden("store-1"));
+    let version = || fs::read(case.store.path().join("version")).unwrap();
+    assert_eq!(version(), golden("store-2"));
+    // One without packs is read as it is, and is of today's version as soon as it has one.
+    case.put("version", &golden("store-1"));
+    fs::remove_dir(case.store.path().join("packs")).unwrap();
+    let hello = ObjectId::of(b"hello");
+    case.put(&format!("objects/{}", hello.place()), b"hello");
+    let store = Store::open(case.store.path()).unwrap();
+    assert!(store.objects().contains_whole(&hello, 5));
+    let stage = store.stage().unwrap();
+    stage.add_bytes(b"one alone makes no pack").unwrap();
+    stage.publish().unwrap();
+    assert_eq!(version(), golden("store-1"));
+    let many: Vec<ObjectId> = (0..64u8).map(|n| stage.add_bytes(&[n]).unwrap()).collect();
+    stage.publish().unwrap();
+    assert_eq!(version(), golden("store-2"));
+    assert_eq!(fs::read_dir(case.store.path().join("packs")).unwrap().count(), 1);
+    let store = Store::open(case.store.path()).unwrap();
+    assert!(many.iter().all(|id| store.objects().contains_whole(id, 1)) && store.objects().contains(&hello));
+    assert_eq!(store.verify(&()).unwrap(), []);
+
     case.put("version", b"depsfs store 9\n");
     let why = Store::open(case.store.path()).map(|_| ()).unwrap_err().to_string();
     let at = case.store.path().display();
-    assert_eq!(why, format!("the store {at} is of version \"depsfs store 9\", this depsfs knows \"depsfs store 1\""));
+    assert_eq!(why, format!("the store {at} is of version \"depsfs store 9\", this depsfs knows \"depsfs store 2\""));
 }
 
 /// One of each kind of record and frame.

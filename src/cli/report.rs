@@ -178,7 +178,7 @@ fn store(e: &StoreError) -> (u8, String) {
         StoreError::Io(_) => (FAILED, io_hint()),
         StoreError::NotAStore { .. } => (REFUSED, "set DEPSFS_STORE to a store, or to a directory to be made".into()),
         StoreError::Version { .. } => (REFUSED, "use the depsfs that made it, or another store".into()),
-        StoreError::NoTree(_) | StoreError::BadTree { .. } | StoreError::NoObject(_) => {
+        StoreError::NoTree(_) | StoreError::BadTree { .. } | StoreError::BadPack { .. } | StoreError::NoObject(_) => {
             (FAILED, "depsfs store verify names what is damaged".into())
         }
         StoreError::NoEntry(_) => (REFUSED, "depsfs store list shows the entries".into()),

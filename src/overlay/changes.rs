@@ -130,7 +130,7 @@ impl View {
         }
         let Some(id) = tree.object(node) else { return Ok(false) };
         let file = self.open_to_read(*ino)?;
-        let hash = ObjectId::of_file(&*file.fd).map_err(super::error::upper("read a file"))?;
+        let hash = ObjectId::of_extent(&file).map_err(super::error::upper("read a file"))?;
         Ok(hash == id)
     }
 }

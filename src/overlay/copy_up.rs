@@ -19,7 +19,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::store::Name;
-use crate::sys::copy::{Copied, copy_contents, write_back};
+use crate::sys::copy::{Copied, write_back};
+use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 
 use super::error::{Error, Result, upper};
@@ -52,7 +53,7 @@ impl Overlay {
                 copy => (view.open_to_read(ino)?, copy.map_err(upper("create a file"))?),
             }
         };
-        let copied = copy_contents(&object.fd, &copy, u64::MAX).map_err(upper("copy a file"))?;
+        let copied = object.copy_contents(&copy, u64::MAX).map_err(upper("copy a file"))?;
         let mut view = self.view.lock();
         // Two may have begun, and the file's last name may be gone.
         if !view.copies_long(ino) || view.lower_names(ino).is_empty() {
@@ -96,7 +97,7 @@ impl View {
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => self.create_aside(&dir_fd)?,
             other => other.map_err(upper("create a file"))?,
         };
-        let copied = copy_contents(&object.fd, &copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        let copied = object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
         self.place_copy(ino, attr, copy, copied, keep)
     }
 
@@ -139,10 +140,10 @@ impl View {
         fs::open_at(aside, b"file", flags, 0o600).map_err(upper("create a file"))
     }
 
-    fn copy_orphan(&mut self, ino: Ino, attr: &Attr, object: &OpenFile, keep: u64) -> Result<()> {
+    fn copy_orphan(&mut self, ino: Ino, attr: &Attr, object: &Extent, keep: u64) -> Result<()> {
         let root = self.upper.root.clone();
         let copy = self.open_kept(|| fs::open_tmpfile(&root, 0o600)).map_err(upper("create a file"))?;
-        copy_contents(&object.fd, &copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         let copy = Arc::new(copy);
         if let Some(orphan) = self.orphans.get_mut(&ino) {

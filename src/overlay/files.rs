@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::store::Name;
+use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
 use super::Ino;
@@ -11,7 +12,7 @@ use super::error::{Error, Result, upper};
 use super::resolve::{Kept, View};
 use super::upper::against_mode;
 
-/// A file that is open, for as long as somebody holds it.
+/// A file of its own that is open, for as long as somebody holds it.
 pub(super) struct OpenFile {
     pub fd: Arc<OwnedFd>,
     /// An object never is.
@@ -20,17 +21,20 @@ pub(super) struct OpenFile {
 
 impl View {
     /// The file's bytes, to read: the object's while nobody has written to it.
-    pub(super) fn open_to_read(&mut self, ino: Ino) -> Result<Arc<OpenFile>> {
+    pub(super) fn open_to_read(&mut self, ino: Ino) -> Result<Extent> {
         if let Some(file) = self.files.find(ino) {
-            return Ok(file);
+            return Ok(Extent::whole(file.fd.clone()));
         }
-        let file = if self.has_upper_bytes(ino) {
-            Arc::new(OpenFile { fd: Arc::new(self.open_upper(ino, OpenFlags::RDONLY)?), writable: false })
+        let bytes = if self.has_upper_bytes(ino) {
+            Extent::whole(self.open_upper(ino, OpenFlags::RDONLY)?)
         } else {
-            Arc::new(OpenFile { fd: Arc::new(self.open_object(ino)?), writable: false })
+            self.open_object(ino)?
         };
-        self.files.keep(ino, file.clone());
-        Ok(file)
+        // A part of a pack has no descriptor of its own, and is found again without a system call.
+        if let Some(fd) = bytes.as_file() {
+            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false }));
+        }
+        Ok(bytes)
     }
 
     /// The file's own bytes in the upper, to write. They must be there (see [`View::copy_up`]).
@@ -54,19 +58,19 @@ impl View {
         }
     }
 
-    fn open_object(&mut self, ino: Ino) -> Result<OwnedFd> {
+    fn open_object(&mut self, ino: Ino) -> Result<Extent> {
         let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
         let id = tree.object(node).ok_or(Error::Invalid)?;
         let objects = self.objects.clone();
         let lost = |source| Error::LostObject { id, source: Box::new(source) };
-        match objects.open(&id) {
+        match objects.content(&id) {
             Err(_) => {
                 // It may be our own descriptors that ran out: give back what is kept, once.
                 self.upper.close_kept();
                 self.files.clear();
-                objects.open(&id).map_err(lost)
+                objects.content(&id).map_err(lost)
             }
-            Ok(fd) => Ok(fd),
+            Ok(bytes) => Ok(bytes),
         }
     }
 

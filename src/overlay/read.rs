@@ -20,7 +20,7 @@ impl Overlay {
             if buffer.len() < len {
                 buffer.resize(len, 0);
             }
-            let read = fs::read_at(&*file.fd, &mut buffer[..len], offset).map_err(upper("read a file"))?;
+            let read = file.read_at(&mut buffer[..len], offset).map_err(upper("read a file"))?;
             Ok(done(&buffer[..read]))
         })
     }
@@ -31,7 +31,7 @@ impl Overlay {
     /// [`Error::NoData`] past the end of the file or of its data.
     pub fn lseek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64> {
         let file = self.view.lock().open_to_read(ino)?;
-        fs::seek_data(&*file.fd, offset, hole).map_err(|e| match e.raw_os_error() {
+        file.seek_data(offset, hole).map_err(|e| match e.raw_os_error() {
             Some(libc::ENXIO) => Error::NoData,
             _ => upper("seek in a file")(e),
         })

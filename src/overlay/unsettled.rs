@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 
 use crate::store::ObjectId;
 use crate::sys::copy::{fill_missing, write_back};
+use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags, SetTime};
 use crate::sys::{fs_type, process};
 
@@ -130,7 +131,7 @@ impl View {
     pub(super) fn settle(&mut self, ino: Ino) -> Result<()> {
         let Some(real) = self.unsettled_copy(ino) else { return Ok(()) };
         let file = self.open_to_read(ino)?;
-        write_back(&*file.fd).map_err(upper("write a file"))?;
+        file.as_file().map_or(Ok(()), write_back).map_err(upper("write a file"))?;
         self.settled(real);
         Ok(())
     }
@@ -158,10 +159,11 @@ impl View {
     /// The copy that was promised, open to read; nothing when it is gone.
     fn copy_of(&mut self, promise: &Promise) -> Option<Arc<OwnedFd>> {
         let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
-        let file = self.open_to_read(ino).ok()?;
-        let is_it = fs::stat(&*file.fd).is_ok_and(|s| s.ino == promise.real)
-            && fs::birth(&*file.fd, b"").is_ok_and(|born| born == promise.born);
-        is_it.then(|| file.fd.clone())
+        let bytes = self.open_to_read(ino).ok()?;
+        let file = bytes.as_file()?;
+        let is_it = fs::stat(file).is_ok_and(|s| s.ino == promise.real)
+            && fs::birth(file, b"").is_ok_and(|born| born == promise.born);
+        is_it.then(|| file.clone())
     }
 
     /// At an opening: what was promised before a power cut is made true; what a server promised that is gone by
@@ -187,7 +189,7 @@ impl View {
             && self.copy_of(&promise).is_some()
         {
             let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
-            match self.objects.open(&promise.object) {
+            match self.objects.content(&promise.object) {
                 Ok(object) => {
                     let copy = self.open_to_write(ino)?.fd.clone();
                     refill(&object, &copy).map_err(upper("write a file"))?;
@@ -202,8 +204,10 @@ impl View {
     }
 }
 
-fn refill(object: &OwnedFd, copy: &OwnedFd) -> io::Result<()> {
+fn refill(object: &Extent, copy: &OwnedFd) -> io::Result<()> {
     let was = fs::stat(copy)?;
+    // What lies in a pack is short, and never promised.
+    let object = object.as_file().ok_or(io::ErrorKind::Unsupported)?;
     if fill_missing(object, copy)? {
         fs::utimens(copy, SetTime::At(was.atime), SetTime::At(was.mtime))?;
         fs::fsync(copy)?;

@@ -1,5 +1,6 @@
 //! Writing: the first write to a shared file makes a copy, all others go to it.
 
+use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FallocateFlags};
 
 use super::attr::without_set_id;
@@ -50,10 +51,10 @@ impl Overlay {
             let mut view = self.view.lock();
             view.copy_up(to, u64::MAX)?;
             let target = view.open_to_write(to)?;
-            (if from == to { target.clone() } else { view.open_to_read(from)? }, target)
+            (if from == to { Extent::whole(target.fd.clone()) } else { view.open_to_read(from)? }, target)
         };
         let lost_set_id = kill_suid && drop_set_id(&target.fd)?;
-        let bytes = fs::copy_range(&*source.fd, from_at, &*target.fd, to_at, len).map_err(upper("copy"))?;
+        let bytes = source.copy_range(from_at, &*target.fd, to_at, len).map_err(upper("copy"))?;
         Ok(Wrote { bytes, lost_set_id })
     }
 
@@ -93,7 +94,7 @@ impl View {
             return Ok(None);
         }
         let file = self.open_to_read(ino)?;
-        file.fd.try_clone().map(Some).map_err(upper("open a file"))
+        file.as_file().map(|fd| fd.try_clone()).transpose().map_err(upper("open a file"))
     }
 }
 

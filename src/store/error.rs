@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::pack::PackError;
 use super::tree::{BuildError, TreeError};
-use super::{ObjectId, TreeId};
+use super::{ObjectId, PackId, TreeId};
 use crate::sys::IoError;
 
 /// What went wrong in the store layer, apart from what an import says of its source.
@@ -19,6 +20,8 @@ pub enum StoreError {
     NoTree(TreeId),
     #[error("tree {id}: {source}")]
     BadTree { id: TreeId, source: TreeError },
+    #[error("pack {id}: {source}")]
+    BadPack { id: PackId, source: PackError },
     #[error("object {0} is not in the store")]
     NoObject(ObjectId),
     #[error("no entry is named {0:?}")]

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Node, ObjectId, Store, StoreError, Tree, TreeEntry, aside_name};
-use crate::sys::copy::copy_contents;
+use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
 use crate::sys::{IoError, interrupt};
 
@@ -137,9 +137,9 @@ impl Extraction<'_> {
             self.first.insert(entry.node, path.into());
         }
         let object = self.tree.object(entry.node).ok_or(io::ErrorKind::InvalidData)?;
-        let object = self.store.objects().open(&object).map_err(io::Error::other)?;
+        let object = self.store.objects().content(&object).map_err(io::Error::other)?;
         let fill = |to: &OwnedFd| {
-            copy_contents(&object, to, stat.size)?;
+            object.copy_contents(to, stat.size)?;
             fs::chmod(to, stat.perm & 0o777)?;
             fs::utimens(to, SetTime::Keep, SetTime::At(stat.mtime))
         };
@@ -169,7 +169,7 @@ impl Extraction<'_> {
                 let file = fs::open_at(into, entry.name, OpenFlags::RDONLY, 0);
                 // One that can't be read is somebody's own.
                 let Ok(file) = file else { return Ok(false) };
-                Ok(Some(ObjectId::of_file(file)?) == self.tree.object(entry.node))
+                Ok(Some(ObjectId::of_extent(&Extent::whole(file))?) == self.tree.object(entry.node))
             }
             _ => Ok(true),
         }

@@ -6,6 +6,7 @@
 //! | 2. dead roots, old entries, snapshots, `tmp`      | trees that nothing names: the next gc takes them |
 //! | 3. trees, then a sync                             | objects that nothing names: the next gc again    |
 //! | 4. objects                                        | the same                                         |
+//! | 5. packs, as `repack.rs` says                     | the same                                         |
 //!
 //! So no tree is ever there without its objects. What a daemon serves stays, though its manifest is gone (see
 //! [`super::roots`]). What can't be understood (a manifest, an entry, a tree that is
@@ -78,8 +79,12 @@ impl Store {
             self.sync()?;
         }
         let objects = self.sweep("objects", |id| marked.objects.contains(&id), options, progress)?;
-        (report.trees, report.objects) = (trees.0, objects.0);
-        report.bytes += trees.1 + objects.1;
+        let packs = self.plan_repacking(|id| marked.objects.contains(id))?;
+        (report.trees, report.objects) = (trees.0, objects.0 + packs.objects);
+        report.bytes += trees.1 + objects.1 + packs.bytes;
+        if !options.dry_run {
+            self.repack(packs, progress)?;
+        }
         Ok(report)
     }
 

@@ -76,15 +76,19 @@ content_id!(
     /// Names a tree: the index of a directory.
     TreeId
 );
+content_id!(
+    /// Names a pack: small objects in one file.
+    PackId
+);
 
 impl ObjectId {
-    /// The id of all bytes of an open file, read from its start.
-    pub fn of_file(fd: impl std::os::fd::AsFd) -> std::io::Result<ObjectId> {
+    /// The id of all bytes of a file or of a part of one.
+    pub fn of_extent(bytes: &crate::sys::extent::Extent) -> std::io::Result<ObjectId> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; 256 << 10];
         let mut at = 0;
         loop {
-            let read = crate::sys::fs::read_at(&fd, &mut buffer, at)?;
+            let read = bytes.read_at(&mut buffer, at)?;
             if read == 0 {
                 return Ok(ObjectId(*hasher.finalize().as_bytes()));
             }

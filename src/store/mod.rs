@@ -1,9 +1,10 @@
 //! The frozen, content-addressed store that all worktrees share: objects, trees, entries, roots.
 //!
 //! ```text
-//! version            depsfs store 1
+//! version            depsfs store 2 (of an older one: 1, until it gets a pack)
 //! CACHEDIR.TAG       backups skip it
 //! objects/ab/cdef…   the bytes of one file, 0444, named by their BLAKE3 hash; never opened for writing again
+//! packs/<hash>       the bytes of many small files ([`pack`]), 0444, in place of as many objects
 //! trees/ab/cdef…     indexes of directories ([`tree`]), named by their BLAKE3 hash
 //! entries/<name>     names for trees, and where they came from ([`Entries`])
 //! roots/<hash>       one per worktree: where its manifest is, and what its daemon needs ([`Roots`])
@@ -17,8 +18,8 @@
 //!
 //! | step                                            | synced by                  | a power cut right after it leaves |
 //! |-------------------------------------------------|----------------------------|-----------------------------------|
-//! | 1. bytes of objects, aside ([`Stage`])          | each, or `syncfs` for many | leftovers in `tmp`                |
-//! | 2. names of objects                             | their directories, or again `syncfs` | objects that nothing names |
+//! | 1. bytes of objects, aside ([`Stage`])          | each, or all at once ([`publish`]) | leftovers in `tmp`        |
+//! | 2. names of objects                             | their directories, or all at once | objects that nothing names |
 //! | 3. bytes of the tree, aside; its name           | file, then directory       | a tree that nothing names         |
 //! | 4. the entry ([`Entries`]) or the root ([`Roots`]) | file, then directory    | an entry that is whole; a root that is dead |
 //! | 5. the manifest, which names trees ([`Manifest`]) | file                     | a worktree without views, or with all of them |
@@ -38,8 +39,11 @@ pub mod import;
 pub mod manifest;
 mod name;
 mod objects;
+pub mod pack;
 mod pool;
 mod progress;
+mod publish;
+mod repack;
 mod roots;
 mod stage;
 pub mod tree;
@@ -55,7 +59,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use entries::{Entries, Entry, Provenance};
 pub use error::StoreError;
 pub use gc::{GcOptions, GcReport};
-pub use id::{BadId, ObjectId, TreeId};
+pub use id::{BadId, ObjectId, PackId, TreeId};
 pub use manifest::Manifest;
 pub use name::{Cookie, NAME_MAX, Name, NameError};
 pub use objects::Objects;
@@ -71,11 +75,13 @@ use crate::sys::lock::Lock;
 use crate::sys::mmap::Map;
 use crate::sys::{IoError, path as paths};
 
-/// What the file `version` says.
-const VERSION: &str = "depsfs store 1\n";
+/// What the file `version` says: that there may be packs.
+const VERSION: &str = "depsfs store 2\n";
+/// Of a store without packs, which a depsfs that knows of none can read too.
+const WITHOUT_PACKS: &str = "depsfs store 1\n";
 /// <https://bford.info/cachedir/>
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# depsfs store; gc: depsfs gc\n";
-const DIRS: [&str; 6] = ["objects", "trees", "entries", "roots", "snapshots", "tmp"];
+const DIRS: [&str; 7] = ["objects", "packs", "trees", "entries", "roots", "snapshots", "tmp"];
 
 /// An open store. Clones share one descriptor.
 #[derive(Clone)]
@@ -99,7 +105,7 @@ impl Store {
         }
         let path = paths::canonical(path)?;
         let version = paths::read(&path.join("version"))?;
-        if version != VERSION.as_bytes() {
+        if version != VERSION.as_bytes() && version != WITHOUT_PACKS.as_bytes() {
             let found = String::from_utf8_lossy(&version).trim_end().to_owned();
             return Err(StoreError::Version { path, found, known: VERSION.trim_end() });
         }
@@ -153,6 +159,17 @@ impl Store {
     pub(crate) fn try_exclusive(&self) -> Result<Lock, StoreError> {
         let lock = Lock::try_exclusive(self.lock_file()?).map_err(IoError::of("lock", &self.path.join("lock")))?;
         lock.ok_or(StoreError::Busy)
+    }
+
+    /// Makes sure that a depsfs that knows of no packs refuses this store from now on.
+    pub(crate) fn allow_packs(&self) -> Result<(), StoreError> {
+        paths::make_dir(&self.path.join("packs"))?;
+        let version = self.path.join("version");
+        if paths::read(&version)? != VERSION.as_bytes() {
+            paths::replace_synced(&version, VERSION.as_bytes())?;
+            fs::fsync(&self.dir).map_err(IoError::of("sync", &self.path))?;
+        }
+        Ok(())
     }
 
     /// Waits until everything that was done in the store is on disk.
@@ -263,8 +280,9 @@ fn make(path: &Path) -> Result<(), StoreError> {
     let version = path.join("version");
     if paths::read_if_there(&version)?.is_none() {
         // Another process may be making the same store: what it writes, also aside, is no stranger.
-        let ours =
-            |name: &[u8]| DIRS.iter().chain(&["version", "CACHEDIR.TAG"]).any(|d| name.starts_with(d.as_bytes()));
+        let ours = |name: &[u8]| {
+            DIRS.iter().chain(&["version", "CACHEDIR.TAG", "lock"]).any(|d| name.starts_with(d.as_bytes()))
+        };
         if paths::list(path)?.iter().any(|e| !ours(&e.name)) {
             return Err(StoreError::NotAStore { path: path.into() });
         }
@@ -288,7 +306,7 @@ mod tests {
         let path = dir.path().join("deep/store");
         Store::open(&path).unwrap();
         assert_eq!(Store::open(&path).unwrap().path(), paths::canonical(&path).unwrap());
-        paths::replace(&path.join("version"), b"depsfs store 2\n").unwrap();
+        paths::replace(&path.join("version"), b"depsfs store 3\n").unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Version { .. })));
         let other = dir.path().join("other");
         paths::make_dirs(&other.join("src")).unwrap();

@@ -1,11 +1,13 @@
-//! The bytes of files, each once, in loose files named by their hash.
+//! The bytes of files, each once: the small ones in packs, the others in loose files named by their hash.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::pack::Packs;
 use super::{ObjectId, StoreError};
+use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::{IoError, path as paths};
 
@@ -13,33 +15,50 @@ use crate::sys::{IoError, path as paths};
 pub struct Objects {
     path: PathBuf,
     dir: OwnedFd,
+    packs: Packs,
 }
 
 impl Objects {
     pub(super) fn open_dir(store: &Path) -> Result<Objects, StoreError> {
         let path = store.join("objects");
-        Ok(Objects { dir: paths::open_dir(&path)?, path })
+        Ok(Objects { dir: paths::open_dir(&path)?, path, packs: Packs::of(store) })
     }
 
-    /// Opens an object for reading. One that is missing is [`StoreError::NoObject`], which is damage.
-    pub fn open(&self, id: &ObjectId) -> Result<OwnedFd, StoreError> {
+    /// An object's bytes, to be read. One that is missing is [`StoreError::NoObject`], which is damage.
+    pub fn content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
+        if let Some(packed) = self.packs.content(id)? {
+            return Ok(packed);
+        }
         match fs::open_at(&self.dir, id.place().as_bytes(), OpenFlags::RDONLY, 0) {
-            Ok(file) => Ok(file),
+            Ok(file) => Ok(Extent::whole(file)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::NoObject(*id)),
             Err(e) => Err(IoError::of("open", &self.path_of(id))(e).into()),
         }
     }
 
     pub fn contains(&self, id: &ObjectId) -> bool {
-        fs::stat_at(&self.dir, id.place().as_bytes()).is_ok_and(|s| s.is_file())
+        self.size_of(id).is_some()
     }
 
     /// Whether the object is there with as many bytes as it should have; fewer are those of a broken disk.
     pub fn contains_whole(&self, id: &ObjectId, size: u64) -> bool {
-        fs::stat_at(&self.dir, id.place().as_bytes()).is_ok_and(|s| s.is_file() && s.size == size)
+        self.size_of(id) == Some(size)
     }
 
-    /// Where an object is or would be, for messages.
+    fn size_of(&self, id: &ObjectId) -> Option<u64> {
+        let packed = self.packs.size_of(id).ok().flatten();
+        packed.or_else(|| self.loose_size(id))
+    }
+
+    fn loose_size(&self, id: &ObjectId) -> Option<u64> {
+        fs::stat_at(&self.dir, id.place().as_bytes()).ok().filter(|s| s.is_file()).map(|s| s.size)
+    }
+
+    pub(super) fn packs(&self) -> &Packs {
+        &self.packs
+    }
+
+    /// Where a loose object is or would be, for messages.
     pub fn path_of(&self, id: &ObjectId) -> PathBuf {
         self.path.join(id.place())
     }
@@ -64,7 +83,7 @@ impl Objects {
         loop {
             match fs::rename_at(&from, name, &self.dir, place.as_bytes(), RenameFlags::NOREPLACE) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => drop(super::make_dir(&self.dir, &place[..2])?),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && self.contains_whole(id, size) => {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists && self.loose_size(id) == Some(size) => {
                     return fs::unlink_at(from, name);
                 }
                 // A damaged one, or a file system without RENAME_NOREPLACE.

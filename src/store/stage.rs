@@ -1,11 +1,7 @@
 //! New objects, collected unseen: they get their names when the import that brings them has succeeded.
 //!
-//! | step                                      | a crash right after it leaves                           |
-//! |-------------------------------------------|---------------------------------------------------------|
-//! | 1. written to `tmp/<stage>/`              | a directory in `tmp` that gc removes                    |
-//! | 2. synced                                 | the same                                                |
-//! | 3. renamed into `objects`                 | whole objects that nothing names, which gc removes      |
-//! | 4. synced again, so the names are on disk | the same; only then may a tree name them                |
+//! Small ones are appended to a pack, in the order in which they come: that of a walk, so that what is read together
+//! lies together. The others are files. They are published by [`super::publish`].
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,42 +11,72 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 
+use super::pack::PackWriter;
 use super::writer::{Added, ObjectWriter};
-use super::{ObjectId, Objects, Store, StoreError, StoreShare, write_all};
+use super::{ObjectId, Objects, PackId, Store, StoreError, StoreShare, write_all};
 use crate::sys::fs::{self, OpenFlags};
-use crate::sys::{IoError, path as paths};
+use crate::sys::{IoError, copy, path as paths};
 
 /// Up to this size a file's bytes are held in memory until its hash says whether the store has them.
 pub(super) const IN_MEMORY: usize = 1 << 20;
-/// As many objects are synced one by one; more, by syncing the file system once.
-const SYNC_EACH: usize = 64;
+/// Up to this size an object goes into a pack.
+const PACKED: usize = 64 * 1024;
+/// A pack with as many bytes is full: what a gc may have to rewrite at once.
+pub(super) const FULL: u64 = 256 << 20;
 
 /// An import's objects before they are published. Dropping it removes them.
 pub struct Stage {
-    objects: Arc<Objects>,
+    pub(super) store: Store,
+    pub(super) objects: Arc<Objects>,
     path: PathBuf,
     pub(super) dir: OwnedFd,
     next: AtomicU32,
     /// Shared by the workers of an import. No guard of it is held across another call on it.
-    staged: DashMap<ObjectId, Staged>,
+    pub(super) staged: DashMap<ObjectId, Staged>,
+    pub(super) packing: Mutex<Packing>,
     _share: StoreShare,
 }
 
 #[derive(Clone, Copy)]
-struct Staged {
-    file: u32,
-    size: u64,
+pub(super) enum Staged {
+    Loose(Loose),
+    Packed,
+}
+
+/// A file of the stage that is an object.
+#[derive(Clone, Copy)]
+pub(super) struct Loose {
+    pub file: u32,
+    pub size: u64,
+}
+
+/// The packs of a stage, each with its file.
+#[derive(Default)]
+pub(super) struct Packing {
+    pub open: Option<(u32, PackWriter)>,
+    pub full: Vec<(u32, PackId)>,
 }
 
 impl Stage {
     pub(super) fn new(store: &Store) -> Result<Stage, StoreError> {
         let share = store.share()?;
+        // From here on gc takes nothing away; what it took before must not count as there.
+        store.objects().packs().look_again()?;
         let path = store.path().join("tmp").join(super::aside_name());
         paths::make_dir(&path)?;
         let dir = paths::open_dir(&path)?;
-        let objects = store.objects().clone();
-        Ok(Stage { objects, path, dir, next: AtomicU32::new(0), staged: DashMap::new(), _share: share })
+        Ok(Stage {
+            store: store.clone(),
+            objects: store.objects().clone(),
+            path,
+            dir,
+            next: AtomicU32::new(0),
+            staged: DashMap::new(),
+            packing: Mutex::default(),
+            _share: share,
+        })
     }
 
     /// Adds content that is in memory; nothing is written when the store or this stage has it.
@@ -60,14 +86,43 @@ impl Stage {
         if self.staged.contains_key(&id) || self.objects.contains_whole(&id, size) {
             return Ok(id);
         }
-        let file = self.next.fetch_add(1, Ordering::Relaxed);
+        let file = self.next_file();
+        let is_small = bytes.len() <= PACKED;
         match self.staged.entry(id) {
             Entry::Occupied(_) => return Ok(id),
-            Entry::Vacant(v) => drop(v.insert(Staged { file, size })),
+            Entry::Vacant(v) if is_small => drop(v.insert(Staged::Packed)),
+            Entry::Vacant(v) => drop(v.insert(Staged::Loose(Loose { file, size }))),
         }
-        let write = || write_all(self.create(file)?, bytes, 0);
-        write().map_err(|e| self.failed(file, e))?;
+        if is_small {
+            self.pack(id, bytes, file)?
+        } else {
+            self.write_loose(file, bytes)?
+        }
         Ok(id)
+    }
+
+    /// Writes a file of its own.
+    pub(super) fn write_loose(&self, file: u32, bytes: &[u8]) -> Result<(), StoreError> {
+        let write = || {
+            let fd = self.create(file)?;
+            write_all(&fd, bytes, 0)?;
+            copy::begin_write_back(&fd, 0, bytes.len() as u64);
+            Ok(())
+        };
+        write().map_err(|e| self.failed(file, e))
+    }
+
+    /// Appends to the pack, a new one in the file `file` if there is none or it is full.
+    fn pack(&self, id: ObjectId, bytes: &[u8], file: u32) -> Result<(), StoreError> {
+        let mut packing = self.packing.lock();
+        if let Some((file, full)) = packing.open.take_if(|(_, pack)| pack.bytes() >= FULL) {
+            packing.full.push((file, full.finish().map_err(|e| self.failed(file, e))?));
+        }
+        if packing.open.is_none() {
+            packing.open = Some((file, PackWriter::new(self.create(file).map_err(|e| self.failed(file, e))?)));
+        }
+        let (file, pack) = packing.open.as_mut().expect("there is one now");
+        pack.add(id, bytes).map_err(|e| self.failed(*file, e))
     }
 
     /// Adds all that `from` gives.
@@ -137,51 +192,6 @@ impl Stage {
         writer.finish().map_err(CopyError::Store)
     }
 
-    /// Syncs what was added and gives it its names; returns how many objects are new.
-    pub fn publish(&self) -> Result<usize, StoreError> {
-        let staged: Vec<(ObjectId, Staged)> = self.staged.iter().map(|s| (*s.key(), *s.value())).collect();
-        self.staged.clear();
-        if staged.is_empty() {
-            return Ok(0);
-        }
-        self.sync_bytes(&staged)?;
-        let half = staged.len().div_ceil(2);
-        std::thread::scope(|scope| {
-            let parts: Vec<_> = staged.chunks(half).map(|part| scope.spawn(|| self.name_all(part))).collect();
-            parts.into_iter().try_for_each(|part| part.join().expect("naming objects does not panic"))
-        })?;
-        self.sync_names(&staged)?;
-        Ok(staged.len())
-    }
-
-    fn sync_names(&self, staged: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
-        let synced = if staged.len() > SYNC_EACH {
-            fs::syncfs(&self.dir)
-        } else {
-            self.objects.sync_names(staged.iter().map(|s| s.0))
-        };
-        Ok(synced.map_err(IoError::of("sync", self.objects.path()))?)
-    }
-
-    fn sync_bytes(&self, staged: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
-        if staged.len() > SYNC_EACH {
-            return Ok(fs::syncfs(&self.dir).map_err(IoError::of("sync", &self.path))?);
-        }
-        for (_, Staged { file, .. }) in staged {
-            let sync = || fs::fdatasync(fs::open_at(&self.dir, name_of(*file).as_bytes(), OpenFlags::RDONLY, 0)?);
-            sync().map_err(IoError::of("sync", &self.path))?;
-        }
-        Ok(())
-    }
-
-    fn name_all(&self, part: &[(ObjectId, Staged)]) -> Result<(), StoreError> {
-        for (id, Staged { file, size }) in part {
-            let taken = self.objects.take(&self.dir, name_of(*file).as_bytes(), id, *size);
-            taken.map_err(IoError::of("name", &self.objects.path_of(id)))?;
-        }
-        Ok(())
-    }
-
     /// The stage's directory, for messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -190,15 +200,22 @@ impl Stage {
     /// Takes a finished file as the object `id`, or removes it when that is there already.
     pub(super) fn take(&self, file: u32, id: ObjectId, size: u64) -> io::Result<()> {
         match self.staged.entry(id) {
-            Entry::Vacant(new) if !self.objects.contains_whole(&id, size) => drop(new.insert(Staged { file, size })),
+            Entry::Vacant(new) if !self.objects.contains_whole(&id, size) => {
+                drop(new.insert(Staged::Loose(Loose { file, size })));
+            }
             _ => return fs::unlink_at(&self.dir, name_of(file).as_bytes()),
         }
         Ok(())
     }
 
+    /// The number of the next file.
+    pub(super) fn next_file(&self) -> u32 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// A new file of the stage, and its number.
     pub(super) fn new_file(&self) -> Result<(u32, OwnedFd), StoreError> {
-        let file = self.next.fetch_add(1, Ordering::Relaxed);
+        let file = self.next_file();
         Ok((file, self.create(file).map_err(|e| self.failed(file, e))?))
     }
 
@@ -222,7 +239,8 @@ impl Drop for Stage {
     }
 }
 
-fn name_of(file: u32) -> String {
+/// What a file of a stage is called.
+pub(super) fn name_of(file: u32) -> String {
     format!("{file:x}")
 }
 
@@ -263,8 +281,8 @@ mod tests {
         assert_eq!(stage.publish().unwrap(), 2);
         drop(stage);
         assert_eq!((names(&store, "tmp"), names(&store, "objects")), (0, 2));
-        let object = store.objects().open(&big.id).unwrap();
-        assert_eq!(fs::stat(&object).unwrap().mode & 0o7777, 0o444);
+        let object = store.objects().content(&big.id).unwrap();
+        assert_eq!(fs::stat(object.as_file().unwrap()).unwrap().mode & 0o7777, 0o444);
         assert!(store.objects().contains_whole(&small, 5));
     }
 
@@ -281,7 +299,7 @@ mod tests {
         let added = stage.add_file(&file, 9 << 20, &mut Vec::new(), &mut |_| {}).unwrap();
         assert_eq!((added.id, added.size), (ObjectId::of(&content), 9 << 20));
         stage.publish().unwrap();
-        let object = fs::stat(store.objects().open(&added.id).unwrap()).unwrap();
+        let object = fs::stat(store.objects().content(&added.id).unwrap().as_file().unwrap()).unwrap();
         assert_eq!(object.size, 9 << 20);
         assert!(object.blocks < 100, "{} blocks", object.blocks);
     }

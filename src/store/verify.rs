@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::pack::{Pack, Record};
 use super::pool::{self, Queue};
-use super::{Node, ObjectId, Progress, Store, StoreError, Tree, TreeId};
+use super::{Node, ObjectId, PackId, Progress, Store, StoreError, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, path as paths};
 
@@ -26,6 +28,10 @@ pub enum DamageKind {
     Bytes,
     /// The bytes are those of the name, but make no sound tree.
     Tree(String),
+    /// It is no pack that can be read.
+    Pack(String),
+    /// Some objects of a pack are not what their names say; this is one of so many.
+    Packed { object: ObjectId, of: usize },
     /// The kernel can't read it.
     Unreadable(String),
     /// A file that has no place here.
@@ -39,7 +45,11 @@ impl std::fmt::Display for Damage {
         let path = self.path.display();
         match &self.kind {
             DamageKind::Bytes => write!(f, "{path}: the bytes are not those of its name"),
-            DamageKind::Tree(why) => write!(f, "{path}: {why}"),
+            DamageKind::Tree(why) | DamageKind::Pack(why) => write!(f, "{path}: {why}"),
+            DamageKind::Packed { object, of: 1 } => write!(f, "{path}: the bytes of object {object} are not its own"),
+            DamageKind::Packed { object, of } => {
+                write!(f, "{path}: the bytes of {of} objects are not their own, as those of {object}")
+            }
             DamageKind::Unreadable(why) => write!(f, "{path}: cannot be read: {why}"),
             DamageKind::Stray => write!(f, "{path}: no such name belongs in a store"),
             DamageKind::Missing { needed_by } => write!(f, "{path}: missing, needed by {needed_by}"),
@@ -47,11 +57,12 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// A directory of files that are named by their hash.
+/// A directory of files that are named by their hash, or a file of many objects.
 #[derive(Clone, Copy)]
 enum Bucket {
     Objects(u8),
     Trees(u8),
+    Pack(PackId),
 }
 
 /// Ends when its time is up.
@@ -83,11 +94,13 @@ impl Store {
     pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Damage>, StoreError> {
         let _share = self.share()?;
         progress.begin("verifying", None);
-        let buckets = (0..=255).map(Bucket::Objects).chain((0..=255).map(Bucket::Trees)).collect();
+        let (packs, mut damage) = self.pack_names()?;
+        let buckets = (0..=255).map(Bucket::Objects).chain((0..=255).map(Bucket::Trees));
+        let buckets = buckets.chain(packs.into_iter().map(Bucket::Pack)).collect();
         let start = || Found { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
         let work = |bucket, found: &mut Found, _: &Queue<Bucket>| self.verify_bucket(bucket, found, progress);
         let parts = pool::run(buckets, start, work)?;
-        let mut damage = self.verify_entries()?;
+        damage.extend(self.verify_entries()?);
         for found in parts {
             damage.extend(found.damage);
             for (id, (size, tree)) in found.needed {
@@ -110,12 +123,21 @@ impl Store {
         let sample = Sample { until: Instant::now() + limit, bytes: AtomicU64::new(0) };
         let mut found = Found { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
         let first = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() as usize);
-        for n in 0..512 {
+        let (packs, _) = self.pack_names()?;
+        let packs = packs.into_iter().map(Bucket::Pack);
+        let files = (0..512).map(|n| {
             // 181 has no divisor in common with 512: each bucket comes once.
-            let bucket = match (first + n * 181) % 512 {
+            match (first + n * 181) % 512 {
                 n @ 0..=255 => Bucket::Objects(n as u8),
                 n => Bucket::Trees(n as u8),
-            };
+            }
+        });
+        // Half of the times packs come first.
+        let mut buckets: Vec<Bucket> = packs.chain(files).collect();
+        if first % 2 == 0 {
+            buckets.reverse();
+        }
+        for bucket in buckets {
             match self.verify_bucket(bucket, &mut found, &sample) {
                 Ok(()) => {}
                 Err(StoreError::Cancelled) => break,
@@ -138,6 +160,15 @@ impl Store {
         let (kind, number) = match bucket {
             Bucket::Objects(n) => ("objects", n),
             Bucket::Trees(n) => ("trees", n),
+            Bucket::Pack(id) => {
+                let path = self.objects().packs().path_of(&id);
+                match verify_pack(&path, id, &mut found.buf, progress) {
+                    Ok(kind) => found.damage.extend(kind.map(|kind| Damage { path, kind })),
+                    Err(StoreError::Cancelled) => return Err(StoreError::Cancelled),
+                    Err(e) => found.damage.push(Damage { path, kind: DamageKind::Unreadable(e.to_string()) }),
+                }
+                return Ok(());
+            }
         };
         let prefix = format!("{number:02x}");
         let dir = self.path().join(kind).join(&prefix);
@@ -153,7 +184,7 @@ impl Store {
             };
             let result = match bucket {
                 Bucket::Objects(_) => verify_object(&path, id, &mut found.buf, progress),
-                Bucket::Trees(_) => self.verify_tree(&path, TreeId(id.0), found, progress),
+                _ => self.verify_tree(&path, TreeId(id.0), found, progress),
             };
             match result {
                 Ok(None) => {}
@@ -162,6 +193,14 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// The packs, and what lies between them.
+    fn pack_names(&self) -> Result<(Vec<PackId>, Vec<Damage>), StoreError> {
+        let (packs, strays) = self.objects().packs().names()?;
+        let path = |name: &[u8]| self.objects().packs().path().join(std::ffi::OsStr::from_bytes(name));
+        let damage = strays.iter().map(|name| Damage { path: path(name), kind: DamageKind::Stray });
+        Ok((packs, damage.collect()))
     }
 
     fn verify_tree(
@@ -226,6 +265,44 @@ fn verify_object(path: &Path, id: ObjectId, buf: &mut [u8], progress: &dyn Progr
         }
     }
     Ok((ObjectId(*hasher.finalize().as_bytes()) != id).then_some(DamageKind::Bytes))
+}
+
+/// Compares a pack's index with its name, and each object with its own.
+fn verify_pack(
+    path: &Path,
+    id: PackId,
+    buf: &mut [u8],
+    progress: &dyn Progress,
+) -> Result<Option<DamageKind>, StoreError> {
+    let (pack, file) = match Pack::open(id, path) {
+        Ok(opened) => opened,
+        Err(StoreError::BadPack { source, .. }) => return Ok(Some(DamageKind::Pack(source.to_string()))),
+        Err(e) => return Err(e),
+    };
+    if !pack.has_sound_index() {
+        return Ok(Some(DamageKind::Bytes));
+    }
+    let file = Arc::new(file);
+    let mut records: Vec<Record> = pack.records().collect();
+    records.sort_unstable_by_key(|r| r.offset);
+    // Whoever stops half-way sees other ones each time.
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() as usize);
+    let begin = seed % records.len().max(1);
+    records.rotate_left(begin);
+    let mut bad = Vec::new();
+    for record in records {
+        if progress.is_cancelled() && bad.is_empty() {
+            return Err(StoreError::Cancelled);
+        }
+        progress.advance(record.len.into());
+        let len = record.len as usize;
+        let read = |buf: &mut [u8]| pack.holds(&record) && record.in_pack(file.clone()).read_at(buf, 0).is_ok();
+        let is_whole = buf.get_mut(..len).is_some_and(|buf| read(buf) && ObjectId::of(buf) == record.id);
+        if !is_whole {
+            bad.push(record.id);
+        }
+    }
+    Ok(bad.first().map(|object| DamageKind::Packed { object: *object, of: bad.len() }))
 }
 
 /// A tree that is certainly the one its name says; what is kept or deleted by its word must not be guessed.

@@ -103,3 +103,10 @@ pub fn write_back(fd: impl AsFd) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// Starts the writing of bytes to the disk and doesn't wait. A hint: what comes of it shows in a later sync.
+pub fn begin_write_back(fd: impl AsFd, offset: u64, len: u64) {
+    let (offset, len) = (offset.min(i64::MAX as u64) as i64, len.min(i64::MAX as u64) as i64);
+    // SAFETY: the descriptor is open while `fd` is borrowed; the call touches no memory of ours.
+    unsafe { libc::sync_file_range(fd.as_fd().as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+}

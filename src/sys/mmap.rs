@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// A whole file, mapped read-only and shared. Pages are read when they are first touched.
+/// A file, mapped read-only and shared. Pages are read when they are first touched.
 pub struct Map(memmap2::Mmap);
 
 impl Map {
@@ -14,6 +14,13 @@ impl Map {
         // SAFETY: the mapping is private to this value and read-only; the files mapped are immutable by the
         // rule above, so the slice handed out never changes under a reader.
         let map = unsafe { memmap2::Mmap::map(fd.as_fd().as_raw_fd())? };
+        Ok(Map(map))
+    }
+
+    /// Maps `len` bytes from `offset`, which the file must have; for the same files as [`Map::of`].
+    pub fn part(fd: impl AsFd, offset: u64, len: usize) -> io::Result<Map> {
+        // SAFETY: as above.
+        let map = unsafe { memmap2::MmapOptions::new().offset(offset).len(len).map(fd.as_fd().as_raw_fd())? };
         Ok(Map(map))
     }
 }

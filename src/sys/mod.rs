@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod copy;
+pub mod extent;
 pub mod fs;
 pub mod fs_type;
 pub mod fuse_dev;

@@ -1,0 +1,111 @@
+//! A pack: many small objects in one file, found by their id without a scan, read without a descriptor of their own.
+//!
+//! The index is mapped; the objects' bytes are read from the file (`pread`), not from a map: a bad sector is then EIO
+//! for one reader instead of SIGBUS for the whole daemon, what was read once is not counted as the daemon's memory,
+//! and what is not in memory is noticed and read with its neighbours ([`Extent`]).
+//!
+//! Every accessor is total: whatever bytes the file holds, it answers (perhaps with nothing) and never panics.
+
+mod format;
+mod set;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::cmp::Ordering;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use format::{PackError, Record};
+pub(super) use set::Packs;
+pub use write::PackWriter;
+
+use super::{ObjectId, PackId, StoreError};
+use crate::sys::IoError;
+use crate::sys::extent::Extent;
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::mmap::Map;
+use format::{HEADER, Layout};
+
+/// The index of a pack. The pack itself is opened by whoever reads it.
+pub struct Pack {
+    id: PackId,
+    layout: Layout,
+    index: Map,
+}
+
+impl Pack {
+    /// Opens the pack `id` at `path`. Its index is trusted to be what the name says: `verify` is what checks it.
+    pub fn open(id: PackId, path: &Path) -> Result<(Pack, OwnedFd), StoreError> {
+        let file =
+            fs::open_path(path, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", path))?;
+        let failed = IoError::of("read", path);
+        let mut header = [0; HEADER];
+        let read = fs::read_at(&file, &mut header, 0).and_then(|n| Ok((n, fs::stat(&file)?.size)));
+        let (n, len) = read.map_err(failed)?;
+        let layout = Layout::read(&header[..n], len).map_err(|source| StoreError::BadPack { id, source })?;
+        let index = Map::part(&file, layout.index, layout.index_len()).map_err(IoError::of("map", path))?;
+        Ok((Pack { id, layout, index }, file))
+    }
+
+    pub fn id(&self) -> PackId {
+        self.id
+    }
+
+    /// Whether the index is the one that the name says.
+    pub fn has_sound_index(&self) -> bool {
+        PackId::of(&self.index) == self.id
+    }
+
+    /// How many bytes its objects have, those not needed any more included.
+    pub fn content_bytes(&self) -> u64 {
+        self.layout.index - HEADER as u64
+    }
+
+    /// How long its file is.
+    pub fn file_bytes(&self) -> u64 {
+        self.layout.index + self.layout.index_len() as u64
+    }
+
+    /// How long the file of a pack is that has so many objects of so many bytes.
+    pub fn size_with(objects: usize, bytes: u64) -> u64 {
+        let records = objects as u64 * format::RECORD as u64;
+        HEADER as u64 + bytes + format::FAN_OUT as u64 + records
+    }
+
+    /// All objects, by id.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        (0..self.layout.objects).map(|n| format::record(&self.index, n))
+    }
+
+    /// Where an object's bytes lie, if they are here.
+    pub fn find(&self, id: &ObjectId) -> Option<Record> {
+        let count = |byte: usize| crate::store::tree::u32_at(&self.index, byte * 4).min(self.layout.objects);
+        let first = usize::from(id.0[0]);
+        let (mut low, mut high) = (if first == 0 { 0 } else { count(first - 1) }, count(first));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let record = format::record(&self.index, middle);
+            match record.id.cmp(id) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => return Some(record).filter(|r| self.holds(r)),
+            }
+        }
+        None
+    }
+
+    /// Whether the record's bytes lie among those of the objects.
+    pub fn holds(&self, record: &Record) -> bool {
+        let end = record.offset.checked_add(record.len.into());
+        record.offset >= HEADER as u64 && end.is_some_and(|end| end <= self.layout.index)
+    }
+}
+
+impl Record {
+    /// The bytes in an open pack that holds them.
+    pub fn in_pack(&self, file: Arc<OwnedFd>) -> Extent {
+        Extent::part(file, self.offset..self.offset + u64::from(self.len))
+    }
+}

@@ -1,0 +1,184 @@
+//! The packs of a store: which there are is found out when an object is looked for in vain, or now and then.
+//!
+//! The pack that answered last is asked first: what lies together is read together. Of a pack that gc has deleted
+//! the index is still good, and if it is open its bytes are too; if it is not, the objects are in a newer pack.
+
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::{Pack, Record};
+use crate::store::{ObjectId, PackId, StoreError};
+use crate::sys::extent::Extent;
+use crate::sys::fs::{self, Stat, Timespec};
+use crate::sys::{IoError, path as paths};
+
+/// As many packs are kept open; of the others only the index is mapped.
+const KEPT_OPEN: usize = 8;
+/// So often it is looked whether packs are gone, so that what gc deleted doesn't stay on the disk for long.
+const PERIOD: Duration = Duration::from_secs(10);
+/// A directory that changed this shortly before it was listed may have changed again without a new time.
+const RACY_NS: i128 = 20_000_000;
+
+/// The packs of a store.
+pub(in crate::store) struct Packs {
+    path: PathBuf,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Those that answered last come first.
+    packs: Vec<Kept>,
+    /// The directory's times when it was listed; nothing when it has to be listed again.
+    listed: Option<(Timespec, Timespec)>,
+    looked: Option<Instant>,
+}
+
+struct Kept {
+    pack: Arc<Pack>,
+    file: Option<Arc<OwnedFd>>,
+}
+
+impl Packs {
+    /// Those in `packs` of a store. Nothing is read before it is asked for; the directory need not be there.
+    pub fn of(store: &Path) -> Packs {
+        Packs { path: store.join("packs"), known: Mutex::default() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn path_of(&self, id: &PackId) -> PathBuf {
+        self.path.join(id.hex())
+    }
+
+    /// The bytes of an object, if a pack has it.
+    pub fn content(&self, id: &ObjectId) -> Result<Option<Extent>, StoreError> {
+        let mut known = self.known.lock();
+        loop {
+            let Some((at, record)) = self.find(&mut known, id)? else { return Ok(None) };
+            let packs = &mut known.packs;
+            packs[..=at].rotate_right(1);
+            if let Some(file) = &packs[0].file {
+                return Ok(Some(record.in_pack(file.clone())));
+            }
+            packs.iter_mut().skip(KEPT_OPEN - 1).for_each(|kept| kept.file = None);
+            match fs::open_path(&self.path_of(&packs[0].pack.id()), fs::OpenFlags::RDONLY, 0) {
+                Ok(file) => packs[0].file = Some(Arc::new(file)),
+                // Swept by gc: what was needed of it is in another.
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    packs.remove(0);
+                    known.listed = None;
+                }
+                Err(e) => return Err(IoError::of("open", &self.path_of(&packs[0].pack.id()))(e).into()),
+            }
+        }
+    }
+
+    /// How many bytes an object has, if a pack has it.
+    pub fn size_of(&self, id: &ObjectId) -> Result<Option<u64>, StoreError> {
+        Ok(self.find(&mut self.known.lock(), id)?.map(|(_, record)| record.len.into()))
+    }
+
+    /// Notices what has come or gone.
+    pub fn look_again(&self) -> Result<(), StoreError> {
+        self.refresh(&mut self.known.lock()).map(drop)
+    }
+
+    /// All packs that are there and sound as far as their header tells.
+    pub fn list(&self) -> Result<Vec<Arc<Pack>>, StoreError> {
+        let mut known = self.known.lock();
+        known.listed = None;
+        self.refresh(&mut known)?;
+        Ok(known.packs.iter().map(|kept| kept.pack.clone()).collect())
+    }
+
+    /// The ids of all files in the directory, readable or not, and the names that are no ids.
+    pub fn names(&self) -> Result<(Vec<PackId>, Vec<Vec<u8>>), StoreError> {
+        let (mut packs, mut strays) = (Vec::new(), Vec::new());
+        for entry in paths::list(&self.path)? {
+            match std::str::from_utf8(&entry.name).ok().and_then(|name| name.parse().ok()) {
+                Some(id) => packs.push(id),
+                None => strays.push(entry.name),
+            }
+        }
+        Ok((packs, strays))
+    }
+
+    fn find(&self, known: &mut Known, id: &ObjectId) -> Result<Option<(usize, Record)>, StoreError> {
+        if known.looked.is_none_or(|at| at.elapsed() > PERIOD) {
+            self.refresh(known)?;
+        }
+        match known.find(id) {
+            None if self.refresh(known)? => Ok(known.find(id)),
+            found => Ok(found),
+        }
+    }
+
+    /// Lists the directory again when it has changed; whether it had.
+    fn refresh(&self, known: &mut Known) -> Result<bool, StoreError> {
+        let Some(now) = paths::stat(&self.path)? else {
+            known.packs.clear();
+            return Ok(false);
+        };
+        known.looked = Some(Instant::now());
+        if known.listed == Some((now.mtime, now.ctime)) {
+            return Ok(false);
+        }
+        let before = std::mem::take(&mut known.packs);
+        let (mut there, mut new) = (Vec::new(), Vec::new());
+        for id in self.names()?.0 {
+            match before.iter().any(|kept| kept.pack.id() == id) {
+                true => there.push(id),
+                false => new.extend(self.open(id)?),
+            }
+        }
+        known.packs.extend(before.into_iter().filter(|kept| there.contains(&kept.pack.id())));
+        known.packs.splice(0..0, new);
+        known.listed = Some((now.mtime, now.ctime)).filter(|_| !is_racy(&now));
+        Ok(true)
+    }
+
+    fn open(&self, id: PackId) -> Result<Option<Kept>, StoreError> {
+        match Pack::open(id, &self.path_of(&id)) {
+            Ok((pack, _)) => Ok(Some(Kept { pack: Arc::new(pack), file: None })),
+            Err(StoreError::Io(e)) if e.source.kind() == ErrorKind::NotFound => Ok(None),
+            // Its objects are as good as lost: `verify` tells, and another import brings them again.
+            Err(e @ StoreError::BadPack { .. }) => {
+                tracing::warn!("{e}");
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Gives a finished pack its name. One that is there has the same objects.
+    pub fn take(&self, from: impl AsFd, name: &[u8], id: &PackId) -> Result<(), StoreError> {
+        let to = paths::open_dir(&self.path)?;
+        let renamed = fs::rename_at(from, name, &to, id.hex().as_bytes(), fs::RenameFlags::empty());
+        Ok(renamed.map_err(IoError::of("name", &self.path_of(id)))?)
+    }
+
+    /// Puts the names of packs on disk.
+    pub fn sync_names(&self) -> Result<(), StoreError> {
+        let sync = |dir: OwnedFd| fs::fsync(dir.as_fd());
+        Ok(paths::open_dir(&self.path).and_then(|d| sync(d).map_err(IoError::of("sync", &self.path)))?)
+    }
+}
+
+impl Known {
+    fn find(&self, id: &ObjectId) -> Option<(usize, Record)> {
+        self.packs.iter().enumerate().find_map(|(at, kept)| Some((at, kept.pack.find(id)?)))
+    }
+}
+
+fn is_racy(dir: &Stat) -> bool {
+    let ns = |t: Timespec| i128::from(t.sec) * 1_000_000_000 + i128::from(t.nsec);
+    ns(dir.ctime) + RACY_NS >= ns(Timespec::now())
+}

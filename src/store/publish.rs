@@ -1,0 +1,125 @@
+//! The end of an import: what it staged gets its names.
+//!
+//! | step                                      | a crash right after it leaves                           |
+//! |-------------------------------------------|---------------------------------------------------------|
+//! | 1. written to `tmp/<stage>/`              | a directory in `tmp` that gc removes                    |
+//! | 2. the bytes are on disk                  | the same                                                |
+//! | 3. renamed into `objects` and `packs`     | whole objects that nothing names, which gc removes      |
+//! | 4. synced again, so the names are on disk | the same; only then may a tree name them                |
+//!
+//! Thousands of files are not synced one by one. Where the file system has one journal (ext4, xfs) it is enough that
+//! their bytes are written back, and that one directory is synced which was changed after all else: its journal
+//! commits what came before no later. Elsewhere the whole file system is synced.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::stage::{Loose, Stage, Staged, name_of};
+use super::{ObjectId, PackId, StoreError};
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::{IoError, copy, fs_type};
+
+/// As many objects are synced one by one; more, all at once.
+const SYNC_EACH: usize = 64;
+/// Fewer small objects than this become files: each pack is one more to look into.
+const WORTH_A_PACK: usize = 64;
+
+impl Stage {
+    /// Syncs what was added and gives it its names; returns how many objects are new.
+    pub fn publish(&self) -> Result<usize, StoreError> {
+        let mut loose: Vec<(ObjectId, Loose)> = Vec::new();
+        let all = self.staged.len();
+        for staged in &self.staged {
+            if let Staged::Loose(file) = staged.value() {
+                loose.push((*staged.key(), *file));
+            }
+        }
+        self.staged.clear();
+        if all == 0 {
+            return Ok(0);
+        }
+        let packs = self.finish_packs(&mut loose)?;
+        self.sync_bytes(&loose)?;
+        let half = loose.len().div_ceil(2).max(1);
+        std::thread::scope(|scope| {
+            let parts: Vec<_> = loose.chunks(half).map(|part| scope.spawn(|| self.name_all(part))).collect();
+            parts.into_iter().try_for_each(|part| part.join().expect("naming objects does not panic"))
+        })?;
+        self.name_packs(&packs)?;
+        self.sync_names(&loose, !packs.is_empty())?;
+        Ok(all)
+    }
+
+    /// Ends the packs. The objects of one that isn't worth it become files, and join `loose`.
+    fn finish_packs(&self, loose: &mut Vec<(ObjectId, Loose)>) -> Result<Vec<(u32, PackId)>, StoreError> {
+        let packing = std::mem::take(&mut *self.packing.lock());
+        let mut packs = packing.full;
+        let Some((file, mut pack)) = packing.open else { return Ok(packs) };
+        let failed = |e| self.failed(file, e);
+        if pack.records().len() >= WORTH_A_PACK {
+            packs.push((file, pack.finish().map_err(failed)?));
+            return Ok(packs);
+        }
+        pack.flush().map_err(failed)?;
+        let open = Arc::new(fs::duplicate(pack.file().as_fd()).map_err(failed)?);
+        for record in pack.records() {
+            let mut bytes = vec![0; record.len as usize];
+            record.in_pack(open.clone()).read_at(&mut bytes, 0).map_err(failed)?;
+            let file = self.next_file();
+            self.write_loose(file, &bytes)?;
+            loose.push((record.id, Loose { file, size: record.len.into() }));
+        }
+        fs::unlink_at(&self.dir, name_of(file).as_bytes()).map_err(failed)?;
+        Ok(packs)
+    }
+
+    fn sync_bytes(&self, loose: &[(ObjectId, Loose)]) -> Result<(), StoreError> {
+        let one_journal = fs_type::commits_names_in_order(&self.dir);
+        if loose.len() > SYNC_EACH && !one_journal {
+            return Ok(fs::syncfs(&self.dir).map_err(IoError::of("sync", self.path()))?);
+        }
+        for (_, Loose { file, .. }) in loose {
+            let open = || fs::open_at(&self.dir, name_of(*file).as_bytes(), OpenFlags::RDONLY, 0);
+            let sync = |fd| if loose.len() > SYNC_EACH { copy::write_back(fd) } else { fs::fdatasync(fd) };
+            open().and_then(sync).map_err(IoError::of("sync", self.path()))?;
+        }
+        Ok(())
+    }
+
+    fn name_all(&self, part: &[(ObjectId, Loose)]) -> Result<(), StoreError> {
+        for (id, Loose { file, size }) in part {
+            let taken = self.objects.take(&self.dir, name_of(*file).as_bytes(), id, *size);
+            taken.map_err(IoError::of("name", &self.objects.path_of(id)))?;
+        }
+        Ok(())
+    }
+
+    fn name_packs(&self, packs: &[(u32, PackId)]) -> Result<(), StoreError> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        self.store.allow_packs()?;
+        for (file, id) in packs {
+            self.objects.packs().take(&self.dir, name_of(*file).as_bytes(), id)?;
+        }
+        Ok(())
+    }
+
+    fn sync_names(&self, loose: &[(ObjectId, Loose)], has_packs: bool) -> Result<(), StoreError> {
+        let sync = || -> io::Result<()> {
+            if loose.len() <= SYNC_EACH {
+                return self.objects.sync_names(loose.iter().map(|s| s.0));
+            }
+            if !fs_type::commits_names_in_order(&self.dir) {
+                return fs::syncfs(&self.dir);
+            }
+            // The last change of all.
+            let flags = OpenFlags::WRONLY | OpenFlags::CREATE;
+            fs::open_at(&self.dir, b"last", flags, 0o600)?;
+            fs::fsync(&self.dir)
+        };
+        sync().map_err(IoError::of("sync", self.objects.path()))?;
+        if has_packs { self.objects.packs().sync_names() } else { Ok(()) }
+    }
+}

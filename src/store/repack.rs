@@ -1,0 +1,169 @@
+//! What gc does with packs: one that nothing needs is deleted, one that is mostly waste is written anew.
+//!
+//! | step                                                 | a crash right after it leaves                        |
+//! |------------------------------------------------------|------------------------------------------------------|
+//! | 1. what is needed of some packs, in new ones in `tmp`| files in `tmp` that gc removes                       |
+//! | 2. the new packs have their names, and are synced    | objects that are in two packs: the next gc tidies up |
+//! | 3. the old ones deleted                              | the same                                             |
+//!
+//! Whoever has an old pack open reads on in it; who hasn't finds the objects in the new one. An object that two packs
+//! have, of imports that ran side by side, counts in the larger one only.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::pack::{Pack, PackWriter, Record};
+use super::stage::FULL;
+use super::{ObjectId, PackId, Progress, Store, StoreError};
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::{IoError, path as paths};
+
+/// Packs smaller than this are put together when there are more than [`MANY`] of them.
+const SMALL: u64 = 8 << 20;
+const MANY: usize = 8;
+
+/// A pack, and what is needed of it.
+struct Worth {
+    pack: Arc<Pack>,
+    live: Vec<Record>,
+    dead: u64,
+}
+
+/// What is to be done with the packs.
+pub(super) struct Repacking {
+    /// Packs that go, those that are written anew among them.
+    go: Vec<Arc<Pack>>,
+    /// What is needed of them, by pack and in the order of the bytes.
+    stay: Vec<(Arc<Pack>, Vec<Record>)>,
+    /// Objects that go.
+    pub objects: u64,
+    /// Disk space that becomes free.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Decides what to do with the packs; nothing is changed.
+    pub(super) fn plan_repacking(&self, is_kept: impl Fn(&ObjectId) -> bool) -> Result<Repacking, StoreError> {
+        let mut packs = self.objects().packs().list()?;
+        packs.sort_by_key(|pack| (std::cmp::Reverse(pack.content_bytes()), pack.id()));
+        let mut counted = HashSet::new();
+        let mut all: Vec<Worth> = Vec::new();
+        for pack in packs {
+            let mut worth = Worth { live: vec![], dead: 0, pack };
+            for record in worth.pack.records() {
+                match is_kept(&record.id) {
+                    true if counted.insert(record.id) => worth.live.push(record),
+                    true => {}
+                    false => worth.dead += 1,
+                }
+            }
+            // What is damaged is `verify`'s to tell, not gc's to guess from.
+            if worth.pack.has_sound_index() {
+                all.push(worth);
+            }
+        }
+        let is_small = |w: &Worth| w.pack.content_bytes() < SMALL;
+        let are_many = all.iter().filter(|w| is_small(w) && !w.live.is_empty()).count() > MANY;
+        let mut plan = Repacking { go: vec![], stay: vec![], objects: 0, bytes: 0 };
+        for mut worth in all {
+            let live: u64 = worth.live.iter().map(|r| u64::from(r.len)).sum();
+            if worth.live.is_empty() || live * 2 < worth.pack.content_bytes() || (are_many && is_small(&worth)) {
+                plan.objects += worth.dead;
+                plan.bytes += disk_of(worth.pack.file_bytes());
+                worth.live.sort_unstable_by_key(|r| r.offset);
+                plan.go.push(worth.pack.clone());
+                plan.stay.push((worth.pack, worth.live));
+            }
+        }
+        let live = || plan.stay.iter().flat_map(|(_, live)| live);
+        let bytes = live().map(|r| u64::from(r.len)).sum();
+        let new = if live().count() == 0 { 0 } else { disk_of(Pack::size_with(live().count(), bytes)) };
+        plan.bytes = plan.bytes.saturating_sub(new);
+        Ok(plan)
+    }
+
+    /// Does what was planned. The store's lock is held exclusively.
+    pub(super) fn repack(&self, plan: Repacking, progress: &dyn Progress) -> Result<(), StoreError> {
+        if plan.go.is_empty() {
+            return Ok(());
+        }
+        let packs = self.objects().packs();
+        let mut new = Vec::new();
+        let mut open: Option<Aside> = None;
+        for (pack, live) in plan.stay.iter().filter(|(_, live)| !live.is_empty()) {
+            let (_, file) = Pack::open(pack.id(), &packs.path_of(&pack.id()))?;
+            let file = Arc::new(file);
+            for record in live {
+                if progress.is_cancelled() {
+                    return Err(StoreError::Cancelled);
+                }
+                if let Some(full) = open.take_if(|aside| aside.pack.bytes() >= FULL) {
+                    new.push(self.name_pack(full)?);
+                }
+                let bytes = self.sound_bytes(pack, &file, record)?;
+                let aside = match &mut open {
+                    Some(aside) => aside,
+                    none => none.insert(self.pack_aside()?),
+                };
+                aside.pack.add(record.id, &bytes).map_err(IoError::of("write", packs.path()))?;
+            }
+        }
+        if let Some(last) = open {
+            new.push(self.name_pack(last)?);
+        }
+        if !new.is_empty() {
+            packs.sync_names()?;
+        }
+        for pack in plan.go.iter().filter(|pack| !new.contains(&pack.id())) {
+            progress.advance(pack.content_bytes());
+            paths::remove_file(&packs.path_of(&pack.id()))?;
+        }
+        packs.look_again()
+    }
+
+    /// An object's bytes, which are those of its name: what is damaged is not given a new home, gc stops at it.
+    fn sound_bytes(&self, pack: &Pack, file: &Arc<OwnedFd>, record: &Record) -> Result<Vec<u8>, StoreError> {
+        let path = self.objects().packs().path_of(&pack.id());
+        let mut bytes = vec![0; record.len as usize];
+        let read = match pack.holds(record) {
+            true => record.in_pack(file.clone()).read_at(&mut bytes, 0).map(drop),
+            false => Err(std::io::ErrorKind::InvalidData.into()),
+        };
+        read.map_err(IoError::of("read", &path))?;
+        if ObjectId::of(&bytes) == record.id {
+            return Ok(bytes);
+        }
+        let why = format!("the bytes of object {} are not its own", record.id);
+        Err(StoreError::BadFile { path, why })
+    }
+
+    fn pack_aside(&self) -> Result<Aside, StoreError> {
+        let name = super::aside_name();
+        let path = self.path().join("tmp").join(&name);
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
+        let make = || {
+            let file = fs::open_path(&path, flags, 0o444)?;
+            fs::chmod(&file, 0o444).map(|()| file)
+        };
+        Ok(Aside { pack: PackWriter::new(make().map_err(IoError::of("create", &path))?), name })
+    }
+
+    fn name_pack(&self, aside: Aside) -> Result<PackId, StoreError> {
+        let tmp = self.path().join("tmp");
+        let id = aside.pack.finish().map_err(IoError::of("write", &tmp.join(&aside.name)))?;
+        self.objects().packs().take(paths::open_dir(&tmp)?, aside.name.as_bytes(), &id)?;
+        Ok(id)
+    }
+}
+
+/// A new pack in `tmp`.
+struct Aside {
+    name: String,
+    pack: PackWriter,
+}
+
+/// Bytes as a file system of 4 KiB blocks stores them.
+fn disk_of(bytes: u64) -> u64 {
+    bytes.div_ceil(4096) * 4096
+}

@@ -1,0 +1,132 @@
+//! A stretch of an open file, read as if it were a file of its own: a whole file, or one of many in a pack.
+
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs as rfs;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+use super::copy::{self, Copied};
+use super::fs;
+
+/// What is read from the disk at once when something of a pack isn't in memory: its neighbours are needed next.
+const AHEAD: u64 = 1 << 20;
+
+/// Bytes of an open file. Clones share the descriptor.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    file: Arc<OwnedFd>,
+    /// Of the bytes in the file; nothing for all of it, however long it is.
+    part: Option<Range<u64>>,
+}
+
+impl Extent {
+    pub fn whole(file: impl Into<Arc<OwnedFd>>) -> Extent {
+        Extent { file: file.into(), part: None }
+    }
+
+    /// Bytes that the file has and that never change.
+    pub fn part(file: Arc<OwnedFd>, at: Range<u64>) -> Extent {
+        Extent { file, part: Some(at) }
+    }
+
+    /// The open file, when these are all its bytes.
+    pub fn as_file(&self) -> Option<&Arc<OwnedFd>> {
+        if self.part.is_none() { Some(&self.file) } else { None }
+    }
+
+    /// Reads at `offset` until `buf` is full or the bytes end; returns how many were read. A part whose file ends too
+    /// early is damaged: EIO.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(part) = &self.part else { return fs::read_at(&self.file, buf, offset) };
+        let len = part.end - part.start;
+        let want = buf.len().min(usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX));
+        let buf = &mut buf[..want];
+        let at = part.start.saturating_add(offset);
+        if want == 0 || self.read_from_memory(buf, at) {
+            return Ok(want);
+        }
+        // Advice: what comes of it shows in the read.
+        let window = at / AHEAD * AHEAD;
+        let _ = rfs::fadvise(&self.file, window, std::num::NonZero::new(AHEAD), rfs::Advice::WillNeed);
+        match fs::read_at(&self.file, buf, at)? {
+            n if n == want => Ok(want),
+            _ => Err(io::Error::from_raw_os_error(libc::EIO)),
+        }
+    }
+
+    /// Reads what the page cache has; `false` when that isn't all, or the kernel can't tell (`preadv2(2)`, RWF_NOWAIT).
+    fn read_from_memory(&self, buf: &mut [u8], at: u64) -> bool {
+        let want = buf.len();
+        loop {
+            match preadv2(&self.file, &mut [IoSliceMut::new(buf)], at, ReadWriteFlags::NOWAIT) {
+                Err(Errno::INTR) => {}
+                result => return result == Ok(want),
+            }
+        }
+    }
+
+    /// As [`fs::seek_data`]. A part has no holes but the one at its end.
+    pub fn seek_data(&self, offset: u64, hole: bool) -> io::Result<u64> {
+        match &self.part {
+            None => fs::seek_data(&self.file, offset, hole),
+            Some(part) if offset >= part.end - part.start => Err(io::Error::from_raw_os_error(libc::ENXIO)),
+            Some(part) => Ok(if hole { part.end - part.start } else { offset }),
+        }
+    }
+
+    /// As [`fs::copy_range`].
+    pub fn copy_range(&self, from_at: u64, to: impl AsFd, to_at: u64, len: usize) -> io::Result<usize> {
+        let Some(part) = &self.part else { return fs::copy_range(&self.file, from_at, to, to_at, len) };
+        let left = (part.end - part.start).saturating_sub(from_at);
+        let len = len.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if len == 0 { Ok(0) } else { fs::copy_range(&self.file, part.start + from_at, to, to_at, len) }
+    }
+
+    /// Makes `to`, a new empty file, hold the first `len` bytes, in the cheapest way; holes stay holes.
+    pub fn copy_contents(&self, to: impl AsFd, len: u64) -> io::Result<Copied> {
+        let Some(part) = &self.part else { return copy::copy_contents(&self.file, to, len) };
+        let mut bytes = vec![0; usize::try_from(len.min(part.end - part.start)).unwrap_or(usize::MAX)];
+        self.read_at(&mut bytes, 0)?;
+        let wrote = if bytes.is_empty() { 0 } else { fs::write_at(to, &bytes, 0)? };
+        if wrote == bytes.len() { Ok(Copied::Bytes) } else { Err(io::Error::from_raw_os_error(libc::ENOSPC)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::fs::{OpenFlags, open_path};
+
+    #[test]
+    fn a_part_is_read_copied_and_searched_as_a_file_of_its_own_and_a_cut_off_one_is_an_error() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open =
+            |name: &str| open_path(&dir.path().join(name), OpenFlags::RDWR | OpenFlags::CREATE, 0o600).expect("opened");
+        let file = Arc::new(open("pack"));
+        fs::write_at(&file, b"before<inside>after", 0).expect("written");
+        let part = Extent::part(file.clone(), 6..14);
+        let read = |offset, len| {
+            let mut buf = vec![0; len];
+            part.read_at(&mut buf, offset).map(|n| buf[..n].to_vec())
+        };
+        assert_eq!(read(0, 100).expect("read"), b"<inside>");
+        assert_eq!(read(3, 2).expect("read"), b"si");
+        assert_eq!(read(8, 5).expect("read"), b"");
+        assert_eq!(read(u64::MAX, 5).expect("read"), b"");
+        assert!(part.as_file().is_none());
+        assert_eq!(part.seek_data(3, false).expect("data"), 3);
+        assert_eq!(part.seek_data(3, true).expect("a hole"), 8);
+        assert_eq!(part.seek_data(8, false).map_err(|e| e.raw_os_error()), Err(Some(libc::ENXIO)));
+        let copy = open("copy");
+        part.copy_contents(&copy, 4).expect("copied");
+        assert_eq!(part.copy_range(4, &copy, 4, 100).expect("copied"), 4);
+        assert_eq!(part.copy_range(8, &copy, 8, 100).expect("the end"), 0);
+        let mut buf = [0; 20];
+        assert_eq!(fs::read_at(&copy, &mut buf, 0).map(|n| buf[..n].to_vec()).expect("read"), b"<inside>");
+        fs::truncate(&file, 10).expect("cut");
+        assert_eq!(read(0, 8).map_err(|e| e.raw_os_error()), Err(Some(libc::EIO)));
+    }
+}

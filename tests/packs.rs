@@ -1,0 +1,243 @@
+//! Small files lie together in packs: views read them there, gc keeps what is needed of them, verify reads them again.
+
+use std::fs;
+use std::path::PathBuf;
+
+use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig};
+use depsfs::store::import::import_dir;
+use depsfs::store::pack::Pack;
+use depsfs::store::{DamageKind, GcOptions, GcReport, Name, Node, ObjectId, Provenance, Store, StoreError, TreeId};
+use depsfs::sys::fs::Timespec;
+
+struct Case {
+    dir: tempfile::TempDir,
+    store: Store,
+}
+
+impl Case {
+    fn new() -> Case {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        Case { dir, store }
+    }
+
+    /// Imports files named by these numbers, and gives the tree an entry of this name.
+    fn add(&self, name: &str, files: impl Iterator<Item = u32>) -> TreeId {
+        let dir = self.dir.path().join(name);
+        fs::create_dir(&dir).unwrap();
+        files.for_each(|n| fs::write(dir.join(n.to_string()), content(n)).unwrap());
+        let tree = import_dir(&self.store, &dir, &()).unwrap().tree;
+        self.store.entries().put(name, tree, Provenance::default()).unwrap();
+        tree
+    }
+
+    fn packs(&self) -> Vec<(PathBuf, Pack)> {
+        let files = fs::read_dir(self.store.path().join("packs")).unwrap().map(|e| e.unwrap());
+        let open = |e: fs::DirEntry| Pack::open(e.file_name().to_str().unwrap().parse().unwrap(), &e.path()).unwrap().0;
+        files.map(|e| (e.path(), open(e))).collect()
+    }
+
+    fn gc(&self, dry_run: bool) -> Result<GcReport, StoreError> {
+        self.store.gc(&GcOptions { dry_run, keep_days: 30, now: Timespec::now() }, &())
+    }
+
+    /// What gc said it would do, after it did just that.
+    fn gc_as_announced(&self) -> GcReport {
+        let announced = self.gc(true).unwrap();
+        let done = self.gc(false).unwrap();
+        assert_eq!(announced, done);
+        assert_eq!(self.store.verify(&()).unwrap(), []);
+        done
+    }
+
+    fn is_whole(&self, tree: TreeId) -> bool {
+        let tree = self.store.tree(tree).unwrap();
+        tree.objects().all(|o| self.store.objects().content(&o).is_ok_and(|c| ObjectId::of_extent(&c).unwrap() == o))
+    }
+
+    fn view(&self, name: &str, tree: TreeId) -> Overlay {
+        let make = |what: &str| {
+            let dir = self.dir.path().join(format!("{name} {what}"));
+            fs::create_dir(&dir).unwrap();
+            dir
+        };
+        let upper = depsfs::sys::path::open_dir(&make("upper")).unwrap();
+        let grafts = vec![GraftSpec { at: PathBuf::new(), tree: self.store.tree(tree).unwrap(), retired: false }];
+        let objects = self.store.objects().clone();
+        Overlay::open(upper, OverlayConfig { state_dir: make("state"), grafts, objects, takeover: false }).unwrap()
+    }
+}
+
+/// Different for each number, and of another length for many.
+fn content(n: u32) -> Vec<u8> {
+    format!("{n} ").repeat(1 + n as usize % 700).into_bytes()
+}
+
+fn find(view: &Overlay, name: impl ToString) -> Ino {
+    view.lookup(Ino::ROOT, &Name::new(name.to_string().as_bytes()).unwrap()).unwrap().ino
+}
+
+fn read(view: &Overlay, ino: Ino) -> Result<Vec<u8>, Error> {
+    view.read(ino, 0, 1 << 20, |bytes| bytes.to_vec())
+}
+
+#[test]
+fn a_view_reads_searches_and_copies_what_lies_in_a_pack() {
+    let case = Case::new();
+    let view = case.view("v", case.add("t", 0..300));
+    assert_eq!(fs::read_dir(case.store.path().join("objects")).unwrap().count(), 0);
+    for n in (0..300).rev() {
+        assert_eq!(read(&view, find(&view, n)).unwrap(), content(n));
+    }
+    let (ino, all) = (find(&view, 123), content(123));
+    let len = all.len() as u64;
+    assert_eq!(view.read(ino, 7, 5, |b| b.to_vec()).unwrap(), all[7..12]);
+    assert_eq!(view.read(ino, len - 2, 100, |b| b.to_vec()).unwrap(), all[all.len() - 2..]);
+    assert_eq!(view.read(ino, len, 100, |b| b.len()).unwrap(), 0);
+    assert_eq!((view.lseek(ino, 3, false).unwrap(), view.lseek(ino, 3, true).unwrap()), (3, len));
+    assert!(matches!(view.lseek(ino, len, false), Err(Error::NoData)));
+
+    let root = view.getattr(Ino::ROOT).unwrap();
+    let me = Caller { uid: root.uid, gid: root.gid };
+    let new = view.create(Ino::ROOT, &Name::new(b"new").unwrap(), 0o644, me, true).unwrap().ino;
+    assert_eq!(view.copy_range((ino, 2), (new, 0), 1 << 20, false).unwrap().bytes as u64, len - 2);
+    assert_eq!(read(&view, new).unwrap(), all[2..]);
+    view.write(ino, 1, b"XY", false).unwrap();
+    let mut changed = all.clone();
+    changed[1..3].copy_from_slice(b"XY");
+    assert_eq!(read(&view, ino).unwrap(), changed);
+    view.thaw(find(&view, 5)).unwrap();
+    assert_eq!(fs::read(case.dir.path().join("v upper/5")).unwrap(), content(5));
+    assert_eq!(case.store.verify(&()).unwrap(), []);
+}
+
+#[test]
+fn a_pack_that_is_lost_or_cut_off_is_an_error_of_reading_and_another_import_mends_it() {
+    let case = Case::new();
+    let tree = case.add("t", 0..100);
+    let (path, _) = case.packs().remove(0);
+    let good = fs::read(&path).unwrap();
+    let fresh = |name: &str| case.view(name, tree);
+    let warm = fresh("warm");
+    let ino = find(&warm, 50);
+    assert_eq!(read(&warm, ino).unwrap(), content(50));
+    fs::remove_file(&path).unwrap();
+    let cold = Case { store: Store::open(case.store.path()).unwrap(), dir: tempfile::tempdir().unwrap() };
+    let lost = cold.view("lost", tree);
+    assert!(matches!(read(&lost, find(&lost, 50)), Err(Error::LostObject { .. })));
+    fs::write(&path, &good[..good.len() / 2]).unwrap();
+    let cut = Case { store: Store::open(case.store.path()).unwrap(), dir: tempfile::tempdir().unwrap() };
+    let view = cut.view("cut", tree);
+    assert!(matches!(read(&view, find(&view, 50)), Err(Error::LostObject { .. })));
+    let damage = cut.store.verify(&()).unwrap();
+    assert!(damage.iter().any(|d| d.path == path && matches!(d.kind, DamageKind::Pack(_))), "{damage:?}");
+
+    fs::rename(case.dir.path().join("t"), case.dir.path().join("again")).unwrap();
+    assert_eq!(import_dir(&cut.store, &case.dir.path().join("again"), &()).unwrap().stats.new_objects, 100);
+    assert_eq!(read(&view, find(&view, 50)).unwrap(), content(50));
+    assert_eq!(cut.store.verify(&()).unwrap().len(), 1);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(cut.store.verify(&()).unwrap(), []);
+}
+
+#[test]
+fn verify_names_the_pack_in_which_an_object_is_damaged_and_gc_leaves_it_alone() {
+    let case = Case::new();
+    case.add("t", 0..100);
+    let (path, pack) = case.packs().remove(0);
+    let record = pack.find(&ObjectId::of(&content(77))).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[record.offset as usize + 3] ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let said = |case: &Case| case.store.verify(&()).unwrap().into_iter().map(|d| (d.path, d.kind)).collect::<Vec<_>>();
+    assert_eq!(said(&case), [(path.clone(), DamageKind::Packed { object: record.id, of: 1 })]);
+    let stray = case.store.path().join("packs/stray");
+    fs::write(&stray, "").unwrap();
+    assert!(said(&case).contains(&(stray, DamageKind::Stray)));
+    // Only what can be read as a whole is given a new pack.
+    case.add("few", 77..79);
+    case.store.entries().remove("t").unwrap();
+    assert!(matches!(case.gc(false), Err(StoreError::BadFile { .. })));
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    // The index is checked as well.
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(said(&case).contains(&(path, DamageKind::Bytes)));
+}
+
+#[test]
+fn gc_deletes_packs_nobody_needs_and_writes_those_anew_that_are_mostly_waste() {
+    let case = Case::new();
+    let base = case.add("base", 0..400);
+    let half = case.add("half", (0..330).chain(1000..1010));
+    case.add("other", 2000..2100);
+    assert_eq!(case.gc_as_announced(), GcReport::default());
+    assert_eq!(case.packs().len(), 2);
+
+    case.store.entries().remove("other").unwrap();
+    let swept = case.gc_as_announced();
+    assert_eq!((swept.trees, swept.objects, case.packs().len()), (1, 100, 1));
+    assert!(swept.bytes > 0 && case.is_whole(base) && case.is_whole(half));
+
+    // More than half is needed: it stays as it is.
+    case.store.entries().remove("base").unwrap();
+    let (path, pack) = case.packs().remove(0);
+    assert_eq!((case.gc_as_announced().objects, pack.records().count()), (0, 400));
+    assert!(path.exists() && case.is_whole(half));
+
+    // Less than half: what is needed moves, and views go on.
+    let few = case.add("few", 100..130);
+    let (used, unused) = (case.view("used", few), case.view("unused", few));
+    assert_eq!(read(&used, find(&used, 100)).unwrap(), content(100));
+    case.store.entries().remove("half").unwrap();
+    let before = fs::metadata(&path).unwrap().len();
+    let swept = case.gc_as_announced();
+    let (new, pack) = case.packs().remove(0);
+    assert_eq!((swept.trees, swept.objects, pack.records().count()), (1, 380, 30));
+    assert!(!path.exists() && fs::metadata(&new).unwrap().len() < before / 2 && case.is_whole(few));
+    for n in 100..130 {
+        assert_eq!(read(&used, find(&used, n)).unwrap(), content(n));
+        assert_eq!(read(&unused, find(&unused, n)).unwrap(), content(n));
+    }
+    assert_eq!(case.gc_as_announced(), GcReport::default());
+    case.store.entries().remove("few").unwrap();
+    assert_eq!((case.gc_as_announced().objects, case.packs().len()), (30, 0));
+}
+
+#[test]
+fn gc_puts_many_small_packs_together_and_keeps_one_of_what_two_have() {
+    let case = Case::new();
+    let trees: Vec<TreeId> = (0..10).map(|n| case.add(&n.to_string(), n * 100..n * 100 + 70)).collect();
+    // Two imports side by side, neither of which saw the other's objects.
+    let stages = [case.store.stage().unwrap(), case.store.stage().unwrap()];
+    for (n, stage) in stages.iter().enumerate() {
+        (0..70).for_each(|n| _ = stage.add_bytes(&content(9000 + n)).unwrap());
+        stage.add_bytes(&content(n as u32 + 9500)).unwrap();
+    }
+    stages.iter().for_each(|stage| _ = stage.publish().unwrap());
+    drop(stages);
+    let twice = case.add("twice", (9000..9070).chain(9500..9502));
+    assert_eq!(case.packs().len(), 12);
+    assert_eq!(case.gc_as_announced().objects, 0);
+    let packs = case.packs();
+    assert_eq!((packs.len(), packs[0].1.records().count()), (1, 772));
+    assert!(trees.into_iter().chain([twice]).all(|tree| case.is_whole(tree)));
+    assert_eq!(case.gc_as_announced(), GcReport::default());
+}
+
+/// gc has to leave the bytes that a long-lived process still counts on, and such a process has to notice what gc took.
+#[test]
+fn an_import_after_gc_does_not_count_on_what_gc_took() {
+    let case = Case::new();
+    case.add("t", 0..100);
+    case.store.entries().remove("t").unwrap();
+    let elsewhere = Store::open(case.store.path()).unwrap();
+    elsewhere.gc(&GcOptions { dry_run: false, keep_days: 30, now: Timespec::now() }, &()).unwrap();
+    assert_eq!(case.packs().len(), 0);
+    let again = case.add("again", 0..100);
+    assert!(case.is_whole(again));
+    let tree = case.store.tree(again).unwrap();
+    assert_eq!(tree.entry_count(Node::ROOT), 100);
+    assert_eq!(case.store.verify(&()).unwrap(), []);
+}
