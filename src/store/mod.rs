@@ -11,6 +11,7 @@
 //! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
 //! tmp/               everything is written here first, then renamed
 //! lock               shared by imports and creates, exclusive for gc
+//! turns              of those that import the same thing at once, one after the other ([`Store::turn`])
 //! ```
 //!
 //! Readers never lock. A name in `objects`, `trees` or `entries` stands for whole bytes, after a power cut too, and
@@ -55,6 +56,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 pub use entries::{Entries, Entry, Provenance};
 pub use error::StoreError;
@@ -79,6 +81,8 @@ use crate::sys::{IoError, path as paths};
 const VERSION: &str = "depsfs store 2\n";
 /// Of a store without packs, which a depsfs that knows of none can read too.
 const WITHOUT_PACKS: &str = "depsfs store 1\n";
+/// How long one import waits for another of the same thing.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// <https://bford.info/cachedir/>
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# depsfs store; gc: depsfs gc\n";
 const DIRS: [&str; 7] = ["objects", "packs", "trees", "entries", "roots", "snapshots", "tmp"];
@@ -153,6 +157,23 @@ impl Store {
         let file = self.lock_file()?;
         let lock = Lock::shared(file).map_err(IoError::of("lock", &self.path.join("lock")))?;
         Ok(StoreShare { _lock: lock })
+    }
+
+    /// One's turn to import what this hash stands for: whoever else imports the same waits until the value is dropped,
+    /// and then finds it done. Nobody waits for ever: after [`PATIENCE`], or where the file system has no such locks, it
+    /// is done twice. `false` from `go_on` ends the waiting.
+    pub(crate) fn turn(&self, what: &blake3::Hash, go_on: impl Fn() -> bool) -> Option<Lock> {
+        let number = tree::u64_at(what.as_bytes(), 0);
+        let until = Instant::now() + PATIENCE;
+        while go_on() && Instant::now() < until {
+            let flags = OpenFlags::RDWR | OpenFlags::CREATE;
+            let file = fs::open_at(&self.dir, b"turns", flags, 0o666).ok()?;
+            match Lock::try_numbered(file, number) {
+                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
+                taken => return taken.ok().flatten(),
+            }
+        }
+        None
     }
 
     /// Keeps everybody else's imports away; refused while there are any.
@@ -281,7 +302,7 @@ fn make(path: &Path) -> Result<(), StoreError> {
     if paths::read_if_there(&version)?.is_none() {
         // Another process may be making the same store: what it writes, also aside, is no stranger.
         let ours = |name: &[u8]| {
-            DIRS.iter().chain(&["version", "CACHEDIR.TAG", "lock"]).any(|d| name.starts_with(d.as_bytes()))
+            DIRS.iter().chain(&["version", "CACHEDIR.TAG", "lock", "turns"]).any(|d| name.starts_with(d.as_bytes()))
         };
         if paths::list(path)?.iter().any(|e| !ours(&e.name)) {
             return Err(StoreError::NotAStore { path: path.into() });

@@ -1,7 +1,7 @@
 //! Locks that the kernel gives back when their holder dies (`flock(2)`): none can outlive a crash.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::FlockOperation as Op;
 
@@ -34,6 +34,22 @@ impl Lock {
     /// The exclusive lock, or nothing while somebody else holds `file`.
     pub fn try_exclusive(file: OwnedFd) -> io::Result<Option<Lock>> {
         attempt(file, Op::NonBlockingLockExclusive)
+    }
+
+    /// One of 2⁶² locks that a file has for whoever names their numbers, or nothing while somebody else holds that one
+    /// (`fcntl(2)`, F_OFD_SETLK: also given back when the last descriptor is closed). `file` is open for writing, and
+    /// holds no other lock.
+    pub fn try_numbered(file: OwnedFd, number: u64) -> io::Result<Option<Lock>> {
+        let (l_type, l_whence) = (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short);
+        let lock = libc::flock { l_type, l_whence, l_start: (number >> 2) as i64, l_len: 1, l_pid: 0 };
+        // SAFETY: the descriptor is open while `file` is owned; the kernel only reads the structure.
+        match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) } {
+            0 => Ok(Some(Lock { file })),
+            _ => match io::Error::last_os_error() {
+                e if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(None),
+                e => Err(e),
+            },
+        }
     }
 
     /// Replaces what the lock's file holds, for whoever looks who has it.
@@ -70,6 +86,18 @@ fn wait(file: impl AsFd, how: Op) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::sys::fs::{OpenFlags, open_path};
+
+    #[test]
+    fn a_number_is_locked_by_one_at_a_time_and_others_are_free() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let open = || open_path(&dir.path().join("turns"), OpenFlags::RDWR | OpenFlags::CREATE, 0o644).expect("opened");
+        let take = |number| Lock::try_numbered(open(), number).expect("asked");
+        let (one, two) = (take(u64::MAX).expect("free"), take(0).expect("free"));
+        assert!(take(u64::MAX).is_none() && take(0).is_none());
+        drop(one);
+        assert!(take(u64::MAX).is_some() && take(0).is_none());
+        drop(two);
+    }
 
     #[test]
     fn a_lock_stands_until_the_last_duplicate_of_its_descriptor_is_closed() {

@@ -49,6 +49,7 @@ fn import(
 ) -> Result<Imported, ImportError> {
     let path = paths::canonical(path)?;
     let stage = store.stage()?;
+    let _turn = store.turn(&blake3::hash(path.as_os_str().as_bytes()), || !progress.is_cancelled());
     let previous = Previous::load(store, &path).filter(|p| watched.is_none_or(|w| w == p.watched()));
     // What was looked for before is looked for again: else the next who asks would have to read everything.
     let watched = watched.or(previous.as_ref().map(Previous::watched)).unwrap_or_default().to_vec();

@@ -14,13 +14,17 @@ use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive};
 pub use dir::{import_dir, import_dir_watching};
-pub(in crate::store) use snapshot::check as snapshot_tree;
 pub use watch::Watched;
 
 use super::tree::BuildError;
 use super::{StoreError, TreeId};
 use crate::sys::IoError;
 use crate::sys::fs::FileType;
+
+/// The tree that a file of `snapshots` belongs to, if it is one that is known.
+pub(in crate::store) fn snapshot_tree(bytes: &[u8]) -> Option<TreeId> {
+    snapshot::check(bytes).or_else(|| archive::check(bytes))
+}
 
 /// What an import made.
 #[derive(Clone, Debug, PartialEq, Eq)]

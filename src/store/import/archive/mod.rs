@@ -1,9 +1,11 @@
 //! Imports an archive: tar, plain or compressed with gzip or zstd, streaming, refused whole when anything is wrong.
 //!
 //! One thread decompresses, one reads the members, and workers hash and write small files. Nothing has a name
-//! in the store before the archive's last byte was checked: a refused archive leaves nothing.
+//! in the store before the archive's last byte was checked: a refused archive leaves nothing. One whose bytes were
+//! imported before is only hashed ([`known`]); of several that import the same at once, one unpacks it.
 
 mod header;
+mod known;
 mod pax;
 mod plan;
 mod refused;
@@ -20,6 +22,8 @@ use parking_lot::Mutex;
 pub use plan::Plan;
 pub use refused::Refused;
 pub use tar::{Kind, Member, Tar, TarError};
+
+pub(super) use known::check;
 
 use super::{ImportError, ImportStats, Imported};
 use crate::store::tree::Slot;
@@ -44,10 +48,12 @@ impl Default for Limits {
     }
 }
 
-/// Up to this size a member's bytes are handed to a worker.
-const SMALL: u64 = 128 * 1024;
-/// Small files that may wait for a worker.
-const WAITING: usize = 64;
+/// Up to this size a member's bytes are handed to a worker, together with others until they are as many bytes.
+const SMALL: u64 = 512 * 1024;
+/// So many files are handed over at most at once.
+const TOGETHER: usize = 256;
+/// Portions that may wait for a worker.
+const WAITING: usize = 4;
 
 /// Makes a tree of the archive at `path`.
 pub fn import_archive(
@@ -60,9 +66,15 @@ pub fn import_archive(
     let stage = store.stage()?;
     let (source, start) = stream::Source::open(path, progress)?;
     let format = stream::format_of(path, &start).map_err(refused)?;
+    let known = known::Known::of(path, format, limits, progress)?;
+    let _turn = store.turn(&known.id, || !progress.is_cancelled());
+    if let Some(tree) = known.tree(store) {
+        let stats = ImportStats { files_read: 0, bytes_read: 0, ..count(&tree) };
+        return Ok(Imported { tree: tree.id(), stats, skipped: vec![], holding: vec![] });
+    }
     let (send, pieces) = stream::pipe();
     let plan = std::thread::scope(|scope| {
-        scope.spawn(move || stream::decompress(source, format, send));
+        scope.spawn(move || stream::decompress(source, format, &send));
         unpack(&stage, Tar::new(pieces), limits, progress)
     });
     let plan = plan.map_err(|e| e.of(path))?;
@@ -70,6 +82,7 @@ pub fn import_archive(
     progress.begin("writing", None);
     let new_objects = stage.publish()? as u64;
     let tree = store.put_tree_bytes(&bytes)?;
+    known.save(store, path, tree);
     let stats = ImportStats { new_objects, ..count(&*store.tree(tree)?) };
     Ok(Imported { tree, stats, skipped: vec![], holding: vec![] })
 }
@@ -111,7 +124,12 @@ impl From<StoreError> for Failed {
     }
 }
 
-type Small = (Slot, Vec<u8>);
+/// Small files: where each one's bytes end, and the bytes of all.
+#[derive(Default)]
+struct Small {
+    files: Vec<(Slot, usize)>,
+    bytes: Vec<u8>,
+}
 
 /// Reads all members, stages their bytes, and returns the tree to be.
 fn unpack<'l>(
@@ -148,10 +166,11 @@ fn store_small(stage: &Stage, receive: &Mutex<Receiver<Small>>) -> Result<Vec<(S
     let mut done = Vec::new();
     loop {
         let next = receive.lock().recv();
-        let Ok((slot, bytes)) = next else { return Ok(done) };
-        match stage.add_bytes(&bytes) {
-            Ok(object) => done.push((slot, object)),
-            Err(e) => return Err(e),
+        let Ok(small) = next else { return Ok(done) };
+        let mut begin = 0;
+        for (slot, end) in small.files {
+            done.push((slot, stage.add_bytes(&small.bytes[begin..end])?));
+            begin = end;
         }
     }
 }
@@ -167,6 +186,7 @@ fn read_members<'l>(
 ) -> Result<Planned<'l>, Failed> {
     let mut plan = Plan::new(limits);
     let mut big = Vec::new();
+    let mut small = Small::default();
     let mut buf = vec![0; 256 * 1024];
     while let Some(member) = tar.next_member()? {
         if stop() {
@@ -176,20 +196,24 @@ fn read_members<'l>(
         let slot = plan.add(member).map_err(TarError::Refused)?;
         let (Some(slot), Kind::File { size, data }) = (slot, kind) else { continue };
         if size <= SMALL && data.len() <= 1 && data.first().is_none_or(|d| *d == (0, size)) {
-            let mut bytes = vec![0; size as usize];
-            let mut done = 0;
-            while done < bytes.len() {
-                done += tar.read(&mut bytes[done..])?;
+            let mut done = small.bytes.len();
+            small.bytes.resize(done + size as usize, 0);
+            while done < small.bytes.len() {
+                done += tar.read(&mut small.bytes[done..])?;
             }
-            send_until(&send, (slot, bytes), stop)?;
+            small.files.push((slot, done));
+            if small.files.len() >= TOGETHER || done as u64 >= SMALL {
+                send_until(&send, std::mem::take(&mut small), stop)?;
+            }
         } else {
             big.push((slot, store_big(stage, &mut tar, size, &data, &mut buf, stop)?));
         }
     }
+    send_until(&send, small, stop)?;
     Ok((plan, big))
 }
 
-/// Hands a file to the workers; gives up when they did.
+/// Hands files to the workers; gives up when they did.
 fn send_until(send: &SyncSender<Small>, mut small: Small, stop: &dyn Fn() -> bool) -> Result<(), Failed> {
     loop {
         match send.try_send(small) {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use super::refused::Refused;
 use crate::store::Progress;
@@ -75,27 +75,35 @@ impl Read for Source<'_> {
 
 type Piece = io::Result<Vec<u8>>;
 
+/// The writing end: pieces go out, and come back to be filled again.
+pub(super) struct Outlet {
+    send: SyncSender<Piece>,
+    back: Receiver<Vec<u8>>,
+}
+
 /// What one thread sends and the other reads.
-pub(super) fn pipe() -> (SyncSender<Piece>, Pieces) {
+pub(super) fn pipe() -> (Outlet, Pieces) {
     let (send, receive) = sync_channel(PIECES);
-    (send, Pieces { receive, piece: vec![], at: 0 })
+    let (give_back, back) = channel();
+    (Outlet { send, back }, Pieces { receive, give_back, piece: vec![], at: 0 })
 }
 
 /// Decompresses all of `from` into `to`, until its sound end, an error, or until nobody reads any more.
-pub(super) fn decompress(from: impl Read, format: Format, to: SyncSender<Piece>) {
+pub(super) fn decompress(from: impl Read, format: Format, to: &Outlet) {
     let pump = |mut reader: Box<dyn Read + '_>| loop {
-        let mut piece = vec![0; PIECE];
+        let mut piece = to.back.try_recv().unwrap_or_default();
+        piece.resize(PIECE, 0);
         let mut len = 0;
         while len < PIECE {
             match reader.read(&mut piece[len..]) {
                 Ok(0) => break,
                 Ok(n) => len += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return drop(to.send(Err(e))),
+                Err(e) => return drop(to.send.send(Err(e))),
             }
         }
         piece.truncate(len);
-        if len == 0 || to.send(Ok(piece)).is_err() {
+        if len == 0 || to.send.send(Ok(piece)).is_err() {
             return;
         }
     };
@@ -109,7 +117,7 @@ pub(super) fn decompress(from: impl Read, format: Format, to: SyncSender<Piece>)
                 .and_then(|mut d| d.window_log_max(WINDOW_LOG_MAX).map(|()| d));
             match decoder {
                 Ok(decoder) => pump(Box::new(decoder)),
-                Err(e) => drop(to.send(Err(e))),
+                Err(e) => drop(to.send.send(Err(e))),
             }
         }
     }
@@ -118,6 +126,7 @@ pub(super) fn decompress(from: impl Read, format: Format, to: SyncSender<Piece>)
 /// The reading end.
 pub(super) struct Pieces {
     receive: Receiver<Piece>,
+    give_back: Sender<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,
 }
@@ -126,7 +135,12 @@ impl Read for Pieces {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.at == self.piece.len() {
             match self.receive.recv() {
-                Ok(piece) => (self.piece, self.at) = (piece?, 0),
+                Ok(piece) => {
+                    let read = std::mem::replace(&mut self.piece, piece?);
+                    // At the end nobody fills it again.
+                    let _ = self.give_back.send(read);
+                    self.at = 0;
+                }
                 // The sender is gone: the end.
                 Err(_) => return Ok(0),
             }

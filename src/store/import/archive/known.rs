@@ -1,0 +1,128 @@
+//! Archives that were imported before: the tree of the same bytes is known without unpacking them again.
+//!
+//! Only a cache, one file in `snapshots` for each archive, named by the hash of what decides on its tree: its bytes,
+//! its format, the limits. When it is missing, damaged, of another version, or something of its tree is not in the
+//! store any more, the archive is unpacked. Version 1, little-endian:
+//!
+//! | offset | size | field             |
+//! |--------|------|-------------------|
+//! | 0      | 8    | magic `depsfs A`  |
+//! | 8      | 4    | version, 1        |
+//! | 12     | 4    | reserved, 0       |
+//! | 16     | 32   | tree id           |
+
+use std::path::{Path, PathBuf};
+
+use super::super::ImportError;
+use super::Limits;
+use super::stream::Format;
+use crate::store::tree::u32_at;
+use crate::store::{Node, Progress, Store, Tree, TreeId};
+use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
+use crate::sys::{IoError, path as paths};
+
+const MAGIC: [u8; 8] = *b"depsfs A";
+const VERSION: u32 = 1;
+const LENGTH: usize = 48;
+/// A file that changed this shortly before it was read may change again without a new ctime.
+const RACY_NS: i128 = 20_000_000;
+
+/// An archive as it was when its bytes were hashed.
+pub(super) struct Known {
+    /// What its tree depends on.
+    pub id: blake3::Hash,
+    stat: Stat,
+    begun: Timespec,
+}
+
+impl Known {
+    /// Reads the archive once, which takes a fraction of the time of unpacking it.
+    pub fn of(path: &Path, format: Format, limits: &Limits, progress: &dyn Progress) -> Result<Known, ImportError> {
+        let failed = |e| ImportError::Io(IoError::of("read", path)(e));
+        let begun = Timespec::now();
+        let file = fs::open_path(path, OpenFlags::RDONLY, 0).map_err(failed)?;
+        let stat = fs::stat(&file).map_err(failed)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{format:?} {} {} {}\n", limits.bytes, limits.members, limits.depth).as_bytes());
+        let mut buf = vec![0; 1 << 20];
+        let mut at = 0;
+        loop {
+            if progress.is_cancelled() {
+                return Err(ImportError::Cancelled);
+            }
+            match fs::read_at(&file, &mut buf, at).map_err(failed)? {
+                0 => return Ok(Known { id: hasher.finalize(), stat, begun }),
+                n => hasher.update(&buf[..n]),
+            };
+            at += buf.len() as u64;
+        }
+    }
+
+    /// The tree that the archive became, if all of it is still in the store.
+    pub fn tree(&self, store: &Store) -> Option<std::sync::Arc<Tree>> {
+        let bytes = paths::read_if_there(&self.file(store)).ok()??;
+        let tree = store.tree(check(&bytes)?).ok()?;
+        let mut nodes = (0..tree.node_count()).map(Node);
+        let is_there = |n: Node| match tree.object(n) {
+            Some(object) => store.objects().contains_whole(&object, tree.stat(n).size),
+            None => true,
+        };
+        nodes.all(is_there).then_some(tree)
+    }
+
+    /// Notes the tree that was made of the archive, unless the file may have changed since it was hashed.
+    pub fn save(&self, store: &Store, path: &Path, tree: TreeId) {
+        let times = |s: &Stat| (s.dev, s.ino, s.size, s.mtime, s.ctime);
+        let ns = |t: Timespec| i128::from(t.sec) * 1_000_000_000 + i128::from(t.nsec);
+        // Opened, not looked at: the name may be a symlink.
+        let now = fs::open_path(path, OpenFlags::RDONLY, 0).and_then(fs::stat);
+        let is_same = now.is_ok_and(|now| times(&now) == times(&self.stat));
+        if !is_same || ns(self.stat.ctime) + RACY_NS >= ns(self.begun) {
+            return;
+        }
+        let mut out = Vec::with_capacity(LENGTH);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&tree.0);
+        let aside = store.path().join("tmp").join(crate::store::aside_name());
+        let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &self.file(store)));
+        if let Err(e) = written {
+            // The import is whole without it; the next one is slower.
+            let _ = paths::remove_file(&aside);
+            tracing::warn!("the next import of {} will unpack it again: {e}", path.display());
+        }
+    }
+
+    fn file(&self, store: &Store) -> PathBuf {
+        store.path().join("snapshots").join(self.id.to_hex().as_str())
+    }
+}
+
+/// The tree that the file of an archive names; nothing when it is damaged or of another version.
+pub(in crate::store::import) fn check(bytes: &[u8]) -> Option<TreeId> {
+    let sound = bytes.len() == LENGTH && bytes[..8] == MAGIC && u32_at(bytes, 8) == VERSION && u32_at(bytes, 12) == 0;
+    if !sound {
+        return None;
+    }
+    bytes[16..LENGTH].try_into().ok().map(TreeId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of version 1.
+    const ARCHIVE: &[u8] = include_bytes!("../../../../tests/formats/archive-1");
+
+    #[test]
+    fn an_archive_of_version_1_names_its_tree_and_other_versions_and_lengths_nothing() {
+        assert_eq!(check(ARCHIVE), Some(TreeId([0xab; 32])));
+        for (at, to) in [(0, 0), (8, 2), (12, 1)] {
+            let mut bytes = ARCHIVE.to_vec();
+            bytes[at] = to;
+            assert_eq!(check(&bytes), None, "{at}");
+        }
+        assert_eq!((check(&ARCHIVE[1..]), check(&[])), (None, None));
+    }
+}
