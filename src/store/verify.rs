@@ -134,7 +134,7 @@ impl Store {
         });
         // Half of the times packs come first.
         let mut buckets: Vec<Bucket> = packs.chain(files).collect();
-        if first % 2 == 0 {
+        if first.is_multiple_of(2) {
             buckets.reverse();
         }
         for bucket in buckets {
@@ -302,7 +302,7 @@ fn verify_pack(
             bad.push(record.id);
         }
     }
-    Ok(bad.first().map(|object| DamageKind::Packed { object: *object, of: bad.len() }))
+    Ok(bad.iter().min().map(|object| DamageKind::Packed { object: *object, of: bad.len() }))
 }
 
 /// A tree that is certainly the one its name says; what is kept or deleted by its word must not be guessed.
