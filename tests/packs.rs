@@ -160,6 +160,22 @@ fn verify_names_the_pack_in_which_an_object_is_damaged_and_gc_leaves_it_alone() 
     case.store.entries().remove("t").unwrap();
     assert!(matches!(case.gc(false), Err(StoreError::BadFile { .. })));
     assert_eq!(fs::read(&path).unwrap(), bytes);
+    // What is whole of it can be kept.
+    let copy = Case { store: Store::open(&case.dir.path().join("copy")).unwrap(), dir: tempfile::tempdir().unwrap() };
+    let whole = copy.add("t", 0..100);
+    let (at, _) = copy.packs().remove(0);
+    let mut cut = fs::read(&at).unwrap();
+    cut[70] ^= 1;
+    fs::remove_file(&at).unwrap();
+    fs::write(&at, &cut).unwrap();
+    copy.store.salvage(at.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap();
+    assert_eq!((copy.packs().len(), copy.packs()[0].1.records().count()), (1, 99));
+    assert!(!copy.is_whole(whole));
+    fs::rename(copy.dir.path().join("t"), copy.dir.path().join("again")).unwrap();
+    assert_eq!(import_dir(&copy.store, &copy.dir.path().join("again"), &()).unwrap().stats.new_objects, 1);
+    assert!(copy.is_whole(whole));
+    assert_eq!(copy.store.verify(&()).unwrap(), []);
+
     // The index is checked as well.
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, &bytes).unwrap();

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::pack::{Pack, PackWriter, Record};
+use super::pack::{Pack, PackError, PackWriter, Record};
 use super::stage::FULL;
 use super::{ObjectId, PackId, Progress, Store, StoreError};
 use crate::sys::fs::{self, OpenFlags};
@@ -119,6 +119,37 @@ impl Store {
             progress.advance(pack.content_bytes());
             paths::remove_file(&packs.path_of(&pack.id()))?;
         }
+        packs.look_again()
+    }
+
+    /// Puts the objects of a damaged pack that are what their names say into a new one, and deletes it; what is lost
+    /// can then be imported again. Nothing is done to a pack of a version that isn't known.
+    pub fn salvage(&self, id: PackId) -> Result<(), StoreError> {
+        let _share = self.share()?;
+        let packs = self.objects().packs();
+        let path = packs.path_of(&id);
+        match Pack::open(id, &path) {
+            Ok((pack, file)) => {
+                let file = Arc::new(file);
+                let mut open: Option<Aside> = None;
+                for record in pack.records() {
+                    let Ok(bytes) = self.sound_bytes(&pack, &file, &record) else { continue };
+                    let aside = match &mut open {
+                        Some(aside) => aside,
+                        none => none.insert(self.pack_aside()?),
+                    };
+                    aside.pack.add(record.id, &bytes).map_err(IoError::of("write", packs.path()))?;
+                }
+                let new = open.map(|aside| self.name_pack(aside)).transpose()?;
+                packs.sync_names()?;
+                if new == Some(id) {
+                    return Ok(());
+                }
+            }
+            Err(StoreError::BadPack { source: PackError::Magic | PackError::Length, .. }) => {}
+            Err(e) => return Err(e),
+        }
+        paths::remove_file(&path)?;
         packs.look_again()
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Row, Sight, is_in_fuse};
-use crate::store::{Damage, DamageKind, Store, StoreError, import};
+use crate::store::{Damage, DamageKind, PackId, Store, StoreError, import};
 use crate::sys::mountinfo::MountPoint;
 use crate::sys::{fs, path};
 use crate::worktree::Error;
@@ -102,7 +102,7 @@ fn hashes(sight: &Sight, store: &Store) -> Row {
             let words: Vec<String> = damage.iter().map(ToString::to_string).collect();
             let remedy = "depsfs store verify names all; depsfs create or store add from a good copy brings back what is missing";
             let row = Row::fail(check, super::few(&words), remedy);
-            if !damage.iter().any(is_wrong_object) {
+            if !damage.iter().any(|d| is_wrong_object(d) || wrong_pack(d).is_some()) {
                 return row;
             }
             let sources = sight
@@ -122,11 +122,19 @@ fn is_wrong_object(damage: &Damage) -> bool {
     damage.kind == DamageKind::Bytes && bucket.and_then(Path::parent).is_some_and(|dir| dir.ends_with("objects"))
 }
 
+/// The pack with objects of other bytes than their names say, or that can't be read at all.
+fn wrong_pack(damage: &Damage) -> Option<PackId> {
+    let (dir, name) = (damage.path.parent()?, damage.path.file_name()?.to_str()?);
+    let is_wrong = matches!(damage.kind, DamageKind::Bytes | DamageKind::Packed { .. } | DamageKind::Pack(_));
+    name.parse().ok().filter(|_| is_wrong && dir.ends_with("packs"))
+}
+
 /// What is wrong, in the whole store, goes: a view then answers EIO, and no program takes it for right. Then what the
 /// sources still have takes its place.
 fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
     let damage = store.verify(&())?;
     damage.iter().filter(|d| is_wrong_object(d)).try_for_each(|d| path::remove_file(&d.path))?;
+    damage.iter().filter_map(wrong_pack).try_for_each(|id| store.salvage(id))?;
     store.forget_snapshots()?;
     sources.sort();
     sources.dedup();
