@@ -10,6 +10,8 @@ use super::Holds;
 
 /// How many bytes before a match decide.
 const BEFORE: usize = 64;
+/// As many bytes at the beginning of a long file tell whether it is binary, as git has it.
+const HEAD: usize = 8000;
 /// How many bytes behind a match decide.
 const AHEAD: usize = 2;
 
@@ -67,7 +69,9 @@ impl Sight<'_> {
             self.look(&seam, self.tail_begins(), false);
         }
         self.look(piece, if self.at > 0 { BEFORE } else { 0 }, false);
-        self.is_binary = self.is_binary || memchr::memchr(0, piece).is_some();
+        // Most files are one piece without the path: it does not matter what they are.
+        let told = if self.at == 0 && !self.as_bytes { &piece[..piece.len().min(HEAD)] } else { piece };
+        self.is_binary = self.is_binary || memchr::memchr(0, told).is_some();
         if piece.len() >= keep {
             self.tail.clear();
             self.tail.extend_from_slice(&piece[piece.len() - keep..]);
