@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# How fast everything is: depsfs beside a plain directory and beside every peer that is there, in the same run.
+#
+#   scripts/bench.sh            all of it, five rounds (a quarter of an hour on two cores)
+#   scripts/bench.sh --quick    three rounds of what takes little time (a few minutes)
+#   scripts/bench.sh --scaling  how the cost grows: worktrees, files, grafts; 100 worktrees of 20 views at once
+#
+#   --only walk,open,create     only these (their keys are in bench.json)
+#   --engines depsfs,overlayfs  only these, and the plain directory
+#   --rounds N                  how many
+#   --minutes N                 begin no further operation after so many; what was measured until then is reported
+#   --fixtures DIR              where the fixtures are kept, made at the first run (default: /var/tmp/depsfs-bench-<uid>)
+#   --npm DIR                   DIR/node_modules is taken instead of what npm would install (847 MB)
+#   --out DIR                   bench.txt, bench.json and bench.svg go there; without it the table is only printed
+#   --publish                   they go to scripts/bench, and the chart with a short table into README.md
+#
+# Engines: a plain copy on the disk, hard links, reflinks on xfs and btrfs (in files, by loop), the kernel's overlayfs,
+# fuse-overlayfs 1.x and 2.x (FUSE_OVERLAYFS=<program> names another than that in PATH), depsfs as root, depsfs as an
+# ordinary user. Those that are missing here, or take root, are said to be. Each shows the same bytes, names, modes
+# and times, or it ends with an error.
+#
+# Each operation runs on the engines in turn, A B C A B C …; a figure is the ratio of medians to the plain directory.
+# CPU is that of the client and of the daemons that serve it (not of the kernel's own threads); it holds on a busy machine,
+# wall times hold on a quiet one. A `!` marks what is above its limit.
+set -euo pipefail
+export LC_ALL=C
+unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+
+case " $* " in
+    *' -h '* | *' --help '*) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 0 ;;
+esac
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for tool in cargo rustc git node npm python3 rg setpriv zstd; do
+    command -v "$tool" >/dev/null || missing="${missing:-} $tool"
+done
+if [ -n "${missing:-}" ]; then
+    echo "bench.sh: missing:$missing (Debian, Ubuntu: git nodejs npm python3 ripgrep util-linux zstd; Rust: https://rustup.rs)" >&2
+    exit 1
+fi
+
+cargo build -q --release --locked --manifest-path "$top/Cargo.toml"
+target=$(cargo metadata --format-version 1 --no-deps --manifest-path "$top/Cargo.toml" |
+    sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+bin=$(mktemp -d "${TMPDIR:-/var/tmp}/depsfs-bench.XXXXXX")
+trap 'rm -rf "$bin"' EXIT
+chmod 755 "$bin"
+# Copies: an ordinary user may not be allowed into this directory, and a build meanwhile must not replace the program.
+cp "$target/release/depsfs" "$bin/depsfs"
+rustc -O --edition 2024 -o "$bin/ops" "$top/scripts/bench/ops.rs"
+PYTHONDONTWRITEBYTECODE=1 python3 "$top/scripts/bench/main.py" --depsfs "$bin/depsfs" --ops "$bin/ops" "$@"

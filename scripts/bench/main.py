@@ -1,0 +1,204 @@
+"""The program behind scripts/bench.sh, which says how it is called."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import chart
+import fixtures
+import measure
+import operations
+import report
+import scaling
+import whole
+from engines import ORDINARY, PARTS, Copy, Depsfs, FuseOverlayfs, Image, Overlayfs, missing_tool
+from run import IS_ROOT, Failed, run
+
+START = time.monotonic()
+
+
+def say(words):
+    print(f"[{time.monotonic() - START:5.0f} s] {words}", file=sys.stderr, flush=True)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench.sh")
+    parser.add_argument("--quick", action="store_true", help="three rounds of what takes little time")
+    parser.add_argument("--rounds", type=int, help="how many [default: 5; quick: 3]")
+    parser.add_argument("--scaling", action="store_true", help="how the cost grows, instead")
+    parser.add_argument("--only", help="keys of operations, with commas between")
+    parser.add_argument("--engines", help="names of engines, with commas between; plain is always there")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing more after so many")
+    parser.add_argument("--fixtures", type=Path, default=Path(f"/var/tmp/depsfs-bench-{os.getuid()}"),
+                        help="where they are kept [default: %(default)s]")
+    parser.add_argument("--npm", type=Path, help="a directory with node_modules made before, instead of npm install")
+    parser.add_argument("--out", type=Path, help="where bench.txt, bench.json and bench.svg go")
+    parser.add_argument("--publish", action="store_true", help="into scripts/bench and the README")
+    parser.add_argument("--depsfs", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--ops", type=Path, required=True, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def fuse_overlayfs(major):
+    """The program of that version, and why there is none."""
+    for program in filter(None, (os.environ.get("FUSE_OVERLAYFS"), shutil.which("fuse-overlayfs"))):
+        found = re.search(r"fuse-overlayfs: version (\d+)", run(program, "--version"))
+        if found and int(found[1]) == major:
+            return program, missing_tool(program)
+    return None, f"fuse-overlayfs {major}.x is not installed"
+
+
+def choose(work, given, program, wanted):
+    """Every engine that is there, why the others are not, and the images they need."""
+    images = {kind: Image(kind, work, 8) for kind in ("xfs", "btrfs")}
+    one, two = fuse_overlayfs(1), fuse_overlayfs(2)
+    every = [(Copy("plain", work, given), None), (Copy("hard links", work, given, "-l"), None)]
+    for kind, image in images.items():
+        engine = Copy(f"{kind} reflink", image.at, image.at / "given", "--reflink=always")
+        every.append((engine, missing_tool(f"mkfs.{kind}")))
+    every += [
+        (Overlayfs("overlayfs", work, given), missing_tool()),
+        (FuseOverlayfs("fuse-overlayfs", work, given, one[0]), one[1]),
+        (FuseOverlayfs("fuse-overlayfs 2.0", work, given, two[0]), two[1]),
+        (Depsfs("depsfs", work, given, program), missing_tool()),
+        (Depsfs("depsfs as user", work, given, program, ORDINARY), missing_tool("fusermount3") if IS_ROOT else None),
+    ]
+    if wanted:
+        every = [(e, why) for e, why in every if e.name in wanted or e.name == "plain"]
+    there = [e for e, why in every if not why]
+    missing = {e.name: why for e, why in every if why}
+    return there, missing, [i for kind, i in images.items() if any(e.name.startswith(kind) for e in there)]
+
+
+def set_up(chosen, images, given):
+    for image in images:
+        say(f"a file system: {image.kind}")
+        image.setup()
+        (image.at / "given").mkdir()
+        for part in PARTS:
+            run("cp", "-a", given / part, image.at / "given" / part)
+    for engine in chosen:
+        say(f"engine: {engine.name}")
+        engine.setup()
+
+
+def counts(given):
+    subtree, files = (given / "lists/subtree").read_text().split("\n")[:2]
+    every = (given / "lists/every").read_text().count("\n")
+    return {"every": every, "lone": every, "subtree": subtree, "subtree_files": int(files)}
+
+
+def about(args, missing):
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
+    return {"date": time.strftime("%Y-%m-%d"), "kernel": os.uname().release, "cpus": os.cpu_count(), "cpu": cpu,
+            "load": os.getloadavg()[0], "rounds": args.rounds, "depsfs": run(args.depsfs, "--version").strip(),
+            "missing": missing}
+
+
+def measure_all(args, given, work):
+    chosen, missing, images = choose(work, given, args.depsfs, split(args.engines))
+    for name, why in missing.items():
+        say(f"without {name}: {why}")
+    figures, wrong = measure.Figures(), []
+    tools = {"ops": args.ops, "lists": given / "lists", "home": work / "home", "crate": given / "crate",
+             "small_tar": given / "small.tar"}
+    (work / "home").mkdir(mode=0o777)
+    (work / "home").chmod(0o777)
+    facts, rows = about(args, missing), []
+    table = [op for op in operations.table(counts(given)) if op.key in split(args.only) or not args.only]
+    table = [op for op in table if op.quick or not args.quick]
+    try:
+        set_up(chosen, images, given)
+        say("the same bytes everywhere?")
+        wrong = measure.same_bytes(chosen, PARTS, given, tools, say)
+        for row in whole.every(args, chosen, given, work, tools, say):
+            rows.append(row)
+            say("  " + words_of(row))
+        for op in table:
+            if time.monotonic() - START > args.minutes * 60:
+                say(f"time is up: without {op.key} and what follows")
+                break
+            say(op.key)
+            measure.rounds(op, chosen, tools, args.rounds, figures, say)
+            for row in report.rows([op], figures):
+                say("  " + words_of(row))
+    except (KeyboardInterrupt, SystemExit) as e:
+        say(f"interrupted ({e!r}): what was measured until now")
+        table = [op for op in table if op.key in figures.runs]
+    finally:
+        for engine in chosen:
+            engine.teardown()
+        for image in images:
+            image.teardown()
+    return facts, [*rows, *report.rows(table, figures)], chosen, figures, wrong
+
+
+def words_of(row):
+    return f"{row['of']}: " + ", ".join(f"{e} {v:.2f}" for e, v in row["values"].items())
+
+
+def grown(args, work):
+    rows = []
+    try:
+        for row in scaling.all_of_it(args, work, say):
+            rows.append(row)
+    finally:
+        text = "".join(scaling.words(row) + "\n" for row in rows)
+        print(text, end="")
+        if args.out:
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / "scaling.txt").write_text(text)
+            (args.out / "scaling.json").write_text(json.dumps({**about(args, {}), "rows": rows}, indent=1) + "\n")
+
+
+def split(text):
+    return text.split(",") if text else []
+
+
+def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    args = arguments()
+    top = Path(__file__).resolve().parents[2]
+    args.out = args.out or (top / "scripts/bench" if args.publish else None)
+    args.rounds = args.rounds or (3 if args.quick else 5)
+    args.fixtures.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if args.fixtures.stat().st_uid != os.getuid():
+        sys.exit(f"bench: {args.fixtures} belongs to somebody else: give --fixtures")
+    given = args.fixtures if args.scaling else fixtures.prepare(args.fixtures, args.npm, say)
+    work = Path(tempfile.mkdtemp(prefix="work.", dir=given))
+    work.chmod(0o755)
+    try:
+        if args.scaling:
+            return grown(args, work)
+        facts, rows, chosen, figures, wrong = measure_all(args, given, work)
+    finally:
+        if any(str(work) in line for line in open("/proc/self/mountinfo")):
+            say(f"still mounted below {work}: nothing there was deleted")
+        else:
+            shutil.rmtree(work, ignore_errors=True)
+    text = report.words(rows, [e.name for e in chosen])
+    print(text, end="")
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "bench.txt").write_text(text)
+        report.as_json(args.out / "bench.json", facts, rows, figures)
+        chart.chart(args.out / "bench.svg", rows, facts)
+    if args.publish:
+        report.publish(top / "README.md", rows, facts)
+    say("done")
+    if wrong:
+        sys.exit("bench: WRONG: " + "; ".join(wrong))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as e:
+        sys.exit(f"bench: {e}")

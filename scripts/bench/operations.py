@@ -1,0 +1,103 @@
+"""The operations on the engines' views: what runs, in which state, and what the figure should be.
+
+`state` is how a view is before each run:
+
+    warm    it was run once before, nothing was dropped
+    first   the view was just mounted; the plain directory is warm
+    cold    all caches of the kernel were dropped
+    spoilt  `reset` names what is put back afterwards, because the operation changes it
+"""
+
+from dataclasses import dataclass, field
+
+from run import Failed, timed, timed_ops
+
+READERS = ("plain", "hard links", "xfs reflink", "btrfs reflink", "overlayfs", "fuse-overlayfs", "fuse-overlayfs 2.0",
+           "depsfs", "depsfs as user")
+PROGRAMS = ("plain", "overlayfs", "fuse-overlayfs", "fuse-overlayfs 2.0", "depsfs", "depsfs as user")
+WRITERS = ("plain", "xfs reflink", "btrfs reflink", *PROGRAMS[1:])
+
+
+@dataclass
+class Operation:
+    key: str
+    title: str
+    part: str
+    state: str
+    ops: list | None = None
+    program: list | None = None
+    below: str = "."
+    limits: dict = field(default_factory=dict)
+    engines: tuple = READERS
+    reset: tuple = ()
+    expect: int | None = None
+    quick: bool = True
+
+    def run(self, engine, tools):
+        """(wall, cpu) of one run; the state has been made."""
+        how = {"pids": engine.pids(self.part), "user": engine.user, "cwd": engine.view(self.part) / self.below}
+        fill = lambda words: [w.format(view=engine.view(self.part), **tools) for w in words]
+        if self.program:
+            env = {"HOME": tools["home"], "CARGO_TARGET_DIR": str(engine.view(self.part) / "target")}
+            return timed(fill(self.program), env=env, **how)
+        try:
+            wall, cpu, count = timed_ops(tools["ops"], fill(self.ops), **how)
+        except Failed as e:
+            if self.key == "rename" and e.code == 18:  # EXDEV: as mv does it, then
+                return timed(["mv", *fill(self.ops[1:])], **how)
+            raise
+        if self.expect is not None and count != self.expect:
+            raise Failed(self.ops, 0, f"{engine.name}: {count} instead of {self.expect}")
+        return wall, cpu
+
+
+def table(lists):
+    """Every operation; `lists` are the paths' counts and the subtree that is renamed."""
+    every, subtree, files = lists["every"], lists["subtree"], lists["subtree_files"]
+    lone = lists["lone"]
+    return [
+        Operation("walk", f"walk + lstat of {every:,} names, warm", "deps", "warm", ["walk"], below="npm",
+                  limits={"cpu": 1.1}, expect=every),
+        Operation("walk-first", "the same, first touch after mounting", "deps", "first", ["walk"], below="npm",
+                  limits={"cpu": 1.6}, expect=every),
+        Operation("lookup-first", f"{lone:,} lone lookups, first touch", "deps", "first", ["lstat", "{lists}/every"],
+                  below="npm", limits={"cpu": 7}, expect=lone),
+        Operation("walk-cold", "walk + lstat, after drop_caches", "deps", "cold", ["walk"], below="npm",
+                  limits={"wall": 1.0}, expect=every),
+        Operation("enoent", "20,000 ENOENT lookups, warm", "deps", "warm", ["missing", "{lists}/missing"], below="npm",
+                  limits={"cpu": 1.15}, expect=20000),
+        Operation("open", "open + read + close of 20,000 small files, warm", "deps", "warm", ["read", "{lists}/small"],
+                  below="small", limits={"cpu": 1.3}, expect=20000),
+        Operation("open-cold", "the same after drop_caches", "deps", "cold", ["read", "{lists}/small"], below="small",
+                  limits={"wall": 0.8}, expect=20000),
+        Operation("rg", "ripgrep over them, warm", "deps", "warm", program=["rg", "-c", "--no-ignore", "needle return"],
+                  below="small", limits={"cpu": 1.3}),
+        Operation("node", "node: require of 5,700 modules", "deps", "warm", program=["node", "all.js"], below="web",
+                  limits={"cpu": 1.05}, engines=PROGRAMS),
+        Operation("tsc", "tsc --noEmit", "deps", "warm", program=["node", "node_modules/typescript/bin/tsc", "-p", "."],
+                  below="web", limits={"cpu": 1.05}, engines=PROGRAMS, quick=False),
+        Operation("webpack", "webpack of 800 modules", "deps", "warm", engines=PROGRAMS, below="web", quick=False,
+                  program=["node", "node_modules/webpack/bin/webpack.js", "--mode", "development", "--entry",
+                           "./some.js", "-o", "{view}/packed"], limits={"cpu": 1.05}),
+        Operation("cargo", "cargo build after a touch", "deps", "warm", engines=PROGRAMS, quick=False,
+                  program=["sh", "-c", "cd {crate} && cargo build -q --offline"], limits={"cpu": 1.05}),
+        Operation("exec", "bb --version (38 MB), 20 times, warm", "big", "warm", limits={"cpu": 1.05},
+                  program=["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do ./bb --version; done"]),
+        Operation("seq", "1 GiB read in order, warm", "big", "warm", ["seq", "1G"], limits={"cpu": 1.05},
+                  expect=1 << 30),
+        Operation("rand", "200,000 random reads of 4 KiB, warm", "big", "warm", ["rand", "1G", "200000"],
+                  limits={"cpu": 1.05}, expect=200000),
+        Operation("make", "10,000 files made", "deps", "spoilt", ["make", "made", "10000"], limits={"cpu": 2.0},
+                  engines=WRITERS, reset=("made",)),
+        Operation("extract", "tar x of 20,000 files", "deps", "spoilt", limits={"cpu": 1.5}, engines=WRITERS,
+                  program=["sh", "-c", "mkdir extracted && tar -C extracted -xf {small_tar}"], reset=("extracted",)),
+        Operation("delete", "10,000 lower files deleted", "deps", "spoilt", ["unlink", "{lists}/half"], below="small",
+                  limits={"cpu": 3}, engines=WRITERS, reset=("small",), expect=10000),
+        Operation("rm-rf", f"rm -rf of {every:,} lower names", "deps", "spoilt", program=["rm", "-rf", "npm"],
+                  limits={"wall": 0.2, "cpu": 1.5}, engines=WRITERS, reset=("npm",)),
+        Operation("rename", f"rename of a lower directory of {files:,} files", "deps", "spoilt", below="npm",
+                  ops=["rename", subtree, subtree + "-renamed"], limits={"ms": 5}, engines=WRITERS,
+                  reset=(f"npm/{subtree}", f"npm/{subtree}-renamed")),
+        Operation("chmod", "chmod of a lower file of 256 MiB", "big", "spoilt", ["chmod", "256M"], limits={"ms": 5},
+                  engines=WRITERS, reset=("256M",)),
+    ]

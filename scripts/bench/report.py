@@ -1,0 +1,79 @@
+"""What was measured, as a table in words, as JSON, and as a chart."""
+
+import json
+
+DEPSFS = ("depsfs", "depsfs as user")
+SHORT = {"hard links": "hardlink", "xfs reflink": "xfs", "btrfs reflink": "btrfs", "fuse-overlayfs": "f-o",
+         "fuse-overlayfs 2.0": "f-o 2.0", "depsfs as user": "d. user"}
+
+
+def rows(operations, figures):
+    """One row for each figure that has a limit: its words, its unit, a value for each engine, and the limit."""
+    for op in operations:
+        for which, limit in op.limits.items():
+            engines = figures.runs.get(op.key, {})
+            if which == "ms":
+                values = {e: figures.median(op.key, e, "wall") * 1000 for e in engines}
+            else:
+                values = {e: figures.ratio(op.key, e, which) for e in engines}
+            if values:
+                yield {"key": op.key, "what": op.title, "of": which, "values": values, "limit": limit,
+                       "plain_ms": milliseconds(figures, op.key, which)}
+
+
+def milliseconds(figures, key, which):
+    median = figures.median(key, "plain", "cpu" if which == "cpu" else "wall")
+    return None if median is None else median * 1000
+
+
+def words(all_rows, engines):
+    """The table. Ratios to the plain directory of the same run; `!` marks what is above its limit."""
+    engines = [e for e in engines if e != "plain"]
+    head = ["what", "of", "plain ms", *[SHORT.get(e, e) for e in engines], "limit"]
+    lines = [head]
+    for row in all_rows:
+        cells = [figure(row["values"].get(e), row, e) for e in engines]
+        plain = "" if row["plain_ms"] is None else f"{row['plain_ms']:.0f}" if row["plain_ms"] >= 10 else f"{row['plain_ms']:.2f}"
+        lines.append([row["what"], row["of"], plain, *cells, f"{row['limit']:g}"])
+    widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) if n < 2 else cell.rjust(w) for n, (cell, w) in enumerate(zip(line, widths))).rstrip()
+        for line in lines) + "\n"
+
+
+def figure(value, row, engine):
+    if value is None:
+        return "-"
+    text = f"{value:.2f}" if value < 100 else f"{value:.0f}"
+    return text + ("!" if engine in DEPSFS and value > row["limit"] else "")
+
+
+def as_json(path, about, all_rows, figures):
+    runs = {key: {e: [[round(w, 6), round(c, 6)] for w, c in list_] for e, list_ in engines.items()}
+            for key, engines in figures.runs.items()}
+    failed = [{"what": k, "engine": e, "why": why} for (k, e), why in figures.failed.items()]
+    path.write_text(json.dumps({**about, "rows": list(all_rows), "failed": failed,
+                                "runs_wall_cpu_s": runs}, indent=1) + "\n")
+
+
+PUBLISHED = ["create", "create-all", "remove", "walk", "walk-first", "walk-cold", "open", "open-cold", "rg", "node", "cargo",
+             "exec", "seq", "make", "delete", "rm-rf", "rename", "append-ext4", "memory"]
+SHOWN = ["overlayfs", "fuse-overlayfs", "fuse-overlayfs 2.0", "depsfs", "depsfs as user"]
+BEGIN, END = "<!-- what scripts/bench.sh --publish measured -->\n", "<!-- until here -->\n"
+
+
+def publish(readme, all_rows, about):
+    """Puts the chart and a short table into the README, between two marks."""
+    engines = [e for e in SHOWN if any(e in r["values"] for r in all_rows)]
+    lines = [f"| | {' | '.join(engines)} |", "|---|" + "---|" * len(engines)]
+    for row in (r for key in PUBLISHED for r in all_rows if r["key"] == key):
+        unit = {"cpu": "×", "wall": "× (wall)", "size": "×"}.get(row["of"], row["of"])
+        cells = [f"{row['values'][e]:.3g} {unit}" if row["values"].get(e) is not None else "" for e in engines]
+        lines.append(f"| {row['what']} | {' | '.join(cells)} |")
+    missing = "".join(f" Without {name}: {why}." for name, why in about["missing"].items())
+    text = (f"![what each engine costs against a plain directory](scripts/bench/bench.svg)\n\n"
+            f"CPU of client and daemon, or wall time where it says so, against a plain directory (×) in the same run; medians "
+            f"of {about['rounds']} rounds, Linux {about['kernel']}, {about['cpus']} cores.{missing} All of it: "
+            f"`scripts/bench/bench.txt`.\n\n" + "\n".join(lines) + "\n")
+    before, rest = readme.read_text().split(BEGIN)
+    readme.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1])
