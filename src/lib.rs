@@ -40,7 +40,8 @@
 //! **`depsfs create`.** `cli/create.rs` finds the checkout and the store (`cli/places.rs`); `worktree/plan.rs` checks
 //! everything first: names (`worktree/naming.rs`), configuration (`worktree/settings.rs`), what git ignores
 //! (`worktree/ignored.rs`), submodules (`worktree/submodule.rs`). Then `worktree/create.rs` has git make the worktree
-//! (`worktree/git.rs`) while a thread makes trees of the source's directories (`worktree/snapshot.rs`,
+//! (`worktree/git.rs`), with the source's files where those are the blobs (`worktree/fill.rs`),
+//! while a thread makes trees of the source's directories (`worktree/snapshot.rs`,
 //! `store/import/dir.rs`: one `fstatat` for each file that did not change, `store/import/scan.rs`; what it does read, it
 //! searches for the source's absolute path, `store/import/watch.rs`). Tracked files take
 //! the source's times (`worktree/mtime.rs`), files that hold the source's path are relocated if that is wanted

@@ -20,6 +20,8 @@ mod doctor;
 mod errors;
 #[path = "cli/everywhere.rs"]
 mod everywhere;
+#[path = "cli/fill.rs"]
+mod fill;
 #[path = "cli/gc.rs"]
 mod gc;
 #[path = "cli/git.rs"]

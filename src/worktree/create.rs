@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::checkout::Checkout;
 use super::error::Error;
+use super::fill;
 use super::git::{Git, GitError};
 use super::index::Index;
 use super::mtime;
@@ -112,7 +113,7 @@ fn make(
     // Beside git's work. When the create ends early it is told to stop, and waited for a moment.
     let snapshots = Snapshots::start(plan, store, progress)?;
     make_branch(plan, undo)?;
-    plan.source.git().add_worktree(at, &plan.names.branch)?;
+    fill::add_worktree(&plan.source, &plan.settings, at, &plan.names.branch, how.mtimes)?;
     let new = Checkout::at(at)?.ok_or_else(|| Error::NotACheckout(at.clone()))?;
     go_on()?;
     furnish(plan, store, how, &new, &snapshots, undo)

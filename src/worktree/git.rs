@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::git_output::{first_lines, settings, staged_line};
 use crate::sys::{IoError, interrupt};
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars`), less the two that hold `-c` settings.
@@ -175,11 +176,41 @@ impl Git {
         self.run("branch -D", ["branch", "--quiet", "-D", "--", branch], None).map(drop)
     }
 
-    /// Checks `branch` out in a new worktree at `path`, which may be an empty directory.
-    pub fn add_worktree(&self, path: &Path, branch: &str) -> Result<(), GitError> {
-        let args = [OsStr::new("worktree"), "add".as_ref(), "--quiet".as_ref(), path.as_os_str(), branch.as_ref()];
+    /// Makes a worktree at `path`, which may be an empty directory, on `branch`, with its files or without. What git
+    /// is configured for is overridden by `settings` (`key=value`).
+    pub fn add_worktree(&self, path: &Path, branch: &str, checkout: bool, settings: &[String]) -> Result<(), GitError> {
+        let how = if checkout { "--checkout" } else { "--no-checkout" };
+        let mut args: Vec<&OsStr> = settings.iter().flat_map(|s| ["-c".as_ref(), OsStr::new(s)]).collect();
+        args.extend(["worktree", "add", "--quiet", how].map(OsStr::new));
+        args.extend([path.as_os_str(), branch.as_ref()]);
         // `git worktree add` starts a `git reset`, which would go on writing after it was ended alone.
-        Git { apart: true, ..self.clone() }.run("worktree add", args, None).map(drop)
+        self.apart().run("worktree add", args, None).map(drop)
+    }
+
+    /// Makes the index say what `HEAD` holds, and nothing of the files.
+    pub fn read_head_into_index(&self) -> Result<(), GitError> {
+        self.apart().run("read-tree", ["read-tree", "HEAD"], None).map(drop)
+    }
+
+    /// Makes all tracked files what `HEAD` holds: those that the index knows to be so are left alone.
+    pub fn reset_hard(&self, settings: &[String]) -> Result<(), GitError> {
+        let mut args: Vec<&str> = settings.iter().flat_map(|s| ["-c", s]).collect();
+        args.extend(["reset", "--quiet", "--hard", "--no-recurse-submodules"]);
+        self.apart().run("reset", args, None).map(drop)
+    }
+
+    fn apart(&self) -> Git {
+        Git { apart: true, ..self.clone() }
+    }
+
+    /// One of git's own variables, such as where it looks for attributes.
+    pub fn variable(&self, name: &str) -> Result<Option<OsString>, GitError> {
+        match self.run("var", ["var", name], None) {
+            Ok(out) => Ok(Some(OsString::from_vec(out.trim_ascii_end().to_vec()))),
+            // There is none.
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Removes a worktree and its registration, whatever is in it: its caller has looked.
@@ -363,35 +394,4 @@ fn has_ended(child: &mut Child, apart: bool) -> bool {
         std::thread::sleep(Duration::from_millis(5));
     }
     true
-}
-
-/// `<key>\n<value>\0`…; a key without a value is true.
-fn settings(listed: &[u8]) -> Vec<(String, String)> {
-    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    let pairs = listed.split(|b| *b == 0).filter(|e| !e.is_empty());
-    pairs
-        .map(|entry| match entry.iter().position(|b| *b == b'\n') {
-            Some(at) => (text(&entry[..at]), text(&entry[at + 1..])),
-            None => (text(entry), "true".into()),
-        })
-        .collect()
-}
-
-/// `<mode> <id> <stage>\t<path>`; `None` for a stage other than 0.
-fn staged_line(line: &[u8]) -> Result<Option<(u32, String, PathBuf)>, GitError> {
-    let bad = GitError::Unreadable { what: "ls-files" };
-    let Some(tab) = line.iter().position(|b| *b == b'\t') else { return Err(bad) };
-    let (head, path) = (String::from_utf8_lossy(&line[..tab]), &line[tab + 1..]);
-    let mut fields = head.split(' ');
-    let (Some(mode), Some(id), Some(stage)) = (fields.next(), fields.next(), fields.next()) else { return Err(bad) };
-    let Ok(mode) = u32::from_str_radix(mode, 8) else { return Err(bad) };
-    Ok((stage == "0").then(|| (mode, id.to_owned(), OsStr::from_bytes(path).into())))
-}
-
-/// What of git's words is shown: the lines that say what is wrong.
-fn first_lines(stderr: &str) -> String {
-    let wrong: Vec<&str> =
-        stderr.lines().filter_map(|l| l.strip_prefix("fatal: ").or_else(|| l.strip_prefix("error: "))).collect();
-    let lines = if wrong.is_empty() { stderr.lines().collect() } else { wrong };
-    if lines.is_empty() { "it said nothing".into() } else { lines[..lines.len().min(4)].join("; ") }
 }

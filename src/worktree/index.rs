@@ -34,11 +34,10 @@ pub struct StatData {
     pub size: u32,
 }
 
-/// New times of one tracked path.
-pub struct NewTimes<'a> {
+/// What one tracked path is on disk now.
+pub struct NewStat<'a> {
     pub of: Tracked<'a>,
-    pub ctime: Timespec,
-    pub mtime: Timespec,
+    pub stat: Stat,
 }
 
 impl StatData {
@@ -66,6 +65,17 @@ impl Index {
         self.tracked().filter(|t| t.mode() == 0o160000)
     }
 
+    /// What the tracked files of this name hold, in whatever directory; `None` when one can't be read.
+    pub fn contents(&self, of: &Checkout, name: &str) -> Option<Vec<Vec<u8>>> {
+        let is_named = |path: &[u8]| path.rsplit(|b| *b == b'/').next() == Some(name.as_bytes());
+        let mut found = self.tracked().filter(|t| is_named(t.path())).peekable();
+        if found.peek().is_none() {
+            return Some(Vec::new());
+        }
+        let repository = checkout::repository(&of.root).ok()?;
+        found.map(|t| repository.find_blob(t.entry.id).ok().map(|blob| blob.content().to_vec())).collect()
+    }
+
     /// Whether a tracked path is `path` or lies below it.
     pub fn tracks_below(&self, path: &[u8]) -> bool {
         let from = self.entries.partition_point(|e| e.path[..] < *path);
@@ -78,20 +88,25 @@ impl Index {
     }
 }
 
-/// Writes new times of some entries into the index of a checkout, under git's lock. What libgit2 finds changed at
-/// the very moment the index was written before, it marks, so that git looks at it again.
-pub fn write_times(of: &Checkout, times: &[NewTimes<'_>]) -> Result<(), git2::Error> {
+/// Writes new stat data of some entries into the index of a checkout, under git's lock. What libgit2 finds changed at
+/// the very moment the index was written before, it marks, so that git looks at it again. `with_trees`: also what the
+/// index knows of whole directories, by which `git status` skips them, and which it forgets here.
+pub fn write_stats(of: &Checkout, stats: &[NewStat<'_>], with_trees: bool) -> Result<(), git2::Error> {
     let repository = checkout::repository(&of.root)?;
     let mut index = repository.index()?;
     // Each object that is named here was named in this index before: looking for all of them took 80 ms for 5,000.
     git2::opts::strict_object_creation(false);
-    for new in times {
-        let mut entry = IndexEntry { path: new.of.path().to_vec(), ..*new.of.entry };
-        (entry.ctime, entry.mtime) = (index_time(new.ctime), index_time(new.mtime));
+    for NewStat { of, stat } in stats {
+        let mut entry = IndexEntry { path: of.path().to_vec(), ..*of.entry };
+        (entry.ctime, entry.mtime) = (index_time(stat.ctime), index_time(stat.mtime));
+        // As git has them: the lower 32 bits.
+        (entry.dev, entry.ino, entry.file_size) = (stat.dev as u32, stat.ino as u32, stat.size as u32);
+        (entry.uid, entry.gid) = (stat.uid, stat.gid);
         index.add(&entry)?;
     }
-    // `add` made the index forget which directories are trees that exist, by which `git status` skips them.
-    let _ = index.write_tree();
+    if with_trees {
+        let _ = index.write_tree();
+    }
     index.write()
 }
 

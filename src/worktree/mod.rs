@@ -2,9 +2,10 @@
 //!
 //! | file | what it does |
 //! |------|--------------|
-//! | `git`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
+//! | `git`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
+//! | `fill`, `conversion` | tracked files copied from the source, where a checkout would write the same bytes |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
 //! | `traces/` | files of artifacts that hold the source's absolute path |
 //! | `component/` | what a repository builds: `depsfs.toml` |
@@ -21,12 +22,15 @@ pub mod adopt;
 pub mod at;
 pub mod checkout;
 pub mod component;
+mod conversion;
 pub mod create;
 pub mod diff;
 pub mod doctor;
 mod error;
 pub mod everywhere;
+mod fill;
 pub mod git;
+mod git_output;
 pub mod ignored;
 pub mod include;
 pub mod index;

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
 use super::git::GitError;
-use super::index::{self, Index, NewTimes, StatData, Tracked};
-use crate::sys::fs::{self, OpenFlags, SetTime, Timespec};
+use super::index::{self, Index, NewStat, StatData, Tracked};
+use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
 use crate::sys::{IoError, path};
 
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +25,9 @@ pub enum MtimeError {
 }
 
 /// One tracked path of both checkouts with the same blob.
-struct Pair<'a> {
-    source: Tracked<'a>,
-    new: Tracked<'a>,
+pub(super) struct Pair<'a> {
+    pub source: Tracked<'a>,
+    pub new: Tracked<'a>,
 }
 
 /// Gives `new`'s files their times. Answers how many files got one.
@@ -36,28 +36,43 @@ pub fn take_over(source: &Checkout, new: &Checkout) -> Result<usize, MtimeError>
         return by_content(source, new);
     };
     let (from, to) = (path::open_dir(&source.root)?, path::open_dir(&new.root)?);
-    let (times, unequal) = {
-        let (pairs, unequal) = pair_up(&old, &fresh);
-        let half = pairs.len() / 2;
-        std::thread::scope(|scope| {
-            let first = scope.spawn(|| set_times(&from, &to, &pairs[..half]));
-            let (mut times, mut kept) = set_times(&from, &to, &pairs[half..]);
-            let (more_times, more_kept) = first.join().unwrap_or_default();
-            times.extend(more_times);
-            kept.extend(more_kept);
-            kept.extend(unequal);
-            (times, kept)
-        })
-    };
-    set_directory_times(&from, &to, &fresh, &unequal);
-    if !times.is_empty() && index::write_times(new, &times).is_err() {
+    let (pairs, unequal) = pair_up(&old, &fresh);
+    let half = pairs.len() / 2;
+    let mut done = std::thread::scope(|scope| {
+        let first = scope.spawn(|| set_times(&from, &to, &pairs[..half]));
+        let mut done = set_times(&from, &to, &pairs[half..]);
+        done.add(first.join().expect("setting times does not panic"));
+        done
+    });
+    done.unequal.extend(unequal);
+    set_directory_times(&from, &to, &fresh, &done.unequal);
+    if !done.stats.is_empty() && index::write_stats(new, &done.stats, true).is_err() {
         new.git().refresh_index()?;
     }
-    Ok(times.len())
+    Ok(done.had + done.stats.len())
+}
+
+/// What became of the pairs.
+#[derive(Default)]
+struct Done<'a> {
+    /// Those that got the source's time.
+    stats: Vec<NewStat<'a>>,
+    /// How many had it.
+    had: usize,
+    /// The paths of those that aren't equal.
+    unequal: Vec<&'a [u8]>,
+}
+
+impl<'a> Done<'a> {
+    fn add(&mut self, other: Done<'a>) {
+        self.stats.extend(other.stats);
+        self.had += other.had;
+        self.unequal.extend(other.unequal);
+    }
 }
 
 /// Paths that both indexes hold with the same blob and mode, and those of the new one that have no such partner.
-fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<Pair<'a>>, Vec<&'a [u8]>) {
+pub(super) fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<Pair<'a>>, Vec<&'a [u8]>) {
     let (mut pairs, mut unequal) = (Vec::new(), Vec::new());
     let mut olds = old.tracked().peekable();
     for entry in new.tracked() {
@@ -76,24 +91,26 @@ fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<Pair<'a>>, Vec<&'a [u8]>)
     (pairs, unequal)
 }
 
-fn is_file(mode: u32) -> bool {
+pub(super) fn is_file(mode: u32) -> bool {
     matches!(mode & 0o170000, 0o100000 | 0o120000)
 }
 
-/// Sets the times of each pair that is equal; the second list holds the paths that are not.
-fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> (Vec<NewTimes<'a>>, Vec<&'a [u8]>) {
-    let (mut times, mut kept) = (Vec::with_capacity(pairs.len()), Vec::new());
+/// Sets the times of each pair that is equal.
+fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> Done<'a> {
+    let mut done = Done::default();
     for pair in pairs {
         match set_time(from.as_fd(), to.as_fd(), pair) {
-            Some((ctime, mtime)) => times.push(NewTimes { of: pair.new, ctime, mtime }),
-            None => kept.push(pair.new.path()),
+            Some(Some(stat)) => done.stats.push(NewStat { of: pair.new, stat }),
+            Some(None) => done.had += 1,
+            None => done.unequal.push(pair.new.path()),
         }
     }
-    (times, kept)
+    done
 }
 
-/// Sets one file's time. `None`, and nothing done, for a file that isn't what its index says, or can't be changed.
-fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option<(Timespec, Timespec)> {
+/// Sets one file's time, unless it has it, and answers what it is now. `None`, and nothing done, for a file that isn't
+/// what its index says, or can't be changed.
+fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option<Option<Stat>> {
     let name = pair.new.path();
     let old = fs::stat_at(from, name).ok()?;
     let new = fs::stat_at(to, name).ok()?;
@@ -105,9 +122,11 @@ fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option
     if !is_clean && !same_content(from, to, name, old.is_file())? {
         return None;
     }
+    if new.mtime == old.mtime {
+        return Some(None);
+    }
     fs::utimens_at(to, name, SetTime::Keep, SetTime::At(old.mtime)).ok()?;
-    let after = fs::stat_at(to, name).ok()?;
-    Some((after.ctime, after.mtime))
+    fs::stat_at(to, name).ok().map(Some)
 }
 
 /// Whether both hold the same bytes; `None` when one can't be read.
@@ -144,7 +163,7 @@ fn set_directory_times(from: &OwnedFd, to: &OwnedFd, new: &Index, unequal: &[&[u
 }
 
 /// Every directory above a path, from the nearest to the topmost; the root itself isn't one.
-fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = path.iter().enumerate().rev().filter(|(_, b)| **b == b'/');
     slashes.map(|(at, _)| &path[..at])
 }

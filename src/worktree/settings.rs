@@ -49,6 +49,11 @@ impl Settings {
         self.pairs.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
+    /// Whether a hook is configured otherwise than as a file.
+    pub fn has_hooks(&self) -> bool {
+        self.pairs.iter().any(|(key, _)| key.starts_with("hook."))
+    }
+
     /// Whether tracked files get the source's times.
     pub fn mtimes(&self) -> bool {
         !matches!(

@@ -1,0 +1,38 @@
+//! What git prints, as values.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::git::GitError;
+
+/// `<key>\n<value>\0`…; a key without a value is true.
+pub(super) fn settings(listed: &[u8]) -> Vec<(String, String)> {
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    let pairs = listed.split(|b| *b == 0).filter(|e| !e.is_empty());
+    pairs
+        .map(|entry| match entry.iter().position(|b| *b == b'\n') {
+            Some(at) => (text(&entry[..at]), text(&entry[at + 1..])),
+            None => (text(entry), "true".into()),
+        })
+        .collect()
+}
+
+/// `<mode> <id> <stage>\t<path>`; `None` for a stage other than 0.
+pub(super) fn staged_line(line: &[u8]) -> Result<Option<(u32, String, PathBuf)>, GitError> {
+    let bad = GitError::Unreadable { what: "ls-files" };
+    let Some(tab) = line.iter().position(|b| *b == b'\t') else { return Err(bad) };
+    let (head, path) = (String::from_utf8_lossy(&line[..tab]), &line[tab + 1..]);
+    let mut fields = head.split(' ');
+    let (Some(mode), Some(id), Some(stage)) = (fields.next(), fields.next(), fields.next()) else { return Err(bad) };
+    let Ok(mode) = u32::from_str_radix(mode, 8) else { return Err(bad) };
+    Ok((stage == "0").then(|| (mode, id.to_owned(), OsStr::from_bytes(path).into())))
+}
+
+/// What of git's words is shown: the lines that say what is wrong.
+pub(super) fn first_lines(stderr: &str) -> String {
+    let wrong: Vec<&str> =
+        stderr.lines().filter_map(|l| l.strip_prefix("fatal: ").or_else(|| l.strip_prefix("error: "))).collect();
+    let lines = if wrong.is_empty() { stderr.lines().collect() } else { wrong };
+    if lines.is_empty() { "it said nothing".into() } else { lines[..lines.len().min(4)].join("; ") }
+}
