@@ -194,7 +194,7 @@ fn a_deleted_file_that_is_open_goes_on_through_another_server_until_it_is_closed
         let read = |twin: &Twin| twin.with_view(|v| v.read(ino, 0, 99, <[u8]>::to_vec).expect("readable"));
         assert_eq!(Some(read(&twin)), before, "{path}");
         assert_eq!(twin.with_view(|v| v.getattr(ino).expect("there").nlink), 0, "{path}");
-        twin.with_view(|v| v.write(ino, 0, b"Z", false).expect("writable"));
+        twin.with_view(|v| v.write(ino, 0, b"Z", None).expect("writable"));
         assert_eq!(read(&twin)[0], b'Z', "{path}");
         twin.with_view(|v| v.forget(ino, 9));
         assert_eq!(twin.set_aside(), 0, "{path}: nothing stays");
@@ -235,7 +235,7 @@ fn a_directory_that_its_owner_may_not_enter_can_still_be_counted_listed_and_remo
     }
     twin.take_over();
     let ino = twin.hold("a/d/x");
-    twin.with_view(|v| v.write(ino, 0, b"open since before", false)).expect("written");
+    twin.with_view(|v| v.write(ino, 0, b"open since before", None)).expect("written");
     assert_eq!(twin.content("a/d/x").as_deref(), Some(&b"open since before"[..]));
     let dir = twin.hold("a");
     assert_eq!(twin.with_view(|v| v.getattr(dir)).expect("there").mode & 0o7777, 0);

@@ -14,7 +14,7 @@ use fuser::{
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::attr::{caller, file_attr, ino, set_time};
+use super::attr::{caller, file_attr, ino, ordinary, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
 use super::repeat::SentAgain;
@@ -241,7 +241,7 @@ impl Filesystem for Adapter {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -251,10 +251,11 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let (number, kill_suid) = (ino(number), flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID));
+        let (number, kill) = (ino(number), flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID));
+        let by = kill.then(|| caller(request));
         let notices = self.notices.clone();
         let write = move |o: &Overlay, data: &[u8]| {
-            written(notices.changed(number, o.write(number, offset, data, kill_suid)), reply);
+            written(notices.changed(number, o.write(number, offset, data, by)), reply);
         };
         long::change(&self.view, number, data, write);
     }
@@ -354,9 +355,9 @@ impl Filesystem for Adapter {
     }
 
     fn fallocate(&self, r: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
-        let (number, kill_suid, notices) = (ino(number), r.uid() != 0, self.notices.clone());
+        let (number, by, notices) = (ino(number), ordinary(r), self.notices.clone());
         let allocate = move |o: &Overlay, _: &[u8]| {
-            empty(notices.changed(number, o.fallocate(number, mode, at, len, kill_suid)).map(drop), reply);
+            empty(notices.changed(number, o.fallocate(number, mode, at, len, by)).map(drop), reply);
         };
         long::change(&self.view, number, &[], allocate);
     }
@@ -385,9 +386,9 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let (from, to, len) = ((ino(from), from_at), (ino(to), to_at), len.min(LONGEST_COPY) as usize);
-        let (kill_suid, notices) = (request.uid() != 0, self.notices.clone());
+        let (by, notices) = (ordinary(request), self.notices.clone());
         let copy = move |o: &Overlay, _: &[u8]| {
-            written(notices.changed(to.0, o.copy_range(from, to, len, kill_suid)), reply);
+            written(notices.changed(to.0, o.copy_range(from, to, len, by)), reply);
         };
         long::change(&self.view, to.0, &[], copy);
     }

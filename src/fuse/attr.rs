@@ -18,6 +18,11 @@ pub fn caller(request: &Request) -> Caller {
     Caller { uid: request.uid(), gid: request.gid() }
 }
 
+/// The caller, when it is an ordinary user: those may not keep set-id bits on what they change.
+pub fn ordinary(request: &Request) -> Option<Caller> {
+    (request.uid() != 0).then(|| caller(request))
+}
+
 pub fn file_attr(attr: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(attr.ino.0),

@@ -173,7 +173,7 @@ impl View {
         let drops = is_file && (owner_changes || (set.size.is_some() && caller.uid != 0));
         let mode = set.mode.map(|m| m & 0o7777);
         if drops && mode.is_none() && before.mode & SET_ID != 0 {
-            return Some(without_set_id(before.mode) & 0o7777);
+            return Some(without_set_id(before.mode, before.gid, caller) & 0o7777);
         }
         mode
     }
@@ -252,11 +252,12 @@ fn new_time(set: SetTime, now: Timespec) -> Option<Timespec> {
     }
 }
 
-/// The mode without set-user-id, and without set-group-id where the group may execute
-/// (without that bit it means mandatory locking; inode(7)).
-pub(super) fn without_set_id(mode: u32) -> u32 {
-    let mode = mode & !0o4000;
-    if mode & 0o010 != 0 { mode & !0o2000 } else { mode }
+/// The mode without set-user-id; and without set-group-id, but for a member of the group where the group may not
+/// execute (as the kernel's `setattr_should_drop_sgid`; it meant mandatory locking once, inode(7)). Whether the caller
+/// is a member is told by their first group: the kernel names no other.
+pub(super) fn without_set_id(mode: u32, gid: u32, caller: Caller) -> u32 {
+    let is_member = caller.uid == 0 || caller.gid == gid;
+    if mode & 0o010 != 0 || !is_member { mode & !SET_ID } else { mode & !0o4000 }
 }
 
 pub(super) fn plain_attr(ino: Ino, stat: &Stat) -> Attr {

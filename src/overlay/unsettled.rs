@@ -310,7 +310,7 @@ mod tests {
         let view = bench.open();
         let ino = big(&view);
         view.copy_ahead(ino).expect("copied");
-        view.write(ino, 10, b"new", false).expect("written");
+        view.write(ino, 10, b"new", None).expect("written");
         let aside = std::fs::File::open(bench.dir.path().join("state/aside")).expect("there");
         if !fs_type::commits_names_in_order(&aside) {
             return eprintln!("skipped: the temporary directory is on neither ext4 nor xfs");
@@ -322,7 +322,7 @@ mod tests {
         std::fs::remove_file(bench.dir.path().join("state/journal")).expect("deleted");
 
         let view = bench.open();
-        view.write(big(&view), 10, b"new", false).expect("written");
+        view.write(big(&view), 10, b"new", None).expect("written");
         assert_eq!(bench.promises().len(), 1);
         drop(view);
         assert_eq!(bench.promises(), [""; 0]);
@@ -333,8 +333,8 @@ mod tests {
         let bench = Bench::new();
         let view = bench.open();
         let ino = big(&view);
-        view.write(ino, 0, b"first", false).expect("written");
-        view.write(ino, 4 << 20, b"middle", false).expect("written");
+        view.write(ino, 0, b"first", None).expect("written");
+        view.write(ino, 4 << 20, b"middle", None).expect("written");
         let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
         drop(view);
         // What the disk has when blocks in the middle and the end were never written.

@@ -6,7 +6,7 @@ use crate::sys::fs::{self, FallocateFlags};
 use super::attr::without_set_id;
 use super::error::{Result, upper};
 use super::resolve::View;
-use super::{Ino, Overlay};
+use super::{Caller, Ino, Overlay};
 
 /// What a change of a file's content did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,35 +17,35 @@ pub struct Wrote {
 }
 
 impl Overlay {
-    /// Writes `data` at `offset`; with `kill_suid` the file loses its set-id bits.
+    /// Writes `data` at `offset`; with `by`, an ordinary user, the file loses its set-id bits.
     /// Fewer bytes than asked are written only when an error came after some.
-    pub fn write(&self, ino: Ino, offset: u64, data: &[u8], kill_suid: bool) -> Result<Wrote> {
+    pub fn write(&self, ino: Ino, offset: u64, data: &[u8], by: Option<Caller>) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
             view.copy_up(ino, u64::MAX)?;
             view.open_to_write(ino)?
         };
         let bytes = fs::write_at(&*file.fd, data, offset).map_err(upper("write a file"))?;
-        Ok(Wrote { bytes, lost_set_id: kill_suid && drop_set_id(&file.fd)? })
+        Ok(Wrote { bytes, lost_set_id: drop_set_id(&file.fd, by)? })
     }
 
-    /// `fallocate(2)`, with its mode bits; with `kill_suid` the file loses its set-id bits.
-    pub fn fallocate(&self, ino: Ino, mode: i32, offset: u64, len: u64, kill_suid: bool) -> Result<Wrote> {
+    /// `fallocate(2)`, with its mode bits; with `by`, an ordinary user, the file loses its set-id bits.
+    pub fn fallocate(&self, ino: Ino, mode: i32, offset: u64, len: u64, by: Option<Caller>) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
             view.copy_up(ino, u64::MAX)?;
             view.settle(ino)?;
             view.open_to_write(ino)?
         };
-        let lost_set_id = kill_suid && drop_set_id(&file.fd)?;
+        let lost_set_id = drop_set_id(&file.fd, by)?;
         let flags = FallocateFlags::from_bits_retain(mode.cast_unsigned());
         fs::fallocate(&*file.fd, flags, offset, len).map_err(upper("allocate"))?;
         Ok(Wrote { bytes: 0, lost_set_id })
     }
 
     /// `copy_file_range(2)` between two files of the view, each with its offset; returns the bytes copied. With
-    /// `kill_suid` the second loses its set-id bits.
-    pub fn copy_range(&self, from: (Ino, u64), to: (Ino, u64), len: usize, kill_suid: bool) -> Result<Wrote> {
+    /// `by`, an ordinary user, the second loses its set-id bits.
+    pub fn copy_range(&self, from: (Ino, u64), to: (Ino, u64), len: usize, by: Option<Caller>) -> Result<Wrote> {
         let ((from, from_at), (to, to_at)) = (from, to);
         let (source, target) = {
             let mut view = self.view.lock();
@@ -53,7 +53,7 @@ impl Overlay {
             let target = view.open_to_write(to)?;
             (if from == to { Extent::whole(target.fd.clone()) } else { view.open_to_read(from)? }, target)
         };
-        let lost_set_id = kill_suid && drop_set_id(&target.fd)?;
+        let lost_set_id = drop_set_id(&target.fd, by)?;
         let bytes = source.copy_range(from_at, &*target.fd, to_at, len).map_err(upper("copy"))?;
         Ok(Wrote { bytes, lost_set_id })
     }
@@ -100,11 +100,12 @@ impl View {
 
 /// As the kernel does before an ordinary user's change of a file's content (`file_remove_privs`): a server that has
 /// asked for FUSE_HANDLE_KILLPRIV_V2 is told to only with writes. Whether there were any.
-fn drop_set_id(file: impl std::os::fd::AsFd) -> Result<bool> {
-    let mode = fs::stat(&file).map_err(upper("look at a file"))?.mode & 0o7777;
-    if without_set_id(mode) == mode {
-        return Ok(false);
+fn drop_set_id(file: impl std::os::fd::AsFd, by: Option<Caller>) -> Result<bool> {
+    let Some(caller) = by else { return Ok(false) };
+    let stat = fs::stat(&file).map_err(upper("look at a file"))?;
+    let (before, after) = (stat.mode & 0o7777, without_set_id(stat.mode, stat.gid, caller) & 0o7777);
+    if before != after {
+        fs::chmod(&file, after).map_err(upper("set the mode"))?;
     }
-    fs::chmod(&file, without_set_id(mode)).map_err(upper("set the mode"))?;
-    Ok(true)
+    Ok(before != after)
 }

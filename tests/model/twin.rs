@@ -151,7 +151,7 @@ impl Twin {
             Op::Symlink(p) => self.make(p, |view, dir, name| view.symlink(dir, name, b"somewhere", caller)),
             Op::Write(p, at, byte) => {
                 let ino = self.regular(p)?;
-                self.view().write(ino, *at, &[*byte; 5], false).map(drop).map_err(errno)
+                self.view().write(ino, *at, &[*byte; 5], None).map(drop).map_err(errno)
             }
             Op::Truncate(p, size) => {
                 let ino = self.regular(p)?;

@@ -197,7 +197,7 @@ fn set_id_bits_are_dropped_when_an_ordinary_user_writes_cuts_or_gives_away() {
         ("copied over", "cp /bin/sh $f 2>/dev/null"),
         ("group", "chgrp \"$(id -g)\" $f"),
     ];
-    let modes = [0o6777, 0o4755, 0o2766, 0o2755];
+    let modes = [0o6777, 0o6776, 0o4755, 0o2766, 0o2767, 0o2755];
     let fill = |root: &Path| {
         (0..cases.len()).for_each(|i| {
             modes.iter().for_each(|mode| fs::write(root.join(format!("{i}-{mode:o}")), "was here before").unwrap());
@@ -209,8 +209,10 @@ fn set_id_bits_are_dropped_when_an_ordinary_user_writes_cuts_or_gives_away() {
             for mode in modes {
                 let file = format!("{i}-{mode:o}");
                 // A view of the store belongs to who mounted it, and has no set-id bits at first.
-                let owner = is_root().then_some(65534);
-                seen.note("chown", std::os::unix::fs::chown(root.join(&file), owner, owner));
+                // Odd modes: the writer is no member of the group.
+                let group = if mode & 1 == 0 { 65534 } else { 4321 };
+                let (owner, group) = (is_root().then_some(65534), is_root().then_some(group));
+                seen.note("chown", std::os::unix::fs::chown(root.join(&file), owner, group));
                 seen.note("chmod", fs::set_permissions(root.join(&file), fs::Permissions::from_mode(mode)));
                 let mut command = Command::new(if is_root() { "setpriv" } else { "sh" });
                 let args: &[&str] = if is_root() { &user } else { &["-c"] };
