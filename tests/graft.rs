@@ -105,7 +105,7 @@ fn a_replaced_graft_leaves_own_changes_on_top_and_open_files_what_they_have() {
     let dir = find(&view, "d").expect("there");
     let open = [find(&view, "d/changed").expect("there"), find(&view, "d/gone").expect("there")];
     let same = find(&view, "same").expect("there");
-    view.write(find(&view, "d/mine").expect("there"), 0, b"MINE", false).expect("written");
+    view.write(find(&view, "d/mine").expect("there"), 0, b"MINE", None).expect("written");
     view.unlink(dir, &name("del")).expect("deleted");
     let touched =
         SetAttr { mode: Some(0o600), uid: None, gid: None, size: None, atime: SetTime::Keep, mtime: SetTime::Keep };

@@ -93,6 +93,7 @@ impl Mount {
             let options = MountOptions { lower, ..options };
             return mount_worktree(views, &options);
         }
+        let shown = source_shown(&lower, &self.what);
         let (lower, words) = if lower.is_empty() {
             let names: Vec<String> = self.what.iter().flat_map(|n| names(n)).collect();
             let words = names.join(", ");
@@ -111,7 +112,7 @@ impl Mount {
             // In words of overlayfs, no upper means read-only.
             read_only: without_upper || options.read_only.unwrap_or(false),
             no_exec: options.no_exec,
-            fsname: self.fsname.clone().or(options.fsname),
+            fsname: self.fsname.clone().or(options.fsname).or(shown),
         };
         let store = match &options.store {
             Some(path) => Store::open(&std::path::absolute(path).map_err(|_| Failure::NoHome)?)?,
@@ -154,4 +155,10 @@ fn mount_worktree(mut views: Views, options: &MountOptions) -> Result<(), Failur
 fn names(what: &Path) -> Vec<String> {
     let bytes = what.as_os_str().as_bytes();
     bytes.split(|b| *b == b',').map(|n| String::from_utf8_lossy(n).into_owned()).collect()
+}
+
+/// The source that mount(8) was given, where it stands for nothing else. `none` stands for not even that.
+fn source_shown(lower: &[PathBuf], what: &[PathBuf]) -> Option<String> {
+    let [source] = what else { return None };
+    if lower.is_empty() { None } else { source.to_str().filter(|s| *s != "none").map(Into::into) }
 }

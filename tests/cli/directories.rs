@@ -120,8 +120,10 @@ fn the_helper_mounts_with_nothing_in_its_environment_and_plain_umount_ends_the_d
     assert_eq!(bench.read("upper/both"), "changed\n");
     soon("the daemon has ended", || !bench.is_there("work/depsfs/daemon.json"));
 
-    let said = helper(&bench, "whatever", &view, &format!("{options},ro"));
+    let said = helper(&bench, "whatever", &view, &format!("{},ro", options.replace(",fsname=mine", "")));
     assert_eq!(said.code, 0, "{said:?}");
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(table.lines().any(|l| l.starts_with("whatever ") && l.contains(view.to_str().unwrap())), "{table}");
     assert_eq!(bench.read("view/both"), "changed\n");
     assert_eq!(fs::write(view.join("new"), "").unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
     assert_eq!(run(Command::new("umount").arg(&view)).code, 0);
@@ -129,6 +131,31 @@ fn the_helper_mounts_with_nothing_in_its_environment_and_plain_umount_ends_the_d
     let said = helper(&bench, "whatever", &view, "lowerdir=/,no_such_option");
     assert!(said.code == 32 && said.err.contains("no_such_option"), "{said:?}");
     assert!(bench.mounts().is_empty());
+}
+
+#[test]
+fn a_remount_makes_a_view_read_only_and_writable_again() {
+    if depsfs::sys::process::user() != 0 {
+        return eprintln!("skipped: only root remounts");
+    }
+    let bench = bench();
+    let view = bench.path("view");
+    fs::create_dir(&view).unwrap();
+    let at = |name: &str| bench.path(name).display().to_string();
+    let options = format!("lowerdir={},upperdir={}", at("low"), at("upper"));
+    assert_eq!(helper(&bench, "none", &view, &options).code, 0);
+    let remount = |how: &str| {
+        let said = helper(&bench, "none", &view, &format!("{how},relatime,user_id=0,group_id=0,remount"));
+        assert_eq!(said.code, 0, "{said:?}");
+    };
+    remount("ro,noexec");
+    assert_eq!(fs::write(view.join("new"), "").unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    let line = table.lines().find(|l| l.contains(view.to_str().unwrap())).unwrap();
+    assert!(line.contains(" fuse.depsfs ro,nosuid,nodev,noexec,relatime"), "{line}");
+    remount("rw,exec");
+    fs::write(view.join("new"), "new").unwrap();
+    assert_eq!(bench.read("upper/new"), "new");
 }
 
 #[test]
