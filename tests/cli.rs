@@ -8,6 +8,8 @@ mod access;
 mod adopt;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/builds.rs"]
+mod builds;
 #[path = "cli/cache.rs"]
 mod cache;
 #[path = "cli/create.rs"]

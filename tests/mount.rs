@@ -1,5 +1,7 @@
 //! Views mounted for real: keeper, server and kernel together. Skipped, with the reason, where that can't be.
 
+#[path = "mount/access.rs"]
+mod access;
 #[path = "mount/bench.rs"]
 mod bench;
 #[path = "mount/conformance.rs"]
@@ -14,6 +16,8 @@ mod gc;
 mod graft;
 #[path = "mount/import.rs"]
 mod import;
+#[path = "mount/in_use.rs"]
+mod in_use;
 #[path = "mount/leave.rs"]
 mod leave;
 #[path = "mount/life.rs"]

@@ -36,7 +36,11 @@ impl Seen {
                 let links = if m.is_dir() { 0 } else { m.nlink() };
                 self.0.push(format!("{name}: {:o} size {size} links {links} uid {}", m.mode(), m.uid()));
                 if m.is_file() {
-                    self.0.push(format!("  {:?}", fs::read(&path).map(|b| String::from_utf8_lossy(&b).into_owned())));
+                    let said = |b: Vec<u8>| match b.len() {
+                        0..200 => String::from_utf8_lossy(&b).into_owned(),
+                        _ => depsfs::store::ObjectId::of(&b).hex(),
+                    };
+                    self.0.push(format!("  {:?}", fs::read(&path).map(said)));
                 } else if m.is_symlink() {
                     self.0.push(format!("  -> {:?}", fs::read_link(&path)));
                 } else if m.is_dir() {
