@@ -9,6 +9,7 @@
 #
 #   DEPSFS_TEST_UID=65534              the ordinary user's id, when this is run by root
 #   DEPSFS_TEST_SECONDS=1500           the most that one part may take
+#   DEPSFS_SEED=…                      replays the random sequences of a run, which printed it
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -45,6 +46,7 @@ count() {
          /^test result/ { if ($4 > 0) printf "  %-22s %4d passed, %d failed, %s\n", name, $4, $6, $NF }' "$log/out"
     passed=$(awk '/^test result: ok/ { n += $4 } END { print n + 0 }' "$log/out")
     total=$((total + passed))
+    grep '^seed: ' "$log/out" | sort | uniq || true
     if grep '^skipped: ' "$log/out" >"$log/skipped"; then
         sort "$log/skipped" | uniq -c
     fi

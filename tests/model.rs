@@ -14,12 +14,12 @@ mod twin;
 use std::fs;
 
 use depsfs::overlay::{ChangeKind, Error};
-use ops::{Op, any_op};
+use ops::{Op, any_op, config};
 use proptest::prelude::*;
 use twin::Twin;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(cases(), 4000))]
 
     #[test]
     fn any_sequence_leaves_what_a_plain_directory_has(ops in prop::collection::vec(any_op(), 1..60), layers in 1usize..4) {

@@ -77,3 +77,13 @@ pub fn any_op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Remount),
     ]
 }
+
+/// For tests of random sequences, that many. Their seed is printed; `DEPSFS_SEED` replays it.
+pub fn config(cases: u32, max_shrink_iters: u32) -> ProptestConfig {
+    let given = std::env::var("DEPSFS_SEED").ok().and_then(|n| n.parse().ok());
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").subsec_nanos();
+    let seed = given.unwrap_or(u64::from(now) ^ u64::from(std::process::id()) << 32);
+    eprintln!("seed: DEPSFS_SEED={seed} replays these {cases} sequences");
+    let rng_seed = proptest::test_runner::RngSeed::Fixed(seed);
+    ProptestConfig { cases, max_shrink_iters, failure_persistence: None, rng_seed, ..ProptestConfig::default() }
+}

@@ -4,11 +4,11 @@
 use proptest::prelude::*;
 
 use crate::bench::Bench;
-use crate::model::ops::{Op, any_op};
+use crate::model::ops::{Op, any_op, config};
 use crate::model::{fixture, plain};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(cases(), 200))]
 
     #[test]
     fn any_sequence_on_a_mounted_view_leaves_what_a_plain_directory_has(
