@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::thaw;
 use super::views::{self, Views};
 use crate::store::import::{self, Skipped};
 use crate::store::manifest::{self, Graft, Manifest, ViewSpec};
@@ -65,6 +66,11 @@ pub fn mount(
         None => place.first(store)?,
     };
     let before = views.manifest.views.first().filter(|view| view.id == place.id).cloned();
+    if let Some(view) = before.as_ref().filter(|view| views.is_dropped(view)) {
+        // Its user deleted all that was in it, and now asks for it: it starts anew, over what is in the directory.
+        thaw::release(&views, view)?;
+        path::remove_tree(&views.view_dir(view))?;
+    }
     let grafts = before.map_or(Ok(grafts.clone()), |view| views.grafts(&view, grafts))?;
     let trees = views.manifest.trees().into_iter().chain(grafts.iter().map(|g| g.tree)).collect();
     store.roots().add(&views::manifest_file(&place.state_dir), &trees)?;

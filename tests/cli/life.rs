@@ -206,6 +206,22 @@ fn entries_are_mounted_at_a_directory_without_git() {
 }
 
 #[test]
+fn entries_whose_directory_was_deleted_are_mounted_there_again_over_what_was_made_since() {
+    let bench = Bench::new();
+    bench.write("one/x", "one\n");
+    bench.write("one/y", "one\n");
+    bench.ok("", ["store", "add", "one"]);
+    bench.ok("", ["mount", "one", "--at", "at"]);
+    bench.write("at/x", "changed\n");
+    std::fs::remove_dir_all(bench.path("at")).unwrap();
+    assert!(!bench.is_there("at"));
+    bench.write("at/y", "mine\n");
+    bench.ok("", ["mount", "one", "--at", "at"]);
+    assert_eq!((bench.read("at/x"), bench.read("at/y")), ("one\n".into(), "mine\n".into()));
+    assert_eq!(bench.mounts().len(), 1);
+}
+
+#[test]
 fn names_that_are_not_utf_8_are_shared_listed_and_reset() {
     use std::os::unix::ffi::OsStrExt;
     let bench = Bench::new();
