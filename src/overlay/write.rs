@@ -25,8 +25,10 @@ impl Overlay {
             view.copy_up(ino, u64::MAX)?;
             view.open_to_write(ino)?
         };
+        // First: what an ordinary user's server writes loses them by itself, and nobody would know.
+        let lost_set_id = drop_set_id(&file.fd, by)?;
         let bytes = fs::write_at(&*file.fd, data, offset).map_err(upper("write a file"))?;
-        Ok(Wrote { bytes, lost_set_id: drop_set_id(&file.fd, by)? })
+        Ok(Wrote { bytes, lost_set_id })
     }
 
     /// `fallocate(2)`, with its mode bits; with `by`, an ordinary user, the file loses its set-id bits.
