@@ -100,9 +100,9 @@ fn a_view_reads_searches_and_copies_what_lies_in_a_pack() {
     let root = view.getattr(Ino::ROOT).unwrap();
     let me = Caller { uid: root.uid, gid: root.gid };
     let new = view.create(Ino::ROOT, &Name::new(b"new").unwrap(), 0o644, me, true).unwrap().ino;
-    assert_eq!(view.copy_range((ino, 2), (new, 0), 1 << 20, false).unwrap().bytes as u64, len - 2);
+    assert_eq!(view.copy_range((ino, 2), (new, 0), 1 << 20, None).unwrap().bytes as u64, len - 2);
     assert_eq!(read(&view, new).unwrap(), all[2..]);
-    view.write(ino, 1, b"XY", false).unwrap();
+    view.write(ino, 1, b"XY", None).unwrap();
     let mut changed = all.clone();
     changed[1..3].copy_from_slice(b"XY");
     assert_eq!(read(&view, ino).unwrap(), changed);
