@@ -14,6 +14,8 @@ pub struct Environment {
     pub no_upload: bool,
     /// `CACHE_LOCAL_DIR`: artifacts as files.
     pub local_dir: Option<PathBuf>,
+    /// Where what is only uploaded is packed.
+    pub temporary: PathBuf,
     /// `CI` is 0 said aloud: what is built here goes to no remote.
     pub is_local: bool,
     /// `CI3_SERVER`: the start of a URL.
@@ -32,6 +34,7 @@ impl Default for Environment {
             no_cache: false,
             no_upload: false,
             local_dir: None,
+            temporary: "/tmp".into(),
             is_local: false,
             server: None,
             aws_params: None,

@@ -45,8 +45,7 @@ pub fn put(
     if local.is_none() && remote.is_none() {
         return Ok(Put::Skipped("there is nothing to save it to"));
     }
-    let elsewhere = std::env::temp_dir();
-    let dir = local.as_ref().map_or(elsewhere.as_path(), Local::path);
+    let dir = local.as_ref().map_or(env.temporary.as_path(), Local::path);
     let aside = Aside::to_save(dir, name)?;
     pack::pack(name.compression(), paths, base, aside.file(), to.progress)?;
     // Opened before it has its name: another may replace that.

@@ -133,6 +133,7 @@ pub fn environment() -> Environment {
         no_cache: is_set("NO_CACHE"),
         no_upload: is_set("NO_CACHE_UPLOAD"),
         local_dir: local_dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir.into())),
+        temporary: std::env::temp_dir(),
         is_local: text("CI").is_some_and(|v| matches!(v.trim(), "0" | "false")),
         server: text("CI3_SERVER"),
         aws_params: text("S3_BUILD_CACHE_AWS_PARAMS"),

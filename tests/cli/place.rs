@@ -349,3 +349,45 @@ fn a_worktree_of_a_source_with_artifacts_has_them_and_gets_them_without_a_second
     assert_eq!(run(&mut bench.command("./c/dest/run", "fix")).code, 0);
     bench.ok("repo", ["remove", "fix"]);
 }
+
+#[test]
+fn six_repositories_at_once_make_one_entry_and_leave_no_lock_or_temporary() {
+    let bench = bench();
+    artifact(&bench, "x-01.tar.gz", &[("dest/a", "a\n"), ("b", "b\n")]);
+    let repos: Vec<String> = (0..6).map(|n| format!("clone-{n}")).collect();
+    repos.iter().for_each(|at| drop(bench.git("", ["clone", "-q", "repo", at])));
+    let bench = &bench;
+    std::thread::scope(|scope| {
+        for at in &repos {
+            scope.spawn(move || drop(get(bench, &format!("{at}/c"), "x-01.tar.gz")));
+        }
+    });
+    for at in &repos {
+        assert_eq!(
+            (bench.read(&format!("{at}/c/dest/a")), bench.read(&format!("{at}/c/b"))),
+            ("a\n".into(), "b\n".into())
+        );
+    }
+    assert_eq!(bench.ok("", ["store", "list"]).lines().count(), 1);
+    assert_eq!((names(bench, "store/tmp"), names(bench, "local")), (vec![], vec!["x-01.tar.gz".to_owned()]));
+    assert_eq!(bench.mounts().len(), 6);
+}
+
+#[test]
+fn relative_links_of_an_artifact_are_kept_to_the_letter() {
+    let bench = bench();
+    let from = bench.path("made/x/target/@scope");
+    fs::create_dir_all(&from).unwrap();
+    bench.write("made/x/target/real/index.js", "module.exports = 1\n");
+    for (target, name) in [("../real", "link"), ("/absolute/elsewhere", "far"), ("../../../c/main.c", "out")] {
+        std::os::unix::fs::symlink(target, from.join(name)).unwrap();
+    }
+    let tar = bench.path("local/x-01.tar.gz");
+    assert_eq!(run(bench.command("tar", "made/x").arg("-czf").arg(&tar).arg("target")).code, 0);
+    get(&bench, "repo/c", "x-01.tar.gz");
+    let at = bench.path("repo/c/target/@scope");
+    let targets = ["link", "far", "out"].map(|name| fs::read_link(at.join(name)).unwrap().display().to_string());
+    assert_eq!(targets, ["../real", "/absolute/elsewhere", "../../../c/main.c"]);
+    assert_eq!(bench.read("repo/c/target/@scope/link/index.js"), "module.exports = 1\n");
+    assert_eq!(fs::canonicalize(at.join("link")).unwrap(), bench.path("repo/c/target/real"));
+}

@@ -83,7 +83,9 @@ impl<'a> Ground<'a> {
             found.parts.push(whole(view));
             return Ok(found);
         }
-        let above: Vec<PathBuf> = self.ways_to(out, home);
+        // Above a view there can be no other.
+        let has_views = self.views.iter().any(|v| v.starts_with(out));
+        let above: Vec<PathBuf> = if has_views { Vec::new() } else { self.ways_to(out, home) };
         let answers = self.ignored(home, &above)?;
         let ignored = above.iter().zip(&answers).find(|(_, yes)| **yes).map(|(dir, _)| dir.clone());
         for dir in above.iter().filter(|dir| ignored.as_ref().is_some_and(|top| dir.starts_with(top))) {
