@@ -1,5 +1,8 @@
 //! Layers that come, change and go under a view that is in use.
 
+#[path = "graft/uncover.rs"]
+mod uncover;
+
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

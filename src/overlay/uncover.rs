@@ -97,7 +97,9 @@ impl View {
                 };
             }
             Ok(found) => match below {
-                Some(node) if self.is_fresh_dir(&found, said) => {
+                Some(node)
+                    if self.is_fresh_dir(&found, said) && self.lower.is_dir(stored) && self.is_at_home(stored) =>
+                {
                     if !walk.reveal {
                         walk.covered.blocked += 1;
                         return Ok(());
@@ -137,9 +139,10 @@ impl View {
             && !self.delta.named_upper_dirs().contains(&found.ino)
     }
 
-    /// Not moved elsewhere: it would be in two places.
+    /// Neither moved elsewhere, where it would be in two places, nor still open after it was deleted: then it goes on as
+    /// it was then.
     fn is_at_home(&self, ino: Ino) -> bool {
-        self.delta.moved_to(ino).is_empty()
+        self.delta.moved_to(ino).is_empty() && !self.is_gone(ino)
     }
 
     /// Takes the whiteout of a name away. Of a directory only what the walk's tree has shows then.
