@@ -121,6 +121,7 @@ def crates(where):
         f'[package]\nname = "whole"\nversion = "0.1.0"\nedition = "2021"\n[dependencies]\n{dependencies}\n[workspace]\n')
     uses = "\n".join(f'    println!("{{}}", {name}::sum(&[1, 2, 3]));' for name in names)
     (where / "src/main.rs").write_text(f"fn main() {{\n{uses}\n}}\n")
+    (where / "src/main.rs").chmod(0o666)  # an ordinary user touches it
     for name in names:
         (where / name / "src").mkdir(parents=True)
         (where / name / "Cargo.toml").write_text(

@@ -124,7 +124,7 @@ def peers(args, given, work, say):
             seconds = wall(*command)
             run("rm", "-rf", made)
             return seconds
-        found[name] = median_of(1 if args.quick or name in ("plain", "tar.zst") else 3, once) * 1000
+        found[name] = median_of(3 if name == "hard links" else 1, once) * 1000
         say(f"  {name}: {found[name]:.0f} ms")
     return found
 

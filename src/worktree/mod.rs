@@ -2,8 +2,8 @@
 //!
 //! | file | what it does |
 //! |------|--------------|
-//! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `git`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
+//! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `fill`, `conversion` | tracked files copied from the source, where a checkout would write the same bytes |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
