@@ -182,6 +182,10 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<(), DaemonError> {
         refuse_stopped(&dir)?;
         take_down(&dir, pid, &mounted_views(&dir)?)?;
     }
+    if let Err(DaemonError::Stopped { which: "server", pid: server }) = refuse_stopped(&dir) {
+        // Programs that wait for it could not even be killed. Another answers them.
+        signal(&dir, server, Ask::Kill)?;
+    }
     let end = process::watch(pid).map_err(|_| DaemonError::Silent { log: dir.log() })?;
     signal(&dir, pid, Ask::End)?;
     // Most daemons end now. One whose views are still open somewhere goes on for those who have them open.

@@ -39,7 +39,16 @@ fn run() -> io::Result<()> {
     }));
     let mut buf = Vec::new();
     let mut server: Option<Arc<Server>> = None;
-    while let Some((message, mut fds)) = wire::receive::<ToServer>(socket.as_fd(), &mut buf)? {
+    loop {
+        let (message, mut fds) = match wire::receive::<ToServer>(socket.as_fd(), &mut buf) {
+            Ok(Some(received)) => received,
+            Ok(None) => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                tracing::debug!("not understood: {e}");
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
         match message {
             ToServer::Hello { state_dir } => {
                 let state = StateDir::new(&state_dir);
@@ -67,7 +76,6 @@ fn run() -> io::Result<()> {
             }
         }
     }
-    Ok(())
 }
 
 struct Server {

@@ -88,7 +88,8 @@ pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<
     socket::send(socket, IN_FILE, &with_file)
 }
 
-/// The next message; `None` when the other process is gone.
+/// The next message; `None` when the other process is gone. One that can't be understood is an error of the kind
+/// `InvalidData`, and others may follow it.
 pub fn receive<M: DeserializeOwned>(
     socket: BorrowedFd<'_>,
     buf: &mut Vec<u8>,
@@ -103,12 +104,27 @@ pub fn receive<M: DeserializeOwned>(
         IN_FILE if !fds.is_empty() => serde_json::from_slice(&socket::read_memory_file(fds.remove(0))?),
         text => serde_json::from_slice(text),
     };
-    Ok(Some((message.map_err(io::Error::other)?, fds)))
+    // As said by a process of a later version, which has more to say.
+    let message = message.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    Ok(Some((message, fds)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_later_version_says_is_told_from_the_end_and_what_follows_is_heard() {
+        let (near, far) = socket::packet_pair().expect("a pair");
+        let mut buf = Vec::new();
+        send(near.as_fd(), &"Sing", &[]).expect("sent");
+        send(near.as_fd(), &ToServer::Leave, &[]).expect("sent");
+        let strange = receive::<ToServer>(far.as_fd(), &mut buf).expect_err("unknown");
+        assert_eq!(strange.kind(), io::ErrorKind::InvalidData);
+        assert!(matches!(receive(far.as_fd(), &mut buf), Ok(Some((ToServer::Leave, _)))));
+        drop(near);
+        assert!(receive::<ToServer>(far.as_fd(), &mut buf).expect("the end").is_none());
+    }
     use crate::store::TreeId;
     use crate::store::manifest::Graft;
 

@@ -304,7 +304,9 @@ fn make(path: &Path) -> Result<(), StoreError> {
         let ours = |name: &[u8]| {
             DIRS.iter().chain(&["version", "CACHEDIR.TAG", "lock", "turns"]).any(|d| name.starts_with(d.as_bytes()))
         };
-        if paths::list(path)?.iter().any(|e| !ours(&e.name)) {
+        let has_others = paths::list(path)?.iter().any(|e| !ours(&e.name));
+        // It may be whole by now, and in use.
+        if has_others && paths::read_if_there(&version)?.is_none() {
             return Err(StoreError::NotAStore { path: path.into() });
         }
         paths::replace_synced(&path.join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;

@@ -61,6 +61,15 @@ fn daemon(bench: &Bench, worktree: &str) -> Value {
     json(&bench.ok(worktree, ["status", "--json"]))["daemon"].clone()
 }
 
+/// Goes on when the test ends, however it does: what waits for a stopped process can't be killed.
+struct Stopped(Value);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-CONT", &self.0.to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
 fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
@@ -127,6 +136,7 @@ fn a_hung_view_is_told_from_a_dead_one_and_woken() {
     for which in ["server_pid", "pid"] {
         let before = daemon(&bench, "fix");
         signal(&before[which], "-STOP");
+        let _stopped = Stopped(before[which].clone());
         let absent = bench.path("fix/build/").join(format!("absent {which}"));
         let mut waiting = Command::new("stat").arg(absent).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(50));

@@ -4,10 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use crate::fuse::Exchange;
 use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::fuse_dev::KernelOffer;
+use crate::sys::lock::Lock;
 use crate::sys::{IoError, fs, mount, path as paths};
 
 use super::mounts;
@@ -22,6 +24,8 @@ pub struct Connection {
     pub options: mount::Options,
     /// Where the view's own files are: the plain directory underneath the mount, or one elsewhere.
     pub upper: OwnedFd,
+    /// Keeps every other daemon from the upper; shared by connections on one, as a view has that was detached in use.
+    pub alone: Option<Rc<Lock>>,
     /// `/dev/fuse`, connected.
     pub device: OwnedFd,
     /// `st_dev` of the mount, once the kernel's table was looked at.
@@ -38,11 +42,23 @@ pub struct Connection {
 
 impl Connection {
     /// Opens the directory (made when missing), then mounts a new connection over it.
-    pub fn mount(manifest: &Manifest, view: &ViewSpec) -> Result<Connection, IoError> {
+    ///
+    /// # Errors
+    /// Also when a daemon of another state directory uses the upper: what one writes, the other would not know of.
+    pub fn mount<'a>(
+        manifest: &Manifest,
+        view: &ViewSpec,
+        mut others: impl Iterator<Item = &'a Connection>,
+    ) -> Result<Connection, IoError> {
         let (worktree, options) = (&manifest.worktree, mounts::options(manifest, view));
         let path = mounts::place(worktree, view);
         let over = open_beneath(worktree, &view.path)?;
         let upper = open_upper(view, &over)?;
+        let same = |other: &&Connection| is_same(&other.upper, &upper);
+        let alone = match others.find(same) {
+            Some(other) => other.alone.clone(),
+            None => lock(&upper).map_err(IoError::of("use", view.upper.as_ref().unwrap_or(&path)))?.map(Rc::new),
+        };
         let device = mount::mount(over.as_fd(), &path, &options).map_err(IoError::of("mount", &path))?;
         Ok(Connection {
             view: view.clone(),
@@ -51,6 +67,7 @@ impl Connection {
             path,
             options,
             upper,
+            alone,
             device,
             device_number: None,
             offer: None,
@@ -65,9 +82,8 @@ impl Connection {
     pub fn mount_again(&mut self, worktree: &Path) -> Result<bool, IoError> {
         let over = open_beneath(worktree, &self.view.path)?;
         let now = open_upper(&self.view, &over)?;
-        let (was, is) = (fs::stat(&self.upper), fs::stat(&now));
-        let same = matches!((was, is), (Ok(was), Ok(is)) if (was.dev, was.ino) == (is.dev, is.ino));
-        self.mounted = same && mount::attach(self.device.as_fd(), over.as_fd(), &self.options).is_ok();
+        self.mounted =
+            is_same(&self.upper, &now) && mount::attach(self.device.as_fd(), over.as_fd(), &self.options).is_ok();
         Ok(self.mounted)
     }
 
@@ -78,6 +94,19 @@ impl Connection {
         {
             tracing::error!(view = self.view.id, "cannot detach {}: {e}", self.path.display());
         }
+    }
+}
+
+fn is_same(one: &OwnedFd, other: &OwnedFd) -> bool {
+    matches!((fs::stat(one), fs::stat(other)), (Ok(a), Ok(b)) if (a.dev, a.ino) == (b.dev, b.ino))
+}
+
+/// Locks an upper; `None` where directories can't be locked.
+fn lock(upper: &OwnedFd) -> io::Result<Option<Lock>> {
+    match fs::reopen(upper, fs::OpenFlags::RDONLY | fs::OpenFlags::DIRECTORY).and_then(Lock::try_exclusive) {
+        Ok(None) => Err(io::Error::other("another daemon uses it as its upper")),
+        Ok(held) => Ok(held),
+        Err(_) => Ok(None),
     }
 }
 

@@ -103,7 +103,7 @@ impl Keeper {
                 return Ok(None);
             }
         }
-        Connection::mount(manifest, view).map(Some)
+        Connection::mount(manifest, view, self.connections.values()).map(Some)
     }
 
     /// Hands new connections to the server, with the number each got in the kernel's table.

@@ -150,6 +150,7 @@ impl Keeper {
         match wire::receive(server.socket.as_fd(), buf) {
             Ok(Some((message, _))) => self.heard(message),
             Ok(None) => self.bury_when_dead(),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => tracing::debug!("not understood: {e}"),
             Err(e) => {
                 tracing::error!("the server cannot be understood: {e}");
                 self.bury_when_dead();
@@ -198,6 +199,7 @@ impl Keeper {
             }
             match wire::receive(server.socket.as_fd(), &mut buf) {
                 Ok(Some((message, _))) => self.heard(message),
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
                 _ => return,
             }
         }
