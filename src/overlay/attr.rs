@@ -10,6 +10,7 @@ use crate::sys::fs::{self, FileType, SetTime, Stat, Timespec, XattrFlags};
 use super::error::{Error, Result, upper};
 use super::journal::{Frame, Meta, Record};
 use super::resolve::{Found, View};
+use super::upper::against_mode;
 use super::{Attr, Caller, Ino, SetAttr};
 
 const SET_ID: u32 = 0o6000;
@@ -184,17 +185,24 @@ impl View {
         let named = if is_gone || is_dir { None } else { Some(self.locate(ino)?) };
         let (dir, name) = match &named {
             Some((dir, name, _)) => (dir.clone(), name.bytes()),
-            None if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b"."[..]),
+            None if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b""[..]),
             None => return self.set_orphan_attr(ino, mode, set),
         };
         if set.uid.is_some() || set.gid.is_some() {
-            fs::chown_at(&dir, name, set.uid, set.gid).map_err(upper("set the owner"))?;
+            let set = || fs::chown_at(&dir, name, set.uid, set.gid);
+            against_mode(&dir, set).map_err(upper("set the owner"))?;
         }
         if let Some(mode) = mode {
-            fs::chmod_at(&dir, name, mode).map_err(upper("set the mode"))?;
+            // A directory's own mode is no obstacle to itself.
+            let set = match name {
+                b"" => fs::chmod_path_fd(&dir, mode),
+                name => against_mode(&dir, || fs::chmod_at(&dir, name, mode)),
+            };
+            set.map_err(upper("set the mode"))?;
         }
         if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
-            fs::utimens_at(&dir, name, set.atime, set.mtime).map_err(upper("set times"))?;
+            let set = || fs::utimens_at(&dir, name, set.atime, set.mtime);
+            against_mode(&dir, set).map_err(upper("set times"))?;
         }
         Ok(())
     }

@@ -196,7 +196,7 @@ impl View {
         let mut todo = vec![start];
         while let Some(dir) = todo.pop() {
             let Some(fd) = self.dir_fd(dir)? else { continue };
-            let open = fs::open_dir_at(&fd, b".").map_err(upper("open a directory"))?;
+            let open = against_mode(&fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
             for entry in fs::list(&open).map_err(upper("list a directory"))? {
                 let Ok(name) = Name::new(&entry.name) else { continue };
                 let ino = self.identity(self.lower_named(dir, &name), entry.kind, entry.ino);

@@ -254,10 +254,10 @@ pub(super) fn against_mode<T>(dir: &OwnedFd, open: impl Fn() -> std::io::Result<
 
 /// Gives a directory the access and modification time it had: what was done in it doesn't show.
 pub(super) fn restore_times(dir: &OwnedFd, was: &Stat) -> Result<()> {
-    fs::utimens_at(dir, b".", SetTime::At(was.atime), SetTime::At(was.mtime)).map_err(upper("set times"))
+    fs::utimens_at(dir, b"", SetTime::At(was.atime), SetTime::At(was.mtime)).map_err(upper("set times"))
 }
 
 /// The directory's content changed just now.
 pub(super) fn touch_dir(dir: &OwnedFd) -> Result<()> {
-    fs::utimens_at(dir, b".", SetTime::Keep, SetTime::Now).map_err(upper("set times"))
+    fs::utimens_at(dir, b"", SetTime::Keep, SetTime::Now).map_err(upper("set times"))
 }

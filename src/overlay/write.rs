@@ -6,6 +6,7 @@ use crate::sys::fs::{self, FallocateFlags};
 use super::attr::without_set_id;
 use super::error::{Result, upper};
 use super::resolve::View;
+use super::upper::against_mode;
 use super::{Caller, Ino, Overlay};
 
 /// What a change of a file's content did.
@@ -90,7 +91,10 @@ impl View {
         }
         if ino == Ino::ROOT || self.lower.is_dir(ino) || self.is_upper_dir(ino) {
             let Some(dir) = self.dir_fd(ino)? else { return Ok(None) };
-            return self.open_kept(|| fs::open_dir_at(&dir, b".")).map(Some).map_err(upper("open a directory"));
+            return self
+                .open_kept(|| against_mode(&dir, || fs::open_dir_at(&dir, b".")))
+                .map(Some)
+                .map_err(upper("open a directory"));
         }
         if !self.is_in_upper(ino) {
             return Ok(None);

@@ -192,11 +192,11 @@ pub fn chmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(rfs::fchmod(fd, Mode::from_raw_mode(mode))?)
 }
 
-/// Changes owner and group; `None` leaves one as it is.
+/// Changes owner and group; `None` leaves one as it is, an empty name is `dir` itself.
 pub fn chown_at(dir: impl AsFd, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
     let uid = uid.map(rustix::fs::Uid::from_raw);
     let gid = gid.map(rustix::fs::Gid::from_raw);
-    Ok(rfs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rfs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?)
 }
 
 /// As [`chown_at`], for an open file.
@@ -224,10 +224,10 @@ impl SetTime {
     }
 }
 
-/// Sets access and modification time of `name`, or of the symlink itself.
+/// Sets access and modification time of `name`, or of the symlink itself; an empty name is `dir` itself.
 pub fn utimens_at(dir: impl AsFd, name: &[u8], atime: SetTime, mtime: SetTime) -> io::Result<()> {
     let times = rfs::Timestamps { last_access: atime.raw(), last_modification: mtime.raw() };
-    Ok(rfs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(rfs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?)
 }
 
 /// As [`utimens_at`], for an open file.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -134,4 +134,36 @@ fn a_server_that_dies_again_and_again_leaves_views_that_answer_eio_until_mount_i
     assert_eq!(state.trouble, None);
     assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
     assert!(fs::metadata(bench.view("a/never looked at")).is_err_and(|e| e.kind() == ErrorKind::NotFound));
+}
+
+#[test]
+fn a_directory_that_nobody_may_enter_keeps_nothing_else_from_another_server() {
+    let bench = bench!("a");
+    bench.mount();
+    let (own, closed) = (bench.view("a/own"), bench.view("a/closed"));
+    fs::create_dir_all(closed.join("in")).unwrap();
+    fs::write(closed.join("in/file"), "inside").unwrap();
+    fs::create_dir(&own).unwrap();
+    fs::write(own.join("f"), "mine").unwrap();
+    let file = File::options().read(true).write(true).open(own.join("f")).unwrap();
+    let dir = File::open(&closed).unwrap();
+    for mode in [0o000, 0o400, 0o600] {
+        fs::set_permissions(&closed, PermissionsExt::from_mode(mode)).unwrap();
+        kill_server(&bench);
+        // By its inode: the new server has to look for its name.
+        file.write_all_at(b"MINE", 0).unwrap();
+        fs::rename(own.join("f"), own.join("g")).unwrap();
+        fs::rename(own.join("g"), own.join("f")).unwrap();
+        fs::create_dir(own.join("sub")).unwrap();
+        fs::remove_dir(own.join("sub")).unwrap();
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(1 << 20);
+        dir.set_modified(time).unwrap();
+        dir.sync_all().unwrap();
+        assert_eq!(dir.metadata().unwrap().modified().unwrap(), time);
+        assert_eq!(fs::symlink_metadata(&closed).unwrap().permissions().mode() & 0o7777, mode);
+    }
+    fs::set_permissions(&closed, PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(fs::read_to_string(closed.join("in/file")).unwrap(), "inside");
+    drop((file, dir));
+    bench.unmount();
 }
