@@ -13,6 +13,8 @@ pub struct Health {
     /// `None`: no daemon lives.
     pub keeper: Option<ProcessId>,
     pub server: Option<ProcessId>,
+    /// Why its views answer EIO, if they do.
+    pub refuses: Option<String>,
     /// As it last wrote them.
     pub views: Vec<ViewState>,
 }
@@ -29,7 +31,8 @@ pub fn health(state_dir: &Path) -> Health {
     let keeper = dir.living().ok().flatten().flatten();
     let state = DaemonState::load(&dir).unwrap_or_default();
     let is_its = keeper == Some(state.pid);
-    Health { keeper, server: state.server_pid.filter(|_| is_its), views: state.views }
+    let refuses = state.trouble.filter(|_| is_its && state.refusing);
+    Health { keeper, server: state.server_pid.filter(|_| is_its), refuses, views: state.views }
 }
 
 /// Whether a daemon that is gone has left a view mounted.

@@ -42,7 +42,8 @@ pub struct Adapter {
 impl Adapter {
     /// Answers a request that makes `name`.
     fn made(&self, request: &Request, parent: Ino, name: &Name, made: Result<Attr, Error>, reply: ReplyEntry) {
-        entry(SentAgain::of(request).made(made, &self.view.overlay, parent, name), reply);
+        let maker = Some(caller(request));
+        entry(SentAgain::of(request).made(made, &self.view.overlay, (parent, name), maker), reply);
     }
 
     /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
@@ -196,7 +197,7 @@ impl Filesystem for Adapter {
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = checked!(name, reply);
         let made = self.view.overlay.link(ino(number), ino(parent), &name);
-        self.made(request, ino(parent), &name, made, reply);
+        entry(SentAgain::of(request).made(made, &self.view.overlay, (ino(parent), &name), None), reply);
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {

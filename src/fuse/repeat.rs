@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::View;
 use super::errno::to_errno;
-use crate::overlay::{Attr, Error, Ino, Overlay};
+use crate::overlay::{Attr, Caller, Error, Ino, Overlay};
 use crate::store::Name;
 use crate::sys::fs::RenameFlags;
 
@@ -37,11 +37,20 @@ impl SentAgain {
         SentAgain(request.unique().0 & SENT_AGAIN != 0)
     }
 
-    /// The outcome of making `name`: there already means that it was made.
-    pub fn made(self, done: Result<Attr, Error>, view: &Overlay, parent: Ino, name: &Name) -> Result<Attr, Error> {
-        match done {
-            Err(e) if self.0 && to_errno(&e) == fuser::Errno::EEXIST => view.lookup(parent, name),
-            done => done,
+    /// The outcome of making `name` for `maker`: there already means that it was made. Without one, a further name was
+    /// made for what is somebody's.
+    pub fn made(
+        self,
+        done: Result<Attr, Error>,
+        view: &Overlay,
+        (parent, name): (Ino, &Name),
+        maker: Option<Caller>,
+    ) -> Result<Attr, Error> {
+        match (done, maker) {
+            (Err(e), _) if !self.0 || to_errno(&e) != fuser::Errno::EEXIST => Err(e),
+            (Err(_), Some(maker)) => view.made_before(parent, name, maker),
+            (Err(_), None) => view.lookup(parent, name),
+            (done, _) => done,
         }
     }
 
@@ -94,7 +103,7 @@ fn at(view: &Overlay, (dir, name): (Ino, &Name)) -> Result<Ino, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::overlay::{Caller, OverlayConfig};
+    use crate::overlay::OverlayConfig;
     use crate::store::Store;
     use crate::sys::path;
 
@@ -120,9 +129,9 @@ mod tests {
         let (a, b, root) = (name("a"), name("b"), Ino::ROOT);
         let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
         let make = || view.mkdir(root, &a, 0o755, me);
-        let made = new.made(make(), &view, root, &a).expect("new");
-        assert_eq!(again.made(make(), &view, root, &a).expect("done before").ino, made.ino);
-        assert!(matches!(new.made(make(), &view, root, &a), Err(Error::Exists)));
+        let made = new.made(make(), &view, (root, &a), Some(me)).expect("new");
+        assert_eq!(again.made(make(), &view, (root, &a), Some(me)).expect("done before").ino, made.ino);
+        assert!(matches!(new.made(make(), &view, (root, &a), Some(me)), Err(Error::Exists)));
 
         let plain = RenameFlags::empty();
         let rename = |sent: SentAgain, flags| sent.rename(&view, (root, &a), (root, &b), flags);
@@ -134,6 +143,23 @@ mod tests {
         again.removed(view.rmdir(root, &b)).expect("done before");
         assert!(matches!(new.removed(view.rmdir(root, &b)), Err(Error::NotFound)));
         assert!(matches!(rename(again, plain), Err(Error::NotFound)), "neither here nor there was never renamed");
+    }
+
+    #[test]
+    fn what_a_dead_server_made_and_did_not_give_away_yet_becomes_its_makers() {
+        if crate::sys::process::user() != 0 {
+            return println!("skipped: only root gives files away");
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, root) = (view(dir.path()), Ino::ROOT);
+        let (a, b, maker) = (name("a"), name("b"), Caller { uid: 1234, gid: 1234 });
+        path::make_dir(&dir.path().join("upper/a")).expect("made");
+        let exists = || Err(Error::Exists);
+        let made = SentAgain(true).made(exists(), &view, (root, &a), Some(maker)).expect("there");
+        assert_eq!((made.uid, made.gid), (1234, 1234));
+        path::replace(&dir.path().join("upper/b"), b"").expect("written");
+        let linked = SentAgain(true).made(exists(), &view, (root, &b), None).expect("there");
+        assert_eq!(linked.uid, 0);
     }
 
     #[test]

@@ -27,6 +27,19 @@ impl Overlay {
         self.make(parent, name, caller, |dir, name| fs::symlink_at(target, dir, name))
     }
 
+    /// What a server before this one has made for `caller` and not answered: it may not have been given to them yet.
+    pub fn made_before(&self, parent: Ino, name: &Name, caller: Caller) -> Result<Attr> {
+        let mut view = self.view.lock();
+        let found = view.resolve(parent, name)?;
+        if found.upper.is_some()
+            && let Some(dir) = view.dir_fd(parent)?
+        {
+            view.own(&dir, name, caller)?;
+        }
+        drop(view);
+        self.lookup(parent, name)
+    }
+
     /// Makes a regular file, or finds the one that is there unless `exclusive`.
     pub fn create(&self, parent: Ino, name: &Name, mode: u32, caller: Caller, exclusive: bool) -> Result<Attr> {
         let mut view = self.view.lock();

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use crate::bench::{Bench, PROGRAM, Said, json, run, soon};
 
-const CHECKS: [&str; 15] = [
+const CHECKS: [&str; 16] = [
+    "daemons",
     "device",
     "fusermount3",
     "user_allow_other",
@@ -158,6 +159,33 @@ fn a_hung_view_is_told_from_a_dead_one_and_woken() {
         assert_eq!(bench.read("fix/build/out.o"), "object\n");
         assert_eq!(daemon(&bench, "fix"), before);
     }
+}
+
+#[test]
+fn a_daemon_that_has_given_up_is_seen_and_tries_again() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    for _ in 0..20 {
+        let server = daemon(&bench, "fix")["server_pid"].clone();
+        signal(&server, "-KILL");
+        soon("another server runs", || {
+            let now = daemon(&bench, "fix")["server_pid"].clone();
+            now.is_number() && now != server
+        });
+    }
+    let status = bench.ok("fix", ["status"]);
+    assert!(
+        status.contains("[MISSING] build (answers EIO)\n") && status.contains("\ntrouble:  the server died "),
+        "{status}"
+    );
+    assert!(std::fs::metadata(bench.path("fix/build/absent")).is_err_and(|e| e.raw_os_error() == Some(5)));
+    let (code, found) = doctor(&bench, &[]);
+    assert_eq!(code, 1);
+    assert_state(row(&found, "daemons", "/fix answer EIO: the server died "), "fail", true);
+    let (code, found) = doctor(&bench, &["--fix"]);
+    assert_eq!((code, &row(&found, "daemons", "/fix")["fixed"]), (0, &true.into()), "{found:#?}");
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    assert!(!bench.is_there("fix/build/absent"));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! | `mounting`  | /dev/fuse, fusermount3, `user_allow_other`, `mount_max`                                  |
 //! | `apparmor`  | what AppArmor has denied                                                                 |
 //! | `kernel`    | the kernel's version, and which fast paths are on                                        |
-//! | `mounts`    | views that nobody answers for (dead), and views whose daemon does not answer (hung)      |
+//! | `mounts`    | views that nobody answers for (dead), whose daemon does not answer (hung), or has given up |
 //! | `worktrees` | worktrees that are gone, roots that name nothing                                         |
 //! | `store`     | leftovers, free space, a sample of the hashes                                            |
 //! | `machine`   | inotify's limits, git                                                                    |

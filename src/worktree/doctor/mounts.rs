@@ -52,7 +52,23 @@ pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
         hung.push(Row::ok("hung_mounts", format!("none; {count} views are mounted")));
     }
     rows.append(&mut hung);
+    rows.extend(refusing(&known));
     Ok(rows)
+}
+
+/// Daemons that gave up: their views answer EIO to everything.
+fn refusing(known: &[Known]) -> Vec<Row> {
+    let check = "daemons";
+    let row = |known: &Known| {
+        let why = known.health.refuses.as_ref()?;
+        let words = format!("the views of {} answer EIO: {why}", known.place.display());
+        let state_dir = known.state_dir.clone();
+        let row = Row::fail(check, words, format!("depsfs mount {}", shell(&known.place)));
+        Some(row.fixed_by(move || Views::load(&state_dir)?.mount()))
+    };
+    let rows: Vec<Row> = known.iter().filter_map(row).collect();
+    let living = known.iter().filter(|k| k.health.keeper.is_some()).count();
+    if rows.is_empty() { vec![Row::ok(check, format!("{living} run"))] } else { rows }
 }
 
 fn known(sight: &Sight) -> Result<Vec<Known>, Error> {
