@@ -17,12 +17,13 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
 use super::checkout::Checkout;
 use super::conversion;
-use super::git::GitError;
+use super::git::{Git, GitError};
 use super::index::{self, Index, NewStat, StatData, Tracked};
 use super::mtime::{Pair, pair_up, parents};
 use super::settings::Settings;
@@ -48,9 +49,9 @@ pub fn add_worktree(
     let parallel = settings.value("checkout.workers").is_none().then(|| format!("checkout.workers={}", at_once()));
     let parallel: Vec<String> = parallel.into_iter().collect();
     if !with_times || !conversion::settings_allow(source, settings) {
-        return git.add_worktree(at, branch, true, &parallel);
+        return register(&git, at, branch, true, &parallel);
     }
-    git.add_worktree(at, branch, false, &[])?;
+    register(&git, at, branch, false, &[])?;
     let Some(new) = Checkout::at(at)? else {
         return Err(GitError::Unreadable { what: "worktree add" });
     };
@@ -59,6 +60,22 @@ pub fn add_worktree(
     match interrupt::raised() {
         Some(signal) => Err(GitError::Interrupted(signal)),
         None => new.git().reset_hard(&parallel),
+    }
+}
+
+/// git reads what another `git worktree add` has half written, and then gives up ("failed to read
+/// .git/worktrees/x/commondir"), having made nothing. A moment later it is whole.
+fn register(git: &Git, at: &Path, branch: &str, checkout: bool, settings: &[String]) -> Result<(), GitError> {
+    let mut tries = 0..20;
+    loop {
+        match git.add_worktree(at, branch, checkout, settings) {
+            Err(GitError::Failed { stderr, .. })
+                if stderr.contains("failed to read") && stderr.contains("worktrees/") && tries.next().is_some() =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            done => return done,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Row, Sight, shell};
 use crate::daemon::{Health, health};
 use crate::sys::mountinfo::MountPoint;
 use crate::sys::process::{self, Ask, ProcessId};
-use crate::sys::{IoError, fuse_dev, mount, path, proc};
+use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
 use crate::worktree::Error;
 use crate::worktree::views::{self, Views};
 
@@ -135,7 +135,12 @@ impl Finding<'_> {
             }
             _ => {
                 let all: Vec<_> = paths.iter().map(|p| format!("fusermount3 -u -z {}", shell(p))).collect();
-                Row::warn(check, words, all.join("; ")).fixed_by(move || detach(&paths))
+                let devices: Vec<_> = self.mounts.iter().map(|m| (m.path.clone(), m.device)).collect();
+                match self.known {
+                    Some(_) => Row::fail(check, words, all.join("; ")).fixed_by(move || detach(&devices)),
+                    // Of another store, whose own doctor mounts it again.
+                    None => Row::warn(check, words, all.join("; ")),
+                }
             }
         }
     }
@@ -190,9 +195,14 @@ fn joined(pids: &[ProcessId]) -> String {
     pids.iter().map(ProcessId::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn detach(paths: &[PathBuf]) -> Result<(), Error> {
-    for path in paths {
-        mount::unmount(path, true).map_err(IoError::of("detach the dead mount at", path))?;
+/// Detaches those that are still dead: somebody may have mounted them again since.
+fn detach(dead: &[(PathBuf, (u32, u32))]) -> Result<(), Error> {
+    for (path, device) in dead {
+        let is_held = proc::fuse_connections().is_some_and(|held| held.contains_key(&device.1));
+        let is_there = mountinfo::read()?.iter().any(|m| m.path == *path && m.device == *device);
+        if is_there && !is_held {
+            mount::unmount(path, true).map_err(IoError::of("detach the dead mount at", path))?;
+        }
     }
     Ok(())
 }
