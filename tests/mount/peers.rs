@@ -137,7 +137,7 @@ fn new_files_take_their_mode_from_the_umask_and_their_group_from_a_set_gid_direc
                 seen.note("chmod", fs::set_permissions(root.join(dir), fs::Permissions::from_mode(mode)));
             }
         }
-        for (dir, umask) in [("plain", "027"), ("sgid", "002"), ("sticky", "000"), ("both", "077"), (".", "777")] {
+        for (dir, umask) in [("plain", "027"), ("sgid", "002"), ("sticky", "000"), ("both", "077"), (".", "277")] {
             let make = "mkdir u; : > u.f; ln -s x u.l; mkfifo u.p; cp -p /bin/true u.t; mkdir -m 2711 u.m";
             let show = "stat -c '%A %g %n' u u.f u.l u.p u.t u.m; umask 022; mkdir -p u/v 2>/dev/null; ls -ldn u/v | cut -c1-10; chmod u+rwx u u.m";
             sh(root, seen, &format!("cd {dir}; umask {umask}; {make}; {show}; rm -f u.t"));

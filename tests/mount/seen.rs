@@ -27,7 +27,14 @@ impl Seen {
     pub fn tree(&mut self, root: &Path) {
         let mut dirs = vec![root.to_path_buf()];
         while let Some(dir) = dirs.pop() {
-            let mut entries: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+            let listed = match fs::read_dir(&dir) {
+                Ok(listed) => listed,
+                Err(e) => {
+                    self.0.push(format!("  {:?}", e.kind()));
+                    continue;
+                }
+            };
+            let mut entries: Vec<_> = listed.map(|e| e.unwrap().path()).collect();
             entries.sort();
             for path in entries {
                 let m = fs::symlink_metadata(&path).unwrap();
