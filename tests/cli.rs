@@ -8,6 +8,8 @@ mod access;
 mod adopt;
 #[path = "cli/at_once.rs"]
 mod at_once;
+#[path = "cli/approve.rs"]
+mod approve;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/builds.rs"]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::approve;
 use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
@@ -52,6 +53,9 @@ pub struct Create {
     /// Go on when the source has no ignored directory to share
     #[arg(long)]
     allow_unbuilt: bool,
+    /// Approve the commands that depsfs.toml names, as depsfs approve does
+    #[arg(long)]
+    approve: bool,
 }
 
 impl Create {
@@ -72,11 +76,13 @@ impl Create {
             frozen_only: self.frozen_only,
             allow_unbuilt: self.allow_unbuilt,
             dry_run: self.dry_run,
+            user: places::user(),
         };
         let plan = plan::plan(source, &wish, &places::store_path()?)?;
         if wish.dry_run {
             return output::print(&plan.words());
         }
+        approve::ensure(&plan.components, &plan.source.common_dir, self.approve)?;
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let store = Arc::new(places::store()?);

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod cache;
+mod approve;
 mod completions;
 mod confirm;
 mod create;
@@ -64,6 +65,7 @@ enum Verb {
     Store(store::Store),
     Doctor(doctor::Doctor),
     Service(service::Service),
+    Approve(approve::Approve),
     Completions(completions::Completions),
     #[command(hide = true)]
     Man(man::Man),
@@ -103,6 +105,7 @@ impl Verb {
             Verb::Store(v) => v.run(),
             Verb::Doctor(v) => v.run(),
             Verb::Service(v) => v.run(),
+            Verb::Approve(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Man(v) => v.run(),
             Verb::HookInput(v) => v.run(),
@@ -128,6 +131,7 @@ impl Verb {
             Verb::HookInput(_) => "the hook's input has nothing to tell".into(),
             Verb::Doctor(_) => "not everything is well".into(),
             Verb::Service(v) => v.failing(),
+            Verb::Approve(_) => "nothing was approved".into(),
             Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),
         }
     }

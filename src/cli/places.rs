@@ -6,6 +6,7 @@ use super::report::Failure;
 use crate::store::Store;
 use crate::worktree::Error;
 use crate::worktree::checkout::Checkout;
+use crate::worktree::component::load::User;
 use crate::worktree::views::Views;
 
 /// `$DEPSFS_STORE`, else `$XDG_DATA_HOME/depsfs/store`, else `~/.local/share/depsfs/store`.
@@ -30,6 +31,13 @@ pub fn configuration() -> Result<PathBuf, Failure> {
     xdg("XDG_CONFIG_HOME", ".config")
 }
 
+/// The user's own configuration, `$XDG_CONFIG_HOME/depsfs/config.toml`, else `~/.config/depsfs/config.toml`, and the home
+/// that a `~` in it means. A user without a home has none.
+pub fn user() -> User {
+    let config = configuration().ok().map(|dir| dir.join("depsfs/config.toml"));
+    User { config, home: std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute()) }
+}
+
 /// A base directory; as the XDG specification has it, a relative one counts as unset.
 fn xdg(variable: &str, below_home: &str) -> Result<PathBuf, Failure> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
@@ -43,7 +51,11 @@ pub fn views(place: Option<&Path>) -> Result<Views, Failure> {
 
 /// The checkout of the working directory; in a submodule, the project it is part of.
 pub fn checkout() -> Result<Checkout, Failure> {
-    let here = Path::new(".");
+    checkout_at(Path::new("."))
+}
+
+/// As [`checkout`], of any path.
+pub fn checkout_at(here: &Path) -> Result<Checkout, Failure> {
     let found = Checkout::containing(here).map_err(Error::from)?;
     let absent = || Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into()));
     Ok(found.ok_or_else(absent)?.outermost().map_err(Error::from)?)

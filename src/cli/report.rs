@@ -13,6 +13,7 @@ use crate::cache::CacheError;
 use crate::daemon::DaemonError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
+use crate::worktree::component;
 use crate::worktree::git::GitError;
 use crate::worktree::ignored::IgnoredError;
 use crate::worktree::mtime::MtimeError;
@@ -53,6 +54,12 @@ pub enum Failure {
     Io(#[from] crate::sys::IoError),
     #[error("cannot write: {0}")]
     Output(io::Error),
+}
+
+impl From<component::Error> for Failure {
+    fn from(e: component::Error) -> Failure {
+        Failure::Worktree(e.into())
+    }
 }
 
 /// Prints a failure on stderr; answers the exit code.
@@ -107,6 +114,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
         Error::Config(_) => (USAGE, "README.md has the keys of a depsfs.toml".into()),
         Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs tells where it stands".into()),
+        Error::Component(e) => component(e),
         Error::Store(e) => store(e),
         Error::Import(e) => import(e),
         Error::Daemon(e) => daemon(e),
@@ -153,6 +161,27 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::NoMounts(_) => (FAILED, "/dev/fuse and fusermount3 are needed".into()),
         Error::OtherStore(_) => (REFUSED, "set DEPSFS_STORE to that one".into()),
         Error::Unreadable(_) => (FAILED, "depsfs unmount and mount start the daemon of this version".into()),
+    }
+}
+
+fn component(e: &component::Error) -> (u8, String) {
+    use component::Error;
+    match e {
+        Error::Config(_) => (USAGE, "README.md has the table of its keys; so has depsfs init --schema".into()),
+        Error::Io(_) => (FAILED, io_hint()),
+        Error::Git(e) => git(e),
+        Error::Unapproved { .. } => {
+            (REFUSED, "look at them, then run depsfs approve, or give --approve; nothing was run".into())
+        }
+        Error::Key { .. } => (FAILED, "run the command by hand in the worktree; its words are above".into()),
+        Error::Build { .. } => (FAILED, "mend it, then go on with depsfs create --resume".into()),
+        Error::WouldBuild(_) => {
+            (REFUSED, "leave --frozen-only away, or take a base-ref whose artifacts are there".into())
+        }
+        Error::Fetch { .. } => (FAILED, "depsfs cache get NAME tells more".into()),
+        Error::Unknown(_) => (USAGE, "depsfs.toml names the components".into()),
+        Error::Record { .. } => (FAILED, "remove that file: depsfs sync then looks at everything again".into()),
+        Error::NothingLeft(_) => (REFUSED, "depsfs status shows what is there".into()),
     }
 }
 

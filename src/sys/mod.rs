@@ -17,6 +17,7 @@ pub mod mountinfo;
 pub mod path;
 pub mod proc;
 pub mod process;
+pub mod shell;
 pub mod socket;
 pub mod stream;
 pub mod time;

@@ -35,6 +35,11 @@ pub fn kind_of_target(path: &Path) -> Result<Option<FileType>, IoError> {
     Ok(stat.map(|s| FileType::from_raw_mode(s.st_mode)))
 }
 
+/// Where a symlink leads.
+pub fn read_link(path: &Path) -> Result<Vec<u8>, IoError> {
+    super::fs::readlink_at(rfs::CWD, path.as_os_str().as_bytes()).map_err(IoError::of("read the link", path))
+}
+
 /// Whether anything has this name; an error counts as "yes" (what can't be looked at may be there).
 pub fn is_there(path: &Path) -> bool {
     !matches!(stat(path), Ok(None))

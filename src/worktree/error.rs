@@ -32,6 +32,7 @@ pub enum Error {
     Pattern(#[from] BadPattern),
     #[error(transparent)]
     Setting(#[from] BadSetting),
+    Component(#[from] super::component::Error),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]

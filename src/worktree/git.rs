@@ -16,7 +16,7 @@ use super::git_output::{first_lines, settings, staged_line};
 use crate::sys::{IoError, interrupt};
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars`), less the two that hold `-c` settings.
-const LOCAL_VARIABLES: [&str; 13] = [
+pub(super) const LOCAL_VARIABLES: [&str; 13] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_CONFIG",
     "GIT_OBJECT_DIRECTORY",
@@ -145,13 +145,6 @@ impl Git {
         }
     }
 
-    /// Every tracked path of stage 0 with mode and blob id, for an index libgit2 declines.
-    pub fn staged(&self) -> Result<Vec<(u32, String, PathBuf)>, GitError> {
-        let what = "ls-files";
-        let lines = self.paths(what, ["ls-files", "--stage", "-z"], None)?;
-        lines.iter().filter_map(|l| staged_line(l.as_os_str().as_bytes()).transpose()).collect()
-    }
-
     /// Brings the index's stat data up to date with the files.
     pub fn refresh_index(&self) -> Result<(), GitError> {
         match self.run("update-index", ["update-index", "-q", "--refresh"], None) {
@@ -199,7 +192,7 @@ impl Git {
         self.apart().run("reset", args, None).map(drop)
     }
 
-    fn apart(&self) -> Git {
+    pub(super) fn apart(&self) -> Git {
         Git { apart: true, ..self.clone() }
     }
 
@@ -280,7 +273,12 @@ impl Git {
         }
     }
 
-    fn paths<I, S>(&self, what: &'static str, args: I, stdin: Option<Vec<u8>>) -> Result<Vec<PathBuf>, GitError>
+    pub(super) fn paths<I, S>(
+        &self,
+        what: &'static str,
+        args: I,
+        stdin: Option<Vec<u8>>,
+    ) -> Result<Vec<PathBuf>, GitError>
     where
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
@@ -291,7 +289,7 @@ impl Git {
     }
 
     /// Runs git to its end; its output when it succeeds.
-    fn run<I, S>(&self, what: &'static str, args: I, stdin: Option<Vec<u8>>) -> Result<Vec<u8>, GitError>
+    pub(super) fn run<I, S>(&self, what: &'static str, args: I, stdin: Option<Vec<u8>>) -> Result<Vec<u8>, GitError>
     where
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,

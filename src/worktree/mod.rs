@@ -4,6 +4,8 @@
 //! |------|--------------|
 //! | `git`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
+//! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
+//! | `git`, `tracked`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `fill`, `conversion` | tracked files copied from the source, where a checkout would write the same bytes |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
@@ -50,6 +52,7 @@ pub mod status;
 pub mod submodule;
 pub mod thaw;
 pub mod traces;
+mod tracked;
 mod undo;
 pub mod views;
 

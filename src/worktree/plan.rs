@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
+use super::component::AbsolutePaths;
+use super::component::Components;
+use super::component::load::{self, User};
 use super::error::Error;
 use super::git::Git;
 use super::ignored::{self, Ignored, Limits};
@@ -26,6 +29,8 @@ pub struct Wish {
     pub allow_unbuilt: bool,
     /// Only look: nothing is fetched.
     pub dry_run: bool,
+    /// Whose configuration counts beside the repository's own.
+    pub user: User,
 }
 
 /// What will be made, from what.
@@ -39,6 +44,8 @@ pub struct Plan {
     /// The branch is there already, is checked out nowhere, and will be used as it is.
     pub branch_exists: bool,
     pub settings: Settings,
+    /// What the commit's `depsfs.toml` and the user's configuration name.
+    pub components: Components,
     pub modules: Vec<Submodule>,
     pub ignored: Ignored,
 }
@@ -62,10 +69,13 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
     }
     let modules = submodule::initialised(&source)?;
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
-    if ignored.directories.is_empty() && (!wish.allow_unbuilt || wish.frozen_only) {
+    let components = load::at_commit(&source, &settings, commit.as_deref(), &wish.user)?;
+    // What is fetched or built needs nothing of the source.
+    let is_unbuilt = ignored.directories.is_empty() && components.is_empty();
+    if is_unbuilt && (!wish.allow_unbuilt || wish.frozen_only) {
         return Err(Error::Unbuilt(source.root));
     }
-    let plan = Plan { source, names, base, commit, branch_exists, settings, modules, ignored };
+    let plan = Plan { source, names, base, commit, branch_exists, settings, components, modules, ignored };
     if wish.frozen_only {
         plan.refuse_builds()?;
     }
@@ -85,7 +95,9 @@ pub fn of_existing(source: Checkout, target: &Checkout, allow_unbuilt: bool, sto
     let branch = target.branch()?.unwrap_or_else(|| "(detached)".into());
     let names = Names { path: target.root.clone(), branch };
     let (base, commit) = (String::from("HEAD"), head.map(|object| object.id));
-    Ok(Plan { source, names, base, commit, branch_exists: false, settings, modules, ignored })
+    // What its commands would fetch or build, a sync brings afterwards.
+    let components = Components::default();
+    Ok(Plan { source, names, base, commit, branch_exists: false, settings, components, modules, ignored })
 }
 
 /// What git lists as ignored, and its configuration, both asked at once.

@@ -77,6 +77,11 @@ impl Settings {
         self.value(&format!("remote.{name}.url")).is_some()
     }
 
+    /// Where the remotes are.
+    pub fn remote_urls(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(|(k, _)| k.starts_with("remote.") && k.ends_with(".url")).map(|(_, v)| v.as_str())
+    }
+
     /// The patterns of what is not shared, relative to the top of the checkout.
     pub fn excluded(&self, root: &Path) -> Result<Gitignore, BadPattern> {
         let bad = |why| BadPattern { place: "depsfs.exclude", why };

@@ -114,29 +114,37 @@ impl Config {
     /// Reads the text of `file`, which is named in errors only.
     pub fn parse(file: &Path, text: &[u8]) -> Result<Config, ConfigError> {
         let config: Config = read(file, text)?;
+        config.checked(file, text, |component| component)?;
+        Ok(config)
+    }
+
+    /// Looks at what TOML can't say, at components as `seen` shows them.
+    pub(super) fn checked(
+        &self,
+        file: &Path,
+        text: &[u8],
+        seen: impl Fn(Component) -> Component,
+    ) -> Result<(), ConfigError> {
         let at = |name: &str, why: String| {
             // The name stands in its component's table: the nearest place there is.
             let text = String::from_utf8_lossy(text);
-            let line =
-                text.lines().position(|l| l.trim_start().starts_with("name") && l.contains(&format!("{name:?}")));
-            ConfigError { file: file.into(), line: line.map(|n| n + 1), why }
+            let is_its = |l: &str| l.trim_start().starts_with("name") && l.contains(&format!("{name:?}"));
+            let why = format!("component {name:?}: {why}");
+            ConfigError { file: file.into(), line: text.lines().position(is_its).map(|n| n + 1), why }
         };
-        if config.shell.as_ref().is_some_and(Vec::is_empty) {
+        if self.shell.as_ref().is_some_and(Vec::is_empty) {
             return Err(ConfigError { file: file.into(), line: None, why: "shell names no program".into() });
         }
         let mut names = BTreeSet::new();
-        for component in &config.component {
-            let fault = component.fault().or_else(|| {
-                let is_new = names.insert(component.name.as_str());
-                (!is_new).then(|| "another component has this name".to_owned())
-            });
-            if let Some(why) = fault {
-                return Err(at(&component.name, format!("component {:?}: {why}", component.name)));
+        for component in &self.component {
+            let is_new = names.insert(component.name.as_str());
+            let again = || (!is_new).then(|| "another component has this name".to_owned());
+            if let Some(why) = component.fault().or_else(again) {
+                return Err(at(&component.name, why));
             }
         }
-        super::order::in_order(&config.component)
-            .map_err(|(name, why)| at(&name, format!("component {name:?}: {why}")))?;
-        Ok(config)
+        let components: Vec<Component> = self.component.iter().cloned().map(seen).collect();
+        super::order::in_order(&components).map(drop).map_err(|(name, why)| at(&name, why))
     }
 
     /// What runs commands.
@@ -194,11 +202,6 @@ impl Component {
     /// The artifact directories, as patterns from the top of the repository.
     pub fn patterns(&self) -> Vec<Pattern> {
         self.paths.iter().filter_map(|p| Pattern::new(&self.dir, p).ok()).collect()
-    }
-
-    /// Whether `path`, relative to the top of the repository, is one of its artifacts, lies in one, or holds one.
-    pub fn covers(&self, path: &Path) -> bool {
-        self.patterns().iter().any(|p| p.holds(path) || p.is_below(path))
     }
 }
 

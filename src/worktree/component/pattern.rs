@@ -18,6 +18,15 @@ pub struct Pattern {
     above: Vec<Gitignore>,
 }
 
+/// What it was made of makes all the rest.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.whole == other.whole
+    }
+}
+
+impl Eq for Pattern {}
+
 impl Pattern {
     /// A pattern below `dir`, or below the top when it begins with `/`. Says what is wrong with it.
     pub fn new(dir: &Path, pattern: &str) -> Result<Pattern, String> {

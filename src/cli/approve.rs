@@ -1,0 +1,69 @@
+//! `depsfs approve`, and the question that other verbs ask before they run a repository's commands.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::confirm::confirm;
+use super::report::Failure;
+use super::{output, places};
+use crate::worktree::component::approve::Approval;
+use crate::worktree::component::{Components, load};
+use crate::worktree::settings::Settings;
+
+/// Let depsfs run the commands that this repository's depsfs.toml names
+///
+/// They are approved as they stand there now, for this repository and all its worktrees: when one is changed or added,
+/// all are asked for again. Commands of your own configuration need no approval.
+#[derive(Args)]
+pub struct Approve {
+    /// The checkout, or any path in it [default: the working directory]
+    checkout: Option<PathBuf>,
+    /// Take the approval back
+    #[arg(long)]
+    withdraw: bool,
+}
+
+impl Approve {
+    pub fn run(self) -> Result<(), Failure> {
+        let checkout = places::checkout_at(self.checkout.as_deref().unwrap_or(Path::new(".")))?;
+        let user = places::user();
+        let settings = Settings::load(&checkout.git()).map_err(crate::worktree::Error::from)?;
+        // What is committed counts for a create, what is on disk for a sync.
+        let both = [load::on_disk(&checkout, &user)?, load::at_commit(&checkout, &settings, Some("HEAD"), &user)?];
+        let mut approvals: Vec<_> = both.iter().filter_map(|c| Approval::of(c, &checkout.common_dir)).collect();
+        approvals.dedup();
+        if approvals.is_empty() {
+            return output::print("no command of this repository needs approval\n");
+        }
+        let states = places::states()?;
+        for approval in approvals {
+            if self.withdraw {
+                approval.withdraw(&states)?;
+            } else {
+                approval.give(&states)?;
+            }
+            let verb = if self.withdraw { "withdrawn for" } else { "approved for" };
+            output::print(&format!("{verb} {}", approval.words()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Passes when nothing needs approval, when it was given before, with `yes`, or when the person at the terminal gives it.
+pub fn ensure(components: &Components, repository: &Path, yes: bool) -> Result<(), Failure> {
+    let Some(approval) = Approval::of(components, repository) else { return Ok(()) };
+    let states = places::states()?;
+    if approval.is_given(&states) {
+        return Ok(());
+    }
+    if !yes {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Err(approval.missing().into());
+        }
+        eprint!("depsfs.toml has commands that have not been approved for {}", approval.words());
+        confirm("Run them, now and later?", false)?;
+    }
+    Ok(approval.give(&states)?)
+}

@@ -1,0 +1,95 @@
+//! Commands that come from a repository run only after the user has approved them: all of them together, by their hash.
+//!
+//! Below the user's state directory, `approved/<hash>` holds what was approved, for the eyes of people; that it is there
+//! is what counts. The hash is of the repository's path and of every command with the directory it runs in: another
+//! command, or the same in another clone, is asked for again.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{Components, Error, config};
+use crate::sys::path;
+
+/// What is asked of the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// The git directory that all worktrees of the repository share.
+    repository: PathBuf,
+    pub commands: Vec<(PathBuf, String)>,
+}
+
+impl Approval {
+    /// What has to be approved before the components of a repository are used; `None` when it brings no command.
+    pub fn of(components: &Components, repository: &Path) -> Option<Approval> {
+        let commands = components.foreign_commands();
+        (!commands.is_empty()).then(|| Approval { repository: repository.into(), commands })
+    }
+
+    pub fn is_given(&self, states: &Path) -> bool {
+        path::is_there(&self.file(states))
+    }
+
+    pub fn give(&self, states: &Path) -> Result<(), Error> {
+        path::make_private_dirs(&states.join("approved"))?;
+        Ok(path::replace_synced(&self.file(states), self.words().as_bytes())?)
+    }
+
+    /// Takes it back; `false` when it was not given.
+    pub fn withdraw(&self, states: &Path) -> Result<bool, Error> {
+        let was_given = self.is_given(states);
+        path::remove_file(&self.file(states))?;
+        Ok(was_given)
+    }
+
+    /// The error for who has not given it.
+    pub fn missing(self) -> Error {
+        Error::Unapproved { file: config::FILE.into(), commands: self.commands }
+    }
+
+    /// One line for each command, with the directory it runs in.
+    pub fn words(&self) -> String {
+        let line = |(dir, command): &(PathBuf, String)| match dir.as_os_str().is_empty() {
+            true => format!("  {command}\n"),
+            false => format!("  {command}   (in {})\n", dir.display()),
+        };
+        format!("{}\n{}", self.repository.display(), self.commands.iter().map(line).collect::<String>())
+    }
+
+    fn file(&self, states: &Path) -> PathBuf {
+        let mut hash = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hash.update(&(bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        add(self.repository.as_os_str().as_bytes());
+        for (dir, command) in &self.commands {
+            add(dir.as_os_str().as_bytes());
+            add(command.as_bytes());
+        }
+        states.join("approved").join(hash.finalize().to_hex().as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_is_for_these_commands_in_this_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let states = dir.path().join("state");
+        let approval = |repository: &str, command: &str, at: &str| Approval {
+            repository: repository.into(),
+            commands: vec![("a".into(), "make".into()), (at.into(), command.into())],
+        };
+        let given = approval("/r", "make x", "b");
+        assert!(!given.is_given(&states));
+        given.give(&states).unwrap();
+        assert!(given.is_given(&states));
+        for other in [approval("/s", "make x", "b"), approval("/r", "make y", "b"), approval("/r", "make x", "c")] {
+            assert!(!other.is_given(&states), "{other:?}");
+        }
+        assert!(given.withdraw(&states).unwrap() && !given.withdraw(&states).unwrap());
+        assert!(!given.is_given(&states));
+    }
+}

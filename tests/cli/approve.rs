@@ -1,0 +1,65 @@
+//! Commands that a repository brings run only after somebody approved them.
+
+use crate::bench::{Bench, PROGRAM, run};
+
+const TOML: &str = "[[component]]\nname = \"web\"\npaths = [\"node_modules\"]\nkey = { files = [\"package-lock.json\"] }\n\
+                    build = \"touch ran\"\n";
+
+fn with(toml: &str) -> Bench {
+    let bench = Bench::new();
+    bench.write("repo/depsfs.toml", toml);
+    bench.commit("repo", "components");
+    bench
+}
+
+#[test]
+fn without_a_terminal_commands_of_a_repository_are_refused_until_they_are_approved() {
+    let bench = with(TOML);
+    let refused = bench.depsfs("repo", ["create", "fix"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.err.contains("touch ran") && refused.err.contains("depsfs approve"), "{refused:?}");
+    assert!(!bench.is_there("fix") && bench.git("repo", ["branch", "--format=%(refname:short)"]) == "main");
+    let said = bench.ok("repo/src", ["approve"]);
+    assert!(said.starts_with("approved for ") && said.contains("\n  touch ran\n"), "{said}");
+    bench.ok("repo", ["create", "fix"]);
+    bench.ok("repo", ["create", "second"]);
+}
+
+#[test]
+fn changed_commands_are_asked_for_again_and_the_flag_is_remembered() {
+    let bench = with(TOML);
+    bench.ok("repo", ["create", "fix", "--approve"]);
+    bench.ok("repo", ["create", "second"]);
+    bench.write("repo/depsfs.toml", &TOML.replace("touch ran", "touch it"));
+    bench.commit("repo", "another command");
+    assert_eq!(bench.depsfs("repo", ["create", "third"]).code, 3);
+    bench.ok("repo", ["create", "third", "HEAD~1"]);
+    bench.ok("repo", ["approve"]);
+    bench.ok("repo", ["create", "fourth"]);
+    assert!(bench.ok("repo", ["approve", "--withdraw"]).starts_with("withdrawn for "));
+    assert_eq!(bench.depsfs("repo", ["create", "fifth"]).code, 3);
+}
+
+#[test]
+fn what_runs_no_command_and_what_the_user_configured_needs_no_approval() {
+    let bench = with(&TOML.replace("build = \"touch ran\"\n", ""));
+    assert_eq!(bench.ok("repo", ["approve"]), "no command of this repository needs approval\n");
+    bench.ok("repo", ["create", "fix"]);
+    bench.write("config/depsfs/config.toml", TOML);
+    let mut command = bench.command(PROGRAM, "repo");
+    let said = run(command.env("XDG_CONFIG_HOME", bench.path("config")).args(["create", "second"]));
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_refused_with_its_line_before_anything_is_made() {
+    let bench = with("[[component]]\nname = \"web\"\npath = [\"node_modules\"]\n");
+    let refused = bench.depsfs("repo", ["create", "fix"]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("depsfs.toml, line 3: unknown field `path`"), "{refused:?}");
+    assert!(!bench.is_there("fix") && !bench.is_there("store"));
+    bench.write("home/.config/depsfs/config.toml", "components = 1\n");
+    let mut command = bench.command(PROGRAM, "repo");
+    let said = run(command.env("HOME", bench.path("home")).args(["create", "fix", "HEAD~1"]));
+    assert!(said.code == 2 && said.err.contains("config.toml, line 1: unknown field `components`"), "{said:?}");
+}
