@@ -16,6 +16,8 @@ mod bench;
 mod builds;
 #[path = "cli/cache.rs"]
 mod cache;
+#[path = "cli/components.rs"]
+mod components;
 #[path = "cli/create.rs"]
 mod create;
 #[path = "cli/directories.rs"]
@@ -34,6 +36,8 @@ mod gc;
 mod git;
 #[path = "cli/include.rs"]
 mod include;
+#[path = "cli/init.rs"]
+mod init;
 #[path = "cli/integrations.rs"]
 mod integrations;
 #[path = "cli/life.rs"]
@@ -50,6 +54,8 @@ mod remove;
 mod source;
 #[path = "cli/submodules.rs"]
 mod submodules;
+#[path = "cli/sync.rs"]
+mod sync;
 #[path = "cli/traces.rs"]
 mod traces;
 #[path = "cli/undo.rs"]

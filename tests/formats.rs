@@ -334,3 +334,26 @@ fn journal_1() {
     assert_eq!(why, format!("{} has format 9; this program knows format 1", path.display()));
     assert_eq!(fs::read(&path).unwrap(), newer);
 }
+
+#[test]
+fn what_is_known_of_components_has_these_bytes_and_other_versions_are_refused() {
+    use depsfs::worktree::component::record::{Known, Record, State};
+    let golden = include_bytes!("formats/components-1.json");
+    let mut record = Record::default();
+    let known = |name: &str, key: Option<&str>, entries: &[&str], state| Known {
+        name: name.into(),
+        key: key.map(str::to_owned),
+        entries: entries.iter().map(|e| (*e).into()).collect(),
+        state,
+    };
+    record.set(known("lib", Some("0123456789abcdef"), &["lib-0123456789abcdef"], State::Artifact));
+    record.set(known("web", Some("fedcba9876543210"), &[], State::Pending));
+    record.set(known("tools", None, &[], State::Source));
+    assert_eq!(String::from_utf8_lossy(&record.bytes()), String::from_utf8_lossy(golden));
+    assert_eq!(Record::parse(golden), Ok(record));
+    let text = String::from_utf8_lossy(golden);
+    for (from, to) in [("\"version\": 1", "\"version\": 2"), ("\"state\"", "\"more\": 1, \"state\""), ("pending", "x")]
+    {
+        assert!(Record::parse(text.replace(from, to).as_bytes()).is_err(), "{to}");
+    }
+}

@@ -67,3 +67,11 @@ pub fn ensure(components: &Components, repository: &Path, yes: bool) -> Result<(
     }
     Ok(approval.give(&states)?)
 }
+
+/// As [`ensure`], only looked at.
+pub fn is_given(components: &Components, repository: &Path) -> Result<bool, Failure> {
+    match Approval::of(components, repository) {
+        Some(approval) => Ok(approval.is_given(&places::states()?)),
+        None => Ok(true),
+    }
+}

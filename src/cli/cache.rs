@@ -89,7 +89,8 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
     // Until the artifact is in a manifest, or extracted.
     let _share = store.share()?;
     let artifact = fetch(&store, name, &env)?;
-    let placed = place::place(&store, &[Wish { artifact: &artifact, out_dir, instead_of: &[] }], is_ci())?;
+    let placed =
+        place::place(&store, &[Wish { artifact: &artifact, out_dir, instead_of: &[], reveal: true }], is_ci())?;
     placed.words().iter().for_each(|words| say(words));
     Ok(())
 }

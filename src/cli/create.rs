@@ -1,18 +1,20 @@
 //! `depsfs create`.
 
-use std::sync::Arc;
-
 use clap::Args;
 
 use super::approve;
+use super::components::{self, Outside};
 use super::output::{self, count, size};
 use super::places;
-use super::progress::Bar;
 use super::report::Failure;
 use crate::sys::interrupt;
 use crate::worktree::adopt;
+use crate::worktree::component::bring::Brought;
+use crate::worktree::component::decide::Way;
+use crate::worktree::component::foresee;
 use crate::worktree::create::{self, Created, How};
 use crate::worktree::plan::{self, Plan, Wish};
+use crate::worktree::remove;
 use crate::worktree::traces::{Trace, Traced};
 use crate::worktree::views::Views;
 
@@ -25,11 +27,16 @@ use crate::worktree::views::Views;
 /// initialised in the source are initialised, and tracked files with equal content get the source's times, so that
 /// make, cargo and tsc find their artifacts up to date.
 ///
+/// Components that a depsfs.toml names are fetched from the build cache, taken from the source when their key is the
+/// same, or built, in their order. A build that fails leaves the worktree: mend it, then give --resume.
+///
 /// Everything that can fail is checked first; a failure or Ctrl-C half-way takes back what was made.
 #[derive(Args)]
 pub struct Create {
-    /// Name of the worktree, such as fix-login or al/fix-login
-    name: String,
+    /// Name of the worktree, such as fix-login or al/fix-login; with --resume, a worktree [default: the working
+    /// directory's]
+    #[arg(required_unless_present = "resume")]
+    name: Option<String>,
     /// Commit to start at [default: HEAD]; one of a remote, such as origin/main, is fetched first
     base_ref: Option<String>,
     /// Name of the branch
@@ -38,6 +45,9 @@ pub struct Create {
     /// Refuse when an artifact would have to be built: lock files differ at BASE-REF, or there is nothing to share
     #[arg(long)]
     frozen_only: bool,
+    /// Go on with the components of a worktree that were not fetched or built yet, after a build that failed
+    #[arg(long, conflicts_with_all = ["base_ref", "branch", "frozen_only", "dry_run"])]
+    resume: bool,
     /// Print what would be made, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -60,19 +70,22 @@ pub struct Create {
 
 impl Create {
     pub fn name(&self) -> &str {
-        &self.name
+        self.name.as_deref().unwrap_or("the worktree")
     }
 
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::Output)?;
+        if self.resume {
+            return self.go_on();
+        }
         let source = places::checkout()?;
         if !self.dry_run {
             mount_source(&source)?;
         }
         let wish = Wish {
-            name: self.name,
-            base: self.base_ref,
-            branch: self.branch,
+            name: self.name.clone().unwrap_or_default(),
+            base: self.base_ref.clone(),
+            branch: self.branch.clone(),
             frozen_only: self.frozen_only,
             allow_unbuilt: self.allow_unbuilt,
             dry_run: self.dry_run,
@@ -80,15 +93,55 @@ impl Create {
         };
         let plan = plan::plan(source, &wish, &places::store_path()?)?;
         if wish.dry_run {
-            return output::print(&plan.words());
+            return output::print(&(plan.words() + &components::foreseen(&plan, self.approve)?));
         }
         approve::ensure(&plan.components, &plan.source.common_dir, self.approve)?;
+        let outside = Outside::new(places::store()?);
+        if self.frozen_only && !plan.components.is_empty() {
+            // Fetched, not only asked for: what is promised has to be there.
+            let foreseen = outside.with(true, |supply| foresee::foresee(&plan, supply))?;
+            foresee::refuse_builds(&foreseen.unwrap_or_default())?;
+        }
+        self.make(&plan, &outside)
+    }
+
+    fn make(&self, plan: &Plan, outside: &Outside) -> Result<(), Failure> {
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
-        let store = Arc::new(places::store()?);
-        let created = create::create(&plan, &store, how, Arc::new(Bar::new()))?;
-        output::print(&words("created", &plan, &created, how))
+        let created =
+            outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
+        let said = words("created", plan, &created, how) + &components::lines(&created.decisions);
+        output::print(&said)?;
+        if !how.mount || created.decisions.is_empty() {
+            return Ok(());
+        }
+        let new = places::checkout_at(&created.worktree)?;
+        built(&components::bring(&new, &plan.components, outside, false, true)?)
     }
+
+    fn go_on(&self) -> Result<(), Failure> {
+        let checkout = match &self.name {
+            None => places::checkout()?,
+            Some(name) if crate::sys::path::is_dir(name.as_ref()) => places::checkout_at(name.as_ref())?,
+            Some(name) => remove::find(&places::checkout()?, name)?,
+        };
+        if let Some(views) = Views::of(&checkout)? {
+            views.mount()?;
+        }
+        let components = components::approved(&checkout, self.approve)?;
+        let done = components::bring(&checkout, &components, &Outside::new(places::store()?), false, true)?;
+        if done.is_empty() {
+            return output::print("nothing is left to be done\n");
+        }
+        output::print(&components::done(&done))
+    }
+}
+
+/// Says which components were built, after what was said before.
+fn built(done: &[Brought]) -> Result<(), Failure> {
+    let names: Vec<&str> =
+        done.iter().filter(|b| b.decision.way == Way::Build).map(|b| b.decision.component.as_str()).collect();
+    if names.is_empty() { Ok(()) } else { output::print(&format!("  built:    {}\n", names.join(", "))) }
 }
 
 /// What an artifact has of the absolute path of another checkout, in one line.

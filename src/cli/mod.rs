@@ -4,15 +4,17 @@
 //! of a daemon, `depsfs keeper` and `depsfs server`, are no verbs: `main` starts them.
 
 mod adopt;
-mod cache;
 mod approve;
+mod cache;
 mod completions;
+mod components;
 mod confirm;
 mod create;
 mod diff;
 mod doctor;
 mod gc;
 mod hook_input;
+mod init;
 mod list;
 mod man;
 mod mount;
@@ -21,12 +23,14 @@ mod mount_options;
 mod output;
 mod places;
 mod progress;
+mod publish;
 mod remove;
 mod report;
 mod reset;
 mod service;
 mod status;
 mod store;
+mod sync;
 mod thaw;
 mod unmount;
 
@@ -65,6 +69,9 @@ enum Verb {
     Store(store::Store),
     Doctor(doctor::Doctor),
     Service(service::Service),
+    Sync(sync::Sync),
+    Publish(publish::Publish),
+    Init(init::Init),
     Approve(approve::Approve),
     Completions(completions::Completions),
     #[command(hide = true)]
@@ -105,6 +112,9 @@ impl Verb {
             Verb::Store(v) => v.run(),
             Verb::Doctor(v) => v.run(),
             Verb::Service(v) => v.run(),
+            Verb::Sync(v) => v.run(),
+            Verb::Publish(v) => v.run(),
+            Verb::Init(v) => v.run(),
             Verb::Approve(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Man(v) => v.run(),
@@ -131,6 +141,9 @@ impl Verb {
             Verb::HookInput(_) => "the hook's input has nothing to tell".into(),
             Verb::Doctor(_) => "not everything is well".into(),
             Verb::Service(v) => v.failing(),
+            Verb::Sync(_) => "not everything is up to date".into(),
+            Verb::Publish(_) => "not everything was published".into(),
+            Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),
             Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),
         }

@@ -65,6 +65,9 @@ impl From<component::Error> for Failure {
 /// Prints a failure on stderr; answers the exit code.
 pub fn print(what: &str, failure: &Failure) -> u8 {
     let (code, hint) = judge(failure);
+    // A worktree was made, and stays.
+    let kept = matches!(failure, Failure::Worktree(Error::Component(component::Error::Build { .. })));
+    let what = if kept { "not everything was built; the worktree is kept" } else { what };
     eprintln!("depsfs: {what}\n  because: {failure}\n  hint: {hint}");
     if let Failure::Worktree(Error::Undone { left, .. }) = failure {
         left.iter().for_each(|words| eprintln!("  left behind: {words}"));
@@ -179,9 +182,8 @@ fn component(e: &component::Error) -> (u8, String) {
             (REFUSED, "leave --frozen-only away, or take a base-ref whose artifacts are there".into())
         }
         Error::Fetch { .. } => (FAILED, "depsfs cache get NAME tells more".into()),
-        Error::Unknown(_) => (USAGE, "depsfs.toml names the components".into()),
+        Error::Publish { .. } => (REFUSED, "build it first, or give --name".into()),
         Error::Record { .. } => (FAILED, "remove that file: depsfs sync then looks at everything again".into()),
-        Error::NothingLeft(_) => (REFUSED, "depsfs status shows what is there".into()),
     }
 }
 

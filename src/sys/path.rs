@@ -85,6 +85,17 @@ pub fn make_private_dirs(path: &Path) -> Result<(), IoError> {
     builder.recursive(true).create(path).map_err(IoError::of("create", path))
 }
 
+/// As [`make_dir`], for a directory that nobody else may enter.
+pub fn make_private_dir(path: &Path) -> Result<bool, IoError> {
+    let builder = &mut fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
+    match builder.create(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(IoError::of("create", path)(e)),
+    }
+}
+
 /// Removes an empty directory; an absent one is fine.
 pub fn remove_dir(path: &Path) -> Result<(), IoError> {
     absent_is_none(fs::remove_dir(path)).map(drop).map_err(IoError::of("remove", path))

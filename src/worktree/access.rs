@@ -123,6 +123,14 @@ impl Access {
         }
     }
 
+    /// The members of the graft of `tree` that don't show. Changes nothing.
+    pub fn covered(&self, tree: TreeId) -> Result<Covered, Error> {
+        match self {
+            Access::Mounted(root) => covered(root, tree),
+            Access::Direct { overlay, .. } => Ok(overlay.covered(tree)?),
+        }
+    }
+
     /// One name is again what the store says.
     pub fn reset(&self, at: &Path) -> Result<(), Error> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };

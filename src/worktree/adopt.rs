@@ -77,8 +77,8 @@ pub fn adopt(
     let _share = store.share()?;
     let mut kept = own_files(plan, target)?;
     let mut undo = Undo::new(&plan.source, store);
-    let snapshots = Snapshots::start(plan, store, progress)?;
-    match create::furnish(plan, store, how, target, &snapshots, &mut undo) {
+    let snapshots = Snapshots::start(plan, &plan.ignored.directories, store, progress)?;
+    match create::furnish(plan, &plan.ignored, store, how, target, &[&snapshots], &mut undo) {
         Ok(mut created) => {
             undo.keep();
             kept.retain(|(at, _)| created.views.contains(at));

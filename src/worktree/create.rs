@@ -17,9 +17,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkout::Checkout;
+use super::component::choose;
+use super::component::decide::{Decision, Supply};
 use super::error::Error;
 use super::fill;
 use super::git::{Git, GitError};
+use super::ignored::Ignored;
 use super::index::Index;
 use super::mtime;
 use super::obstacle;
@@ -62,6 +65,8 @@ pub struct Created {
     pub kept: Vec<(PathBuf, usize)>,
     /// Artifacts with files that hold the absolute path of the source, or held it.
     pub traced: Vec<Traced>,
+    /// Which way each component comes to its artifacts; those that are fetched or built are not in place yet.
+    pub decisions: Vec<Decision>,
     /// Lock files that differ from those the artifacts were made with.
     pub drifted: Vec<PathBuf>,
 }
@@ -71,6 +76,7 @@ pub fn create(
     plan: &Plan,
     store: &Arc<Store>,
     how: How,
+    supply: &Supply<'_>,
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
     if how.mount {
@@ -79,7 +85,7 @@ pub fn create(
     // While this is held, gc leaves alone what the new manifest is about to name.
     let _share = store.share()?;
     let mut undo = Undo::new(&plan.source, store);
-    match make(plan, store, how, progress, &mut undo) {
+    match make(plan, store, how, supply, progress, &mut undo) {
         Ok(created) => {
             undo.keep();
             Ok(created)
@@ -102,6 +108,7 @@ fn make(
     plan: &Plan,
     store: &Arc<Store>,
     how: How,
+    supply: &Supply<'_>,
     progress: Arc<dyn Progress + Send + Sync>,
     undo: &mut Undo<'_>,
 ) -> Result<Created, Error> {
@@ -111,33 +118,49 @@ fn make(
     }
     undo.directory(at);
     // Beside git's work. When the create ends early it is told to stop, and waited for a moment.
-    let snapshots = Snapshots::start(plan, store, progress)?;
+    let early = choose::early(plan);
+    let snapshots = Snapshots::start(plan, &early.directories, store, progress.clone())?;
     make_branch(plan, undo)?;
     fill::add_worktree(&plan.source, &plan.settings, at, &plan.names.branch, how.mtimes)?;
     let new = Checkout::at(at)?.ok_or_else(|| Error::NotACheckout(at.clone()))?;
     go_on()?;
-    furnish(plan, store, how, &new, &snapshots, undo)
+    if plan.components.is_empty() {
+        return furnish(plan, &plan.ignored, store, how, &new, &[&snapshots], undo);
+    }
+    submodule::initialise(&plan.modules, &new, Path::new(""), &mut |made| undo.submodule(made))?;
+    let choice = choose::choose(plan, &new, supply)?;
+    let mut late = choice.ignored.directories.clone();
+    late.retain(|at| !early.directories.contains(at));
+    let more = Snapshots::start(plan, &late, store, progress)?;
+    let mut created = furnish(plan, &choice.ignored, store, how, &new, &[&snapshots, &more], undo)?;
+    choose::record(&choice.decisions).save(&new.state_dir())?;
+    created.decisions = choice.decisions;
+    Ok(created)
 }
 
 /// What comes after git's checkout, for a new worktree as for one that was there: steps 5 to 7.
 pub(super) fn furnish(
     plan: &Plan,
+    ignored: &Ignored,
     store: &Arc<Store>,
     how: How,
     new: &Checkout,
-    snapshots: &Snapshots,
+    snapshots: &[&Snapshots],
     undo: &mut Undo<'_>,
 ) -> Result<Created, Error> {
     let modules = submodule::initialise(&plan.modules, new, Path::new(""), &mut |made| undo.submodule(made))?;
     let mut created = Created { submodules: modules.len(), ..Created::default() };
-    let fitting = fit(plan, new, &modules, &mut created, undo)?;
+    let fitting = fit(plan, ignored, new, &modules, &mut created, undo)?;
     for directory in &fitting.directories {
         undo.make_dirs(&new.root.join(directory))?;
     }
     created.copied += copy_files(plan, new, &fitting.files, undo)?;
     go_on()?;
     let timed = Timed::start(plan, new, &modules, how);
-    let mut taken = snapshots.wait()?;
+    let mut taken = Vec::new();
+    for snapshots in snapshots {
+        taken.extend(snapshots.wait()?);
+    }
     go_on()?;
     taken.retain(|s| fitting.directories.contains(&s.path));
     let policies = Policies::load(&plan.settings, &new.root, &plan.source.root)?;
@@ -193,6 +216,7 @@ struct Fitting {
 /// Leaves out what the new commit tracks, doesn't ignore, or whose submodule isn't there.
 fn fit(
     plan: &Plan,
+    ignored: &Ignored,
     new: &Checkout,
     modules: &[(PathBuf, Checkout, Checkout)],
     created: &mut Created,
@@ -201,10 +225,10 @@ fn fit(
     let mut fitting = Fitting { directories: Vec::new(), files: Vec::new() };
     let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
     all.push((Path::new(""), new));
-    let ignore_files: Vec<PathBuf> = plan.ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
+    let ignore_files: Vec<PathBuf> = ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
     created.copied += copy_files(plan, new, &ignore_files, undo)?;
-    let directories = group(&plan.ignored.directories, plan, &all, created);
-    let files = group(&plan.ignored.files, plan, &all, created);
+    let directories = group(&ignored.directories, plan, &all, created);
+    let files = group(&ignored.files, plan, &all, created);
     for (number, (above, checkout)) in all.iter().enumerate() {
         let index = Index::read(checkout);
         let mut slashed: Vec<PathBuf> = directories[number].iter().map(|d| d.join("")).collect();
@@ -217,7 +241,7 @@ fn fit(
         });
         let reachable = files[number].iter().filter(|f| obstacle::in_the_way(&checkout.root, f).is_none());
         let asked: Vec<PathBuf> = slashed.iter().chain(reachable).cloned().collect();
-        let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&asked)?.into_iter().collect();
+        let ignored_here: BTreeSet<PathBuf> = checkout.git().check_ignored(&asked)?.into_iter().collect();
         for path in asked {
             let is_dir = slashed.contains(&path);
             let plain = super::checkout::plain(&path);
@@ -227,7 +251,7 @@ fn fit(
                 .is_some_and(|i| i.tracks_below(std::os::unix::ffi::OsStrExt::as_bytes(plain.as_os_str())));
             if tracked || (index.is_none() && path::is_there(&checkout.root.join(&plain))) {
                 created.unfit.push((whole, "it is tracked at this commit"));
-            } else if !ignored.contains(&path) {
+            } else if !ignored_here.contains(&path) {
                 if is_ignore_file(&path) && undo.uncopy(&checkout.root.join(&path))? {
                     created.copied = created.copied.saturating_sub(1);
                 }

@@ -32,6 +32,7 @@ pub enum Error {
     Pattern(#[from] BadPattern),
     #[error(transparent)]
     Setting(#[from] BadSetting),
+    #[error(transparent)]
     Component(#[from] super::component::Error),
     #[error(transparent)]
     Config(#[from] ConfigError),

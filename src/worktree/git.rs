@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::git_output::{first_lines, settings, staged_line};
+use super::git_output::{first_lines, settings};
 use crate::sys::{IoError, interrupt};
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars`), less the two that hold `-c` settings.

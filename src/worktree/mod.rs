@@ -2,8 +2,6 @@
 //!
 //! | file | what it does |
 //! |------|--------------|
-//! | `git`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
-//! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `git`, `tracked`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
@@ -17,7 +15,7 @@
 //! | `everywhere` | all worktrees that are known, of whatever repository |
 //! | `doctor` | what has to be right for views to work, and how it is repaired |
 //! | `lossy` | paths in JSON |
-//! | `status`, `list`, `diff`, `thaw`, `reset`, `remove` | one file per verb |
+//! | `status`, `list`, `diff`, `thaw`, `reset`, `sync`, `remove` | one file per verb |
 
 pub mod access;
 pub mod adopt;
@@ -50,6 +48,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod status;
 pub mod submodule;
+pub mod sync;
 pub mod thaw;
 pub mod traces;
 mod tracked;

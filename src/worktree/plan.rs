@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
-use super::component::AbsolutePaths;
-use super::component::Components;
 use super::component::load::{self, User};
+use super::component::{Components, Declared};
 use super::error::Error;
 use super::git::Git;
 use super::ignored::{self, Ignored, Limits};
@@ -189,6 +188,21 @@ fn find_ignored(
 }
 
 impl Plan {
+    /// Whether the source has all artifacts of a component that are named without a pattern, and some at all.
+    pub fn has_built(&self, declared: &Declared) -> bool {
+        let ignored = || self.ignored.directories.iter().chain(&self.ignored.files);
+        let is_there = |literal: &Path| {
+            let is_shared = ignored().any(|at| literal.starts_with(at) || at.starts_with(literal));
+            is_shared && path::is_there(&self.source.root.join(literal))
+        };
+        declared.literals().all(is_there) && ignored().any(|at| declared.covers(at))
+    }
+
+    /// Whether lock files beside an artifact directory have a say: no component speaks of it.
+    fn is_undeclared(&self, directory: &Path) -> bool {
+        self.components.covering(directory).next().is_none()
+    }
+
     /// What `--dry-run` prints; scripts read the path from it.
     pub fn words(&self) -> String {
         format!(
@@ -205,7 +219,7 @@ impl Plan {
         let Some(commit) = &self.commit else { return Ok(()) };
         let mut differ = Vec::new();
         let views = Views::of(&self.source)?;
-        for artifact in &self.ignored.directories {
+        for artifact in self.ignored.directories.iter().filter(|d| self.is_undeclared(d)) {
             for (at, hash) in made_with(&self.source, views.as_ref(), artifact)? {
                 let there = self.source.git().blob(&format!("{commit}:{}", at.display()))?;
                 // A lock file git doesn't know says nothing of the base.

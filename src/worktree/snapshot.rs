@@ -42,9 +42,10 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Begins with all directories of the plan.
+    /// Begins with these directories of the plan's source.
     pub fn start(
         plan: &Plan,
+        directories: &[PathBuf],
         store: &Arc<Store>,
         progress: Arc<dyn Progress + Send + Sync>,
     ) -> Result<Snapshots, Error> {
@@ -52,7 +53,7 @@ impl Snapshots {
         let stop = Arc::new(AtomicBool::new(false));
         let inner = Arc::new(Watched { progress, stop: stop.clone() });
         let root = plan.source.root.clone();
-        let directories = plan.ignored.directories.clone();
+        let directories = directories.to_vec();
         let views = Views::of(&plan.source)?;
         let record = views.as_ref().map(|v| Record::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::git::{Git, GitError};
+use super::git_output::staged_line;
 
 /// One path of a commit: mode (100644, 120000, 160000…), id, path from the top.
 pub type Committed = (u32, String, PathBuf);
@@ -56,15 +57,4 @@ fn committed_line(line: &[u8]) -> Option<Committed> {
     let mut fields = head.split(' ');
     let mode = u32::from_str_radix(fields.next()?, 8).ok()?;
     Some((mode, fields.nth(1)?.to_owned(), OsStr::from_bytes(&line[tab + 1..]).into()))
-}
-
-/// `<mode> <id> <stage>\t<path>`; `None` for a stage other than 0.
-fn staged_line(line: &[u8]) -> Result<Option<(u32, String, PathBuf)>, GitError> {
-    let bad = GitError::Unreadable { what: "ls-files" };
-    let Some(tab) = line.iter().position(|b| *b == b'\t') else { return Err(bad) };
-    let (head, path) = (String::from_utf8_lossy(&line[..tab]), &line[tab + 1..]);
-    let mut fields = head.split(' ');
-    let (Some(mode), Some(id), Some(stage)) = (fields.next(), fields.next(), fields.next()) else { return Err(bad) };
-    let Ok(mode) = u32::from_str_radix(mode, 8) else { return Err(bad) };
-    Ok((stage == "0").then(|| (mode, id.to_owned(), OsStr::from_bytes(path).into())))
 }

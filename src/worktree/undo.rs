@@ -139,7 +139,7 @@ impl Drop for Undo<'_> {
 }
 
 /// Without git, which refuses what is half made: the directory, then the registration that names it.
-fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), IoError> {
+pub(super) fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), IoError> {
     path::remove_tree(at)?;
     for (root, git_dir) in source.registered()? {
         if root == at {

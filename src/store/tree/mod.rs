@@ -4,6 +4,7 @@
 //! and no walk runs in a circle. [`Tree::check`] says whether the bytes are those of a sound tree.
 
 mod build;
+mod compose;
 mod format;
 mod sections;
 #[cfg(test)]

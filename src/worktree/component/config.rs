@@ -63,8 +63,7 @@ pub struct Component {
     #[serde(default)]
     pub after: Vec<String>,
     /// What is done with files that contain the source checkout's absolute path.
-    #[serde(default)]
-    pub absolute_paths: AbsolutePaths,
+    pub absolute_paths: Option<AbsolutePaths>,
     /// When it has to be built, the build begins with what the source checkout has, though its key is another.
     #[serde(default)]
     pub incremental: bool,
@@ -186,6 +185,10 @@ impl Component {
                 return Some(format!("{key} holds {pattern:?}: {why}"));
             }
         }
+        let strays = |p: &&String| Pattern::new(&self.dir, p).is_ok_and(|p| !p.lies_in(&self.dir));
+        if let Some(pattern) = self.paths.iter().find(strays) {
+            return Some(format!("paths holds {pattern:?}, which does not lie below its dir"));
+        }
         if self.key.as_ref().is_some_and(|key| key.files.is_empty() && key.command.is_none()) {
             return Some("its key has neither files nor a command".into());
         }
@@ -242,7 +245,7 @@ mod tests {
         assert_eq!((config.undeclared, config.shell()[0].as_str()), (Undeclared::Leave, "bash"));
         assert_eq!(web.timeout, Some(Duration::from_secs(7200)));
         assert_eq!(web.key.as_ref().unwrap().timeout, Some(Duration::from_secs(90)));
-        assert_eq!((web.absolute_paths, web.incremental), (AbsolutePaths::Relocate, true));
+        assert_eq!((web.absolute_paths, web.incremental), (Some(AbsolutePaths::Relocate), true));
         let lib = Component { name: "lib".into(), paths: vec!["target".into()], ..Component::default() };
         assert_eq!(config.component[1], lib);
         assert_eq!(parse(""), Ok(Config::default()));
@@ -271,5 +274,18 @@ mod tests {
             let said = parse(&text).unwrap_err();
             assert!(said.contains(expected), "{said}\n{text}");
         }
+    }
+
+    #[test]
+    fn the_example_for_aztec_packages_is_one() {
+        let file = Path::new("aztec-packages.toml");
+        let config = Config::parse(file, include_bytes!("../../../mount-helpers/aztec-packages.toml")).unwrap();
+        let cached = config.component.iter().filter_map(|c| Some(c.cache.as_ref()?.fill(&c.name, "0123456789abcdef")));
+        let cached: Vec<String> = cached.collect();
+        assert!(cached.contains(&"acvm-0123456789abcdef.zst".to_owned()), "{cached:?}");
+        assert!(cached.iter().any(|name| name.starts_with("barretenberg-") && name.ends_with(".zst")));
+        let order = super::super::order::in_order(&config.component).unwrap();
+        let names: Vec<&str> = order.iter().map(|n| config.component[*n].name.as_str()).collect();
+        assert_eq!((names[0], names[names.len() - 1]), ("barretenberg/cpp", "yarn-project"));
     }
 }

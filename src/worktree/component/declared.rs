@@ -122,11 +122,6 @@ impl Components {
         self.all.iter().filter(move |d| d.covers(directory))
     }
 
-    /// What is to be done with absolute paths in an artifact directory.
-    pub fn absolute_paths(&self, directory: &Path) -> config::AbsolutePaths {
-        self.covering(directory).map(|d| d.component.absolute_paths).next().unwrap_or_default()
-    }
-
     /// Every command that a repository has put in: where it runs, and what. The shell too, if it is the repository's.
     pub fn foreign_commands(&self) -> Vec<(PathBuf, String)> {
         let theirs = self.all.iter().filter(|d| !d.is_users);
@@ -155,6 +150,10 @@ impl Declared {
     /// Whether `path` is one of its artifacts, or lies in one.
     pub fn holds(&self, path: &Path) -> bool {
         self.patterns.iter().any(|p| p.holds(path))
+    }
+
+    pub fn has_globs(&self) -> bool {
+        self.patterns.iter().any(|p| p.literal().is_none())
     }
 
     /// The artifact directories that are named as they are, without a pattern.

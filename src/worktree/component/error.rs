@@ -26,12 +26,10 @@ pub enum Error {
     WouldBuild(Vec<String>),
     #[error("the artifact {name} of component {component} could not be had: {why}")]
     Fetch { component: String, name: String, why: String },
-    #[error("no component is called {0:?}")]
-    Unknown(String),
+    #[error("component {component} cannot be published: {why}")]
+    Publish { component: String, why: &'static str },
     #[error("{} says what this program does not understand: {why}", file.display())]
     Record { file: PathBuf, why: String },
-    #[error("nothing of {} is left to be done", .0.display())]
-    NothingLeft(PathBuf),
 }
 
 fn first(commands: &[(PathBuf, String)]) -> String {

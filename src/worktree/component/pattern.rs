@@ -50,6 +50,11 @@ impl Pattern {
         Ok(Pattern { whole, glob: Some(glob), fixed, above })
     }
 
+    /// Whether all it matches lies below `dir`.
+    pub fn lies_in(&self, dir: &Path) -> bool {
+        inside(dir).is_some_and(|dir| self.whole.starts_with(dir))
+    }
+
     /// The path it is, when it has no sign in it.
     pub fn literal(&self) -> Option<&Path> {
         self.glob.is_none().then_some(&self.whole)

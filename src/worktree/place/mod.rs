@@ -42,6 +42,8 @@ pub struct Wish<'a> {
     pub out_dir: &'a Path,
     /// Entries whose layers at the same place go when this one comes.
     pub instead_of: &'a [String],
+    /// Members that the worktree has deleted show again; else they stay deleted, and are told of.
+    pub reveal: bool,
 }
 
 /// What was done.
@@ -177,10 +179,11 @@ fn in_worktree(store: &Store, worktree: &Checkout, targets: &[Target<'_>], place
     for ((target, parts), layers) in all.iter().zip(&layers) {
         let mut there = Vec::new();
         for (part, layer) in parts.parts.iter().zip(layers).filter(|_| shown.is_ok()) {
-            let covered = shown::uncover(&worktree.root, layer)?;
+            let reveal = target.wish.reveal;
+            let covered = shown::uncover(&worktree.root, layer, reveal)?;
             placed.views.insert(worktree.root.join(&part.view));
             // What nothing can uncover is written through the view, and what that can't, told.
-            if covered.blocked == 0 {
+            if covered.blocked == 0 || !reveal {
                 placed.kept.extend(covered.kept.iter().map(|k| worktree.root.join(&part.view).join(k)));
                 there.push(part);
             }

@@ -174,7 +174,8 @@ fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &
     Ok(())
 }
 
-/// Makes members show that were deleted; answers those that don't.
-pub fn uncover(worktree: &Path, layer: &Layer) -> Result<Covered, Error> {
-    Access::Mounted(worktree.join(&layer.view)).uncover(layer.tree)
+/// Makes members show that were deleted, if that is wished; answers those that don't show.
+pub fn uncover(worktree: &Path, layer: &Layer, reveal: bool) -> Result<Covered, Error> {
+    let access = Access::Mounted(worktree.join(&layer.view));
+    if reveal { access.uncover(layer.tree) } else { access.covered(layer.tree) }
 }

@@ -31,6 +31,6 @@ impl Policies {
         let makes = |c: &&Component| c.patterns().iter().any(|p| p.holds(artifact));
         let makes_part = |c: &&Component| c.patterns().iter().any(|p| p.is_below(artifact));
         let found = self.components.iter().find(makes).or_else(|| self.components.iter().find(makes_part));
-        found.map_or(self.general, |c| c.absolute_paths)
+        found.and_then(|c| c.absolute_paths).unwrap_or(self.general)
     }
 }

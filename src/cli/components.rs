@@ -1,0 +1,113 @@
+//! What `create`, `sync` and `publish` have in common: where artifacts come from, and what is said of components.
+
+use std::sync::Arc;
+
+use super::progress::Bar;
+use super::report::Failure;
+use super::{approve, cache, places};
+use crate::cache::Environment;
+use crate::store::Store;
+use crate::sys::path as paths;
+use crate::worktree::Error;
+use crate::worktree::checkout::Checkout;
+use crate::worktree::component::bring::{Brought, Task};
+use crate::worktree::component::decide::{Decision, Supply, Way};
+use crate::worktree::component::{Components, bring, foresee, load};
+use crate::worktree::plan::Plan;
+use crate::worktree::views::Views;
+
+/// The store, the build cache, and the person at the terminal.
+pub struct Outside {
+    pub store: Arc<Store>,
+    env: Environment,
+    pub bar: Arc<Bar>,
+}
+
+impl Outside {
+    pub fn new(store: Store) -> Outside {
+        Outside { store: Arc::new(store), env: cache::environment(), bar: Arc::new(Bar::new()) }
+    }
+
+    /// Calls `act` with what artifacts come from.
+    pub fn with<R>(&self, fetch: bool, act: impl FnOnce(&Supply<'_>) -> R) -> R {
+        let say = |words: &str| self.bar.say(words);
+        act(&Supply { store: &self.store, env: &self.env, say: &say, progress: &*self.bar, fetch })
+    }
+}
+
+/// What a dry run says of components, a line each.
+pub fn foreseen(plan: &Plan, approved: bool) -> Result<String, Failure> {
+    if plan.components.is_empty() {
+        return Ok(String::new());
+    }
+    if !approved && !approve::is_given(&plan.components, &plan.source.common_dir)? {
+        return Ok("  components: not told, their commands are not approved (depsfs approve)\n".into());
+    }
+    let path = places::store_path()?;
+    let away = std::env::temp_dir().join(format!("depsfs-dry-run-{}", std::process::id()));
+    // A store that isn't there holds nothing, and isn't made for a look.
+    let is_there = paths::is_dir(&path);
+    let outside = Outside::new(Store::open(if is_there { &path } else { &away })?);
+    let told = outside.with(false, |supply| foresee::foresee(plan, supply));
+    if !is_there {
+        paths::remove_tree(&away).map_err(Error::from)?;
+    }
+    Ok(match told? {
+        Some(decisions) => lines(&decisions),
+        None => "  components: not told, the base-ref is not fetched yet\n".into(),
+    })
+}
+
+/// A line for each component.
+pub fn lines(decisions: &[Decision]) -> String {
+    decisions.iter().map(|d| format!("  {:<9} {}\n", format!("{}:", d.component), d.words())).collect()
+}
+
+/// Goes on with what a worktree's components still need, or after a sync's changes.
+pub fn bring(
+    checkout: &Checkout,
+    components: &Components,
+    outside: &Outside,
+    changed: bool,
+    builds: bool,
+) -> Result<Vec<Brought>, Failure> {
+    let source = source_of(checkout)?;
+    let done = outside.with(true, |supply| {
+        bring::bring(&Task { checkout, components, supply, source: source.as_ref(), changed, builds })
+    });
+    Ok(done?)
+}
+
+/// As [`bring`] with changes, only looked at.
+pub fn would_bring(checkout: &Checkout, components: &Components, outside: &Outside) -> Result<Vec<Brought>, Failure> {
+    let source = source_of(checkout)?;
+    let (record, decisions) = outside.with(false, |supply| {
+        bring::decisions(&Task { checkout, components, supply, source: source.as_ref(), changed: true, builds: false })
+    })?;
+    Ok(bring::not_done(&record, decisions))
+}
+
+/// The checkout that a worktree was made from, if it is still there.
+pub fn source_of(checkout: &Checkout) -> Result<Option<Checkout>, Failure> {
+    let source = Views::of(checkout)?.and_then(|views| views.manifest.source);
+    Ok(source.map(|at| Checkout::at(&at)).transpose().map_err(Error::from)?.flatten())
+}
+
+/// The components of a worktree, once its commands are approved.
+pub fn approved(checkout: &Checkout, yes: bool) -> Result<Components, Failure> {
+    let components = load::on_disk(checkout, &places::user())?;
+    approve::ensure(&components, &checkout.common_dir, yes)?;
+    Ok(components)
+}
+
+/// What became of components, a line each; what stays as it was is said by whom it concerns.
+pub fn done(all: &[Brought]) -> String {
+    let line = |b: &Brought| {
+        let words = match (&b.decision.way, b.done) {
+            (Way::Build, true) => "built".into(),
+            _ => b.decision.words(),
+        };
+        format!("  {:<9} {words}\n", format!("{}:", b.decision.component))
+    };
+    all.iter().map(line).collect()
+}

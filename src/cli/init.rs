@@ -1,0 +1,41 @@
+//! `depsfs init`.
+
+use clap::Args;
+
+use super::report::Failure;
+use super::{output, places};
+use crate::sys::path as paths;
+use crate::worktree::Error;
+use crate::worktree::component::{Config, config, init};
+
+/// Write a depsfs.toml for this repository, of what is found in it
+///
+/// Looks for npm, pnpm, yarn, cargo, cmake, foundry and ci3, and writes a component for each, with comments. The file
+/// lies at the top of the checkout; one that is there is never overwritten. Look it through, then commit it.
+#[derive(Args)]
+pub struct Init {
+    /// Print it instead of writing it
+    #[arg(long)]
+    print: bool,
+    /// Print the JSON schema of depsfs.toml
+    #[arg(long, conflicts_with = "print")]
+    schema: bool,
+}
+
+impl Init {
+    pub fn run(self) -> Result<(), Failure> {
+        if self.schema {
+            return output::json(&schemars::schema_for!(Config));
+        }
+        let checkout = places::checkout()?;
+        let text = init::text(&checkout)?;
+        if self.print {
+            return output::print(&text);
+        }
+        let file = checkout.root.join(config::FILE);
+        match paths::write_new(&file, text.as_bytes()).map_err(Error::from)? {
+            Some(_) => output::print(&format!("wrote {}\n", file.display())),
+            None => Err(Error::PathTaken(file).into()),
+        }
+    }
+}

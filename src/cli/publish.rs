@@ -1,0 +1,95 @@
+//! `depsfs publish`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::components::{self, Outside};
+use super::output::{self, count, size};
+use super::places;
+use super::report::Failure;
+use crate::sys::{interrupt, path as paths};
+use crate::worktree::Error;
+use crate::worktree::checkout::Checkout;
+use crate::worktree::component::bring::{self, Task};
+use crate::worktree::component::{Declared, freeze};
+use crate::worktree::views::Views;
+
+/// Keep what this worktree has built as an entry of the store, which the next worktree gets
+///
+/// What shows is kept, the store's files and the worktree's own; nothing of the worktree changes. Without --name, the
+/// components that the paths belong to are published (without paths, all that are built), each under the name of its
+/// artifact for the key it has now: the next create with that key takes it. With --name, the paths become one entry of
+/// that name, at their places seen from the working directory. A file that is written meanwhile is an error.
+#[derive(Args)]
+pub struct Publish {
+    /// Artifact directories or files [default: those of all components]
+    paths: Vec<PathBuf>,
+    /// The name of the entry; one that is there is replaced
+    #[arg(long, requires = "paths")]
+    name: Option<String>,
+    /// Approve the commands that depsfs.toml names, as depsfs approve does
+    #[arg(long)]
+    approve: bool,
+}
+
+impl Publish {
+    pub fn run(self) -> Result<(), Failure> {
+        interrupt::catch().map_err(Failure::Output)?;
+        let checkout = places::checkout()?;
+        if let Some(views) = Views::of(&checkout)? {
+            // Unmounted, only the worktree's own files are there.
+            views.mount()?;
+        }
+        let outside = Outside::new(places::store()?);
+        match &self.name {
+            Some(name) => self.named(name, &outside),
+            None => self.components(&checkout, &outside),
+        }
+    }
+
+    fn named(&self, name: &str, outside: &Outside) -> Result<(), Failure> {
+        let base = paths::canonical(Path::new(".")).map_err(Error::from)?;
+        let mut inside = Vec::new();
+        for path in &self.paths {
+            let whole = paths::canonical(path).map_err(Error::from)?;
+            let below = whole.strip_prefix(&base).ok().filter(|p| !p.as_os_str().is_empty());
+            let outside_it = "a path does not lie below the working directory";
+            inside.push(below.ok_or(Failure::Usage(outside_it, "go to a directory above all of them"))?.to_path_buf());
+        }
+        let _share = outside.store.share()?;
+        let frozen = freeze::freeze(&outside.store, &base, &inside, &*outside.bar)?;
+        freeze::name(&outside.store, name, &frozen, &base)?;
+        output::print(&format!("published {name}: {}, {}\n", count(frozen.files, "file"), size(frozen.bytes)))
+    }
+
+    fn components(&self, checkout: &Checkout, outside: &Outside) -> Result<(), Failure> {
+        let components = components::approved(checkout, self.approve)?;
+        let mut wanted = Vec::new();
+        for path in &self.paths {
+            let whole = paths::canonical(path).map_err(Error::from)?;
+            let at = whole.strip_prefix(&checkout.root).unwrap_or(&whole).to_path_buf();
+            let found: Vec<String> =
+                components.all.iter().filter(|d| d.holds(&at)).map(|d| d.component.name.clone()).collect();
+            if found.is_empty() {
+                return Err(Failure::Usage("no component has an artifact at one of the paths", "give --name"));
+            }
+            wanted.extend(found);
+        }
+        let is_wanted = |d: &Declared| match self.paths.is_empty() {
+            true => d.component.key.is_some(),
+            false => wanted.contains(&d.component.name),
+        };
+        let published = outside.with(true, |supply| {
+            let task = Task { checkout, components: &components, supply, source: None, changed: false, builds: false };
+            bring::publish_all(&task, &is_wanted, !self.paths.is_empty())
+        })?;
+        if published.is_empty() {
+            return Err(Failure::Usage("no component with a key has been built here", "give a path and --name"));
+        }
+        let line = |(name, entry, frozen): &(String, String, freeze::Frozen)| {
+            format!("published {name} as {entry}: {}, {}\n", count(frozen.files, "file"), size(frozen.bytes))
+        };
+        output::print(&published.iter().map(line).collect::<String>())
+    }
+}

@@ -1,0 +1,129 @@
+//! `depsfs sync`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::components::{self, Outside};
+use super::report::Failure;
+use super::{output, places};
+use crate::sys::interrupt;
+use crate::worktree::component::bring::Brought;
+use crate::worktree::component::decide::Way;
+use crate::worktree::component::{Components, Undeclared};
+use crate::worktree::sync::{self, Synced, Takes};
+use crate::worktree::views::Views;
+
+/// Bring the artifacts of a worktree up to date, after a rebase or a pull
+///
+/// The keys of its components are told again. Where one has changed, its artifact is fetched, or taken from the source
+/// when that has the same key, and shows instead of the old one; nothing is unmounted. Artifacts of the source that no
+/// key speaks of are taken again as the source has them now, if the lock files beside them are the same in both. What the
+/// worktree has changed itself stays on top; changes that now hide something newer are listed.
+#[derive(Args)]
+pub struct Sync {
+    /// The worktree, or any path in it [default: the working directory]
+    worktree: Option<PathBuf>,
+    /// Build what can't be had otherwise
+    #[arg(long)]
+    build: bool,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print a JSON object: components, views, unfit, hidden
+    #[arg(long)]
+    json: bool,
+    /// Approve the commands that depsfs.toml names, as depsfs approve does
+    #[arg(long)]
+    approve: bool,
+}
+
+impl Sync {
+    pub fn run(self) -> Result<(), Failure> {
+        interrupt::catch().map_err(Failure::Output)?;
+        let place = self.worktree.as_deref().unwrap_or(Path::new("."));
+        let mut views = places::views(Some(place))?;
+        let checkout = places::checkout_at(&views.manifest.worktree)?;
+        let components = components::approved(&checkout, self.approve)?;
+        if !self.dry_run {
+            views.mount()?;
+        }
+        let outside = Outside::new(places::store()?);
+        let brought = match self.dry_run {
+            true => components::would_bring(&checkout, &components, &outside)?,
+            false => components::bring(&checkout, &components, &outside, true, self.build)?,
+        };
+        let synced = match components::source_of(&checkout)? {
+            Some(source) => {
+                // Placing artifacts has changed the manifest.
+                views = Views::load(&views.state_dir)?;
+                let takes = |at: &Path| takes(&components, &brought, at);
+                let bar = outside.bar.clone();
+                sync::from_source(&mut views, &checkout, source, &outside.store, &takes, self.dry_run, bar)?
+            }
+            None => Synced::default(),
+        };
+        if self.json {
+            output::json(&as_json(&brought, &synced))
+        } else {
+            output::print(&words(&brought, &synced, &views))
+        }
+    }
+}
+
+/// Whether a directory is the source's to give: no key speaks of it, or a key that is the source's now.
+fn takes(components: &Components, brought: &[Brought], at: &Path) -> Takes {
+    let mut covering = components.covering(at).peekable();
+    if covering.peek().is_none() && components.undeclared == Undeclared::Leave {
+        return Takes::No;
+    }
+    let mut takes = if covering.peek().is_none() { Takes::IfFitting } else { Takes::No };
+    for declared in covering {
+        let now = brought.iter().find(|b| b.decision.component == declared.component.name);
+        match now.map(|b| &b.decision.way) {
+            Some(Way::Source) if declared.component.key.is_some() => return Takes::Yes,
+            _ if declared.component.key.is_none() => takes = Takes::IfFitting,
+            _ => {}
+        }
+    }
+    takes
+}
+
+fn words(brought: &[Brought], synced: &Synced, views: &Views) -> String {
+    let mut lines = components::done(brought);
+    for at in &synced.changed {
+        lines += &format!("  changed:  {}, as the source has it\n", at.display());
+    }
+    for at in &synced.unfit {
+        lines += &format!("  unfit:    {}: the source was built with other lock files\n", at.display());
+    }
+    for (kind, at) in &synced.hidden {
+        lines += &format!("  hides newer: {} {}\n", kind.letter(), at.display());
+    }
+    for at in brought.iter().flat_map(|b| &b.kept) {
+        let at = at.strip_prefix(&views.manifest.worktree).unwrap_or(at);
+        lines += &format!("  hides newer: M {}\n", at.display());
+    }
+    if lines.is_empty() { "everything is up to date\n".into() } else { lines }
+}
+
+fn as_json(brought: &[Brought], synced: &Synced) -> serde_json::Value {
+    let text = |at: &PathBuf| at.to_string_lossy().into_owned();
+    let component = |b: &Brought| {
+        json!({
+            "name": b.decision.component,
+            "key": b.decision.key.key(),
+            "before": b.before,
+            "words": b.decision.words(),
+            "done": b.done,
+        })
+    };
+    let own = synced.hidden.iter().map(|(_, at)| text(at));
+    json!({
+        "components": brought.iter().map(component).collect::<Vec<_>>(),
+        "views": synced.changed.iter().map(text).collect::<Vec<_>>(),
+        "unfit": synced.unfit.iter().map(text).collect::<Vec<_>>(),
+        "hidden": own.chain(brought.iter().flat_map(|b| &b.kept).map(text)).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,268 @@
+//! Components come to their artifacts in a worktree that is there: after a create, when one is gone on with, in a sync.
+//!
+//! | step                                                  | what a crash right after it leaves               |
+//! |-------------------------------------------------------|--------------------------------------------------|
+//! | 1. keys are told, and for each component is decided   | nothing                                          |
+//! | 2. artifacts that are to be had are put in place      | some in place, the record as it was: done again  |
+//! | 3. one after the other is built, frozen, and recorded | what was recorded is done, the rest is gone on with |
+
+use std::path::PathBuf;
+
+use super::decide::{self, Built, Decision, Supply, Way, artifact_name};
+use super::files::Files;
+use super::freeze::{self, Frozen};
+use super::key::{self, Keyed, Keys};
+use super::record::{Known, Record, State};
+use super::{Components, Declared, build, give_up};
+use crate::cache::{Artifact, ArtifactName};
+use crate::sys::path;
+use crate::worktree::Error;
+use crate::worktree::checkout::Checkout;
+use crate::worktree::place::{self, Wish};
+use crate::worktree::views::Views;
+
+/// What is to be done in which worktree.
+pub struct Task<'a> {
+    pub checkout: &'a Checkout,
+    pub components: &'a Components,
+    pub supply: &'a Supply<'a>,
+    /// Where artifacts of the same key may be.
+    pub source: Option<&'a Checkout>,
+    /// Those whose key has changed are looked at, too; else only what wasn't finished.
+    pub changed: bool,
+    /// What can't be had otherwise is built.
+    pub builds: bool,
+}
+
+/// What became of one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    pub decision: Decision,
+    /// The key it had before.
+    pub before: Option<String>,
+    pub done: bool,
+    /// Paths where something of the worktree's own is in the place of a member, absolute.
+    pub kept: Vec<PathBuf>,
+}
+
+/// What would be done.
+pub fn decisions(task: &Task<'_>) -> Result<(Record, Vec<Decision>), Error> {
+    let record = Record::load(&task.checkout.state_dir())?;
+    let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
+    let has = |declared: &Declared| task.source.is_some_and(|source| source_has(source, declared));
+    let source = task.source.map(|checkout| Built { checkout, has: &has });
+    let wanted = |declared: &Declared| is_wanted(declared, &record, &keys, task.changed);
+    let decisions = decide::decide(task.components, &keys, source.as_ref(), task.supply, &wanted)?;
+    Ok((record, decisions))
+}
+
+fn is_wanted(declared: &Declared, record: &Record, keys: &Keys, changed: bool) -> bool {
+    let name = &declared.component.name;
+    let key = keys.get(name).unwrap_or(&Keyed::None);
+    match record.of(name) {
+        Some(known) if matches!(known.state, State::Pending | State::Failed) => true,
+        Some(known) => changed && key.key().is_some() && known.key.as_deref() != key.key(),
+        None => changed,
+    }
+}
+
+fn source_has(source: &Checkout, declared: &Declared) -> bool {
+    let mut literals = declared.literals().peekable();
+    literals.peek().is_some() && literals.all(|at| path::is_there(&source.root.join(at)))
+}
+
+/// Does it. A build that fails ends it; what was done until then is recorded.
+pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
+    let (mut record, decisions) = decisions(task)?;
+    let state_dir = task.checkout.state_dir();
+    let mut all = not_done(&record, decisions);
+    artifacts(task, &mut record, &mut all)?;
+    for brought in all.iter_mut().filter(|b| b.decision.way == Way::Source) {
+        // The views of the source are swapped by whoever asked.
+        let (name, key) = (brought.decision.component.clone(), brought.decision.key.key().map(str::to_owned));
+        record.set(Known { name, key, entries: Vec::new(), state: State::Source });
+        brought.done = true;
+    }
+    record.save(&state_dir)?;
+    for brought in all.iter_mut().filter(|b| b.decision.way == Way::Build) {
+        let Some(declared) = task.components.named(&brought.decision.component) else { continue };
+        if !task.builds {
+            continue;
+        }
+        let entries = entries_of(&record, &declared.component.name);
+        let known = |state, entries| Known {
+            name: declared.component.name.clone(),
+            key: brought.decision.key.key().map(str::to_owned),
+            entries,
+            state,
+        };
+        if let Err(e) = build::build(task.components, declared, brought.decision.key.key(), task.checkout, task.supply)
+        {
+            record.set(known(State::Failed, entries.clone()));
+            record.save(&state_dir)?;
+            return Err(e.into());
+        }
+        let published = publish(task, declared, brought.decision.key.key())?;
+        let entry = published.map(|(entry, _)| entry);
+        record.set(known(State::Built, entries.into_iter().chain(entry).collect()));
+        record.save(&state_dir)?;
+        brought.done = true;
+    }
+    Ok(all)
+}
+
+/// What was decided, before anything is done.
+pub fn not_done(record: &Record, decisions: Vec<Decision>) -> Vec<Brought> {
+    let before = |name: &str| record.of(name).and_then(|known| known.key.clone());
+    let brought =
+        |decision: Decision| Brought { before: before(&decision.component), decision, done: false, kept: Vec::new() };
+    decisions.into_iter().map(brought).collect()
+}
+
+/// Artifacts that were fetched go where they belong, all at once.
+fn artifacts(task: &Task<'_>, record: &mut Record, all: &mut [Brought]) -> Result<(), Error> {
+    let (store, root) = (task.supply.store, &task.checkout.root);
+    let fetched: Vec<(&Declared, Artifact, Vec<String>, PathBuf)> = all
+        .iter()
+        .filter_map(|brought| {
+            let Way::Artifact(Some(artifact)) = &brought.decision.way else { return None };
+            let declared = task.components.named(&brought.decision.component)?;
+            let before = entries_of(record, &declared.component.name);
+            Some((declared, artifact.clone(), before, root.join(&declared.component.dir)))
+        })
+        .collect();
+    if fetched.is_empty() {
+        return Ok(());
+    }
+    for (declared, artifact, before, _) in &fetched {
+        give_up_copies(task, declared, artifact, before)?;
+    }
+    let wishes: Vec<Wish<'_>> = fetched
+        .iter()
+        .map(|(_, artifact, before, out)| Wish { artifact, out_dir: out, instead_of: before, reveal: false })
+        .collect();
+    let placed = place::place(store, &wishes, false)?;
+    placed.plainly.iter().for_each(|why| (task.supply.say)(&format!("Plain files instead of a view: {why}.")));
+    let of_source: Vec<&Declared> = fetched.iter().map(|(d, ..)| *d).filter(|d| is_of_source(record, d)).collect();
+    retire_snapshots(task, &of_source)?;
+    for brought in all.iter_mut() {
+        let Some((declared, artifact, ..)) =
+            fetched.iter().find(|(d, ..)| d.component.name == brought.decision.component)
+        else {
+            continue;
+        };
+        let is_its = |at: &&PathBuf| at.strip_prefix(root).is_ok_and(|at| declared.holds(at));
+        brought.kept = placed.kept.iter().filter(is_its).cloned().collect();
+        brought.done = true;
+        record.set(Known {
+            name: declared.component.name.clone(),
+            key: brought.decision.key.key().map(str::to_owned),
+            entries: vec![artifact.entry.clone()],
+            state: State::Artifact,
+        });
+    }
+    Ok(())
+}
+
+fn is_of_source(record: &Record, declared: &Declared) -> bool {
+    record.of(&declared.component.name).is_some_and(|known| known.state == State::Source)
+}
+
+/// What the source gave shows no more, where an artifact of the component's own took its place.
+fn retire_snapshots(task: &Task<'_>, of_source: &[&Declared]) -> Result<(), Error> {
+    let Some(mut views) = Views::of(task.checkout)?.filter(|_| !of_source.is_empty()) else { return Ok(()) };
+    let mut changed = Vec::new();
+    for view in views.manifest.views.iter().filter(|v| of_source.iter().any(|d| d.holds(&v.path))) {
+        let live: Vec<_> = view.grafts.iter().filter(|g| !g.retired && g.entry.is_some()).cloned().collect();
+        if !live.is_empty() {
+            changed.push((view.id.clone(), views.grafts(view, live)?));
+        }
+    }
+    views.mount_changed(|manifest| {
+        for view in &mut manifest.views {
+            if let Some((_, grafts)) = changed.iter().find(|(id, _)| *id == view.id) {
+                view.grafts = grafts.clone();
+            }
+        }
+    })
+}
+
+/// Unchanged copies of what was there before don't hide what comes.
+fn give_up_copies(task: &Task<'_>, declared: &Declared, new: &Artifact, before: &[String]) -> Result<(), Error> {
+    let store = task.supply.store;
+    let (views, dir) = (Views::of(task.checkout)?, &declared.component.dir);
+    for entry in before {
+        if let Some(old) = store.entries().get(entry)?.filter(|old| store.has_tree(old.tree)) {
+            let (old, new) = (store.tree(old.tree)?, store.tree(new.tree)?);
+            give_up::give_up(&task.checkout.root, views.as_ref(), dir, &old, &new)?;
+        }
+    }
+    Ok(())
+}
+
+fn entries_of(record: &Record, name: &str) -> Vec<String> {
+    record.of(name).map(|known| known.entries.clone()).unwrap_or_default()
+}
+
+/// What was built becomes the entry that the next worktree with this key gets. Answers its name; `None` without a key.
+fn publish(task: &Task<'_>, declared: &Declared, key: Option<&str>) -> Result<Option<(String, Frozen)>, Error> {
+    let Some(key) = key else { return Ok(None) };
+    let paths = freeze::artifacts(task.checkout, declared)?;
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let store = task.supply.store;
+    // gc must not come between the import and the name.
+    let _share = store.share()?;
+    let base = task.checkout.root.join(&declared.component.dir);
+    let frozen = freeze::freeze(store, &base, &paths, task.supply.progress)?;
+    let entry = entry_name(task, declared, key)?;
+    freeze::name(store, &entry, &frozen, &base)?;
+    Ok(Some((entry, frozen)))
+}
+
+/// Publishes the components that `wanted` says yes to, with the keys they have now: their names, their entries' names,
+/// what was frozen. One that has no key, or nothing to freeze, is an error if it was `asked` for by itself.
+pub fn publish_all(
+    task: &Task<'_>,
+    wanted: &dyn Fn(&Declared) -> bool,
+    asked: bool,
+) -> Result<Vec<(String, String, Frozen)>, Error> {
+    let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
+    let state_dir = task.checkout.state_dir();
+    let mut record = Record::load(&state_dir)?;
+    let mut done = Vec::new();
+    for declared in task.components.all.iter().filter(|d| wanted(d)) {
+        let name = declared.component.name.clone();
+        let key = keys.get(&name).and_then(Keyed::key);
+        let Some((entry, frozen)) = publish(task, declared, key)? else {
+            if asked {
+                let why = if key.is_none() { "it has no key now" } else { "nothing of it is there" };
+                return Err(super::Error::Publish { component: name, why }.into());
+            }
+            continue;
+        };
+        let mut entries = entries_of(&record, &name);
+        entries.retain(|e| *e != entry);
+        entries.push(entry.clone());
+        record.set(Known { name: name.clone(), key: key.map(str::to_owned), entries, state: State::Built });
+        done.push((name, entry, frozen));
+    }
+    // Only a worktree of depsfs remembers.
+    if Views::of(task.checkout)?.is_some() {
+        record.save(&state_dir)?;
+    }
+    Ok(done)
+}
+
+/// The name in the store of a component's artifact.
+fn entry_name(task: &Task<'_>, declared: &Declared, key: &str) -> Result<String, Error> {
+    let name = artifact_name(declared, key);
+    let wrong = |e: crate::cache::CacheError| super::Error::Fetch {
+        component: declared.component.name.clone(),
+        name: name.clone(),
+        why: e.to_string(),
+    };
+    let artifact = ArtifactName::new(&name).map_err(wrong)?;
+    Ok(artifact.entry_name(task.supply.store).map_err(wrong)?.to_owned())
+}

@@ -1,0 +1,35 @@
+//! The build of one component, where nothing else has its artifacts.
+
+use super::decide::Supply;
+use super::key;
+use super::{Components, Declared, Error};
+use crate::sys::path;
+use crate::sys::shell::{self, Ended, Shell};
+use crate::worktree::checkout::Checkout;
+use crate::worktree::git::LOCAL_VARIABLES;
+
+/// Runs its build command in a checkout, with what it prints on stderr.
+pub fn build(
+    components: &Components,
+    declared: &Declared,
+    key: Option<&str>,
+    checkout: &Checkout,
+    supply: &Supply<'_>,
+) -> Result<(), Error> {
+    let component = &declared.component;
+    let wrong = |why: String| Error::Build { component: component.name.clone(), why };
+    let Some(command) = &component.build else { return Err(wrong("it has no build command".into())) };
+    let dir = checkout.root.join(&component.dir);
+    if !path::is_dir(&dir) {
+        return Err(wrong(format!("there is no directory {}", component.dir.display())));
+    }
+    (supply.say)(&format!("Building {}: {command}", component.name));
+    let mut set = key::environment(&component.name, &checkout.root);
+    set.extend(key.map(|key| ("DEPSFS_KEY", key.into())));
+    let limit = component.timeout;
+    let shell = Shell { shell: &components.shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
+    match shell::run(&shell).map_err(|e| wrong(format!("{}: {e}", components.shell[0])))? {
+        Ended::Code(0) => Ok(()),
+        ended => Err(wrong(format!("of its command {command:?}, {}", ended.words()))),
+    }
+}
