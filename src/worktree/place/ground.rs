@@ -26,6 +26,8 @@ pub struct Ground<'a> {
     cwd: Option<PathBuf>,
     limits: Option<Limits>,
     indexes: HashMap<PathBuf, Option<Index>>,
+    /// By checkout and directory: whether git ignores it.
+    foreseen: HashMap<(PathBuf, PathBuf), bool>,
 }
 
 /// What is asked for when the first new view is thought of.
@@ -68,7 +70,7 @@ struct Spot {
 impl<'a> Ground<'a> {
     pub fn new(worktree: &'a Checkout, views: BTreeSet<PathBuf>, store: &'a Path) -> Ground<'a> {
         let cwd = path::canonical(Path::new(".")).ok();
-        Ground { worktree, views, store, cwd, limits: None, indexes: HashMap::new() }
+        Ground { worktree, views, store, cwd, limits: None, indexes: HashMap::new(), foreseen: HashMap::new() }
     }
 
     /// Where the members of `tree` go when it is laid at `out`, a path in the worktree that lies in the checkout `home`
@@ -164,6 +166,33 @@ impl<'a> Ground<'a> {
 
     /// For each of some paths in the worktree whether git ignores a directory there.
     fn ignored(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, Error> {
+        let known = |dir: &PathBuf| self.foreseen.get(&(home.root.clone(), dir.clone())).copied();
+        match dirs.iter().map(known).collect() {
+            Some(answers) => Ok(answers),
+            None => self.ask_git(home, dirs),
+        }
+    }
+
+    /// Asks git once for what [`Ground::parts`] will ask of each of many artifacts first: the ways to their places, and
+    /// their topmost directories.
+    pub fn foresee(&mut self, artifacts: &[(&Tree, &Path, &Checkout)]) -> Result<(), Error> {
+        let mut by_home: HashMap<PathBuf, (Checkout, BTreeSet<PathBuf>)> = HashMap::new();
+        for (tree, out, home) in artifacts {
+            let ways = self.ways_to(out, home);
+            let tops = tree.entries(Node::ROOT, 0).filter(|e| tree.kind(e.node) == Some(FileType::Directory));
+            let tops = tops.map(|e| out.join(OsStr::from_bytes(e.name)));
+            let all = by_home.entry(home.root.clone()).or_insert_with(|| ((*home).clone(), BTreeSet::new()));
+            all.1.extend(ways.into_iter().chain(tops));
+        }
+        for (root, (home, dirs)) in by_home {
+            let dirs: Vec<PathBuf> = dirs.into_iter().collect();
+            let answers = self.ask_git(&home, &dirs)?;
+            self.foreseen.extend(dirs.into_iter().zip(answers).map(|(dir, yes)| ((root.clone(), dir), yes)));
+        }
+        Ok(())
+    }
+
+    fn ask_git(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, Error> {
         // With the slash, a pattern for directories matches one that isn't there yet.
         let slashed: Vec<PathBuf> = dirs.iter().map(|d| self.inside(d, home).join("")).collect();
         let answer: BTreeSet<PathBuf> = match home.git().check_ignored(&slashed) {

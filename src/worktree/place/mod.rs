@@ -161,6 +161,13 @@ fn in_worktree(store: &Store, worktree: &Checkout, targets: &[Target<'_>], place
     let known = Views::of(worktree)?;
     let views = known.iter().flat_map(|v| &v.manifest.views).map(|v| v.path.clone()).collect();
     let mut ground = Ground::new(worktree, views, store.path());
+    if targets.len() > 1 {
+        let place = |t: &'_ Target<'_>| t.out.strip_prefix(&worktree.root).unwrap_or(Path::new("")).to_path_buf();
+        let outs: Vec<PathBuf> = targets.iter().map(place).collect();
+        let many = targets.iter().zip(&outs);
+        let many = many.map(|(t, out)| (&*t.tree, out.as_path(), t.home.as_ref().unwrap_or(worktree)));
+        ground.foresee(&many.collect::<Vec<_>>())?;
+    }
     let mut all = Vec::new();
     for target in targets {
         let inside = target.out.strip_prefix(&worktree.root).unwrap_or(Path::new(""));
