@@ -58,7 +58,7 @@ fn change(view: &Overlay, dice: &mut impl FnMut(usize) -> usize) {
         0..3 => delete(view, dir, &own),
         3..5 => view.mkdir(dir, &own, 0o755, me()).map(drop),
         5 => {
-            view.create(dir, &own, 0o644, me(), true).and_then(|made| view.write(made.ino, 0, b"mine", false)).map(drop)
+            view.create(dir, &own, 0o644, me(), true).and_then(|made| view.write(made.ino, 0, b"mine", None)).map(drop)
         }
         6 => match find(view, DIRS[dice(DIRS.len())]) {
             Ok(_) if view.lookup(dir, &own).is_ok_and(|a| a.mode & libc::S_IFMT == libc::S_IFDIR) => Ok(()),
