@@ -6,10 +6,10 @@
 mod access;
 #[path = "cli/adopt.rs"]
 mod adopt;
-#[path = "cli/at_once.rs"]
-mod at_once;
 #[path = "cli/approve.rs"]
 mod approve;
+#[path = "cli/at_once.rs"]
+mod at_once;
 #[path = "cli/bench.rs"]
 mod bench;
 #[path = "cli/builds.rs"]
