@@ -233,9 +233,9 @@ fn rust_files(root: &Path) -> Vec<Source> {
     files
 }
 
-/// What stands before the unit tests; by house rule they are last in a file, or a file `tests.rs` of their own.
+/// What stands before the unit tests; by house rule they are last in a file, or a file `tests.rs` of their own, with a folder.
 fn before_tests<'a>(name: &str, text: &'a str) -> &'a str {
-    if name.ends_with("/tests.rs") {
+    if name.ends_with("/tests.rs") || name.contains("/tests/") {
         return "";
     }
     let is_module = |at: &usize| text[*at..].lines().nth(1).is_some_and(|l| l.starts_with("mod ") && l.ends_with('{'));

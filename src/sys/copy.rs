@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
+use super::fault::{self, Call};
 use super::fs;
 
 const CHUNK: usize = 16 << 20;
@@ -96,6 +97,7 @@ fn read_and_write(from: impl AsFd, to: impl AsFd, mut at: u64, stop: u64) -> io:
 /// Starts the writing of a file's bytes to its disk and waits for it; metadata and the disk's own cache
 /// are left to the file system's journal, which commits what comes later no sooner (`sync_file_range(2)`).
 pub fn write_back(fd: impl AsFd) -> io::Result<()> {
+    fault::point(Call::Sync)?;
     let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     // SAFETY: the descriptor is open while `fd` is borrowed; the call touches no memory of ours.
     match unsafe { libc::sync_file_range(fd.as_fd().as_raw_fd(), 0, 0, flags) } {

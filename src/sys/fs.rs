@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self as rfs, AtFlags, OFlags};
 
+use super::fault::{self, Call};
+pub use super::metadata::{SetTime, chmod, chmod_at, chmod_path_fd, chown, chown_at, utimens, utimens_at};
 pub use super::xattr::{remove_xattr, set_xattr, set_xattr_of_path, user_xattrs, xattr, xattr_names, xattr_of_path};
 pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags as OpenFlags, RenameFlags, StatVfs, XattrFlags};
 
@@ -80,12 +82,14 @@ impl Stat {
 
 /// Opens `name` below `dir`; never through a symlink at the end. `O_CLOEXEC` is always set.
 pub fn open_at(dir: impl AsFd, name: &[u8], flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+    fault::point_to_open(flags)?;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     Ok(rfs::openat(dir, name, flags, Mode::from_raw_mode(mode))?)
 }
 
 /// Opens a path given by the user or by configuration; symlinks in it are followed.
 pub fn open_path(path: &std::path::Path, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
+    fault::point_to_open(flags)?;
     Ok(rfs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?)
 }
 
@@ -97,34 +101,40 @@ pub fn open_dir_at(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
 /// Opens a relative path of several components beneath `dir`; a symlink or `..` on the way fails
 /// (`openat2(2)` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS).
 pub fn open_beneath(dir: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    fault::point(Call::Open)?;
     let resolve = rfs::ResolveFlags::BENEATH | rfs::ResolveFlags::NO_SYMLINKS;
     Ok(rfs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
 /// A new nameless file in `dir`'s file system, open for reading and writing.
 pub fn open_tmpfile(dir: impl AsFd, mode: u32) -> io::Result<OwnedFd> {
+    fault::point(Call::Add)?;
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     Ok(rfs::openat(dir, ".", flags, Mode::from_raw_mode(mode))?)
 }
 
 /// Opens again what `fd` refers to, with other flags, whatever its name is now.
 pub fn reopen(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
+    fault::point(Call::Open)?;
     Ok(rfs::open(proc_path(fd), flags | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Metadata of `name` below `dir`, not following a symlink.
 pub fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
+    fault::point(Call::Look)?;
     Ok(Stat::from_raw(rfs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
 }
 
 /// Metadata of an open file.
 pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
+    fault::point(Call::Look)?;
     Ok(Stat::from_raw(rfs::fstat(fd)?))
 }
 
 /// When a file was made, in nanoseconds since 1970, where the file system says (`stx_btime` of statx(2)); else 0.
 /// With the inode number it tells a file from a later one that got the same number.
 pub fn birth(dir: impl AsFd, name: &[u8]) -> io::Result<u64> {
+    fault::point(Call::Look)?;
     let stat = rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, rfs::StatxFlags::BTIME)?;
     let (sec, nsec) = (stat.stx_btime.tv_sec.unsigned_abs(), u64::from(stat.stx_btime.tv_nsec));
     let known = stat.stx_mask & rfs::StatxFlags::BTIME.bits() != 0;
@@ -133,119 +143,74 @@ pub fn birth(dir: impl AsFd, name: &[u8]) -> io::Result<u64> {
 
 /// The file system's figures, for `df`.
 pub fn statfs(fd: impl AsFd) -> io::Result<StatVfs> {
+    fault::point(Call::Look)?;
     Ok(rfs::fstatvfs(fd)?)
 }
 
 pub fn mkdir_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::mkdirat(dir, name, Mode::from_raw_mode(mode))?)
 }
 
 pub fn mknod_at(dir: impl AsFd, name: &[u8], mode: u32, rdev: u64) -> io::Result<()> {
+    fault::point(Call::Add)?;
     let kind = FileType::from_raw_mode(mode);
     Ok(rfs::mknodat(dir, name, kind, Mode::from_raw_mode(mode & 0o7777), rdev)?)
 }
 
 pub fn symlink_at(target: &[u8], dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::symlinkat(target, dir, name)?)
 }
 
 /// The target of a symlink, to the letter.
 pub fn readlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+    fault::point(Call::Look)?;
     Ok(rfs::readlinkat(dir, name, Vec::new())?.into_bytes())
 }
 
 pub fn link_at(from: impl AsFd, name: &[u8], to: impl AsFd, new: &[u8]) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::linkat(from, name, to, new, AtFlags::empty())?)
 }
 
 /// Gives an open nameless file (`O_TMPFILE`) a name; fails with EEXIST when the name is taken.
 pub fn link_fd(fd: impl AsFd, to: impl AsFd, new: &[u8]) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::linkat(rfs::CWD, proc_path(fd), to, new, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 pub fn unlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    fault::point(Call::Remove)?;
     Ok(rfs::unlinkat(dir, name, AtFlags::empty())?)
 }
 
 pub fn rmdir_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+    fault::point(Call::Remove)?;
     Ok(rfs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
 }
 
 pub fn rename_at(from: impl AsFd, old: &[u8], to: impl AsFd, new: &[u8], flags: RenameFlags) -> io::Result<()> {
+    fault::point(Call::Add)?;
     if flags.is_empty() {
         return Ok(rfs::renameat(from, old, to, new)?);
     }
     Ok(rfs::renameat_with(from, old, to, new, flags)?)
 }
 
-/// Changes the mode of `name`, which must not be a symlink (the kernel has no mode for those).
-pub fn chmod_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
-    Ok(rfs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
-}
-
-/// Changes the mode of what a path descriptor refers to, whatever it is (but a symlink).
-pub fn chmod_path_fd(fd: impl AsFd, mode: u32) -> io::Result<()> {
-    Ok(rfs::chmod(proc_path(fd), Mode::from_raw_mode(mode))?)
-}
-
-pub fn chmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
-    Ok(rfs::fchmod(fd, Mode::from_raw_mode(mode))?)
-}
-
-/// Changes owner and group; `None` leaves one as it is, an empty name is `dir` itself.
-pub fn chown_at(dir: impl AsFd, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-    let uid = uid.map(rustix::fs::Uid::from_raw);
-    let gid = gid.map(rustix::fs::Gid::from_raw);
-    Ok(rfs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?)
-}
-
-/// As [`chown_at`], for an open file.
-pub fn chown(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-    let uid = uid.map(rustix::fs::Uid::from_raw);
-    let gid = gid.map(rustix::fs::Gid::from_raw);
-    Ok(rfs::fchown(fd, uid, gid)?)
-}
-
-/// Which time to give a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetTime {
-    Keep,
-    Now,
-    At(Timespec),
-}
-
-impl SetTime {
-    fn raw(self) -> rustix::fs::Timespec {
-        match self {
-            SetTime::Keep => rustix::fs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_OMIT },
-            SetTime::Now => rustix::fs::Timespec { tv_sec: 0, tv_nsec: rfs::UTIME_NOW },
-            SetTime::At(t) => rustix::fs::Timespec { tv_sec: t.sec, tv_nsec: t.nsec.into() },
-        }
-    }
-}
-
-/// Sets access and modification time of `name`, or of the symlink itself; an empty name is `dir` itself.
-pub fn utimens_at(dir: impl AsFd, name: &[u8], atime: SetTime, mtime: SetTime) -> io::Result<()> {
-    let times = rfs::Timestamps { last_access: atime.raw(), last_modification: mtime.raw() };
-    Ok(rfs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?)
-}
-
-/// As [`utimens_at`], for an open file.
-pub fn utimens(fd: impl AsFd, atime: SetTime, mtime: SetTime) -> io::Result<()> {
-    let times = rfs::Timestamps { last_access: atime.raw(), last_modification: mtime.raw() };
-    Ok(rfs::futimens(fd, &times)?)
-}
-
 pub fn truncate(fd: impl AsFd, size: u64) -> io::Result<()> {
+    fault::point(Call::Change)?;
     Ok(rfs::ftruncate(fd, size)?)
 }
 
 pub fn fallocate(fd: impl AsFd, flags: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::fallocate(fd, flags, offset, len)?)
 }
 
 /// Reads at `offset` until `buf` is full or the file ends; returns the bytes read.
 pub fn read_at(fd: impl AsFd, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    fault::point(Call::Look)?;
     let mut done = 0;
     while done < buf.len() {
         match rustix::io::pread(&fd, &mut buf[done..], offset + done as u64) {
@@ -262,7 +227,12 @@ pub fn read_at(fd: impl AsFd, buf: &mut [u8], offset: u64) -> io::Result<usize> 
 pub fn write_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
-        match rustix::io::pwrite(&fd, &buf[done..], offset + done as u64) {
+        let room = match fault::room(buf.len() - done) {
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => break,
+            Ok(room) => room,
+        };
+        match rustix::io::pwrite(&fd, &buf[done..done + room], offset + done as u64) {
             Ok(0) => break,
             Ok(n) => done += n,
             Err(rustix::io::Errno::INTR) => {}
@@ -275,6 +245,7 @@ pub fn write_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<usize> {
 
 /// One read of up to 4 KiB from a pipe; empty at its end.
 pub fn read_once(fd: impl AsFd) -> io::Result<Vec<u8>> {
+    fault::point(Call::Look)?;
     let mut buf = vec![0; 4096];
     loop {
         match rustix::io::read(&fd, &mut buf) {
@@ -291,7 +262,8 @@ pub fn read_once(fd: impl AsFd) -> io::Result<Vec<u8>> {
 /// Writes all of `buf` at the descriptor's own position: to a pipe, or to a file just opened.
 pub fn write_all(fd: impl AsFd, mut buf: &[u8]) -> io::Result<()> {
     while !buf.is_empty() {
-        match rustix::io::write(&fd, buf) {
+        let room = fault::room(buf.len())?;
+        match rustix::io::write(&fd, &buf[..room]) {
             Ok(n) => buf = &buf[n..],
             Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
@@ -301,20 +273,24 @@ pub fn write_all(fd: impl AsFd, mut buf: &[u8]) -> io::Result<()> {
 }
 
 pub fn fsync(fd: impl AsFd) -> io::Result<()> {
+    fault::point(Call::Sync)?;
     Ok(rfs::fsync(fd)?)
 }
 
 pub fn fdatasync(fd: impl AsFd) -> io::Result<()> {
+    fault::point(Call::Sync)?;
     Ok(rfs::fdatasync(fd)?)
 }
 
 /// Writes back everything of the file system that holds `fd`.
 pub fn syncfs(fd: impl AsFd) -> io::Result<()> {
+    fault::point(Call::Sync)?;
     Ok(rfs::syncfs(fd)?)
 }
 
 /// The next offset at or after `offset` that holds data (or, with `hole`, that doesn't); ENXIO past the end.
 pub fn seek_data(fd: impl AsFd, offset: u64, hole: bool) -> io::Result<u64> {
+    fault::point(Call::Look)?;
     let from = if hole { rfs::SeekFrom::Hole(offset) } else { rfs::SeekFrom::Data(offset) };
     Ok(rfs::seek(fd, from)?)
 }
@@ -322,6 +298,7 @@ pub fn seek_data(fd: impl AsFd, offset: u64, hole: bool) -> io::Result<u64> {
 /// The next stretch of data at or after `offset` in a file of `size` bytes; nothing when the rest is a hole.
 /// A file system that can't tell holes calls all of it data.
 pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> io::Result<Option<std::ops::Range<u64>>> {
+    fault::point(Call::Look)?;
     if offset >= size {
         return Ok(None);
     }
@@ -338,11 +315,13 @@ pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> io::Result<Option<std
 
 /// Copies within the kernel; returns the bytes copied, 0 at the end of the source.
 pub fn copy_range(from: impl AsFd, mut from_at: u64, to: impl AsFd, mut to_at: u64, len: usize) -> io::Result<usize> {
+    fault::point(Call::Add)?;
     Ok(rfs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), len)?)
 }
 
 /// Makes `to` share the blocks of `from` (FICLONE); EOPNOTSUPP or EXDEV where that can't be.
 pub fn clone_file(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::ioctl_ficlone(to, from)?)
 }
 
@@ -363,6 +342,7 @@ pub struct DirEntry {
 /// Every name in the directory, in the file system's order. `dir` is read from its start and its
 /// position is used, so two threads must not list one descriptor at once.
 pub fn list(dir: impl AsFd) -> io::Result<Vec<DirEntry>> {
+    fault::point(Call::Look)?;
     rfs::seek(&dir, rfs::SeekFrom::Start(0))?;
     let mut buf: Vec<u8> = Vec::with_capacity(32 * 1024);
     let mut raw = rfs::RawDir::new(&dir, buf.spare_capacity_mut());
@@ -379,6 +359,7 @@ pub fn list(dir: impl AsFd) -> io::Result<Vec<DirEntry>> {
 
 /// A second descriptor for the same open file.
 pub fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    fault::point(Call::Open)?;
     fd.try_clone_to_owned()
 }
 

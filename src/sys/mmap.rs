@@ -4,6 +4,8 @@ use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
 
+use super::fault::{self, Call};
+
 /// A file, mapped read-only and shared. Pages are read when they are first touched.
 pub struct Map(memmap2::Mmap);
 
@@ -11,6 +13,7 @@ impl Map {
     /// Maps all of `fd`. The file must not be truncated while the map lives (a read past its new end
     /// would be SIGBUS): callers map only files that are written aside, renamed and never opened for writing again.
     pub fn of(fd: impl AsFd) -> io::Result<Map> {
+        fault::point(Call::Look)?;
         // SAFETY: the mapping is private to this value and read-only; the files mapped are immutable by the
         // rule above, so the slice handed out never changes under a reader.
         let map = unsafe { memmap2::Mmap::map(fd.as_fd().as_raw_fd())? };

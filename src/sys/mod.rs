@@ -4,6 +4,7 @@
 pub mod command;
 pub mod copy;
 pub mod extent;
+pub mod fault;
 pub mod fs;
 pub mod fs_type;
 pub mod fuse_dev;
@@ -11,6 +12,7 @@ pub mod fusermount;
 pub mod interrupt;
 pub mod kernel;
 pub mod lock;
+mod metadata;
 pub mod mmap;
 pub mod mount;
 pub mod mountinfo;

@@ -12,16 +12,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs as rfs;
 
 use super::IoError;
+use super::fault::{self, Call};
 use super::fs::{DirEntry, FileType, OpenFlags, SetTime, Stat};
 
 /// The whole content of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {
-    fs::read(path).map_err(IoError::of("read", path))
+    read_all(path).map_err(IoError::of("read", path))
 }
 
 /// As [`read`], `None` when there is no such file (ENOENT, ENOTDIR).
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, IoError> {
-    absent_is_none(fs::read(path)).map_err(IoError::of("read", path))
+    absent_is_none(read_all(path)).map_err(IoError::of("read", path))
 }
 
 /// Metadata, not following a symlink at the end; `None` when there is no such file.
@@ -66,7 +67,7 @@ pub fn list(path: &Path) -> Result<Vec<DirEntry>, IoError> {
 
 /// Makes one directory; `false` when the name was taken already.
 pub fn make_dir(path: &Path) -> Result<bool, IoError> {
-    match fs::create_dir(path) {
+    match fault::point(Call::Add).and_then(|()| fs::create_dir(path)) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(e) => Err(IoError::of("create", path)(e)),
@@ -75,7 +76,7 @@ pub fn make_dir(path: &Path) -> Result<bool, IoError> {
 
 /// Makes a directory and its missing parents.
 pub fn make_dirs(path: &Path) -> Result<(), IoError> {
-    fs::create_dir_all(path).map_err(IoError::of("create", path))
+    fault::point(Call::Add).and_then(|()| fs::create_dir_all(path)).map_err(IoError::of("create", path))
 }
 
 /// As [`make_dirs`], for directories of ours: nobody else may enter them, whatever the umask is.
@@ -98,12 +99,16 @@ pub fn make_private_dir(path: &Path) -> Result<bool, IoError> {
 
 /// Removes an empty directory; an absent one is fine.
 pub fn remove_dir(path: &Path) -> Result<(), IoError> {
-    absent_is_none(fs::remove_dir(path)).map(drop).map_err(IoError::of("remove", path))
+    absent_is_none(fault::point(Call::Remove).and_then(|()| fs::remove_dir(path)))
+        .map(drop)
+        .map_err(IoError::of("remove", path))
 }
 
 /// Removes a directory with all that is in it, following no symlink; an absent one is fine.
 pub fn remove_tree(path: &Path) -> Result<(), IoError> {
-    absent_is_none(fs::remove_dir_all(path)).map(drop).map_err(IoError::of("remove", path))
+    absent_is_none(fault::point(Call::Remove).and_then(|()| fs::remove_dir_all(path)))
+        .map(drop)
+        .map_err(IoError::of("remove", path))
 }
 
 /// Removes all that is in a directory, following no symlink; the directory stays as it is.
@@ -117,7 +122,9 @@ pub fn empty_dir(path: &Path) -> Result<(), IoError> {
 
 /// Removes a file; an absent one is fine.
 pub fn remove_file(path: &Path) -> Result<(), IoError> {
-    absent_is_none(fs::remove_file(path)).map(drop).map_err(IoError::of("remove", path))
+    absent_is_none(fault::point(Call::Remove).and_then(|()| fs::remove_file(path)))
+        .map(drop)
+        .map_err(IoError::of("remove", path))
 }
 
 /// Replaces a file's content at once: written aside, then renamed. Not synced: for what can be made again.
@@ -125,8 +132,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".{}.new", std::process::id()));
     let aside = PathBuf::from(aside);
-    fs::write(&aside, bytes).map_err(IoError::of("write", &aside))?;
-    fs::rename(&aside, path).map_err(IoError::of("rename", &aside))
+    fault::point(Call::Add).and_then(|()| fs::write(&aside, bytes)).map_err(IoError::of("write", &aside))?;
+    fault::point(Call::Add).and_then(|()| fs::rename(&aside, path)).map_err(IoError::of("rename", &aside))
 }
 
 /// As [`replace`], but no name is made: `spare` is written, then the two change places. `false`, and nothing is there
@@ -152,12 +159,14 @@ pub fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     aside.push(format!(".{}.{count}.new", std::process::id()));
     let aside = PathBuf::from(aside);
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_data()
+        let file = fault::point(Call::Add).and_then(|()| fs::File::create(&aside))?;
+        super::fs::write_all(&file, bytes)?;
+        super::fs::fdatasync(&file)
     };
     let done = write().map_err(IoError::of("write", &aside));
-    let done = done.and_then(|()| fs::rename(&aside, path).map_err(IoError::of("rename", &aside)));
+    let done = done.and_then(|()| {
+        fault::point(Call::Add).and_then(|()| fs::rename(&aside, path)).map_err(IoError::of("rename", &aside))
+    });
     done.inspect_err(|_| drop(fs::remove_file(&aside)))
 }
 
@@ -179,7 +188,7 @@ pub fn symlink(target: &[u8], at: &Path) -> Result<(), IoError> {
 }
 
 pub fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
-    fs::rename(from, to).map_err(IoError::of("rename", from))
+    fault::point(Call::Add).and_then(|()| fs::rename(from, to)).map_err(IoError::of("rename", from))
 }
 
 /// Sets the mode of what a path leads to, symlinks followed.
@@ -196,7 +205,7 @@ pub fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), IoError>
 
 /// The path without symlinks, `.` and `..`; it must be there.
 pub fn canonical(path: &Path) -> Result<PathBuf, IoError> {
-    fs::canonicalize(path).map_err(IoError::of("resolve", path))
+    fault::point(Call::Look).and_then(|()| fs::canonicalize(path)).map_err(IoError::of("resolve", path))
 }
 
 /// Copies a file, or symlink to a name that is free: mode, mtime and user xattrs come along. The bytes
@@ -242,6 +251,12 @@ fn copy_file(from: &Path, to: &Path, stat: &Stat) -> Result<bool, IoError> {
     super::fs::utimens(&copy, SetTime::At(stat.atime), SetTime::At(stat.mtime))
         .map_err(IoError::of("set the time of", to))?;
     Ok(true)
+}
+
+fn read_all(path: &Path) -> io::Result<Vec<u8>> {
+    fault::point(Call::Open)?;
+    fault::point(Call::Look)?;
+    fs::read(path)
 }
 
 fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {

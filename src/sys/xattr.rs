@@ -5,21 +5,25 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{self as rfs, XattrFlags};
 
+use super::fault::{self, Call};
 use super::fs::proc_path;
 
 /// The value of an extended attribute of an open file, directory or (with a path descriptor) symlink.
 pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+    fault::point(Call::Look)?;
     grow(|buf| rfs::getxattr(proc_path(&fd), name, buf))
 }
 
 /// The names of the extended attributes, each without its NUL.
 pub fn xattr_names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+    fault::point(Call::Look)?;
     let all = grow(|buf| rfs::listxattr(proc_path(&fd), buf))?;
     Ok(all.split(|b| *b == 0).filter(|n| !n.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
 /// All `user.*` attributes of an open file or directory: (name, value). None where the file system has no such thing.
 pub fn user_xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    fault::point(Call::Look)?;
     let names = match grow(|buf| rfs::flistxattr(&fd, buf)) {
         Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(vec![]),
         names => names?,
@@ -38,19 +42,23 @@ pub fn user_xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
 
 /// As [`xattr`], by path; symlinks in it are followed.
 pub fn xattr_of_path(path: &std::path::Path, name: &[u8]) -> io::Result<Vec<u8>> {
+    fault::point(Call::Look)?;
     grow(|buf| rfs::getxattr(path, name, buf))
 }
 
 /// Sets an extended attribute by path; symlinks in it are followed.
 pub fn set_xattr_of_path(path: &std::path::Path, name: &[u8], value: &[u8]) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::setxattr(path, name, value, XattrFlags::empty())?)
 }
 
 pub fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8], flags: XattrFlags) -> io::Result<()> {
+    fault::point(Call::Add)?;
     Ok(rfs::setxattr(proc_path(fd), name, value, flags)?)
 }
 
 pub fn remove_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<()> {
+    fault::point(Call::Change)?;
     Ok(rfs::removexattr(proc_path(fd), name)?)
 }
 

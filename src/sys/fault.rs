@@ -1,0 +1,180 @@
+//! Errors for tests: every call on files in this layer passes [`point`] first, and a test may have one of them fail.
+//!
+//! In the program `point` is nothing. In tests a [`Plan`] belongs to the thread that laid it, and to those that it
+//! starts through [`inherit`]: tests run beside each other.
+
+use std::io;
+
+/// What a call wants of the file system, and so which errors it can meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Metadata, names, bytes to read.
+    Look,
+    /// A descriptor.
+    Open,
+    /// Room: for a name, an inode, bytes, an attribute.
+    Add,
+    /// Other metadata of what is there.
+    Change,
+    /// A name less.
+    Remove,
+    /// Bytes on the disk.
+    Sync,
+}
+
+/// Answers the error that a test has planned for this call.
+#[cfg(not(test))]
+#[inline(always)]
+pub fn point(_: Call) -> io::Result<()> {
+    Ok(())
+}
+
+/// How many of `len` bytes a write may write: all of them, but where a test has planned otherwise.
+#[cfg(not(test))]
+#[inline(always)]
+pub fn room(len: usize) -> io::Result<usize> {
+    Ok(len)
+}
+
+/// As [`point`], for an open: one that may make a file wants room.
+#[inline(always)]
+pub fn point_to_open(flags: super::fs::OpenFlags) -> io::Result<()> {
+    let makes = flags.contains(super::fs::OpenFlags::CREATE);
+    point(if makes { Call::Add } else { Call::Open })
+}
+
+/// `work`, for another thread: what was planned for this one holds there too.
+#[cfg(not(test))]
+#[inline(always)]
+pub fn inherit<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    work
+}
+
+#[cfg(test)]
+pub use planned::{Guard, Plan, inherit, point, room};
+
+#[cfg(test)]
+mod planned {
+    use std::backtrace::Backtrace;
+    use std::cell::RefCell;
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use parking_lot::Mutex;
+
+    use super::Call;
+
+    thread_local! {
+        static PLAN: RefCell<Option<Arc<State>>> = const { RefCell::new(None) };
+    }
+
+    /// Which calls fail, and how.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Plan {
+        /// Only these calls count.
+        pub calls: fn(Call) -> bool,
+        /// The first that fails; 0 is the very first.
+        pub from: u32,
+        /// And all after it.
+        pub for_ever: bool,
+        pub errno: i32,
+        /// A write of 16 bytes or more that is to fail writes half of them; the next one fails. So it is with what the
+        /// layers above write: what a program is told when its own write is cut short is for the program to see.
+        pub torn: bool,
+    }
+
+    struct State {
+        plan: Plan,
+        seen: AtomicU32,
+        /// Half of a write was let through.
+        is_torn: AtomicBool,
+        /// Calls that failed, each with the way to it when `DEPSFS_FAULT_TRACE` is set.
+        failed: Mutex<Vec<(Call, String)>>,
+    }
+
+    /// While it lives, the plan holds.
+    pub struct Guard(Arc<State>);
+
+    impl Plan {
+        pub fn lay(self) -> Guard {
+            let state = State {
+                plan: self,
+                seen: AtomicU32::new(0),
+                is_torn: AtomicBool::new(false),
+                failed: Mutex::default(),
+            };
+            let state = Arc::new(state);
+            PLAN.set(Some(state.clone()));
+            Guard(state)
+        }
+    }
+
+    impl Guard {
+        /// How many calls were counted.
+        pub fn seen(&self) -> u32 {
+            self.0.seen.load(Ordering::Relaxed)
+        }
+
+        pub fn failed(&self) -> Vec<(Call, String)> {
+            self.0.failed.lock().clone()
+        }
+    }
+
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            PLAN.set(None);
+        }
+    }
+
+    impl State {
+        fn is_due(&self, call: Call) -> bool {
+            if !(self.plan.calls)(call) {
+                return false;
+            }
+            let now = self.seen.fetch_add(1, Ordering::Relaxed);
+            now == self.plan.from || (self.plan.for_ever && now > self.plan.from)
+        }
+
+        fn fail<T>(&self, call: Call) -> io::Result<T> {
+            let trace = std::env::var_os("DEPSFS_FAULT_TRACE").map(|_| Backtrace::force_capture().to_string());
+            self.failed.lock().push((call, trace.unwrap_or_default()));
+            Err(io::Error::from_raw_os_error(self.plan.errno))
+        }
+    }
+
+    fn plan() -> Option<Arc<State>> {
+        PLAN.with_borrow(Option::clone)
+    }
+
+    pub fn point(call: Call) -> io::Result<()> {
+        match plan() {
+            Some(state) if state.is_due(call) => state.fail(call),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn room(len: usize) -> io::Result<usize> {
+        let Some(state) = plan() else { return Ok(len) };
+        if state.is_torn.swap(false, Ordering::Relaxed) {
+            return state.fail(Call::Add);
+        }
+        match state.is_due(Call::Add) {
+            false => Ok(len),
+            true if state.plan.torn && len >= 16 => {
+                state.is_torn.store(true, Ordering::Relaxed);
+                Ok(len / 2)
+            }
+            true => state.fail(Call::Add),
+        }
+    }
+
+    /// `work`, for another thread: what was planned for this one holds there too.
+    pub fn inherit<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+        let plan = plan();
+        move || {
+            PLAN.set(plan);
+            work()
+        }
+    }
+}
