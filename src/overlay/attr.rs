@@ -188,23 +188,33 @@ impl View {
             None if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b""[..]),
             None => return self.set_orphan_attr(ino, mode, set),
         };
-        if set.uid.is_some() || set.gid.is_some() {
-            let set = || fs::chown_at(&dir, name, set.uid, set.gid);
-            against_mode(&dir, set).map_err(upper("set the owner"))?;
+        let owner_changes = set.uid.is_some() || set.gid.is_some();
+        // A directory's own mode is no obstacle to itself.
+        let set_mode = |mode| match name {
+            b"" => fs::chmod_path_fd(&dir, mode),
+            name => against_mode(&dir, || fs::chmod_at(&dir, name, mode)),
+        };
+        let set_owner = |uid, gid| against_mode(&dir, || fs::chown_at(&dir, name, uid, gid));
+        let change = || -> Result<()> {
+            if owner_changes {
+                set_owner(set.uid, set.gid).map_err(upper("set the owner"))?;
+            }
+            if let Some(mode) = mode {
+                set_mode(mode).map_err(upper("set the mode"))?;
+            }
+            if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
+                let set = || fs::utimens_at(&dir, name, set.atime, set.mtime);
+                against_mode(&dir, set).map_err(upper("set times"))?;
+            }
+            Ok(())
+        };
+        let changed = change();
+        if changed.is_err() {
+            // All or nothing; the first error is the one that counts.
+            let _ = if owner_changes { set_owner(Some(before.uid), Some(before.gid)) } else { Ok(()) };
+            let _ = if mode.is_some() { set_mode(before.mode & 0o7777) } else { Ok(()) };
         }
-        if let Some(mode) = mode {
-            // A directory's own mode is no obstacle to itself.
-            let set = match name {
-                b"" => fs::chmod_path_fd(&dir, mode),
-                name => against_mode(&dir, || fs::chmod_at(&dir, name, mode)),
-            };
-            set.map_err(upper("set the mode"))?;
-        }
-        if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
-            let set = || fs::utimens_at(&dir, name, set.atime, set.mtime);
-            against_mode(&dir, set).map_err(upper("set times"))?;
-        }
-        Ok(())
+        changed
     }
 
     fn set_orphan_attr(&mut self, ino: Ino, mode: Option<u32>, set: &SetAttr) -> Result<()> {

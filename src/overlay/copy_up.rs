@@ -6,7 +6,7 @@
 //! | 2. write its blocks back          | nothing                                                       |
 //! | 3. prepared frame: inode is `real` | nothing: no such file at the name, the frame is void          |
 //! | 4. link at its first name         | the whole copy, under its inode number                        |
-//! | 5. done frame, link at other names | the whole copy; the journal leads from the other names to it |
+//! | 5. link at other names, done frame | the whole copy; the journal leads from the other names to it |
 //!
 //! Step 2 (`sync_file_range`, no wait for the disk's cache) is what keeps a power cut from leaving an empty
 //! file: ext4 and xfs commit the link only together with or after the allocation of written blocks. It is done where
@@ -15,7 +15,7 @@
 //! A long copy is made before the view is locked for the change that needs it ([`Overlay::copy_ahead`]): the object
 //! it is made from never changes.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::store::Name;
@@ -70,7 +70,8 @@ impl View {
         !self.has_upper_bytes(ino) && lower().is_some_and(|s| s.kind == FileType::RegularFile && s.size >= LONG)
     }
 
-    /// Makes sure that the bytes of a file are the upper's. At most the first `keep` of them are copied.
+    /// Makes sure that the bytes of a file are the upper's. With a `keep` below `u64::MAX` it is made that long now: what
+    /// is cut off is not copied first.
     pub(super) fn copy_up(&mut self, ino: Ino, keep: u64) -> Result<()> {
         if self.has_upper_bytes(ino) {
             return Ok(());
@@ -105,8 +106,8 @@ impl View {
     fn place_copy(&mut self, ino: Ino, attr: &Attr, copy: OwnedFd, copied: Copied, keep: u64) -> Result<()> {
         let names = self.lower_names(ino);
         let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
-        let dir_fd = self.ensure_dir(dir)?;
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
+        resize(&copy, keep)?;
         let real = fs::stat(&copy).map_err(upper("look at a file"))?.ino;
         let born = fs::birth(&copy, b"").map_err(upper("look at a file"))?;
         let promised = match (copied, self.lower_object(ino)) {
@@ -116,11 +117,14 @@ impl View {
         if copied == Copied::Bytes && keep > 0 && !promised {
             write_back(&copy).map_err(upper("copy a file"))?;
         }
-        let link = |view: &mut View, dir_fd: &OwnedFd| view.publish(&copy, dir_fd, &name);
+        let link = |view: &mut View, dir_fd: &OwnedFd| {
+            view.publish(&copy, dir_fd, &name).map_err(upper("create a file"))?;
+            view.link_others(ino, real, (dir_fd, &name), &names[1..])
+        };
         let adopted = self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link);
         adopted.inspect_err(|_| self.settled(real))?;
         self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true }));
-        self.link_others(ino, &dir_fd, &name, &names[1..])
+        Ok(())
     }
 
     /// The nameless copy gets its name.
@@ -145,6 +149,7 @@ impl View {
         let copy = self.open_kept(|| fs::open_tmpfile(&root, 0o600)).map_err(upper("create a file"))?;
         object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
+        resize(&copy, keep)?;
         let copy = Arc::new(copy);
         if let Some(orphan) = self.orphans.get_mut(&ino) {
             orphan.kept = Kept::Open(copy.clone());
@@ -156,11 +161,10 @@ impl View {
     fn copy_node(&mut self, ino: Ino, attr: &Attr) -> Result<()> {
         let names = self.lower_names(ino);
         let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
-        let dir_fd = self.ensure_dir(dir)?;
         let target = self.lower.source(ino).map(|(tree, node)| tree.target(node).to_vec());
         let kind = FileType::from_raw_mode(attr.mode);
         let aside = match &self.upper.aside {
-            Some(aside) => aside.try_clone().map_err(upper("open a directory"))?,
+            Some(aside) => fs::duplicate(aside.as_fd()).map_err(upper("open a directory"))?,
             None => return Err(Error::NotSupported),
         };
         let make = || -> std::io::Result<(u64, u64)> {
@@ -175,11 +179,12 @@ impl View {
         // What can't be finished is taken back; the first error is the one that counts.
         let undo = |_: &std::io::Error| drop(fs::unlink_at(&aside, b"node"));
         let (real, born) = make().inspect_err(undo).map_err(upper("create a file"))?;
-        let link = |_: &mut View, dir_fd: &OwnedFd| {
-            fs::rename_at(&aside, b"node", dir_fd, name.bytes(), RenameFlags::NOREPLACE)
+        let link = |view: &mut View, dir_fd: &OwnedFd| {
+            let moved = fs::rename_at(&aside, b"node", dir_fd, name.bytes(), RenameFlags::NOREPLACE);
+            moved.inspect_err(undo).map_err(upper("create a file"))?;
+            view.link_others(ino, real, (dir_fd, &name), &names[1..])
         };
-        self.adopt(ino, dir, &name, (real, born), kind, link)?;
-        self.link_others(ino, &dir_fd, &name, &names[1..])
+        self.adopt(ino, dir, &name, (real, born), kind, link)
     }
 
     /// Steps 3 to 5: the upper's inode `real` becomes the file `ino`, at `name` in `dir`.
@@ -190,36 +195,59 @@ impl View {
         name: &Name,
         (real, born): (u64, u64),
         kind: FileType,
-        link: impl FnOnce(&mut View, &OwnedFd) -> std::io::Result<()>,
+        link: impl FnOnce(&mut View, &OwnedFd) -> Result<()>,
     ) -> Result<()> {
         let dir_fd = self.ensure_dir(dir)?;
         let kept = fs::stat(&dir_fd).map_err(upper("look at a directory"))?;
         let check = Check::Present { dir, name: name.clone(), real };
         let records = vec![Record::Copied { ino, real, born }, Record::Meta { ino, meta: Default::default() }];
-        self.change(check, records, |view| link(view, &dir_fd).map_err(upper("create a file")))?;
-        restore_times(&dir_fd, &kept)?;
+        self.change(check, records, |view| link(view, &dir_fd))?;
+        restore_times(&dir_fd, &kept);
         self.files.forget(ino);
         self.see(ino, dir, name);
         self.upper.note(dir, name, Some((kind, real)));
         Ok(())
     }
 
-    /// A hard-linked file keeps all its names.
-    fn link_others(&mut self, ino: Ino, from: &OwnedFd, first: &Name, others: &[(Ino, Name)]) -> Result<()> {
-        let Some(real) = self.delta.copied(ino) else { return Ok(()) };
-        for (dir, name) in others {
-            let fd = self.ensure_dir(*dir)?;
-            let kept = fs::stat(&fd).map_err(upper("look at a directory"))?;
-            match fs::link_at(from, first.bytes(), &fd, name.bytes()) {
-                // Somebody put a file of his own there while the view was not mounted.
-                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                other => other.map_err(upper("link a file"))?,
+    /// A hard-linked file keeps all its names: the copy, at `first` already, gets the others. All of them or none.
+    fn link_others(&mut self, ino: Ino, real: u64, first: (&OwnedFd, &Name), others: &[(Ino, Name)]) -> Result<()> {
+        for (count, (dir, name)) in others.iter().enumerate() {
+            if let Err(e) = self.link_other(ino, real, first, *dir, name) {
+                for (dir, name) in &others[..count] {
+                    self.unlink_other(ino, real, *dir, name);
+                }
+                let _ = fs::unlink_at(first.0, first.1.bytes());
+                return Err(e);
             }
-            restore_times(&fd, &kept)?;
-            self.see(ino, *dir, name);
-            self.upper.note(*dir, name, Some((FileType::RegularFile, real)));
         }
         Ok(())
+    }
+
+    fn link_other(&mut self, ino: Ino, real: u64, first: (&OwnedFd, &Name), dir: Ino, name: &Name) -> Result<()> {
+        let fd = self.ensure_dir(dir)?;
+        let kept = fs::stat(&fd).map_err(upper("look at a directory"))?;
+        match fs::link_at(first.0, first.1.bytes(), &fd, name.bytes()) {
+            // Somebody put a file of his own there while the view was not mounted.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+            other => other.map_err(upper("link a file"))?,
+        }
+        restore_times(&fd, &kept);
+        self.see(ino, dir, name);
+        self.upper.note(dir, name, Some((FileType::RegularFile, real)));
+        Ok(())
+    }
+
+    /// Takes back what [`View::link_other`] did.
+    fn unlink_other(&mut self, ino: Ino, real: u64, dir: Ino, name: &Name) {
+        let Ok(Some(fd)) = self.dir_fd(dir) else { return };
+        let Ok(kept) = fs::stat(&fd) else { return };
+        if fs::stat_at(&fd, name.bytes()).is_ok_and(|s| s.ino == real) && fs::unlink_at(&fd, name.bytes()).is_ok() {
+            self.upper.note(dir, name, None);
+            if let Some(seen) = self.seen.get_mut(&ino) {
+                seen.names.retain(|(d, n)| *d != dir || n != name);
+            }
+        }
+        restore_times(&fd, &kept);
     }
 
     /// A change that needs both a call on the upper and records: the frame is prepared, the call made, the
@@ -246,4 +274,12 @@ impl View {
             }
         }
     }
+}
+
+/// Gives a copy that isn't meant to be whole its size, and the time of that change.
+fn resize(copy: &OwnedFd, keep: u64) -> Result<()> {
+    if keep == u64::MAX {
+        return Ok(());
+    }
+    fs::truncate(copy, keep).map_err(upper("truncate a file"))
 }

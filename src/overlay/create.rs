@@ -34,7 +34,7 @@ impl Overlay {
         if found.upper.is_some()
             && let Some(dir) = view.dir_fd(parent)?
         {
-            view.own(&dir, name, caller)?;
+            give(&dir, name, caller)?;
         }
         drop(view);
         self.lookup(parent, name)
@@ -53,8 +53,7 @@ impl Overlay {
         let dir = view.dir_to_change(parent)?;
         let file = view.open_kept(|| fs::open_at(&dir, name.bytes(), flags, mode & 0o7777));
         let file = file.map_err(upper("create a file"))?;
-        let stat = view.own(&dir, name, caller)?;
-        let found = view.appeared(parent, name, stat)?;
+        let found = view.take_in(parent, &dir, name, caller)?;
         view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true }));
         view.referenced(&found)
     }
@@ -76,8 +75,7 @@ impl Overlay {
             std::io::ErrorKind::AlreadyExists => Error::Exists,
             _ => upper("create a file")(e),
         })?;
-        let stat = view.own(&dir, name, caller)?;
-        let found = view.appeared(parent, name, stat)?;
+        let found = view.take_in(parent, &dir, name, caller)?;
         view.referenced(&found)
     }
 
@@ -128,27 +126,14 @@ impl View {
         self.ensure_dir(dir)
     }
 
-    /// Gives a new file to its maker; a file that can't be given away is taken back.
-    fn own(&mut self, dir: &OwnedFd, name: &Name, caller: Caller) -> Result<Stat> {
-        let stat = fs::stat_at(dir, name.bytes()).map_err(upper("look at a file"))?;
-        if (stat.uid, stat.gid) == (caller.uid, caller.gid) {
-            return Ok(stat);
-        }
-        let parent = fs::stat(dir).map_err(upper("look at a directory"))?;
-        let gid = if parent.mode & 0o2000 != 0 { stat.gid } else { caller.gid };
-        if (stat.uid, stat.gid) == (caller.uid, gid) {
-            return Ok(stat);
-        }
-        if let Err(e) = fs::chown_at(dir, name.bytes(), Some(caller.uid), Some(gid)) {
-            let undone = if stat.is_dir() { fs::rmdir_at(dir, name.bytes()) } else { fs::unlink_at(dir, name.bytes()) };
-            undone.map_err(upper("delete a file"))?;
-            return Err(upper("set the owner")(e));
-        }
-        if !stat.is_dir() && stat.kind() != FileType::Symlink && stat.mode & 0o6000 != 0 {
-            // Changing the owner drops set-id bits that the maker asked for.
-            fs::chmod_at(dir, name.bytes(), stat.mode & 0o7777).map_err(upper("set the mode"))?;
-        }
-        fs::stat_at(dir, name.bytes()).map_err(upper("look at a file"))
+    /// Takes a new name in: it is its maker's, and everything that remembers names is told. What can't be taken in is
+    /// taken back.
+    fn take_in(&mut self, parent: Ino, dir: &OwnedFd, name: &Name, caller: Caller) -> Result<Found> {
+        let taken = give(dir, name, caller).and_then(|stat| self.appeared(parent, name, stat));
+        taken.inspect_err(|_| {
+            let _ = fs::unlink_at(dir, name.bytes()).or_else(|_| fs::rmdir_at(dir, name.bytes()));
+            self.upper.note(parent, name, None);
+        })
     }
 
     /// A name is new in the upper: everything that remembers names is told.
@@ -168,6 +153,9 @@ impl View {
         self.upper.note(dir, name, Some((stat.kind(), stat.ino)));
         if stat.is_dir() {
             self.count_subdir(dir, 1);
+            if ino.upper_real().is_some() {
+                self.subdirs.insert(ino, 0);
+            }
         }
         Ok(Found { ino, upper: Some(stat) })
     }
@@ -191,4 +179,23 @@ impl View {
             seen.lookups += 1;
         }
     }
+}
+
+/// Gives a new file to its maker.
+fn give(dir: &OwnedFd, name: &Name, caller: Caller) -> Result<Stat> {
+    let stat = fs::stat_at(dir, name.bytes()).map_err(upper("look at a file"))?;
+    if (stat.uid, stat.gid) == (caller.uid, caller.gid) {
+        return Ok(stat);
+    }
+    let parent = fs::stat(dir).map_err(upper("look at a directory"))?;
+    let gid = if parent.mode & 0o2000 != 0 { stat.gid } else { caller.gid };
+    if (stat.uid, stat.gid) == (caller.uid, gid) {
+        return Ok(stat);
+    }
+    fs::chown_at(dir, name.bytes(), Some(caller.uid), Some(gid)).map_err(upper("set the owner"))?;
+    if !stat.is_dir() && stat.kind() != FileType::Symlink && stat.mode & 0o6000 != 0 {
+        // Changing the owner drops set-id bits that the maker asked for.
+        fs::chmod_at(dir, name.bytes(), stat.mode & 0o7777).map_err(upper("set the mode"))?;
+    }
+    fs::stat_at(dir, name.bytes()).map_err(upper("look at a file"))
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::store::Name;
+use crate::store::{Name, StoreError};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
@@ -62,7 +62,11 @@ impl View {
         let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
         let id = tree.object(node).ok_or(Error::Invalid)?;
         let objects = self.objects.clone();
-        let lost = |source| Error::LostObject { id, source: Box::new(source) };
+        // Missing or damaged is one thing, a call that fails for want of descriptors, say, is another.
+        let lost = |source| match source {
+            StoreError::Io(e) => upper("open an object")(e.source),
+            source => Error::LostObject { id, source: Box::new(source) },
+        };
         match objects.content(&id) {
             Err(_) => {
                 // It may be our own descriptors that ran out: give back what is kept, once.

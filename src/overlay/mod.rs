@@ -28,6 +28,8 @@ mod rename;
 mod resolve;
 mod restore;
 mod state;
+#[cfg(test)]
+mod tests;
 mod uncover;
 mod unsettled;
 mod upper;

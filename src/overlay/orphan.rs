@@ -10,7 +10,7 @@
 //! | 1. rename into `aside`    | what a server that takes over serves on; a fresh mount deletes it  |
 //! | 2. delete there           | nothing                                                            |
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::store::Name;
@@ -68,6 +68,13 @@ impl View {
         open.map(|fd| Kept::Open(Arc::new(fd))).map_err(upper("open a file"))
     }
 
+    /// What was to be replaced stays after all.
+    pub(super) fn let_go(&self, kept: &Kept, there: Option<Found>) {
+        if let (Kept::Aside, Some(aside), Some(there)) = (kept, &self.upper.aside, there) {
+            let _ = fs::unlink_at(aside, aside_name(there.ino).as_bytes());
+        }
+    }
+
     /// Deletes a name of the upper.
     pub(super) fn delete(&mut self, dir: Ino, name: &Name, is_dir: bool) -> Result<()> {
         let fd = self.dir_to_change(dir)?;
@@ -90,7 +97,7 @@ impl View {
 
     fn aside(&self) -> Result<OwnedFd> {
         let aside = self.upper.aside.as_ref().ok_or(super::Error::NotSupported)?;
-        aside.try_clone().map_err(upper("open a directory"))
+        fs::duplicate(aside.as_fd()).map_err(upper("open a directory"))
     }
 
     /// Nobody holds the file any more.

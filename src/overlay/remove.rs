@@ -116,7 +116,8 @@ impl View {
         let places = self.places_for(&records)?;
         records.extend(places);
         self.record_all(records)?;
-        touched.iter().try_for_each(|fd| touch_dir(fd))
+        touched.iter().for_each(|fd| touch_dir(fd));
+        Ok(())
     }
 
     /// Takes the times out of records about directories that the upper has, and gives those directories.

@@ -173,9 +173,11 @@ impl View {
         let call = |view: &mut View| match (from, replaced) {
             (Some(from), there) => {
                 let kept = view.hold_replaced(target.dir, target.name, there)?;
-                fs::rename_at(&from, source.name.bytes(), &to, target.name.bytes(), RenameFlags::empty())
-                    .map_err(upper("rename"))?;
-                Ok(kept)
+                let renamed = fs::rename_at(&from, source.name.bytes(), &to, target.name.bytes(), RenameFlags::empty());
+                if renamed.is_err() {
+                    view.let_go(&kept, there);
+                }
+                renamed.map(|()| kept).map_err(upper("rename"))
             }
             (None, Some(there)) if !target.is_dir && there.upper.is_some_and(|s| s.nlink > 1) => {
                 view.delete(target.dir, target.name, false).map(|()| Kept::Store)
@@ -184,7 +186,7 @@ impl View {
             (None, None) => Ok(Kept::Store),
         };
         let kept = if records.is_empty() { call(self)? } else { self.change(check, records, call)? };
-        touched.iter().try_for_each(|fd| touch_dir(fd))?;
+        touched.iter().for_each(|fd| touch_dir(fd));
         Ok(kept)
     }
 
@@ -239,6 +241,7 @@ impl View {
         self.change(check, records, |_| {
             fs::rename_at(&from_fd, from.name.bytes(), &to_fd, to.name.bytes(), flags).map_err(upper("rename"))
         })?;
-        touched.iter().try_for_each(|fd| touch_dir(fd))
+        touched.iter().for_each(|fd| touch_dir(fd));
+        Ok(())
     }
 }

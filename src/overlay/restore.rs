@@ -3,12 +3,12 @@
 use std::os::fd::OwnedFd;
 
 use crate::store::{Name, ObjectId};
-use crate::sys::fs::{self, FileType};
+use crate::sys::fs::{self, FileType, RenameFlags, Stat};
 
 use super::error::{Error, Result, upper};
-use super::journal::Record;
+use super::journal::{Check, Record};
 use super::resolve::View;
-use super::upper::touch_dir;
+use super::upper::{remove_tree, touch_dir};
 use super::{Ino, Overlay};
 
 impl Overlay {
@@ -29,17 +29,11 @@ impl Overlay {
         {
             return Err(Error::Moved);
         }
-        if let Some(dir) = view.dir_fd(parent)? {
-            remove_tree(&dir, name.bytes())?;
-            if !view.delta.is_empty() {
-                touch_dir(&dir)?;
-            }
-        }
         let mut records = vec![Record::Unset { dir: parent, name: name.clone(), time: None }];
         if let Some(ino) = stored {
             view.forget_below(ino, &mut records);
         }
-        view.record_all(records)?;
+        view.drop_own(parent, name, records)?;
         view.upper.forget_all();
         view.files.clear();
         view.subdirs.clear();
@@ -90,6 +84,49 @@ impl View {
         self.record_all(places.into_iter().chain([Record::Opaque { dir }]).collect())
     }
 
+    /// Deletes what the upper has at a name, with all below it, together with what the journal says of it.
+    ///
+    /// | step                        | a crash right after it leaves                            |
+    /// |-----------------------------|----------------------------------------------------------|
+    /// | 1. prepared frame           | nothing: the name is still there, the frame is void      |
+    /// | 2. rename into `aside`      | the store's version; what was there is for the next mount to delete |
+    /// | 3. done frame, delete aside | the store's version                                      |
+    fn drop_own(&mut self, parent: Ino, name: &Name, records: Vec<Record>) -> Result<()> {
+        let dir = self.dir_fd(parent)?;
+        let own = match &dir {
+            Some(dir) => match fs::stat_at(dir, name.bytes()) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+                found => Some((dir.clone(), found.map_err(upper("look at a file"))?)),
+            },
+            None => None,
+        };
+        let says = !self.delta.is_empty();
+        match own {
+            None => self.record_all(records)?,
+            Some((dir, stat)) => {
+                let check = Check::Absent { dir: parent, name: name.clone(), real: stat.ino };
+                self.change(check, records, |view| view.move_out(&dir, name, &stat))?;
+            }
+        }
+        if let Some(dir) = dir.filter(|_| says) {
+            touch_dir(&dir);
+        }
+        Ok(())
+    }
+
+    /// A file goes at once. Where there is no `aside`, what is deleted before an error stays deleted.
+    fn move_out(&mut self, dir: &OwnedFd, name: &Name, stat: &Stat) -> Result<()> {
+        let Some(aside) = self.upper.aside.as_ref().filter(|_| stat.is_dir()) else {
+            return remove_tree(dir, name.bytes()).map_err(upper("delete a file"));
+        };
+        let to = format!("reset {}", stat.ino);
+        remove_tree(aside, to.as_bytes()).map_err(upper("delete a file"))?;
+        fs::rename_at(dir, name.bytes(), aside, to.as_bytes(), RenameFlags::empty()).map_err(upper("delete a file"))?;
+        // What stays for an error is deleted by the next mount.
+        let _ = remove_tree(aside, to.as_bytes());
+        Ok(())
+    }
+
     /// Records that void all that was said of a lower file or directory and what the trees have below it.
     fn forget_below(&mut self, ino: Ino, records: &mut Vec<Record>) {
         let mut todo = vec![ino];
@@ -108,21 +145,5 @@ impl View {
                 }
             }
         }
-    }
-}
-
-/// Deletes `name` from a directory of the upper, with all below it; nothing there is fine.
-fn remove_tree(dir: &OwnedFd, name: &[u8]) -> Result<()> {
-    match fs::unlink_at(dir, name) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {
-            let below = fs::open_dir_at(dir, name).map_err(upper("open a directory"))?;
-            for entry in fs::list(&below).map_err(upper("list a directory"))? {
-                remove_tree(&below, &entry.name)?;
-            }
-            fs::rmdir_at(dir, name).map_err(upper("delete a directory"))
-        }
-        Err(e) => Err(upper("delete a file")(e)),
     }
 }

@@ -157,7 +157,7 @@ impl View {
         }
         let places = self.places_for(&records)?;
         self.record_all(places.into_iter().chain(records).collect())?;
-        upper.iter().try_for_each(|fd| touch_dir(fd))?;
+        upper.iter().for_each(|fd| touch_dir(fd));
         self.upper.forget_all();
         self.subdirs.clear();
         walk.stale.push(Stale::Inode(dir));

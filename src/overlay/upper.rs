@@ -90,10 +90,8 @@ fn open_aside(root: &OwnedFd, state_dir: &Path, takeover: bool) -> std::io::Resu
         if is_promise(&left.name) || (takeover && left.name.len() == 16) {
             continue;
         }
-        match left.kind {
-            FileType::Directory => fs::rmdir_at(&aside, &left.name)?,
-            _ => fs::unlink_at(&aside, &left.name)?,
-        }
+        // What can't be deleted now is in nobody's way.
+        let _ = remove_tree(&aside, &left.name);
     }
     Ok(Some(aside))
 }
@@ -178,19 +176,23 @@ impl View {
             None => (&parent_fd, name.bytes()),
         };
         fs::mkdir_at(at, aside_name, 0o700).map_err(upper("make a directory"))?;
-        let finish = || -> Result<OwnedFd> {
+        let finish = || -> Result<(OwnedFd, u64)> {
             let made = fs::open_dir_at(at, aside_name).map_err(upper("open a directory"))?;
             self.dress(&made, &attr, &xattrs)?;
+            let real = fs::stat(&made).map_err(upper("look at a directory"))?.ino;
             if self.upper.aside.is_some() {
                 fs::rename_at(at, aside_name, parent_fd, name.bytes(), RenameFlags::empty())
                     .map_err(upper("make a directory"))?;
             }
-            Ok(made)
+            Ok((made, real))
         };
-        // What can't be finished is taken back; the first error is the one that counts.
-        let made = finish().inspect_err(|_| drop(fs::rmdir_at(at, aside_name)))?;
-        let real = fs::stat(&made).map_err(upper("look at a directory"))?.ino;
-        restore_times(parent_fd, &kept)?;
+        let finished = finish();
+        if finished.is_err() {
+            // What can't be finished is taken back; the first error is the one that counts.
+            drop(fs::rmdir_at(at, aside_name));
+        }
+        restore_times(parent_fd, &kept);
+        let (made, real) = finished?;
         let made = Arc::new(made);
         self.upper.absent.remove(&dir);
         self.upper.dirs.keep(dir, made.clone());
@@ -235,6 +237,20 @@ impl View {
     }
 }
 
+/// Deletes `name` from a directory of ours, with all below it; nothing there is fine.
+pub(super) fn remove_tree(dir: &OwnedFd, name: &[u8]) -> std::io::Result<()> {
+    match against_mode(dir, || fs::unlink_at(dir, name)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {
+            let below = against_mode(dir, || fs::open_at(dir, name, OpenFlags::PATH | OpenFlags::DIRECTORY, 0))?;
+            let names = against_mode(&below, || fs::list(fs::open_dir_at(&below, b".")?))?;
+            names.iter().try_for_each(|entry| remove_tree(&below, &entry.name))?;
+            against_mode(dir, || fs::rmdir_at(dir, name))
+        }
+        other => other,
+    }
+}
+
 /// Looks or opens in a directory of ours whose mode keeps us out: who asks was let in by the kernel before the
 /// mode was changed, or asks for what the mode doesn't guard.
 pub(super) fn against_mode<T>(dir: &OwnedFd, open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
@@ -252,12 +268,13 @@ pub(super) fn against_mode<T>(dir: &OwnedFd, open: impl Fn() -> std::io::Result<
     }
 }
 
-/// Gives a directory the access and modification time it had: what was done in it doesn't show.
-pub(super) fn restore_times(dir: &OwnedFd, was: &Stat) -> Result<()> {
-    fs::utimens_at(dir, b"", SetTime::At(was.atime), SetTime::At(was.mtime)).map_err(upper("set times"))
+/// Gives a directory the access and modification time it had: what was done in it doesn't show. It is done by then, so
+/// where the times can't be set they are what is wrong, and nothing else is.
+pub(super) fn restore_times(dir: &OwnedFd, was: &Stat) {
+    let _ = fs::utimens_at(dir, b"", SetTime::At(was.atime), SetTime::At(was.mtime));
 }
 
-/// The directory's content changed just now.
-pub(super) fn touch_dir(dir: &OwnedFd) -> Result<()> {
-    fs::utimens_at(dir, b"", SetTime::Keep, SetTime::Now).map_err(upper("set times"))
+/// The directory's content changed just now. As with [`restore_times`], that is done.
+pub(super) fn touch_dir(dir: &OwnedFd) {
+    let _ = fs::utimens_at(dir, b"", SetTime::Keep, SetTime::Now);
 }

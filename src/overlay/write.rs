@@ -1,5 +1,7 @@
 //! Writing: the first write to a shared file makes a copy, all others go to it.
 
+use std::os::fd::AsFd;
+
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FallocateFlags};
 
@@ -79,7 +81,9 @@ impl Overlay {
 impl View {
     /// Changes the size; what is cut off is not copied first.
     pub(super) fn truncate(&mut self, ino: Ino, size: u64) -> Result<()> {
-        self.copy_up(ino, size)?;
+        if !self.has_upper_bytes(ino) {
+            return self.copy_up(ino, size);
+        }
         self.settle(ino)?;
         let file = self.open_to_write(ino)?;
         fs::truncate(&*file.fd, size).map_err(upper("truncate a file"))
@@ -100,7 +104,7 @@ impl View {
             return Ok(None);
         }
         let file = self.open_to_read(ino)?;
-        file.as_file().map(|fd| fd.try_clone()).transpose().map_err(upper("open a file"))
+        file.as_file().map(|fd| fs::duplicate(fd.as_fd())).transpose().map_err(upper("open a file"))
     }
 }
 
