@@ -118,12 +118,17 @@ impl View {
             write_back(&copy).map_err(upper("copy a file"))?;
         }
         let link = |view: &mut View, dir_fd: &OwnedFd| {
+            if names.len() > 1 {
+                // Else the names would become files of their own.
+                view.journal.write_back()?;
+            }
             view.publish(&copy, dir_fd, &name).map_err(upper("create a file"))?;
             view.link_others(ino, real, (dir_fd, &name), &names[1..])
         };
         let adopted = self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link);
         adopted.inspect_err(|_| self.settled(real))?;
-        self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true }));
+        let replaces = keep == 0;
+        self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true, replaces }));
         Ok(())
     }
 
@@ -154,7 +159,7 @@ impl View {
         if let Some(orphan) = self.orphans.get_mut(&ino) {
             orphan.kept = Kept::Open(copy.clone());
         }
-        self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true }));
+        self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true, replaces: false }));
         Ok(())
     }
 
@@ -201,7 +206,10 @@ impl View {
         let kept = fs::stat(&dir_fd).map_err(upper("look at a directory"))?;
         let check = Check::Present { dir, name: name.clone(), real };
         let records = vec![Record::Copied { ino, real, born }, Record::Meta { ino, meta: Default::default() }];
-        self.change(check, records, |view| link(view, &dir_fd))?;
+        // The name may be one that the journal gives the file. Its own frame can be lost: then the copy is a file of
+        // its own, which looks the same (but not one of several names, see where it is linked).
+        self.journal.precede()?;
+        self.change_after(check, records, |view| link(view, &dir_fd))?;
         restore_times(&dir_fd, &kept);
         self.files.forget(ino);
         self.see(ino, dir, name);
@@ -253,6 +261,19 @@ impl View {
     /// A change that needs both a call on the upper and records: the frame is prepared, the call made, the
     /// frame confirmed. When the call fails the frame is void and nothing has changed.
     pub(super) fn change<T>(
+        &mut self,
+        check: Check,
+        records: Vec<Record>,
+        call: impl FnOnce(&mut View) -> Result<T>,
+    ) -> Result<T> {
+        self.change_after(check, records, |view| {
+            view.journal.precede()?;
+            call(view)
+        })
+    }
+
+    /// As [`View::change`], where a power cut may lose the frame and keep the change.
+    fn change_after<T>(
         &mut self,
         check: Check,
         records: Vec<Record>,

@@ -54,7 +54,7 @@ impl Overlay {
         let file = view.open_kept(|| fs::open_at(&dir, name.bytes(), flags, mode & 0o7777));
         let file = file.map_err(upper("create a file"))?;
         let found = view.take_in(parent, &dir, name, caller)?;
-        view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true }));
+        view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true, replaces: false }));
         view.referenced(&found)
     }
 
@@ -123,7 +123,9 @@ impl View {
         if self.is_gone(dir) {
             return Err(Error::NotFound);
         }
-        self.ensure_dir(dir)
+        let fd = self.ensure_dir(dir)?;
+        self.journal.precede()?;
+        Ok(fd)
     }
 
     /// Takes a new name in: it is its maker's, and everything that remembers names is told. What can't be taken in is

@@ -17,6 +17,8 @@ pub(super) struct OpenFile {
     pub fd: Arc<OwnedFd>,
     /// An object never is.
     pub writable: bool,
+    /// A file of the lower was emptied to become it: what is written now is what stands for the old bytes.
+    pub replaces: bool,
 }
 
 impl View {
@@ -32,7 +34,7 @@ impl View {
         };
         // A part of a pack has no descriptor of its own, and is found again without a system call.
         if let Some(fd) = bytes.as_file() {
-            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false }));
+            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, replaces: false }));
         }
         Ok(bytes)
     }
@@ -45,7 +47,7 @@ impl View {
             return Ok(file);
         }
         let fd = self.open_upper(ino, OpenFlags::RDWR)?;
-        let file = Arc::new(OpenFile { fd: Arc::new(fd), writable: true });
+        let file = Arc::new(OpenFile { fd: Arc::new(fd), writable: true, replaces: false });
         self.files.keep(ino, file.clone());
         Ok(file)
     }

@@ -110,6 +110,9 @@ impl View {
     }
 
     fn move_name(&mut self, source: &Spot, moved: Found, target: &Spot) -> Result<()> {
+        if target.found.is_some_and(|there| there.upper.is_none()) {
+            self.write_back_file(&moved)?;
+        }
         let mut orphan = match target.found {
             Some(there) => self.orphan_of(&there)?,
             None => None,

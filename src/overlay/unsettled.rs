@@ -174,7 +174,11 @@ impl View {
         for entry in names.iter().filter(|e| is_promise(&e.name)) {
             let promise = Promise::of_name(&entry.name);
             match promise.filter(|p| Some(&p.boot) == self.unsettled.boot().as_ref()) {
-                Some(recent) => drop(self.unsettled.promises.insert(recent.real, recent)),
+                Some(recent) => {
+                    // Nothing is missing, but where the disk alone was taken away and brought back.
+                    self.fulfil(&recent)?;
+                    self.unsettled.promises.insert(recent.real, recent);
+                }
                 None => self.make_true(Promise::of_name(&entry.name), &entry.name)?,
             }
         }
@@ -184,18 +188,27 @@ impl View {
         Ok(())
     }
 
-    fn make_true(&mut self, promise: Option<Promise>, name: &[u8]) -> Result<()> {
-        if let Some(promise) = promise
-            && self.copy_of(&promise).is_some()
-        {
-            let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
-            match self.objects.content(&promise.object) {
-                Ok(object) => {
-                    let copy = self.open_to_write(ino)?.fd.clone();
-                    refill(&object, &copy).map_err(upper("write a file"))?;
-                }
-                Err(e) => tracing::error!("a copy may lack bytes since the last power cut: {e}"),
+    /// Gives a copy what it lacks of what was promised.
+    fn fulfil(&mut self, promise: &Promise) -> Result<()> {
+        if self.copy_of(promise).is_none() {
+            return Ok(());
+        }
+        let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
+        match self.objects.content(&promise.object) {
+            Ok(object) => {
+                let copy = self.open_to_write(ino)?.fd.clone();
+                refill(&object, &copy).map_err(upper("write a file"))
             }
+            Err(e) => {
+                tracing::error!("a copy may lack bytes since the last power cut: {e}");
+                Ok(())
+            }
+        }
+    }
+
+    fn make_true(&mut self, promise: Option<Promise>, name: &[u8]) -> Result<()> {
+        if let Some(promise) = promise {
+            self.fulfil(&promise)?;
         }
         match &self.upper.aside {
             Some(aside) => fs::unlink_at(aside, name).map_err(upper("delete a file")),

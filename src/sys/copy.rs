@@ -97,8 +97,16 @@ fn read_and_write(from: impl AsFd, to: impl AsFd, mut at: u64, stop: u64) -> io:
 /// Starts the writing of a file's bytes to its disk and waits for it; metadata and the disk's own cache
 /// are left to the file system's journal, which commits what comes later no sooner (`sync_file_range(2)`).
 pub fn write_back(fd: impl AsFd) -> io::Result<()> {
+    sync_range(fd, libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER)
+}
+
+/// As [`write_back`], without waiting for its end.
+pub fn start_write_back(fd: impl AsFd) -> io::Result<()> {
+    sync_range(fd, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+fn sync_range(fd: impl AsFd, flags: u32) -> io::Result<()> {
     fault::point(Call::Sync)?;
-    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     // SAFETY: the descriptor is open while `fd` is borrowed; the call touches no memory of ours.
     match unsafe { libc::sync_file_range(fd.as_fd().as_raw_fd(), 0, 0, flags) } {
         0 => Ok(()),

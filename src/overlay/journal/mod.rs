@@ -10,6 +10,13 @@
 //! | 2. the call on the upper  | a frame without an end: its check finds the change, it holds       |
 //! | 3. done frame             | the change, whole                                                |
 //!
+//! A power cut may keep a change of names in the upper and lose the records before it: those are only bytes of a file,
+//! which a file system writes when it likes. So before names of the upper change, what was appended is written
+//! ([`Journal::precede`]); the disk's cache needn't be waited for. The other way round nothing is needed: on ext4 and
+//! xfs the journal's new size is committed with or after the names that were changed before.
+//!
+//! So that names can be deleted on a full disk, the file has room beyond its end ([`RESERVE`]).
+//!
 //! Compaction writes the state anew aside, syncs it and renames it over the old file.
 
 mod bytes;
@@ -22,7 +29,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::sys::IoError;
-use crate::sys::fs::{self, OpenFlags, RenameFlags};
+use crate::sys::copy::write_back;
+use crate::sys::fs::{self, FallocateFlags, OpenFlags, RenameFlags};
 
 pub use record::{Check, Frame, Malformed, Meta, Record};
 
@@ -31,6 +39,9 @@ const VERSION: u32 = 1;
 const HEADER: usize = 16;
 /// No frame is longer: the largest is one metadata record with all its xattrs.
 const FRAME_MAX: usize = 16 << 20;
+/// Bytes beyond the end of the file that its disk keeps for it; enough to delete thousands of names. It is made full
+/// again when half of it is used, as long as the disk has room.
+const RESERVE: u64 = 128 << 10;
 
 /// An open journal; the position is the end of its last whole frame.
 #[derive(Debug)]
@@ -40,6 +51,12 @@ pub struct Journal {
     file: OwnedFd,
     len: u64,
     unsynced: bool,
+    /// Something that was said of names, or the end of it, may not be written to disk yet.
+    names_pending: bool,
+    /// What was prepared last says something of names.
+    prepared_names: bool,
+    /// Up to here the disk has room for it.
+    reserved: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,8 +125,18 @@ impl Journal {
         let mut bytes = vec![0; size as usize];
         let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
         bytes.truncate(read);
-        let mut journal = Journal { dir, path, file, len: 0, unsynced: false };
+        let mut journal = Journal {
+            dir,
+            path,
+            file,
+            len: 0,
+            unsynced: false,
+            names_pending: true,
+            prepared_names: true,
+            reserved: 0,
+        };
         let frames = journal.adopt(&bytes)?;
+        journal.reserve();
         Ok((journal, frames))
     }
 
@@ -145,6 +172,37 @@ impl Journal {
         }
         self.len += bytes.len() as u64;
         self.unsynced = true;
+        self.names_pending |= match frame {
+            Frame::Plain(records) => records.iter().any(Record::is_of_names),
+            Frame::Prepared(_, records) => {
+                self.prepared_names = records.iter().any(Record::is_of_names);
+                self.prepared_names
+            }
+            Frame::Done | Frame::Undone => self.prepared_names,
+        };
+        if self.len + RESERVE / 2 > self.reserved {
+            self.reserve();
+        }
+        Ok(())
+    }
+
+    /// Where there is no room, what is left of the last reserve is used up.
+    fn reserve(&mut self) {
+        let flags = FallocateFlags::KEEP_SIZE;
+        if fs::fallocate(&self.file, flags, self.len, RESERVE).is_ok() {
+            self.reserved = self.len + RESERVE;
+        }
+    }
+
+    /// After a power cut, what was said of names so far is there if any change of names is that is made from now on.
+    pub fn precede(&mut self) -> Result<(), JournalError> {
+        if self.names_pending { self.write_back() } else { Ok(()) }
+    }
+
+    /// As [`Journal::precede`], for all that was said.
+    pub fn write_back(&mut self) -> Result<(), JournalError> {
+        write_back(&self.file).map_err(IoError::of("write", &self.path))?;
+        self.names_pending = false;
         Ok(())
     }
 
@@ -171,7 +229,7 @@ impl Journal {
     pub fn sync(&mut self) -> Result<(), JournalError> {
         if self.unsynced {
             fs::fdatasync(&self.file).map_err(IoError::of("sync", &self.path))?;
-            self.unsynced = false;
+            (self.unsynced, self.names_pending) = (false, false);
         }
         Ok(())
     }
@@ -195,7 +253,8 @@ impl Journal {
             .map_err(IoError::of("replace", &self.path))?;
         self.file = file;
         self.len = bytes.len() as u64;
-        self.unsynced = false;
+        (self.unsynced, self.names_pending) = (false, false);
+        self.reserve();
         Ok(())
     }
 }

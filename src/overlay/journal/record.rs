@@ -81,6 +81,25 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Whether it changes which names show, or where.
+    pub fn is_of_names(&self) -> bool {
+        match self {
+            Record::Whiteout { .. }
+            | Record::Moved { .. }
+            | Record::Unset { .. }
+            | Record::Opaque { .. }
+            | Record::Emptied { .. }
+            | Record::Place { .. } => true,
+            Record::Root { .. }
+            | Record::Graft { .. }
+            | Record::Meta { .. }
+            | Record::Copied { .. }
+            | Record::Uncopied { .. } => false,
+        }
+    }
+}
+
 /// What tells, after a crash, whether the change of a prepared frame took place in the upper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {

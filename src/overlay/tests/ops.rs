@@ -28,7 +28,7 @@ fn truncate(case: &Case, path: &str, size: u64) -> Result<(), Error> {
 }
 
 fn write(case: &Case, path: &str) -> Result<(), Error> {
-    case.overlay().write(case.ino(path), 2, b"WRITTEN", true).map(drop)
+    case.overlay().write(case.ino(path), 2, b"WRITTEN", None).map(drop)
 }
 
 fn create(case: &Case, path: &str) -> Result<(), Error> {
@@ -97,11 +97,11 @@ fn reset(case: &Case, path: &str) -> Result<(), Error> {
 }
 
 fn allocate(case: &Case, path: &str) -> Result<(), Error> {
-    case.overlay().fallocate(case.ino(path), 0, 0, 5000, true).map(drop)
+    case.overlay().fallocate(case.ino(path), 0, 0, 5000, None).map(drop)
 }
 
 fn copy_range(case: &Case, from: &str, to: &str) -> Result<(), Error> {
-    case.overlay().copy_range((case.ino(from), 0), (case.ino(to), 1), 3, true).map(drop)
+    case.overlay().copy_range((case.ino(from), 0), (case.ino(to), 1), 3, None).map(drop)
 }
 
 fn regraft(case: &Case) -> Result<(), Error> {
