@@ -63,9 +63,7 @@ impl<'s> Entries<'s> {
     /// Names `tree`, which must be in the store; replaces what had the name.
     pub fn put(&self, name: &str, tree: TreeId, provenance: Provenance) -> Result<(), StoreError> {
         self.path(name)?;
-        if !self.store.has_tree(tree) {
-            return Err(StoreError::NoTree(tree));
-        }
+        self.store.must_have_tree(tree)?;
         let entry = OnDisk { version: VERSION, tree, provenance };
         let bytes = serde_json::to_vec_pretty(&entry).expect("strings and numbers are always JSON");
         self.store.put_file("entries", name, &bytes, 0o644)

@@ -34,6 +34,9 @@ mod entries;
 mod error;
 pub mod escape;
 pub mod extract;
+#[cfg(test)]
+#[path = "tests/fault.rs"]
+mod fault_tests;
 mod gc;
 mod id;
 pub mod import;
@@ -149,6 +152,17 @@ impl Store {
 
     pub fn has_tree(&self, id: TreeId) -> bool {
         fs::stat_at(&self.dir, format!("trees/{}", id.place()).as_bytes()).is_ok()
+    }
+
+    /// # Errors
+    /// [`StoreError::NoTree`]; where nobody can tell, why.
+    fn must_have_tree(&self, id: TreeId) -> Result<(), StoreError> {
+        let place = format!("trees/{}", id.place());
+        match fs::stat_at(&self.dir, place.as_bytes()) {
+            Ok(_) => Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(StoreError::NoTree(id)),
+            Err(e) => Err(IoError::of("stat", &self.path.join(place))(e).into()),
+        }
     }
 
     /// Keeps gc away until the value is dropped; waits while gc runs. Held by imports, and by whoever imports

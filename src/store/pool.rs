@@ -4,6 +4,8 @@ use std::num::NonZero;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::sys::fault;
+
 struct State<J> {
     jobs: Vec<J>,
     /// Workers that may still push.
@@ -72,7 +74,7 @@ pub fn run<J: Send, W: Send, E: Send>(
         Ok(own)
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores()).map(|_| scope.spawn(worker)).collect();
+        let others: Vec<_> = (1..cores()).map(|_| scope.spawn(fault::inherit(&worker))).collect();
         let mine = worker();
         let done = std::iter::once(mine).chain(others.into_iter().map(|t| match t.join() {
             Ok(result) => result,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::stage::{Loose, Stage, Staged, name_of};
 use super::{ObjectId, PackId, StoreError};
+use crate::sys::fault;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, copy, fs_type};
 
@@ -43,7 +44,8 @@ impl Stage {
         self.sync_bytes(&loose)?;
         let half = loose.len().div_ceil(2).max(1);
         std::thread::scope(|scope| {
-            let parts: Vec<_> = loose.chunks(half).map(|part| scope.spawn(|| self.name_all(part))).collect();
+            let parts: Vec<_> =
+                loose.chunks(half).map(|part| scope.spawn(fault::inherit(|| self.name_all(part)))).collect();
             parts.into_iter().try_for_each(|part| part.join().expect("naming objects does not panic"))
         })?;
         self.name_packs(&packs)?;

@@ -29,6 +29,7 @@ use super::{ImportError, ImportStats, Imported};
 use crate::store::tree::Slot;
 use crate::store::{Node, ObjectId, Progress, Stage, Store, StoreError, Tree, pool};
 use crate::sys::IoError;
+use crate::sys::fault;
 use crate::sys::fs::FileType;
 
 /// How much an archive may unpack to.
@@ -74,7 +75,7 @@ pub fn import_archive(
     }
     let (send, pieces) = stream::pipe();
     let plan = std::thread::scope(|scope| {
-        scope.spawn(move || stream::decompress(source, format, &send));
+        scope.spawn(fault::inherit(move || stream::decompress(source, format, &send)));
         unpack(&stage, Tar::new(pieces), limits, progress)
     });
     let plan = plan.map_err(|e| e.of(path))?;
@@ -144,7 +145,7 @@ fn unpack<'l>(
     let stop = || failed.load(Ordering::Relaxed) || progress.is_cancelled();
     let (plan, parts) = std::thread::scope(|scope| {
         let work = || store_small(stage, &receive).inspect_err(|_| failed.store(true, Ordering::Relaxed));
-        let workers: Vec<_> = (0..pool::cores()).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..pool::cores()).map(|_| scope.spawn(fault::inherit(work))).collect();
         let plan = read_members(stage, tar, limits, &stop, send);
         let parts = workers.into_iter().map(|w| match w.join() {
             Ok(part) => part,
