@@ -179,8 +179,15 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<(), DaemonError> {
     };
     let Some(pid) = pid else { return Err(DaemonError::Silent { log: dir.log() }) };
     if !lazy {
-        refuse_stopped(&dir)?;
-        take_down(&dir, pid, &mounted_views(&dir)?)?;
+        let stopped = refuse_stopped(&dir).err();
+        if let Some(e @ DaemonError::Stopped { which: "keeper", .. }) = stopped {
+            return Err(e);
+        }
+        // What nobody uses goes without the server. What somebody waits for says why it is in use.
+        take_down(&dir, pid, &mounted_views(&dir)?).map_err(|e| match (e, stopped) {
+            (DaemonError::Busy { .. }, Some(stopped)) => stopped,
+            (e, _) => e,
+        })?;
     }
     if let Err(DaemonError::Stopped { which: "server", pid: server }) = refuse_stopped(&dir) {
         // Programs that wait for it could not even be killed. Another answers them.
