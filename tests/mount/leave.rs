@@ -174,6 +174,5 @@ fn a_daemon_whose_server_is_stopped_answers_and_can_be_unmounted() {
     bench.unmount();
     assert_eq!(bench.mounted(), Vec::<String>::new());
     assert!(asked.elapsed() < Duration::from_secs(5));
-    signal(server, "-CONT");
     wait_until("the daemon has ended", || bench.state().is_none());
 }
