@@ -3,12 +3,17 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::checkout::Checkout;
-use super::git::Git;
+use super::git::{Git, GitError};
 use crate::daemon::client;
 use crate::store::Store;
 use crate::sys::{IoError, path};
+
+/// How long git may take from making its directory for a worktree until it says what that is for.
+const BEING_MADE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// One thing that was made.
 enum Made {
@@ -127,7 +132,7 @@ impl<'a> Undo<'a> {
             Made::File(at) => path::remove_file(at).map_err(|e| e.to_string()),
             Made::State(dir, manifest) => restore_state(dir, manifest.as_deref()).map_err(|e| e.to_string()),
             Made::Submodule(checkout) => remove_submodule(checkout).map_err(|e| e.to_string()),
-            Made::Branch(name) => Git::deaf(&self.source.root).delete_branch(name).map_err(|e| e.to_string()),
+            Made::Branch(name) => delete_branch(self.source, name).map_err(|e| e.to_string()),
         }
     }
 }
@@ -135,6 +140,17 @@ impl<'a> Undo<'a> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         self.take_back();
+    }
+}
+
+/// git reads all registrations for that, and fails at one that another git is just making or taking back.
+fn delete_branch(source: &Checkout, name: &str) -> Result<(), GitError> {
+    let until = Instant::now() + BEING_MADE;
+    loop {
+        match Git::deaf(&source.root).delete_branch(name) {
+            Err(_) if Instant::now() < until => std::thread::sleep(PAUSE),
+            done => return done,
+        }
     }
 }
 
@@ -150,14 +166,19 @@ pub(super) fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), IoErro
 }
 
 /// A git that was ended while it cleaned up, or right after it made its directory for the worktree, leaves that without
-/// a word of what it was for. One that another git is just making holds `locked`, git's own mark, until it is done.
+/// a word of what it was for. One that another git is just making holds `locked`, git's own mark, until it is done:
+/// that one gets its word soon.
 fn remove_nameless(source: &Checkout, at: &Path) -> Result<(), IoError> {
     let (all, name) = (source.common_dir.join("worktrees"), at.file_name().unwrap_or_default().as_bytes());
     // git puts a number behind a name that is taken.
     let is_its = |entry: &[u8]| entry.strip_prefix(name).is_some_and(|rest| rest.iter().all(u8::is_ascii_digit));
     for entry in path::list(&all)?.into_iter().filter(|entry| is_its(&entry.name)) {
         let dir = all.join(OsStr::from_bytes(&entry.name));
-        if !["gitdir", "locked"].iter().any(|file| path::is_there(&dir.join(file))) {
+        let until = Instant::now() + BEING_MADE;
+        while path::is_there(&dir.join("locked")) && !path::is_there(&dir.join("gitdir")) && Instant::now() < until {
+            std::thread::sleep(PAUSE);
+        }
+        if !path::is_there(&dir.join("gitdir")) {
             path::remove_tree(&dir)?;
         }
     }
