@@ -25,7 +25,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::store::ObjectId;
-use crate::sys::copy::{fill_missing, write_back};
+use crate::sys::copy::write_back;
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags, SetTime};
 use crate::sys::{fs_type, process};
@@ -219,9 +219,7 @@ impl View {
 
 fn refill(object: &Extent, copy: &OwnedFd) -> io::Result<()> {
     let was = fs::stat(copy)?;
-    // What lies in a pack is short, and never promised.
-    let object = object.as_file().ok_or(io::ErrorKind::Unsupported)?;
-    if fill_missing(object, copy)? {
+    if object.fill_missing(copy)? {
         fs::utimens(copy, SetTime::At(was.atime), SetTime::At(was.mtime))?;
         fs::fsync(copy)?;
     }
@@ -371,6 +369,37 @@ mod tests {
         assert!(have[..len] == want[..], "the copy is not whole");
         assert_eq!(copy.metadata().expect("there").modified().expect("known"), time.expect("known"));
         assert_eq!(bench.promises(), [""; 0]);
+    }
+
+    #[test]
+    fn a_short_copy_from_a_pack_is_made_whole_by_a_server_that_takes_over() {
+        let bench = Bench::new();
+        // So many small files lie in a pack.
+        let source = bench.dir.path().join("small");
+        std::fs::create_dir(&source).expect("made");
+        for n in 0..100 {
+            std::fs::write(source.join(format!("f{n}")), format!("{n}\n").repeat(2000)).expect("written");
+        }
+        let tree = import::import_dir(&bench.store, &source, &()).expect("imported").tree;
+        let graft = GraftSpec { at: "".into(), tree: bench.store.tree(tree).expect("there"), retired: false };
+        let bench = Bench { graft, ..bench };
+        let view = bench.open();
+        let f7 = |view: &Overlay| view.lookup(Ino::ROOT, &Name::new(b"f7").expect("a name")).expect("there").ino;
+        let ino = f7(&view);
+        let object = view.object(ino).expect("the store's");
+        view.write(ino, 0, b"7!", None).expect("written");
+        drop(view);
+        let path = bench.dir.path().join("upper/f7");
+        let copy = std::fs::File::options().write(true).open(&path).expect("a plain file");
+        copy.set_len(1000).expect("cut");
+        let (real, born) = (copy.metadata().expect("there").ino(), fs::birth(&copy, b"").expect("known"));
+        for boot in ["before".into(), process::boot_id().expect("on Linux")] {
+            let promise = Promise { boot, real, born, object };
+            std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+            drop(bench.open());
+            assert_eq!(std::fs::read_to_string(&path).expect("text"), format!("7!{}", "7\n".repeat(1999)));
+            copy.set_len(3000).expect("cut");
+        }
     }
 
     #[test]

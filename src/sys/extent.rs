@@ -93,6 +93,29 @@ impl Extent {
         let wrote = if bytes.is_empty() { 0 } else { fs::write_at(to, &bytes, 0)? };
         if wrote == bytes.len() { Ok(Copied::Bytes) } else { Err(io::Error::from_raw_os_error(libc::ENOSPC)) }
     }
+
+    /// Gives `to` what it lacks of these bytes: the data there is where it has a hole, or has ended. Says whether
+    /// anything was missing.
+    pub fn fill_missing(&self, to: impl AsFd) -> io::Result<bool> {
+        let Some(part) = &self.part else { return copy::fill_missing(&self.file, to) };
+        let mut bytes = vec![0; usize::try_from(part.end - part.start).unwrap_or(usize::MAX)];
+        self.read_at(&mut bytes, 0)?;
+        let (size, has) = (bytes.len() as u64, fs::stat(&to)?.size);
+        let (mut at, mut filled) = (0, false);
+        while at < size {
+            let here = if at < has { fs::next_data(&to, at, has)? } else { None };
+            let gap = at..here.as_ref().map_or(size, |data| data.start.min(size));
+            if !gap.is_empty() {
+                let missing = &bytes[gap.start as usize..gap.end as usize];
+                if fs::write_at(&to, missing, gap.start)? < missing.len() {
+                    return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+                }
+                filled = true;
+            }
+            at = here.map_or(size, |data| data.end);
+        }
+        Ok(filled)
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +149,12 @@ mod tests {
         assert_eq!(part.copy_range(8, &copy, 8, 100).expect("the end"), 0);
         let mut buf = [0; 20];
         assert_eq!(fs::read_at(&copy, &mut buf, 0).map(|n| buf[..n].to_vec()).expect("read"), b"<inside>");
+        fs::truncate(&copy, 3).expect("cut");
+        assert!(part.fill_missing(&copy).expect("filled"));
+        assert_eq!(fs::read_at(&copy, &mut buf, 0).map(|n| buf[..n].to_vec()).expect("read"), b"<inside>");
+        fs::write_at(&copy, b"INSIDE and more", 1).expect("written");
+        assert!(!part.fill_missing(&copy).expect("nothing is missing"));
+        assert_eq!(fs::read_at(&copy, &mut buf, 0).map(|n| buf[..n].to_vec()).expect("read"), b"<INSIDE and more");
         fs::truncate(&file, 10).expect("cut");
         assert_eq!(read(0, 8).map_err(|e| e.raw_os_error()), Err(Some(libc::EIO)));
     }
