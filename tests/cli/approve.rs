@@ -60,6 +60,7 @@ fn a_configuration_that_cannot_be_read_is_refused_with_its_line_before_anything_
     assert!(!bench.is_there("fix") && !bench.is_there("store"));
     bench.write("home/.config/depsfs/config.toml", "components = 1\n");
     let mut command = bench.command(PROGRAM, "repo");
-    let said = run(command.env("HOME", bench.path("home")).args(["create", "fix", "HEAD~1"]));
+    let command = command.env("HOME", bench.path("home")).env_remove("XDG_CONFIG_HOME");
+    let said = run(command.args(["create", "fix", "HEAD~1"]));
     assert!(said.code == 2 && said.err.contains("config.toml, line 1: unknown field `components`"), "{said:?}");
 }
