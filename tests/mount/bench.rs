@@ -115,8 +115,16 @@ impl Bench {
         state
     }
 
+    /// Unmounts. What another test starts has our open files for a moment, until it runs its own program: that is
+    /// waited out.
     pub fn unmount(&self) {
-        client::unmount(&self.state_dir(), false).unwrap_or_else(|e| panic!("{e}\n{}", self.log()));
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            match client::unmount(&self.state_dir(), false) {
+                Err(DaemonError::Busy { .. }) if Instant::now() < until => {}
+                done => return done.unwrap_or_else(|e| panic!("{e}\n{}", self.log())),
+            }
+        }
     }
 
     pub fn state(&self) -> Option<DaemonState> {
