@@ -135,8 +135,12 @@ fn a_pack_that_is_lost_or_cut_off_is_an_error_of_reading_and_another_import_mend
     fs::rename(case.dir.path().join("t"), case.dir.path().join("again")).unwrap();
     assert_eq!(import_dir(&cut.store, &case.dir.path().join("again"), &()).unwrap().stats.new_objects, 100);
     assert_eq!(read(&view, find(&view, 50)).unwrap(), content(50));
-    assert_eq!(cut.store.verify(&()).unwrap().len(), 1);
-    fs::remove_file(&path).unwrap();
+    // The new pack has the name of the old one, and its place, when the objects came in the same order.
+    let left = cut.store.verify(&()).unwrap();
+    if !left.is_empty() {
+        assert!(left.len() == 1 && left[0].path == path, "{left:?}");
+        fs::remove_file(&path).unwrap();
+    }
     assert_eq!(cut.store.verify(&()).unwrap(), []);
 }
 
