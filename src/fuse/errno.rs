@@ -23,7 +23,7 @@ pub fn to_errno(error: &Error) -> Errno {
         Error::NotSupported => Errno::EOPNOTSUPP,
         Error::NotPermitted => Errno::EPERM,
         Error::NoData => Errno::ENXIO,
-        Error::Moved => Errno::EBUSY,
+        Error::Moved | Error::Kept => Errno::EBUSY,
         Error::Upper { source, .. } => of_io(source),
         // Never ENOENT: a bundler would quietly resolve another copy.
         Error::LostObject { .. } => Errno::EIO,

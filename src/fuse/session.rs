@@ -70,6 +70,8 @@ impl Session {
 
     fn shake_hands(view: View, device: OwnedFd) -> io::Result<Session> {
         let (notices, unstarted) = Notices::new();
+        let told = notices.clone();
+        view.overlay.on_stale(move |stale| told.send(stale.into()));
         let offer = Arc::new(Mutex::new(None));
         let mut config = Config::default();
         // Who may use the mount is the kernel's to say: it knows `allow_other`, and asks for other users' requests

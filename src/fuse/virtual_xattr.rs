@@ -7,6 +7,7 @@
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie; empty at the end                  |
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
 //! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
+//! | any dir   | `give-up`           | set to hash, mode and name: that file goes, if it is still just that        |
 //! | the root  | `uncover`           | set to the hex of a tree: what of it was deleted shows again               |
 //! | the root  | `covered.<tree>`    | get: one JSON object: members that don't show                             |
 
@@ -19,7 +20,7 @@ use super::View;
 use super::notices::{Notice, Notices};
 use crate::overlay::{ChangeKind, Error, Ino};
 use crate::store::escape::escape;
-use crate::store::{Name, TreeId};
+use crate::store::{Name, ObjectId, TreeId};
 
 pub const PREFIX: &[u8] = b"user.depsfs.";
 
@@ -70,6 +71,19 @@ pub fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) 
             notices.send(Notice::Inode(ino));
             Ok(())
         }
+        b"give-up" => {
+            let (held, perm, name) = copy(value).ok_or(Error::Invalid)?;
+            let before = view.overlay.lookup(ino, &name)?;
+            let done = view.overlay.give_up(ino, &name, &held, perm);
+            view.overlay.forget(before.ino, 1);
+            if !done? {
+                return Err(Error::Kept);
+            }
+            notices.send(Notice::Inode(before.ino));
+            notices.send(Notice::Entry { parent: ino, name });
+            notices.send(Notice::Inode(ino));
+            Ok(())
+        }
         b"uncover" if ino == Ino::ROOT => {
             for stale in view.overlay.uncover(tree(value).ok_or(Error::Invalid)?)? {
                 notices.send(stale.into());
@@ -92,6 +106,14 @@ fn covered(view: &View, tree: TreeId) -> Result<Vec<u8>, Error> {
     let paths: Vec<String> = paths.collect();
     let answer = json!({ "kept": covered.kept.len(), "blocked": covered.blocked, "paths": paths });
     Ok(answer.to_string().into_bytes())
+}
+
+/// What `give-up` is set to: the hex of an object, octal digits, a name.
+fn copy(value: &[u8]) -> Option<(ObjectId, u32, Name)> {
+    let mut fields = value.splitn(3, |b| *b == b' ');
+    let mut text = || std::str::from_utf8(fields.next()?).ok();
+    let (held, perm) = (text()?.parse().ok()?, u32::from_str_radix(text()?, 8).ok()?);
+    Some((held, perm, Name::new(fields.next()?).ok()?))
 }
 
 fn tree(hex: &[u8]) -> Option<TreeId> {

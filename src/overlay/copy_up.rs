@@ -56,7 +56,7 @@ impl Overlay {
         let copied = object.copy_contents(&copy, u64::MAX).map_err(upper("copy a file"))?;
         let mut view = self.view.lock();
         // Two may have begun, and the file's last name may be gone.
-        if !view.copies_long(ino) || view.lower_names(ino).is_empty() {
+        if !view.copies_long(ino) || view.names_of_copy(ino)?.is_empty() {
             return Ok(());
         }
         let attr = view.attr(ino)?;
@@ -87,7 +87,7 @@ impl View {
 
     fn copy_file(&mut self, ino: Ino, attr: &Attr, keep: u64) -> Result<()> {
         let object = self.open_to_read(ino)?;
-        let names = self.lower_names(ino);
+        let names = self.names_of_copy(ino)?;
         let Some((dir, _)) = names.first() else {
             // Deleted while open; a server that took over learns of it only now.
             self.orphans.entry(ino).or_insert(Orphan { kept: Kept::Store, attr: Attr { nlink: 0, ..*attr } });
@@ -104,7 +104,7 @@ impl View {
 
     /// Steps 2 to 5, for a copy of the first `keep` bytes that has no name yet.
     fn place_copy(&mut self, ino: Ino, attr: &Attr, copy: OwnedFd, copied: Copied, keep: u64) -> Result<()> {
-        let names = self.lower_names(ino);
+        let names = self.names_of_copy(ino)?;
         let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;
@@ -127,6 +127,9 @@ impl View {
         };
         let adopted = self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link);
         adopted.inspect_err(|_| self.settled(real))?;
+        if self.lower.is_retired(ino) {
+            names.into_iter().for_each(|(dir, name)| self.shows_again(dir, name));
+        }
         let replaces = keep == 0;
         self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true, replaces }));
         Ok(())

@@ -37,6 +37,9 @@ pub enum Error {
     /// What the store says of this name has been moved, so it can't be put back here.
     #[error("the store's version of this name was moved elsewhere in the view")]
     Moved,
+    /// A file that was to be given up holds something else by now, or somebody is writing to it.
+    #[error("the file is the worktree's own")]
+    Kept,
     /// A call on the worktree's own directory failed; the kernel's error stands.
     #[error("cannot {verb} in the upper directory: {source}")]
     Upper { verb: &'static str, source: io::Error },

@@ -80,7 +80,7 @@ impl View {
         }
     }
 
-    fn open_upper(&mut self, ino: Ino, flags: OpenFlags) -> Result<OwnedFd> {
+    pub(super) fn open_upper(&mut self, ino: Ino, flags: OpenFlags) -> Result<OwnedFd> {
         if self.is_gone(ino) {
             let file = self.orphan_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?;
             return self.open_kept(|| fs::reopen(&file, flags)).map_err(upper("open a file"));

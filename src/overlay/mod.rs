@@ -16,6 +16,7 @@ mod copy_up;
 mod create;
 mod error;
 mod files;
+mod give_up;
 mod graft;
 pub mod journal;
 mod lower;

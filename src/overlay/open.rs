@@ -60,6 +60,8 @@ impl Overlay {
             seen: Default::default(),
             orphans: Default::default(),
             subdirs: Default::default(),
+            given_up: Default::default(),
+            on_stale: Vec::new(),
             unsettled: Default::default(),
         };
         view.lay(config.grafts, &known_grafts(&frames))?;

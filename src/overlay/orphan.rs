@@ -22,7 +22,7 @@ use super::resolve::{Found, Kept, Orphan, View};
 use super::{Attr, Ino};
 
 /// The name in `aside` of an inode.
-fn aside_name(ino: Ino) -> String {
+pub(super) fn aside_name(ino: Ino) -> String {
     format!("{:016x}", ino.0)
 }
 
@@ -104,6 +104,7 @@ impl View {
     pub(super) fn drop_orphan(&mut self, ino: Ino) {
         let Some(orphan) = self.orphans.remove(&ino) else { return };
         self.files.forget(ino);
+        self.given_up.remove(&ino);
         let is_dir = FileType::from_raw_mode(orphan.attr.mode) == FileType::Directory;
         if is_dir {
             self.upper.forget_dir(ino);

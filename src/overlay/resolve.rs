@@ -10,6 +10,7 @@ use crate::sys::fs::{self, FileType, OpenFlags, Stat};
 use super::cache::Cache;
 use super::error::{Error, Result, upper};
 use super::files::OpenFile;
+use super::graft::Stale;
 use super::journal::Journal;
 use super::lower::Lower;
 use super::state::{Delta, Override};
@@ -33,6 +34,10 @@ pub(super) struct View {
     pub orphans: HashMap<Ino, Orphan>,
     /// How many subdirectories a directory shows, once counted.
     pub subdirs: HashMap<Ino, u32>,
+    /// Orphans that were given up, and the names they had.
+    pub given_up: HashMap<Ino, (Ino, Name)>,
+    /// Who is told what the kernel must forget beyond what a call returns.
+    pub on_stale: Vec<Box<dyn Fn(Stale) + Send + Sync>>,
     pub unsettled: Unsettled,
 }
 
@@ -166,7 +171,7 @@ impl View {
     }
 
     /// Whether a directory is still somewhere in the view.
-    fn shows(&self, mut dir: Ino) -> bool {
+    pub(super) fn shows(&self, mut dir: Ino) -> bool {
         while dir != Ino::ROOT && dir.upper_real().is_none() {
             match self.lower_places(dir).into_iter().next() {
                 Some((parent, _)) => dir = parent,

@@ -26,6 +26,7 @@ impl Overlay {
     pub fn write(&self, ino: Ino, offset: u64, data: &[u8], by: Option<Caller>) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
+            view.regain(ino)?;
             view.copy_up(ino, u64::MAX)?;
             view.open_to_write(ino)?
         };
@@ -43,6 +44,7 @@ impl Overlay {
     pub fn fallocate(&self, ino: Ino, mode: i32, offset: u64, len: u64, by: Option<Caller>) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
+            view.regain(ino)?;
             view.copy_up(ino, u64::MAX)?;
             view.settle(ino)?;
             view.open_to_write(ino)?
@@ -59,6 +61,7 @@ impl Overlay {
         let ((from, from_at), (to, to_at)) = (from, to);
         let (source, target) = {
             let mut view = self.view.lock();
+            view.regain(to)?;
             view.copy_up(to, u64::MAX)?;
             let target = view.open_to_write(to)?;
             (if from == to { Extent::whole(target.fd.clone()) } else { view.open_to_read(from)? }, target)
@@ -89,6 +92,7 @@ impl View {
         if !self.has_upper_bytes(ino) {
             return self.copy_up(ino, size);
         }
+        self.regain(ino)?;
         self.settle(ino)?;
         let file = self.open_to_write(ino)?;
         fs::truncate(&*file.fd, size).map_err(upper("truncate a file"))

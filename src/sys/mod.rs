@@ -11,6 +11,7 @@ pub mod fuse_dev;
 pub mod fusermount;
 pub mod interrupt;
 pub mod kernel;
+pub mod lease;
 pub mod lock;
 mod metadata;
 pub mod mmap;

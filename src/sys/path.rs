@@ -191,6 +191,13 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
     fault::point(Call::Add).and_then(|()| fs::rename(from, to)).map_err(IoError::of("rename", from))
 }
 
+/// As [`rename`], but nothing that is there is replaced.
+pub fn rename_new(from: &Path, to: &Path) -> Result<(), IoError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let renamed = fault::point(Call::Add).and_then(|()| Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?));
+    renamed.map_err(IoError::of("rename", from))
+}
+
 /// Sets the mode of what a path leads to, symlinks followed.
 pub fn set_mode(path: &Path, mode: u32) -> Result<(), IoError> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);

@@ -12,7 +12,7 @@ use super::views::Views;
 pub use crate::overlay::Covered;
 use crate::overlay::{Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
 use crate::store::manifest::ViewSpec;
-use crate::store::{Cookie, Name, Store, TreeId, escape};
+use crate::store::{Cookie, Name, ObjectId, Store, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path};
@@ -128,6 +128,34 @@ impl Access {
         match self {
             Access::Mounted(root) => covered(root, tree),
             Access::Direct { overlay, .. } => Ok(overlay.covered(tree)?),
+        }
+    }
+
+    /// A file that still has this content and mode goes; whether it did. [`Access::told`] is for afterwards.
+    pub fn give_up(&self, at: &Path, held: &ObjectId, perm: u32) -> Result<bool, Error> {
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(false) };
+        match self {
+            Access::Mounted(root) => {
+                let mut value = format!("{held} {perm:o} ").into_bytes();
+                value.extend(name.as_bytes());
+                match set_xattr(&root.join(parent), b"user.depsfs.give-up", &value) {
+                    // It stays; or a server of another version doesn't know how.
+                    Err(Error::Io(e)) if matches!(e.errno(), libc::EBUSY | libc::EOPNOTSUPP) => Ok(false),
+                    done => done.map(|()| true),
+                }
+            }
+            Access::Direct { overlay, .. } => {
+                let name = Name::new(name.as_bytes()).map_err(|_| Error::NotInView(at.into()))?;
+                with_ino(overlay, parent, |ino| overlay.give_up(ino, &name, held, perm))
+            }
+        }
+    }
+
+    /// Waits until programs see what was done.
+    pub fn told(&self) -> Result<(), Error> {
+        match self {
+            Access::Mounted(root) => wait_for_notices(root),
+            Access::Direct { .. } => Ok(()),
         }
     }
 

@@ -81,13 +81,17 @@ pub fn from_source(
         if live(&view).map(|g| (g.tree, &g.at)).eq(snapshot.grafts.iter().map(|g| (g.tree, &g.at))) {
             continue;
         }
-        synced.changed.push(view.path.clone());
-        synced.hidden.extend(prepare(views, store, &view, &snapshot, look)?);
-        swaps.insert(view.id.clone(), snapshot);
+        swaps.insert(view.id.clone(), Swap::of(store, view, snapshot)?);
     }
     if !look && !swaps.is_empty() {
-        swap(views, &swaps)?;
+        swaps.values().try_for_each(|swap| swap.give_up(target, views))?;
+        show(views, &swaps)?;
     }
+    for swap in swaps.values() {
+        synced.changed.push(swap.view.path.clone());
+        synced.hidden.extend(swap.hidden(views)?);
+    }
+    synced.changed.sort();
     Ok(synced)
 }
 
@@ -100,41 +104,56 @@ fn live(view: &ViewSpec) -> impl Iterator<Item = &Graft> {
     view.grafts.iter().filter(|g| !g.retired)
 }
 
-/// What of the view's own will hide something newer. Copies of what was there until now are given up.
-fn prepare(
-    views: &Views,
-    store: &Store,
-    view: &ViewSpec,
-    snapshot: &Snapshot,
-    look: bool,
-) -> Result<Vec<(Difference, PathBuf)>, Error> {
-    let (old, new) = (Lower::of(store, live(view))?, Lower::of(store, snapshot.grafts.iter())?);
-    let own = diff::of_view(views, view, Path::new(""))?;
-    if !look && let ([(_, before)], [(_, after)]) = (&old.0[..], &new.0[..]) {
-        give_up::give_up(&views.manifest.worktree, Some(views), &view.path, before, after)?;
-    }
-    let inside = |path: &PathBuf| path.strip_prefix(&view.path).unwrap_or(path).to_path_buf();
-    let is_newer = |path: &PathBuf| {
-        let inside = inside(path);
-        let now = new.at(&inside);
-        now.is_some() && now != old.at(&inside)
-    };
-    Ok(own.into_iter().filter(|(_, path)| is_newer(path)).collect())
+/// A view that shows other trees from now on.
+struct Swap {
+    view: ViewSpec,
+    snapshot: Snapshot,
+    old: Lower,
+    new: Lower,
 }
 
-fn swap(views: &mut Views, swaps: &BTreeMap<String, Snapshot>) -> Result<(), Error> {
+impl Swap {
+    fn of(store: &Store, view: ViewSpec, snapshot: Snapshot) -> Result<Swap, Error> {
+        let (old, new) = (Lower::of(store, live(&view))?, Lower::of(store, snapshot.grafts.iter())?);
+        Ok(Swap { view, snapshot, old, new })
+    }
+
+    /// Copies of what was there until now are given up.
+    fn give_up(&self, target: &Checkout, views: &Views) -> Result<(), Error> {
+        for (at, before) in &self.old.0 {
+            if let Some((_, after)) = self.new.0.iter().find(|(there, _)| there == at) {
+                give_up::give_up(target, Some(views), &self.view.path.join(at), before, after)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What of the view's own hides something newer.
+    fn hidden(&self, views: &Views) -> Result<Vec<(Difference, PathBuf)>, Error> {
+        let is_newer = |path: &PathBuf| {
+            let inside = path.strip_prefix(&self.view.path).unwrap_or(path);
+            let now = self.new.at(inside);
+            now.is_some() && now != self.old.at(inside)
+        };
+        let view = views.manifest.views.iter().find(|v| v.id == self.view.id).unwrap_or(&self.view);
+        let own = diff::of_view(views, view, Path::new(""))?;
+        Ok(own.into_iter().filter(|(_, path)| is_newer(path)).collect())
+    }
+}
+
+fn show(views: &mut Views, swaps: &BTreeMap<String, Swap>) -> Result<(), Error> {
     let mut all = BTreeMap::new();
     for view in &views.manifest.views {
-        if let Some(snapshot) = swaps.get(&view.id) {
-            all.insert(view.id.clone(), views.grafts(view, snapshot.grafts.clone())?);
+        if let Some(swap) = swaps.get(&view.id) {
+            all.insert(view.id.clone(), views.grafts(view, swap.snapshot.grafts.clone())?);
         }
     }
     views.mount_changed(|manifest| {
         for view in &mut manifest.views {
-            let (Some(grafts), Some(snapshot)) = (all.remove(&view.id), swaps.get(&view.id)) else { continue };
+            let (Some(grafts), Some(swap)) = (all.remove(&view.id), swaps.get(&view.id)) else { continue };
             view.grafts = grafts;
             let lockfile = |(path, blake3): &(PathBuf, String)| LockFile { path: path.clone(), blake3: blake3.clone() };
-            view.lockfiles = snapshot.lockfiles.iter().map(lockfile).collect();
+            view.lockfiles = swap.snapshot.lockfiles.iter().map(lockfile).collect();
         }
     })
 }

@@ -124,3 +124,39 @@ fn what_is_published_is_what_shows_and_the_next_worktree_gets_it() {
     bench.assert_clean("fix");
     bench.assert_sound();
 }
+
+#[test]
+fn what_is_written_beside_a_sync_is_kept_to_the_last_word() {
+    let bench = bench();
+    let (fix, done) = (bench.path("fix/node_modules"), std::sync::atomic::AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // Two that write what an artifact holds, which a sync gives up, and then something of their own.
+        let writers = ["made", "sub/x"].map(|file| {
+            let (at, done) = (fix.join(file), &done);
+            scope.spawn(move || {
+                let (mut round, mut said) = (0, Vec::new());
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::write(&at, ["one\n", "two\n"][round % 2]).unwrap();
+                    let mut file = std::fs::OpenOptions::new().append(true).open(&at).unwrap();
+                    let own = format!("own {round}\n");
+                    std::io::Write::write_all(&mut file, own.as_bytes()).unwrap();
+                    drop(file);
+                    let now = std::fs::read_to_string(&at).unwrap();
+                    if !now.ends_with(&own) {
+                        said.push(format!("{at:?} lost {own:?}: {now:?}"));
+                    }
+                    round += 1;
+                }
+                said
+            })
+        });
+        for commit in ["main", "main~1", "main", "main~1"] {
+            bench.git("fix", ["checkout", "-q", "--detach", commit]);
+            bench.ok("fix", ["sync"]);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        let said: Vec<String> = writers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+        assert_eq!(said, Vec::<String>::new());
+    });
+    bench.assert_sound();
+}

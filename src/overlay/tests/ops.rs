@@ -96,6 +96,14 @@ fn reset(case: &Case, path: &str) -> Result<(), Error> {
     case.overlay().reset(dir, &name)
 }
 
+/// Whatever it holds: that is told as what was held.
+fn give_up(case: &Case, path: &str) -> Result<(), Error> {
+    let (dir, name, _) = case.spot(path);
+    let (overlay, ino) = (case.overlay(), case.ino(path));
+    let held = overlay.read(ino, 0, 1 << 20, crate::store::ObjectId::of)?;
+    overlay.give_up(dir, &name, &held, overlay.getattr(ino)?.mode & 0o7777).map(drop)
+}
+
 fn allocate(case: &Case, path: &str) -> Result<(), Error> {
     case.overlay().fallocate(case.ino(path), 0, 0, 5000, None).map(drop)
 }
@@ -206,6 +214,8 @@ pub const OPS: &[(&str, Op)] = &[
     ("reset own dir", |c| reset(c, "owndir")),
     ("reset merged dir", |c| reset(c, "merged")),
     ("reset opaque dir", |c| reset(c, "gone")),
+    ("give up copy", |c| give_up(c, "merged/copied")),
+    ("give up own", |c| give_up(c, "owndir/f")),
     ("show another tree", regraft),
     ("compact the journal", |c| c.overlay().view.lock().rewrite_journal()),
 ];

@@ -194,7 +194,7 @@ fn give_up_copies(task: &Task<'_>, declared: &Declared, new: &Artifact, before: 
     for entry in before {
         if let Some(old) = store.entries().get(entry)?.filter(|old| store.has_tree(old.tree)) {
             let (old, new) = (store.tree(old.tree)?, store.tree(new.tree)?);
-            give_up::give_up(&task.checkout.root, views.as_ref(), dir, &old, &new)?;
+            give_up::give_up(task.checkout, views.as_ref(), dir, &old, &new)?;
         }
     }
     Ok(())
