@@ -31,7 +31,7 @@
 //!
 //! **A first write.** The same way to `overlay/write.rs`, which has the file copied up first (`overlay/copy_up.rs`,
 //! `sys/copy.rs`): a clone where the file system can, into the worktree's own directory, announced in the journal
-//! (`overlay/journal/mod.rs`, `overlay/journal/record.rs`), linked at its name, under its old inode number. A long file
+//! (`overlay/journal/mod.rs`, `overlay/journal/record.rs`; where it lies: `overlay/home.rs`), linked at its name, under its old inode number. A long file
 //! is copied while others use the view (`fuse/long.rs`), its disk isn't waited for (`overlay/unsettled.rs`). The bytes
 //! go to the copy; the object was opened to read, and cannot be written. A change of mode or times alone copies
 //! nothing (`overlay/attr.rs`), a deleted name is a whiteout (`overlay/remove.rs`), a moved directory one record

@@ -336,6 +336,11 @@ fn journal_1() {
 }
 
 #[test]
+fn journal_2_says_that_the_journal_is_in_the_upper() {
+    assert_eq!(depsfs::overlay::journal::elsewhere().to_vec(), golden("journal-2"));
+}
+
+#[test]
 fn what_is_known_of_components_has_these_bytes_and_other_versions_are_refused() {
     use depsfs::worktree::component::record::{Known, Record, State};
     let golden = include_bytes!("formats/components-1.json");

@@ -88,19 +88,26 @@ fn disk(kind: Kind) -> Option<Disk> {
 #[test]
 fn a_view_on_ext4_after_a_power_cut_is_one_that_it_was() {
     let Some(disk) = disk(Kind::Ext4) else { return };
-    view::run(disk, "a view on ext4, each step committed", view::Commit::Each);
+    view::run(disk, "a view on ext4, each step committed", view::Commit::Each, view::State::OnTheDisk);
 }
 
 #[test]
 fn a_view_on_ext4_that_is_seldom_committed_is_one_that_it_was() {
     let Some(disk) = disk(Kind::Ext4) else { return };
-    view::run(disk, "a view on ext4, some steps committed", view::Commit::Some(seed()));
+    view::run(disk, "a view on ext4, some steps committed", view::Commit::Some(seed()), view::State::OnTheDisk);
 }
 
 #[test]
 fn a_view_on_xfs_after_a_power_cut_is_one_that_it_was() {
     let Some(disk) = disk(Kind::Xfs) else { return };
-    view::run(disk, "a view on xfs, each step committed", view::Commit::Each);
+    view::run(disk, "a view on xfs, each step committed", view::Commit::Each, view::State::OnTheDisk);
+}
+
+#[test]
+fn a_view_whose_state_is_on_another_disk_is_one_that_it_was() {
+    let Some(disk) = disk(Kind::Ext4) else { return };
+    let what = "a view on ext4, its state on another disk";
+    view::run(disk, what, view::Commit::Each, view::State::OnAnother);
 }
 
 #[test]

@@ -50,6 +50,9 @@ impl Adapter {
     fn removed(&self, parent: Ino) {
         if parent == Ino::ROOT && self.view.facts.has_names.load(Ordering::Relaxed) && self.view.overlay.root_is_empty()
         {
+            if let Err(e) = self.view.overlay.leave_upper() {
+                tracing::error!(view = self.view.id, "emptied, but something of it stays in its directory: {e}");
+            }
             (self.view.on_emptied)();
         }
     }

@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod give_up;
 mod graft;
+mod home;
 pub mod journal;
 mod lower;
 mod open;
@@ -46,6 +47,7 @@ use crate::sys::fs::{self, SetTime, StatVfs, Timespec};
 
 pub use error::{Error, Result};
 pub use graft::{GraftSpec, Stale};
+pub use home::IN_UPPER;
 pub use open::OverlayConfig;
 use resolve::View;
 pub use uncover::Covered;

@@ -1,6 +1,6 @@
 //! Opening a view: the journal is read, what a crash left undecided is decided, the lower is laid out.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::lower::Lower;
 use super::resolve::View;
 use super::state::Delta;
 use super::upper::Upper;
-use super::{Attr, Ino, Overlay};
+use super::{Attr, Ino, Overlay, home};
 
 /// Descriptors kept open for files, the store's and the upper's.
 const KEPT_FILES: usize = 48;
@@ -29,7 +29,7 @@ const TIDY_AT_OPEN: u64 = 16 << 10;
 const TIDY_IN_USE: u64 = 1 << 20;
 
 pub struct OverlayConfig {
-    /// Holds `journal`. Must exist.
+    /// Holds `journal`, or says that the upper does (`home.rs`). Must exist.
     pub state_dir: PathBuf,
     /// A later one wins where two have the same name.
     pub grafts: Vec<GraftSpec>,
@@ -45,10 +45,15 @@ impl Overlay {
     /// # Errors
     /// A journal that can't be read or is of another version; an upper that can't be read.
     pub fn open(root: OwnedFd, config: OverlayConfig) -> Result<Overlay> {
-        let (journal, frames) = Journal::open(&config.state_dir)?;
+        let home = home::find(&root, &config.state_dir, config.takeover)?;
+        let (has_home, is_near) = (home.in_upper, home.is_near);
+        let beside = fs::duplicate(home.dir.as_fd()).map_err(upper("open the directory"))?;
+        let (journal, frames) = Journal::open_in(home.dir, &home.path)?;
         let stat = fs::stat(&root).map_err(upper("look at the directory"))?;
         let born = fs::birth(&root, b"").map_err(upper("look at the directory"))?;
-        let own = Upper::new(root, &config.state_dir, config.takeover).map_err(upper("open the directory"))?;
+        let mut own =
+            Upper::new(root, is_near.then_some(beside), config.takeover).map_err(upper("open the directory"))?;
+        (own.has_home, own.state_dir) = (has_home, config.state_dir);
         let mut view = View {
             objects: config.objects,
             lower: Lower::default(),
@@ -205,9 +210,13 @@ impl View {
     }
 
     pub(super) fn rewrite_journal(&mut self) -> Result<()> {
-        let mut records = self.lower.records();
-        records.extend(self.delta.records());
+        let records = self.all_records();
         Ok(self.journal.rewrite(records)?)
+    }
+
+    /// The shortest journal that says what this one does.
+    pub(super) fn all_records(&self) -> Vec<Record> {
+        self.lower.records().into_iter().chain(self.delta.records()).collect()
     }
 
     /// After an append, which may have made most of the journal void: a deleted directory's names, say.

@@ -157,6 +157,7 @@ impl View {
                 None => below.and_then(|ino| Some(Shown { ino, kind: self.lower.kind(ino)?, in_upper: false })),
             };
             if let Some(shown) = shown
+                && !self.is_home(dir, least.1)
                 && let Ok(name) = Name::new(least.1)
             {
                 out.push((name, shown));

@@ -98,7 +98,7 @@ impl View {
     /// # Errors
     /// [`Error::NotFound`] when nothing does.
     pub(super) fn resolve(&mut self, dir: Ino, name: &Name) -> Result<Found> {
-        if self.is_gone(dir) {
+        if self.is_gone(dir) || self.is_home(dir, name.bytes()) {
             return Err(Error::NotFound);
         }
         let below = self.lower_at(dir, name);
@@ -204,6 +204,9 @@ impl View {
             let open = against_mode(&fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
             for entry in fs::list(&open).map_err(upper("list a directory"))? {
                 let Ok(name) = Name::new(&entry.name) else { continue };
+                if self.is_home(dir, &entry.name) {
+                    continue;
+                }
                 let ino = self.identity(self.lower_named(dir, &name), entry.kind, entry.ino);
                 if entry.kind == FileType::Directory {
                     todo.push(ino);

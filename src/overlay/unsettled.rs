@@ -146,7 +146,7 @@ impl View {
         }
     }
 
-    fn settle_all(&mut self) -> Result<()> {
+    pub(super) fn settle_all(&mut self) -> Result<()> {
         while let Some(promise) = self.unsettled.promises.values().next().cloned() {
             if let Some(file) = self.copy_of(&promise) {
                 write_back(&*file).map_err(upper("write a file"))?;

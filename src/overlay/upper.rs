@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::store::Name;
@@ -29,6 +29,9 @@ pub(super) struct Upper {
     pub root: Arc<OwnedFd>,
     /// A directory of ours in the same file system, to make things aside in.
     pub aside: Option<OwnedFd>,
+    /// The root holds the directory of ours that journal and `aside` are in (`home.rs`).
+    pub has_home: bool,
+    pub state_dir: PathBuf,
     dirs: Cache<OwnedFd>,
     /// Directories of the lower that have no directory in the upper.
     absent: HashSet<Ino>,
@@ -36,12 +39,18 @@ pub(super) struct Upper {
 }
 
 impl Upper {
-    /// `state_dir` serves to make things aside when it is in the upper's file system. What an earlier
+    /// In `beside`, which is in the upper's file system, things are made aside. What an earlier
     /// crash left there is deleted, but for what a `takeover` goes on with.
-    pub fn new(root: OwnedFd, state_dir: &Path, takeover: bool) -> std::io::Result<Upper> {
-        let aside = open_aside(&root, state_dir, takeover)?;
-        let dirs = Cache::new(KEPT_OPEN);
-        Ok(Upper { root: Arc::new(root), aside, dirs, absent: HashSet::new(), listings: HashMap::new() })
+    pub fn new(root: OwnedFd, beside: Option<OwnedFd>, takeover: bool) -> std::io::Result<Upper> {
+        Ok(Upper {
+            root: Arc::new(root),
+            aside: beside.map(|dir| open_aside(&dir, takeover)).transpose()?,
+            has_home: false,
+            state_dir: PathBuf::new(),
+            dirs: Cache::new(KEPT_OPEN),
+            absent: HashSet::new(),
+            listings: HashMap::new(),
+        })
     }
 
     /// Closes what can be opened again.
@@ -74,17 +83,13 @@ impl Upper {
     }
 }
 
-fn open_aside(root: &OwnedFd, state_dir: &Path, takeover: bool) -> std::io::Result<Option<OwnedFd>> {
-    let state = fs::open_path(state_dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0)?;
-    if fs::stat(&state)?.dev != fs::stat(root)?.dev {
-        return Ok(None);
-    }
-    match fs::mkdir_at(&state, b"aside", 0o700) {
+fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<OwnedFd> {
+    match fs::mkdir_at(beside, b"aside", 0o700) {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(e),
     }
-    let aside = fs::open_dir_at(&state, b"aside")?;
+    let aside = fs::open_dir_at(beside, b"aside")?;
     for left in fs::list(&aside)? {
         // Names of 16 digits are orphans; a server that takes over serves them on.
         if is_promise(&left.name) || (takeover && left.name.len() == 16) {
@@ -93,7 +98,7 @@ fn open_aside(root: &OwnedFd, state_dir: &Path, takeover: bool) -> std::io::Resu
         // What can't be deleted now is in nobody's way.
         let _ = remove_tree(&aside, &left.name);
     }
-    Ok(Some(aside))
+    Ok(aside)
 }
 
 impl View {
@@ -207,7 +212,7 @@ impl View {
         if !self.upper.listings.contains_key(&dir) {
             let listing = match self.dir_fd(dir)? {
                 None => Listing::new(),
-                Some(fd) => self.read_listing(&fd)?,
+                Some(fd) => self.read_listing(&fd, dir)?,
             };
             if self.upper.listings.len() >= KEPT_LISTINGS {
                 self.upper.listings.clear();
@@ -222,11 +227,12 @@ impl View {
         self.upper.listings.get(&dir)
     }
 
-    fn read_listing(&mut self, fd: &OwnedFd) -> Result<Listing> {
+    fn read_listing(&mut self, fd: &OwnedFd, ino: Ino) -> Result<Listing> {
         let open = || against_mode(fd, || fs::open_dir_at(fd, b"."));
         let dir = self.open_kept(open).map_err(upper("open a directory"))?;
         let mut listing = Listing::new();
-        for entry in fs::list(&dir).map_err(upper("list a directory"))? {
+        let names = fs::list(&dir).map_err(upper("list a directory"))?;
+        for entry in names.into_iter().filter(|e| !self.is_home(ino, &e.name)) {
             let kind = match entry.kind {
                 FileType::Unknown => fs::stat_at(&dir, &entry.name).map_err(upper("look at a file"))?.kind(),
                 known => known,

@@ -49,7 +49,7 @@ impl Access {
         let objects = store.objects().clone();
         let config = OverlayConfig { state_dir: views.view_dir(view), grafts, objects, takeover: false };
         path::make_private_dirs(&config.state_dir)?;
-        let upper = view.upper.clone().unwrap_or(place);
+        let upper = views.upper(view);
         path::make_dirs(&upper)?;
         let overlay = Box::new(Overlay::open(path::open_dir(&upper)?, config)?);
         Ok(Access::Direct { overlay, _lock: lock })

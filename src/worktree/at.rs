@@ -69,7 +69,7 @@ pub fn mount(
     if let Some(view) = before.as_ref().filter(|view| views.is_dropped(view)) {
         // Its user deleted all that was in it, and now asks for it: it starts anew, over what is in the directory.
         thaw::release(&views, view)?;
-        path::remove_tree(&views.view_dir(view))?;
+        views.forget(view)?;
     }
     let grafts = before.map_or(Ok(grafts.clone()), |view| views.grafts(&view, grafts))?;
     let trees = views.manifest.trees().into_iter().chain(grafts.iter().map(|g| g.tree)).collect();

@@ -30,9 +30,9 @@ pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error>
     // A dropped view is asked back, also when its daemon ended with the last view.
     let serves = views.state().is_some() || views.is_dropped(view);
     thaw::release(views, view)?;
-    let place = views.place(view);
-    path::make_dirs(&place)?;
-    path::empty_dir(&place)?;
-    path::remove_tree(&views.view_dir(view))?;
+    let upper = views.upper(view);
+    path::make_dirs(&upper)?;
+    path::empty_dir(&upper)?;
+    views.forget(view)?;
     if serves { views.mount() } else { Ok(()) }
 }

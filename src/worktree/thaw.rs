@@ -7,7 +7,7 @@
 //! | 1. every node is thawed, bottom up | a view with private copies: what it shows is the same |
 //! | 2. the view is unmounted           | the next mount shows the same |
 //! | 3. the manifest forgets it         | a plain directory; an orphaned state directory |
-//! | 4. its state directory is removed  | nothing |
+//! | 4. what is kept for it is removed  | nothing |
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::views::{ManifestLock, Views};
 use crate::daemon::{DaemonError, client};
 use crate::store::Store;
 use crate::store::manifest::ViewSpec;
-use crate::sys::{mount, path};
+use crate::sys::mount;
 
 /// Thaws what `inside` names in one view; calls `step` for each node. Answers whether the whole view became plain.
 pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn FnMut()) -> Result<bool, Error> {
@@ -42,7 +42,7 @@ pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn Fn
         views.manifest.views.retain(|v| v.id != view.id);
         views.save()?;
     }
-    path::remove_tree(&views.view_dir(view))?;
+    views.forget(view)?;
     if views.manifest.views.is_empty() {
         views.unmount(false)?;
         Store::open(&views.manifest.store)?.roots().remove(&file)?;

@@ -146,6 +146,17 @@ impl Views {
         self.state_dir.join("views").join(&view.id)
     }
 
+    /// Where a view's own files are.
+    pub fn upper(&self, view: &ViewSpec) -> PathBuf {
+        view.upper.clone().unwrap_or_else(|| self.place(view))
+    }
+
+    /// Deletes what depsfs keeps for a view that is not mounted.
+    pub fn forget(&self, view: &ViewSpec) -> Result<(), Error> {
+        path::remove_tree(&self.view_dir(view))?;
+        Ok(path::remove_tree(&self.upper(view).join(crate::overlay::IN_UPPER))?)
+    }
+
     /// The views that `place` speaks of, each with the path inside it: the one it is in, or all that are below it.
     pub fn targets(&self, place: &Path) -> Result<Vec<(ViewSpec, PathBuf)>, Error> {
         if let Ok((view, inside)) = self.locate(place) {

@@ -72,6 +72,61 @@ fn a_view_with_an_upper_elsewhere_stays_when_all_in_it_is_deleted() {
     assert_eq!(fs::read_dir(bench.path("upper")).unwrap().count(), 1);
 }
 
+/// A directory in another file system than the bench's; it is taken away at the end.
+fn far() -> Option<tempfile::TempDir> {
+    use std::os::unix::fs::MetadataExt;
+    let far = tempfile::tempdir_in("/dev/shm").ok()?;
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    (device(far.path()) != device(&std::env::temp_dir())).then_some(far)
+}
+
+#[test]
+fn an_upper_on_another_disk_than_its_journal_keeps_what_was_done_and_is_emptied_reset_and_mounted_anew() {
+    let bench = bench();
+    let Some(far) = far() else { return println!("skipped: /dev/shm is no file system of its own") };
+    let work = far.path().join("work").into_os_string().into_string().unwrap();
+    let mount = || bench.ok("", MOUNT.into_iter().chain(["--workdir", &work]));
+    mount();
+    bench.write("view/dir/a", "mine\n");
+    fs::remove_file(bench.path("view/dir/b")).unwrap();
+    let names = |at: &str| {
+        let mut names: Vec<_> = fs::read_dir(bench.path(at)).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("view"), ["both", "dir", "own"]);
+    bench.ok("", ["unmount", "view"]);
+    assert_eq!(names("upper"), [".depsfs.state", "dir", "own"]);
+    mount();
+    assert_eq!((bench.read("view/dir/a"), bench.is_there("view/dir/b")), ("mine\n".into(), false));
+    bench.ok("", ["reset", "--yes", "view/dir"]);
+    assert_eq!((bench.read("view/dir/a"), bench.read("view/dir/b")), ("a\n".into(), "b\n".into()));
+    bench.write("view/more", "more\n");
+    bench.ok("", ["reset", "--yes", "view"]);
+    assert_eq!(names("view"), ["both", "dir"]);
+    bench.ok("", ["unmount", "view"]);
+}
+
+#[test]
+fn rm_rf_of_a_view_on_another_disk_than_its_journal_leaves_nothing() {
+    let bench = bench();
+    let Some(far) = far() else { return println!("skipped: /dev/shm is no file system of its own") };
+    bench.ok("", ["store", "add", "--name", "entry", "top"]);
+    let state = far.path().join("state");
+    let depsfs = |args: &[&str]| run(bench.command(PROGRAM, "").args(args).env("XDG_STATE_HOME", &state));
+    assert_eq!(depsfs(&["mount", "entry", "--at", "at"]).code, 0);
+    bench.write("at/own", "own\n");
+    assert_eq!(run(bench.command("sh", "").args(["-ec", "rm -rf at; mkdir at; echo new > at/file"])).code, 0);
+    assert_eq!(fs::read_dir(bench.path("at")).unwrap().count(), 1);
+    fs::remove_file(bench.path("at/file")).unwrap();
+    assert_eq!(depsfs(&["mount", "entry", "--at", "at"]).code, 0);
+    assert_eq!(bench.read("at/both"), "of the top\n");
+    let thawed = depsfs(&["thaw", "at"]);
+    assert_eq!((thawed.code, thawed.err.as_str()), (0, ""));
+    assert!(bench.mounts().is_empty());
+    assert_eq!(fs::read_dir(bench.path("at")).unwrap().count(), 2);
+}
+
 #[test]
 fn what_lies_under_the_mount_is_refused_as_a_journal_and_stays_as_it_was_as_a_lower() {
     let bench = bench();

@@ -99,11 +99,11 @@ fn lower() -> Lower {
     Lower { _dir: dir, store, tree }
 }
 
-fn open(lower: &Lower, at: &Path) -> Result<Overlay, Error> {
+fn open(lower: &Lower, at: &Path, state_dir: &Path) -> Result<Overlay, Error> {
     let upper = depsfs::sys::path::open_dir(&at.join("upper")).expect("the upper");
     let grafts = vec![GraftSpec { at: PathBuf::new(), tree: lower.tree.clone(), retired: false }];
     let objects = lower.store.objects().clone();
-    Overlay::open(upper, OverlayConfig { state_dir: at.join("state"), grafts, objects, takeover: false })
+    Overlay::open(upper, OverlayConfig { state_dir: state_dir.into(), grafts, objects, takeover: false })
 }
 
 fn name(text: &str) -> Name {
@@ -314,13 +314,35 @@ fn node(overlay: &Overlay, attr: &Attr) -> Result<Node, Error> {
     Ok(Node { mode: attr.mode, nlink: attr.nlink, bytes, xattrs })
 }
 
-pub fn run(mut disk: Disk, what: &str, commit: Commit) {
+/// Where the state directory is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    OnTheDisk,
+    /// On another, of which a power cut keeps nothing since the view was opened, or all that ever comes.
+    OnAnother,
+}
+
+/// Copies the files of one directory, which has no others below it that matter, into a new one.
+fn copied(state: &Path) -> tempfile::TempDir {
+    let to = tempfile::tempdir().expect("a directory");
+    for entry in std::fs::read_dir(state).expect("there").map(|e| e.expect("listed")) {
+        if entry.file_type().expect("known").is_file() {
+            std::fs::copy(entry.path(), to.path().join(entry.file_name())).expect("copied");
+        }
+    }
+    to
+}
+
+pub fn run(mut disk: Disk, what: &str, commit: Commit, state: State) {
     let lower = lower();
+    let other = tempfile::tempdir().expect("a directory");
+    let state_of = |at: &Path| if state == State::OnTheDisk { at.join("state") } else { other.path().into() };
     for dir in ["upper", "state"] {
         std::fs::create_dir(disk.at().join(dir)).expect("a directory");
     }
     disk.commit();
-    let overlay = open(&lower, &disk.at()).expect("opened");
+    let overlay = open(&lower, &disk.at(), &state_of(&disk.at())).expect("opened");
+    let others_before = copied(other.path());
     let commit = match commit {
         Commit::Each => Some((Random(0), true)),
         Commit::Some(seed) => Some((Random(seed), false)),
@@ -340,11 +362,14 @@ pub fn run(mut disk: Disk, what: &str, commit: Commit) {
         if events < first {
             return Ok(());
         }
-        let overlay = open(&lower, at).map_err(|e| format!("the view can't be opened: {e}"))?;
+        let found_there = copied(if events % 2 == 0 { others_before.path() } else { other.path() });
+        let state_dir = if state == State::OnTheDisk { state_of(at) } else { found_there.path().into() };
+        let overlay = open(&lower, at, &state_dir).map_err(|e| format!("the view can't be opened: {e}"))?;
         let found = look(&overlay).map_err(|e| format!("it can't be walked: {e}"))?;
         drop(overlay);
         judge(&steps, &found, events)?;
-        let again = open(&lower, at).and_then(|o| look(&o)).map_err(|e| format!("not opened again: {e}"))?;
+        let again =
+            open(&lower, at, &state_dir).and_then(|o| look(&o)).map_err(|e| format!("not opened again: {e}"))?;
         if again == found { Ok(()) } else { Err("it is another one when it is opened again".into()) }
     });
 }

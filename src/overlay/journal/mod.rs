@@ -36,6 +36,8 @@ pub use record::{Check, Frame, Malformed, Meta, Record};
 
 const MAGIC: &[u8; 8] = b"depsfsJ\n";
 const VERSION: u32 = 1;
+/// Of a file that only says that the journal is in the upper (`home.rs`).
+pub const ELSEWHERE: u32 = 2;
 const HEADER: usize = 16;
 /// No frame is longer: the largest is one metadata record with all its xattrs.
 const FRAME_MAX: usize = 16 << 20;
@@ -96,10 +98,58 @@ fn checksum(payload: &[u8]) -> u32 {
 }
 
 fn header() -> [u8; HEADER] {
+    header_of(VERSION)
+}
+
+/// The whole file that says that the journal is elsewhere.
+pub fn elsewhere() -> [u8; HEADER] {
+    header_of(ELSEWHERE)
+}
+
+fn header_of(version: u32) -> [u8; HEADER] {
     let mut out = [0; HEADER];
     out[..8].copy_from_slice(MAGIC);
-    out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    out[8..12].copy_from_slice(&version.to_le_bytes());
     out
+}
+
+/// The version that the journal in `dir` says it has; none when there is none. `path` names the directory in errors.
+pub fn version(dir: &OwnedFd, path: &Path) -> Result<Option<u32>, JournalError> {
+    let path = path.join("journal");
+    let file = match fs::open_at(dir, b"journal", OpenFlags::RDONLY, 0) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(IoError::of("open", &path))?,
+    };
+    let mut bytes = [0; HEADER];
+    let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
+    // What else may be wrong with it is found when it is opened.
+    let is_whole = read == HEADER && bytes.starts_with(MAGIC);
+    Ok(Some(if is_whole { u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) } else { VERSION }))
+}
+
+/// Makes the journal of `from`, as it is, that of `to`, too; its bytes are on disk then.
+pub fn copy(from: &OwnedFd, to: &OwnedFd, path: &Path) -> Result<(), JournalError> {
+    let path = path.join("journal");
+    let file = fs::open_at(from, b"journal", OpenFlags::RDONLY, 0).map_err(IoError::of("open", &path))?;
+    let size = fs::stat(&file).map_err(IoError::of("read", &path))?.size;
+    let mut bytes = vec![0; size as usize];
+    let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
+    put(to, &path, &bytes[..read]).map(drop)
+}
+
+/// Replaces the journal in `dir` by these bytes, which are on disk then.
+fn put(dir: &OwnedFd, path: &Path, bytes: &[u8]) -> Result<OwnedFd, JournalError> {
+    let aside = path.with_extension("new");
+    let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::TRUNC;
+    let file = fs::open_at(dir, b"journal.new", flags, 0o600).map_err(IoError::of("create", &aside))?;
+    let wrote = fs::write_at(&file, bytes, 0).map_err(IoError::of("write", &aside))?;
+    if wrote < bytes.len() {
+        let full = io::Error::from_raw_os_error(libc::ENOSPC);
+        return Err(IoError::of("write", &aside)(full).into());
+    }
+    fs::fdatasync(&file).map_err(IoError::of("sync", &aside))?;
+    fs::rename_at(dir, b"journal.new", dir, b"journal", RenameFlags::empty()).map_err(IoError::of("replace", path))?;
+    Ok(file)
 }
 
 fn framed(frame: &Frame) -> Vec<u8> {
@@ -117,8 +167,13 @@ impl Journal {
     /// # Errors
     /// A file that isn't a journal, or of another version, is refused and left alone.
     pub fn open(dir: &Path) -> Result<(Journal, Vec<Frame>), JournalError> {
-        let path = dir.join("journal");
-        let dir = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
+        let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
+        Journal::open_in(fd, dir)
+    }
+
+    /// As [`Journal::open`], in a directory that is open; `path` names it in errors.
+    pub fn open_in(dir: OwnedFd, path: &Path) -> Result<(Journal, Vec<Frame>), JournalError> {
+        let path = path.join("journal");
         let flags = OpenFlags::RDWR | OpenFlags::CREATE;
         let file = fs::open_at(&dir, b"journal", flags, 0o600).map_err(IoError::of("open", &path))?;
         let size = fs::stat(&file).map_err(IoError::of("read", &path))?.size;
@@ -234,24 +289,20 @@ impl Journal {
         Ok(())
     }
 
+    /// Goes on in another directory, with a journal that says `records`.
+    pub fn move_to(&mut self, dir: &Path, records: Vec<Record>) -> Result<(), JournalError> {
+        let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
+        let before = (std::mem::replace(&mut self.dir, fd), std::mem::replace(&mut self.path, dir.join("journal")));
+        self.rewrite(records).inspect_err(|_| (self.dir, self.path) = before)
+    }
+
     /// Replaces the whole journal by one that says `records`.
     pub fn rewrite(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
         let mut bytes = header().to_vec();
         for record in records {
             bytes.extend(framed(&Frame::Plain(vec![record])));
         }
-        let aside = self.path.with_extension("new");
-        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::TRUNC;
-        let file = fs::open_at(&self.dir, b"journal.new", flags, 0o600).map_err(IoError::of("create", &aside))?;
-        let wrote = fs::write_at(&file, &bytes, 0).map_err(IoError::of("write", &aside))?;
-        if wrote < bytes.len() {
-            let full = io::Error::from_raw_os_error(libc::ENOSPC);
-            return Err(IoError::of("write", &aside)(full).into());
-        }
-        fs::fdatasync(&file).map_err(IoError::of("sync", &aside))?;
-        fs::rename_at(&self.dir, b"journal.new", &self.dir, b"journal", RenameFlags::empty())
-            .map_err(IoError::of("replace", &self.path))?;
-        self.file = file;
+        self.file = put(&self.dir, &self.path, &bytes)?;
         self.len = bytes.len() as u64;
         (self.unsynced, self.names_pending) = (false, false);
         self.reserve();
