@@ -83,7 +83,7 @@ impl View {
         let is_dir = stat.kind == FileType::Directory;
         let nlink = match (is_dir, stat.nlink) {
             (true, _) => 2 + self.subdirectories(ino)?,
-            (false, 1) if !self.delta.says_names() => 1,
+            (false, n) if !self.delta.says_names() && (n == 1 || self.lower.is_one_tree()) => n,
             (false, _) => self.lower_names(ino).len() as u32,
         };
         let attr = Attr {

@@ -255,7 +255,7 @@ impl View {
         if fs::stat_at(&fd, name.bytes()).is_ok_and(|s| s.ino == real) && fs::unlink_at(&fd, name.bytes()).is_ok() {
             self.upper.note(dir, name, None);
             if let Some(seen) = self.seen.get_mut(&ino) {
-                seen.names.retain(|(d, n)| *d != dir || n != name);
+                seen.names.remove(dir, name);
             }
         }
         restore_times(&fd, &kept);

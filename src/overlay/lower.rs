@@ -269,6 +269,11 @@ impl Lower {
             .is_some_and(|s| s.kind != FileType::Directory && s.nlink == 1)
     }
 
+    /// Whether one tree is all there is: then each of its names shows as it is there.
+    pub fn is_one_tree(&self) -> bool {
+        self.grafts.len() == 1
+    }
+
     pub fn is_dir(&self, ino: Ino) -> bool {
         self.kind(ino) == Some(FileType::Directory)
     }
@@ -289,11 +294,12 @@ impl Lower {
             None => self.node(ino).into_iter().collect(),
         };
         let mut out: Vec<(Ino, Name)> = Vec::with_capacity(1);
+        let may_repeat = members.len() > 1;
         for m in members {
             for (parent, name) in self.tree(m).places(m.node) {
                 let parent = self.ino(LowerNode { graft: m.graft, node: parent });
                 if let Ok(name) = Name::new(name)
-                    && !out.iter().any(|(p, n)| *p == parent && *n == name)
+                    && !(may_repeat && out.iter().any(|(p, n)| *p == parent && *n == name))
                 {
                     out.push((parent, name));
                 }

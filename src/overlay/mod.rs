@@ -21,6 +21,7 @@ mod graft;
 mod home;
 pub mod journal;
 mod lower;
+mod names;
 mod open;
 mod orphan;
 mod read;

@@ -164,7 +164,7 @@ impl View {
             self.subdirs.remove(&found.ino);
         }
         if let Some(seen) = self.seen.get_mut(&found.ino) {
-            seen.names.retain(|(d, n)| *d != dir || n != name);
+            seen.names.remove(dir, name);
         }
         if let Some(orphan) = orphan {
             self.orphans.insert(found.ino, orphan);

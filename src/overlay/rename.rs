@@ -200,9 +200,9 @@ impl View {
             self.upper.note(target.dir, target.name, Some((stat.kind(), stat.ino)));
         }
         if let Some(seen) = self.seen.get_mut(&moved.ino) {
-            seen.names.retain(|(d, n)| *d != source.dir || n != source.name);
+            seen.names.remove(source.dir, source.name);
             if moved.upper.is_some() {
-                seen.names.push((target.dir, target.name.clone()));
+                seen.names.add(target.dir, target.name);
             }
         }
         if source.is_dir && source.dir != target.dir {

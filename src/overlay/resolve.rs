@@ -13,6 +13,7 @@ use super::files::OpenFile;
 use super::graft::Stale;
 use super::journal::Journal;
 use super::lower::Lower;
+use super::names::{Names, Place};
 use super::state::{Delta, Override};
 use super::unsettled::Unsettled;
 use super::upper::{Upper, against_mode};
@@ -45,7 +46,7 @@ pub(super) struct View {
 #[derive(Default)]
 pub(super) struct Seen {
     /// Its names in the upper that we know of.
-    pub names: Vec<(Ino, Name)>,
+    pub names: Names,
     /// References the kernel holds.
     pub lookups: u64,
 }
@@ -129,10 +130,7 @@ impl View {
 
     /// Remembers that `ino` has this name in the upper.
     pub(super) fn see(&mut self, ino: Ino, dir: Ino, name: &Name) {
-        let seen = self.seen.entry(ino).or_default();
-        if !seen.names.iter().any(|(d, n)| *d == dir && n == name) {
-            seen.names.push((dir, name.clone()));
-        }
+        self.seen.entry(ino).or_default().names.add(dir, name);
     }
 
     /// Whether a directory was removed and lives on only because somebody has it open.
@@ -143,7 +141,7 @@ impl View {
     /// Where a directory is now; whether that place shows is for the caller to see on the way up.
     pub(super) fn dir_place(&mut self, dir: Ino) -> Result<(Ino, Name)> {
         if dir.upper_real().is_some() {
-            return self.upper_names(dir)?.first().cloned().ok_or(Error::NotFound);
+            return self.upper_name(dir)?.ok_or(Error::NotFound);
         }
         self.lower_places(dir).into_iter().next().ok_or(Error::NotFound)
     }
@@ -181,19 +179,17 @@ impl View {
         true
     }
 
-    /// The names of `ino` in the upper. When none is known, the upper is searched: a server that took over
+    /// A name of `ino` in the upper. When none is known, the upper is searched: a server that took over
     /// knows nothing of what the one before it told the kernel.
-    pub(super) fn upper_names(&mut self, ino: Ino) -> Result<Vec<(Ino, Name)>> {
-        if let Some(seen) = self.seen.get(&ino)
-            && !seen.names.is_empty()
-        {
-            return Ok(seen.names.clone());
+    fn upper_name(&mut self, ino: Ino) -> Result<Option<Place>> {
+        if let Some(known) = self.seen.get(&ino).and_then(|seen| seen.names.first()) {
+            return Ok(Some(known.clone()));
         }
         if let Some(place) = self.delta.place(ino) {
-            return Ok(vec![place.clone()]);
+            return Ok(Some(place.clone()));
         }
         self.search(Ino::ROOT)?;
-        Ok(self.seen.get(&ino).map(|s| s.names.clone()).unwrap_or_default())
+        Ok(self.seen.get(&ino).and_then(|seen| seen.names.first()).cloned())
     }
 
     /// Walks the upper below `start` and notes every file's names.
@@ -227,25 +223,32 @@ impl View {
     /// A name under which the upper has this non-directory now, with its directory open and its metadata.
     pub(super) fn locate(&mut self, ino: Ino) -> Result<(Arc<OwnedFd>, Name, Stat)> {
         let real = ino.upper_real().or(self.delta.copied(ino)).ok_or(Error::UnknownInode(ino.0))?;
-        let mut names = if self.seen.contains_key(&ino) { self.upper_names(ino)? } else { self.lower_names(ino) };
-        for round in 0..2 {
-            for (dir, name) in &names {
-                if let Some(fd) = self.dir_fd(*dir)?
-                    && let Ok(stat) = against_mode(&fd, || fs::stat_at(&fd, name.bytes()))
-                    && stat.ino == real
-                {
-                    self.see(ino, *dir, name);
-                    return Ok((fd, name.clone(), stat));
-                }
+        while let Some((dir, name)) = self.seen.get(&ino).and_then(|seen| seen.names.first()).cloned() {
+            if let Some((fd, stat)) = self.has(dir, &name, real)? {
+                return Ok((fd, name, stat));
             }
-            if round == 0 {
-                if let Some(seen) = self.seen.get_mut(&ino) {
-                    seen.names.clear();
-                }
-                names = self.upper_names(ino)?;
+            if let Some(seen) = self.seen.get_mut(&ino) {
+                seen.names.remove(dir, &name);
             }
         }
-        Err(Error::UnknownInode(ino.0))
+        let told = self.delta.place(ino).cloned();
+        for (dir, name) in told.into_iter().chain(self.lower_names(ino)) {
+            if let Some((fd, stat)) = self.has(dir, &name, real)? {
+                self.see(ino, dir, &name);
+                return Ok((fd, name, stat));
+            }
+        }
+        self.search(Ino::ROOT)?;
+        let (dir, name) = self.upper_name(ino)?.ok_or(Error::UnknownInode(ino.0))?;
+        let (fd, stat) = self.has(dir, &name, real)?.ok_or(Error::UnknownInode(ino.0))?;
+        Ok((fd, name, stat))
+    }
+
+    /// The upper's directory for `dir` and what is at `name` in it, if that is the upper's inode `real`.
+    fn has(&mut self, dir: Ino, name: &Name, real: u64) -> Result<Option<(Arc<OwnedFd>, Stat)>> {
+        let Some(fd) = self.dir_fd(dir)? else { return Ok(None) };
+        let stat = against_mode(&fd, || fs::stat_at(&fd, name.bytes())).ok().filter(|stat| stat.ino == real);
+        Ok(stat.map(|stat| (fd, stat)))
     }
 
     /// A path descriptor of this file or directory in the upper, named or not.

@@ -163,9 +163,9 @@ impl Delta {
         self.names.get(&dir).into_iter().flat_map(move |names| names.range(from.clone()..)).map(|(n, o)| (n, *o))
     }
 
-    /// Anything is said of any name.
+    /// Anything is said of any name, alone or with all in its directory.
     pub fn says_names(&self) -> bool {
-        !self.names.is_empty()
+        !self.names.is_empty() || !self.opaque.is_empty()
     }
 
     pub fn has_overrides(&self, dir: Ino) -> bool {

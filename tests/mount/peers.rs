@@ -76,6 +76,32 @@ fn a_file_with_a_name_of_255_bytes_is_copied_up_moved_deleted_and_made_again() {
 }
 
 #[test]
+fn a_file_with_hundreds_of_names_loses_and_gets_them_in_any_order() {
+    let name = |n: usize| format!("name {n}");
+    let fill = |root: &Path| {
+        fs::write(root.join(name(0)), "stored").unwrap();
+        (1..200).for_each(|n| fs::hard_link(root.join(name(0)), root.join(name(n))).unwrap());
+    };
+    in_both_shapes(fill, |root, seen| {
+        fs::write(root.join("own 0"), "own").unwrap();
+        let links = |seen: &mut Seen, name: &str| seen.note(name, fs::metadata(root.join(name)).map(|m| m.nlink()));
+        (1..200).for_each(|n| fs::hard_link(root.join("own 0"), root.join(format!("own {n}"))).unwrap());
+        links(seen, "own 77");
+        links(seen, &name(77));
+        (0..200).step_by(2).for_each(|n| fs::remove_file(root.join(format!("own {n}"))).unwrap());
+        (0..200).step_by(3).for_each(|n| fs::remove_file(root.join(name(n))).unwrap());
+        links(seen, "own 77");
+        links(seen, &name(77));
+        seen.note("append", append(&root.join(name(77)), " more"));
+        fs::hard_link(root.join(name(77)), root.join(name(0))).unwrap();
+        (1..100).for_each(|n| drop(fs::remove_file(root.join(name(n)))));
+        seen.note("rename", fs::rename(root.join(name(100)), root.join("moved")));
+        links(seen, "moved");
+        seen.note("read", fs::read_to_string(root.join(name(101))));
+    });
+}
+
+#[test]
 fn files_that_are_named_as_whiteouts_of_other_overlays_are_files_like_any() {
     let names =
         [".wh.a", ".wh..wh..opq", ".wh..opq", ".wh.", ".wh..wh.plnk", ".wh..wh.aufs", "a", ".wh.d", ".fuse_hidden1"];

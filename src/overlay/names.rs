@@ -1,0 +1,88 @@
+//! The names of one file, of which there are mostly one and sometimes 65,000.
+
+use std::collections::BTreeSet;
+
+use crate::store::Name;
+
+use super::Ino;
+
+/// A directory, and a name in it.
+pub(super) type Place = (Ino, Name);
+
+/// More names than these are not looked through one by one.
+const FEW: usize = 8;
+
+/// A set of places. Adding and removing one costs about the same, however many there are.
+pub(super) enum Names {
+    Few(Vec<Place>),
+    Many(BTreeSet<Place>),
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names::Few(Vec::new())
+    }
+}
+
+impl Names {
+    pub fn add(&mut self, dir: Ino, name: &Name) {
+        match self {
+            Names::Few(few) if few.iter().any(|(d, n)| *d == dir && n == name) => {}
+            Names::Few(few) if few.len() < FEW => {
+                if few.is_empty() {
+                    few.reserve_exact(1);
+                }
+                few.push((dir, name.clone()));
+            }
+            Names::Few(few) => {
+                let mut many: BTreeSet<Place> = std::mem::take(few).into_iter().collect();
+                many.insert((dir, name.clone()));
+                *self = Names::Many(many);
+            }
+            Names::Many(many) => {
+                many.insert((dir, name.clone()));
+            }
+        }
+    }
+
+    pub fn remove(&mut self, dir: Ino, name: &Name) {
+        match self {
+            Names::Few(few) => few.retain(|(d, n)| *d != dir || n != name),
+            Names::Many(many) => {
+                many.remove(&(dir, name.clone()));
+            }
+        }
+    }
+
+    /// One of them.
+    pub fn first(&self) -> Option<&Place> {
+        match self {
+            Names::Few(few) => few.first(),
+            Names::Many(many) => many.first(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_there_once_until_it_is_removed_however_many_there_are() {
+        for count in [1, FEW, FEW + 1, 100] {
+            let mut names = Names::default();
+            let all: Vec<Name> =
+                (0..count).map(|n| Name::new(format!("{n}").as_bytes()).expect("a name")).collect();
+            for _ in 0..2 {
+                all.iter().for_each(|name| names.add(Ino::ROOT, name));
+            }
+            names.remove(Ino(7), &all[0]);
+            for left in (0..count).rev() {
+                let (dir, name) = names.first().cloned().expect("one is left");
+                assert_eq!(dir, Ino::ROOT);
+                names.remove(dir, &name);
+                assert_eq!(names.first().is_none(), left == 0);
+            }
+        }
+    }
+}
