@@ -71,8 +71,7 @@ mod tests {
     fn a_name_is_there_once_until_it_is_removed_however_many_there_are() {
         for count in [1, FEW, FEW + 1, 100] {
             let mut names = Names::default();
-            let all: Vec<Name> =
-                (0..count).map(|n| Name::new(format!("{n}").as_bytes()).expect("a name")).collect();
+            let all: Vec<Name> = (0..count).map(|n| Name::new(format!("{n}").as_bytes()).expect("a name")).collect();
             for _ in 0..2 {
                 all.iter().for_each(|name| names.add(Ino::ROOT, name));
             }
