@@ -9,7 +9,7 @@
 //! | `git worktree add --no-checkout` | registration, `HEAD`, settings of the new worktree |
 //! | `git read-tree HEAD`             | an index without stat data |
 //! | this                             | files whose blob the source has checked out; their stat data in the index |
-//! | `git reset --hard`               | every other file, and a second look at these: what `git worktree add` ends with |
+//! | `git read-tree --reset -u HEAD`  | every other file, and a second look at these, as `git worktree add` ends        |
 //!
 //! Where a checkout converts (filters, line ends) or a hook waits for it, `git worktree add` does all of it, with several
 //! processes (`checkout.workers`).
@@ -59,7 +59,7 @@ pub fn add_worktree(
     fill(source, &new);
     match interrupt::raised() {
         Some(signal) => Err(GitError::Interrupted(signal)),
-        None => new.git().reset_hard(&parallel),
+        None => new.git().check_out_head(&parallel),
     }
 }
 

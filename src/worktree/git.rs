@@ -65,16 +65,19 @@ pub struct Git {
     /// git and whatever it starts are a process group of their own. They end together, and a terminal's Ctrl-C does
     /// not reach them; nor could they ask for a password.
     apart: bool,
+    /// A signal ends git at once: for what changes nothing but a worktree that is then removed. git's own end on a
+    /// signal may never come, or leave locks behind.
+    killed: bool,
 }
 
 impl Git {
     pub fn at(dir: &Path) -> Git {
-        Git { dir: dir.to_path_buf(), interruptible: true, apart: false }
+        Git { dir: dir.to_path_buf(), interruptible: true, apart: false, killed: false }
     }
 
     /// As [`Git::at`], deaf to Ctrl-C: for what must end one way or the other, and for undoing.
     pub fn deaf(dir: &Path) -> Git {
-        Git { dir: dir.to_path_buf(), interruptible: false, apart: true }
+        Git { dir: dir.to_path_buf(), interruptible: false, apart: true, killed: false }
     }
 
     /// All configuration, in git's own order: later wins.
@@ -182,14 +185,19 @@ impl Git {
 
     /// Makes the index say what `HEAD` holds, and nothing of the files.
     pub fn read_head_into_index(&self) -> Result<(), GitError> {
-        self.apart().run("read-tree", ["read-tree", "HEAD"], None).map(drop)
+        self.in_new_worktree().run("read-tree", ["read-tree", "HEAD"], None).map(drop)
     }
 
-    /// Makes all tracked files what `HEAD` holds: those that the index knows to be so are left alone.
-    pub fn reset_hard(&self, settings: &[String]) -> Result<(), GitError> {
+    /// Makes all tracked files what `HEAD` holds: those that the index knows to be so are left alone. `git reset --hard`
+    /// does the same and then looks at refs, of which one that is ended leaves lock files behind.
+    pub fn check_out_head(&self, settings: &[String]) -> Result<(), GitError> {
         let mut args: Vec<&str> = settings.iter().flat_map(|s| ["-c", s]).collect();
-        args.extend(["reset", "--quiet", "--hard", "--no-recurse-submodules"]);
-        self.apart().run("reset", args, None).map(drop)
+        args.extend(["read-tree", "--reset", "-u", "--no-recurse-submodules", "HEAD"]);
+        self.in_new_worktree().run("read-tree", args, None).map(drop)
+    }
+
+    fn in_new_worktree(&self) -> Git {
+        Git { killed: true, ..self.apart() }
     }
 
     pub(super) fn apart(&self) -> Git {
@@ -342,6 +350,9 @@ impl Git {
             let mut ready = vec![false; fds.len()];
             let fds: Vec<_> = fds.into_iter().map(|f| f.1).collect();
             if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
+                if self.killed {
+                    interrupt::kill_group(child.id());
+                }
                 end(child, self.apart);
                 return Err(GitError::Interrupted(interrupt::raised().unwrap_or_default()));
             }

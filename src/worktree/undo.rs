@@ -143,15 +143,19 @@ impl Drop for Undo<'_> {
     }
 }
 
-/// git reads all registrations for that, and fails at one that another git is just making or taking back.
+/// git reads all registrations for that, and fails at one that another git is just making or taking back. A git that
+/// was ended leaves its lock of the branch, which nobody else knows yet.
 fn delete_branch(source: &Checkout, name: &str) -> Result<(), GitError> {
+    let git = Git::deaf(&source.root);
     let until = Instant::now() + BEING_MADE;
-    loop {
-        match Git::deaf(&source.root).delete_branch(name) {
-            Err(_) if Instant::now() < until => std::thread::sleep(PAUSE),
-            done => return done,
+    while git.delete_branch(name).is_err() {
+        if Instant::now() > until {
+            path::remove_file(&source.common_dir.join(format!("refs/heads/{name}.lock")))?;
+            return git.delete_branch(name);
         }
+        std::thread::sleep(PAUSE);
     }
+    Ok(())
 }
 
 /// Without git, which refuses what is half made: the directory, then the registration that names it.
