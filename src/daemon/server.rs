@@ -12,7 +12,7 @@ use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
 use crate::fuse::{Exchange, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
-use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process};
+use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process, program};
 
 /// Runs as `depsfs server`, with the socket to its keeper; ends with the keeper.
 pub fn main(_args: &[OsString]) -> ExitCode {
@@ -108,6 +108,7 @@ impl Server {
         };
         let version = env!("CARGO_PKG_VERSION").into();
         self.tell(&FromServer::Ready { connection, offer: session.offer(), version });
+        program::give_back_instructions();
         if let Err(e) = session.run() {
             tracing::warn!(view = id, "the connection ended with an error: {e}");
         }

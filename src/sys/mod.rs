@@ -20,6 +20,7 @@ pub mod mountinfo;
 pub mod path;
 pub mod proc;
 pub mod process;
+pub mod program;
 pub mod shell;
 pub mod socket;
 pub mod stream;

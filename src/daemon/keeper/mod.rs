@@ -30,7 +30,7 @@ use super::wire::{ConnectionId, FromServer};
 use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Signalled, Signals};
-use crate::sys::{IoError, fs, path as paths};
+use crate::sys::{IoError, fs, path as paths, program};
 use connection::Connection;
 use supervise::{Deaths, ServerProcess};
 
@@ -268,6 +268,7 @@ impl Keeper {
         if let Some(ready) = self.ready.take() {
             // A client that is gone needs no answer.
             let _ = fs::write_all(&ready, READY);
+            program::give_back_instructions();
         }
         if std::mem::take(&mut self.again) {
             self.reconcile();
