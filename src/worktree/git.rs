@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::git_output::{first_lines, settings};
+use super::git_output::{first_lines, objects, settings};
 use crate::sys::{IoError, interrupt};
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars`), less the two that hold `-c` settings.
@@ -107,16 +107,7 @@ impl Git {
         let asked = names.join("\n") + "\n";
         let out =
             self.run(what, ["cat-file", "--batch-check=%(objectname) %(objecttype)"], Some(asked.into_bytes()))?;
-        let out = String::from_utf8_lossy(&out);
-        let answers: Vec<Option<Object>> = out
-            .lines()
-            .map(|line| match line.rsplit_once(' ') {
-                Some((id, kind @ ("commit" | "tree" | "blob" | "tag"))) if !id.contains(' ') => {
-                    Some(Object { id: id.into(), kind: kind.into() })
-                }
-                _ => None,
-            })
-            .collect();
+        let answers = objects(&out);
         if answers.len() == names.len() { Ok(answers) } else { Err(GitError::Unreadable { what }) }
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::git::GitError;
+use super::git::{GitError, Object};
 
 /// `<key>\n<value>\0`…; a key without a value is true.
 pub(super) fn settings(listed: &[u8]) -> Vec<(String, String)> {
@@ -16,6 +16,18 @@ pub(super) fn settings(listed: &[u8]) -> Vec<(String, String)> {
             None => (text(entry), "true".into()),
         })
         .collect()
+}
+
+/// `<id> <kind>` for what is there, `<name> missing` or the like for what is not, a line each.
+pub(super) fn objects(listed: &[u8]) -> Vec<Option<Object>> {
+    let listed = String::from_utf8_lossy(listed);
+    let of_line = |line: &str| match line.rsplit_once(' ') {
+        Some((id, kind @ ("commit" | "tree" | "blob" | "tag"))) if !id.contains(' ') => {
+            Some(Object { id: id.into(), kind: kind.into() })
+        }
+        _ => None,
+    };
+    listed.lines().map(of_line).collect()
 }
 
 /// `<mode> <id> <stage>\t<path>`; `None` for a stage other than 0.
