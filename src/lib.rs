@@ -57,7 +57,7 @@
 //! (`worktree/place/ground.rs` asks git), makes a tree of each part (`store/tree/build.rs`), names them in the manifest
 //! and has the daemon show them (`worktree/place/shown.rs`); in the view what was deleted of them comes back
 //! (`overlay/uncover.rs`). The others become plain files (`store/extract.rs`). `depsfs sync` brings other artifacts to a
-//! worktree the same way (`worktree/component/bring.rs`, `worktree/sync.rs`); private copies that are still what the old
+//! worktree the same way (`worktree/component/bring.rs`, `worktree/sync/mod.rs`); private copies that are still what the old
 //! ones held are given up first (`worktree/component/give_up.rs`, `overlay/give_up.rs`).
 //!
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,

@@ -13,6 +13,7 @@ use crate::sys::interrupt;
 use crate::worktree::Error;
 use crate::worktree::adopt;
 use crate::worktree::checkout::Checkout;
+use crate::worktree::component::load;
 use crate::worktree::create::How;
 use crate::worktree::plan;
 
@@ -64,7 +65,8 @@ impl Adopt {
             return output::print(&format!("{} has its views already\n", target.root.display()));
         }
         mount_source(&source)?;
-        let plan = plan::of_existing(source, &target, self.allow_unbuilt, &places::store_path()?)?;
+        let declared = load::on_disk(&target, &places::user())?;
+        let plan = plan::of_existing(source, &target, &declared, self.allow_unbuilt, &places::store_path()?)?;
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let store = Arc::new(places::store()?);

@@ -19,8 +19,9 @@ use crate::worktree::views::Views;
 ///
 /// The keys of its components are told again. Where one has changed, its artifact is fetched, or taken from the source
 /// when that has the same key, and shows instead of the old one; nothing is unmounted. Artifacts of the source that no
-/// key speaks of are taken again as the source has them now, if the lock files beside them are the same in both. What the
-/// worktree has changed itself stays on top; changes that now hide something newer are listed.
+/// key speaks of are taken again as the source has them now, if the lock files beside them are the same in both;
+/// directories that only the source has come, too. What the worktree has changed itself stays on top; changes that now
+/// hide something newer are listed.
 #[derive(Args)]
 pub struct Sync {
     /// The worktree, or any path in it [default: the working directory]
@@ -31,7 +32,7 @@ pub struct Sync {
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print a JSON object: components, views, unfit, hidden
+    /// Print a JSON object: components, views, added, unfit, hidden
     #[arg(long)]
     json: bool,
     /// Approve the commands that depsfs.toml names, as depsfs approve does
@@ -59,8 +60,15 @@ impl Sync {
                 // Placing artifacts has changed the manifest.
                 views = Views::load(&views.state_dir)?;
                 let takes = |at: &Path| takes(&components, &brought, at);
-                let bar = outside.bar.clone();
-                sync::from_source(&mut views, &checkout, source, &outside.store, &takes, self.dry_run, bar)?
+                let task = sync::Task {
+                    target: &checkout,
+                    store: &outside.store,
+                    components: &components,
+                    takes: &takes,
+                    look: self.dry_run,
+                    progress: outside.bar.clone(),
+                };
+                sync::from_source(&mut views, source, &task)?
             }
             None => Synced::default(),
         };
@@ -95,8 +103,11 @@ fn words(brought: &[Brought], synced: &Synced, views: &Views) -> String {
     for at in &synced.changed {
         lines += &format!("  changed:  {}, as the source has it\n", at.display());
     }
-    for at in &synced.unfit {
-        lines += &format!("  unfit:    {}: the source was built with other lock files\n", at.display());
+    for at in &synced.added {
+        lines += &format!("  added:    {}, as the source has it\n", at.display());
+    }
+    for (at, why) in &synced.unfit {
+        lines += &format!("  unfit:    {}: {why}\n", at.display());
     }
     for (kind, at) in &synced.hidden {
         lines += &format!("  hides newer: {} {}\n", kind.letter(), at.display());
@@ -123,7 +134,8 @@ fn as_json(brought: &[Brought], synced: &Synced) -> serde_json::Value {
     json!({
         "components": brought.iter().map(component).collect::<Vec<_>>(),
         "views": synced.changed.iter().map(text).collect::<Vec<_>>(),
-        "unfit": synced.unfit.iter().map(text).collect::<Vec<_>>(),
+        "added": synced.added.iter().map(text).collect::<Vec<_>>(),
+        "unfit": synced.unfit.iter().map(|(at, _)| text(at)).collect::<Vec<_>>(),
         "hidden": own.chain(brought.iter().flat_map(|b| &b.kept).map(text)).collect::<Vec<_>>(),
     })
 }

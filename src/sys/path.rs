@@ -198,6 +198,14 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<(), IoError> {
     renamed.map_err(IoError::of("rename", from))
 }
 
+/// Two names change places.
+pub fn exchange(one: &Path, other: &Path) -> Result<(), IoError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let done =
+        fault::point(Call::Change).and_then(|()| Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?));
+    done.map_err(IoError::of("rename", one))
+}
+
 /// Sets the mode of what a path leads to, symlinks followed.
 pub fn set_mode(path: &Path, mode: u32) -> Result<(), IoError> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::thaw;
-use super::views::{self, Views};
+use super::views::{self, ManifestLock, Views};
 use crate::store::import::{self, Skipped};
 use crate::store::manifest::{self, Graft, Manifest, ViewSpec};
 use crate::store::{Progress, Store, StoreError};
@@ -180,6 +180,11 @@ impl<'a> Place<'a> {
             views: vec![],
             generation: 0,
         };
+        let _lock = ManifestLock::wait(&self.state_dir)?;
+        // Somebody else may have made it meanwhile: then that one counts.
+        if path::is_there(&views::manifest_file(&self.state_dir)) {
+            return Views::load(&self.state_dir);
+        }
         manifest.save(&views::manifest_file(&self.state_dir))?;
         Ok(Views { state_dir: self.state_dir.clone(), manifest })
     }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::checkout::Checkout;
 use super::component::choose;
 use super::component::decide::{Decision, Supply};
+use super::described;
 use super::error::Error;
 use super::fill;
 use super::git::{Git, GitError};
@@ -27,13 +28,13 @@ use super::index::Index;
 use super::mtime;
 use super::obstacle;
 use super::plan::Plan;
-use super::snapshot::{Snapshot, Snapshots};
+use super::snapshot::Snapshots;
 use super::submodule;
-use super::traces::{self, Policies, Traced};
+use super::traces::{self, Traced};
 use super::undo::Undo;
-use super::views;
+use super::views::{self, ManifestLock};
 use crate::daemon::client;
-use crate::store::manifest::{self, LockFile, Manifest, ViewSpec};
+use crate::store::manifest::Manifest;
 use crate::store::{Progress, Store};
 use crate::sys::{interrupt, path};
 
@@ -163,18 +164,24 @@ pub(super) fn furnish(
     }
     go_on()?;
     taken.retain(|s| fitting.directories.contains(&s.path));
-    let policies = Policies::load(&plan.settings, &new.root, &plan.source.root)?;
-    let settled = traces::settle(store, &new.root, taken, &policies, undo)?;
+    let settled = traces::settle(store, &new.root, taken, &plan.policies, undo)?;
     let excluded = settled.excluded.into_iter();
     created.unfit.extend(excluded.map(|at| (at, "it holds the absolute path of the source")));
-    let mut manifest = describe(plan, store, new, settled.snapshots, &mut created)?;
+    let mut manifest = described::describe(plan, store, new, settled.snapshots, &mut created)?;
     manifest.allow_other = how.allow_other;
     undo.state(&new.state_dir())?;
     path::make_private_dirs(&new.state_dir())?;
     let file = views::manifest_file(&new.state_dir());
-    undo.root(&file);
-    store.roots().add(&file, &manifest.trees())?;
-    manifest.save(&file)?;
+    {
+        let _lock = ManifestLock::wait(&new.state_dir())?;
+        if path::is_there(&file) {
+            described::join(&mut manifest, Manifest::load(&file)?);
+        } else {
+            undo.root(&file);
+        }
+        store.roots().add(&file, &manifest.trees())?;
+        manifest.save(&file)?;
+    }
     settled.record.save(&new.state_dir())?;
     created.traced = settled.record.artifacts;
     if how.mount && !manifest.views.is_empty() {
@@ -211,6 +218,18 @@ fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
 struct Fitting {
     directories: Vec<PathBuf>,
     files: Vec<PathBuf>,
+}
+
+/// The ignored directories that have their place in a worktree; the others are told as unfit.
+pub(super) fn fitting_directories(
+    plan: &Plan,
+    ignored: &Ignored,
+    new: &Checkout,
+    modules: &[(PathBuf, Checkout, Checkout)],
+    created: &mut Created,
+    undo: &mut Undo<'_>,
+) -> Result<Vec<PathBuf>, Error> {
+    Ok(fit(plan, ignored, new, modules, created, undo)?.directories)
 }
 
 /// Leaves out what the new commit tracks, doesn't ignore, or whose submodule isn't there.
@@ -326,43 +345,4 @@ impl Drop for Timed {
     fn drop(&mut self) {
         let _ = self.0.take().map(std::thread::JoinHandle::join);
     }
-}
-
-/// The manifest of the new worktree: a view for each snapshot that has its place in it.
-fn describe(
-    plan: &Plan,
-    store: &Store,
-    new: &Checkout,
-    taken: Vec<Snapshot>,
-    created: &mut Created,
-) -> Result<Manifest, Error> {
-    let mut views = Vec::new();
-    let mut drifted = BTreeSet::new();
-    for snapshot in taken {
-        let recorded = snapshot.lockfiles.iter().map(|(at, hash)| (at.as_path(), hash.as_str()));
-        drifted.extend(super::lockfile::drifted(&new.root, recorded)?);
-        created.shared_files += snapshot.files;
-        created.shared_bytes += snapshot.bytes;
-        created.views.push(snapshot.path.clone());
-        let lockfiles = snapshot.lockfiles.into_iter().map(|(path, blake3)| LockFile { path, blake3 }).collect();
-        views.push(ViewSpec {
-            id: views::id_of(&snapshot.path),
-            path: snapshot.path,
-            grafts: snapshot.grafts,
-            lockfiles,
-            ..ViewSpec::default()
-        });
-    }
-    created.drifted = drifted.into_iter().collect();
-    Ok(Manifest {
-        version: manifest::VERSION,
-        worktree: new.root.clone(),
-        store: store.path().to_path_buf(),
-        source: Some(plan.source.root.clone()),
-        commit: plan.commit.clone(),
-        created: views::now(),
-        allow_other: false,
-        views,
-        generation: 1,
-    })
 }

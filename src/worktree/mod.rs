@@ -24,6 +24,7 @@ pub mod checkout;
 pub mod component;
 mod conversion;
 pub mod create;
+pub mod described;
 pub mod diff;
 pub mod doctor;
 mod error;

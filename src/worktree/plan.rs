@@ -13,6 +13,7 @@ use super::lockfile;
 use super::naming::{self, Names};
 use super::settings::Settings;
 use super::submodule::{self, Submodule};
+use super::traces::Policies;
 use super::views::Views;
 use crate::sys::path;
 
@@ -45,6 +46,8 @@ pub struct Plan {
     pub settings: Settings,
     /// What the commit's `depsfs.toml` and the user's configuration name.
     pub components: Components,
+    /// What is done with artifacts that hold the source's absolute path.
+    pub policies: Policies,
     pub modules: Vec<Submodule>,
     pub ignored: Ignored,
 }
@@ -74,17 +77,25 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
     if is_unbuilt && (!wish.allow_unbuilt || wish.frozen_only) {
         return Err(Error::Unbuilt(source.root));
     }
-    let plan = Plan { source, names, base, commit, branch_exists, settings, components, modules, ignored };
+    let policies = Policies::new(&settings, components.clone())?;
+    let plan = Plan { source, names, base, commit, branch_exists, settings, components, policies, modules, ignored };
     if wish.frozen_only {
         plan.refuse_builds()?;
     }
     Ok(plan)
 }
 
-/// Everything an adopt needs to know of its source: the plan of a create that finds its worktree made.
-pub fn of_existing(source: Checkout, target: &Checkout, allow_unbuilt: bool, store: &Path) -> Result<Plan, Error> {
+/// Everything an adopt needs to know of its source: the plan of a create that finds its worktree made. Of its
+/// components counts only what they say of absolute paths: what they fetch or build, a sync brings afterwards.
+pub fn of_existing(
+    source: Checkout,
+    target: &Checkout,
+    declared: &Components,
+    allow_unbuilt: bool,
+    store: &Path,
+) -> Result<Plan, Error> {
     let (listed, settings) = look(&source)?;
-    settings.absolute_paths()?;
+    let policies = Policies::new(&settings, declared.clone())?;
     let modules = submodule::initialised(&source)?;
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
     if ignored.directories.is_empty() && !allow_unbuilt {
@@ -94,9 +105,8 @@ pub fn of_existing(source: Checkout, target: &Checkout, allow_unbuilt: bool, sto
     let branch = target.branch()?.unwrap_or_else(|| "(detached)".into());
     let names = Names { path: target.root.clone(), branch };
     let (base, commit) = (String::from("HEAD"), head.map(|object| object.id));
-    // What its commands would fetch or build, a sync brings afterwards.
     let components = Components::default();
-    Ok(Plan { source, names, base, commit, branch_exists: false, settings, components, modules, ignored })
+    Ok(Plan { source, names, base, commit, branch_exists: false, settings, components, policies, modules, ignored })
 }
 
 /// What git lists as ignored, and its configuration, both asked at once.

@@ -95,6 +95,22 @@ pub fn initialise(
     Ok(done)
 }
 
+/// Those of the source's that `new` has initialised, all levels, as [`initialise`] answers them.
+pub fn there(
+    of_source: &[Submodule],
+    new: &Checkout,
+    above: &Path,
+) -> Result<Vec<(PathBuf, Checkout, Checkout)>, SubmoduleError> {
+    let mut found = Vec::new();
+    for module in of_source {
+        let Some(checkout) = Checkout::at(&new.root.join(&module.path))? else { continue };
+        let path = above.join(&module.path);
+        found.push((path.clone(), module.checkout.clone(), checkout.clone()));
+        found.extend(there(&module.inner, &checkout, &path)?);
+    }
+    Ok(found)
+}
+
 /// Clones from the source's git directory (git links the object files: no copy, no dependence), then makes the
 /// clone speak of the same remote as the source's does. A commit the source's clone lacks comes from the remote.
 fn initialise_one(

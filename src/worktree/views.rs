@@ -1,6 +1,7 @@
 //! The views of one worktree, as the commands see them: its manifest, what is mounted, where a path lies.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -55,8 +56,14 @@ impl Views {
         let mut views = Views { state_dir: state_dir.into(), manifest };
         // `git worktree move` tells git, not the manifest.
         if let Some(moved) = moved_to(state_dir)?.filter(|to| *to != views.manifest.worktree) {
-            views.manifest.worktree = moved;
-            views.save()?;
+            // Who holds the lock saves it with what they change.
+            if let Some(_lock) = ManifestLock::attempt(state_dir)? {
+                views.manifest = Manifest::load(&manifest_file(state_dir))?;
+                views.manifest.worktree = moved;
+                views.save()?;
+            } else {
+                views.manifest.worktree = moved;
+            }
         }
         Ok(views)
     }
@@ -198,9 +205,21 @@ pub struct ManifestLock {
 
 impl ManifestLock {
     pub fn wait(state_dir: &Path) -> Result<ManifestLock, Error> {
+        let (path, file) = ManifestLock::file(state_dir)?;
+        Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
+    }
+
+    /// Nothing while somebody holds it.
+    fn attempt(state_dir: &Path) -> Result<Option<ManifestLock>, Error> {
+        let (path, file) = ManifestLock::file(state_dir)?;
+        let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))?;
+        Ok(lock.map(|_lock| ManifestLock { _lock }))
+    }
+
+    fn file(state_dir: &Path) -> Result<(PathBuf, OwnedFd), Error> {
         let path = state_dir.join("manifest.lock");
         let file = open_path(&path, OpenFlags::RDWR | OpenFlags::CREATE, 0o600).map_err(IoError::of("open", &path))?;
-        Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
+        Ok((path, file))
     }
 }
 

@@ -160,3 +160,67 @@ fn what_is_written_beside_a_sync_is_kept_to_the_last_word() {
     });
     bench.assert_sound();
 }
+
+#[test]
+fn directories_that_only_the_source_has_come_and_none_that_would_hide_something() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    for at in ["build-new/x", "build-own/x", "node_modules/a/new", "sub/node_modules/y", "other/node_modules/z"] {
+        bench.write(&format!("repo/{at}"), "source\n");
+    }
+    bench.write("fix/build-own/mine", "mine\n");
+    bench.write("fix/other/package-lock.json", "another\n");
+    std::fs::create_dir(bench.path("fix/build-new")).unwrap();
+    let said = bench.ok("fix", ["sync", "--dry-run"]);
+    assert!(said.contains("added:    build-new") && said.contains("added:    sub/node_modules"), "{said}");
+    assert!(!bench.is_there("fix/build-new/x") && !bench.is_there("fix/sub"));
+    let said = json(&bench.ok("fix", ["sync", "--json"]));
+    assert_eq!(said["added"], serde_json::json!(["build-new", "sub/node_modules"]));
+    assert_eq!(said["unfit"], serde_json::json!(["other/node_modules"]));
+    assert_eq!(
+        (bench.read("fix/build-new/x"), bench.read("fix/sub/node_modules/y")),
+        ("source\n".into(), "source\n".into())
+    );
+    assert!(!bench.is_there("fix/build-own/x") && !bench.is_there("fix/other/node_modules"));
+    assert_eq!(bench.mounts().len(), 4);
+    assert_eq!(bench.git("fix", ["status", "--porcelain"]), "?? other/");
+    assert!(!bench.ok("fix", ["sync"]).contains("added"));
+    // One that its user made plain stays so.
+    bench.ok("fix", ["thaw", "build-new"]);
+    assert!(!bench.ok("fix", ["sync"]).contains("added"));
+    bench.assert_sound();
+}
+
+#[test]
+fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
+    let bench = Bench::new();
+    let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
+    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    for file in ["cache", "mine", "same"] {
+        bench.write(&format!("repo/build/{file}"), &format!("at {repo}/x\n"));
+    }
+    std::os::unix::fs::symlink(format!("{repo}/src"), bench.path("repo/build/link")).unwrap();
+    bench.ok("repo", ["create", "fix"]);
+    bench.write("fix/build/mine", "mine\n");
+    for file in ["cache", "mine", "new"] {
+        bench.write(&format!("repo/build/{file}"), &format!("now at {repo}/y\n"));
+    }
+    let said = bench.ok("fix", ["sync"]);
+    assert!(said.contains("changed:  build") && said.contains("hides newer: M build/mine"), "{said}");
+    assert!(!said.contains("build/cache") && !said.contains("build/new"), "{said}");
+    for file in ["cache", "new"] {
+        assert_eq!(bench.read(&format!("fix/build/{file}")), format!("now at {fix}/y\n"));
+    }
+    assert_eq!(
+        (bench.read("fix/build/mine"), bench.read("fix/build/same")),
+        ("mine\n".into(), format!("at {fix}/x\n"))
+    );
+    assert_eq!(std::fs::read_link(bench.path("fix/build/link")).unwrap(), bench.path("fix/src"));
+    let names = std::fs::read_dir(bench.path("fix/build")).unwrap();
+    let mut names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["cache", "lib.a", "link", "mine", "new", "out.o", "same"]);
+    assert!(bench.ok("fix", ["status"]).contains("build: "), "what was found is remembered");
+    assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
+    bench.assert_clean("fix");
+}

@@ -121,6 +121,35 @@ fn a_depsfs_toml_says_it_for_each_artifact() {
 }
 
 #[test]
+fn the_users_own_configuration_says_it_too_and_a_broken_depsfs_toml_is_told_before_anything_is_made() {
+    let bench = traced();
+    let component = "[[component]]\nname = \"x\"\npaths = [\"build\"]\nabsolute-paths = \"relocate\"\n";
+    // The file of a repository that has none, which the user's configuration names.
+    bench.write(".config/depsfs/repo.toml", component);
+    let repo = bench.path("repo").display().to_string();
+    bench.write(".config/depsfs/config.toml", &format!("[[repository]]\npath = {repo:?}\nconfig = \"repo.toml\"\n"));
+    bench.git("repo", ["worktree", "add", "-q", "-b", "work", "../plain"]);
+    let in_it = |at: &str, args: &[&str]| {
+        run(bench.command(crate::bench::PROGRAM, at).args(args).env("XDG_CONFIG_HOME", bench.path(".config")))
+    };
+    for said in [in_it("repo", &["create", "fix"]), in_it("plain", &["adopt"])] {
+        assert!(said.code == 0 && said.out.contains("build: 3 files relocated"), "{said:?}");
+    }
+    std::fs::remove_dir_all(bench.path(".config")).unwrap();
+    bench.write("repo/depsfs.toml", "[[component]]\nname = 3\n");
+    bench.commit("repo", "broken");
+    bench.git("repo", ["worktree", "add", "-q", "-b", "more", "../other"]);
+    for (at, args) in
+        [("repo", &["create", "next"][..]), ("other", &["adopt"]), ("repo", &["create", "next", "--dry-run"])]
+    {
+        let said = bench.depsfs(at, args);
+        assert!(said.code != 0 && said.err.contains("depsfs.toml, line 2"), "{said:?}");
+        assert!(!bench.is_there("next") && !bench.is_there("other/build"));
+        assert_eq!(bench.git("repo", ["branch", "--list", "*next*"]), "");
+    }
+}
+
+#[test]
 fn a_file_that_the_adopted_worktree_has_of_its_own_is_not_rewritten() {
     let bench = traced();
     bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);

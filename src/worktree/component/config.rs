@@ -282,10 +282,10 @@ mod tests {
         let config = Config::parse(file, include_bytes!("../../../mount-helpers/aztec-packages.toml")).unwrap();
         let cached = config.component.iter().filter_map(|c| Some(c.cache.as_ref()?.fill(&c.name, "0123456789abcdef")));
         let cached: Vec<String> = cached.collect();
-        assert!(cached.contains(&"acvm-0123456789abcdef.zst".to_owned()), "{cached:?}");
+        assert!(cached.contains(&"noir-0123456789abcdef.tar.gz".to_owned()), "{cached:?}");
         assert!(cached.iter().any(|name| name.starts_with("barretenberg-") && name.ends_with(".zst")));
         let order = super::super::order::in_order(&config.component).unwrap();
         let names: Vec<&str> = order.iter().map(|n| config.component[*n].name.as_str()).collect();
-        assert_eq!((names[0], names[names.len() - 1]), ("barretenberg/cpp", "yarn-project"));
+        assert_eq!((names[0], names[names.len() - 1]), ("noir", "yarn-project"));
     }
 }

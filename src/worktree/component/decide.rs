@@ -18,8 +18,8 @@ use crate::cache::{self, Artifact, ArtifactName, Environment, Reporting};
 use crate::store::{Progress, Store};
 use crate::worktree::checkout::Checkout;
 
-/// How many artifacts are fetched at once.
-const AT_ONCE: usize = 4;
+/// How many artifacts are fetched at once: mostly they wait, for a remote or for the disk.
+const AT_ONCE: usize = 16;
 
 /// Where artifacts come from, and who is told about it.
 pub struct Supply<'a> {

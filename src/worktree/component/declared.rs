@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::config::{self, Component, Config, ConfigError, FILE, Undeclared};
+use super::config::{self, AbsolutePaths, Component, Config, ConfigError, FILE, Undeclared};
 use super::order;
 use super::pattern::Pattern;
 use crate::sys::path;
@@ -120,6 +120,12 @@ impl Components {
     /// Those that have an artifact at, in or above a directory, relative to the top of the repository.
     pub fn covering<'a>(&'a self, directory: &'a Path) -> impl Iterator<Item = &'a Declared> {
         self.all.iter().filter(move |d| d.covers(directory))
+    }
+
+    /// What the component says that makes an artifact directory, or else one that makes a part of it.
+    pub fn absolute_paths(&self, directory: &Path) -> Option<AbsolutePaths> {
+        let makes = self.all.iter().find(|d| d.holds(directory));
+        makes.or_else(|| self.covering(directory).next()).and_then(|d| d.component.absolute_paths)
     }
 
     /// Every command that a repository has put in: where it runs, and what. The shell too, if it is the repository's.

@@ -5,17 +5,17 @@
 //! for each artifact in `depsfs.toml`, or by `depsfs.absolutePaths`: they are left and named, relocated ([`relocate`]), or
 //! their artifact is not shared.
 
-mod policy;
 mod record;
 mod relocate;
 
 use std::path::{Path, PathBuf};
 
-pub use policy::Policies;
 pub use record::{Kind, Record, Trace, Traced};
+pub use relocate::{give_up as give_up_relocated, shown as relocate_shown, still as still_relocated};
 
-use super::component::AbsolutePaths;
+use super::component::{AbsolutePaths, Components};
 use super::error::Error;
+use super::settings::{BadSetting, Settings};
 use super::snapshot::Snapshot;
 use super::undo::Undo;
 use crate::store::Store;
@@ -37,6 +37,24 @@ pub fn of(holding: Vec<Holding>, root: &Path, inherited: Option<&Traced>) -> Vec
     let older: Vec<Trace> = older.filter(|t| !all.iter().any(|own| own.path == t.path)).cloned().collect();
     all.extend(older);
     all
+}
+
+/// What is done with the traces of an artifact: the component that makes it says so, else git's configuration.
+#[derive(Clone, Debug)]
+pub struct Policies {
+    general: AbsolutePaths,
+    components: Components,
+}
+
+impl Policies {
+    pub fn new(settings: &Settings, components: Components) -> Result<Policies, BadSetting> {
+        Ok(Policies { general: settings.absolute_paths()?, components })
+    }
+
+    /// That of one artifact directory, relative to the top.
+    pub fn of(&self, artifact: &Path) -> AbsolutePaths {
+        self.components.absolute_paths(artifact).unwrap_or(self.general)
+    }
 }
 
 /// What was done with the traces of all artifacts of a new worktree.

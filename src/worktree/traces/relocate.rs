@@ -9,16 +9,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Kind, Trace};
+use super::{Kind, Trace, Traced};
 use crate::store::import::Watched;
-use crate::store::{Name, Node, NodeStat, Store, Tree};
+use crate::store::manifest::{Graft, ViewSpec};
+use crate::store::{Name, Node, NodeStat, ObjectId, Store, Tree};
 use crate::sys::fs::{self, OpenFlags, SetTime};
 use crate::sys::{IoError, path};
+use crate::worktree::access::Access;
 use crate::worktree::create::go_on;
 use crate::worktree::error::Error;
 use crate::worktree::obstacle;
 use crate::worktree::snapshot::Snapshot;
 use crate::worktree::undo::Undo;
+use crate::worktree::views::Views;
 
 /// A text that is longer is left as it is.
 const LONGEST: u64 = 256 << 20;
@@ -32,7 +35,7 @@ pub fn all(
     undo: &mut Undo<'_>,
 ) -> Result<(), Error> {
     let place = root.join(&snapshot.path);
-    let shown = Shown::of(store, snapshot)?;
+    let shown = Shown::of(store, &snapshot.grafts)?;
     let mut dressed = BTreeMap::new();
     if path::list(&place)?.is_empty() {
         dressed.insert(PathBuf::new(), shown.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
@@ -62,14 +65,96 @@ pub fn all(
     Ok(())
 }
 
+/// A file of the worktree's own that is just as it was made when it was relocated.
+pub struct Relocated {
+    /// Relative to its artifact.
+    pub path: PathBuf,
+    content: ObjectId,
+    perm: u32,
+}
+
+/// Those of a view, while it shows what they were made of.
+pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<Vec<Relocated>, Error> {
+    let shown = Shown::of(store, &view.grafts)?;
+    let place = views.place(view);
+    let mut found = Vec::new();
+    for trace in traced.traces.iter().filter(|t| t.relocated && t.kind == Kind::Text) {
+        let Some((tree, node)) = shown.find(&trace.path) else { continue };
+        let Some(content) = relocated(store, &tree, node, trace, &views.manifest.worktree)? else { continue };
+        let at = place.join(&trace.path);
+        let is_file = path::stat(&at)?.is_some_and(|s| s.is_file() && s.size == content.len() as u64);
+        if is_file && path::read(&at)? == content {
+            let perm = tree.stat(node).perm & 0o777;
+            found.push(Relocated { path: trace.path.clone(), content: ObjectId::of(&content), perm });
+        }
+    }
+    Ok(found)
+}
+
+/// Before a view shows other trees: what was relocated of the old ones is given up, if nobody has changed it since.
+pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<(), Error> {
+    let access = Access::open(views, view)?;
+    for file in still(store, views, view, traced)? {
+        access.give_up(&file.path, &file.content, file.perm)?;
+    }
+    access.told()
+}
+
+/// As [`all`], in a view that is mounted: what it shows of the snapshot is replaced, what it has of its own stays.
+pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<(), Error> {
+    let place = root.join(&snapshot.path);
+    let shown = Shown::of(store, &snapshot.grafts)?;
+    for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
+        go_on()?;
+        let to = place.join(&trace.path);
+        let Some((tree, node)) = shown.find(&trace.path).filter(|(tree, node)| is_stored(&to, tree, *node)) else {
+            continue;
+        };
+        if let Some(content) = relocated(store, &tree, node, trace, root)? {
+            trace.relocated = replace(&to, trace.kind, &content, (&tree, node))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file or symlink of a view is what the store says.
+fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
+    match tree.object(node) {
+        Some(object) => {
+            fs::xattr_of_path(at, b"user.depsfs.object").is_ok_and(|now| now == object.to_string().as_bytes())
+        }
+        None => path::read_link(at).is_ok_and(|now| now == tree.target(node)),
+    }
+}
+
+/// The two change places, so that what is taken away can be looked at: a file that was written to meanwhile comes back.
+fn replace(to: &Path, kind: Kind, content: &[u8], (tree, node): (&Tree, Node)) -> Result<bool, Error> {
+    let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
+    let mut aside = std::ffi::OsString::from(".");
+    aside.push(name);
+    aside.push(format!(".depsfs-{}", std::process::id()));
+    let aside = dir.join(aside);
+    let kept = path::stat(dir)?;
+    write(&aside, kind, content, &tree.stat(node))?;
+    let exchanged = path::exchange(&aside, to).and_then(|()| match is_stored(&aside, tree, node) {
+        true => Ok(true),
+        false => path::exchange(&aside, to).map(|()| false),
+    });
+    path::remove_file(&aside)?;
+    if let Some(kept) = kept {
+        path::set_mtime(dir, kept.mtime)?;
+    }
+    Ok(exchanged?)
+}
+
 /// What a view will show, without its upper.
 struct Shown {
     grafts: Vec<(PathBuf, Arc<Tree>)>,
 }
 
 impl Shown {
-    fn of(store: &Store, snapshot: &Snapshot) -> Result<Shown, Error> {
-        let live = snapshot.grafts.iter().filter(|g| !g.retired);
+    fn of(store: &Store, grafts: &[Graft]) -> Result<Shown, Error> {
+        let live = grafts.iter().filter(|g| !g.retired);
         let grafts = live.map(|g| Ok((g.at.clone(), store.tree(g.tree)?))).collect::<Result<_, Error>>()?;
         Ok(Shown { grafts })
     }

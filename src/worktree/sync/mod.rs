@@ -1,0 +1,187 @@
+//! `depsfs sync`: views of the source's artifacts show what the source has now; the worktree's own changes stay on top.
+//!
+//! A view is looked at when the lock files beside it are the same in the source as in the worktree: else what the source
+//! has doesn't fit, and the view stays. Directories that the source has and the worktree doesn't become views ([`added`]).
+//! Files that were relocated are relocated again ([`crate::worktree::traces`]).
+//!
+//! | step                                            | a crash right after it leaves |
+//! |-------------------------------------------------|-------------------------------|
+//! | 1. trees of the source's directories are made   | trees that gc takes |
+//! | 2. unchanged copies of what changed are given up| the same as before, shared |
+//! | 3. the manifest names the new trees             | what the next mount shows |
+//! | 4. the daemon has compared                      | all but what is relocated |
+//! | 5. files are relocated                          | done |
+
+mod added;
+mod swap;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkout::Checkout;
+use super::component::{AbsolutePaths, Components};
+use super::diff::Difference;
+use super::error::Error;
+use super::lockfile;
+use super::plan::{self, Plan};
+use super::snapshot::Snapshots;
+use super::traces::{self, Record, Traced};
+use super::views::Views;
+use crate::store::manifest::{Graft, LockFile, ViewSpec};
+use crate::store::{Progress, Store};
+use swap::Swap;
+
+/// What became of the views that the source's artifacts are in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Synced {
+    /// Views that show other trees now.
+    pub changed: Vec<PathBuf>,
+    /// Directories that were none, and are views now.
+    pub added: Vec<PathBuf>,
+    /// Views that stay as they are, or directories that don't become one, and why.
+    pub unfit: Vec<(PathBuf, &'static str)>,
+    /// Own changes, relative to the worktree, over something that is newer now.
+    pub hidden: Vec<(Difference, PathBuf)>,
+}
+
+/// Whether a view is the source's to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    No,
+    /// When the lock files beside it are the same, and it shows no artifact that has a name.
+    IfFitting,
+    Yes,
+}
+
+/// What a sync is about.
+pub struct Task<'a> {
+    pub target: &'a Checkout,
+    pub store: &'a Arc<Store>,
+    /// What is declared says of absolute paths.
+    pub components: &'a Components,
+    pub takes: &'a dyn Fn(&Path) -> Takes,
+    /// Only says what would change.
+    pub look: bool,
+    pub progress: Arc<dyn Progress + Send + Sync>,
+}
+
+/// Brings what `takes` speaks for up to date with the source.
+pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Result<Synced, Error> {
+    let _share = task.store.share()?;
+    let plan = plan::of_existing(source, task.target, task.components, true, task.store.path())?;
+    let mut synced = Synced::default();
+    let mut wanted = Vec::new();
+    for view in views.manifest.views.iter().filter(|v| v.upper.is_none() && !views.is_dropped(v)) {
+        let takes = (task.takes)(&view.path);
+        let is_meant = takes == Takes::Yes || (takes == Takes::IfFitting && is_of_source(view));
+        if plan.ignored.directories.contains(&view.path) && is_meant {
+            fits(&plan, task, &view.path, takes, &mut wanted, &mut synced)?;
+        }
+    }
+    let taken = Snapshots::start(&plan, &wanted, task.store, task.progress.clone())?.wait()?;
+    let mut swaps = BTreeMap::new();
+    for snapshot in taken {
+        let Some(view) = views.manifest.views.iter().find(|v| v.path == snapshot.path).cloned() else { continue };
+        if live(&view).map(|g| (g.tree, &g.at)).eq(snapshot.grafts.iter().map(|g| (g.tree, &g.at))) {
+            continue;
+        }
+        if plan.policies.of(&view.path) == AbsolutePaths::Exclude && !snapshot.traces.is_empty() {
+            synced.unfit.push((view.path, "it holds the absolute path of the source"));
+            continue;
+        }
+        swaps.insert(view.id.clone(), Swap::of(task.store, view, snapshot)?);
+    }
+    if task.look {
+        let record = Record::load(&views.state_dir)?;
+        for swap in swaps.values() {
+            let relocated = match record.of(&swap.view.path) {
+                Some(traced) => traces::still_relocated(task.store, views, &swap.view, traced)?,
+                None => Vec::new(),
+            };
+            let is_own = |path: &Path| !relocated.iter().any(|r| swap.view.path.join(&r.path) == path);
+            synced.hidden.extend(swap.hidden(views)?.into_iter().filter(|(_, path)| is_own(path)));
+        }
+    } else if !swaps.is_empty() {
+        exchange(views, &plan, task, &mut swaps, &mut synced)?;
+    }
+    synced.changed.extend(swaps.into_values().map(|swap| swap.view.path));
+    synced.changed.sort();
+    added::add(views, &plan, task, &mut synced)?;
+    Ok(synced)
+}
+
+/// Whether what the source has of a directory fits the worktree: then it is wanted, else it is told.
+fn fits(
+    plan: &Plan,
+    task: &Task<'_>,
+    at: &Path,
+    takes: Takes,
+    wanted: &mut Vec<PathBuf>,
+    synced: &mut Synced,
+) -> Result<(), Error> {
+    let beside = |root: &Path| lockfile::beside(root, at);
+    if takes == Takes::Yes || beside(&plan.source.root)? == beside(&task.target.root)? {
+        wanted.push(at.into());
+    } else {
+        synced.unfit.push((at.into(), "the source was built with other lock files"));
+    }
+    Ok(())
+}
+
+/// It shows a snapshot of the source, not artifacts that have a name.
+fn is_of_source(view: &ViewSpec) -> bool {
+    live(view).count() > 0 && live(view).all(|g| g.entry.is_none())
+}
+
+fn live(view: &ViewSpec) -> impl Iterator<Item = &Graft> {
+    view.grafts.iter().filter(|g| !g.retired)
+}
+
+/// Steps 2 to 5.
+fn exchange(
+    views: &mut Views,
+    plan: &Plan,
+    task: &Task<'_>,
+    swaps: &mut BTreeMap<String, Swap>,
+    synced: &mut Synced,
+) -> Result<(), Error> {
+    let mut record = Record::load(&views.state_dir)?;
+    for swap in swaps.values() {
+        swap.give_up(task.target, views)?;
+        if let Some(traced) = record.of(&swap.view.path) {
+            traces::give_up_relocated(task.store, views, &swap.view, traced)?;
+        }
+    }
+    show(views, swaps)?;
+    for swap in swaps.values_mut() {
+        synced.hidden.extend(swap.hidden(views)?);
+        let path = swap.view.path.clone();
+        let mut traces = std::mem::take(&mut swap.snapshot.traces);
+        if plan.policies.of(&path) == AbsolutePaths::Relocate {
+            traces::relocate_shown(task.store, &task.target.root, &swap.snapshot, &mut traces)?;
+        }
+        record.artifacts.retain(|traced| traced.path != path);
+        if !traces.is_empty() {
+            record.artifacts.push(Traced { path, traces });
+        }
+    }
+    Ok(record.save(&views.state_dir)?)
+}
+
+fn show(views: &mut Views, swaps: &BTreeMap<String, Swap>) -> Result<(), Error> {
+    let mut all = BTreeMap::new();
+    for view in &views.manifest.views {
+        if let Some(swap) = swaps.get(&view.id) {
+            all.insert(view.id.clone(), views.grafts(view, swap.snapshot.grafts.clone())?);
+        }
+    }
+    views.mount_changed(|manifest| {
+        for view in &mut manifest.views {
+            let (Some(grafts), Some(swap)) = (all.remove(&view.id), swaps.get(&view.id)) else { continue };
+            view.grafts = grafts;
+            let lockfile = |(path, blake3): &(PathBuf, String)| LockFile { path: path.clone(), blake3: blake3.clone() };
+            view.lockfiles = swap.snapshot.lockfiles.iter().map(lockfile).collect();
+        }
+    })
+}
