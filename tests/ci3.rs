@@ -133,6 +133,117 @@ fn a_repository_of_ci3_goes_through_its_life_in_views() {
     bench.assert_sound();
 }
 
+/// The components of the repository, as its user describes them: nothing in the repository changes.
+fn describe(bench: &Bench) {
+    let mut toml = String::from("shell = [\"bash\", \"-euc\"]\n");
+    let mut add = |name: &str, dir: &str, paths: &str, key: &str, cache: &str| {
+        toml += &format!(
+            "[[component]]\nname = {name:?}\ndir = {dir:?}\npaths = [{paths}]\nkey = {{ command = {key:?} }}\n\
+             cache = {cache:?}\nbuild = \"echo built by depsfs >>$BUILD_LOG; false\"\n"
+        );
+    };
+    let hash = "./bootstrap.sh hash";
+    add("noir", "noir", "\"noir-repo/target\"", hash, "noir-{key}.tar.gz");
+    add("bb", "bb", "\"build\"", hash, "barretenberg-{key}.zst");
+    add("bbjs", "bbjs", "\"dist\", \"dest\"", hash, "bb.js-{key}.tar.gz");
+    add("circuits", "circuits", "\"target\"", hash, "circuits-{key}.tar.gz");
+    add("l1-src", "l1", "\"out\", \"cache\"", hash, "l1-contracts-src-{key}.tar.gz");
+    add("l1-verifier", "l1", "\"out\", \"cache\"", hash, "l1-contracts-verifier-{key}.tar.gz");
+    add("ts", "ts", "\"dest\"", hash, "yarn-project-{key}.tar.gz");
+    for contract in ["token", "amm"] {
+        let key = format!(
+            "PATH=$PWD/../ci3:$PATH; combine $(combine $(../noir/bootstrap.sh hash) $(../bb/bootstrap.sh hash)) \
+             $(cache_content_hash contracts/bootstrap.sh contracts/src/{contract}.nr)"
+        );
+        let cache = format!("contract-{contract}-{{key}}.tar.gz");
+        add(contract, "contracts", &format!("\"target/{contract}.json\""), &key, &cache);
+    }
+    bench.write(".config/depsfs/all.toml", &toml);
+    let repository = format!("[[repository]]\npath = {:?}\nconfig = \"all.toml\"\n", bench.path("fresh"));
+    bench.write(".config/depsfs/config.toml", &repository);
+}
+
+/// As [`ok`], by somebody whose configuration describes the repository.
+#[track_caller]
+fn ok_described(bench: &Bench, at: &str, words: &str) -> String {
+    ok(bench, at, &format!("export XDG_CONFIG_HOME='{}'; depsfs {words}", bench.path(".config").display()))
+}
+
+/// A worktree's file is what the artifact in the local directory has.
+#[track_caller]
+fn assert_as_packed(bench: &Bench, worktree: &str, dir: &str, name: &str, member: &str) {
+    let local = fs::read_dir(bench.path("local")).unwrap().map(|e| e.unwrap().path());
+    let prefix = format!("{name}-");
+    let is_it = |p: &std::path::PathBuf| p.file_name().unwrap().to_str().unwrap().starts_with(&prefix);
+    let newest = local.filter(is_it).max_by_key(|p| fs::metadata(p).unwrap().modified().unwrap()).unwrap();
+    if newest.extension().is_some_and(|e| e == "zst")
+        && run(bench.command("sh", "").args(["-c", "command -v zstd"])).code != 0
+    {
+        return println!("skipped: zstd is not installed, so {} is not looked into", newest.display());
+    }
+    let unpack = "case $1 in *.zst) zstd -dc <\"$1\" ;; *) gzip -dc <\"$1\" ;; esac | tar -xOf - \"$2\" | sha256sum";
+    let packed = run(bench.command("sh", "").args(["-c", unpack, "sh", newest.to_str().unwrap(), member])).out;
+    let shown = run(bench.command("sh", &format!("{worktree}/{dir}")).args(["-c", &format!("sha256sum <'{member}'")]));
+    assert_eq!(shown.out, packed, "{worktree}/{dir}/{member} of {}", newest.display());
+}
+
+#[test]
+fn after_a_rebase_a_sync_swaps_the_artifacts_under_mounted_views_and_own_changes_stay_on_top() {
+    let bench = bench();
+    describe(&bench);
+    ok(&bench, "repo", "CI=0 ./bootstrap.sh");
+    built(&bench);
+    ok_described(&bench, "fresh", "create fix --allow-unbuilt");
+    assert_eq!(built(&bench), Vec::<String>::new(), "all hits");
+    bench.assert_clean("fix");
+    assert_eq!(bench.read("fix/contracts/target/token.json"), "compiled of token\n");
+    // Of one's own: over something that will be newer, over something that stays as it is, over nothing.
+    bench.write("fix/contracts/target/token.json", "mine\n");
+    bench.write("fix/circuits/target/base.json", "mine\n");
+    bench.write("fix/bb/build/own", "mine\n");
+    let open = fs::File::open(bench.path("fix/bb/build/bin/bb")).unwrap();
+    let old = fs::read(bench.path("fix/bb/build/bin/bb")).unwrap();
+
+    bench.write("origin/contracts/src/token.nr", "source of a better token\n");
+    bench.write("origin/bb/src/bb.sh", "echo \"bb: $1\"\nexit # faster\n");
+    bench.commit("origin", "two");
+    bench.git("repo", ["pull", "-q"]);
+    ok(&bench, "repo", "CI=0 ./bootstrap.sh");
+    built(&bench);
+    bench.git("fix", ["pull", "-q", "--rebase", "origin", "main"]);
+    let mounts = bench.mounts();
+    let would = ok_described(&bench, "fix", "sync --dry-run");
+    for changed in ["bb", "bbjs", "ts", "token", "amm"] {
+        assert!(would.contains(&format!("  {:<9} artifact ", format!("{changed}:"))), "{changed}: {would}");
+    }
+    assert!(!would.contains("noir:") && !would.contains("circuits:") && !would.contains("l1-"), "{would}");
+    assert_eq!(fs::read(bench.path("fix/bb/build/bin/bb")).unwrap(), old);
+    let said = ok_described(&bench, "fix", "sync");
+    let hides: Vec<&str> = said.lines().filter(|l| l.contains("hides newer")).collect();
+    assert_eq!(hides, ["  hides newer: M contracts/target/token.json"], "{said}");
+    assert_eq!((built(&bench), bench.mounts()), (Vec::new(), mounts), "nothing was built, nothing unmounted");
+    assert_as_packed(&bench, "fix", "bb", "barretenberg", "build/bin/bb");
+    assert_as_packed(&bench, "fix", "bbjs", "bb.js", "dest/node/main.js");
+    assert_as_packed(&bench, "fix", "contracts", "contract-amm", "target/amm.json");
+    assert_as_packed(&bench, "fix", "noir", "noir", "noir-repo/target/release/nargo");
+    for at in ["fix/contracts/target/token.json", "fix/circuits/target/base.json", "fix/bb/build/own"] {
+        assert_eq!(bench.read(at), "mine\n", "{at}");
+    }
+    let mut before = Vec::new();
+    std::io::Read::read_to_end(&mut &open, &mut before).unwrap();
+    assert_eq!(before, old, "what was open goes on");
+    bench.assert_clean("fix");
+    assert_eq!(ok(&bench, "fix", "./bootstrap.sh hashes"), ok(&bench, "repo", "./bootstrap.sh hashes"));
+    assert_eq!(ok_described(&bench, "fix", "sync"), "everything is up to date\n");
+    // One's own given up, the newer ones show; and all the writes after a hit go on from there.
+    bench.ok("fix", ["reset", "--yes", "contracts/target/token.json", "circuits/target/base.json", "bb/build/own"]);
+    assert_as_packed(&bench, "fix", "contracts", "contract-token", "target/token.json");
+    ok(&bench, "fix", "./bootstrap.sh");
+    assert_eq!(built(&bench), Vec::<String>::new());
+    assert_as(&bench, "fix", "repo");
+    bench.assert_sound();
+}
+
 #[test]
 fn two_worktrees_are_rebuilt_differently_at_once_and_gc_of_another_clone_takes_nothing() {
     let bench = bench();

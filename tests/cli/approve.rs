@@ -64,3 +64,29 @@ fn a_configuration_that_cannot_be_read_is_refused_with_its_line_before_anything_
     let said = run(command.args(["create", "fix", "HEAD~1"]));
     assert!(said.code == 2 && said.err.contains("config.toml, line 1: unknown field `components`"), "{said:?}");
 }
+
+/// Runs depsfs at a terminal, where somebody types this.
+fn at_a_terminal(bench: &Bench, typed: &str, words: &str) -> crate::bench::Said {
+    let script = format!("printf '{typed}\\n' | script -qefc '{PROGRAM} {words}' /dev/null");
+    run(bench.command("sh", "repo").args(["-c", &script]))
+}
+
+#[test]
+fn somebody_at_a_terminal_is_asked_once_and_without_a_yes_nothing_is_made() {
+    let bench = with(TOML);
+    if run(bench.command("sh", "repo").args(["-c", "command -v script"])).code != 0 {
+        println!("skipped: script (util-linux) is not installed");
+        return;
+    }
+    let question = "Run them, now and later? [y/N]";
+    for typed in ["n", ""] {
+        let said = at_a_terminal(&bench, typed, "create fix");
+        assert_eq!(said.code, 3, "{said:?}");
+        assert!(said.out.contains(question) && said.out.contains("touch ran"), "{said:?}");
+        assert!(!bench.is_there("fix") && bench.git("repo", ["branch", "--format=%(refname:short)"]) == "main");
+    }
+    let said = at_a_terminal(&bench, "yes", "create fix");
+    assert!(said.code == 0 && said.out.contains(question) && said.out.contains("created "), "{said:?}");
+    let said = at_a_terminal(&bench, "n", "create second");
+    assert!(said.code == 0 && !said.out.contains(question), "{said:?}");
+}

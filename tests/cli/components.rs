@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use crate::bench::{Bench, PROGRAM, Said, run};
+use crate::bench::{Bench, PROGRAM, Said, run, soon};
+use crate::web::{Answer, Web};
 
 /// Two components: `lib` is built of src/lib, `web` of its lock file and after `lib`.
 const TOML: &str = r#"
@@ -196,4 +197,113 @@ fn a_component_without_a_key_and_directories_without_a_component_come_from_the_s
     bench.commit("repo", "fewer");
     bench.ok("repo", ["create", "two"]);
     assert!(bench.is_there("two/node_modules/a/index.js") && !bench.is_there("two/build"));
+}
+
+#[test]
+fn what_the_remote_has_is_downloaded_through_a_broken_connection_and_kept_for_the_next_machine() {
+    let (bench, web) = (bench(), Web::start());
+    let name = web_artifact(&bench, &[]);
+    bench.write("made/node_modules/made", "at the remote\n");
+    let tar = bench.path("made/tar");
+    assert_eq!(run(bench.command("tar", "made").arg("-czf").arg(&tar).arg("node_modules")).code, 0);
+    let bytes = std::fs::read(&tar).unwrap();
+    web.lay(&format!("/artifacts/{name}"), &[Answer::Half(bytes.clone()), Answer::Whole(bytes.clone())]);
+    let mut command = bench.command(PROGRAM, "repo");
+    command.args(["create", "one"]).env("CI3_SERVER", &web.url).env("CACHE_LOCAL_DIR", bench.path("local"));
+    let said = run(&mut command);
+    assert!(said.code == 0 && said.out.contains(&format!("  web:      artifact {name}")), "{said:?}");
+    assert!(said.err.contains("trying again") && said.err.contains("building lib"), "{said:?}");
+    assert_eq!(bench.read("one/node_modules/made"), "at the remote\n");
+    assert_eq!(std::fs::read(bench.path("local").join(&name)).unwrap(), bytes);
+    bench.assert_clean("one");
+    bench.assert_sound();
+}
+
+#[test]
+fn two_hundred_artifacts_come_right_from_the_local_directory_and_then_from_the_store() {
+    let bench = Bench::empty(None);
+    bench.write("repo/.gitignore", "target/\n");
+    let mut toml = String::new();
+    for n in 0..200 {
+        bench.write(&format!("repo/keys/{n}"), &format!("{n}\n"));
+        toml += &format!(
+            "[[component]]\nname = \"c{n}\"\npaths = [\"target/{n}.json\"]\nkey = {{ files = [\"keys/{n}\"] }}\n\
+             cache = \"c{n}-{{key}}.tar.gz\"\nbuild = \"touch built; false\"\n"
+        );
+    }
+    bench.write("repo/depsfs.toml", &toml);
+    bench.commit("repo", "two hundred");
+    bench.ok("repo", ["approve"]);
+    let said = bench.ok("repo", ["create", "look", "--allow-unbuilt", "--dry-run"]);
+    let names = said.lines().filter_map(|line| {
+        let (component, name) = line.split_once(": ")?;
+        Some((component.trim().strip_prefix('c')?.to_owned(), name.trim().rsplit_once(' ')?.1.to_owned()))
+    });
+    let names: Vec<(String, String)> = names.collect();
+    assert_eq!(names.len(), 200, "{said}");
+    std::fs::create_dir_all(bench.path("local")).unwrap();
+    let mut script = String::from("set -e; mkdir target\n");
+    for (n, name) in &names {
+        script += &format!("echo artifact {n} >target/{n}.json; tar -czf ../local/{name} ./target/{n}.json\n");
+    }
+    bench.write("made/script", &script);
+    let made = run(bench.command("sh", "made").arg("script"));
+    assert_eq!(made.code, 0, "{made:?}");
+    for (name, local) in [("one", "local"), ("two", "nowhere")] {
+        let mut command = bench.command(PROGRAM, "repo");
+        let said = run(command.args(["create", name, "--allow-unbuilt"]).env("CACHE_LOCAL_DIR", bench.path(local)));
+        assert_eq!(said.code, 0, "{said:?}");
+        for n in 0..200 {
+            assert_eq!(bench.read(&format!("{name}/target/{n}.json")), format!("artifact {n}\n"));
+        }
+        assert_eq!(std::fs::read_dir(bench.path(name).join("target")).unwrap().count(), 200);
+        bench.assert_clean(name);
+    }
+    assert_eq!((bench.mounts().len(), bench.ok("", ["store", "list"]).lines().count()), (2, 200));
+    bench.assert_sound();
+}
+
+/// As [`bench`], but `lib` hangs in its build until a file says that it need not.
+fn hanging(more: &str) -> Bench {
+    let bench = bench();
+    let hangs = "test -e ran || { echo $$ >../../begun; sleep 1000; };";
+    bench.write("repo/depsfs.toml", &(TOML.replace("test ! -e broken;", hangs) + more));
+    bench.commit("repo", "hangs");
+    bench.ok("repo", ["approve"]);
+    bench
+}
+
+#[test]
+fn ctrl_c_ends_a_build_that_hangs_with_all_it_started_and_resume_goes_on() {
+    let bench = hanging("");
+    let mut command = bench.command(PROGRAM, "repo");
+    command.args(["create", "one"]).stdin(std::process::Stdio::null());
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let begun = || std::fs::read_to_string(bench.path("begun")).ok()?.trim().parse::<i32>().ok();
+    soon("the build begins", || begun().is_some());
+    let signal = |pid, signal| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
+    signal(child.id() as i32, Some(nix::sys::signal::Signal::SIGINT)).unwrap();
+    let said = child.wait_with_output().unwrap();
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success(), "{err}");
+    assert!(err.contains("component lib was not built") && err.contains("interrupted by signal 2"), "{err}");
+    assert!(err.contains("depsfs create --resume"), "{err}");
+    // Its whole process group: the shell, and what it waited for.
+    soon("the build has ended", || signal(-begun().unwrap(), None).is_err());
+    assert!(bench.is_there("one/lib/src/a") && !bench.is_there("one/node_modules/made"));
+    bench.write("one/lib/ran", "");
+    assert_eq!(bench.ok("repo", ["create", "--resume", "one"]), "  lib:      built\n  web:      built\n");
+    assert_eq!(bench.read("one/lib/dist/lib"), "a\nb\n");
+    bench.assert_clean("one");
+}
+
+#[test]
+fn a_build_that_takes_longer_than_it_may_is_ended_and_fails_the_create() {
+    let bench = hanging("timeout = \"1s\"\n");
+    let failed = create(&bench, &["one"]);
+    assert!(failed.code == 1 && failed.err.contains("it took longer than 1 s"), "{failed:?}");
+    assert!(bench.is_there("one/lib/src/a"));
+    bench.write("one/lib/ran", "");
+    bench.ok("one", ["create", "--resume"]);
+    assert_eq!(bench.read("one/lib/dist/lib"), "a\nb\n");
 }

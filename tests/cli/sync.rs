@@ -224,3 +224,38 @@ fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
     assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
     bench.assert_clean("fix");
 }
+
+#[test]
+fn what_is_published_beside_a_writer_is_whole_or_refused() {
+    let bench = bench();
+    let (at, done) = (bench.path("fix/node_modules"), std::sync::atomic::AtomicBool::new(false));
+    let contents = ["a", "b"].map(|letter| letter.repeat(100_000));
+    std::fs::write(at.join("made"), &contents[0]).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for content in contents.iter().cycle() {
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                std::fs::write(at.join("aside"), content).unwrap();
+                std::fs::rename(at.join("aside"), at.join("made")).unwrap();
+            }
+        });
+        for round in 0..6 {
+            let name = format!("published-{round}");
+            let said = bench.depsfs("fix", ["publish", "node_modules", "--name", &name]);
+            let is_there = bench.ok("", ["store", "list"]).contains(&name);
+            assert_eq!(said.code == 0, is_there, "{said:?}");
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    bench.ok("fix", ["publish", "node_modules", "--name", "published-last"]);
+    for line in bench.ok("", ["store", "list"]).lines().filter(|l| l.starts_with("published-")) {
+        let name = line.split_whitespace().next().unwrap();
+        bench.ok("", ["mount", name, "--at", name]);
+        let made = bench.read(&format!("{name}/node_modules/made"));
+        assert!(contents.contains(&made), "{name}: {} bytes", made.len());
+        bench.ok("", ["unmount", "--at", name]);
+    }
+    bench.assert_sound();
+}
