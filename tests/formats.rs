@@ -3,10 +3,14 @@
 //! `tests/formats/<what>-<version>` are those bytes. What is written today is compared with the newest of them: when that
 //! fails, the format has changed, and needs a new version and a new file here, never new bytes in an old one.
 
+#[path = "store/case.rs"]
+mod case;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use case::Case;
 use depsfs::overlay::Ino;
 use depsfs::overlay::journal::{self, Check, Frame, Journal, Record};
 use depsfs::store::import::import_dir;
@@ -23,18 +27,7 @@ fn golden(file: &str) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-struct Case {
-    dir: tempfile::TempDir,
-    store: Store,
-}
-
 impl Case {
-    fn new() -> Case {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        Case { dir, store }
-    }
-
     /// Puts bytes where the store has a file of this name.
     fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.store.path().join(name);

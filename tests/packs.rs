@@ -1,26 +1,19 @@
 //! Small files lie together in packs: views read them there, gc keeps what is needed of them, verify reads them again.
 
+#[path = "store/case.rs"]
+mod case;
+
 use std::fs;
 use std::path::PathBuf;
 
+use case::Case;
 use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig};
 use depsfs::store::import::import_dir;
 use depsfs::store::pack::Pack;
 use depsfs::store::{DamageKind, GcOptions, GcReport, Name, Node, ObjectId, Provenance, Store, StoreError, TreeId};
 use depsfs::sys::fs::Timespec;
 
-struct Case {
-    dir: tempfile::TempDir,
-    store: Store,
-}
-
 impl Case {
-    fn new() -> Case {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        Case { dir, store }
-    }
-
     /// Imports files named by these numbers, and gives the tree an entry of this name.
     fn add(&self, name: &str, files: impl Iterator<Item = u32>) -> TreeId {
         let dir = self.dir.path().join(name);

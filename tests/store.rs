@@ -1,27 +1,20 @@
 //! The store over its life: gc keeps what is used and sweeps the rest, verify names damage, crashes leave only garbage.
 
+#[path = "store/case.rs"]
+mod case;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use case::Case;
 use depsfs::store::import::{Limits, import_archive, import_dir};
 use depsfs::store::manifest::{Graft, ViewSpec};
 use depsfs::store::pack::Pack;
 use depsfs::store::{DamageKind, GcOptions, GcReport, Manifest, Node, Provenance, Store, StoreError, TreeId};
 use depsfs::sys::fs::Timespec;
 
-struct Case {
-    dir: tempfile::TempDir,
-    store: Store,
-}
-
 impl Case {
-    fn new() -> Case {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        Case { dir, store }
-    }
-
     /// Imports a directory of its own with these files.
     fn tree(&self, name: &str, files: &[(&str, &str)]) -> TreeId {
         let dir = self.dir.path().join(name);

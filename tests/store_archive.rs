@@ -1,25 +1,18 @@
 //! Importing archives: what tar can say comes back, what is wrong or could reach outside is refused and leaves nothing.
 
+#[path = "store/case.rs"]
+mod case;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use case::Case;
 use depsfs::store::import::{ImportError, Imported, Limits, Refused, import_archive};
 use depsfs::store::{Name, Node, ObjectId, Store, Tree};
 use depsfs::sys::fs::{FileType, Timespec};
 
-struct Case {
-    dir: tempfile::TempDir,
-    store: Store,
-}
-
 impl Case {
-    fn new() -> Case {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        Case { dir, store }
-    }
-
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.dir.path().join(name);
         fs::write(&path, bytes).unwrap();

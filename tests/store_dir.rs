@@ -1,24 +1,23 @@
 //! Importing directories: everything comes back, what didn't change isn't read, what changes is noticed.
 
+#[path = "store/case.rs"]
+mod case;
+
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use case::Case;
 use depsfs::store::import::{ImportError, Imported, SkipReason, import_dir, import_dir_watching};
 use depsfs::store::{Name, Node, ObjectId, Progress, Store, Tree};
 use depsfs::sys::fs::{FileType, Timespec};
 
-struct Case {
-    dir: tempfile::TempDir,
-    store: Store,
-}
-
 impl Case {
-    fn new() -> Case {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        fs::create_dir(dir.path().join("src")).unwrap();
-        Case { dir, store }
+    /// With an empty directory to import.
+    fn with_source() -> Case {
+        let case = Case::new();
+        fs::create_dir(case.dir.path().join("src")).unwrap();
+        case
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -106,7 +105,7 @@ fn everything(case: &Case) {
 
 #[test]
 fn a_directory_comes_back_as_it_went_in() {
-    let case = Case::new();
+    let case = Case::with_source();
     everything(&case);
     let _socket = std::os::unix::net::UnixListener::bind(case.path("socket")).unwrap();
     let imported = case.settled();
@@ -130,7 +129,7 @@ fn a_directory_comes_back_as_it_went_in() {
 
 #[test]
 fn user_xattrs_come_along_but_not_those_of_depsfs() {
-    let case = Case::new();
+    let case = Case::with_source();
     case.write("f", b"x");
     let set = |name: &[u8], value: &[u8]| depsfs::sys::fs::set_xattr_of_path(&case.path("f"), name, value);
     if set(b"user.k", b"v").is_err() {
@@ -173,7 +172,7 @@ fn only_what_changed_is_read_again_and_the_tree_is_that_of_a_full_import() {
         ),
     ];
     for (what, change, reads) in changes {
-        let case = Case::new();
+        let case = Case::with_source();
         everything(&case);
         let before = case.settled();
         change(&case);
@@ -192,7 +191,7 @@ fn only_what_changed_is_read_again_and_the_tree_is_that_of_a_full_import() {
 /// A change that leaves size and mtime as they were still has another ctime.
 #[test]
 fn a_change_that_hides_behind_its_mtime_is_seen() {
-    let case = Case::new();
+    let case = Case::with_source();
     case.write("f", b"one");
     let before = case.settled();
     let mtime = fs::metadata(case.path("f")).unwrap().modified().unwrap();
@@ -205,7 +204,7 @@ fn a_change_that_hides_behind_its_mtime_is_seen() {
 
 #[test]
 fn what_changed_just_before_an_import_is_read_again_by_the_next() {
-    let case = Case::new();
+    let case = Case::with_source();
     case.settled();
     case.write("f", b"one");
     let first = case.import();
@@ -216,7 +215,7 @@ fn what_changed_just_before_an_import_is_read_again_by_the_next() {
 
 #[test]
 fn a_snapshot_whose_tree_is_gone_or_that_is_damaged_is_not_used() {
-    let case = Case::new();
+    let case = Case::with_source();
     case.write("f", b"one");
     let first = case.settled();
     assert_eq!(case.import().stats.files_read, 0);
@@ -237,7 +236,7 @@ impl Progress for Stop {
 
 #[test]
 fn a_stopped_or_failed_import_leaves_nothing() {
-    let case = Case::new();
+    let case = Case::with_source();
     everything(&case);
     let src = case.dir.path().join("src");
     assert!(matches!(import_dir(&case.store, &src, &Stop), Err(ImportError::Cancelled)));
@@ -251,7 +250,7 @@ fn a_stopped_or_failed_import_leaves_nothing() {
 /// Somebody rewrites files all the time: every import is either refused or a true picture of single files.
 #[test]
 fn a_file_that_changes_while_it_is_read_is_never_stored_half() {
-    let case = Case::new();
+    let case = Case::with_source();
     let content = |n: u8| vec![n; 2 << 20];
     case.write("f", &content(0));
     let path = case.path("f");
@@ -280,7 +279,7 @@ fn a_file_that_changes_while_it_is_read_is_never_stored_half() {
 
 #[test]
 fn what_holds_the_watched_path_is_named_and_that_costs_no_reading_again() {
-    let case = Case::new();
+    let case = Case::with_source();
     let watching = |path: &str| {
         std::thread::sleep(std::time::Duration::from_millis(60));
         let done = import_dir_watching(&case.store, &case.path("").join("."), Path::new(path), &()).unwrap();
