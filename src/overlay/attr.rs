@@ -146,12 +146,12 @@ impl View {
     /// Changes metadata, and the size.
     pub(super) fn set_attr(&mut self, ino: Ino, caller: Caller, set: SetAttr) -> Result<Attr> {
         let before = self.attr(ino)?;
-        if let Some(size) = set.size {
-            self.truncate(ino, size)?;
-        }
         let mode = self.mode_after(&before, caller, &set);
-        let meta_changes = mode.is_some() || set.uid.is_some() || set.gid.is_some();
-        if meta_changes || set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
+        if let Some(size) = set.size {
+            self.resize(ino, &before, mode, (size, &set))?;
+            return self.attr(ino);
+        }
+        if changes(mode, &set) {
             let in_upper = self.has_upper_bytes(ino) || self.dir_in_upper(ino)?;
             if in_upper {
                 self.set_upper_attr(ino, &before, mode, &set)?;
@@ -160,6 +160,40 @@ impl View {
             }
         }
         self.attr(ino)
+    }
+
+    /// Changes the size and what else is asked for, all of it or nothing: what is cut off can't be had back, so that
+    /// comes last. Times are what a truncation sets anyway; where they can't be set otherwise they stay so.
+    fn resize(&mut self, ino: Ino, before: &Attr, mode: Option<u32>, (size, set): (u64, &SetAttr)) -> Result<()> {
+        let kept_times = SetAttr { atime: SetTime::Keep, mtime: SetTime::Keep, ..*set };
+        let is_file = FileType::from_raw_mode(before.mode) == FileType::RegularFile;
+        if is_file && !self.has_upper_bytes(ino) {
+            let mode = mode.map_or(before.mode, |mode| (before.mode & !0o7777) | mode);
+            let (uid, gid) = (set.uid.unwrap_or(before.uid), set.gid.unwrap_or(before.gid));
+            self.copy_file(ino, &Attr { mode, uid, gid, ..*before }, size)?;
+        } else {
+            // Opened first: without descriptors the rest could not be taken back.
+            self.settle(ino)?;
+            self.open_to_write(ino)?;
+            let others = changes(mode, &kept_times);
+            if others {
+                self.set_upper_attr(ino, before, mode, &kept_times)?;
+            }
+            if let Err(e) = self.truncate(ino, size) {
+                let back = SetAttr { uid: Some(before.uid), gid: Some(before.gid), ..kept_times };
+                // The first error is the one that counts.
+                let _ =
+                    if others { self.set_upper_attr(ino, before, Some(before.mode & 0o7777), &back) } else { Ok(()) };
+                return Err(e);
+            }
+        }
+        let times = SetAttr { uid: None, gid: None, ..*set };
+        // An ordinary user's truncation drops set-id bits.
+        let mode = mode.filter(|mode| mode & SET_ID != 0);
+        if changes(mode, &times) {
+            let _ = self.set_upper_attr(ino, before, mode, &times);
+        }
+        Ok(())
     }
 
     fn dir_in_upper(&mut self, ino: Ino) -> Result<bool> {
@@ -180,6 +214,7 @@ impl View {
     }
 
     fn set_upper_attr(&mut self, ino: Ino, before: &Attr, mode: Option<u32>, set: &SetAttr) -> Result<()> {
+        self.journal.precede()?;
         let is_dir = FileType::from_raw_mode(before.mode) == FileType::Directory;
         let is_gone = self.is_gone(ino);
         let named = if is_gone || is_dir { None } else { Some(self.locate(ino)?) };
@@ -260,6 +295,12 @@ impl View {
             records.iter().for_each(|r| self.delta.apply(&self.lower, r));
         }
     }
+}
+
+/// Whether anything but the size is to change.
+fn changes(mode: Option<u32>, set: &SetAttr) -> bool {
+    let owner = set.uid.is_some() || set.gid.is_some();
+    owner || mode.is_some() || set.atime != SetTime::Keep || set.mtime != SetTime::Keep
 }
 
 fn new_time(set: SetTime, now: Timespec) -> Option<Timespec> {

@@ -85,7 +85,8 @@ impl View {
         }
     }
 
-    fn copy_file(&mut self, ino: Ino, attr: &Attr, keep: u64) -> Result<()> {
+    /// Makes a copy that has this metadata.
+    pub(super) fn copy_file(&mut self, ino: Ino, attr: &Attr, keep: u64) -> Result<()> {
         let object = self.open_to_read(ino)?;
         let names = self.names_of_copy(ino)?;
         let Some((dir, _)) = names.first() else {

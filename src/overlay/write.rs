@@ -94,6 +94,7 @@ impl View {
         }
         self.regain(ino)?;
         self.settle(ino)?;
+        self.journal.precede()?;
         let file = self.open_to_write(ino)?;
         fs::truncate(&*file.fd, size).map_err(upper("truncate a file"))
     }

@@ -47,6 +47,7 @@ impl Overlay {
             view.copy_up(ino, u64::MAX)?;
         }
         if view.has_upper_xattrs(ino)? {
+            view.journal.precede()?;
             let fd = view.xattr_fd(ino)?;
             return fs::set_xattr(&fd, name, value, flags).map_err(no_xattr("set an extended attribute"));
         }
@@ -62,6 +63,7 @@ impl Overlay {
     pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         let mut view = self.view.lock();
         if view.has_upper_xattrs(ino)? {
+            view.journal.precede()?;
             let fd = view.xattr_fd(ino)?;
             return fs::remove_xattr(&fd, name).map_err(no_xattr("remove an extended attribute"));
         }

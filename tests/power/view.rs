@@ -252,6 +252,17 @@ fn live(v: &mut View) {
     v.step("setxattr", None, |v| {
         v.overlay.set_xattr(v.ino("x"), b"user.a", b"1", XattrFlags::empty()).expect("set");
     });
+    v.step("an own file after it", None, |v| v.create("m.own", "own"));
+    v.step("chmod of a lower file again", None, |v| v.chmod("link 2", 0o640));
+    v.step("chmod of an own file", None, |v| v.chmod("m.own", 0o604));
+    v.step("setxattr on a lower directory", None, |v| {
+        v.overlay.set_xattr(v.ino("t"), b"user.t", b"1", XattrFlags::empty()).expect("set");
+    });
+    v.step("setxattr on an own file", None, |v| {
+        v.overlay.set_xattr(v.ino("m.own"), b"user.o", b"1", XattrFlags::empty()).expect("set");
+    });
+    v.step("whiteout", None, |v| v.unlink("bigger"));
+    v.step("chmod of an own file after it", None, |v| v.chmod("m.own", 0o600));
     v.step("exchange a lower file and an own one", None, |v| v.rename("b", "f", RenameFlags::EXCHANGE));
     v.step("move a copy", None, |v| v.mv("n/copied", "copied"));
     v.step("move a lower file over a copy", None, |v| v.mv("c2", "copied"));

@@ -10,9 +10,9 @@
 //! | 2. the call on the upper  | a frame without an end: its check finds the change, it holds       |
 //! | 3. done frame             | the change, whole                                                |
 //!
-//! A power cut may keep a change of names in the upper and lose the records before it: those are only bytes of a file,
-//! which a file system writes when it likes. So before names of the upper change, what was appended is written
-//! ([`Journal::precede`]); the disk's cache needn't be waited for. The other way round nothing is needed: on ext4 and
+//! A power cut may keep a change of names or metadata in the upper and lose the records before it: those are only bytes
+//! of a file, which a file system writes when it likes. So before names or metadata of the upper change, what was
+//! appended of such is written ([`Journal::precede`]); the disk's cache needn't be waited for. The other way round nothing is needed: on ext4 and
 //! xfs the journal's new size is committed with or after the names that were changed before.
 //!
 //! So that names can be deleted on a full disk, the file has room beyond its end ([`RESERVE`]).
@@ -53,10 +53,10 @@ pub struct Journal {
     file: OwnedFd,
     len: u64,
     unsynced: bool,
-    /// Something that was said of names, or the end of it, may not be written to disk yet.
-    names_pending: bool,
-    /// What was prepared last says something of names.
-    prepared_names: bool,
+    /// Something that is ordered, or the end of it, may not be written to disk yet.
+    is_pending: bool,
+    /// What was prepared last is ordered.
+    prepared_ordered: bool,
     /// Up to here the disk has room for it.
     reserved: u64,
 }
@@ -180,16 +180,8 @@ impl Journal {
         let mut bytes = vec![0; size as usize];
         let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
         bytes.truncate(read);
-        let mut journal = Journal {
-            dir,
-            path,
-            file,
-            len: 0,
-            unsynced: false,
-            names_pending: true,
-            prepared_names: true,
-            reserved: 0,
-        };
+        let mut journal =
+            Journal { dir, path, file, len: 0, unsynced: false, is_pending: true, prepared_ordered: true, reserved: 0 };
         let frames = journal.adopt(&bytes)?;
         journal.reserve();
         Ok((journal, frames))
@@ -227,13 +219,13 @@ impl Journal {
         }
         self.len += bytes.len() as u64;
         self.unsynced = true;
-        self.names_pending |= match frame {
-            Frame::Plain(records) => records.iter().any(Record::is_of_names),
+        self.is_pending |= match frame {
+            Frame::Plain(records) => records.iter().any(Record::is_ordered),
             Frame::Prepared(_, records) => {
-                self.prepared_names = records.iter().any(Record::is_of_names);
-                self.prepared_names
+                self.prepared_ordered = records.iter().any(Record::is_ordered);
+                self.prepared_ordered
             }
-            Frame::Done | Frame::Undone => self.prepared_names,
+            Frame::Done | Frame::Undone => self.prepared_ordered,
         };
         if self.len + RESERVE / 2 > self.reserved {
             self.reserve();
@@ -249,15 +241,16 @@ impl Journal {
         }
     }
 
-    /// After a power cut, what was said of names so far is there if any change of names is that is made from now on.
+    /// After a power cut, what was said so far of names and metadata is there if any change of such is that is made in
+    /// the upper from now on.
     pub fn precede(&mut self) -> Result<(), JournalError> {
-        if self.names_pending { self.write_back() } else { Ok(()) }
+        if self.is_pending { self.write_back() } else { Ok(()) }
     }
 
     /// As [`Journal::precede`], for all that was said.
     pub fn write_back(&mut self) -> Result<(), JournalError> {
         write_back(&self.file).map_err(IoError::of("write", &self.path))?;
-        self.names_pending = false;
+        self.is_pending = false;
         Ok(())
     }
 
@@ -284,7 +277,7 @@ impl Journal {
     pub fn sync(&mut self) -> Result<(), JournalError> {
         if self.unsynced {
             fs::fdatasync(&self.file).map_err(IoError::of("sync", &self.path))?;
-            (self.unsynced, self.names_pending) = (false, false);
+            (self.unsynced, self.is_pending) = (false, false);
         }
         Ok(())
     }
@@ -304,7 +297,7 @@ impl Journal {
         }
         self.file = put(&self.dir, &self.path, &bytes)?;
         self.len = bytes.len() as u64;
-        (self.unsynced, self.names_pending) = (false, false);
+        (self.unsynced, self.is_pending) = (false, false);
         self.reserve();
         Ok(())
     }

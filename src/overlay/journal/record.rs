@@ -82,20 +82,18 @@ pub enum Record {
 }
 
 impl Record {
-    /// Whether it changes which names show, or where.
-    pub fn is_of_names(&self) -> bool {
+    /// Whether it changes names or metadata. A plain file system has those on its disk in the order in which they were
+    /// made, so nothing later may be there without it.
+    pub fn is_ordered(&self) -> bool {
         match self {
+            Record::Meta { meta, .. } => *meta != Meta::default(),
             Record::Whiteout { .. }
             | Record::Moved { .. }
             | Record::Unset { .. }
             | Record::Opaque { .. }
             | Record::Emptied { .. }
             | Record::Place { .. } => true,
-            Record::Root { .. }
-            | Record::Graft { .. }
-            | Record::Meta { .. }
-            | Record::Copied { .. }
-            | Record::Uncopied { .. } => false,
+            Record::Root { .. } | Record::Graft { .. } | Record::Copied { .. } | Record::Uncopied { .. } => false,
         }
     }
 }

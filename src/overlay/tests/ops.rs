@@ -59,6 +59,11 @@ fn mkfifo(case: &Case, path: &str) -> Result<(), Error> {
     case.overlay().mknod(dir, &name, libc::S_IFIFO | 0o600, 0, case.caller()).map(drop)
 }
 
+fn resize(case: &Case, path: &str, size: u64) -> Result<(), Error> {
+    let set = SetAttr { mode: Some(0o640), size: Some(size), mtime: SetTime::Now, ..keep() };
+    case.overlay().setattr(case.ino(path), case.caller(), set).map(drop)
+}
+
 fn link(case: &Case, from: &str, to: &str) -> Result<(), Error> {
     let (dir, name, _) = case.spot(to);
     case.overlay().link(case.ino(from), dir, &name).map(drop)
@@ -145,6 +150,10 @@ pub const OPS: &[(&str, Op)] = &[
     ("truncate lower", |c| truncate(c, "dir/two", 3)),
     ("extend lower", |c| truncate(c, "dir/sub/y", 9000)),
     ("truncate own", |c| truncate(c, "own", 1)),
+    ("size and mode of lower", |c| resize(c, "plain", 3)),
+    ("nothing and mode of lower", |c| resize(c, "dir/two", 0)),
+    ("size and mode of copy", |c| resize(c, "merged/copied", 2)),
+    ("size and mode of own", |c| resize(c, "own", 1)),
     ("create", |c| create(c, "new")),
     ("create in lower dir", |c| create(c, "dir/sub/new")),
     ("create over whiteout", |c| create(c, "merged/dead")),
