@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::import::{self, ImportError};
 use super::manifest::Manifest;
 use super::tree::Meta;
-use super::{GcOptions, Provenance, Store, StoreError, TreeBuilder};
+use super::{GcOptions, Provenance, Store, StoreError, TreeBuilder, TreeId};
 use crate::sys::fault::{Call, Plan};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
@@ -186,4 +186,64 @@ fn a_call_that_fails_is_told_and_leaves_the_store_sound() {
     }
     println!("{runs} failures of {} changes of a store", OPS.len());
     assert!(wrong.is_empty(), "{} complaints\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A store whose only pack is mostly waste: gc writes anew what the entry `live` needs of it.
+fn with_waste(base: &Path) -> (Case, TreeId) {
+    let case = Case::new(base);
+    case.store.entries().remove("old").expect("removed");
+    let import = |name: &str, count: usize| {
+        let source = case.path(name);
+        paths::make_dirs(&source).expect("made");
+        for n in 0..count {
+            std::fs::write(source.join(n.to_string()), n.to_string().repeat(500)).expect("written");
+        }
+        import::import_dir(&case.store, &source, &()).expect("imported").tree
+    };
+    import("source/many", 100);
+    let live = import("source/few", 20);
+    case.store.entries().put("live", live, Provenance::default()).expect("put");
+    (case, live)
+}
+
+#[test]
+fn a_gc_that_is_killed_while_it_writes_a_pack_anew_loses_nothing_that_is_needed() {
+    let in_memory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+    let options = GcOptions { dry_run: false, keep_days: 30, now: Timespec::now() };
+    let (whole, _) = with_waste(in_memory.path());
+    let packs = |case: &Case| case.store.objects().packs().list().expect("listed");
+    let before = packs(&whole);
+    sweep(&whole.store, &options).expect("swept");
+    let after = packs(&whole);
+    assert!(before.len() == 1 && after.len() == 1 && after[0].records().count() == 20);
+    // Late calls are much alike.
+    let every = std::env::var_os("DEPSFS_FAULT_ALL").is_some();
+    let mut kills = 0;
+    for n in (0..5000).filter(|n| every || *n < 40 || n % 5 == 0) {
+        let (case, live) = with_waste(in_memory.path());
+        // One that is killed makes no call any more.
+        let guard = Plan { calls: |_| true, from: n, for_ever: true, errno: libc::EIO, torn: true }.lay();
+        let swept = sweep(&case.store, &options);
+        let was_killed = !guard.failed().is_empty();
+        drop(guard);
+        if !was_killed {
+            swept.expect("nothing failed");
+            break;
+        }
+        kills += 1;
+        let store = Store::open(case.store.path()).expect("opened");
+        for again in [false, true] {
+            let tree = store.tree(live).unwrap_or_else(|e| panic!("killed at call {n}, again {again}: {e}"));
+            for id in tree.objects() {
+                let content = store.objects().content(&id);
+                assert!(content.is_ok(), "killed at call {n}, again {again}: {:?}", content.err());
+            }
+            case.is_sound().unwrap_or_else(|why| panic!("killed at call {n}, again {again}: {why}"));
+            sweep(&store, &options).expect("swept");
+        }
+        assert_eq!(packs(&case).iter().map(|pack| pack.records().count()).collect::<Vec<_>>(), [20], "call {n}");
+        assert_eq!(case.leftovers(), [""; 0], "call {n}");
+    }
+    assert!(kills > 50, "{kills}");
+    println!("killed at {kills} calls");
 }
