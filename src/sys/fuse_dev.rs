@@ -10,8 +10,10 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use serde::{Deserialize, Serialize};
 
 const IN_HEADER: usize = 40;
@@ -58,15 +60,40 @@ pub fn open() -> io::Result<OwnedFd> {
 /// Where the kernel shows its FUSE connections, when `fusectl` is mounted there.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 
+/// What shows the FUSE connections, as a directory. Where it isn't mounted, root opens it without mounting it anywhere.
+fn connections() -> Option<&'static OwnedFd> {
+    static OPEN: OnceLock<Option<OwnedFd>> = OnceLock::new();
+    const FUSE_CTL_SUPER_MAGIC: rustix::fs::FsWord = 0x6573_5543;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mounted = || {
+        let dir = rustix::fs::open(CONNECTIONS, flags, Mode::empty()).ok()?;
+        rustix::fs::fstatfs(&dir).is_ok_and(|s| s.f_type == FUSE_CTL_SUPER_MAGIC).then_some(dir)
+    };
+    let opened = || {
+        let fs = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC).ok()?;
+        fsconfig_create(&fs).ok()?;
+        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).ok()
+    };
+    OPEN.get_or_init(|| mounted().or_else(opened)).as_ref()
+}
+
 /// How many requests of a connection wait for an answer; `None` when that isn't told.
 pub fn waiting(connection: u32) -> Option<u64> {
-    super::kernel::number(&format!("{CONNECTIONS}/{connection}/waiting"))
+    let file = rustix::fs::openat(
+        connections()?,
+        format!("{connection}/waiting"),
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let mut text = [0; 24];
+    let n = rustix::io::read(file.ok()?, &mut text).ok()?;
+    std::str::from_utf8(&text[..n]).ok()?.trim().parse().ok()
 }
 
 /// Ends a connection: everything that waits for an answer gets ECONNABORTED.
 pub fn abort(connection: u32) -> io::Result<()> {
-    let file = format!("{CONNECTIONS}/{connection}/abort");
-    let fd = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let all = connections().ok_or(io::ErrorKind::NotFound)?;
+    let fd = rustix::fs::openat(all, format!("{connection}/abort"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     Ok(rustix::io::write(fd, b"1").map(drop)?)
 }
 

@@ -38,6 +38,18 @@ pub fn is_stopped(pid: ProcessId) -> bool {
     glance(pid).is_some_and(|g| g.is_stopped)
 }
 
+/// Whether a thread of a server that is named `view …` waits for something else than the next request, told by the
+/// kernel function it sleeps in (`/proc/<pid>/task/<tid>/wchan`); not while it runs, nor where that isn't told.
+pub fn waits_in_a_request(pid: ProcessId) -> bool {
+    let read = |file: PathBuf| paths::read_if_there(&file).ok().flatten().unwrap_or_default();
+    let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+    let names = paths::list(&tasks).unwrap_or_default().into_iter().map(|e| e.name);
+    names.filter_map(|n| String::from_utf8(n).ok()).any(|tid| {
+        let (comm, place) = (read(tasks.join(&tid).join("comm")), read(tasks.join(&tid).join("wchan")));
+        comm.starts_with(b"view ") && !place.is_empty() && place != b"0" && !place.starts_with(b"fuse_dev_")
+    })
+}
+
 /// Who has which FUSE connections open, by the connection's number; `None` when the kernel doesn't tell (older ones).
 /// Processes of other users are seen by root alone.
 pub fn fuse_connections() -> Option<BTreeMap<u32, Vec<ProcessId>>> {

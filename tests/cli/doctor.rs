@@ -162,6 +162,36 @@ fn a_hung_view_is_told_from_a_dead_one_and_woken() {
 }
 
 #[test]
+fn a_view_whose_server_waits_for_ever_is_seen_as_hung_though_nobody_stopped_it() {
+    let bench = Bench::new();
+    bench.write("content/file", "text\n");
+    bench.ok("", ["mount", "--at", "outer", "--lower", "content", "--upper", "outer.own"]);
+    // A store in a view: what the inner one shows comes through the outer one's server.
+    let inner =
+        |args: &[&str]| run(bench.command(PROGRAM, "").args(args).env("DEPSFS_STORE", bench.path("outer/store")));
+    bench.write("big/file", &"text\n".repeat(100_000));
+    let mounted = inner(&["mount", "--at", "inner", "--lower", "big", "--upper", "inner.own"]);
+    assert_eq!(mounted.code, 0, "{mounted:?}");
+    let states = std::fs::read_to_string(bench.path(".outer.own.depsfs/daemon.json")).unwrap();
+    let outer: Value = serde_json::from_str(&states).unwrap();
+    signal(&outer["server_pid"], "-STOP");
+    let _stopped = Stopped(outer["server_pid"].clone());
+    let mut waiting = Command::new("cat").arg(bench.path("inner/file")).stdout(Stdio::null()).spawn().unwrap();
+    soon("it waits", || {
+        let (_, found) = doctor(&bench, &[]);
+        assert!(waiting.try_wait().unwrap().is_none(), "it has read what nobody could give");
+        found.iter().any(|row| {
+            let of = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+            of("check") == "hung_mounts" && of("reason").contains("/inner: mounted, but requests wait")
+        })
+    });
+    signal(&outer["server_pid"], "-CONT");
+    soon("the program goes on", || waiting.try_wait().unwrap().is_some());
+    bench.ok("", ["unmount", "--at", "inner"]);
+    bench.ok("", ["unmount", "--at", "outer"]);
+}
+
+#[test]
 fn a_daemon_that_has_given_up_is_seen_and_tries_again() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);

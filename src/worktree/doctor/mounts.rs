@@ -2,7 +2,7 @@
 //!
 //! A dead view answers ENOTCONN at once, a hung one makes whoever touches it wait; so none is touched. Who has a
 //! connection's device open answers for it; a process that is stopped does not, nor does one that uses no time while
-//! requests wait.
+//! requests wait (or, where the kernel doesn't say whether they do, while it has one in hand).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -158,7 +158,10 @@ impl Finding<'_> {
             return Some(words);
         }
         let work = || self.answering.iter().filter_map(|pid| proc::glance(*pid)).map(|g| g.cpu).sum::<u64>();
-        let waits = || self.mounts.iter().any(|m| fuse_dev::waiting(m.device.1).is_some_and(|n| n > 0));
+        // An ordinary user is not told how many requests wait where fusectl isn't mounted.
+        let in_a_request = || self.answering.iter().any(|pid| proc::waits_in_a_request(*pid));
+        let is_waiting = |m: &&MountPoint| fuse_dev::waiting(m.device.1).map_or_else(in_a_request, |n| n > 0);
+        let waits = || self.mounts.iter().any(is_waiting);
         let before = work();
         for n in 0..GLANCES {
             if !waits() || work() != before {
