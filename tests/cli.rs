@@ -30,6 +30,8 @@ mod errors;
 mod everywhere;
 #[path = "cli/fill.rs"]
 mod fill;
+#[path = "cli/full.rs"]
+mod full;
 #[path = "cli/gc.rs"]
 mod gc;
 #[path = "cli/git.rs"]
@@ -50,6 +52,8 @@ mod ordinary;
 mod place;
 #[path = "cli/remove.rs"]
 mod remove;
+#[path = "full/small.rs"]
+mod small;
 #[path = "cli/source.rs"]
 mod source;
 #[path = "cli/submodules.rs"]

@@ -1,46 +1,14 @@
 //! A disk that is full, for real: a small file system on a loop device, with no block or no inode left.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+#[path = "full/small.rs"]
+mod small;
+
 use std::sync::Arc;
 
 use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig};
 use depsfs::store::{Name, Store, Tree, import};
 
-/// A small ext4, mounted; unmounted when it is dropped, and then its loop device goes, too.
-struct Small {
-    at: PathBuf,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
-    }
-}
-
-/// `mkfs`: what else mkfs.ext4 is told. Prints why and gives nothing where such a disk can't be had.
-fn small(mkfs: &[&str]) -> Option<Small> {
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: only root has loop devices");
-        return None;
-    }
-    let dir = tempfile::tempdir().expect("a directory");
-    let (image, at) = (dir.path().join("image"), dir.path().join("at"));
-    std::fs::File::create(&image).and_then(|f| f.set_len(16 << 20)).expect("an image");
-    std::fs::create_dir(&at).expect("a directory");
-    let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).args(mkfs).arg(&image).output();
-    if !made.is_ok_and(|output| output.status.success()) {
-        println!("skipped: mkfs.ext4 can't be run");
-        return None;
-    }
-    let mounted = Command::new("mount").args(["-o", "loop"]).args([&image, &at]).output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        println!("skipped: a loop device can't be mounted");
-        return None;
-    }
-    Some(Small { at, _dir: dir })
-}
+use small::{Small, fill, small};
 
 const ME: Caller = Caller { uid: 0, gid: 0 };
 
@@ -93,23 +61,6 @@ fn errno(error: &Error) -> Option<i32> {
         Error::Journal(depsfs::overlay::journal::JournalError::Io(e)) => Some(e.errno()),
         _ => None,
     }
-}
-
-/// Takes every block of a disk.
-fn fill(at: &Path) {
-    use std::io::Write;
-    let mut file = std::fs::File::create(at.join("filler")).expect("a file");
-    for size in [1 << 20, 4096, 1] {
-        while file.write(&vec![1; size]).is_ok_and(|n| n > 0) {}
-    }
-    let _ = file.sync_all();
-    // What is still free, in whole blocks.
-    for n in 0..1000 {
-        if std::fs::write(at.join(format!("filler {n}")), "x").is_err() {
-            break;
-        }
-    }
-    nix::unistd::sync();
 }
 
 fn names(view: &Overlay, dir: Ino) -> usize {

@@ -22,6 +22,8 @@ mod in_use;
 mod leave;
 #[path = "mount/life.rs"]
 mod life;
+#[path = "mount/limits.rs"]
+mod limits;
 #[path = "mount/long.rs"]
 mod long;
 #[path = "mount/peers.rs"]
@@ -32,6 +34,8 @@ mod random;
 mod roundtrip;
 #[path = "mount/seen.rs"]
 mod seen;
+#[path = "full/small.rs"]
+mod small;
 #[path = "mount/twin.rs"]
 mod twin;
 #[path = "mount/upgrade.rs"]

@@ -255,6 +255,7 @@ fn daemon(e: &DaemonError) -> (u8, String) {
         DaemonError::Stopped { pid, .. } => {
             (FAILED, format!("kill -CONT {pid}; depsfs unmount --lazy takes its views away from everybody"))
         }
+        DaemonError::Protocol { .. } => (REFUSED, "depsfs unmount, then depsfs mount".into()),
         DaemonError::Start { .. } | DaemonError::Silent { .. } => (FAILED, "its log says more".into()),
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::health::refuse_stopped;
 use super::program::Program;
 use super::state::{DaemonState, StateDir, ViewState};
-use super::{DaemonError, keeper, mounts};
+use super::{DaemonError, keeper, mounts, wire};
 use crate::store::Manifest;
 use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::process::{self, Ask, ProcessId};
@@ -48,7 +48,12 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
         match dir.living()? {
             None => {
                 detach_dead(&dir, Some(&manifest))?;
-                return start(program, &dir, until);
+                return start(program, &dir, until).inspect_err(|e| {
+                    // One that died may have mounted some of it.
+                    if matches!(e, DaemonError::Start { .. }) && dir.living().is_ok_and(|lives| lives.is_none()) {
+                        let _ = detach_dead(&dir, Some(&manifest));
+                    }
+                });
             }
             Some(Some(pid)) => {
                 if let Some(state) = ask_to_compare(&dir, pid, &manifest, &own, until)? {
@@ -105,6 +110,9 @@ fn ask_to_compare(
         state.compare(&mountinfo::read()?);
         if state.build == own.build() && is_as_wanted(dir, &state, manifest) {
             return Ok(Some(state));
+        }
+        if state.build != own.build() && !wire::understands(state.protocol) {
+            return Err(DaemonError::Protocol { pid, protocol: state.protocol });
         }
         take_down(dir, pid, &mounted_otherwise(&state, manifest))?;
     }

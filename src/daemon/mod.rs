@@ -48,6 +48,12 @@ pub enum DaemonError {
     /// A process of it that somebody has stopped (SIGSTOP, a debugger).
     #[error("the daemon does not answer: its {which}, process {pid}, is stopped")]
     Stopped { which: &'static str, pid: ProcessId },
+    /// Its keeper is of another depsfs, for which servers of this one can't serve. Nothing was changed.
+    #[error(
+        "the daemon that runs (process {pid}) is of another depsfs: it speaks protocol {protocol}, this program {}",
+        wire::PROTOCOL
+    )]
+    Protocol { pid: ProcessId, protocol: u32 },
     #[error("the daemon did not start: {why} (its log: {})", log.display())]
     Start { why: String, log: PathBuf },
     #[error("the daemon does not answer (its log: {})", log.display())]

@@ -31,6 +31,7 @@ fn run() -> io::Result<()> {
     process::allocate_big_from_kernel();
     process::clear_umask();
     process::raise_open_files();
+    process::respect_quotas();
     // A thread that panicked would leave its view hanging; a server that dies is replaced by another.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -50,7 +51,12 @@ fn run() -> io::Result<()> {
             Err(e) => return Err(e),
         };
         match message {
-            ToServer::Hello { state_dir } => {
+            ToServer::Hello { protocol, .. } if !wire::understands(protocol) => {
+                return Err(io::Error::other(format!(
+                    "the keeper speaks protocol {protocol}, which this depsfs does not know"
+                )));
+            }
+            ToServer::Hello { state_dir, .. } => {
                 let state = StateDir::new(&state_dir);
                 let (served, whole) = Default::default();
                 server = Some(Arc::new(Server { state, socket: socket.clone(), served, whole, _lock: fds.pop() }));

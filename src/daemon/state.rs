@@ -110,6 +110,8 @@ pub struct DaemonState {
     pub version: String,
     /// Which program file the server runs.
     pub build: String,
+    /// What the keeper speaks with its servers; 0: the first protocol.
+    pub protocol: u32,
     /// How often the keeper has compared.
     pub reconciled: u64,
     /// It was told to end, and will when nobody has a view open any more.
@@ -145,10 +147,12 @@ impl DaemonState {
         serde_json::from_slice(&paths::read_if_there(&dir.daemon_json()).ok()??).ok()
     }
 
-    /// Makes what [`DaemonState::save`] writes; what is there stays.
+    /// Makes what [`DaemonState::save`] writes, with room on the disk; what is there stays.
     pub(super) fn prepare(dir: &StateDir) -> Result<(), IoError> {
-        paths::write_new(&dir.daemon_json(), b"")?;
-        paths::write_new(&dir.daemon_json_spare(), b"").map(drop)
+        for file in [dir.daemon_json(), dir.daemon_json_spare()] {
+            paths::write_new(&file, &[b'\n'; 4096])?;
+        }
+        Ok(())
     }
 
     /// Makes no name: git may be deleting this directory, and fails when something appears in it meanwhile. Then

@@ -1,7 +1,9 @@
 //! What keeper and server say to each other: one JSON text per packet, with descriptors beside it. A text that is too
 //! long for a packet is in a file, whose descriptor comes first; the packet is then [`IN_FILE`].
 //!
-//! Keeper and server may be of different versions: fields may be added, with a default; none may change its meaning.
+//! Keeper and server may be of different versions: an upgrade replaces the server alone. Fields and messages may be
+//! added, with a default; none may change its meaning without another [`PROTOCOL`]. What each keeper has said stays
+//! understood: `tests/formats/wire-1.jsonl`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +20,15 @@ use crate::sys::socket;
 
 const IN_FILE: &[u8] = b"F";
 
+/// What a keeper of this program says and does, and the oldest that its servers understand.
+pub const PROTOCOL: u32 = 1;
+const OLDEST: u32 = 1;
+
+/// Whether servers of this program can serve for a keeper; 0 is one of before protocols were told, which is the first.
+pub fn understands(protocol: u32) -> bool {
+    (OLDEST..=PROTOCOL).contains(&protocol.max(1))
+}
+
 /// Numbers one FUSE connection for as long as the keeper lives; a view that is mounted again has another.
 pub type ConnectionId = u64;
 
@@ -27,6 +38,8 @@ pub enum ToServer {
     Hello {
         #[serde(with = "escape::path")]
         state_dir: PathBuf,
+        #[serde(default)]
+        protocol: u32,
     },
     /// Comes with two descriptors: the FUSE device, and the directory underneath the mount.
     Serve(Box<Serve>),
@@ -112,6 +125,46 @@ pub fn receive<M: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A line for each message, as protocol 1 has said it from the first: keepers live long.
+    const SAID: &str = include_str!("../../tests/formats/wire-1.jsonl");
+
+    #[test]
+    fn what_the_first_keepers_say_is_understood_and_what_they_understand_is_said() {
+        let lines: Vec<&str> = SAID.lines().collect();
+        let (keepers, servers) = lines.split_at(6);
+        for line in keepers {
+            serde_json::from_str::<ToServer>(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        let Ok(ToServer::Serve(serve)) = serde_json::from_str(keepers[1]) else { panic!("{}", keepers[1]) };
+        assert!((serve.connection, serve.generation, serve.refuse) == (3, 4, false) && serve.exchange.is_none());
+        let Ok(ToServer::Hello { protocol, .. }) = serde_json::from_str(keepers[0]) else { panic!("{}", keepers[0]) };
+        assert!(protocol == 0 && understands(0) && understands(PROTOCOL) && !understands(PROTOCOL + 1));
+        let offer = KernelOffer { major: 7, minor: 44, max_readahead: 131_072, capabilities: 5 };
+        let connection = 3;
+        let said = [
+            FromServer::Ready { connection, offer, version: "0.1.0".into() },
+            FromServer::Failed { connection, why: "why".into() },
+            FromServer::Regrafted { connection, error: None },
+            FromServer::Dropped { connection },
+            FromServer::Ended { connection },
+        ];
+        for (said, line) in said.iter().zip(servers) {
+            // Fields may be added; keepers skip those that they don't know.
+            let (said, line) = (serde_json::to_value(said).expect("JSON"), serde_json::from_str(line).expect("JSON"));
+            assert!(holds(&said, &line), "{line} isn't in {said}");
+        }
+        assert_eq!(servers.len(), said.len());
+    }
+
+    fn holds(said: &serde_json::Value, known: &serde_json::Value) -> bool {
+        match (said, known) {
+            (serde_json::Value::Object(said), serde_json::Value::Object(known)) => {
+                known.iter().all(|(key, value)| said.get(key).is_some_and(|said| holds(said, value)))
+            }
+            _ => said == known,
+        }
+    }
 
     #[test]
     fn what_a_later_version_says_is_told_from_the_end_and_what_follows_is_heard() {

@@ -54,8 +54,9 @@ impl Lock {
 
     /// Replaces what the lock's file holds, for whoever looks who has it.
     pub fn write(&self, text: &[u8]) -> io::Result<()> {
-        super::fs::truncate(&self.file, 0)?;
-        super::fs::write_at(&self.file, text, 0).map(drop)
+        // In this order it needs no room where there was a text before.
+        super::fs::write_at(&self.file, text, 0)?;
+        super::fs::truncate(&self.file, text.len() as u64)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Views and uppers are reached through descriptors ([`super::fs`]), never through here.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -137,9 +137,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
 }
 
 /// As [`replace`], but no name is made: `spare` is written, then the two change places. `false`, and nothing is there
-/// that wasn't before, when one of them is gone.
+/// that wasn't before, when one of them is gone. The file never gets shorter, so that it needs no new room on a full
+/// disk: new lines follow the bytes.
 pub fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError> {
-    let written = fs::OpenOptions::new().write(true).truncate(true).open(spare).and_then(|mut f| f.write_all(bytes));
+    let write = |mut file: fs::File| {
+        let before = file.metadata()?.len();
+        file.write_all(bytes)?;
+        io::copy(&mut io::repeat(b'\n').take(before.saturating_sub(bytes.len() as u64)), &mut file)
+    };
+    let written = fs::OpenOptions::new().write(true).open(spare).and_then(write).map(drop);
     let swap = || Ok(rfs::renameat_with(rfs::CWD, spare, rfs::CWD, path, rfs::RenameFlags::EXCHANGE)?);
     match written.and_then(|()| swap()) {
         Ok(()) => Ok(true),
@@ -178,7 +184,8 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> 
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         Err(e) => return Err(IoError::of("create", path)(e)),
     };
-    file.write_all(bytes).map_err(IoError::of("write", path))?;
+    // Half of it would be taken for the whole.
+    file.write_all(bytes).inspect_err(|_| drop(fs::remove_file(path))).map_err(IoError::of("write", path))?;
     Ok(Some(file.into()))
 }
 

@@ -225,6 +225,23 @@ pub fn raise_open_files() {
     let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// From now on this thread, and those it starts, are held to quotas (`CAP_SYS_RESOURCE`, capabilities(7)): what root
+/// does for others must be refused as it would be to them. Nothing for an ordinary user, who is held to them anyway.
+pub fn respect_quotas() {
+    const VERSION_3: u32 = 0x2008_0522;
+    const SYS_RESOURCE: u32 = 1 << 24;
+    let header = [VERSION_3, 0];
+    // Effective, permitted, inheritable; twice, for 64 bits.
+    let mut sets = [0_u32; 6];
+    // SAFETY: both arrays have the layout and length that version 3 of capget(2) asks for, and outlive the calls.
+    unsafe {
+        if libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) == 0 {
+            sets[0] &= !SYS_RESOURCE;
+            libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr());
+        }
+    }
+}
+
 /// From now on a big allocation is fresh pages of the kernel, whose zeros cost nothing until they are touched. By
 /// itself, glibc puts the next one into its heap once one has been freed, and then writes the zeros (mallopt(3),
 /// "dynamic mmap threshold"): 16 MiB for the buffer of each FUSE connection, twice.

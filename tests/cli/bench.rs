@@ -47,7 +47,16 @@ impl Bench {
     }
 
     pub fn of_user(uid: Option<u32>) -> Bench {
-        let bench = Bench::empty(uid);
+        Bench::empty(uid).built()
+    }
+
+    /// As [`Bench::new`], in a temporary directory of `base`.
+    pub fn below(base: &Path) -> Bench {
+        Bench::empty_in(tempfile::tempdir_in(base).unwrap(), None).built()
+    }
+
+    fn built(self) -> Bench {
+        let bench = self;
         bench.write("repo/.gitignore", "node_modules/\nbuild*/\n.env\n*.log\n");
         bench.write("repo/src/main.c", "int main() { return 0; }\n");
         bench.write("repo/README.md", "words\n");
@@ -63,7 +72,11 @@ impl Bench {
 
     /// A repository without anything.
     pub fn empty(uid: Option<u32>) -> Bench {
-        let bench = Bench { dir: tempfile::tempdir().unwrap(), uid };
+        Bench::empty_in(tempfile::tempdir().unwrap(), uid)
+    }
+
+    fn empty_in(dir: tempfile::TempDir, uid: Option<u32>) -> Bench {
+        let bench = Bench { dir, uid };
         fs::create_dir(bench.path("repo")).unwrap();
         if let Some(uid) = uid {
             std::os::unix::fs::chown(bench.dir.path(), Some(uid), Some(uid)).unwrap();

@@ -54,11 +54,26 @@ pub fn main(args: &[OsString]) -> ExitCode {
     }
 }
 
+/// Where the disk has no room for the log, what is said is lost, and nothing else: tracing would tell of it on stderr,
+/// and panic when that fails, too.
+struct Log(io::Stderr);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Sends what this process has to say to stderr, which is the daemon's log.
 pub(super) fn log_to_stderr() {
     let level = tracing_subscriber::EnvFilter::try_from_env("DEPSFS_LOG");
     let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).with_env_filter(level);
+    let log = tracing_subscriber::fmt().with_writer(|| Log(io::stderr())).with_ansi(false).with_env_filter(level);
     let _ = log.try_init();
 }
 
@@ -71,8 +86,13 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
             return Err(io::Error::other(e));
         }
     };
-    lock.write(format!("{}\n", process::id()).as_bytes())?;
-    DaemonState::prepare(&state).map_err(io::Error::other)?;
+    let said = lock.write(format!("{}\n", process::id()).as_bytes());
+    let said = said.map_err(IoError::of("write", state.path())).and_then(|()| DaemonState::prepare(&state));
+    if let Err(e) = said {
+        // A daemon that nobody can find must not mount anything.
+        fs::write_all(&ready, e.to_string().as_bytes())?;
+        return Err(io::Error::other(e));
+    }
     process::raise_open_files();
     let signals = Signals::take_over()?;
     let mut keeper = Keeper {
@@ -307,6 +327,7 @@ impl Keeper {
             generation: self.generation,
             version: self.version.clone(),
             build: self.program.build().into(),
+            protocol: super::wire::PROTOCOL,
             reconciled: self.reconciled,
             ending: self.ending,
             trouble: self.trouble.clone(),

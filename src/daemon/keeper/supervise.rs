@@ -37,7 +37,7 @@ impl ServerProcess {
         let log = process::stderr();
         let pid = process::start_child(&keeper.program.path(), &[OsStr::new("server")], log, theirs.as_fd())?;
         let server = ServerProcess { pid, socket: ours, serving: None };
-        let hello = ToServer::Hello { state_dir: keeper.state.path().to_path_buf() };
+        let hello = ToServer::Hello { state_dir: keeper.state.path().to_path_buf(), protocol: wire::PROTOCOL };
         wire::send(server.socket.as_fd(), &hello, &[keeper.lock.as_fd()])?;
         Ok(server)
     }
