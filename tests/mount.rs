@@ -14,6 +14,8 @@ mod crash;
 mod gc;
 #[path = "mount/graft.rs"]
 mod graft;
+#[path = "mount/handle.rs"]
+mod handle;
 #[path = "mount/import.rs"]
 mod import;
 #[path = "mount/in_use.rs"]

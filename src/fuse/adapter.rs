@@ -94,8 +94,12 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let name = checked!(name, reply);
-        found(self.view.overlay.lookup(ino(parent), &name), reply);
+        // Of a file handle the kernel asks with these names, of a number that it has forgotten (FUSE_EXPORT_SUPPORT).
+        match name.as_bytes() {
+            b"." => entry(self.view.overlay.lookup_number(ino(parent)), reply),
+            b".." => entry(self.view.overlay.lookup_parent(ino(parent)), reply),
+            _ => found(self.view.overlay.lookup(ino(parent), &checked!(name, reply)), reply),
+        }
     }
 
     fn forget(&self, _: &Request, number: INodeNo, count: u64) {

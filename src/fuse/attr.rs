@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{FileAttr, FileType, INodeNo, Request, TimeOrNow};
+use fuser::{FileAttr, FileType, Generation, INodeNo, Request, TimeOrNow};
 
 use crate::overlay::{Attr, Caller, Ino};
 use crate::sys::fs::{SetTime, Timespec};
@@ -41,6 +41,11 @@ pub fn file_attr(attr: &Attr) -> FileAttr {
         blksize: BLOCK_SIZE,
         flags: 0,
     }
+}
+
+/// The part of a file handle that a later file with the same number doesn't share. The kernel keeps 32 bits of it.
+pub fn generation(attr: &Attr) -> Generation {
+    Generation(u64::from((attr.generation ^ (attr.generation >> 32)) as u32))
 }
 
 /// What says "there is no such name" to the kernel, which then remembers it: inode 0.

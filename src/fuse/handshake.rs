@@ -11,13 +11,14 @@ const MAX_WRITE: u32 = 1 << 20;
 /// server), FUSE_ATOMIC_O_TRUNC (opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS (the kernel keeps
 /// locks itself), FUSE_READDIRPLUS_AUTO (would list big directories without attributes, and each name would then cost
 /// a lookup of its own), FUSE_AUTO_INVAL_DATA (each write would drop the file's cached pages).
-const WANTED: [InitFlags; 6] = [
+const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_CACHE_SYMLINKS,
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_HAS_RESEND,
     InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    InitFlags::FUSE_EXPORT_SUPPORT,
 ];
 
 /// Asks for what a view wants; returns what the kernel had to offer, from which a later server can begin.

@@ -3,10 +3,10 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use fuser::{Generation, INodeNo, ReplyDirectory, ReplyDirectoryPlus};
+use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
 use super::FOREVER;
-use super::attr::{file_attr, kind};
+use super::attr::{file_attr, generation, kind};
 use super::errno::to_errno;
 use crate::overlay::{Ino, Overlay};
 
@@ -25,7 +25,7 @@ pub fn with_attributes(overlay: &Overlay, dir: Ino, after: u64, mut reply: Reply
     let done = overlay.readdir(dir, after, true, &mut |entry| {
         let Some(attr) = entry.attr else { return true };
         let name = OsStr::from_bytes(entry.name);
-        !reply.add(INodeNo(entry.ino.0), entry.cookie, name, &FOREVER, &file_attr(&attr), Generation(0))
+        !reply.add(INodeNo(entry.ino.0), entry.cookie, name, &FOREVER, &file_attr(&attr), generation(&attr))
     });
     match done {
         Ok(()) => reply.ok(),

@@ -1,16 +1,16 @@
 //! Outcomes as replies, where several requests are answered alike.
 
-use fuser::{Errno, Generation, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr};
+use fuser::{Errno, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr};
 
 use super::FOREVER;
-use super::attr::{absent, file_attr};
+use super::attr::{absent, file_attr, generation};
 use super::errno::to_errno;
 use crate::overlay::{Attr, Error};
 
 /// Answers what makes a name.
 pub fn entry(made: Result<Attr, Error>, reply: ReplyEntry) {
     match made {
-        Ok(attr) => reply.entry(&FOREVER, &file_attr(&attr), Generation(0)),
+        Ok(attr) => reply.entry(&FOREVER, &file_attr(&attr), generation(&attr)),
         Err(e) => reply.error(to_errno(&e)),
     }
 }
@@ -18,7 +18,7 @@ pub fn entry(made: Result<Attr, Error>, reply: ReplyEntry) {
 /// Answers what looks for a name: that there is none is kept by the kernel, too.
 pub fn found(found: Result<Attr, Error>, reply: ReplyEntry) {
     match found {
-        Err(Error::NotFound) => reply.entry(&FOREVER, &absent(), Generation(0)),
+        Err(Error::NotFound) => reply.entry(&FOREVER, &absent(), fuser::Generation(0)),
         found => entry(found, reply),
     }
 }

@@ -88,6 +88,7 @@ impl View {
         };
         let attr = Attr {
             ino,
+            generation: 0,
             // Linux has no other mode for a symlink, whatever an archive said (symlink(7)).
             mode: stat.kind.as_raw_mode() | if stat.kind == FileType::Symlink { 0o777 } else { stat.perm },
             nlink,
@@ -322,6 +323,7 @@ pub(super) fn without_set_id(mode: u32, gid: u32, caller: Caller) -> u32 {
 pub(super) fn plain_attr(ino: Ino, stat: &Stat) -> Attr {
     Attr {
         ino,
+        generation: if ino.upper_real().is_some() { stat.born } else { 0 },
         mode: stat.mode,
         nlink: stat.nlink,
         uid: stat.uid,

@@ -72,6 +72,8 @@ impl Ino {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attr {
     pub ino: Ino,
+    /// Tells a file of the upper from a later one with the same number; for others 0.
+    pub generation: u64,
     pub mode: u32,
     pub nlink: u32,
     pub uid: u32,
@@ -141,6 +143,22 @@ impl Overlay {
     pub fn lookup(&self, parent: Ino, name: &Name) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
+        view.referenced(&found)
+    }
+
+    /// What has this number, when it shows anywhere; its number may have been kept outside, as a file handle. Counts one
+    /// reference.
+    pub fn lookup_number(&self, ino: Ino) -> Result<Attr> {
+        let mut view = self.view.lock();
+        let found = view.find(ino)?;
+        view.referenced(&found)
+    }
+
+    /// The directory that this directory is in; the root is in itself. Counts one reference.
+    pub fn lookup_parent(&self, dir: Ino) -> Result<Attr> {
+        let mut view = self.view.lock();
+        let parent = if dir == Ino::ROOT { dir } else { view.dir_place(dir)?.0 };
+        let found = view.find(parent)?;
         view.referenced(&found)
     }
 

@@ -119,6 +119,34 @@ impl View {
         below.map(|ino| Found { ino, upper: None }).ok_or(Error::NotFound)
     }
 
+    /// What has this number, when it shows at some name.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when nothing does.
+    pub(super) fn find(&mut self, ino: Ino) -> Result<Found> {
+        if ino == Ino::ROOT {
+            return Ok(Found { ino, upper: None });
+        }
+        if self.is_gone(ino) {
+            return Err(Error::NotFound);
+        }
+        if self.is_in_upper(ino) {
+            return match self.locate(ino) {
+                Ok((_, _, stat)) => Ok(Found { ino, upper: Some(stat) }),
+                Err(Error::UnknownInode(_)) => Err(Error::NotFound),
+                Err(e) => Err(e),
+            };
+        }
+        for (dir, name) in self.lower_names(ino) {
+            match self.resolve(dir, &name) {
+                Ok(found) if found.ino == ino => return Ok(found),
+                Ok(_) | Err(Error::NotFound) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Error::NotFound)
+    }
+
     /// The inode number of a file in the upper where `below` is what the lower shows at its name.
     pub(super) fn identity(&self, below: Option<Ino>, kind: FileType, real: u64) -> Ino {
         match (kind, below) {

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self as rfs, AtFlags, OFlags};
+use rustix::fs::{self as rfs, AtFlags, OFlags, StatxFlags};
 
 use super::fault::{self, Call};
 pub use super::metadata::{SetTime, chmod, chmod_at, chmod_path_fd, chown, chown_at, utimens, utimens_at};
@@ -29,6 +29,9 @@ impl Timespec {
     }
 }
 
+/// What is asked of `statx(2)`.
+const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
 /// What `statx(2)` says of a file. `mode` holds type and permission bits; `blocks` counts 512 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
@@ -45,6 +48,9 @@ pub struct Stat {
     pub atime: Timespec,
     pub mtime: Timespec,
     pub ctime: Timespec,
+    /// When it was made, in nanoseconds since 1970, where the file system says; else 0. With the inode number it tells a
+    /// file from a later one that got the same number.
+    pub born: u64,
 }
 
 impl Stat {
@@ -61,21 +67,29 @@ impl Stat {
         self.kind() == FileType::RegularFile
     }
 
-    fn from_raw(s: rfs::Stat) -> Stat {
+    fn from_raw(s: rfs::Statx) -> Stat {
+        let time = |t: rfs::StatxTimestamp| Timespec { sec: t.tv_sec, nsec: t.tv_nsec };
+        let knows_birth = s.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let born = time(s.stx_btime);
         Stat {
-            dev: s.st_dev,
-            ino: s.st_ino,
-            mode: s.st_mode,
-            nlink: s.st_nlink as u32,
-            uid: s.st_uid,
-            gid: s.st_gid,
-            rdev: s.st_rdev,
-            size: s.st_size as u64,
-            blocks: s.st_blocks as u64,
-            blksize: s.st_blksize as u32,
-            atime: Timespec { sec: s.st_atime, nsec: s.st_atime_nsec as u32 },
-            mtime: Timespec { sec: s.st_mtime, nsec: s.st_mtime_nsec as u32 },
-            ctime: Timespec { sec: s.st_ctime, nsec: s.st_ctime_nsec as u32 },
+            dev: rfs::makedev(s.stx_dev_major, s.stx_dev_minor),
+            ino: s.stx_ino,
+            mode: s.stx_mode.into(),
+            nlink: s.stx_nlink,
+            uid: s.stx_uid,
+            gid: s.stx_gid,
+            rdev: rfs::makedev(s.stx_rdev_major, s.stx_rdev_minor),
+            size: s.stx_size,
+            blocks: s.stx_blocks,
+            blksize: s.stx_blksize,
+            atime: time(s.stx_atime),
+            mtime: time(s.stx_mtime),
+            ctime: time(s.stx_ctime),
+            born: if knows_birth {
+                born.sec.unsigned_abs().wrapping_mul(1_000_000_000).wrapping_add(born.nsec.into())
+            } else {
+                0
+            },
         }
     }
 }
@@ -122,23 +136,19 @@ pub fn reopen(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
 /// Metadata of `name` below `dir`, not following a symlink.
 pub fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
     fault::point(Call::Look)?;
-    Ok(Stat::from_raw(rfs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    Ok(Stat::from_raw(rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, ASKED)?))
 }
 
 /// Metadata of an open file.
 pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
     fault::point(Call::Look)?;
-    Ok(Stat::from_raw(rfs::fstat(fd)?))
+    Ok(Stat::from_raw(rfs::statx(fd, "", AtFlags::EMPTY_PATH, ASKED)?))
 }
 
-/// When a file was made, in nanoseconds since 1970, where the file system says (`stx_btime` of statx(2)); else 0.
-/// With the inode number it tells a file from a later one that got the same number.
+/// [`Stat::born`] of `name` below `dir`; with an empty name of `dir` itself.
 pub fn birth(dir: impl AsFd, name: &[u8]) -> io::Result<u64> {
     fault::point(Call::Look)?;
-    let stat = rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, rfs::StatxFlags::BTIME)?;
-    let (sec, nsec) = (stat.stx_btime.tv_sec.unsigned_abs(), u64::from(stat.stx_btime.tv_nsec));
-    let known = stat.stx_mask & rfs::StatxFlags::BTIME.bits() != 0;
-    Ok(if known { sec.wrapping_mul(1_000_000_000).wrapping_add(nsec) } else { 0 })
+    Ok(Stat::from_raw(rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, ASKED)?).born)
 }
 
 /// The file system's figures, for `df`.
