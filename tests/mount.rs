@@ -2,6 +2,8 @@
 
 #[path = "mount/access.rs"]
 mod access;
+#[path = "mount/accessed.rs"]
+mod accessed;
 #[path = "mount/bench.rs"]
 mod bench;
 #[path = "mount/conformance.rs"]

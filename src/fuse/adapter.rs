@@ -18,7 +18,7 @@ use super::attr::{caller, file_attr, ino, ordinary, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
 use super::repeat::SentAgain;
-use super::reply::{empty, entry, found, sized, written};
+use super::reply::{data, empty, entry, found, sized, written};
 use super::{FOREVER, View, handshake, listing, long, virtual_xattr};
 use crate::overlay::{Attr, Error, Ino, Overlay, SetAttr};
 use crate::store::Name;
@@ -231,20 +231,15 @@ impl Filesystem for Adapter {
         _: FileHandle,
         offset: u64,
         size: u32,
-        _: OpenFlags,
+        flags: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let mut reply = Some(reply);
-        let answer = |bytes: &[u8]| {
-            if let Some(reply) = reply.take() {
-                reply.data(bytes);
-            }
-        };
-        let done = self.view.overlay.read(ino(number), offset, size as usize, answer);
-        if let (Err(e), Some(reply)) = (done, reply) {
-            reply.error(to_errno(&e));
-        }
+        let (overlay, number, len) = (&self.view.overlay, ino(number), size as usize);
+        data(reply, |answer| match flags.0 & libc::O_NOATIME {
+            0 => overlay.read(number, offset, len, answer),
+            _ => overlay.read_unnoticed(number, offset, len, answer),
+        });
     }
 
     fn write(

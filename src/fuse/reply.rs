@@ -1,6 +1,6 @@
 //! Outcomes as replies, where several requests are answered alike.
 
-use fuser::{Errno, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr};
+use fuser::{Errno, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr};
 
 use super::FOREVER;
 use super::attr::{absent, file_attr, generation};
@@ -28,6 +28,19 @@ pub fn empty(done: Result<(), Error>, reply: ReplyEmpty) {
     match done {
         Ok(()) => reply.ok(),
         Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// Answers with the bytes that `read` hands over.
+pub fn data(reply: ReplyData, read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), Error>) {
+    let mut reply = Some(reply);
+    let done = read(&mut |bytes| {
+        if let Some(reply) = reply.take() {
+            reply.data(bytes);
+        }
+    });
+    if let (Err(e), Some(reply)) = (done, reply) {
+        reply.error(to_errno(&e));
     }
 }
 

@@ -101,7 +101,8 @@ impl View {
             mtime: stat.mtime,
             ctime: stat.mtime,
         };
-        Ok(with_meta(attr, self.delta.meta(ino)))
+        let attr = with_meta(attr, self.delta.meta(ino));
+        Ok(Attr { atime: self.read_at.get(&ino).copied().unwrap_or(attr.atime), ..attr })
     }
 
     /// How many subdirectories a directory shows.
@@ -270,6 +271,9 @@ impl View {
         meta.mode = mode.or(meta.mode);
         meta.uid = set.uid.or(meta.uid);
         meta.gid = set.gid.or(meta.gid);
+        if set.atime != SetTime::Keep {
+            self.read_at.remove(&ino);
+        }
         meta.atime = new_time(set.atime, now).or(meta.atime);
         meta.mtime = new_time(set.mtime, now).or(meta.mtime);
         meta.ctime = Some(now);

@@ -39,6 +39,18 @@ impl View {
         Ok(bytes)
     }
 
+    /// The file's bytes, to read without moving its access time.
+    pub(super) fn open_unnoticed(&mut self, ino: Ino) -> Result<Extent> {
+        if !self.has_upper_bytes(ino) {
+            return self.open_to_read(ino);
+        }
+        // Refused for files of other users (open(2)): theirs move.
+        match self.open_upper(ino, OpenFlags::RDONLY | OpenFlags::NOATIME) {
+            Ok(file) => Ok(Extent::whole(file)),
+            Err(_) => self.open_to_read(ino),
+        }
+    }
+
     /// The file's own bytes in the upper, to write. They must be there (see [`View::copy_up`]).
     pub(super) fn open_to_write(&mut self, ino: Ino) -> Result<Arc<OpenFile>> {
         if let Some(file) = self.files.find(ino)

@@ -9,6 +9,7 @@
 //! A name resolves in that order. Every method takes and gives what the kernel's FUSE protocol needs, but
 //! nothing here knows of FUSE: the tests drive it directly.
 
+mod atime;
 mod attr;
 mod cache;
 mod changes;

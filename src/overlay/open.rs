@@ -64,6 +64,7 @@ impl Overlay {
             owner: (stat.uid, stat.gid),
             seen: Default::default(),
             orphans: Default::default(),
+            read_at: Default::default(),
             subdirs: Default::default(),
             given_up: Default::default(),
             on_stale: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType};
 
 use super::error::{Error, Result, upper};
@@ -15,14 +16,17 @@ thread_local! {
 impl Overlay {
     /// Calls `done` with up to `len` bytes from `offset`; fewer only at the end of the file.
     pub fn read<R>(&self, ino: Ino, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
-        let file = self.view.lock().open_to_read(ino)?;
-        BUFFER.with_borrow_mut(|buffer| {
-            if buffer.len() < len {
-                buffer.resize(len, 0);
-            }
-            let read = file.read_at(&mut buffer[..len], offset).map_err(upper("read a file"))?;
-            Ok(done(&buffer[..read]))
-        })
+        let mut view = self.view.lock();
+        let file = view.open_to_read(ino)?;
+        view.accessed(ino);
+        drop(view);
+        read(&file, offset, len, done)
+    }
+
+    /// As [`Overlay::read`], for who opened the file with O_NOATIME: its access time stays.
+    pub fn read_unnoticed<R>(&self, ino: Ino, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        let file = self.view.lock().open_unnoticed(ino)?;
+        read(&file, offset, len, done)
     }
 
     /// The next data (or, with `hole`, the next hole) at or after `offset`.
@@ -39,8 +43,21 @@ impl Overlay {
 
     /// The target of a symlink, to the letter.
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
-        self.view.lock().target(ino)
+        let mut view = self.view.lock();
+        let target = view.target(ino)?;
+        view.accessed(ino);
+        Ok(target)
     }
+}
+
+fn read<R>(file: &Extent, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
+    BUFFER.with_borrow_mut(|buffer| {
+        if buffer.len() < len {
+            buffer.resize(len, 0);
+        }
+        let read = file.read_at(&mut buffer[..len], offset).map_err(upper("read a file"))?;
+        Ok(done(&buffer[..read]))
+    })
 }
 
 impl View {

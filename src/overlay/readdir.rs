@@ -36,6 +36,9 @@ impl Overlay {
         sink: &mut dyn FnMut(Listed<'_>) -> bool,
     ) -> Result<()> {
         let mut view = self.view.lock();
+        if after == 0 {
+            view.accessed(dir);
+        }
         if !view.list_dots(dir, after, with_attr, sink)? {
             return Ok(());
         }

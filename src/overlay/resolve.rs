@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::store::{Name, Objects};
-use crate::sys::fs::{self, FileType, OpenFlags, Stat};
+use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
 
 use super::cache::Cache;
 use super::error::{Error, Result, upper};
@@ -33,6 +33,8 @@ pub(super) struct View {
     pub seen: HashMap<Ino, Seen>,
     /// Files without a name that the kernel still holds.
     pub orphans: HashMap<Ino, Orphan>,
+    /// When what the store has was last read.
+    pub read_at: HashMap<Ino, Timespec>,
     /// How many subdirectories a directory shows, once counted.
     pub subdirs: HashMap<Ino, u32>,
     /// Orphans that were given up, and the names they had.

@@ -37,7 +37,11 @@ fn open(root: &File, mut handle: Handle) -> io::Result<File> {
     let fd = unsafe {
         libc::syscall(libc::SYS_open_by_handle_at, root.as_raw_fd(), &raw mut handle, libc::O_RDONLY | libc::O_CLOEXEC)
     };
-    if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(unsafe { File::from_raw_fd(fd as i32) }) }
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is new, and nobody else's.
+    Ok(unsafe { File::from_raw_fd(fd as i32) })
 }
 
 fn text(mut file: File) -> String {
