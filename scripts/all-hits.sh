@@ -14,7 +14,7 @@ unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CI NO_CACHE NO_CACHE_UPLOAD CA
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 most=${ALL_HITS_MS:-2000}
-work= server= wrong=0
+work= server= wrong=0 ms=0 cpu=0
 
 clean_up() {
     local code=$? dir
@@ -38,10 +38,12 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-took() { # took <command…>: the milliseconds are in $ms
-    local from=$EPOCHREALTIME
-    "$@" >"$work/out" 2>&1 || { cat "$work/out"; exit 1; }
+took() { # took <command…>: the milliseconds are in $ms, those of processors in $cpu
+    local from=$EPOCHREALTIME TIMEFORMAT='%U %S'
+    { time "$@" >"$work/out" 2>&1 || touch "$work/failed"; } 2>"$work/times"
     ms=$(((${EPOCHREALTIME/./} - ${from/./}) / 1000))
+    cpu=$(awk '{ print int(($1 + $2) * 1000) }' "$work/times")
+    [ ! -e "$work/failed" ] || { cat "$work/out"; exit 1; }
 }
 
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
@@ -113,7 +115,7 @@ created() { # created <where from>: with what is set, a create, and all it has t
     [ ! -e "$work/built" ] || said='WRONG: something was built'
     [ "$beyond" -le "$most" ] || said="WRONG: more than $most"
     [ "$said" = ok ] || wrong=1
-    printf '%-54s %6s ms beyond git (%s ms)  %s\n' "$1" "$beyond" "$git" "$said"
+    printf '%-48s %6s ms beyond git (%s ms), %6s ms of processors  %s\n' "$1" "$beyond" "$git" "$cpu" "$said"
 }
 
 mkdir "$work/local" && cp "$work"/www/artifacts/* "$work/local/"

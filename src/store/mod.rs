@@ -78,7 +78,7 @@ pub use writer::{Added, ObjectWriter};
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;
 use crate::sys::mmap::Map;
-use crate::sys::{IoError, path as paths};
+use crate::sys::{IoError, copy, fs_type, path as paths};
 
 /// What the file `version` says: that there may be packs.
 const VERSION: &str = "depsfs store 2\n";
@@ -239,7 +239,7 @@ impl Store {
     }
 
     fn make_tree_dir(&self, bucket: &str) -> std::io::Result<()> {
-        if make_dir(&self.dir, &format!("trees/{bucket}"))? {
+        if make_dir(&self.dir, &format!("trees/{bucket}"))? && !fs_type::commits_names_in_order(&self.dir) {
             fs::fsync(fs::open_dir_at(&self.dir, b"trees")?)?;
         }
         Ok(())
@@ -262,12 +262,18 @@ impl Store {
         let path = self.path.join(dir).join(name);
         let to = paths::open_dir(&self.path.join(dir))?;
         let aside = format!("tmp/{}", aside_name());
+        let one_journal = fs_type::commits_names_in_order(&self.dir);
         let write = || {
             let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::EXCL;
             let file = fs::open_at(&self.dir, aside.as_bytes(), flags, mode)?;
             fs::chmod(&file, mode)?;
             write_all(&file, bytes, 0)?;
-            fs::fdatasync(&file)?;
+            // With one journal the directory's sync commits the file, too, once its bytes are written.
+            if one_journal {
+                copy::write_back(&file)?
+            } else {
+                fs::fdatasync(&file)?
+            }
             unnamed(&file)?;
             fs::rename_at(&self.dir, aside.as_bytes(), &to, name.as_bytes(), RenameFlags::empty())?;
             fs::fsync(&to)

@@ -7,9 +7,9 @@
 //! | 3. renamed into `objects` and `packs`     | whole objects that nothing names, which gc removes      |
 //! | 4. synced again, so the names are on disk | the same; only then may a tree name them                |
 //!
-//! Thousands of files are not synced one by one. Where the file system has one journal (ext4, xfs) it is enough that
-//! their bytes are written back, and that one directory is synced which was changed after all else: its journal
-//! commits what came before no later. Elsewhere the whole file system is synced.
+//! Where the file system has one journal (ext4, xfs) it is enough that the bytes are written back, and that one
+//! directory is synced which was changed after all else: its journal commits what came before no later. Elsewhere each
+//! file and directory is synced, or with thousands of files the whole file system.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -21,7 +21,7 @@ use crate::sys::fault;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, copy, fs_type};
 
-/// As many objects are synced one by one; more, all at once.
+/// As many objects are synced one by one where there are several journals; more, all at once.
 const SYNC_EACH: usize = 64;
 /// Fewer small objects than this become files: each pack is one more to look into.
 const WORTH_A_PACK: usize = 64;
@@ -83,7 +83,7 @@ impl Stage {
         }
         for (_, Loose { file, .. }) in loose {
             let open = || fs::open_at(&self.dir, name_of(*file).as_bytes(), OpenFlags::RDONLY, 0);
-            let sync = |fd| if loose.len() > SYNC_EACH { copy::write_back(fd) } else { fs::fdatasync(fd) };
+            let sync = |fd| if one_journal { copy::write_back(fd) } else { fs::fdatasync(fd) };
             open().and_then(sync).map_err(IoError::of("sync", self.path()))?;
         }
         Ok(())
@@ -110,11 +110,11 @@ impl Stage {
 
     fn sync_names(&self, loose: &[(ObjectId, Loose)], has_packs: bool) -> Result<(), StoreError> {
         let sync = || -> io::Result<()> {
-            if loose.len() <= SYNC_EACH {
-                return self.objects.sync_names(loose.iter().map(|s| s.0));
-            }
             if !fs_type::commits_names_in_order(&self.dir) {
-                return fs::syncfs(&self.dir);
+                return match loose.len() <= SYNC_EACH {
+                    true => self.objects.sync_names(loose.iter().map(|s| s.0)),
+                    false => fs::syncfs(&self.dir),
+                };
             }
             // The last change of all.
             let flags = OpenFlags::WRONLY | OpenFlags::CREATE;
