@@ -6,6 +6,7 @@
 //! | a file    | `object`            | get: hex of the object, while the content is the store's                   |
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie; empty at the end                  |
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
+//! | any dir   | `thaw-name`         | set to a name: the same for what is there, which may be a symlink         |
 //! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
 //! | any dir   | `give-up`           | set to hash, mode and name: that file goes, if it is still just that        |
 //! | the root  | `uncover`           | set to the hex of a tree: what of it was deleted shows again               |
@@ -59,6 +60,12 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
 pub fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), Error> {
     match name {
         b"thaw" if value == b"1" => view.overlay.thaw(ino),
+        b"thaw-name" => {
+            let found = view.overlay.lookup(ino, &Name::new(value).map_err(|_| Error::Invalid)?)?;
+            let thawed = view.overlay.thaw(found.ino);
+            view.overlay.forget(found.ino, 1);
+            thawed
+        }
         b"reset" => {
             let name = Name::new(value).map_err(|_| Error::Invalid)?;
             let before = view.overlay.lookup(ino, &name);

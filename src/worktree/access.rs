@@ -103,7 +103,18 @@ impl Access {
     /// One node becomes a plain file or directory of the upper.
     pub fn thaw(&self, at: &Path) -> Result<(), Error> {
         match self {
-            Access::Mounted(root) => set_xattr(&root.join(at), b"user.depsfs.thaw", b"1"),
+            Access::Mounted(root) => {
+                let path = root.join(at);
+                let has_xattrs = match path::stat(&path)? {
+                    Some(stat) => stat.is_dir() || stat.is_file(),
+                    None => return Ok(()),
+                };
+                match (path.parent(), path.file_name()) {
+                    // The kernel lets no symlink have an attribute of this namespace (xattr(7)).
+                    (Some(dir), Some(name)) if !has_xattrs => set_xattr(dir, b"user.depsfs.thaw-name", name.as_bytes()),
+                    _ => set_xattr(&path, b"user.depsfs.thaw", b"1"),
+                }
+            }
             Access::Direct { overlay, .. } => with_ino(overlay, at, |ino| overlay.thaw(ino)),
         }
     }

@@ -111,6 +111,21 @@ fn a_thawed_directory_is_plain_and_looks_as_before() {
 }
 
 #[test]
+fn a_directory_with_symlinks_and_a_symlink_itself_are_thawed() {
+    let bench = Bench::new();
+    for (target, at) in [("a", "to dir"), ("a/index.js", "to file"), ("absent", "to nothing"), ("deep.js", "a/b/low")] {
+        std::os::unix::fs::symlink(target, bench.path("repo/node_modules").join(at)).unwrap();
+    }
+    bench.ok("repo", ["create", "fix"]);
+    let before = metadata(&bench.path("fix/node_modules"));
+    bench.ok("fix", ["thaw", "node_modules/to nothing"]);
+    bench.ok("fix", ["thaw", "node_modules"]);
+    assert_eq!(bench.mounts().len(), 1);
+    assert_eq!(metadata(&bench.path("fix/node_modules")), before);
+    bench.assert_clean("fix");
+}
+
+#[test]
 fn a_thawed_path_is_a_plain_file_when_unmounted() {
     let bench = created();
     bench.ok("fix", ["thaw", "node_modules/a/b"]);
