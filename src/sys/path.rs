@@ -46,6 +46,11 @@ pub fn is_there(path: &Path) -> bool {
     !matches!(stat(path), Ok(None))
 }
 
+/// Whether a FUSE file system is mounted here that nobody serves any more.
+pub fn is_disconnected(path: &Path) -> bool {
+    stat(path).is_err_and(|e| e.source.raw_os_error() == Some(libc::ENOTCONN))
+}
+
 /// Whether this is a directory and no symlink to one.
 pub fn is_dir(path: &Path) -> bool {
     matches!(stat(path), Ok(Some(s)) if s.is_dir())

@@ -16,7 +16,7 @@ use super::views::{self, ManifestLock, Views};
 use crate::store::import::{self, Skipped};
 use crate::store::manifest::{self, Graft, Manifest, ViewSpec};
 use crate::store::{Progress, Store, StoreError};
-use crate::sys::path;
+use crate::sys::{IoError, mount, mountinfo, path};
 
 /// The view's name in a state directory that is not named after the mount point.
 const ONLY_VIEW: &str = "0000000000000001";
@@ -56,6 +56,7 @@ pub fn mount(
 ) -> Result<Vec<Skipped>, Error> {
     let _share = store.share()?;
     is_there(store, &wish.lower)?;
+    detach_stale(dir)?;
     path::make_dirs(dir)?;
     let dir = path::canonical(dir)?;
     let place = Place::of(wish, &dir, states)?;
@@ -94,6 +95,26 @@ pub fn mount(
         views::note_elsewhere(states, &dir, &place.state_dir)?;
     }
     Ok(skipped)
+}
+
+/// Detaches the views at `dir` that nobody answers for: with one of them there it can't even be looked at.
+fn detach_stale(dir: &Path) -> Result<(), Error> {
+    let (Some(name), Ok(parent)) =
+        (dir.file_name(), path::canonical(dir.parent().unwrap_or(Path::new("")).join(".").as_path()))
+    else {
+        return Ok(());
+    };
+    let place = parent.join(name);
+    while path::is_disconnected(&place) {
+        let mounts = mountinfo::read()?;
+        match mounts.iter().rfind(|m| m.path == place) {
+            Some(top) if top.kind == mount::KIND => {
+                mount::unmount(&place, true).map_err(IoError::of("detach the dead mount at", &place))?;
+            }
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// Before anything is made: whether the lower can be had.

@@ -44,6 +44,32 @@ fn the_first_directory_is_on_top_and_what_is_written_is_in_the_upper_alone() {
     bench.assert_sound();
 }
 
+/// Kills both processes of the daemon that serves `view`, and waits until its mount is dead.
+fn kill_daemon(bench: &Bench, state: &str) {
+    let daemon: serde_json::Value = serde_json::from_str(&bench.read(&format!("{state}/daemon.json"))).unwrap();
+    for which in ["pid", "server_pid"] {
+        assert!(Command::new("kill").args(["-KILL", &daemon[which].to_string()]).status().unwrap().success());
+    }
+    // A name nobody has asked for: the kernel can't answer from what it has cached.
+    let ask = || fs::metadata(bench.path("view").join(format!("absent {}", daemon["pid"])));
+    soon("the mount is dead", || ask().is_err_and(|e| e.raw_os_error() == Some(libc::ENOTCONN)));
+}
+
+#[test]
+fn a_view_is_mounted_where_one_of_before_is_dead() {
+    let bench = bench();
+    bench.ok("", MOUNT);
+    bench.write("view/mine", "mine\n");
+    kill_daemon(&bench, ".upper.depsfs");
+    bench.ok("", MOUNT);
+    assert_eq!((bench.read("view/mine"), bench.mounts().len()), ("mine\n".into(), 1));
+    kill_daemon(&bench, ".upper.depsfs");
+    // Also with another state, which knows nothing of that daemon.
+    bench.ok("", ["mount", "--at", "view", "--lower", "top", "--upper", "fresh"]);
+    assert_eq!((bench.is_there("view/mine"), bench.mounts().len()), (false, 1));
+    bench.ok("", ["unmount", "view"]);
+}
+
 #[test]
 fn upper_and_journal_are_moved_together_and_mounted_elsewhere() {
     let bench = bench();
