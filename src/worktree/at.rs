@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use super::thaw;
 use super::views::{self, ManifestLock, Views};
+use super::{stacked, thaw};
 use crate::store::import::{self, Skipped};
 use crate::store::manifest::{self, Graft, Manifest, ViewSpec};
 use crate::store::{Progress, Store, StoreError};
@@ -61,7 +61,7 @@ pub fn mount(
     let dir = path::canonical(dir)?;
     let place = Place::of(wish, &dir, states)?;
     let known = place.known()?;
-    let (grafts, skipped) = place.grafts(store, &wish.lower, known.as_ref(), progress)?;
+    let (grafts, skipped) = place.grafts(store, &wish.lower, known.as_ref(), states, progress)?;
     let mut views = match known {
         Some(views) => views,
         None => place.first(store)?,
@@ -91,6 +91,9 @@ pub fn mount(
             fsname: wish.fsname.clone(),
         }];
     })?;
+    if let (Some(states), Some(upper)) = (states, &place.upper) {
+        stacked::note(states, upper, &place.state_dir)?;
+    }
     if let Some(states) = states.filter(|states| views::state_dir_at(states, &dir) != place.state_dir) {
         views::note_elsewhere(states, &dir, &place.state_dir)?;
     }
@@ -215,44 +218,58 @@ impl<'a> Place<'a> {
         store: &Store,
         lower: &Lower,
         known: Option<&Views>,
+        states: Option<&Path>,
         progress: &dyn Progress,
     ) -> Result<(Vec<Graft>, Vec<Skipped>), Error> {
         let mut skipped = Vec::new();
         let grafts = match lower {
             Lower::Entries(names) => names.iter().map(|name| entry(store, name)).collect::<Result<_, _>>()?,
             Lower::Directories(dirs) => {
-                let mut grafts = Vec::with_capacity(dirs.len());
-                for dir in dirs.iter().rev() {
-                    grafts.push(self.directory(store, dir, known, &mut skipped, progress)?);
+                let dirs = dirs.iter().map(|dir| path::canonical(dir)).collect::<Result<Vec<_>, _>>()?;
+                let (mut grafts, mut rest) = (Vec::with_capacity(dirs.len()), dirs.as_slice());
+                while !rest.is_empty() {
+                    let (graft, taken) = self.directory(store, rest, known, states, &mut skipped, progress)?;
+                    grafts.push(graft);
+                    rest = &rest[taken..];
                 }
+                grafts.reverse();
                 grafts
             }
         };
         Ok((grafts, skipped))
     }
 
-    /// The tree of a plain directory. One that lies under the view can't be read while that is mounted, and stays
-    /// as it was.
+    /// The tree of the first of these directories, which may be the upper of a view whose lowers follow it; and of how
+    /// many it is. One that lies under this view can't be read while that is mounted, and stays as it was.
     fn directory(
         &self,
         store: &Store,
-        lower: &Path,
+        lowers: &[PathBuf],
         known: Option<&Views>,
+        states: Option<&Path>,
         skipped: &mut Vec<Skipped>,
         progress: &dyn Progress,
-    ) -> Result<Graft, Error> {
-        let lower = path::canonical(lower)?;
-        let origin = format!("directory {}", lower.display());
+    ) -> Result<(Graft, usize), Error> {
+        let graft = |tree, origin| Graft { at: PathBuf::new(), tree, entry: None, origin, retired: false };
+        if let Some((mut views, below)) = stacked::find(states, lowers)? {
+            let imported = stacked::import(store, &mut views, progress)?;
+            return Ok((graft(imported.tree, stacked::origin(&lowers[..=below])), 1 + below));
+        }
+        let lower = &lowers[0];
+        let origin = stacked::origin(&lowers[..1]);
         let mounted = known.filter(|views| views.manifest.views.iter().any(|v| views.is_mounted(v)));
         if lower.starts_with(self.dir)
             && let Some(views) = mounted
         {
             let before = views.manifest.views.iter().flat_map(|v| &v.grafts).find(|g| g.origin == origin);
-            return before.cloned().ok_or(Error::Beneath { state: lower, dir: self.dir.into() });
+            return before
+                .cloned()
+                .map(|g| (g, 1))
+                .ok_or(Error::Beneath { state: lower.clone(), dir: self.dir.into() });
         }
-        let imported = import::import_dir(store, &lower, progress)?;
+        let imported = import::import_dir(store, lower, progress)?;
         skipped.extend(imported.skipped.into_iter().map(|s| Skipped { path: lower.join(s.path), ..s }));
-        Ok(Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false })
+        Ok((graft(imported.tree, origin), 1))
     }
 }
 

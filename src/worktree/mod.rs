@@ -47,6 +47,7 @@ pub mod remove;
 pub mod reset;
 pub mod settings;
 pub mod snapshot;
+mod stacked;
 pub mod status;
 pub mod submodule;
 pub mod sync;

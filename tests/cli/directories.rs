@@ -87,6 +87,39 @@ fn upper_and_journal_are_moved_together_and_mounted_elsewhere() {
 }
 
 #[test]
+fn an_upper_below_another_shows_with_what_was_deleted_and_moved_in_it() {
+    let bench = bench();
+    let first = ["mount", "--at", "view", "--lower", "low", "--upper", "upper"];
+    let second = ["mount", "--at", "view", "--lower", "upper", "--lower", "low", "--upper", "second", "--workdir", "w"];
+    let third = ["mount", "--at", "third", "--lower", "second", "--lower", "upper", "--lower", "low", "--upper", "3"];
+    bench.ok("", first);
+    fs::remove_file(bench.path("view/both")).unwrap();
+    fs::rename(bench.path("view/dir"), bench.path("view/moved")).unwrap();
+    fs::write(bench.path("view/moved/b"), "written\n").unwrap();
+    bench.ok("", ["unmount", "view"]);
+    let shows = |at: &str| {
+        assert!(!bench.is_there(&format!("{at}/both")) && !bench.is_there(&format!("{at}/dir")));
+        assert_eq!(bench.read(&format!("{at}/moved/b")), "written\n");
+    };
+    bench.ok("", second);
+    shows("view");
+    assert_eq!(bench.read("view/own"), "own\n");
+    fs::remove_file(bench.path("view/own")).unwrap();
+    // While it is mounted, too.
+    bench.ok("", third);
+    shows("third");
+    assert!(!bench.is_there("third/own"));
+    bench.ok("", ["unmount", "third"]);
+    bench.ok("", ["unmount", "view"]);
+    // As an upper it is what it was.
+    bench.ok("", first);
+    shows("view");
+    assert_eq!(bench.read("view/own"), "own\n");
+    bench.ok("", ["unmount", "view"]);
+    bench.assert_sound();
+}
+
+#[test]
 fn a_view_with_an_upper_elsewhere_stays_when_all_in_it_is_deleted() {
     let bench = bench();
     bench.ok("", MOUNT);
