@@ -365,6 +365,16 @@ pub fn run(mut disk: Disk, what: &str, commit: Commit, state: State) {
         v.disk.commit();
     });
     live(&mut view);
+    view.step("a journal that is mostly void", None, |v| (0..1000).for_each(|n| v.chmod("x", 0o600 + n % 8)));
+    // Another opening writes it anew.
+    let View { overlay, disk: recorded, steps, commit } = view;
+    drop(overlay);
+    let overlay = open(&lower, &recorded.at(), &state_of(&recorded.at())).expect("opened again");
+    let mut view = View { overlay, disk: recorded, steps, commit };
+    view.step("chmod of a lower file after that, synced", Some("/x"), |v| {
+        v.chmod("x", 0o755);
+        v.fsync("x");
+    });
     let steps = view.steps;
     drop(view.overlay);
     disk.end();

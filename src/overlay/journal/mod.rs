@@ -53,6 +53,8 @@ pub struct Journal {
     file: OwnedFd,
     len: u64,
     unsynced: bool,
+    /// It was renamed over the one before, and its name may not be on disk.
+    is_renamed: bool,
     /// Something that is ordered, or the end of it, may not be written to disk yet.
     is_pending: bool,
     /// What was prepared last is ordered.
@@ -180,8 +182,17 @@ impl Journal {
         let mut bytes = vec![0; size as usize];
         let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
         bytes.truncate(read);
-        let mut journal =
-            Journal { dir, path, file, len: 0, unsynced: false, is_pending: true, prepared_ordered: true, reserved: 0 };
+        let mut journal = Journal {
+            dir,
+            path,
+            file,
+            len: 0,
+            unsynced: false,
+            is_renamed: false,
+            is_pending: true,
+            prepared_ordered: true,
+            reserved: 0,
+        };
         let frames = journal.adopt(&bytes)?;
         journal.reserve();
         Ok((journal, frames))
@@ -275,9 +286,11 @@ impl Journal {
 
     /// What was appended so far is on disk when this returns.
     pub fn sync(&mut self) -> Result<(), JournalError> {
-        if self.unsynced {
-            fs::fdatasync(&self.file).map_err(IoError::of("sync", &self.path))?;
-            (self.unsynced, self.is_pending) = (false, false);
+        if self.unsynced || self.is_renamed {
+            // With its name, which fdatasync(2) doesn't promise.
+            let synced = if self.is_renamed { fs::fsync(&self.file) } else { fs::fdatasync(&self.file) };
+            synced.map_err(IoError::of("sync", &self.path))?;
+            (self.unsynced, self.is_renamed, self.is_pending) = (false, false, false);
         }
         Ok(())
     }
@@ -297,7 +310,7 @@ impl Journal {
         }
         self.file = put(&self.dir, &self.path, &bytes)?;
         self.len = bytes.len() as u64;
-        (self.unsynced, self.is_pending) = (false, false);
+        (self.unsynced, self.is_renamed, self.is_pending) = (false, true, false);
         self.reserve();
         Ok(())
     }
