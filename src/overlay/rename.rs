@@ -67,6 +67,11 @@ impl Overlay {
     }
 }
 
+/// What shows at the name is the lower's alone.
+fn hides_lower(target: &Spot) -> bool {
+    target.found.is_some_and(|there| there.upper.is_none())
+}
+
 impl View {
     fn spot<'a>(&mut self, dir: Ino, name: &'a Name) -> Result<Spot<'a>> {
         let found = match self.resolve(dir, name) {
@@ -110,8 +115,8 @@ impl View {
     }
 
     fn move_name(&mut self, source: &Spot, moved: Found, target: &Spot) -> Result<()> {
-        if target.found.is_some_and(|there| there.upper.is_none()) {
-            self.write_back_file(&moved)?;
+        if hides_lower(target) {
+            self.begin_write_back(&moved)?;
         }
         let mut orphan = match target.found {
             Some(there) => self.orphan_of(&there)?,
@@ -175,6 +180,9 @@ impl View {
         };
         let call = |view: &mut View| match (from, replaced) {
             (Some(from), there) => {
+                if hides_lower(target) {
+                    view.write_back_file(moved)?;
+                }
                 let kept = view.hold_replaced(target.dir, target.name, there)?;
                 let renamed = fs::rename_at(&from, source.name.bytes(), &to, target.name.bytes(), RenameFlags::empty());
                 if renamed.is_err() {

@@ -1,6 +1,7 @@
 //! Writing: the first write to a shared file makes a copy, all others go to it.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::sys::copy::{start_write_back, write_back};
 use crate::sys::extent::Extent;
@@ -102,12 +103,20 @@ impl View {
     /// Before an own file takes the name of a lower one: a power cut must not find it without its bytes there. Where
     /// a file of the upper is replaced, its file system sees to that as far as it does anywhere.
     pub(super) fn write_back_file(&mut self, found: &Found) -> Result<()> {
+        let file = self.own_bytes(found)?;
+        file.map_or(Ok(()), |fd| write_back(&*fd)).map_err(upper("write a file"))
+    }
+
+    /// Begins that, to be waited for together with the journal.
+    pub(super) fn begin_write_back(&mut self, found: &Found) -> Result<()> {
+        let file = self.own_bytes(found)?;
+        file.map_or(Ok(()), |fd| start_write_back(&*fd)).map_err(upper("write a file"))
+    }
+
+    fn own_bytes(&mut self, found: &Found) -> Result<Option<Arc<OwnedFd>>> {
         match found.upper {
-            Some(stat) if stat.kind() == FileType::RegularFile => {
-                let file = self.open_to_read(found.ino)?;
-                file.as_file().map_or(Ok(()), |fd| write_back(&**fd)).map_err(upper("write a file"))
-            }
-            _ => Ok(()),
+            Some(stat) if stat.kind() == FileType::RegularFile => Ok(self.open_to_read(found.ino)?.as_file().cloned()),
+            _ => Ok(None),
         }
     }
 
