@@ -26,7 +26,8 @@
 //! (`overlay/read.rs`), which takes the file's descriptor from those it keeps (`overlay/cache.rs`) or opens it
 //! (`overlay/files.rs`): the upper's file when there is one (`overlay/upper.rs`), else the object that the tree names
 //! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`), which if it is small lies in a pack with its neighbours
-//! (`store/pack/mod.rs`, `sys/extent.rs`). From then on the kernel has the page. Names went
+//! (`store/pack/mod.rs`, `sys/extent.rs`). From then on the kernel has the page. Big files of a view that has few others
+//! (`daemon/fast_path.rs`) are opened by a message, and read from the object without another (`fuse/passthrough.rs`). Names went
 //! before: a lookup (`overlay/resolve.rs`) asks upper, journal (`overlay/state.rs`) and lower, in that order.
 //!
 //! **A first write.** The same way to `overlay/write.rs`, which has the file copied up first (`overlay/copy_up.rs`,

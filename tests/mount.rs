@@ -30,6 +30,8 @@ mod life;
 mod limits;
 #[path = "mount/long.rs"]
 mod long;
+#[path = "mount/passthrough.rs"]
+mod passthrough;
 #[path = "mount/peers.rs"]
 mod peers;
 #[path = "mount/random.rs"]

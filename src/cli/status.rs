@@ -40,6 +40,8 @@ impl Status {
             Some(daemon) => format!("daemon:   running, process {}", daemon.pid),
             None => "daemon:   not running".into(),
         });
+        let passing = status.views.iter().filter(|view| view.mode == Some("passthrough"));
+        lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.display())));
         let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
         lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
         lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.display())));

@@ -18,6 +18,7 @@
 //! | the keeper      | the server ends too; the next `mount` detaches the dead mounts and mounts anew           |
 
 pub mod client;
+mod fast_path;
 mod health;
 pub mod keeper;
 mod mounts;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use super::fast_path::FastPath;
 use super::state::{SETTLED, StateDir};
 use super::wire::{ConnectionId, Serve};
 use crate::fuse::{Caches, Facts};
@@ -65,7 +66,7 @@ impl Served {
         serve: &Serve,
         upper: OwnedFd,
         facts: &Arc<Facts>,
-    ) -> Result<Arc<Overlay>, ServeError> {
+    ) -> Result<(Arc<Overlay>, FastPath), ServeError> {
         let stat = fs::stat(&upper)?;
         let is_it = |s: &&mut Shared| s.view == serve.view.id && s.upper == (stat.dev, stat.ino);
         let mut all = self.all();
@@ -77,10 +78,12 @@ impl Served {
             shared.connections.push(seen);
             shared.show(&serve.view, serve.generation)?;
             note_names(facts, &serve.view, !overlay.root_is_empty());
-            return Ok(overlay);
+            let fast = FastPath::choose(serve, &shared.store, &specs(&shared.store, &shared.grafts)?);
+            return Ok((overlay, fast));
         }
         let store = Store::open(&serve.store)?;
         let grafts = specs(&store, &serve.view.grafts)?;
+        let fast = FastPath::choose(serve, &store, &grafts);
         let (has_names, has_retired) = (have_names(&grafts), grafts.iter().any(|g| g.retired));
         let state_dir = state.view(&serve.view.id);
         paths::make_private_dirs(&state_dir)?;
@@ -100,7 +103,7 @@ impl Served {
             grafts: serve.view.grafts.clone(),
             connections: vec![seen],
         });
-        Ok(overlay)
+        Ok((overlay, fast))
     }
 
     /// From now on the connection's caches are told what changes.

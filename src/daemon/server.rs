@@ -10,7 +10,7 @@ use super::mounts;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
-use crate::fuse::{Exchange, Session, View, Whole};
+use crate::fuse::{Exchange, Passed, Passthrough, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process, program};
 
@@ -113,7 +113,7 @@ impl Server {
             }
         };
         let version = env!("CARGO_PKG_VERSION").into();
-        self.tell(&FromServer::Ready { connection, offer: session.offer(), version });
+        self.tell(&FromServer::Ready { connection, offer: session.offer(), version, passes: session.passes() });
         program::give_back_instructions();
         if let Err(e) = session.run() {
             tracing::warn!(view = id, "the connection ended with an error: {e}");
@@ -124,12 +124,13 @@ impl Server {
 
     fn begin(self: &Arc<Self>, serve: Serve, device: OwnedFd, upper: OwnedFd) -> Result<Session, ServeError> {
         let facts = Arc::default();
-        let overlay = self.served.begin(&self.state, &serve, upper, &facts)?;
+        let (overlay, fast) = self.served.begin(&self.state, &serve, upper, &facts)?;
         let (connection, offer) = (serve.connection, serve.offer);
         let view = View {
             overlay,
             id: serve.view.id.clone(),
             facts,
+            passthrough: Passthrough::new(fast.least, &serve.passed, self.clone().on_passed(connection)),
             owner: process::user(),
             whole: self.whole.clone(),
             exchange_before: serve.exchange,
@@ -137,7 +138,7 @@ impl Server {
             on_emptied: self.clone().on_emptied(serve),
         };
         let session = match offer {
-            None => Session::first(view, device)?,
+            None => Session::first(view, device, fast.sample)?,
             Some(offer) => Session::next(view, device, offer)?,
         };
         self.served.ready(connection, session.caches());
@@ -155,6 +156,10 @@ impl Server {
 
     fn on_exchange(self: Arc<Self>, connection: ConnectionId) -> Box<dyn Fn(Exchange) + Send + Sync> {
         Box::new(move |exchange| self.tell(&FromServer::Exchanging { connection, exchange }))
+    }
+
+    fn on_passed(self: Arc<Self>, connection: ConnectionId) -> Box<dyn Fn(Passed) + Send + Sync> {
+        Box::new(move |passed| self.tell(&FromServer::Passed { connection, passed }))
     }
 
     fn on_emptied(self: Arc<Self>, serve: Serve) -> Box<dyn Fn() + Send + Sync> {

@@ -135,6 +135,8 @@ pub struct ViewState {
     pub device: Option<(u32, u32)>,
     /// How it is mounted.
     pub options: Option<mount::Options>,
+    /// From which size on, in bytes, files of the store are read without the server.
+    pub passes: Option<u64>,
     /// What the kernel offered for it (FUSE_INIT's flags).
     pub capabilities: Option<u64>,
     /// Why it is not mounted, in words.

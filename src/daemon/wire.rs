@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::fuse::Exchange;
+use crate::fuse::{Exchange, Passed};
 use crate::store::escape;
 use crate::store::manifest::ViewSpec;
 use crate::sys::fuse_dev::KernelOffer;
@@ -20,8 +20,9 @@ use crate::sys::socket;
 
 const IN_FILE: &[u8] = b"F";
 
-/// What a keeper of this program says and does, and the oldest that its servers understand.
-pub const PROTOCOL: u32 = 1;
+/// What a keeper of this program says and does, and the oldest that its servers understand. 2: it may hold connections that
+/// pass files through, which servers of before can't serve.
+pub const PROTOCOL: u32 = 2;
 const OLDEST: u32 = 1;
 
 /// Whether servers of this program can serve for a keeper; 0 is one of before protocols were told, which is the first.
@@ -67,6 +68,15 @@ pub struct Serve {
     /// What an earlier server was last about to exchange.
     #[serde(default)]
     pub exchange: Option<Exchange>,
+    /// Whether this keeper notes what is passed through: a view whose keeper doesn't has zero-message opens.
+    #[serde(default)]
+    pub notes_passed: bool,
+    /// From which size on the first server of this connection passed files of the store through.
+    #[serde(default)]
+    pub passes: Option<u64>,
+    /// How they are opened from now on.
+    #[serde(default)]
+    pub passed: Vec<Passed>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,6 +87,8 @@ pub enum FromServer {
         offer: KernelOffer,
         #[serde(default)]
         version: String,
+        #[serde(default)]
+        passes: Option<u64>,
     },
     /// It can't be served; the words are for people.
     Failed { connection: ConnectionId, why: String },
@@ -84,6 +96,8 @@ pub enum FromServer {
     Regrafted { connection: ConnectionId, error: Option<String> },
     /// It is about to exchange two names. A later server has to know, for a request that is sent again.
     Exchanging { connection: ConnectionId, exchange: Exchange },
+    /// A file of the store is about to be opened in another way than before. A later server has to know.
+    Passed { connection: ConnectionId, passed: Passed },
     /// The user deleted the last name in it, so it was detached.
     Dropped { connection: ConnectionId },
     /// Unmounted, and nobody has it open any more.
@@ -143,7 +157,7 @@ mod tests {
         let offer = KernelOffer { major: 7, minor: 44, max_readahead: 131_072, capabilities: 5 };
         let connection = 3;
         let said = [
-            FromServer::Ready { connection, offer, version: "0.1.0".into() },
+            FromServer::Ready { connection, offer, version: "0.1.0".into(), passes: None },
             FromServer::Failed { connection, why: "why".into() },
             FromServer::Regrafted { connection, error: None },
             FromServer::Dropped { connection },

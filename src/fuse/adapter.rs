@@ -14,12 +14,12 @@ use fuser::{
     ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::attr::{caller, file_attr, ino, ordinary, set_time};
+use super::attr::{caller, ino, ordinary, set_time};
 use super::errno::{of_name, to_errno};
 use super::notices::Notices;
 use super::repeat::SentAgain;
-use super::reply::{data, empty, entry, found, sized, written};
-use super::{FOREVER, View, handshake, listing, long, virtual_xattr};
+use super::reply::{attributes, data, empty, entry, found, numbered, sized, sought, written};
+use super::{View, handshake, listing, long, virtual_xattr};
 use crate::overlay::{Attr, Error, Ino, Overlay, SetAttr};
 use crate::store::Name;
 use crate::sys::fs::{FileType, XattrFlags};
@@ -43,7 +43,7 @@ impl Adapter {
     /// Answers a request that makes `name`.
     fn made(&self, request: &Request, parent: Ino, name: &Name, made: Result<Attr, Error>, reply: ReplyEntry) {
         let maker = Some(caller(request));
-        entry(SentAgain::of(request).made(made, &self.view.overlay, (parent, name), maker), reply);
+        entry(&self.view, SentAgain::of(request).made(made, &self.view.overlay, (parent, name), maker), reply);
     }
 
     /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
@@ -82,7 +82,7 @@ macro_rules! checked {
 
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let offer = handshake::answer(config);
+        let offer = handshake::answer(config, &self.view.passthrough);
         *self.offer.lock().unwrap_or_else(|e| e.into_inner()) = Some(offer);
         Ok(())
     }
@@ -96,9 +96,9 @@ impl Filesystem for Adapter {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         // Of a file handle the kernel asks with these names, of a number that it has forgotten (FUSE_EXPORT_SUPPORT).
         match name.as_bytes() {
-            b"." => entry(self.view.overlay.lookup_number(ino(parent)), reply),
-            b".." => entry(self.view.overlay.lookup_parent(ino(parent)), reply),
-            _ => found(self.view.overlay.lookup(ino(parent), &checked!(name, reply)), reply),
+            b"." => numbered(&self.view, parent, self.view.overlay.lookup_number(ino(parent)), reply),
+            b".." => entry(&self.view, self.view.overlay.lookup_parent(ino(parent)), reply),
+            _ => found(&self.view, self.view.overlay.lookup(ino(parent), &checked!(name, reply)), reply),
         }
     }
 
@@ -107,10 +107,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.view.overlay.getattr(ino(number)) {
-            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr)),
-            Err(e) => reply.error(to_errno(&e)),
-        }
+        attributes(&self.view, self.view.overlay.getattr(ino(number)), reply);
     }
 
     fn setattr(
@@ -133,10 +130,10 @@ impl Filesystem for Adapter {
     ) {
         let mode = mode.map(|m| m & 0o7777);
         let set = SetAttr { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
-        match self.view.overlay.setattr(ino(number), caller(request), set) {
-            Ok(attr) => reply.attr(&FOREVER, &file_attr(&attr)),
-            Err(e) => reply.error(to_errno(&e)),
+        if size.is_some() && self.view.passthrough.moves(&self.view.overlay, number) {
+            return reply.error(Errno::ESTALE);
         }
+        attributes(&self.view, self.view.overlay.setattr(ino(number), caller(request), set), reply);
     }
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
@@ -204,11 +201,12 @@ impl Filesystem for Adapter {
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = checked!(name, reply);
         let made = self.view.overlay.link(ino(number), ino(parent), &name);
-        entry(SentAgain::of(request).made(made, &self.view.overlay, (ino(parent), &name), None), reply);
+        let made = SentAgain::of(request).made(made, &self.view.overlay, (ino(parent), &name), None);
+        entry(&self.view, made, reply);
     }
 
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.error(Errno::ENOSYS);
+    fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        self.view.passthrough.open(&self.view.overlay, number, flags, reply);
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -276,7 +274,7 @@ impl Filesystem for Adapter {
     }
 
     fn readdirplus(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        listing::with_attributes(&self.view.overlay, ino(dir), offset, reply);
+        listing::with_attributes(&self.view, ino(dir), offset, reply);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -369,10 +367,9 @@ impl Filesystem for Adapter {
         let (Ok(offset), true) = (u64::try_from(offset), matches!(whence, SEEK_DATA | SEEK_HOLE)) else {
             return reply.error(if offset < 0 { Errno::ENXIO } else { Errno::EINVAL });
         };
-        match self.view.overlay.lseek(ino(number), offset, whence == SEEK_HOLE) {
-            Ok(found) => reply.offset(found as i64),
-            Err(e) => reply.error(to_errno(&e)),
-        }
+        let is_outdated = self.view.passthrough.is_outdated(&self.view.overlay, number);
+        let seek = if is_outdated { Overlay::stored_lseek } else { Overlay::lseek };
+        sought(seek(&self.view.overlay, ino(number), offset, whence == SEEK_HOLE), reply);
     }
 
     fn copy_file_range(
@@ -388,6 +385,10 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        if self.view.passthrough.is_outdated(&self.view.overlay, from) {
+            // The kernel then copies what is read of it.
+            return reply.error(Errno::EXDEV);
+        }
         let (from, to, len) = ((ino(from), from_at), (ino(to), to_at), len.min(LONGEST_COPY) as usize);
         let (by, notices) = (ordinary(request), self.notices.clone());
         let copy = move |o: &Overlay, _: &[u8]| {

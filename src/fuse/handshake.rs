@@ -2,13 +2,14 @@
 
 use fuser::{InitFlags, KernelConfig};
 
+use super::Passthrough;
 use crate::sys::fuse_dev::KernelOffer;
 
 /// The kernel writes this much in one message (32 times its default): it is also what it reads at most.
 const MAX_WRITE: u32 = 1 << 20;
 
 /// What is asked of the kernel where it has it. Not asked: FUSE_WRITEBACK_CACHE (a completed write must survive the
-/// server), FUSE_ATOMIC_O_TRUNC (opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS (the kernel keeps
+/// server), FUSE_ATOMIC_O_TRUNC (most opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS (the kernel keeps
 /// locks itself), FUSE_READDIRPLUS_AUTO (would list big directories without attributes, and each name would then cost
 /// a lookup of its own), FUSE_AUTO_INVAL_DATA (each write would drop the file's cached pages).
 const WANTED: [InitFlags; 7] = [
@@ -22,7 +23,7 @@ const WANTED: [InitFlags; 7] = [
 ];
 
 /// Asks for what a view wants; returns what the kernel had to offer, from which a later server can begin.
-pub fn answer(config: &mut KernelConfig) -> KernelOffer {
+pub fn answer(config: &mut KernelConfig, passthrough: &Passthrough) -> KernelOffer {
     let max_readahead = config.set_max_readahead(u32::MAX).err().unwrap_or(0);
     let offer = KernelOffer {
         major: config.kernel_abi().0,
@@ -33,6 +34,12 @@ pub fn answer(config: &mut KernelConfig) -> KernelOffer {
     for wanted in WANTED {
         // A kernel without it serves the same, only slower.
         let _ = config.add_capabilities(wanted);
+    }
+    // One level: the store's files are on a file system that is on no other, and a kernel's overlay can be on the view.
+    if passthrough.least().is_some()
+        && (config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_err() || config.set_max_stack_depth(1).is_err())
+    {
+        passthrough.turn_off();
     }
     let _ = config.set_max_readahead(max_readahead.clamp(1, MAX_WRITE));
     let _ = config.set_max_write(MAX_WRITE);

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
-use super::FOREVER;
+use super::View;
 use super::attr::{file_attr, generation, kind};
 use super::errno::to_errno;
 use crate::overlay::{Ino, Overlay};
@@ -21,11 +21,14 @@ pub fn plain(overlay: &Overlay, dir: Ino, after: u64, mut reply: ReplyDirectory)
 }
 
 /// With attributes, each of which the kernel takes for a lookup of the name.
-pub fn with_attributes(overlay: &Overlay, dir: Ino, after: u64, mut reply: ReplyDirectoryPlus) {
-    let done = overlay.readdir(dir, after, true, &mut |entry| {
+pub fn with_attributes(view: &View, dir: Ino, after: u64, mut reply: ReplyDirectoryPlus) {
+    let done = view.overlay.readdir(dir, after, true, &mut |entry| {
         let Some(attr) = entry.attr else { return true };
         let name = OsStr::from_bytes(entry.name);
-        !reply.add(INodeNo(entry.ino.0), entry.cookie, name, &FOREVER, &file_attr(&attr), generation(&attr))
+        // By its inode number in any case, which is what programs see of a listing; a name that doesn't last is looked
+        // up before it is used.
+        let lasts = view.passthrough.lasts(entry.ino, entry.stored);
+        !reply.add(INodeNo(entry.ino.0), entry.cookie, name, &lasts, &file_attr(&attr), generation(&attr))
     });
     match done {
         Ok(()) => reply.ok(),

@@ -4,6 +4,8 @@
 //! |-------------------|------------------------------------------------------------------|
 //! | `adapter`         | each request as a call on the overlay, each answer as a reply     |
 //! | `handshake`       | what kernel and view agree on at the start                        |
+//! | `passthrough`     | big files of the store that are read without the server           |
+//! | `backing`         | what the kernel reads of them, by number                          |
 //! | `listing`         | directories, plain and with attributes                            |
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
 //! | `errno`           | what is wrong, as an error number                                 |
@@ -16,18 +18,21 @@
 //!
 //! **Zero-message opens.** `open`, `opendir`, `create` and `flush` are answered with ENOSYS once; from then on the
 //! kernel opens files without asking, keeps their pages and listings, and names no handles. So there is no state per
-//! open file, which is also what lets one server take over from another.
+//! open file, which is also what lets one server take over from another. Views of few big files are the exception
+//! (`passthrough`): there `open` is a message.
 //!
 //! **Everything is cached for a year**, absent names too: all changes pass through the view, so the kernel always
 //! knows of them. What changes behind its back is told to it (`notices`).
 
 mod adapter;
 mod attr;
+mod backing;
 mod errno;
 mod handshake;
 mod listing;
 mod long;
 mod notices;
+mod passthrough;
 mod repeat;
 mod reply;
 mod session;
@@ -39,6 +44,7 @@ use std::time::Duration;
 
 use crate::overlay::Overlay;
 
+pub use passthrough::{Passed, Passthrough};
 pub use repeat::Exchange;
 pub use session::{Caches, Session};
 pub use virtual_xattr::PREFIX;
@@ -51,6 +57,8 @@ pub struct View {
     pub overlay: Arc<Overlay>,
     pub id: String,
     pub facts: Arc<Facts>,
+    /// How its files are opened.
+    pub passthrough: Arc<Passthrough>,
     /// The user who mounted it; they and root may use `user.depsfs.*`.
     pub owner: u32,
     /// Held while something is moved; a server that shall leave waits for it.

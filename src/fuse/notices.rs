@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use fuser::{INodeNo, Notifier};
 
+use super::Passthrough;
+use super::attr::OTHER;
 use crate::overlay::{Error, Ino, Stale, Wrote};
 use crate::store::Name;
 
@@ -98,7 +100,7 @@ pub struct Unstarted {
 }
 
 impl Unstarted {
-    pub fn start(self, notifier: Notifier) -> std::io::Result<()> {
+    pub fn start(self, notifier: Notifier, passthrough: Arc<Passthrough>) -> std::io::Result<()> {
         let _ = self.at_once.set(notifier.clone());
         let run = move || {
             for notice in self.waiting {
@@ -107,7 +109,12 @@ impl Unstarted {
                     Notice::Entry { parent, name } => {
                         notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.bytes()))
                     }
-                    Notice::Inode(ino) => notifier.inval_inode(INodeNo(ino.0), 0, 0),
+                    Notice::Inode(ino) => {
+                        if passthrough.least().is_some() {
+                            let _ = notifier.inval_inode(INodeNo(ino.0 + OTHER), 0, 0);
+                        }
+                        notifier.inval_inode(INodeNo(ino.0), 0, 0)
+                    }
                     Notice::Told(who) => {
                         let _ = who.send(());
                         Ok(())

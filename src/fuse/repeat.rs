@@ -173,6 +173,7 @@ mod tests {
                 overlay: overlay.clone(),
                 id: String::new(),
                 facts: Default::default(),
+                passthrough: crate::fuse::Passthrough::new(None, &[], Box::new(|_| ())),
                 owner: 0,
                 whole: Default::default(),
                 exchange_before,

@@ -1,25 +1,55 @@
 //! Outcomes as replies, where several requests are answered alike.
 
-use fuser::{Errno, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, ReplyXattr};
+use fuser::{Errno, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyWrite, ReplyXattr};
 
-use super::FOREVER;
 use super::attr::{absent, file_attr, generation};
 use super::errno::to_errno;
+use super::{FOREVER, View};
 use crate::overlay::{Attr, Error};
 
 /// Answers what makes a name.
-pub fn entry(made: Result<Attr, Error>, reply: ReplyEntry) {
+pub fn entry(view: &View, made: Result<Attr, Error>, reply: ReplyEntry) {
     match made {
-        Ok(attr) => reply.entry(&FOREVER, &file_attr(&attr), generation(&attr)),
+        Ok(attr) => {
+            let (named, lasts) = view.passthrough.named(&view.overlay, &attr);
+            reply.entry(&lasts, &named, generation(&attr));
+        }
         Err(e) => reply.error(to_errno(&e)),
     }
 }
 
 /// Answers what looks for a name: that there is none is kept by the kernel, too.
-pub fn found(found: Result<Attr, Error>, reply: ReplyEntry) {
+pub fn found(view: &View, found: Result<Attr, Error>, reply: ReplyEntry) {
     match found {
         Err(Error::NotFound) => reply.entry(&FOREVER, &absent(), fuser::Generation(0)),
-        found => entry(found, reply),
+        found => entry(view, found, reply),
+    }
+}
+
+/// Answers what looks for a number: a file that the kernel knows by another one now isn't found by this.
+pub fn numbered(view: &View, number: INodeNo, found: Result<Attr, Error>, reply: ReplyEntry) {
+    match found {
+        Ok(attr) if view.passthrough.named(&view.overlay, &attr).0.ino != number => {
+            view.overlay.forget(attr.ino, 1);
+            reply.error(Errno::ENOENT);
+        }
+        found => entry(view, found, reply),
+    }
+}
+
+/// Answers what asks for attributes, or changes them.
+pub fn attributes(view: &View, now: Result<Attr, Error>, reply: ReplyAttr) {
+    match now {
+        Ok(attr) => reply.attr(&view.passthrough.lasts(attr.ino, || view.overlay.stored(attr.ino)), &file_attr(&attr)),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// Answers what seeks in a file.
+pub fn sought(found: Result<u64, Error>, reply: ReplyLseek) {
+    match found {
+        Ok(found) => reply.offset(found as i64),
+        Err(e) => reply.error(to_errno(&e)),
     }
 }
 

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use fuser::{Config, SessionACL};
 
-use super::View;
 use super::adapter::Adapter;
 use super::notices::Notices;
+use super::{Passthrough, View};
 use crate::overlay::Stale;
 use crate::sys::fuse_dev::{self, KernelOffer};
 use crate::sys::socket;
@@ -29,6 +29,7 @@ pub struct Session {
     inner: fuser::Session<Adapter>,
     offer: KernelOffer,
     notices: Notices,
+    passthrough: Arc<Passthrough>,
 }
 
 /// What the kernel has cached of one connection.
@@ -50,9 +51,21 @@ impl Caches {
 }
 
 impl Session {
-    /// Begins on a connection that the kernel has just made; waits for its FUSE_INIT.
-    pub fn first(view: View, device: OwnedFd) -> io::Result<Session> {
-        Session::shake_hands(view, device)
+    /// Begins on a connection that the kernel has just made; waits for its FUSE_INIT. Files are passed through only when
+    /// the kernel takes `sample`, a file of the store.
+    pub fn first(view: View, device: OwnedFd, sample: Option<OwnedFd>) -> io::Result<Session> {
+        let session = Session::shake_hands(view, device)?;
+        let tried = || {
+            let file = sample.ok_or(io::ErrorKind::NotFound)?;
+            fuse_dev::try_backing(session.inner.as_fd(), file.as_fd())
+        };
+        if session.passthrough.least().is_some()
+            && let Err(e) = tried()
+        {
+            tracing::info!("the kernel passes no file of the store through: {e}");
+            session.passthrough.turn_off();
+        }
+        Ok(session)
     }
 
     /// Takes over a connection from a server that is gone, whose handshake was about `offer`.
@@ -78,20 +91,27 @@ impl Session {
         // only what it does in their name (a read of theirs may fill a page for ours).
         config.acl = SessionACL::All;
         config.n_threads = Some(1);
+        let passthrough = view.passthrough.clone();
         let inner = fuser::Session::from_fd(
             Adapter { view, notices: notices.clone(), offer: offer.clone() },
             device,
             config.acl,
             config,
         )?;
-        unstarted.start(inner.notifier())?;
+        passthrough.begin(inner.notifier());
+        unstarted.start(inner.notifier(), passthrough.clone())?;
         let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
-        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)?, notices })
+        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)?, notices, passthrough })
     }
 
     /// What a later server needs to take over.
     pub fn offer(&self) -> KernelOffer {
         self.offer
+    }
+
+    /// From which size on files of the store are passed through; to be known by every later server.
+    pub fn passes(&self) -> Option<u64> {
+        self.passthrough.least()
     }
 
     pub fn caches(&self) -> Caches {

@@ -39,7 +39,7 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
             "view": view.id,
             "generation": view.facts.generation.load(Ordering::Relaxed),
             "clean": view.overlay.is_clean(),
-            "mode": "zero-message",
+            "mode": if view.passthrough.least().is_some() { "passthrough" } else { "zero-message" },
             "pending": notices.pending(),
         })
         .to_string()

@@ -72,7 +72,7 @@ impl View {
         }
     }
 
-    fn open_object(&mut self, ino: Ino) -> Result<Extent> {
+    pub(super) fn open_object(&mut self, ino: Ino) -> Result<Extent> {
         let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
         let id = tree.object(node).ok_or(Error::Invalid)?;
         let objects = self.objects.clone();

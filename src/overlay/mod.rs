@@ -32,6 +32,7 @@ mod rename;
 mod resolve;
 mod restore;
 mod state;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod uncover;
@@ -52,6 +53,7 @@ pub use graft::{GraftSpec, Stale};
 pub use home::IN_UPPER;
 pub use open::OverlayConfig;
 use resolve::View;
+pub use stored::Stored;
 pub use uncover::Covered;
 pub use write::Wrote;
 
@@ -114,6 +116,8 @@ pub struct Listed<'a> {
     pub mode: u32,
     pub name: &'a [u8],
     pub attr: Option<Attr>,
+    /// What [`Overlay::stored`] would say.
+    pub stored: &'a dyn Fn() -> Option<Stored>,
 }
 
 /// How a name differs from the store.

@@ -55,7 +55,9 @@ impl Overlay {
                 }
             };
             let mode = attr.map_or(shown.kind.as_raw_mode(), |a| a.mode);
-            let taken = sink(Listed { ino: shown.ino, cookie: name.cookie().0, mode, name: name.bytes(), attr });
+            let stored = &|| view.stored(shown.ino);
+            let (ino, cookie) = (shown.ino, name.cookie().0);
+            let taken = sink(Listed { ino, cookie, mode, name: name.bytes(), attr, stored });
             if taken && attr.is_some() {
                 view.reference(shown.ino);
             }
@@ -80,7 +82,7 @@ impl View {
                 continue;
             }
             let attr = if with_attr { Some(self.attr(ino)?) } else { None };
-            if !sink(Listed { ino, cookie, mode: libc::S_IFDIR, name, attr }) {
+            if !sink(Listed { ino, cookie, mode: libc::S_IFDIR, name, attr, stored: &|| None }) {
                 return Ok(false);
             }
         }

@@ -135,6 +135,23 @@ pub fn refuse_all(device: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Whether the kernel would read this file in a view's stead (FUSE_DEV_IOC_BACKING_OPEN); it is let go again.
+pub fn try_backing(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
+    const BACKING_OPEN: libc::Ioctl = 0x4010_e501_u32 as libc::Ioctl;
+    const BACKING_CLOSE: libc::Ioctl = 0x4004_e502_u32 as libc::Ioctl;
+    // fuse_backing_map: fd i32, flags u32, padding u64.
+    let map: [i32; 4] = [file.as_raw_fd(), 0, 0, 0];
+    // SAFETY: both calls read what they are given the address of, which lives as long.
+    unsafe {
+        let id = libc::ioctl(device.as_raw_fd(), BACKING_OPEN, map.as_ptr());
+        if id < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        libc::ioctl(device.as_raw_fd(), BACKING_CLOSE, &raw const id);
+    }
+    Ok(())
+}
+
 fn write_header(device: BorrowedFd<'_>, error: i32, unique: u64) -> io::Result<()> {
     let mut header = [0; OUT_HEADER];
     header[..4].copy_from_slice(&(OUT_HEADER as u32).to_ne_bytes());

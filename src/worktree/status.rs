@@ -52,6 +52,8 @@ pub struct View {
     pub dropped: bool,
     /// It was dropped, and since then has plain files of the worktree's own.
     pub remade: bool,
+    /// How its files are opened: `zero-message`, or `passthrough` where big files are read without the server.
+    pub mode: Option<&'static str>,
     /// Why it is not mounted, where that is known.
     pub error: Option<String>,
     /// Where its content came from.
@@ -76,6 +78,7 @@ pub fn status(views: &Views) -> Result<Status, Error> {
             refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
             dropped: views.is_dropped(view),
             remade: views.is_dropped(view) && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
+            mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),
             error: known.and_then(|v| v.error.clone()),
             origin: view.grafts.iter().map(|g| g.origin.clone()).collect(),
         }

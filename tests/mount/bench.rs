@@ -17,6 +17,8 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
 pub struct Bench {
     pub dir: PathBuf,
     pub manifest: Manifest,
+    /// What daemons are started from.
+    pub program: PathBuf,
     _temp: Option<tempfile::TempDir>,
 }
 
@@ -85,7 +87,7 @@ impl Bench {
             views: views.iter().enumerate().map(spec).collect(),
             generation: 1,
         };
-        let bench = Bench { dir, manifest, _temp: Some(temp) };
+        let bench = Bench { dir, manifest, program: PROGRAM.into(), _temp: Some(temp) };
         fs::create_dir_all(bench.state_dir()).expect("made");
         bench.save();
         bench
@@ -105,7 +107,19 @@ impl Bench {
     }
 
     pub fn try_mount(&self) -> Result<DaemonState, DaemonError> {
-        client::mount_with(Path::new(PROGRAM), &self.state_dir())
+        // One that lives is asked by its own build.
+        let program = if self.state().is_some() { Path::new(PROGRAM) } else { &self.program };
+        client::mount_with(program, &self.state_dir())
+    }
+
+    /// Daemons are started with this wish for passthrough (`DEPSFS_PASSTHROUGH`).
+    pub fn wish_passthrough(&mut self, wish: &str) {
+        self.program = self.dir.join("with a wish");
+        let script = format!("#!/bin/sh\nDEPSFS_PASSTHROUGH={wish} exec '{PROGRAM}' \"$@\"\n");
+        // By another process: what another thread starts meanwhile would hold the script open to write (ETXTBSY).
+        let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let made = Command::new("sh").args(["-c", write, "sh", &script]).arg(&self.program).status().expect("sh");
+        assert!(made.success());
     }
 
     /// Mounts, and shows the daemon's log when not all views are there afterwards.

@@ -114,11 +114,11 @@ fn a_keeper_that_this_program_does_not_understand_is_left_alone_and_it_is_said()
     let first = bench.mount();
     let file = bench.state_dir().join("daemon.json");
     let text = fs::read_to_string(&file).unwrap();
-    assert!(text.contains("\"protocol\": 1"), "{text}");
-    fs::write(&file, text.replace("\"protocol\": 1", "\"protocol\": 9")).unwrap();
+    assert!(text.contains("\"protocol\": 2"), "{text}");
+    fs::write(&file, text.replace("\"protocol\": 2", "\"protocol\": 9")).unwrap();
     let program = other_build(&bench, PROGRAM, "other");
     let refused = client::mount_with(&program, &bench.state_dir()).unwrap_err().to_string();
-    assert!(refused.contains("is of another depsfs: it speaks protocol 9, this program 1"), "{refused}");
+    assert!(refused.contains("is of another depsfs: it speaks protocol 9, this program 2"), "{refused}");
     assert_eq!(bench.state().unwrap().server_pid, first.server_pid);
     assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
     bench.unmount();

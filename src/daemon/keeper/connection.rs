@@ -1,12 +1,13 @@
 //! One FUSE connection: what the keeper holds of it while servers come and go.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-use crate::fuse::Exchange;
+use crate::fuse::{Exchange, Passed};
 use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::lock::Lock;
@@ -34,6 +35,9 @@ pub struct Connection {
     pub offer: Option<KernelOffer>,
     /// What a server was last about to exchange in it.
     pub exchange: Option<Exchange>,
+    /// From which size on files of the store are passed through, and how those are opened that were, by inode number.
+    pub passes: Option<u64>,
+    pub passed: BTreeMap<u64, Passed>,
     /// The server that there is now answers it.
     pub answered: bool,
     /// It has its place in the file system. Without, it lives on for whoever has it open.
@@ -72,6 +76,8 @@ impl Connection {
             device_number: None,
             offer: None,
             exchange: None,
+            passes: None,
+            passed: BTreeMap::new(),
             answered: false,
             mounted: true,
         })

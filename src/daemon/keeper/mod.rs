@@ -210,11 +210,11 @@ impl Keeper {
     /// One message of the server.
     fn heard(&mut self, message: FromServer) {
         match message {
-            FromServer::Ready { connection, offer, version } => {
+            FromServer::Ready { connection, offer, version, passes } => {
                 self.version = version;
                 self.former = None;
                 if let Some(known) = self.connections.get_mut(&connection) {
-                    (known.offer, known.answered) = (Some(offer), true);
+                    (known.offer, known.answered, known.passes) = (Some(offer), true, passes);
                 }
                 if let Some(server) = self.server.as_mut().filter(|_| self.connections.values().all(|c| c.answered)) {
                     server.serving = server.serving.or(Some(std::time::Instant::now()));
@@ -240,6 +240,12 @@ impl Keeper {
             FromServer::Exchanging { connection, exchange } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.exchange = Some(exchange);
+                }
+                return;
+            }
+            FromServer::Passed { connection, passed } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.passed.insert(passed.ino, passed);
                 }
                 return;
             }
@@ -317,6 +323,7 @@ impl Keeper {
                 mounted: connection.is_some(),
                 device: connection.and_then(|c| c.device_number),
                 options: connection.map(|c| c.options.clone()),
+                passes: connection.and_then(|c| c.passes),
                 capabilities: connection.and_then(|c| c.offer).map(|offer| offer.capabilities),
                 error: self.errors.get(&view.id).cloned(),
             }

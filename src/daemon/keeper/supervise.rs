@@ -120,6 +120,9 @@ impl Keeper {
             offer: connection.offer,
             refuse: self.deaths.given_up,
             exchange: connection.exchange,
+            notes_passed: true,
+            passes: connection.passes,
+            passed: connection.passed.values().copied().collect(),
         };
         let fds = [connection.device.as_fd(), connection.upper.as_fd()];
         wire::send(server.socket.as_fd(), &ToServer::Serve(Box::new(serve)), &fds)

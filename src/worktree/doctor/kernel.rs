@@ -43,17 +43,24 @@ fn version_row(release: &str, version: Option<(u32, u32)>) -> Row {
 fn fast_paths(sight: &Sight, version: Option<(u32, u32)>) -> Row {
     let check = "fast_paths";
     let states = sight.worktrees().filter_map(|(dir, _)| client::state(&dir));
-    let offered = states.flat_map(|s| s.views).find_map(|view| view.capabilities);
+    let mounted: Vec<_> = states.flat_map(|s| s.views).filter(|view| view.mounted).collect();
+    let offered = mounted.iter().find_map(|view| view.capabilities);
     let since = |needed| version.is_some_and(|v| v >= needed);
     let offers = |bit: u64, needed| offered.map_or(since(needed), |bits| bits & bit == bit);
     let opens = offers(FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT, (5, 1));
     let resend = offers(FUSE_HAS_RESEND, RESENDS);
     let passthrough = offers(FUSE_PASSTHROUGH, RESENDS);
+    let passing = mounted.iter().filter(|view| view.passes.is_some()).count();
+    let passthrough = match passing {
+        0 if passthrough => "passthrough offered, used by no view".into(),
+        0 => "passthrough not offered".into(),
+        n => format!("passthrough used by {n} of {} views", mounted.len()),
+    };
     let word = |on: bool| if on { "on" } else { "off" };
     let mut words = vec![
         format!("opens without a message {}", word(opens)),
         format!("requests sent again after a crash {}", word(resend)),
-        format!("passthrough {}", if passthrough { "offered" } else { "not offered" }),
+        passthrough,
         format!("openat2 {}", word(kernel::has_openat2())),
     ];
     words.extend(clones(sight));

@@ -1,0 +1,233 @@
+//! Big files of the store that are read without the server: the kernel is given the store's file when one is opened, and
+//! all worktrees share its pages. As root, and where the kernel and the store's file system have it.
+//!
+//! While a file is open so, the kernel refuses to open it in any other way (`fs/fuse/iomode.c`), and would have a writer
+//! or a shared mapping reach the store's file. So such a file has two numbers for the kernel, as if it were two files:
+//!
+//! | number              | behind it                       | how it is opened                                      |
+//! |---------------------|---------------------------------|-------------------------------------------------------|
+//! | its inode number    | the object, which never changes | to read only, passed through, always to the same file |
+//! | that plus [`OTHER`] | what the view shows             | in any way, through the kernel's cache and the server |
+//!
+//! It begins with the first. When somebody wants to write it, it *moves* to the second and stays there as long as
+//! the connection lives. So no open file of the first kind can write, and none of the second leads to the store. Who
+//! had it open goes on reading the old bytes, as in the kernel's overlayfs.
+//!
+//! | what asks under the first number | answer                                                                     |
+//! |----------------------------------|----------------------------------------------------------------------------|
+//! | open to read                     | the store's file, unless it has moved                                      |
+//! | open to write, set the size      | ESTALE, once the move is noted: the kernel then looks the name up again and asks under the second (`do_filp_open`, `retry_estale`) |
+//! | mode, owner, times, attributes   | done: they are the inode's                                                 |
+//!
+//! Of a file that has moved neither names nor attributes are cached, so that every path leads to its second number and
+//! shows what was changed under either. Before that is told of for the first time, the kernel is made to forget the
+//! attributes that it has under the first. Programs see one inode number: that of the attributes. All other files of such
+//! a view are opened by a message, and cached as ever.
+//!
+//! What a later server has to know, or an open file that lives would keep a name from being opened (EIO), is told before
+//! the kernel is answered ([`Passed`]): which backing the kernel has for a file, and which files have moved.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use fuser::{BackingId, Errno, FileAttr, FileHandle, FopenFlags, INodeNo, Notifier, OpenAccMode, OpenFlags, ReplyOpen};
+use serde::{Deserialize, Serialize};
+
+use super::attr::{OTHER, file_attr, ino};
+use super::errno::to_errno;
+use super::{FOREVER, backing};
+use crate::overlay::{Attr, Error, Ino, Overlay, Stored};
+
+/// Passed through is nothing.
+const OFF: u64 = u64::MAX;
+/// The most files that the kernel holds open for a connection; what is opened beyond is cached.
+const MOST: usize = 1024;
+
+/// How a file is opened from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    pub ino: u64,
+    /// What the kernel calls the store's file; `None`: it has moved.
+    pub backing: Option<u32>,
+}
+
+/// What a connection passes through.
+pub struct Passthrough {
+    /// Files of the store of at least so many bytes.
+    least: AtomicU64,
+    known: Mutex<HashMap<Ino, Known>>,
+    tell: Box<dyn Fn(Passed) + Send + Sync>,
+    kernel: OnceLock<Notifier>,
+}
+
+enum Known {
+    /// What the kernel had of its attributes was forgotten.
+    Moved,
+    /// By word of an earlier server, which may have died before that.
+    HasMoved,
+    /// Of an earlier server.
+    Named(u32),
+    Backed(BackingId),
+}
+
+impl Passthrough {
+    /// `least`: files of at least so many bytes, or nothing at all; `before`: what earlier servers told.
+    pub fn new(least: Option<u64>, before: &[Passed], tell: Box<dyn Fn(Passed) + Send + Sync>) -> Arc<Passthrough> {
+        let known = |passed: &Passed| (Ino(passed.ino), passed.backing.map_or(Known::HasMoved, Known::Named));
+        let known = before.iter().map(known).collect();
+        let least = AtomicU64::new(least.unwrap_or(OFF));
+        Arc::new(Passthrough { least, known: Mutex::new(known), tell, kernel: OnceLock::new() })
+    }
+
+    /// To be called before anything is answered.
+    pub fn begin(&self, kernel: Notifier) {
+        let _ = self.kernel.set(kernel);
+    }
+
+    /// From which size on files are passed through; `None`: none are, and files are opened without a message.
+    pub fn least(&self) -> Option<u64> {
+        Some(self.least.load(Ordering::Relaxed)).filter(|least| *least != OFF)
+    }
+
+    /// To be called before anything was opened only: the kernel never goes back.
+    pub fn turn_off(&self) {
+        self.least.store(OFF, Ordering::Relaxed);
+    }
+
+    /// What the kernel is told of a name: the file's number for it, and for how long both hold.
+    pub fn named(&self, overlay: &Overlay, attr: &Attr) -> (FileAttr, Duration) {
+        let mut named = file_attr(attr);
+        match self.place(attr.ino, || overlay.stored(attr.ino)) {
+            Place::Ordinary | Place::First => (named, FOREVER),
+            Place::Moved => {
+                self.move_on(attr.ino);
+                named.ino = INodeNo(attr.ino.0 + OTHER);
+                (named, Duration::ZERO)
+            }
+        }
+    }
+
+    /// How long the kernel may keep what it is told of a file under its inode number, of which the store has this.
+    pub fn lasts(&self, ino: Ino, stored: impl Fn() -> Option<Stored>) -> Duration {
+        match self.place(ino, stored) {
+            Place::Ordinary | Place::First => FOREVER,
+            Place::Moved => Duration::ZERO,
+        }
+    }
+
+    /// Whether whoever asks under this number has the store's bytes in sight while the view shows others.
+    pub fn is_outdated(&self, overlay: &Overlay, number: INodeNo) -> bool {
+        let stored = || overlay.stored(ino(number));
+        ino(number).0 == number.0 && self.is_passed(stored) && stored().is_some_and(|s| s.copied)
+    }
+
+    /// Before the size is set under this number: whether that has to be asked for again.
+    pub fn moves(&self, overlay: &Overlay, number: INodeNo) -> bool {
+        let moves = ino(number).0 == number.0 && self.is_passed(|| overlay.stored(ino(number)));
+        if moves {
+            self.move_on(ino(number));
+        }
+        moves
+    }
+
+    /// Answers an `open`.
+    pub fn open(&self, overlay: &Overlay, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if self.least().is_none() {
+            return reply.error(Errno::ENOSYS);
+        }
+        let ino = ino(number);
+        match self.place(ino, || overlay.stored(ino)) {
+            _ if number.0 != ino.0 => {}
+            Place::Ordinary => {}
+            Place::First if flags.acc_mode() == OpenAccMode::O_RDONLY => return self.pass(overlay, ino, reply),
+            Place::First | Place::Moved => {
+                self.move_on(ino);
+                return reply.error(Errno::ESTALE);
+            }
+        }
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+    }
+
+    /// Gives the kernel the store's file. Where it can't be had, the file moves.
+    fn pass(&self, overlay: &Overlay, ino: Ino, reply: ReplyOpen) {
+        let known = self.known().remove(&ino);
+        let backing = match known {
+            Some(Known::Backed(backing)) => Some(backing),
+            Some(Known::Named(id)) => Some(backing::named(&reply, id)),
+            Some(Known::Moved | Known::HasMoved) | None => match self.back(overlay, ino, &reply) {
+                Ok(backing) => backing,
+                Err(e) => return reply.error(to_errno(&e)),
+            },
+        };
+        match backing {
+            Some(backing) => {
+                reply.opened_passthrough(FileHandle(0), FopenFlags::empty(), &backing);
+                self.known().insert(ino, Known::Backed(backing));
+            }
+            None => {
+                self.move_on(ino);
+                reply.error(Errno::ESTALE);
+            }
+        }
+    }
+
+    /// Has the kernel open the store's file; `None` when it doesn't, or there is none for these bytes alone.
+    fn back(&self, overlay: &Overlay, ino: Ino, reply: &ReplyOpen) -> Result<Option<BackingId>, Error> {
+        let Some(file) = overlay.stored_file(ino)? else { return Ok(None) };
+        if self.known().len() >= MOST {
+            return Ok(None);
+        }
+        match reply.open_backing(&*file) {
+            Ok(made) => {
+                let id = made.into_raw();
+                (self.tell)(Passed { ino: ino.0, backing: Some(id) });
+                Ok(Some(backing::named(reply, id)))
+            }
+            Err(e) => {
+                tracing::warn!("the kernel does not pass a file through: {e}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn move_on(&self, ino: Ino) {
+        let mut known = self.known();
+        if matches!(known.get(&ino), Some(Known::Moved)) {
+            return;
+        }
+        (self.tell)(Passed { ino: ino.0, backing: None });
+        // A negative offset: attributes, no pages. An error means that the kernel knows nothing of the file.
+        let _ = self.kernel.get().map(|kernel| kernel.inval_inode(INodeNo(ino.0), -1, 0));
+        known.insert(ino, Known::Moved);
+    }
+
+    fn place(&self, ino: Ino, stored: impl Fn() -> Option<Stored>) -> Place {
+        let least = self.least().unwrap_or(OFF);
+        match stored().filter(|stored| stored.size >= least) {
+            None => Place::Ordinary,
+            Some(stored) if stored.copied => Place::Moved,
+            Some(_) if matches!(self.known().get(&ino), Some(Known::Moved | Known::HasMoved)) => Place::Moved,
+            Some(_) => Place::First,
+        }
+    }
+
+    /// Whether this file has two numbers, which depends on nothing that changes.
+    fn is_passed(&self, stored: impl Fn() -> Option<Stored>) -> bool {
+        let Some(least) = self.least() else { return false };
+        stored().is_some_and(|stored| stored.size >= least)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Ino, Known>> {
+        self.known.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// Under which number a file is shown.
+enum Place {
+    /// The only one it has.
+    Ordinary,
+    First,
+    Moved,
+}

@@ -1,0 +1,50 @@
+//! Files that the store has, asked for as such, whatever the worktree has made of them.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::sys::fs::FileType;
+
+use super::error::{Error, Result, upper};
+use super::resolve::View;
+use super::{Ino, Overlay};
+
+/// A regular file of the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// In the store, in bytes.
+    pub size: u64,
+    /// What shows are bytes of the worktree's own.
+    pub copied: bool,
+}
+
+impl Overlay {
+    /// What the store has under this inode number; `None` when that is no regular file.
+    pub fn stored(&self, ino: Ino) -> Option<Stored> {
+        self.view.lock().stored(ino)
+    }
+
+    /// The store's file that holds these bytes and nothing else, open to read; `None` when there are others in it.
+    pub fn stored_file(&self, ino: Ino) -> Result<Option<Arc<OwnedFd>>> {
+        Ok(self.view.lock().open_object(ino)?.as_file().cloned())
+    }
+
+    /// As [`Overlay::lseek`], in the bytes that the store has.
+    pub fn stored_lseek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64> {
+        let bytes = self.view.lock().open_object(ino)?;
+        bytes.seek_data(offset, hole).map_err(|e| match e.raw_os_error() {
+            Some(libc::ENXIO) => Error::NoData,
+            _ => upper("seek in a file")(e),
+        })
+    }
+}
+
+impl View {
+    /// See [`Overlay::stored`].
+    pub(super) fn stored(&self, ino: Ino) -> Option<Stored> {
+        let (tree, node) = self.lower.source(ino)?;
+        let stat = tree.stat(node);
+        let is_file = stat.kind == FileType::RegularFile;
+        is_file.then(|| Stored { size: stat.size, copied: self.has_upper_bytes(ino) })
+    }
+}
