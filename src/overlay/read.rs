@@ -55,7 +55,8 @@ fn read<R>(file: &Extent, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
-        let read = file.read_at(&mut buffer[..len], offset).map_err(upper("read a file"))?;
+        // Who asks keeps it: the kernel, for the view.
+        let read = file.read_to_keep(&mut buffer[..len], offset).map_err(upper("read a file"))?;
         Ok(done(&buffer[..read]))
     })
 }

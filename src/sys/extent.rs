@@ -14,6 +14,11 @@ use super::fs;
 /// What is read from the disk at once when something of a pack isn't in memory: its neighbours are needed next.
 const AHEAD: u64 = 1 << 20;
 
+/// From this length on, in bytes, a file whose reader keeps what it reads need not stay in memory for it, read so much at
+/// a time: whoever reads less reads here and there, and may come again.
+const LONG: u64 = 8 << 20;
+const MUCH: usize = 64 << 10;
+
 /// Bytes of an open file. Clones share the descriptor.
 #[derive(Clone, Debug)]
 pub struct Extent {
@@ -55,6 +60,25 @@ impl Extent {
             n if n == want => Ok(want),
             _ => Err(io::Error::from_raw_os_error(libc::EIO)),
         }
+    }
+
+    /// As [`Extent::read_at`], for a reader that keeps what it reads: what it reads of a long file, and is not in memory for
+    /// somebody else, does not stay there.
+    pub fn read_to_keep(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.part.is_some() || buf.len() < MUCH || fs::stat(&self.file)?.size < LONG {
+            return self.read_at(buf, offset);
+        }
+        // Linux 6.14; on file systems that have it (ext4, xfs, btrfs).
+        let leave = ReadWriteFlags::from_bits_retain(libc::RWF_DONTCACHE.cast_unsigned());
+        let want = buf.len();
+        match preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, leave) {
+            Ok(n) if n == want => return Ok(n),
+            // The end of the file, or a kernel without.
+            Ok(_) | Err(_) => {}
+        }
+        let read = self.read_at(buf, offset)?;
+        let _ = rfs::fadvise(&self.file, offset, std::num::NonZero::new(read as u64), rfs::Advice::DontNeed);
+        Ok(read)
     }
 
     /// Reads what the page cache has; `false` when that isn't all, or the kernel can't tell (`preadv2(2)`, RWF_NOWAIT).
@@ -157,5 +181,26 @@ mod tests {
         assert_eq!(fs::read_at(&copy, &mut buf, 0).map(|n| buf[..n].to_vec()).expect("read"), b"<INSIDE and more");
         fs::truncate(&file, 10).expect("cut");
         assert_eq!(read(0, 8).map_err(|e| e.raw_os_error()), Err(Some(libc::EIO)));
+    }
+
+    #[test]
+    fn what_is_read_to_keep_of_a_long_file_is_the_same_and_does_not_stay_in_memory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = open_path(&dir.path().join("long"), OpenFlags::RDWR | OpenFlags::CREATE, 0o600).expect("opened");
+        let bytes: Vec<u8> = (0..LONG as usize + 1000).map(|i| (i / 4096 + i) as u8).collect();
+        fs::write_at(&file, &bytes, 0).expect("written");
+        fs::fsync(&file).expect("synced");
+        rfs::fadvise(&file, 0, None, rfs::Advice::DontNeed).expect("advised");
+        let long = Extent::whole(file);
+        let mut read = Vec::new();
+        let mut buf = vec![0; 1 << 20];
+        while let n @ 1.. = long.read_to_keep(&mut buf, read.len() as u64).expect("read") {
+            read.extend_from_slice(&buf[..n]);
+        }
+        assert!(read == bytes);
+        if !crate::sys::fs_type::commits_names_in_order(&*long.file) {
+            return println!("skipped: a file system that may keep everything in memory");
+        }
+        assert!(!long.read_from_memory(&mut [0; 4096], LONG / 2));
     }
 }
