@@ -28,6 +28,8 @@ pub fn fetch(
     to: &Reporting<'_>,
 ) -> Result<Option<Artifact>, CacheError> {
     if name.is_disabled() || env.no_cache {
+        let why = if env.no_cache { "NO_CACHE is set" } else { "its files differ from the commit's" };
+        (to.say)(&format!("Not using the cache for {name}: {why}."));
         return Ok(None);
     }
     // Until it is used: gc must not come between.

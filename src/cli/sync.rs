@@ -12,6 +12,7 @@ use crate::sys::interrupt;
 use crate::worktree::component::bring::Brought;
 use crate::worktree::component::decide::Way;
 use crate::worktree::component::{Components, Undeclared};
+use crate::worktree::remove;
 use crate::worktree::sync::{self, Synced, Takes};
 use crate::worktree::views::Views;
 
@@ -24,7 +25,7 @@ use crate::worktree::views::Views;
 /// hide something newer are listed.
 #[derive(Args)]
 pub struct Sync {
-    /// The worktree, or any path in it [default: the working directory]
+    /// The worktree: its name, its branch, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
     /// Build what can't be had otherwise
     #[arg(long)]
@@ -43,8 +44,12 @@ pub struct Sync {
 impl Sync {
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::Output)?;
-        let place = self.worktree.as_deref().unwrap_or(Path::new("."));
-        let mut views = places::views(Some(place))?;
+        let place = match &self.worktree {
+            None => PathBuf::from("."),
+            Some(at) if crate::sys::path::is_there(at) => at.clone(),
+            Some(name) => remove::find(&places::checkout()?, &name.to_string_lossy())?.root,
+        };
+        let mut views = places::views(Some(&place))?;
         let checkout = places::checkout_at(&views.manifest.worktree)?;
         let components = components::approved(&checkout, self.approve)?;
         if !self.dry_run {

@@ -128,7 +128,7 @@ impl View {
         };
         let adopted = self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link);
         adopted.inspect_err(|_| self.settled(real))?;
-        if self.lower.is_retired(ino) {
+        if self.lower.is_retired(ino) && self.lower.lookup(dir, &name) != Some(ino) {
             names.into_iter().for_each(|(dir, name)| self.shows_again(dir, name));
         }
         let replaces = keep == 0;

@@ -132,12 +132,17 @@ impl View {
         }
         self.keep_moved(&specs)?;
         let before = std::mem::take(&mut self.lower);
-        if let Err(e) = self.lay(specs, &known) {
+        let laid = self.lay(specs, &known).and_then(|()| {
+            self.subdirs.clear();
+            self.upper.forget_all();
+            self.keep_dressed()
+        });
+        if let Err(e) = laid {
             self.lower = before;
+            self.subdirs.clear();
+            self.upper.forget_all();
             return Err(e);
         }
-        self.subdirs.clear();
-        self.upper.forget_all();
         let mut stale = Vec::new();
         self.lower.compare(&before, Ino::ROOT, &mut |parent, name| {
             if stale.last().is_none_or(|s| !matches!(s, Stale::Entry { parent: p, .. } if *p == parent)) {
@@ -155,6 +160,18 @@ impl View {
         for ino in self.delta.all_moved() {
             if ranges.iter().any(|r| r.contains(&ino.0)) {
                 self.thaw(ino)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file whose mode, owner or attributes the worktree has changed is its own, where another shows at its name now:
+    /// what was changed stays on top. Times alone are no change of that kind.
+    fn keep_dressed(&mut self) -> Result<()> {
+        for ino in self.delta.dressed() {
+            let is_replaced = self.lower.is_retired(ino) && !self.lower.is_dir(ino) && self.lower_names(ino).is_empty();
+            if is_replaced && !self.is_gone(ino) && !self.is_in_upper(ino) && !self.names_of_copy(ino)?.is_empty() {
+                self.copy_up(ino, u64::MAX)?;
             }
         }
         Ok(())

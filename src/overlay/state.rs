@@ -180,6 +180,12 @@ impl Delta {
         self.metas.get(&ino)
     }
 
+    /// Every inode of which more is said than its times.
+    pub fn dressed(&self) -> Vec<Ino> {
+        let says = |m: &Meta| m.mode.is_some() || m.uid.is_some() || m.gid.is_some() || m.xattrs.is_some();
+        self.metas.iter().filter(|(_, meta)| says(meta)).map(|(ino, _)| *ino).collect()
+    }
+
     /// The upper's inode number that holds a lower file's bytes now.
     pub fn copied(&self, ino: Ino) -> Option<u64> {
         self.copied.get(&ino).map(|(real, _)| *real)

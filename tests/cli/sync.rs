@@ -7,7 +7,7 @@ const TOML: &str = r#"
 name = "web"
 paths = ["node_modules"]
 key = { files = ["package-lock.json"] }
-build = "mkdir -p node_modules/sub; cp package-lock.json node_modules/made; cp package-lock.json node_modules/sub/x; echo same > node_modules/same"
+build = "mkdir -p node_modules/sub; cp package-lock.json node_modules/made; cp package-lock.json node_modules/sub/x; cp package-lock.json node_modules/tool; echo same > node_modules/same"
 "#;
 
 fn bench() -> Bench {
@@ -33,6 +33,8 @@ fn after_a_rebase_the_artifacts_of_the_new_key_show_and_own_changes_stay_on_top(
     bench.write("fix/node_modules/own", "own\n");
     bench.write("fix/node_modules/sub/x", "mine\n");
     bench.write("fix/node_modules/same", "mine\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(bench.path("fix/node_modules/tool"), executable).unwrap();
     let open = std::fs::File::open(bench.path("fix/node_modules/made")).unwrap();
     bench.git("fix", ["rebase", "-q", "main"]);
     let before = bench.mounts();
@@ -40,7 +42,9 @@ fn after_a_rebase_the_artifacts_of_the_new_key_show_and_own_changes_stay_on_top(
     assert!(said.contains("  web:      artifact web-"), "{said}");
     assert_eq!(bench.read("fix/node_modules/made"), "one\n");
     let said = bench.ok("fix/node_modules", ["sync"]);
-    assert!(said.contains("  hides newer: M node_modules/sub/x\n"), "{said}");
+    let hidden: Vec<&str> = said.lines().filter(|line| line.contains("hides newer")).collect();
+    assert_eq!(hidden, ["  hides newer: M node_modules/sub/x", "  hides newer: M node_modules/tool"], "{said}");
+    assert_eq!(bench.read("fix/node_modules/tool"), "one\n", "its mode is the worktree's own");
     assert_eq!(bench.mounts(), before);
     assert_eq!(bench.read("fix/node_modules/made"), "two\n");
     assert_eq!(bench.read("fix/node_modules/sub/x"), "mine\n");
@@ -55,7 +59,8 @@ fn what_was_built_here_and_is_unchanged_does_not_hide_what_is_newer() {
     let bench = bench();
     // `old` built its own.
     bench.git("old", ["rebase", "-q", "main"]);
-    let said = json(&bench.ok("", ["sync", "old", "--json"]));
+    // By its name, from any checkout of the repository.
+    let said = json(&bench.ok("repo", ["sync", "old", "--json"]));
     assert_eq!((said["components"][0]["done"].as_bool(), said["hidden"].as_array().unwrap().len()), (Some(true), 0));
     assert_eq!(bench.read("old/node_modules/made"), "two\n");
     assert_eq!(bench.read("old/node_modules/sub/x"), "two\n");
@@ -106,7 +111,7 @@ fn what_is_published_is_what_shows_and_the_next_worktree_gets_it() {
     bench.write("fix/node_modules/made", "made here\n");
     std::fs::remove_file(bench.path("fix/node_modules/same")).unwrap();
     let said = bench.ok("fix", ["publish"]);
-    assert!(said.starts_with("published web as web-") && said.contains("2 files"), "{said}");
+    assert!(said.starts_with("published web as web-") && said.contains("3 files"), "{said}");
     assert_eq!(bench.read("fix/node_modules/made"), "made here\n");
     bench.ok("repo", ["create", "next", "HEAD~1"]);
     assert_eq!(bench.read("next/node_modules/made"), "made here\n");

@@ -173,3 +173,35 @@ fn a_file_that_a_new_graft_replaced_is_written_at_its_name_by_who_found_it_befor
     assert_eq!((text(&view, "d/open").as_deref(), text(&view, "d/cut").as_deref()), (Some("OWN"), Some("OWN")));
     assert_eq!(text(&view, "d/deleted"), None);
 }
+
+#[test]
+fn a_changed_mode_or_attribute_is_a_change_that_stays_on_top_of_another_graft_and_changed_times_are_not() {
+    let f = Fixture::new();
+    let old =
+        f.tree(&[("d/mode", "one"), ("d/attribute", "one"), ("d/times", "one"), ("d/same", "one"), ("d/gone", "one")]);
+    let new = f.tree(&[("d/mode", "two"), ("d/attribute", "two"), ("d/times", "two"), ("d/same", "one")]);
+    let view = f.open(vec![old.clone()]);
+    let [mode, attribute, times, same, gone] =
+        ["mode", "attribute", "times", "same", "gone"].map(|path| find(&view, &format!("d/{path}")).expect("there"));
+    let keep = depsfs::sys::fs::SetTime::Keep;
+    let set = depsfs::overlay::SetAttr { mode: None, uid: None, gid: None, size: None, atime: keep, mtime: keep };
+    for ino in [mode, same, gone] {
+        view.setattr(ino, me(), depsfs::overlay::SetAttr { mode: Some(0o755), ..set }).expect("set");
+    }
+    view.set_xattr(attribute, b"user.own", b"1", depsfs::sys::fs::XattrFlags::empty()).expect("set");
+    let now = depsfs::sys::fs::SetTime::Now;
+    view.setattr(times, me(), depsfs::overlay::SetAttr { mtime: now, ..set }).expect("set");
+    view.regraft(vec![new.clone(), retired(&old)]).expect("grafted");
+    let shows = |view: &Overlay| {
+        let mode = |path| view.getattr(find(view, path).expect("there")).expect("asked").mode & 0o7777;
+        assert_eq!((text(view, "d/mode").as_deref(), mode("d/mode")), (Some("one"), 0o755));
+        assert_eq!((text(view, "d/same").as_deref(), mode("d/same")), (Some("one"), 0o755));
+        assert_eq!((text(view, "d/gone").as_deref(), mode("d/gone")), (Some("one"), 0o755));
+        let attribute = find(view, "d/attribute").expect("there");
+        assert_eq!(view.xattr(attribute, b"user.own").expect("there"), b"1");
+        assert_eq!((content(view, attribute).as_str(), text(view, "d/times").as_deref()), ("one", Some("two")));
+    };
+    shows(&view);
+    drop(view);
+    shows(&f.open(vec![new, retired(&old)]));
+}

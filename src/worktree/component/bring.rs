@@ -146,13 +146,14 @@ fn artifacts(task: &Task<'_>, record: &mut Record, all: &mut [Brought]) -> Resul
     let of_source: Vec<&Declared> = fetched.iter().map(|(d, ..)| *d).filter(|d| is_of_source(record, d)).collect();
     retire_snapshots(task, &of_source)?;
     for brought in all.iter_mut() {
-        let Some((declared, artifact, ..)) =
+        let Some((declared, artifact, before, _)) =
             fetched.iter().find(|(d, ..)| d.component.name == brought.decision.component)
         else {
             continue;
         };
         let is_its = |at: &&PathBuf| at.strip_prefix(root).is_ok_and(|at| declared.holds(at));
         brought.kept = placed.kept.iter().filter(is_its).cloned().collect();
+        unlike(task, declared, artifact, before, &mut brought.kept)?;
         brought.done = true;
         record.set(Known {
             name: declared.component.name.clone(),
@@ -160,6 +161,26 @@ fn artifacts(task: &Task<'_>, record: &mut Record, all: &mut [Brought]) -> Resul
             entries: vec![artifact.entry.clone()],
             state: State::Artifact,
         });
+    }
+    Ok(())
+}
+
+/// Leaves of some paths those whose artifact has other contents now than the one before had.
+fn unlike(
+    task: &Task<'_>,
+    declared: &Declared,
+    new: &Artifact,
+    before: &[String],
+    paths: &mut Vec<PathBuf>,
+) -> Result<(), Error> {
+    let (store, base) = (task.supply.store, task.checkout.root.join(&declared.component.dir));
+    let new = store.tree(new.tree)?;
+    for entry in before {
+        if let Some(old) = store.entries().get(entry)?.filter(|old| store.has_tree(old.tree)) {
+            let old = store.tree(old.tree)?;
+            let is_same = |at: &PathBuf| at.strip_prefix(&base).is_ok_and(|at| give_up::is_same_file(&old, &new, at));
+            paths.retain(|at| !is_same(at));
+        }
     }
     Ok(())
 }

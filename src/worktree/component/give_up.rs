@@ -66,6 +66,19 @@ pub fn give_up(checkout: &Checkout, views: Option<&Views>, dir: &Path, old: &Tre
     ground.open.values().try_for_each(Access::told)
 }
 
+/// Whether two trees have the same file, in content and mode, or the same symlink at a path.
+pub fn is_same_file(old: &Tree, new: &Tree, at: &Path) -> bool {
+    let find = |tree: &Tree| {
+        let step = |dir, name: &OsStr| tree.lookup(dir, &Name::new(name.as_bytes()).ok()?);
+        at.iter().try_fold(Node::ROOT, step)
+    };
+    let (Some(was), Some(is)) = (find(old), find(new)) else { return false };
+    match old.kind(was) {
+        Some(FileType::Symlink) => new.kind(is) == Some(FileType::Symlink) && old.target(was) == new.target(is),
+        _ => same(old, was, new, Some(is)) && old.stat(was).perm == new.stat(is).perm,
+    }
+}
+
 fn same(old: &Tree, node: Node, new: &Tree, other: Option<Node>) -> bool {
     other.is_some_and(|other| new.object(other).is_some() && new.object(other) == old.object(node))
 }
