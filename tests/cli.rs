@@ -2,6 +2,8 @@
 //!
 //! Needs FUSE. Every test has its own store and repository below a temporary directory and leaves nothing mounted.
 
+#[path = "cli/acceptance.rs"]
+mod acceptance;
 #[path = "cli/access.rs"]
 mod access;
 #[path = "cli/adopt.rs"]
