@@ -34,7 +34,11 @@ pub fn run(mut disk: Disk) {
         let source = source(round);
         let tree = match round % 2 {
             0 => import::import_dir(&store, source.path(), &()).expect("imported").tree,
-            _ => import::import_archive(&store, &archive(&source), &Default::default(), &()).expect("imported").tree,
+            _ => {
+                let dir = tempfile::tempdir().expect("a directory");
+                let archive = archive(&source, dir.path());
+                import::import_archive(&store, &archive, &Default::default(), &()).expect("imported").tree
+            }
         };
         disk.commit();
         let name = format!("entry {round}");
@@ -49,8 +53,9 @@ pub fn run(mut disk: Disk) {
     cut(&disk, "a store on ext4", &|at, events| look(&at.join("store"), &puts, events));
 }
 
-fn archive(source: &tempfile::TempDir) -> std::path::PathBuf {
-    let at = source.path().with_extension("tar");
+/// An archive of a directory; it goes with the directory that it is in.
+fn archive(source: &tempfile::TempDir, dir: &Path) -> std::path::PathBuf {
+    let at = dir.join("archive.tar");
     let mut tar = tar::Builder::new(std::fs::File::create(&at).expect("a file"));
     tar.append_dir_all(".", source.path()).and_then(|()| tar.finish()).expect("an archive");
     at
