@@ -13,7 +13,7 @@ use crate::sys::fs::{FileType, OpenFlags, open_path};
 use crate::sys::process;
 
 /// From this size on a file is big.
-const BIG: u64 = 8 << 20;
+const BIG: u64 = 32 << 20;
 /// With more files than this, opening them counts for more than what is in the big ones.
 const FEW: u64 = 2000;
 

@@ -380,3 +380,21 @@ fn what_ordinary_users_and_those_who_wish_it_never_mount_has_opens_without_a_mes
         assert_eq!(bench.mount().views[0].passes, None, "the kernel lets root alone");
     }
 }
+
+#[test]
+fn a_view_of_few_files_of_which_one_is_big_is_passed_through_without_being_asked() {
+    if !is_root() {
+        return println!("skipped: only root's views pass files through");
+    }
+    let mut bench = bench!("v");
+    let source = bench.dir.join("big");
+    fs::create_dir(&source).unwrap();
+    File::create(source.join("program")).unwrap().set_len(33 << 20).unwrap();
+    fs::write(source.join("small"), "small").unwrap();
+    let store = Store::open(&bench.manifest.store).unwrap();
+    bench.manifest.views[0].grafts[0].tree = import::import_dir(&store, &source, &()).unwrap().tree;
+    bench.save();
+    bench.wish_passthrough("auto");
+    assert_eq!(bench.mount().views[0].passes, Some(32 << 20));
+    assert_eq!(fs::read(bench.view("v/program")).unwrap(), vec![0; 33 << 20]);
+}
