@@ -176,9 +176,9 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Waits until `done`, at most five seconds.
+/// Waits until `done`, at most twenty seconds.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < until, "waited too long until {what}");
         std::thread::sleep(Duration::from_millis(2));

@@ -173,6 +173,6 @@ fn a_daemon_whose_server_is_stopped_answers_and_can_be_unmounted() {
     assert!(bench.state().is_some_and(|s| s.views.iter().all(|v| v.mounted)));
     bench.unmount();
     assert_eq!(bench.mounted(), Vec::<String>::new());
-    assert!(asked.elapsed() < Duration::from_secs(5));
+    assert!(asked.elapsed() < Duration::from_secs(20));
     wait_until("the daemon has ended", || bench.state().is_none());
 }
