@@ -38,15 +38,15 @@ pub fn is_stopped(pid: ProcessId) -> bool {
     glance(pid).is_some_and(|g| g.is_stopped)
 }
 
-/// Whether a thread of a server that is named `view …` waits for something else than the next request, told by the
-/// kernel function it sleeps in (`/proc/<pid>/task/<tid>/wchan`); not while it runs, nor where that isn't told.
+/// Whether a thread of a server that reads requests (`fuser-…`) waits for something else than the next one, told by
+/// the kernel function it sleeps in (`/proc/<pid>/task/<tid>/wchan`); not while it runs, nor where that isn't told.
 pub fn waits_in_a_request(pid: ProcessId) -> bool {
     let read = |file: PathBuf| paths::read_if_there(&file).ok().flatten().unwrap_or_default();
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
     let names = paths::list(&tasks).unwrap_or_default().into_iter().map(|e| e.name);
     names.filter_map(|n| String::from_utf8(n).ok()).any(|tid| {
         let (comm, place) = (read(tasks.join(&tid).join("comm")), read(tasks.join(&tid).join("wchan")));
-        comm.starts_with(b"view ") && !place.is_empty() && place != b"0" && !place.starts_with(b"fuse_dev_")
+        comm.starts_with(b"fuser-") && !place.is_empty() && place != b"0" && !place.starts_with(b"fuse_dev_")
     })
 }
 
