@@ -8,13 +8,18 @@
     spoilt  `reset` names what is put back afterwards, because the operation changes it
 """
 
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from run import Failed, timed, timed_ops
 
 READERS = ("plain", "hard links", "xfs reflink", "btrfs reflink", "overlayfs", "fuse-overlayfs", "fuse-overlayfs 2.0",
            "depsfs", "depsfs as user")
 MOUNTED = ("plain", "overlayfs", "fuse-overlayfs", "fuse-overlayfs 2.0", "depsfs", "depsfs as user")
+# rustup looks for them below HOME, which the programs that are measured have elsewhere.
+TOOLCHAIN = {name: os.environ.get(name, str(Path.home() / below))
+             for name, below in (("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo"))}
 
 
 @dataclass
@@ -37,7 +42,7 @@ class Operation:
         how = {"pids": engine.pids(self.part), "user": engine.user, "cwd": engine.view(self.part) / self.below}
         fill = lambda words: [w.format(view=engine.view(self.part), **tools) for w in words]
         if self.program:
-            env = {"HOME": tools["home"], "CARGO_TARGET_DIR": str(engine.view(self.part) / "target")}
+            env = {"HOME": tools["home"], "CARGO_TARGET_DIR": str(engine.view(self.part) / "target"), **TOOLCHAIN}
             return timed(fill(self.program), env=env, **how)
         try:
             wall, cpu, count = timed_ops(tools["ops"], fill(self.ops), **how)
