@@ -31,17 +31,7 @@ impl Case {
         let graft = Graft { at: "".into(), tree, entry: None, origin: String::new(), retired: false };
         let view =
             ViewSpec { id: "0".repeat(16), path: "node_modules".into(), grafts: vec![graft], ..ViewSpec::default() };
-        let manifest = Manifest {
-            version: 1,
-            worktree: "/w".into(),
-            store: self.store.path().into(),
-            source: None,
-            commit: None,
-            created: String::new(),
-            allow_other: false,
-            views: vec![view],
-            generation: 0,
-        };
+        let manifest = Manifest { views: vec![view], ..Manifest::new(Path::new("/w"), self.store.path()) };
         self.store.roots().add(&path, &manifest.trees()).unwrap();
         manifest.save(&path).unwrap();
         path

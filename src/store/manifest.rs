@@ -92,6 +92,21 @@ impl Manifest {
         Manifest::parse(&bytes).map_err(|why| StoreError::BadFile { path: path.into(), why })
     }
 
+    /// Of a worktree (or a directory that is mounted at) without a view, by the store at `store`.
+    pub fn new(worktree: &Path, store: &Path) -> Manifest {
+        Manifest {
+            version: VERSION,
+            worktree: worktree.into(),
+            store: store.into(),
+            source: None,
+            commit: None,
+            created: String::new(),
+            allow_other: false,
+            views: Vec::new(),
+            generation: 0,
+        }
+    }
+
     /// All trees that its views show.
     pub fn trees(&self) -> BTreeSet<TreeId> {
         self.views.iter().flat_map(|v| &v.grafts).map(|g| g.tree).collect()

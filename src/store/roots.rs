@@ -223,17 +223,8 @@ mod tests {
         assert_eq!(state(), Some(RootState::Dead));
         paths::replace(&path, b"{}").unwrap();
         assert!(matches!(state(), Some(RootState::Unreadable(_))));
-        let manifest = Manifest {
-            version: 1,
-            worktree: "/w".into(),
-            store: "/s".into(),
-            source: Some("/src".into()),
-            commit: None,
-            created: String::new(),
-            allow_other: false,
-            views: vec![],
-            generation: 0,
-        };
+        let source = Some("/src".into());
+        let manifest = Manifest { source, ..Manifest::new(Path::new("/w"), Path::new("/s")) };
         manifest.save(&path).unwrap();
         assert_eq!(state(), Some(RootState::Live(Box::new(manifest))));
         store.roots().remove(&path).unwrap();

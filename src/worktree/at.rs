@@ -14,7 +14,7 @@ use super::error::Error;
 use super::views::{self, ManifestLock, Views};
 use super::{stacked, thaw};
 use crate::store::import::{self, Skipped};
-use crate::store::manifest::{self, Graft, Manifest, ViewSpec};
+use crate::store::manifest::{Graft, Manifest, ViewSpec};
 use crate::store::{Progress, Store, StoreError};
 use crate::sys::{IoError, mount, mountinfo, path};
 
@@ -193,17 +193,7 @@ impl<'a> Place<'a> {
             None => {}
         }
         path::make_private_dirs(&self.state_dir)?;
-        let manifest = Manifest {
-            version: manifest::VERSION,
-            worktree: self.dir.into(),
-            store: store.path().into(),
-            source: None,
-            commit: None,
-            created: views::now(),
-            allow_other: false,
-            views: vec![],
-            generation: 0,
-        };
+        let manifest = Manifest { created: views::now(), ..Manifest::new(self.dir, store.path()) };
         let _lock = ManifestLock::wait(&self.state_dir)?;
         // Somebody else may have made it meanwhile: then that one counts.
         if path::is_there(&views::manifest_file(&self.state_dir)) {

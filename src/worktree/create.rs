@@ -215,25 +215,13 @@ fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
 }
 
 /// What of the source's ignored paths has its place in the new worktree.
-struct Fitting {
-    directories: Vec<PathBuf>,
+pub(super) struct Fitting {
+    pub(super) directories: Vec<PathBuf>,
     files: Vec<PathBuf>,
 }
 
-/// The ignored directories that have their place in a worktree; the others are told as unfit.
-pub(super) fn fitting_directories(
-    plan: &Plan,
-    ignored: &Ignored,
-    new: &Checkout,
-    modules: &[(PathBuf, Checkout, Checkout)],
-    created: &mut Created,
-    undo: &mut Undo<'_>,
-) -> Result<Vec<PathBuf>, Error> {
-    Ok(fit(plan, ignored, new, modules, created, undo)?.directories)
-}
-
 /// Leaves out what the new commit tracks, doesn't ignore, or whose submodule isn't there.
-fn fit(
+pub(super) fn fit(
     plan: &Plan,
     ignored: &Ignored,
     new: &Checkout,

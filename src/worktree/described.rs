@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::snapshot::Snapshot;
 use super::views;
 use crate::store::Store;
-use crate::store::manifest::{self, LockFile, Manifest, ViewSpec};
+use crate::store::manifest::{Manifest, ViewSpec};
 
 /// The manifest of the new worktree: a view for each snapshot that has its place in it.
 pub fn describe(
@@ -27,26 +27,16 @@ pub fn describe(
         created.shared_files += snapshot.files;
         created.shared_bytes += snapshot.bytes;
         created.views.push(snapshot.path.clone());
-        let lockfiles = snapshot.lockfiles.into_iter().map(|(path, blake3)| LockFile { path, blake3 }).collect();
-        views.push(ViewSpec {
-            id: views::id_of(&snapshot.path),
-            path: snapshot.path,
-            grafts: snapshot.grafts,
-            lockfiles,
-            ..ViewSpec::default()
-        });
+        views.push(snapshot.into_view());
     }
     created.drifted = drifted.into_iter().collect();
     Ok(Manifest {
-        version: manifest::VERSION,
-        worktree: new.root.clone(),
-        store: store.path().to_path_buf(),
         source: Some(plan.source.root.clone()),
         commit: plan.commit.clone(),
         created: views::now(),
-        allow_other: false,
         views,
         generation: 1,
+        ..Manifest::new(&new.root, store.path())
     })
 }
 
@@ -93,17 +83,8 @@ mod tests {
             grafts: grafts.iter().map(graft).collect(),
             ..ViewSpec::default()
         };
-        Manifest {
-            version: manifest::VERSION,
-            worktree: "/w".into(),
-            store: "/s".into(),
-            source: None,
-            commit: None,
-            created: String::new(),
-            allow_other: false,
-            views: views.iter().map(view).collect(),
-            generation,
-        }
+        let views = views.iter().map(view).collect();
+        Manifest { views, generation, ..Manifest::new(Path::new("/w"), Path::new("/s")) }
     }
 
     #[test]

@@ -12,9 +12,9 @@ use super::error::Error;
 use super::lockfile::{self, Beside};
 use super::plan::Plan;
 use super::traces::{self, Record, Trace, Traced};
-use super::views::Views;
+use super::views::{self, Views};
 use crate::store::import::import_dir_watching;
-use crate::store::manifest::Graft;
+use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, TreeId};
 use crate::sys::{fs, interrupt};
 
@@ -33,6 +33,20 @@ pub struct Snapshot {
     pub lockfiles: Beside,
     /// Its files that hold the absolute path of the source.
     pub traces: Vec<Trace>,
+}
+
+impl Snapshot {
+    /// The view that shows it in another worktree.
+    pub fn into_view(self) -> ViewSpec {
+        let lockfiles = self.lockfiles.into_iter().map(|(path, blake3)| LockFile { path, blake3 }).collect();
+        ViewSpec {
+            id: views::id_of(&self.path),
+            path: self.path,
+            grafts: self.grafts,
+            lockfiles,
+            ..ViewSpec::default()
+        }
+    }
 }
 
 /// Work that goes on elsewhere.

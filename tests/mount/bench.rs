@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use depsfs::daemon::{DaemonError, DaemonState, client};
-use depsfs::store::manifest::{Graft, VERSION, ViewSpec};
+use depsfs::store::manifest::{Graft, ViewSpec};
 use depsfs::store::{Manifest, Store, import};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
@@ -76,17 +76,8 @@ impl Bench {
             grafts: vec![Graft { at: "".into(), tree, entry: None, origin: "a test".into(), retired: false }],
             ..ViewSpec::default()
         };
-        let manifest = Manifest {
-            version: VERSION,
-            worktree,
-            store: store.path().to_path_buf(),
-            source: None,
-            commit: None,
-            created: "2026-01-01T00:00:00Z".into(),
-            allow_other: false,
-            views: views.iter().enumerate().map(spec).collect(),
-            generation: 1,
-        };
+        let views = views.iter().enumerate().map(spec).collect();
+        let manifest = Manifest { views, generation: 1, ..Manifest::new(&worktree, store.path()) };
         let bench = Bench { dir, manifest, program: PROGRAM.into(), _temp: Some(temp) };
         fs::create_dir_all(bench.state_dir()).expect("made");
         bench.save();

@@ -83,17 +83,7 @@ impl Case {
     }
 
     fn manifest(&self) -> Manifest {
-        Manifest {
-            version: 1,
-            worktree: "/w".into(),
-            store: self.store.path().into(),
-            source: None,
-            commit: None,
-            created: String::new(),
-            allow_other: false,
-            views: vec![],
-            generation: 0,
-        }
+        Manifest::new(Path::new("/w"), self.store.path())
     }
 
     fn is_sound(&self) -> Result<(), String> {

@@ -79,17 +79,7 @@ pub fn show(store: &Store, worktree: &Checkout, known: bool, layers: &[&Layer]) 
 
 /// A manifest of no view yet.
 fn first(store: &Store, worktree: &Checkout) -> Views {
-    let manifest = Manifest {
-        version: crate::store::manifest::VERSION,
-        worktree: worktree.root.clone(),
-        store: store.path().into(),
-        source: None,
-        commit: None,
-        created: views::now(),
-        allow_other: false,
-        views: vec![],
-        generation: 0,
-    };
+    let manifest = Manifest { created: views::now(), ..Manifest::new(&worktree.root, store.path()) };
     Views { state_dir: worktree.state_dir(), manifest }
 }
 

@@ -9,7 +9,6 @@
 use std::path::{Path, PathBuf};
 
 use super::{Synced, Takes, Task, fits};
-use crate::store::manifest::LockFile;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
 use crate::worktree::create::{self, Created};
@@ -76,23 +75,14 @@ fn fitting(
     let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
     let ignored = Ignored { directories: wanted, files: Vec::new(), ..plan.ignored.clone() };
     let mut created = Created::default();
-    let directories = create::fitting_directories(plan, &ignored, task.target, &modules, &mut created, undo)?;
+    let directories = create::fit(plan, &ignored, task.target, &modules, &mut created, undo)?.directories;
     synced.unfit.extend(created.unfit);
     Ok(directories)
 }
 
 fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
-    let lockfile = |(path, blake3): (PathBuf, String)| LockFile { path, blake3 };
-    let new = snapshots.into_iter().map(|snapshot| ViewSpec {
-        id: views::id_of(&snapshot.path),
-        path: snapshot.path,
-        grafts: snapshot.grafts,
-        lockfiles: snapshot.lockfiles.into_iter().map(lockfile).collect(),
-        ..ViewSpec::default()
-    });
-    let new: Vec<ViewSpec> = new.collect();
     views.mount_changed(|manifest| {
-        manifest.views.extend(new);
+        manifest.views.extend(snapshots.into_iter().map(Snapshot::into_view));
         manifest.views.sort_by(|a, b| a.path.cmp(&b.path));
     })
 }
