@@ -12,43 +12,12 @@
 #
 #   ACCEPTANCE_WORKTREES=20         how many
 set -euo pipefail
-export LC_ALL=C
-unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
-
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-made=${1:+$(cd "$1" && pwd)}
+made=${1:+$(cd "$1" >/dev/null && pwd)}
 many=${ACCEPTANCE_WORKTREES:-20}
 packages='@aztec/aztec-node@4.1.2 @aztec/pxe@4.1.2 @aztec/cli@4.1.2'
-work= wrong=0
-
-clean_up() {
-    local code=$? dir
-    set +e
-    trap '' INT TERM HUP
-    trap - EXIT
-    [ -n "$work" ] || exit "$code"
-    cd /
-    for dir in "$work"/w*/; do
-        [ -e "$dir/.git" ] && timeout 40 "$depsfs" unmount --lazy "$dir" >/dev/null 2>&1
-    done
-    if grep -qF " $work/" /proc/self/mountinfo; then
-        echo "acceptance: still mounted below $work; nothing there was deleted" >&2
-        exit 1
-    fi
-    rm -rf "$work"
-    exit "$code"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-took() { # took <command…>: the milliseconds are in $ms
-    local from=$EPOCHREALTIME
-    "$@" >"$work/out" 2>&1 || { cat "$work/out"; exit 1; }
-    ms=$(((${EPOCHREALTIME/./} - ${from/./}) / 1000))
-}
-
-median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
+wrong=0
+# shellcheck source=scripts/measuring.sh
+. "$(dirname "${BASH_SOURCE[0]}")/measuring.sh"
 
 holds() { # holds <what> <figure> <most> <unit>
     local said=ok
@@ -73,13 +42,6 @@ rss_of() { # rss_of <pid…>: kB
     echo "$sum"
 }
 
-cargo build -q --release --manifest-path "$top/Cargo.toml"
-depsfs=$(cargo metadata --format-version 1 --no-deps --manifest-path "$top/Cargo.toml" |
-    sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/depsfs
-
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/depsfs-acceptance.XXXXXX")
-work=$(cd "$work" && pwd -P)
-export DEPSFS_STORE=$work/store
 mkdir "$work/source" && cd "$work/source"
 if [ -n "$made" ]; then
     cp -a "$made/node_modules" .

@@ -8,54 +8,13 @@
 #   scripts/all-hits.sh              ALL_HITS_MS=2000: the most, beyond git's own work
 #                                    DEPSFS_PROGRAM=…: this program, instead of one built for it
 set -euo pipefail
-export LC_ALL=C
-unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE CI NO_CACHE NO_CACHE_UPLOAD CACHE_LOCAL_DIR CI3_SERVER \
-    S3_BUILD_CACHE_AWS_PARAMS CACHE_SSH_HOST DEPSFS_CACHE_URL
+unset CI NO_CACHE NO_CACHE_UPLOAD CACHE_LOCAL_DIR CI3_SERVER S3_BUILD_CACHE_AWS_PARAMS CACHE_SSH_HOST DEPSFS_CACHE_URL
 
-top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 most=${ALL_HITS_MS:-2000}
-work= server= wrong=0 ms=0 cpu=0
-
-clean_up() {
-    local code=$? dir
-    set +e
-    trap '' INT TERM HUP
-    trap - EXIT
-    [ -z "$server" ] || kill "$server"
-    [ -n "$work" ] || exit "$code"
-    cd /
-    for dir in "$work"/w*/; do
-        [ -e "$dir/.git" ] && timeout 40 "$depsfs" unmount --lazy "$dir" >/dev/null 2>&1
-    done
-    if grep -qF " $work/" /proc/self/mountinfo; then
-        echo "all-hits: still mounted below $work; nothing there was deleted" >&2
-        exit 1
-    fi
-    rm -rf "$work"
-    exit "$code"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-took() { # took <command…>: the milliseconds are in $ms, those of processors in $cpu
-    local from=$EPOCHREALTIME TIMEFORMAT='%U %S'
-    { time "$@" >"$work/out" 2>&1 || touch "$work/failed"; } 2>"$work/times"
-    ms=$(((${EPOCHREALTIME/./} - ${from/./}) / 1000))
-    cpu=$(awk '{ print int(($1 + $2) * 1000) }' "$work/times")
-    [ ! -e "$work/failed" ] || { cat "$work/out"; exit 1; }
-}
-
-median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
-
-depsfs=${DEPSFS_PROGRAM:-}
-if [ -z "$depsfs" ]; then
-    cargo build -q --release --manifest-path "$top/Cargo.toml"
-    depsfs=$(cargo metadata --format-version 1 --no-deps --manifest-path "$top/Cargo.toml" |
-        sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/depsfs
-fi
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/depsfs-all-hits.XXXXXX")
-work=$(cd "$work" && pwd -P)
+server= wrong=0
+also_end() { [ -z "$server" ] || kill "$server"; }
+# shellcheck source=scripts/measuring.sh
+. "$(dirname "${BASH_SOURCE[0]}")/measuring.sh"
 export XDG_STATE_HOME=$work/state XDG_CONFIG_HOME=$work/config
 mkdir "$work/source" "$work/made" "$work/www" && cd "$work/source"
 git init -q -b main

@@ -151,6 +151,17 @@ def archives(args, given, work, say):
               0.3, base * 1000)
 
 
+def another(engine, part, name):
+    """One more view of a part, as another worktree has it: its directory, and that of its daemon's state."""
+    view, upper, work = at = [engine.base / f"{name}.{kind}" for kind in ("view", "upper", "work")]
+    for d in at:
+        d.mkdir()
+        if engine.user is not None:
+            os.chown(d, engine.user, engine.user)
+    engine.depsfs("mount", part, "--at", view, "--upper", upper, "--workdir", work, cwd=engine.base)
+    return view, work
+
+
 def memory(args, chosen, tools, say):
     """Resident megabytes after a walk of everything; of one more worktree its share (PSS)."""
     first, more, names = {}, {}, 0
@@ -161,15 +172,10 @@ def memory(args, chosen, tools, say):
         names = int(run(tools["ops"], "walk", cwd=engine.view("deps"), user=engine.user).split()[2])
         first[engine.name] = rss_mb(engine.pids("deps"))
         if isinstance(engine, Depsfs):
-            at = [engine.base / f"more.{part}" for part in ("view", "upper", "work")]
-            for d in at:
-                d.mkdir()
-                if engine.user is not None:
-                    os.chown(d, engine.user, engine.user)
-            engine.depsfs("mount", "deps", "--at", at[0], "--upper", at[1], "--workdir", at[2], cwd=engine.base)
-            run(tools["ops"], "walk", cwd=at[0], user=engine.user)
-            more[engine.name] = pss_mb(daemon_pids(at[2] / "depsfs"))
-            engine.depsfs("unmount", "--at", at[0], cwd=engine.base)
+            view, work = another(engine, "deps", "more")
+            run(tools["ops"], "walk", cwd=view, user=engine.user)
+            more[engine.name] = pss_mb(daemon_pids(work / "depsfs"))
+            engine.depsfs("unmount", "--at", view, cwd=engine.base)
     yield row("memory", f"daemon's memory after a walk of {names:,} names", "MB", first, 20)
     yield row("memory-more", "of each further worktree", "MB", more, 10)
 
@@ -182,13 +188,7 @@ def page_cache(args, chosen, tools, say):
             continue
         views = []
         for n in range(worktrees):
-            at = [engine.base / f"cache{n}.{part}" for part in ("view", "upper", "work")]
-            for d in at:
-                d.mkdir()
-                if engine.user is not None:
-                    os.chown(d, engine.user, engine.user)
-            engine.depsfs("mount", "big", "--at", at[0], "--upper", at[1], "--workdir", at[2], cwd=engine.base)
-            views.append(at[0])
+            views.append(another(engine, "big", f"cache{n}")[0])
         drop_caches()
         before = cached_mb()
         for view in views:
