@@ -40,10 +40,10 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Answers a request that makes `name`.
-    fn made(&self, request: &Request, parent: Ino, name: &Name, made: Result<Attr, Error>, reply: ReplyEntry) {
-        let maker = Some(caller(request));
-        entry(&self.view, SentAgain::of(request).made(made, &self.view.overlay, (parent, name), maker), reply);
+    /// Answers a request that makes `name`, of the kind that `mode` says.
+    fn made(&self, by: &Request, parent: Ino, name: &Name, mode: u32, made: Result<Attr, Error>, reply: ReplyEntry) {
+        let maker = Some((caller(by), mode));
+        entry(&self.view, SentAgain::of(by).made(made, &self.view.overlay, (parent, name), maker), reply);
     }
 
     /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
@@ -146,13 +146,13 @@ impl Filesystem for Adapter {
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
         let name = checked!(name, reply);
         let made = self.node(request, ino(parent), &name, mode, rdev);
-        self.made(request, ino(parent), &name, made, reply);
+        self.made(request, ino(parent), &name, mode, made, reply);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
         let name = checked!(name, reply);
         let made = self.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
-        self.made(request, ino(parent), &name, made, reply);
+        self.made(request, ino(parent), &name, libc::S_IFDIR | mode & 0o7777, made, reply);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -177,7 +177,7 @@ impl Filesystem for Adapter {
         let name = checked!(name, reply);
         let target = target.as_os_str().as_bytes();
         let made = self.view.overlay.symlink(ino(parent), &name, target, caller(request));
-        self.made(request, ino(parent), &name, made, reply);
+        self.made(request, ino(parent), &name, libc::S_IFLNK, made, reply);
     }
 
     // A rename cannot take the last name out of the view's root: its target lies in the same view.

@@ -37,18 +37,18 @@ impl SentAgain {
         SentAgain(request.unique().0 & SENT_AGAIN != 0)
     }
 
-    /// The outcome of making `name` for `maker`: there already means that it was made. Without one, a further name was
-    /// made for what is somebody's.
+    /// The outcome of making `name` for `maker`, of the kind and with the bits that a mode says: there already means that
+    /// it was made, unless it shows that it is something else. Without one, a further name was made for what is somebody's.
     pub fn made(
         self,
         done: Result<Attr, Error>,
         view: &Overlay,
         (parent, name): (Ino, &Name),
-        maker: Option<Caller>,
+        maker: Option<(Caller, u32)>,
     ) -> Result<Attr, Error> {
         match (done, maker) {
             (Err(e), _) if !self.0 || to_errno(&e) != fuser::Errno::EEXIST => Err(e),
-            (Err(_), Some(maker)) => view.made_before(parent, name, maker),
+            (Err(_), Some((maker, mode))) => view.made_before(parent, name, mode, maker),
             (Err(_), None) => view.lookup(parent, name),
             (done, _) => done,
         }
@@ -129,9 +129,10 @@ mod tests {
         let (a, b, root) = (name("a"), name("b"), Ino::ROOT);
         let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
         let make = || view.mkdir(root, &a, 0o755, me);
-        let made = new.made(make(), &view, (root, &a), Some(me)).expect("new");
-        assert_eq!(again.made(make(), &view, (root, &a), Some(me)).expect("done before").ino, made.ino);
-        assert!(matches!(new.made(make(), &view, (root, &a), Some(me)), Err(Error::Exists)));
+        let maker = Some((me, libc::S_IFDIR | 0o755));
+        let made = new.made(make(), &view, (root, &a), maker).expect("new");
+        assert_eq!(again.made(make(), &view, (root, &a), maker).expect("done before").ino, made.ino);
+        assert!(matches!(new.made(make(), &view, (root, &a), maker), Err(Error::Exists)));
 
         let plain = RenameFlags::empty();
         let rename = |sent: SentAgain, flags| sent.rename(&view, (root, &a), (root, &b), flags);
@@ -155,11 +156,52 @@ mod tests {
         let (a, b, maker) = (name("a"), name("b"), Caller { uid: 1234, gid: 1234 });
         path::make_dir(&dir.path().join("upper/a")).expect("made");
         let exists = || Err(Error::Exists);
-        let made = SentAgain(true).made(exists(), &view, (root, &a), Some(maker)).expect("there");
+        let made =
+            SentAgain(true).made(exists(), &view, (root, &a), Some((maker, libc::S_IFDIR | 0o755))).expect("there");
         assert_eq!((made.uid, made.gid), (1234, 1234));
         path::replace(&dir.path().join("upper/b"), b"").expect("written");
         let linked = SentAgain(true).made(exists(), &view, (root, &b), None).expect("there");
         assert_eq!(linked.uid, 0);
+    }
+
+    #[test]
+    fn a_file_that_a_dead_server_gave_away_and_no_more_gets_the_set_id_bits_that_its_maker_asked_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, root, file) = (view(dir.path()), Ino::ROOT, name("f"));
+        let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
+        path::replace(&dir.path().join("upper/f"), b"").expect("written");
+        let maker = Some((me, libc::S_IFREG | 0o4755));
+        let made = SentAgain(true).made(Err(Error::Exists), &view, (root, &file), maker).expect("there");
+        assert_eq!((made.uid, made.mode & 0o7000), (me.uid, 0o4000));
+    }
+
+    #[test]
+    fn what_a_request_that_is_sent_again_cannot_have_made_is_refused_and_stays_its_owners() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, root) = (view(dir.path()), Ino::ROOT);
+        let upper = dir.path().join("upper");
+        let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
+        // Only root makes files for others.
+        let maker = if me.uid == 0 { Caller { uid: 1234, gid: 1234 } } else { me };
+        path::replace(&upper.join("full"), b"words").expect("written");
+        path::replace(&upper.join("linked"), b"").expect("written");
+        std::fs::hard_link(upper.join("linked"), upper.join("other name")).expect("linked");
+        path::make_dirs(&upper.join("dir/below")).expect("made");
+        path::make_dirs(&upper.join("empty")).expect("made");
+        let (file, kind) = (libc::S_IFREG | 0o644, libc::S_IFDIR | 0o755);
+        let mut cases = vec![("full", file), ("linked", file), ("dir", kind), ("full", kind), ("empty", file)];
+        if me.uid == 0 {
+            path::replace(&upper.join("theirs"), b"").expect("written");
+            std::os::unix::fs::chown(upper.join("theirs"), Some(77), Some(77)).expect("given");
+            cases.push(("theirs", file));
+        }
+        for (at, mode) in cases {
+            let before = path::stat(&upper.join(at)).expect("asked").expect("there");
+            let made = SentAgain(true).made(Err(Error::Exists), &view, (root, &name(at)), Some((maker, mode)));
+            assert!(matches!(made, Err(Error::Exists)), "{at}, {mode:o}: {made:?}");
+            let after = path::stat(&upper.join(at)).expect("asked").expect("there");
+            assert_eq!((after.uid, after.gid, after.mode), (before.uid, before.gid, before.mode), "{at}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
+use crate::sys::process;
 
 use super::error::{Error, Result, upper};
 use super::files::OpenFile;
@@ -27,14 +28,24 @@ impl Overlay {
         self.make(parent, name, caller, |dir, name| fs::symlink_at(target, dir, name))
     }
 
-    /// What a server before this one has made for `caller` and not answered: it may not have been given to them yet.
-    pub fn made_before(&self, parent: Ino, name: &Name, caller: Caller) -> Result<Attr> {
+    /// What a server before this one has made for `caller`, as `mode` says, and not answered: it may not have been given
+    /// to them yet, or without its set-id bits.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when what is there can't be that: it is the lower's, of another kind, somebody's who is neither
+    /// the caller nor who serves the view, has something in it, or another name.
+    pub fn made_before(&self, parent: Ino, name: &Name, mode: u32, caller: Caller) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
-        if found.upper.is_some()
-            && let Some(dir) = view.dir_fd(parent)?
-        {
-            give(&dir, name, caller)?;
+        let stat = found.upper.filter(|stat| is_just_made(stat, mode, caller)).ok_or(Error::Exists)?;
+        if stat.is_dir() && !view.is_empty_dir(found.ino)? {
+            return Err(Error::Exists);
+        }
+        let dir = view.dir_fd(parent)?.ok_or(Error::NotFound)?;
+        let given = give(&dir, name, caller)?;
+        let lost = mode & 0o6000 & !given.mode;
+        if given.kind() == FileType::RegularFile && lost != 0 {
+            fs::chmod_at(&dir, name.bytes(), given.mode & 0o7777 | lost).map_err(upper("set the mode"))?;
         }
         drop(view);
         self.lookup(parent, name)
@@ -181,6 +192,15 @@ impl View {
             seen.lookups += 1;
         }
     }
+}
+
+/// Whether a request to make such a file for `caller` can have left this. Between making and answering it is only given
+/// away ([`give`]), and nobody can have come to know of it; that a directory is empty is for the caller to see.
+fn is_just_made(stat: &Stat, mode: u32, caller: Caller) -> bool {
+    stat.kind() == FileType::from_raw_mode(mode)
+        && (stat.uid == caller.uid || stat.uid == process::user())
+        && (stat.is_dir() || stat.nlink == 1)
+        && (stat.kind() != FileType::RegularFile || stat.size == 0)
 }
 
 /// Gives a new file to its maker.
