@@ -224,8 +224,7 @@ impl Journal {
     pub fn append(&mut self, frame: &Frame) -> Result<(), JournalError> {
         let bytes = framed(frame);
         if let Err(e) = self.write_at(&bytes, self.len) {
-            // A torn frame is cut off at the next open too, so a second failure here changes nothing.
-            let _ = fs::truncate(&self.file, self.len);
+            self.cut_off();
             return Err(e);
         }
         self.len += bytes.len() as u64;
@@ -242,6 +241,17 @@ impl Journal {
             self.reserve();
         }
         Ok(())
+    }
+
+    /// Takes back what was written of a frame. A torn one is cut off at the next open too, so a second failure here
+    /// changes nothing.
+    fn cut_off(&mut self) {
+        // ftruncate(2) gives the room beyond the end back, even if the length stays.
+        if fs::stat(&self.file).is_ok_and(|stat| stat.size == self.len) || fs::truncate(&self.file, self.len).is_err() {
+            return;
+        }
+        self.reserved = 0;
+        self.reserve();
     }
 
     /// Where there is no room, what is left of the last reserve is used up.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::overlay::Ino;
 use crate::store::{Name, TreeId};
+use crate::sys::fault::{Call, Plan};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
 
@@ -133,6 +134,33 @@ fn a_changed_bit_ends_the_journal_before_the_frame_it_is_in() {
         assert_eq!(found, all[..before], "bit {bit}");
         assert_eq!(HEADER + used, before.checked_sub(1).map_or(HEADER, |n| ends[n] as usize));
         bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+#[test]
+fn an_append_that_fails_leaves_the_room_that_is_kept_for_the_next_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    let room = |journal: &Journal| {
+        let blocks = fs::stat(&journal.file).unwrap().blocks;
+        (blocks * 512).saturating_sub(journal.len)
+    };
+    if room(&journal) < RESERVE - 4096 {
+        return println!("skipped: a file system that keeps no room");
+    }
+    let plan = Plan { calls: |call| call == Call::Add, from: 0, for_ever: false, errno: libc::ENOSPC, torn: false };
+    // Nothing of the frame is written, or half of it, or half and there is no room for a new reserve either.
+    for (torn, for_ever) in [(false, false), (true, false), (true, true)] {
+        let before = journal.len();
+        let guard = Plan { torn, for_ever, ..plan }.lay();
+        journal.append(&Frame::Plain(records())).expect_err("it failed");
+        assert!(!guard.failed().is_empty());
+        drop(guard);
+        assert_eq!((journal.len(), fs::stat(&journal.file).unwrap().size), (before, before));
+        if for_ever {
+            journal.append(&Frame::Done).expect("there is room again");
+        }
+        assert!(room(&journal) >= RESERVE / 2, "torn {torn}, for ever {for_ever}: {}", room(&journal));
     }
 }
 
