@@ -63,17 +63,24 @@ pub fn lines(decisions: &[Decision]) -> String {
     decisions.iter().map(|d| format!("  {:<9} {}\n", format!("{}:", d.component), d.words())).collect()
 }
 
-/// Goes on with what a worktree's components still need, or after a sync's changes.
+/// Goes on with what a worktree's components still need: what is not to be fetched is built.
+pub fn go_on(checkout: &Checkout, components: &Components, outside: &Outside) -> Result<Vec<Brought>, Failure> {
+    let done = outside.with(true, |supply| {
+        bring::bring(&Task { checkout, components, supply, source: None, changed: false, builds: true })
+    });
+    Ok(done?)
+}
+
+/// What components need since their keys have changed, but for what the source gives: that is the caller's to take.
 pub fn bring(
     checkout: &Checkout,
     components: &Components,
     outside: &Outside,
-    changed: bool,
     builds: bool,
 ) -> Result<Vec<Brought>, Failure> {
     let source = source_of(checkout)?;
     let done = outside.with(true, |supply| {
-        bring::bring(&Task { checkout, components, supply, source: source.as_ref(), changed, builds })
+        bring::bring(&Task { checkout, components, supply, source: source.as_ref(), changed: true, builds })
     });
     Ok(done?)
 }

@@ -116,7 +116,7 @@ impl Create {
             return Ok(());
         }
         let new = places::checkout_at(&created.worktree)?;
-        built(&components::bring(&new, &plan.components, outside, false, true)?)
+        built(&components::go_on(&new, &plan.components, outside)?)
     }
 
     fn go_on(&self) -> Result<(), Failure> {
@@ -129,7 +129,7 @@ impl Create {
             views.mount()?;
         }
         let components = components::approved(&checkout, self.approve)?;
-        let done = components::bring(&checkout, &components, &Outside::new(places::store()?), false, true)?;
+        let done = components::go_on(&checkout, &components, &Outside::new(places::store()?))?;
         if done.is_empty() {
             return output::print("nothing is left to be done\n");
         }

@@ -9,9 +9,9 @@ use super::components::{self, Outside};
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::interrupt;
-use crate::worktree::component::bring::Brought;
+use crate::worktree::component::bring::{self, Brought};
 use crate::worktree::component::decide::Way;
-use crate::worktree::component::{Components, Undeclared};
+use crate::worktree::component::{Components, Declared, Undeclared};
 use crate::worktree::remove;
 use crate::worktree::sync::{self, Synced, Takes};
 use crate::worktree::views::Views;
@@ -56,9 +56,9 @@ impl Sync {
             views.mount()?;
         }
         let outside = Outside::new(places::store()?);
-        let brought = match self.dry_run {
+        let mut brought = match self.dry_run {
             true => components::would_bring(&checkout, &components, &outside)?,
-            false => components::bring(&checkout, &components, &outside, true, self.build)?,
+            false => components::bring(&checkout, &components, &outside, self.build)?,
         };
         let synced = match components::source_of(&checkout)? {
             Some(source) => {
@@ -73,7 +73,12 @@ impl Sync {
                     look: self.dry_run,
                     progress: outside.bar.clone(),
                 };
-                sync::from_source(&mut views, source, &task)?
+                let synced = sync::from_source(&mut views, source, &task)?;
+                if !self.dry_run {
+                    let unfit = |declared: &Declared| synced.unfit.iter().any(|(at, _)| declared.covers(at));
+                    bring::took_source(&checkout, &components, &mut brought, &unfit)?;
+                }
+                synced
             }
             None => Synced::default(),
         };

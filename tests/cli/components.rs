@@ -151,6 +151,22 @@ fn a_build_that_fails_keeps_the_worktree_and_resume_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn what_is_resumed_is_built_though_the_source_has_it_by_now() {
+    let bench = bench();
+    bench.write("repo/depsfs.toml", &TOML.replace("test ! -e broken;", "test -e ran || exit 7;"));
+    bench.commit("repo", "broken");
+    bench.ok("repo", ["approve"]);
+    assert_eq!(create(&bench, &["one"]).code, 1);
+    bench.write("one/lib/ran", "");
+    bench.write("repo/lib/dist/lib", "in the source\n");
+    bench.write("repo/node_modules/made", "in the source\n");
+    assert_eq!(bench.ok("one", ["create", "--resume"]), "  lib:      built\n  web:      built\n");
+    assert_eq!(bench.read("one/lib/dist/lib"), "a\nb\n");
+    assert_eq!(bench.read("one/node_modules/made"), "{\"version\": 1}\n");
+    bench.assert_clean("one");
+}
+
+#[test]
 fn a_key_command_is_asked_in_the_new_worktree_and_disabled_means_the_source() {
     let bench = Bench::new();
     bench.write("repo/hash", "git rev-parse HEAD:src | cut -c1-16\n");

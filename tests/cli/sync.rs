@@ -80,6 +80,27 @@ fn what_is_not_to_be_had_is_told_and_built_when_asked() {
 }
 
 #[test]
+fn what_a_failed_sync_did_not_take_from_the_source_the_next_one_takes() {
+    let bench = bench();
+    bench.write("repo/package-lock.json", "three\n");
+    bench.commit("repo", "three");
+    bench.write("repo/node_modules/made", "in the source\n");
+    bench.git("fix", ["rebase", "-q", "main"]);
+    // The source can't be looked at while git's configuration of it is wrong.
+    bench.git("repo", ["config", "depsfs.absolutePaths", "nonsense"]);
+    let failed = bench.depsfs("fix", ["sync"]);
+    assert!(failed.code == 2 && failed.err.contains("depsfs.absolutepaths is"), "{failed:?}");
+    assert_eq!(bench.read("fix/node_modules/made"), "one\n");
+    bench.git("repo", ["config", "--unset", "depsfs.absolutePaths"]);
+    let said = bench.ok("fix", ["sync"]);
+    assert!(said.contains("  web:      from the source, whose key is the same"), "{said}");
+    assert!(said.contains("  changed:  node_modules, as the source has it\n"), "{said}");
+    assert_eq!(bench.read("fix/node_modules/made"), "in the source\n");
+    assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
+    bench.assert_clean("fix");
+}
+
+#[test]
 fn without_components_views_follow_the_source_while_their_lock_files_agree() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);

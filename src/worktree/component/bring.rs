@@ -5,6 +5,7 @@
 //! | 1. keys are told, and for each component is decided   | nothing                                          |
 //! | 2. artifacts that are to be had are put in place      | some in place, the record as it was: done again  |
 //! | 3. one after the other is built, frozen, and recorded | what was recorded is done, the rest is gone on with |
+//! | 4. in a sync, the source's views are swapped, then recorded | the same: the next sync swaps them |
 
 use std::path::PathBuf;
 
@@ -26,7 +27,7 @@ pub struct Task<'a> {
     pub checkout: &'a Checkout,
     pub components: &'a Components,
     pub supply: &'a Supply<'a>,
-    /// Where artifacts of the same key may be.
+    /// Where artifacts of the same key may be, for who takes them from there; without it they are built.
     pub source: Option<&'a Checkout>,
     /// Those whose key has changed are looked at, too; else only what wasn't finished.
     pub changed: bool,
@@ -77,12 +78,6 @@ pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
     let state_dir = task.checkout.state_dir();
     let mut all = not_done(&record, decisions);
     artifacts(task, &mut record, &mut all)?;
-    for brought in all.iter_mut().filter(|b| b.decision.way == Way::Source) {
-        // The views of the source are swapped by whoever asked.
-        let (name, key) = (brought.decision.component.clone(), brought.decision.key.key().map(str::to_owned));
-        record.set(Known { name, key, entries: Vec::new(), state: State::Source });
-        brought.done = true;
-    }
     record.save(&state_dir)?;
     for brought in all.iter_mut().filter(|b| b.decision.way == Way::Build) {
         let Some(declared) = task.components.named(&brought.decision.component) else { continue };
@@ -109,6 +104,29 @@ pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
         brought.done = true;
     }
     Ok(all)
+}
+
+/// Notes that the worktree has from its source what was decided to come from there: the views are swapped by whoever
+/// asked, and told of afterwards. What did not come of it (`unfit`) is tried again the next time.
+pub fn took_source(
+    checkout: &Checkout,
+    components: &Components,
+    all: &mut [Brought],
+    unfit: &dyn Fn(&Declared) -> bool,
+) -> Result<(), Error> {
+    let mut record = Record::load(&checkout.state_dir())?;
+    for brought in all.iter_mut().filter(|b| b.decision.way == Way::Source) {
+        if components.named(&brought.decision.component).is_none_or(unfit) {
+            continue;
+        }
+        let (name, key) = (brought.decision.component.clone(), brought.decision.key.key().map(str::to_owned));
+        record.set(Known { name, key, entries: Vec::new(), state: State::Source });
+        brought.done = true;
+    }
+    if all.iter().any(|b| b.decision.way == Way::Source && b.done) {
+        record.save(&checkout.state_dir())?;
+    }
+    Ok(())
 }
 
 /// What was decided, before anything is done.
