@@ -1,6 +1,10 @@
 //! `depsfs sync` and `depsfs publish`: after a rebase, and for the next worktree.
 
-use crate::bench::{Bench, json};
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+
+use crate::bench::{Bench, PROGRAM, json, soon};
 
 const TOML: &str = r#"
 [[component]]
@@ -249,6 +253,36 @@ fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
     assert!(bench.ok("fix", ["status"]).contains("build: "), "what was found is remembered");
     assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
     bench.assert_clean("fix");
+}
+
+#[test]
+fn files_that_an_ended_sync_did_not_relocate_are_relocated_by_it_or_by_the_next_one() {
+    const FILES: usize = 400;
+    let bench = Bench::new();
+    let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
+    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    let fill = |round: usize| {
+        (0..FILES).for_each(|n| bench.write(&format!("repo/build/{n}"), &format!("{round} at {repo}/x\n")));
+        bench.write("repo/build/round", &format!("{round}\n"));
+    };
+    fill(0);
+    bench.ok("repo", ["create", "fix"]);
+    for (round, signal) in [(1, Signal::SIGINT), (2, Signal::SIGKILL)] {
+        fill(round);
+        let mut command = bench.command(PROGRAM, "fix");
+        let mut sync = command.arg("sync").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // The new trees show, and nothing or little is relocated yet.
+        soon("the new trees show", || bench.read("fix/build/round") == format!("{round}\n"));
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(sync.id() as i32), signal);
+        soon("the sync ends", || sync.try_wait().unwrap().is_some());
+        bench.ok("fix", ["sync"]);
+        for n in 0..FILES {
+            assert_eq!(bench.read(&format!("fix/build/{n}")), format!("{round} at {fix}/x\n"), "{signal}");
+        }
+        let status = bench.ok("fix", ["status"]);
+        assert!(status.contains(&format!("build: {FILES} files relocated\n")), "{status}");
+        assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
+    }
 }
 
 #[test]

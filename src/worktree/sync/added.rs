@@ -17,7 +17,7 @@ use crate::worktree::ignored::Ignored;
 use crate::worktree::plan::Plan;
 use crate::worktree::snapshot::{Snapshot, Snapshots};
 use crate::worktree::submodule;
-use crate::worktree::traces::{self, Record};
+use crate::worktree::traces::{self, Record, Traced};
 use crate::worktree::undo::Undo;
 use crate::worktree::views::{self, Views};
 
@@ -48,15 +48,13 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     let settled = traces::settle(task.store, &task.target.root, taken, &plan.policies, &mut undo)?;
     let excluded = settled.excluded.into_iter();
     synced.unfit.extend(excluded.map(|at| (at, "it holds the absolute path of the source")));
-    let mut record = Record::load(&views.state_dir)?;
-    let is_new = |at: &Path| settled.snapshots.iter().any(|s| s.path == at);
-    record.artifacts.retain(|traced| !is_new(&traced.path));
-    record.artifacts.extend(settled.record.artifacts);
+    let none = |at: &Path| Traced { path: at.into(), traces: Vec::new() };
+    let traced = |s: &Snapshot| settled.record.of(&s.path).cloned().unwrap_or_else(|| none(&s.path));
+    let traced = settled.snapshots.iter().map(traced).collect();
     synced.added.extend(settled.snapshots.iter().map(|s| s.path.clone()));
     show(views, settled.snapshots)?;
-    record.save(&views.state_dir)?;
     undo.keep();
-    Ok(())
+    Record::note(&views.state_dir, traced)
 }
 
 /// Nothing of the worktree's own is there.

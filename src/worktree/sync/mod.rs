@@ -9,13 +9,13 @@
 //! | 1. trees of the source's directories are made   | trees that gc takes |
 //! | 2. unchanged copies of what changed are given up| the same as before, shared |
 //! | 3. the manifest names the new trees             | what the next mount shows |
-//! | 4. the daemon has compared                      | all but what is relocated |
+//! | 4. the daemon has compared                      | all but what is relocated: the next sync does that |
 //! | 5. files are relocated                          | done |
 
 mod added;
 mod swap;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use super::diff::Difference;
 use super::error::Error;
 use super::lockfile;
 use super::plan::{self, Plan};
-use super::snapshot::Snapshots;
+use super::snapshot::{Snapshot, Snapshots};
 use super::traces::{self, Record, Traced};
 use super::views::Views;
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
@@ -80,10 +80,15 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
         }
     }
     let taken = Snapshots::start(&plan, &wanted, task.store, task.progress.clone())?.wait()?;
+    let record = Record::load(&views.state_dir)?;
     let mut swaps = BTreeMap::new();
     for snapshot in taken {
         let Some(view) = views.manifest.views.iter().find(|v| v.path == snapshot.path).cloned() else { continue };
         if live(&view).map(|g| (g.tree, &g.at)).eq(snapshot.grafts.iter().map(|g| (g.tree, &g.at))) {
+            // A sync that was ended after step 4 has left files for this one.
+            if !task.look && relocate(views, &plan, task, &snapshot, record.of(&view.path))? {
+                synced.changed.push(view.path);
+            }
             continue;
         }
         if plan.policies.of(&view.path) == AbsolutePaths::Exclude && !snapshot.traces.is_empty() {
@@ -93,7 +98,6 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
         swaps.insert(view.id.clone(), Swap::of(task.store, view, snapshot)?);
     }
     if task.look {
-        let record = Record::load(&views.state_dir)?;
         for swap in swaps.values() {
             let relocated = match record.of(&swap.view.path) {
                 Some(traced) => traces::still_relocated(task.store, views, &swap.view, traced)?,
@@ -103,7 +107,7 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
             synced.hidden.extend(swap.hidden(views)?.into_iter().filter(|(_, path)| is_own(path)));
         }
     } else if !swaps.is_empty() {
-        exchange(views, &plan, task, &mut swaps, &mut synced)?;
+        exchange(views, &plan, task, &swaps, &mut synced)?;
     }
     synced.changed.extend(swaps.into_values().map(|swap| swap.view.path));
     synced.changed.sort();
@@ -143,10 +147,10 @@ fn exchange(
     views: &mut Views,
     plan: &Plan,
     task: &Task<'_>,
-    swaps: &mut BTreeMap<String, Swap>,
+    swaps: &BTreeMap<String, Swap>,
     synced: &mut Synced,
 ) -> Result<(), Error> {
-    let mut record = Record::load(&views.state_dir)?;
+    let record = Record::load(&views.state_dir)?;
     for swap in swaps.values() {
         swap.give_up(task.target, views)?;
         if let Some(traced) = record.of(&swap.view.path) {
@@ -154,19 +158,29 @@ fn exchange(
         }
     }
     show(views, swaps)?;
-    for swap in swaps.values_mut() {
+    for swap in swaps.values() {
         synced.hidden.extend(swap.hidden(views)?);
-        let path = swap.view.path.clone();
-        let mut traces = std::mem::take(&mut swap.snapshot.traces);
-        if plan.policies.of(&path) == AbsolutePaths::Relocate {
-            traces::relocate_shown(task.store, &task.target.root, &swap.snapshot, &mut traces)?;
-        }
-        record.artifacts.retain(|traced| traced.path != path);
-        if !traces.is_empty() {
-            record.artifacts.push(Traced { path, traces });
-        }
+        relocate(views, plan, task, &swap.snapshot, None)?;
     }
-    Ok(record.save(&views.state_dir)?)
+    Ok(())
+}
+
+/// Step 5 for a view that shows this snapshot, and what is remembered of it. `known`: what was remembered, if it showed the
+/// same before. Whether a file was relocated.
+fn relocate(
+    views: &Views,
+    plan: &Plan,
+    task: &Task<'_>,
+    snapshot: &Snapshot,
+    known: Option<&Traced>,
+) -> Result<bool, Error> {
+    let mut traces = snapshot.traces.clone();
+    let done: HashSet<&Path> = known.iter().flat_map(|k| k.done()).collect();
+    traces.iter_mut().for_each(|trace| trace.relocated = done.contains(&*trace.path));
+    let is_wanted = plan.policies.of(&snapshot.path) == AbsolutePaths::Relocate;
+    let changed = is_wanted && traces::relocate_shown(task.store, &task.target.root, snapshot, &mut traces)?;
+    Record::note(&views.state_dir, vec![Traced { path: snapshot.path.clone(), traces }])?;
+    Ok(changed)
 }
 
 fn show(views: &mut Views, swaps: &BTreeMap<String, Swap>) -> Result<(), Error> {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::escape;
 use crate::sys::{IoError, path};
+use crate::worktree::error::Error;
+use crate::worktree::views::ManifestLock;
 
 const VERSION: u32 = 1;
 const FILE: &str = "traces.json";
@@ -74,6 +76,24 @@ impl Record {
         path::replace(&file, &serde_json::to_vec(self).expect("paths and words are JSON"))
     }
 
+    /// Remembers these instead of what was known of the same artifacts. Others may remember something meanwhile.
+    pub fn note(state_dir: &Path, all: Vec<Traced>) -> Result<(), Error> {
+        let _lock = ManifestLock::wait(state_dir)?;
+        let mut record = Record::load(state_dir)?;
+        let before = record.clone();
+        for traced in all {
+            match record.artifacts.iter_mut().find(|known| known.path == traced.path) {
+                Some(known) => *known = traced,
+                None => record.artifacts.push(traced),
+            }
+        }
+        record.artifacts.retain(|traced| !traced.traces.is_empty());
+        if record != before {
+            record.save(state_dir)?;
+        }
+        Ok(())
+    }
+
     /// The traces of one artifact.
     pub fn of(&self, artifact: &Path) -> Option<&Traced> {
         self.artifacts.iter().find(|traced| traced.path == artifact)
@@ -86,8 +106,13 @@ impl Traced {
         self.traces.iter().filter(|t| !t.relocated)
     }
 
+    /// The paths of the others.
+    pub fn done(&self) -> impl Iterator<Item = &Path> {
+        self.traces.iter().filter(|t| t.relocated).map(|t| &*t.path)
+    }
+
     pub fn relocated(&self) -> usize {
-        self.traces.len() - self.left().count()
+        self.done().count()
     }
 }
 

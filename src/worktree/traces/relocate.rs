@@ -81,9 +81,7 @@ pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> 
     for trace in traced.traces.iter().filter(|t| t.relocated && t.kind == Kind::Text) {
         let Some((tree, node)) = shown.find(&trace.path) else { continue };
         let Some(content) = relocated(store, &tree, node, trace, &views.manifest.worktree)? else { continue };
-        let at = place.join(&trace.path);
-        let is_file = path::stat(&at)?.is_some_and(|s| s.is_file() && s.size == content.len() as u64);
-        if is_file && path::read(&at)? == content {
+        if holds(&place.join(&trace.path), trace.kind, &content)? {
             let perm = tree.stat(node).perm & 0o777;
             found.push(Relocated { path: trace.path.clone(), content: ObjectId::of(&content), perm });
         }
@@ -100,21 +98,39 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
     access.told()
 }
 
-/// As [`all`], in a view that is mounted: what it shows of the snapshot is replaced, what it has of its own stays.
-pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<(), Error> {
+/// As [`all`], in a view that is mounted: what it shows of the snapshot is replaced, what it has of its own stays. Whether
+/// anything was. What an earlier time has left undone is done; no signal ends it half-way.
+pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, Error> {
     let place = root.join(&snapshot.path);
     let shown = Shown::of(store, &snapshot.grafts)?;
+    let mut changed = false;
     for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
-        go_on()?;
         let to = place.join(&trace.path);
-        let Some((tree, node)) = shown.find(&trace.path).filter(|(tree, node)| is_stored(&to, tree, *node)) else {
+        let Some((tree, node)) = shown.find(&trace.path) else { continue };
+        let is_stored = is_stored(&to, &tree, node);
+        if trace.relocated && !is_stored {
             continue;
-        };
-        if let Some(content) = relocated(store, &tree, node, trace, root)? {
+        }
+        let Some(content) = relocated(store, &tree, node, trace, root)? else { continue };
+        if is_stored {
             trace.relocated = replace(&to, trace.kind, &content, (&tree, node))?;
+            changed |= trace.relocated;
+        } else {
+            trace.relocated = holds(&to, trace.kind, &content)?;
         }
     }
-    Ok(())
+    Ok(changed)
+}
+
+/// A file or symlink has been relocated, and is so still.
+fn holds(at: &Path, kind: Kind, content: &[u8]) -> Result<bool, IoError> {
+    match kind {
+        Kind::Link => Ok(path::read_link(at).is_ok_and(|now| now == content)),
+        _ => {
+            let is_file = path::stat(at)?.is_some_and(|s| s.is_file() && s.size == content.len() as u64);
+            Ok(is_file && path::read(at)? == content)
+        }
+    }
 }
 
 /// A file or symlink of a view is what the store says.
