@@ -93,12 +93,23 @@ impl Views {
 
     /// Mounts with a changed manifest, whatever others have changed in it meanwhile. When a view that has to be mounted anew for that is in use, nothing changes.
     pub fn mount_changed(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
+        self.mount_if(|views| {
+            change(&mut views.manifest);
+            Ok(())
+        })
+    }
+
+    /// As [`Views::mount_changed`], when the change, which sees what others have made of it, is not refused.
+    pub fn mount_if(&mut self, change: impl FnOnce(&mut Views) -> Result<(), Error>) -> Result<(), Error> {
         let lock = ManifestLock::wait(&self.state_dir)?;
         if path::is_there(&manifest_file(&self.state_dir)) {
             *self = Views::load(&self.state_dir)?;
         }
         let before = self.manifest.clone();
-        change(&mut self.manifest);
+        if let Err(refused) = change(self) {
+            self.manifest = before;
+            return Err(refused);
+        }
         if self.manifest == before {
             drop(lock);
             return self.mount();

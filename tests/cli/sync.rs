@@ -222,6 +222,28 @@ fn directories_that_only_the_source_has_come_and_none_that_would_hide_something(
 }
 
 #[test]
+fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench.write("repo/build-new/x", "source\n");
+    bench.write("repo/build-other/x", "source\n");
+    // What its journal would lie in is a file.
+    let journals = bench.path("repo/.git/worktrees/fix/depsfs/views");
+    let id = &blake3::hash(b"build-other").to_hex()[..16];
+    std::fs::write(journals.join(id), "").unwrap();
+    let failed = bench.depsfs("fix", ["sync"]);
+    assert!(failed.code == 1 && failed.err.contains("build-other"), "{failed:?}");
+    assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
+    assert!(!bench.is_there("fix/build-new") && !bench.is_there("fix/build-other"));
+    assert!(!bench.ok("fix", ["status"]).contains("build-"));
+    std::fs::remove_file(journals.join(id)).unwrap();
+    let said = json(&bench.ok("fix", ["sync", "--json"]));
+    assert_eq!(said["added"], serde_json::json!(["build-new", "build-other"]));
+    assert_eq!(bench.read("fix/build-other/x"), "source\n");
+    bench.assert_clean("fix");
+}
+
+#[test]
 fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
     let bench = Bench::new();
     let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Synced, Takes, Task, fits};
+use crate::daemon::client;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
 use crate::worktree::create::{self, Created};
@@ -19,15 +20,15 @@ use crate::worktree::snapshot::{Snapshot, Snapshots};
 use crate::worktree::submodule;
 use crate::worktree::traces::{self, Record, Traced};
 use crate::worktree::undo::Undo;
-use crate::worktree::views::{self, Views};
+use crate::worktree::views::{self, ManifestLock, Views};
 
 /// Adds what is meant and fits; in a look only says it.
 pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
     let mut wanted = Vec::new();
     for at in &plan.ignored.directories {
         let takes = (task.takes)(at);
-        let is_apart = |v: &ViewSpec| !v.path.starts_with(at) && !at.starts_with(&v.path);
-        if takes != Takes::No && views.manifest.views.iter().all(is_apart) && is_vacant(&task.target.root.join(at))? {
+        let is_free = views.manifest.views.iter().all(|v| is_apart(&v.path, at));
+        if takes != Takes::No && is_free && is_vacant(&task.target.root.join(at))? {
             fits(plan, task, at, takes, &mut wanted, synced)?;
         }
     }
@@ -57,6 +58,10 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     Record::note(&views.state_dir, traced)
 }
 
+fn is_apart(a: &Path, b: &Path) -> bool {
+    !a.starts_with(b) && !b.starts_with(a)
+}
+
 /// Nothing of the worktree's own is there.
 fn is_vacant(place: &Path) -> Result<bool, Error> {
     Ok(!path::is_there(place) || (path::is_dir(place) && path::list(place)?.is_empty()))
@@ -78,9 +83,40 @@ fn fitting(
     Ok(directories)
 }
 
+/// On an error they are no views again, and those that were mounted are unmounted.
 fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
-    views.mount_changed(|manifest| {
-        manifest.views.extend(snapshots.into_iter().map(Snapshot::into_view));
-        manifest.views.sort_by(|a, b| a.path.cmp(&b.path));
-    })
+    let new: Vec<ViewSpec> = snapshots.into_iter().map(Snapshot::into_view).collect();
+    let mut is_refused = false;
+    let done = views.mount_if(|views| {
+        let there = &mut views.manifest.views;
+        let is_taken = |view: &&ViewSpec| !there.iter().all(|v| is_apart(&v.path, &view.path));
+        if let Some(taken) = new.iter().find(is_taken) {
+            is_refused = true;
+            return Err(Error::View { view: taken.path.clone(), why: "another view came there meanwhile".into() });
+        }
+        there.extend(new.iter().cloned());
+        there.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(())
+    });
+    if done.is_err() && !is_refused {
+        take_out(views, &new)?;
+    }
+    done
+}
+
+/// What was shown in them meanwhile by others stays theirs.
+fn take_out(views: &mut Views, new: &[ViewSpec]) -> Result<(), Error> {
+    {
+        let _lock = ManifestLock::wait(&views.state_dir)?;
+        *views = Views::load(&views.state_dir)?;
+        for view in &mut views.manifest.views {
+            let Some(ours) = new.iter().find(|ours| ours.id == view.id) else { continue };
+            view.grafts.retain(|graft| !ours.grafts.contains(graft));
+        }
+        views.manifest.views.retain(|v| !v.grafts.is_empty() || new.iter().all(|ours| ours.id != v.id));
+        views.save()?;
+    }
+    // What is wrong with the others is not this one's to say.
+    let _ = client::mount(&views.state_dir);
+    Ok(())
 }
