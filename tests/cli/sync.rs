@@ -278,6 +278,28 @@ fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
 }
 
 #[test]
+fn a_link_of_ones_own_to_what_the_store_has_in_its_place_is_not_relocated() {
+    let bench = Bench::new();
+    let repo = bench.path("repo").display().to_string();
+    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    let files = ["1", "2", "3"].map(|file| format!("build/{file}"));
+    let fill = |word: &str| files.iter().for_each(|at| bench.write(&format!("repo/{at}"), &format!("{word} {repo}\n")));
+    fill("at");
+    bench.ok("repo", ["create", "fix"]);
+    let links = [&files[0], &files[2]].map(|at| bench.path("fix").join(at));
+    for link in &links {
+        std::fs::remove_file(link).unwrap();
+        std::os::unix::fs::symlink("2", link).unwrap();
+    }
+    fill("now at");
+    bench.ok("fix", ["sync"]);
+    for link in links {
+        assert_eq!(std::fs::read_link(link).unwrap(), std::path::Path::new("2"));
+    }
+    assert_eq!(bench.read("fix/build/1"), format!("now at {}\n", bench.path("fix").display()));
+}
+
+#[test]
 fn files_that_an_ended_sync_did_not_relocate_are_relocated_by_it_or_by_the_next_one() {
     const FILES: usize = 400;
     let bench = Bench::new();

@@ -136,8 +136,10 @@ fn holds(at: &Path, kind: Kind, content: &[u8]) -> Result<bool, IoError> {
 /// A file or symlink of a view is what the store says.
 fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
     match tree.object(node) {
+        // The attribute would be that of what a symlink leads to.
         Some(object) => {
-            fs::xattr_of_path(at, b"user.depsfs.object").is_ok_and(|now| now == object.to_string().as_bytes())
+            path::stat(at).is_ok_and(|s| s.is_some_and(|s| s.is_file()))
+                && fs::xattr_of_path(at, b"user.depsfs.object").is_ok_and(|now| now == object.to_string().as_bytes())
         }
         None => path::read_link(at).is_ok_and(|now| now == tree.target(node)),
     }
