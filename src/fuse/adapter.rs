@@ -15,10 +15,11 @@ use fuser::{
 };
 
 use super::attr::{caller, ino, ordinary, set_time};
-use super::errno::{of_name, to_errno};
+use super::errno::of_name;
+use super::linger::Linger;
 use super::notices::Notices;
 use super::repeat::SentAgain;
-use super::reply::{attributes, data, empty, entry, found, numbered, sized, sought, written};
+use super::reply::{attributes, data, empty, entry, found, numbered, sized, sought, space, written};
 use super::{View, handshake, listing, long, virtual_xattr};
 use crate::overlay::{Attr, Error, Ino, Overlay, SetAttr};
 use crate::store::Name;
@@ -37,6 +38,7 @@ pub struct Adapter {
     pub notices: Notices,
     /// Filled by the handshake.
     pub offer: Arc<Mutex<Option<KernelOffer>>>,
+    pub linger: Arc<Linger>,
 }
 
 impl Adapter {
@@ -94,6 +96,7 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _answering = self.linger.request();
         // Of a file handle the kernel asks with these names, of a number that it has forgotten (FUSE_EXPORT_SUPPORT).
         match name.as_bytes() {
             b"." => numbered(&self.view, parent, self.view.overlay.lookup_number(ino(parent)), reply),
@@ -107,6 +110,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let _answering = self.linger.request();
         attributes(&self.view, self.view.overlay.getattr(ino(number)), reply);
     }
 
@@ -128,6 +132,7 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let _answering = self.linger.request();
         let mode = mode.map(|m| m & 0o7777);
         let set = SetAttr { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
         if size.is_some() && self.view.passthrough.moves(&self.view.overlay, number) {
@@ -137,25 +142,26 @@ impl Filesystem for Adapter {
     }
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
-        match self.view.overlay.readlink(ino(number)) {
-            Ok(target) => reply.data(&target),
-            Err(e) => reply.error(to_errno(&e)),
-        }
+        let _answering = self.linger.request();
+        data(reply, |answer| self.view.overlay.readlink(ino(number)).map(|target| answer(&target)));
     }
 
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
+        let _answering = self.linger.request();
         let name = checked!(name, reply);
         let made = self.node(request, ino(parent), &name, mode, rdev);
         self.made(request, ino(parent), &name, mode, made, reply);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
+        let _answering = self.linger.request();
         let name = checked!(name, reply);
         let made = self.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
         self.made(request, ino(parent), &name, libc::S_IFDIR | mode & 0o7777, made, reply);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _answering = self.linger.request();
         let name = checked!(name, reply);
         let done = SentAgain::of(request).removed(self.view.overlay.unlink(ino(parent), &name));
         if done.is_ok() {
@@ -191,6 +197,7 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let _answering = self.linger.request();
         let (old, new) = (checked!(old, reply), checked!(new, reply));
         let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
         let (from, to) = ((ino(from), &old), (ino(to), &new));
@@ -206,6 +213,7 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let _answering = self.linger.request();
         self.view.passthrough.open(&self.view.overlay, number, flags, reply);
     }
 
@@ -233,6 +241,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _answering = self.linger.request();
         let (overlay, number, len) = (&self.view.overlay, ino(number), size as usize);
         data(reply, |answer| match flags.0 & libc::O_NOATIME {
             0 => overlay.read(number, offset, len, answer),
@@ -252,6 +261,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _answering = self.linger.request();
         let (number, kill) = (ino(number), flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID));
         let by = kill.then(|| caller(request));
         let notices = self.notices.clone();
@@ -274,23 +284,12 @@ impl Filesystem for Adapter {
     }
 
     fn readdirplus(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        let _answering = self.linger.request();
         listing::with_attributes(&self.view, ino(dir), offset, reply);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        match self.view.overlay.statfs() {
-            Ok(s) => reply.statfs(
-                s.f_blocks,
-                s.f_bfree,
-                s.f_bavail,
-                s.f_files,
-                s.f_ffree,
-                s.f_bsize as u32,
-                s.f_namemax as u32,
-                s.f_frsize as u32,
-            ),
-            Err(e) => reply.error(to_errno(&e)),
-        }
+        space(self.view.overlay.statfs(), reply);
     }
 
     fn setxattr(
@@ -317,6 +316,7 @@ impl Filesystem for Adapter {
     }
 
     fn getxattr(&self, request: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _answering = self.linger.request();
         let name = name.as_bytes();
         let value = match name.strip_prefix(virtual_xattr::PREFIX) {
             None => self.view.overlay.xattr(ino(number), name),

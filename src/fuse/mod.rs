@@ -6,6 +6,7 @@
 //! | `handshake`       | what kernel and view agree on at the start                        |
 //! | `passthrough`     | big files of the store that are read without the server           |
 //! | `backing`         | what the kernel reads of them, by number                          |
+//! | `linger`          | whether the next request is looked out for, or slept until        |
 //! | `listing`         | directories, plain and with attributes                            |
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
 //! | `errno`           | what is wrong, as an error number                                 |
@@ -29,6 +30,7 @@ mod attr;
 mod backing;
 mod errno;
 mod handshake;
+mod linger;
 mod listing;
 mod long;
 mod notices;

@@ -1,11 +1,14 @@
 //! Outcomes as replies, where several requests are answered alike.
 
-use fuser::{Errno, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyWrite, ReplyXattr};
+use fuser::{
+    Errno, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyStatfs, ReplyWrite, ReplyXattr,
+};
 
 use super::attr::{absent, file_attr, generation};
 use super::errno::to_errno;
 use super::{FOREVER, View};
 use crate::overlay::{Attr, Error};
+use crate::sys::fs::StatVfs;
 
 /// Answers what makes a name.
 pub fn entry(view: &View, made: Result<Attr, Error>, reply: ReplyEntry) {
@@ -41,6 +44,23 @@ pub fn numbered(view: &View, number: INodeNo, found: Result<Attr, Error>, reply:
 pub fn attributes(view: &View, now: Result<Attr, Error>, reply: ReplyAttr) {
     match now {
         Ok(attr) => reply.attr(&view.passthrough.lasts(attr.ino, || view.overlay.stored(attr.ino)), &file_attr(&attr)),
+        Err(e) => reply.error(to_errno(&e)),
+    }
+}
+
+/// Answers how much room there is.
+pub fn space(now: Result<StatVfs, Error>, reply: ReplyStatfs) {
+    match now {
+        Ok(s) => reply.statfs(
+            s.f_blocks,
+            s.f_bfree,
+            s.f_bavail,
+            s.f_files,
+            s.f_ffree,
+            s.f_bsize as u32,
+            s.f_namemax as u32,
+            s.f_frsize as u32,
+        ),
         Err(e) => reply.error(to_errno(&e)),
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
+use super::linger::Linger;
 use super::notices::Notices;
 use super::{Passthrough, View};
 use crate::overlay::Stale;
@@ -30,6 +31,7 @@ pub struct Session {
     offer: KernelOffer,
     notices: Notices,
     passthrough: Arc<Passthrough>,
+    linger: Arc<Linger>,
 }
 
 /// What the kernel has cached of one connection.
@@ -91,9 +93,9 @@ impl Session {
         // only what it does in their name (a read of theirs may fill a page for ours).
         config.acl = SessionACL::All;
         config.n_threads = Some(1);
-        let passthrough = view.passthrough.clone();
+        let (passthrough, linger) = (view.passthrough.clone(), Arc::new(Linger::default()));
         let inner = fuser::Session::from_fd(
-            Adapter { view, notices: notices.clone(), offer: offer.clone() },
+            Adapter { view, notices: notices.clone(), offer: offer.clone(), linger: linger.clone() },
             device,
             config.acl,
             config,
@@ -101,7 +103,7 @@ impl Session {
         passthrough.begin(inner.notifier());
         unstarted.start(inner.notifier(), passthrough.clone())?;
         let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
-        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)?, notices, passthrough })
+        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)?, notices, passthrough, linger })
     }
 
     /// What a later server needs to take over.
@@ -121,6 +123,7 @@ impl Session {
     /// Answers requests until the last user of the view is gone after it was unmounted.
     pub fn run(self) -> io::Result<()> {
         drop(self.notices);
+        self.linger.begin(self.inner.as_fd());
         self.inner.run()
     }
 }

@@ -9,9 +9,10 @@
 //! ```
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,14 @@ pub fn abort(connection: u32) -> io::Result<()> {
 /// requests come with bit 63 of their number set.
 pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {
     write_header(device, FUSE_NOTIFY_RESEND, 0)
+}
+
+/// Whether a read of `device` would not wait: a request is there, or the connection has ended. It has to be open; a
+/// number that is not says yes.
+pub fn has_request(device: RawFd) -> bool {
+    // SAFETY: poll(2) only looks the number up, and says of one that is closed that it is (POLLNVAL).
+    let device = unsafe { BorrowedFd::borrow_raw(device) };
+    !matches!(poll(&mut [PollFd::from_borrowed_fd(device, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
 }
 
 /// Makes the number of `old` refer to what `new` refers to, in one step (dup3(2)).

@@ -1,10 +1,11 @@
 //! Mounting, unmounting, and what a view is in between.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use depsfs::store::ObjectId;
 use depsfs::sys::fs::{self as calls, Timespec};
+use depsfs::sys::proc::glance;
 use serde_json::Value;
 
 use crate::bench::{bench, wait_until};
@@ -120,4 +121,20 @@ fn times_at_the_ends_of_their_range_are_taken_and_the_server_goes_on() {
     bench.unmount();
     bench.mount();
     assert_eq!(fs::read_to_string(view.join("a.txt")).unwrap(), "from the store\n");
+}
+
+// It looks out for the next request only for a moment (`fuse/linger.rs`).
+#[test]
+fn a_server_that_is_asked_nothing_uses_no_processor() {
+    let bench = bench!("v");
+    let state = bench.mount();
+    let pid = state.server_pid.expect("it serves");
+    let used = || glance(pid).expect("it runs").cpu;
+    for i in 0..2000 {
+        let _ = fs::metadata(bench.view("v").join(format!("none {i}")));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    let before = used();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(used() - before <= 5, "of a hundred ticks");
 }

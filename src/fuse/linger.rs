@@ -1,0 +1,171 @@
+//! After an answer: whether the thread looks out for the next request for a moment, or sleeps at once.
+//!
+//! A program that waits for one answer after another, on a machine that has nothing else to do, finds its server asleep
+//! on a processor that sleeps, too: waking that takes several times as long as answering, above all in a virtual
+//! machine. Who looks out instead is there at once, at the price of the time between. Where both share a processor, or
+//! waking is cheap, it would only be in the way. So both ways are tried now and then, and what the gaps between an answer
+//! and the next request turn out to be decides.
+
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::sys::fuse_dev;
+
+/// How long it looks out at most.
+const LONGEST: Duration = Duration::from_micros(50);
+/// What comes later belongs to no burst, and says nothing.
+const BURST: Duration = Duration::from_millis(1);
+/// Where the gaps are shorter than this without it, nothing is to be won.
+const WORTH: u64 = 10_000;
+/// After so many gaps the other way is tried for one; after each try in vain it takes twice as many, up to the last.
+const TRY_AFTER: u32 = 16;
+const TRY_AFTER_AT_MOST: u32 = 128;
+
+/// The requests of one connection, which one thread answers.
+#[derive(Default)]
+pub struct Linger {
+    device: OnceLock<RawFd>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    gaps: Gaps,
+    /// When the last request was answered, and whether the thread looked out then.
+    answered: Option<(Instant, bool)>,
+}
+
+impl Linger {
+    /// From now on requests of `device` are looked out for; it stays open as long as there are any.
+    pub fn begin(&self, device: BorrowedFd<'_>) {
+        // There is one device for each connection: a second call says the same.
+        let _ = self.device.set(device.as_raw_fd());
+    }
+
+    /// To be held while a request is answered.
+    pub fn request(&self) -> Answering<'_> {
+        let mut state = self.state.lock();
+        if let Some((since, looked_out)) = state.answered.take() {
+            state.gaps.note(looked_out, since.elapsed());
+        }
+        Answering(self)
+    }
+}
+
+/// A request that is being answered. When it has been, whoever drops this may look out for the next one.
+pub struct Answering<'a>(&'a Linger);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        let Some(device) = self.0.device.get() else { return };
+        let now = Instant::now();
+        let looks_out = {
+            let mut state = self.0.state.lock();
+            let looks_out = state.gaps.look_out();
+            state.answered = Some((now, looks_out));
+            looks_out
+        };
+        while looks_out && now.elapsed() < LONGEST && !fuse_dev::has_request(*device) {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+/// How long the gaps were: nanoseconds, as moving averages; none yet is 0.
+#[derive(Debug)]
+struct Gaps {
+    asleep: u64,
+    awake: u64,
+    is_awake: bool,
+    since_try: u32,
+    try_after: u32,
+}
+
+impl Default for Gaps {
+    fn default() -> Gaps {
+        Gaps { asleep: 0, awake: 0, is_awake: false, since_try: 0, try_after: TRY_AFTER }
+    }
+}
+
+impl Gaps {
+    /// Whether to look out after this answer.
+    fn look_out(&mut self) -> bool {
+        self.since_try += 1;
+        if self.since_try < self.try_after || (!self.is_awake && self.asleep < WORTH) {
+            return self.is_awake;
+        }
+        self.since_try = 0;
+        !self.is_awake
+    }
+
+    /// What came of it.
+    fn note(&mut self, looked_out: bool, gap: Duration) {
+        if gap > BURST {
+            return;
+        }
+        let is_try = looked_out != self.is_awake;
+        let average = if looked_out { &mut self.awake } else { &mut self.asleep };
+        // There are few tries: each counts for more.
+        let weight = if is_try { 2 } else { 8 };
+        let gap = (gap.as_nanos() as u64).max(1);
+        *average = if *average == 0 { gap } else { (*average * (weight - 1) + gap) / weight };
+        // Looking out has to save at least half of what it costs.
+        let pays = self.awake > 0 && self.asleep >= WORTH && self.asleep > self.awake + self.awake / 2;
+        if pays != self.is_awake {
+            (self.is_awake, self.try_after) = (pays, TRY_AFTER);
+        } else if is_try {
+            self.try_after = (self.try_after * 2).min(TRY_AFTER_AT_MOST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of `n` gaps of so many microseconds, asleep and awake: how many were looked out.
+    fn looked_out(gaps: &mut Gaps, n: usize, asleep: u64, awake: u64) -> usize {
+        let one = |gaps: &mut Gaps| {
+            let looks_out = gaps.look_out();
+            gaps.note(looks_out, Duration::from_micros(if looks_out { awake } else { asleep }));
+            looks_out
+        };
+        (0..n).filter(|_| one(gaps)).count()
+    }
+
+    #[test]
+    fn where_waking_takes_long_it_looks_out() {
+        assert!(looked_out(&mut Gaps::default(), 1000, 60, 20) > 900);
+    }
+
+    #[test]
+    fn where_server_and_program_share_a_processor_it_never_does() {
+        assert_eq!(looked_out(&mut Gaps::default(), 1000, 5, 60), 0);
+    }
+
+    #[test]
+    fn where_waking_is_cheap_or_the_program_computes_it_hardly_ever_does() {
+        for (asleep, awake) in [(25, 21), (300, 290), (80, 80)] {
+            assert!(looked_out(&mut Gaps::default(), 10_000, asleep, awake) < 100, "{asleep} {awake}");
+        }
+    }
+
+    #[test]
+    fn it_notices_when_that_changes() {
+        let mut gaps = Gaps::default();
+        looked_out(&mut gaps, 10_000, 60, 20);
+        assert!(looked_out(&mut gaps, 2_000, 5, 60) < 400, "another program came to the other processor");
+        assert!(looked_out(&mut gaps, 2_000, 60, 20) > 1_600, "it went again");
+    }
+
+    #[test]
+    fn a_pause_says_nothing() {
+        let mut gaps = Gaps::default();
+        looked_out(&mut gaps, 1000, 60, 20);
+        looked_out(&mut gaps, 1000, 5_000_000, 5_000_000);
+        assert!(looked_out(&mut gaps, 100, 60, 20) > 90);
+    }
+}
