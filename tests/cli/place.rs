@@ -1,10 +1,10 @@
 //! `depsfs cache get` in a worktree: members show in views where git ignores them, and are plain files elsewhere.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::process::{Command, Stdio};
 
-use crate::bench::{Bench, PROGRAM, Said, run};
+use crate::bench::{Bench, PROGRAM, Said, run, soon};
 
 /// A repository without views, and a directory of tarballs.
 fn bench() -> Bench {
@@ -390,4 +390,37 @@ fn relative_links_of_an_artifact_are_kept_to_the_letter() {
     assert_eq!(targets, ["../real", "/absolute/elsewhere", "../../../c/main.c"]);
     assert_eq!(bench.read("repo/c/target/@scope/link/index.js"), "module.exports = 1\n");
     assert_eq!(fs::canonicalize(at.join("link")).unwrap(), bench.path("repo/c/target/real"));
+}
+
+#[test]
+fn what_comes_while_a_sync_looks_at_the_source_stays() {
+    let bench = bench();
+    bench.write("repo/build/out.o", "object\n");
+    bench.write("repo/build-b/x", "x\n");
+    bench.ok("repo", ["create", "fix"]);
+    bench.write("repo/build/out.o", "newer\n");
+    bench.write("repo/build-b/x", "newer\n");
+    artifact(&bench, "x-01.tar.gz", &[("build/a.js", "a\n")]);
+    // The sync has read the manifest, and waits for the end of this file of the source.
+    let list = bench.path("repo/.worktreeinclude");
+    assert!(Command::new("mkfifo").arg(&list).status().unwrap().success());
+    let mut sync = bench.command(PROGRAM, "fix");
+    let sync = sync.arg("sync").stdout(Stdio::piped()).spawn().unwrap();
+    let end = || fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&list);
+    let mut writer = None;
+    soon("the sync reads it", || {
+        writer = end().ok();
+        writer.is_some()
+    });
+    get(&bench, "fix", "x-01.tar.gz");
+    drop(writer);
+    let said = sync.wait_with_output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{out}");
+    assert_eq!((bench.read("fix/build/a.js"), bench.read("fix/build/out.o")), ("a\n".into(), "object\n".into()));
+    assert_eq!(bench.read("fix/build-b/x"), "newer\n");
+    assert!(out.contains("  unfit:    build: something else came there meanwhile\n"), "{out}");
+    assert!(out.contains("  changed:  build-b,") && !out.contains("changed:  build,"), "{out}");
+    bench.assert_clean("fix");
+    bench.assert_sound();
 }

@@ -210,19 +210,15 @@ fn is_of_source(record: &Record, declared: &Declared) -> bool {
 /// What the source gave shows no more, where an artifact of the component's own took its place.
 fn retire_snapshots(task: &Task<'_>, of_source: &[&Declared]) -> Result<(), Error> {
     let Some(mut views) = Views::of(task.checkout)?.filter(|_| !of_source.is_empty()) else { return Ok(()) };
-    let mut changed = Vec::new();
-    for view in views.manifest.views.iter().filter(|v| of_source.iter().any(|d| d.holds(&v.path))) {
-        let live: Vec<_> = view.grafts.iter().filter(|g| !g.retired && g.entry.is_some()).cloned().collect();
-        if !live.is_empty() {
-            changed.push((view.id.clone(), views.grafts(view, live)?));
-        }
-    }
-    views.mount_changed(|manifest| {
-        for view in &mut manifest.views {
-            if let Some((_, grafts)) = changed.iter().find(|(id, _)| *id == view.id) {
-                view.grafts = grafts.clone();
+    views.mount_if(|views| {
+        for n in 0..views.manifest.views.len() {
+            let view = &views.manifest.views[n];
+            let live: Vec<_> = view.grafts.iter().filter(|g| !g.retired && g.entry.is_some()).cloned().collect();
+            if !live.is_empty() && of_source.iter().any(|d| d.holds(&view.path)) {
+                views.manifest.views[n].grafts = views.grafts(view, live)?;
             }
         }
+        Ok(())
     })
 }
 

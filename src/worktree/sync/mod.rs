@@ -15,7 +15,7 @@
 mod added;
 mod swap;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
             synced.hidden.extend(swap.hidden(views)?.into_iter().filter(|(_, path)| is_own(path)));
         }
     } else if !swaps.is_empty() {
-        exchange(views, &plan, task, &swaps, &mut synced)?;
+        exchange(views, &plan, task, &mut swaps, &mut synced)?;
     }
     synced.changed.extend(swaps.into_values().map(|swap| swap.view.path));
     synced.changed.sort();
@@ -147,7 +147,7 @@ fn exchange(
     views: &mut Views,
     plan: &Plan,
     task: &Task<'_>,
-    swaps: &BTreeMap<String, Swap>,
+    swaps: &mut BTreeMap<String, Swap>,
     synced: &mut Synced,
 ) -> Result<(), Error> {
     let record = Record::load(&views.state_dir)?;
@@ -157,7 +157,7 @@ fn exchange(
             traces::give_up_relocated(task.store, views, &swap.view, traced)?;
         }
     }
-    show(views, swaps)?;
+    show(views, swaps, synced)?;
     for swap in swaps.values() {
         synced.hidden.extend(swap.hidden(views)?);
         relocate(views, plan, task, &swap.snapshot, None)?;
@@ -183,19 +183,24 @@ fn relocate(
     Ok(changed)
 }
 
-fn show(views: &mut Views, swaps: &BTreeMap<String, Swap>) -> Result<(), Error> {
-    let mut all = BTreeMap::new();
-    for view in &views.manifest.views {
-        if let Some(swap) = swaps.get(&view.id) {
-            all.insert(view.id.clone(), views.grafts(view, swap.snapshot.grafts.clone())?);
-        }
-    }
-    views.mount_changed(|manifest| {
-        for view in &mut manifest.views {
-            let (Some(grafts), Some(swap)) = (all.remove(&view.id), swaps.get(&view.id)) else { continue };
-            view.grafts = grafts;
+/// Step 3. A view that shows something else by now than what was compared stays as it is: what others have added would
+/// go. Those leave `swaps`, and are told.
+fn show(views: &mut Views, swaps: &mut BTreeMap<String, Swap>, synced: &mut Synced) -> Result<(), Error> {
+    let mut shown = BTreeSet::new();
+    views.mount_if(|views| {
+        for n in 0..views.manifest.views.len() {
+            let view = &views.manifest.views[n];
+            let Some(swap) = swaps.get(&view.id).filter(|swap| live(view).eq(live(&swap.view))) else { continue };
+            let grafts = views.grafts(view, swap.snapshot.grafts.clone())?;
+            shown.insert(view.id.clone());
             let lockfile = |(path, blake3): &(PathBuf, String)| LockFile { path: path.clone(), blake3: blake3.clone() };
+            let view = &mut views.manifest.views[n];
             view.lockfiles = swap.snapshot.lockfiles.iter().map(lockfile).collect();
+            view.grafts = grafts;
         }
-    })
+        Ok(())
+    })?;
+    let others = swaps.extract_if(.., |id, _| !shown.contains(id));
+    synced.unfit.extend(others.map(|(_, swap)| (swap.view.path, "something else came there meanwhile")));
+    Ok(())
 }
