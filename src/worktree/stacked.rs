@@ -6,18 +6,27 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use super::create::go_on;
 use super::error::Error;
-use super::views::{self, Views};
+use super::views::{self, ManifestLock, Views};
 use crate::store::import::{self, Imported};
-use crate::store::manifest::{Graft, Manifest};
+use crate::store::manifest::{Graft, Manifest, ViewSpec};
 use crate::store::{Progress, Store};
-use crate::sys::path;
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::lock::Lock;
+use crate::sys::{IoError, path};
 
 /// In the directory that stands for an upper: the path of its state directory.
 const STATE: &str = "upper-of";
 /// In a state directory: where its view is mounted to be read.
 const SHOWN: &str = "shown";
+/// In a state directory: the lock of who mounts it there.
+const TURN: &str = "shown.lock";
+/// How long others may read it.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
 /// What the origin of a directory's graft begins with.
 const DIRECTORY: &str = "directory ";
 
@@ -50,27 +59,86 @@ pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, us
     Ok(count.map(|count| (views, count)))
 }
 
-/// The tree of what a view shows.
+/// The tree of what a view shows. One at a time mounts it for that; the others wait, but not for ever.
+///
+/// | step                                | a crash right after it leaves                              |
+/// |-------------------------------------|------------------------------------------------------------|
+/// | 1. the manifest names another place | a view there, which the next to read it unmounts           |
+/// | 2. it is mounted there and read     | the same                                                   |
+/// | 3. the manifest says what it said   | the same                                                   |
+/// | 4. it is unmounted                  | nothing                                                    |
 pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Result<Imported, Error> {
-    let Some(view) = views.manifest.views.first().cloned() else { return Err(Error::NoState) };
-    if views.is_mounted(&view) {
-        return Ok(import::import_dir(store, &views.place(&view), progress)?);
-    }
-    let before = views.manifest.clone();
     let shown = views.state_dir.join(SHOWN);
+    let _turn = turn(&views.state_dir, &shown)?;
+    *views = Views::load(&views.state_dir)?;
+    let Some(view) = views.manifest.views.first().cloned() else { return Err(Error::NoState) };
+    match mounted_at(views, &view) {
+        // Whoever mounted it there to read it is no more.
+        Some(at) if at == shown => views.unmount(false)?,
+        Some(at) => return Ok(import::import_dir(store, &at, progress)?),
+        None => {}
+    }
     path::make_private_dirs(&shown)?;
-    let top = views.state_dir.clone();
-    let read = views.mount_changed(|manifest| {
-        manifest.worktree = top;
-        manifest.views.iter_mut().for_each(|view| (view.path, view.read_only) = (PathBuf::from(SHOWN), true));
+    let mut before = None;
+    let read = views.mount_if(|views| {
+        if let Some(at) = mounted_at(views, &view) {
+            return Err(Error::MountedElsewhere(at));
+        }
+        before = Some(views.manifest.clone());
+        views.manifest.worktree = views.state_dir.clone();
+        let all = views.manifest.views.iter_mut();
+        all.for_each(|view| (view.path, view.read_only) = (PathBuf::from(SHOWN), true));
+        Ok(())
     });
     let read = read.and_then(|()| Ok(import::import_dir(store, &shown, progress)?));
-    let unmounted = views.unmount(false);
-    views.manifest = Manifest { generation: views.manifest.generation, ..before };
+    let Some(before) = before else { return read };
+    let is_still_shown = end(views, &before)?;
+    // What was read without the view is not what it shows.
+    if is_still_shown { read } else { Err(Error::MountedElsewhere(views.place(&view))) }
+}
+
+/// Held by the one who reads it.
+fn turn(state_dir: &Path, shown: &Path) -> Result<Lock, Error> {
+    let (file, until) = (state_dir.join(TURN), Instant::now() + PATIENCE);
+    loop {
+        let open = fs::open_path(&file, OpenFlags::RDWR | OpenFlags::CREATE, 0o600);
+        let open = open.map_err(IoError::of("open", &file))?;
+        if let Some(lock) = Lock::try_exclusive(open).map_err(IoError::of("lock", &file))? {
+            return Ok(lock);
+        }
+        if Instant::now() > until {
+            return Err(Error::View { view: shown.into(), why: "another process is reading it".into() });
+        }
+        go_on()?;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn mounted_at(views: &Views, view: &ViewSpec) -> Option<PathBuf> {
+    views.state()?.views.into_iter().find(|v| v.id == view.id && v.mounted).map(|v| v.path)
+}
+
+fn is_shown(views: &Views) -> bool {
+    views.manifest.worktree == views.state_dir && views.manifest.views.iter().all(|v| v.path == Path::new(SHOWN))
+}
+
+/// Steps 3 and 4, with what others have changed meanwhile. Whether it was shown until now.
+fn end(views: &mut Views, before: &Manifest) -> Result<bool, Error> {
+    let _lock = ManifestLock::wait(&views.state_dir)?;
+    *views = Views::load(&views.state_dir)?;
+    if !is_shown(views) {
+        return Ok(false);
+    }
+    views.manifest.worktree = before.worktree.clone();
+    for view in &mut views.manifest.views {
+        if let Some(was) = before.views.iter().find(|was| was.id == view.id) {
+            (view.path, view.read_only) = (was.path.clone(), was.read_only);
+        }
+    }
     views.save()?;
-    unmounted?;
-    path::remove_tree(&shown)?;
-    read
+    views.unmount(false)?;
+    path::remove_tree(&views.state_dir.join(SHOWN))?;
+    Ok(true)
 }
 
 fn live(grafts: &[Graft]) -> impl DoubleEndedIterator<Item = &Graft> {

@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::bench::{Bench, PROGRAM, Said, metadata, run, soon};
+use crate::bench::{Bench, PROGRAM, Said, json, metadata, run, soon};
 
 const HELPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mount-helpers/mount.depsfs");
 
@@ -117,6 +117,66 @@ fn an_upper_below_another_shows_with_what_was_deleted_and_moved_in_it() {
     assert_eq!(bench.read("view/own"), "own\n");
     bench.ok("", ["unmount", "view"]);
     bench.assert_sound();
+}
+
+#[test]
+fn an_upper_that_several_show_at_once_shows_in_each_and_is_what_it_was() {
+    let bench = bench();
+    bench.ok("", ["mount", "--at", "view", "--lower", "low", "--upper", "upper"]);
+    fs::remove_file(bench.path("view/both")).unwrap();
+    bench.ok("", ["unmount", "view"]);
+    let manifest = || {
+        let mut manifest = json(&bench.read(".upper.depsfs/manifest.json"));
+        manifest.as_object_mut().unwrap().remove("generation");
+        manifest
+    };
+    let before = manifest();
+    for round in 0..3 {
+        let names: Vec<String> = (0..4).map(|n| format!("{round}-{n}")).collect();
+        let start = |name: &String| {
+            let mut command = bench.command(PROGRAM, "");
+            command.args(["mount", "--at", name, "--lower", "upper", "--lower", "low", "--upper"]);
+            command.arg(format!("own-{name}")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        let all: Vec<_> = names.iter().map(start).collect();
+        for child in all {
+            let said = child.wait_with_output().unwrap();
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        }
+        for name in names {
+            assert!(!bench.is_there(&format!("{name}/both")));
+            assert_eq!(
+                (bench.read(&format!("{name}/own")), bench.read(&format!("{name}/dir/b"))),
+                ("own\n".into(), "b\n".into())
+            );
+            bench.ok("", ["unmount", &name]);
+        }
+        assert_eq!(manifest(), before);
+    }
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+}
+
+#[test]
+fn an_upper_whose_reader_died_is_read_by_the_next_one() {
+    let bench = bench();
+    bench.ok("", ["mount", "--at", "view", "--lower", "low", "--upper", "upper"]);
+    fs::remove_file(bench.path("view/both")).unwrap();
+    // Enough for the reader to be still there when its view is.
+    (0..3000).for_each(|n| bench.write(&format!("view/many/{n}"), &format!("{n}\n")));
+    bench.ok("", ["unmount", "view"]);
+    let second = ["mount", "--at", "second", "--lower", "upper", "--lower", "low", "--upper", "own"];
+    let mut reader = bench.command(PROGRAM, "");
+    let mut reader = reader.args(second).stdin(Stdio::null()).spawn().unwrap();
+    soon("it is shown", || bench.mounts().iter().any(|at| at.ends_with(".upper.depsfs/shown")));
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    bench.ok("", second);
+    assert!(!bench.is_there("second/both"));
+    assert_eq!(fs::read_dir(bench.path("second/many")).unwrap().count(), 3000);
+    assert_eq!(bench.mounts().len(), 1, "{:?}", bench.mounts());
+    bench.ok("", ["mount", "--at", "view", "--lower", "low", "--upper", "upper"]);
+    assert!(!bench.is_there("view/both"));
 }
 
 #[test]
