@@ -151,17 +151,16 @@ fn a_worktree_in_which_something_is_built_is_not_removed_until_that_is_done() {
     assert!(!bench.is_there("fix"));
 }
 
-/// A program that asks for a name that the kernel knows nothing of; `None` when it has its answer soon.
-fn waits(path: &Path) -> Option<Child> {
-    let mut child = Command::new("stat").arg(path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let until = Instant::now() + Duration::from_millis(500);
-    while Instant::now() < until {
-        if child.try_wait().unwrap().is_some() {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Some(child)
+/// A program that asks for a name that the kernel knows nothing of.
+fn asks(path: &Path) -> Child {
+    Command::new("stat").arg(path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Whether it has asked, and has no answer: the kernel has put it to sleep in that call (proc_pid_syscall(5)).
+fn waits(asking: &Child) -> bool {
+    let call = std::fs::read_to_string(format!("/proc/{}/syscall", asking.id())).unwrap_or_default();
+    let number = call.split(' ').next().and_then(|number| number.parse().ok());
+    number.is_some_and(|number: i64| [libc::SYS_statx, libc::SYS_newfstatat].contains(&number))
 }
 
 /// Goes on when the test ends, however it does: what waits for a stopped process can't be killed.
@@ -173,6 +172,15 @@ impl Drop for Stopped {
     }
 }
 
+/// All of its threads are (proc_pid_stat(5)).
+fn is_stopped(pid: &serde_json::Value) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.map(|task| task.unwrap().path().join("stat")).all(|stat| {
+        let stat = std::fs::read_to_string(stat).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
+}
+
 #[test]
 fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
     let bench = Bench::new();
@@ -181,8 +189,14 @@ fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
     let daemon = json(&bench.ok("one", ["status", "--json"]))["daemon"].clone();
     let stopped = Stopped(daemon["server_pid"].clone());
     signal(&stopped.0, "-STOP");
-    let mut waiting = waits(&bench.path("one/build/absent")).expect("nobody answers");
-    assert!(waits(&bench.path("two/build/absent")).is_none() && waits(&bench.path("one/src/absent")).is_none());
+    soon("the server stands still", || is_stopped(&stopped.0));
+    let mut waiting = asks(&bench.path("one/build/absent"));
+    soon("it waits for an answer", || waits(&waiting));
+    for other in ["two/build/absent", "one/src/absent"] {
+        let mut asking = asks(&bench.path(other));
+        soon("it is answered", || asking.try_wait().unwrap().is_some());
+    }
+    assert!(waiting.try_wait().unwrap().is_none(), "nobody answers");
     assert!(bench.ok("one", ["status"]).contains("[ok]      build\n"));
     let begun = Instant::now();
     let refused = bench.depsfs("one", ["unmount"]);
