@@ -9,7 +9,7 @@
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
 //! | `traces/` | files of artifacts that hold the source's absolute path |
 //! | `component/` | what a repository builds: `depsfs.toml` |
-//! | `views`, `access` | a worktree's manifest, and its views, mounted or not |
+//! | `views`, `access`, `lower` | a worktree's manifest, its views, mounted or not, and what their grafts show |
 //! | `place` | where an artifact of the build cache goes |
 //! | `at` | entries mounted at a directory without git |
 //! | `everywhere` | all worktrees that are known, of whatever repository |
@@ -38,6 +38,7 @@ pub mod index;
 pub mod list;
 pub mod lockfile;
 mod lossy;
+mod lower;
 pub mod mtime;
 pub mod naming;
 mod obstacle;

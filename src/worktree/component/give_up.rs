@@ -22,6 +22,7 @@ use crate::sys::{IoError, path};
 use crate::worktree::Error;
 use crate::worktree::access::Access;
 use crate::worktree::checkout::Checkout;
+use crate::worktree::lower;
 use crate::worktree::views::Views;
 
 /// In the state directory: a plain file on its way out.
@@ -68,11 +69,7 @@ pub fn give_up(checkout: &Checkout, views: Option<&Views>, dir: &Path, old: &Tre
 
 /// Whether two trees have the same file, in content and mode, or the same symlink at a path.
 pub fn is_same_file(old: &Tree, new: &Tree, at: &Path) -> bool {
-    let find = |tree: &Tree| {
-        let step = |dir, name: &OsStr| tree.lookup(dir, &Name::new(name.as_bytes()).ok()?);
-        at.iter().try_fold(Node::ROOT, step)
-    };
-    let (Some(was), Some(is)) = (find(old), find(new)) else { return false };
+    let (Some(was), Some(is)) = (lower::node(old, at), lower::node(new, at)) else { return false };
     match old.kind(was) {
         Some(FileType::Symlink) => new.kind(is) == Some(FileType::Symlink) && old.target(was) == new.target(is),
         _ => same(old, was, new, Some(is)) && old.stat(was).perm == new.stat(is).perm,

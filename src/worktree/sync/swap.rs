@@ -1,16 +1,16 @@
 //! One view that shows other trees from now on, and what of the worktree's own is in their way.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::live;
-use crate::store::manifest::{Graft, ViewSpec};
-use crate::store::{Name, Node, ObjectId, Store, Tree};
+use crate::store::manifest::ViewSpec;
+use crate::store::{ObjectId, Store};
 use crate::sys::fs::FileType;
 use crate::worktree::checkout::Checkout;
 use crate::worktree::component::give_up;
 use crate::worktree::diff::{self, Difference};
 use crate::worktree::error::Error;
+use crate::worktree::lower::Lower;
 use crate::worktree::snapshot::Snapshot;
 use crate::worktree::views::Views;
 
@@ -42,17 +42,14 @@ impl Swap {
     pub fn hidden(&self, views: &Views) -> Result<Vec<(Difference, PathBuf)>, Error> {
         let is_newer = |path: &PathBuf| {
             let inside = path.strip_prefix(&self.view.path).unwrap_or(path);
-            let now = self.new.at(inside);
-            now.is_some() && now != self.old.at(inside)
+            let now = Shown::at(&self.new, inside);
+            now.is_some() && now != Shown::at(&self.old, inside)
         };
         let view = views.manifest.views.iter().find(|v| v.id == self.view.id).unwrap_or(&self.view);
         let own = diff::of_view(views, view, Path::new(""))?;
         Ok(own.into_iter().filter(|(_, path)| is_newer(path)).collect())
     }
 }
-
-/// Trees as they show together, later ones on top.
-struct Lower(Vec<(PathBuf, Arc<Tree>)>);
 
 /// What a name shows.
 #[derive(PartialEq, Eq)]
@@ -63,24 +60,14 @@ enum Shown {
     Other,
 }
 
-impl Lower {
-    fn of<'a>(store: &Store, grafts: impl Iterator<Item = &'a Graft>) -> Result<Lower, Error> {
-        let trees = grafts.map(|g| Ok((g.at.clone(), store.tree(g.tree)?)));
-        Ok(Lower(trees.collect::<Result<_, crate::store::StoreError>>()?))
-    }
-
-    fn at(&self, path: &Path) -> Option<Shown> {
-        self.0.iter().rev().find_map(|(at, tree)| {
-            let mut node = Node::ROOT;
-            for part in path.strip_prefix(at).ok()?.components() {
-                node = tree.lookup(node, &Name::new(part.as_os_str().as_encoded_bytes()).ok()?)?;
-            }
-            Some(match tree.kind(node)? {
-                FileType::Directory => Shown::Dir,
-                FileType::RegularFile => Shown::File(tree.object(node), tree.stat(node).perm),
-                FileType::Symlink => Shown::Link(tree.target(node).to_vec()),
-                _ => Shown::Other,
-            })
+impl Shown {
+    fn at(lower: &Lower, path: &Path) -> Option<Shown> {
+        let (tree, node) = lower.find(path)?;
+        Some(match tree.kind(node)? {
+            FileType::Directory => Shown::Dir,
+            FileType::RegularFile => Shown::File(tree.object(node), tree.stat(node).perm),
+            FileType::Symlink => Shown::Link(tree.target(node).to_vec()),
+            _ => Shown::Other,
         })
     }
 }

@@ -7,17 +7,17 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::{Kind, Trace, Traced};
 use crate::store::import::Watched;
 use crate::store::manifest::{Graft, ViewSpec};
-use crate::store::{Name, Node, NodeStat, ObjectId, Store, Tree};
+use crate::store::{Node, NodeStat, ObjectId, Store, Tree};
 use crate::sys::fs::{self, OpenFlags, SetTime};
 use crate::sys::{IoError, path};
 use crate::worktree::access::Access;
 use crate::worktree::create::go_on;
 use crate::worktree::error::Error;
+use crate::worktree::lower::Lower;
 use crate::worktree::obstacle;
 use crate::worktree::snapshot::Snapshot;
 use crate::worktree::undo::Undo;
@@ -35,21 +35,21 @@ pub fn all(
     undo: &mut Undo<'_>,
 ) -> Result<(), Error> {
     let place = root.join(&snapshot.path);
-    let shown = Shown::of(store, &snapshot.grafts)?;
+    let lower = Lower::of(store, live(&snapshot.grafts))?;
     let mut dressed = BTreeMap::new();
     if path::list(&place)?.is_empty() {
-        dressed.insert(PathBuf::new(), shown.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
+        dressed.insert(PathBuf::new(), lower.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
     }
     for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
         go_on()?;
         let to = place.join(&trace.path);
         // What the worktree has of its own stays.
         let is_free = obstacle::in_the_way(&place, &trace.path).is_none() && !path::is_there(&to);
-        let Some((tree, node)) = shown.find(&trace.path).filter(|_| is_free) else { continue };
-        let Some(content) = relocated(store, &tree, node, trace, root)? else { continue };
+        let Some((tree, node)) = lower.find(&trace.path).filter(|_| is_free) else { continue };
+        let Some(content) = relocated(store, tree, node, trace, root)? else { continue };
         let above: Vec<&Path> = trace.path.ancestors().skip(1).filter(|a| !path::is_there(&place.join(a))).collect();
         for dir in above {
-            dressed.insert(dir.into(), shown.find(dir).map(|(tree, node)| tree.stat(node)));
+            dressed.insert(dir.into(), lower.find(dir).map(|(tree, node)| tree.stat(node)));
         }
         undo.make_dirs(to.parent().unwrap_or(&place))?;
         undo.file(&to);
@@ -75,12 +75,12 @@ pub struct Relocated {
 
 /// Those of a view, while it shows what they were made of.
 pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<Vec<Relocated>, Error> {
-    let shown = Shown::of(store, &view.grafts)?;
+    let lower = Lower::of(store, live(&view.grafts))?;
     let place = views.place(view);
     let mut found = Vec::new();
     for trace in traced.traces.iter().filter(|t| t.relocated && t.kind == Kind::Text) {
-        let Some((tree, node)) = shown.find(&trace.path) else { continue };
-        let Some(content) = relocated(store, &tree, node, trace, &views.manifest.worktree)? else { continue };
+        let Some((tree, node)) = lower.find(&trace.path) else { continue };
+        let Some(content) = relocated(store, tree, node, trace, &views.manifest.worktree)? else { continue };
         if holds(&place.join(&trace.path), trace.kind, &content)? {
             let perm = tree.stat(node).perm & 0o777;
             found.push(Relocated { path: trace.path.clone(), content: ObjectId::of(&content), perm });
@@ -102,18 +102,18 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
 /// anything was. What an earlier time has left undone is done; no signal ends it half-way.
 pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, Error> {
     let place = root.join(&snapshot.path);
-    let shown = Shown::of(store, &snapshot.grafts)?;
+    let lower = Lower::of(store, live(&snapshot.grafts))?;
     let mut changed = false;
     for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
         let to = place.join(&trace.path);
-        let Some((tree, node)) = shown.find(&trace.path) else { continue };
-        let is_stored = is_stored(&to, &tree, node);
+        let Some((tree, node)) = lower.find(&trace.path) else { continue };
+        let is_stored = is_stored(&to, tree, node);
         if trace.relocated && !is_stored {
             continue;
         }
-        let Some(content) = relocated(store, &tree, node, trace, root)? else { continue };
+        let Some(content) = relocated(store, tree, node, trace, root)? else { continue };
         if is_stored {
-            trace.relocated = replace(&to, trace.kind, &content, (&tree, node))?;
+            trace.relocated = replace(&to, trace.kind, &content, (tree, node))?;
             changed |= trace.relocated;
         } else {
             trace.relocated = holds(&to, trace.kind, &content)?;
@@ -165,26 +165,8 @@ fn replace(to: &Path, kind: Kind, content: &[u8], (tree, node): (&Tree, Node)) -
     Ok(exchanged?)
 }
 
-/// What a view will show, without its upper.
-struct Shown {
-    grafts: Vec<(PathBuf, Arc<Tree>)>,
-}
-
-impl Shown {
-    fn of(store: &Store, grafts: &[Graft]) -> Result<Shown, Error> {
-        let live = grafts.iter().filter(|g| !g.retired);
-        let grafts = live.map(|g| Ok((g.at.clone(), store.tree(g.tree)?))).collect::<Result<_, Error>>()?;
-        Ok(Shown { grafts })
-    }
-
-    /// The node that has a path: of several grafts that of the last.
-    fn find(&self, at: &Path) -> Option<(Arc<Tree>, Node)> {
-        self.grafts.iter().rev().find_map(|(graft, tree)| {
-            let names = at.strip_prefix(graft).ok()?;
-            let step = |dir, name: &std::ffi::OsStr| tree.lookup(dir, &Name::new(name.as_bytes()).ok()?);
-            Some((tree.clone(), names.iter().try_fold(Node::ROOT, step)?))
-        })
-    }
+fn live(grafts: &[Graft]) -> impl Iterator<Item = &Graft> {
+    grafts.iter().filter(|g| !g.retired)
 }
 
 /// The content, or the target, with the new worktree's path; nothing when there is nothing to put in its place.

@@ -1,0 +1,28 @@
+//! What the grafts of a view show together, without its upper: later ones on top.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::store::manifest::Graft;
+use crate::store::{Name, Node, Store, StoreError, Tree};
+
+/// The trees, and where each is laid.
+pub struct Lower(pub Vec<(PathBuf, Arc<Tree>)>);
+
+impl Lower {
+    pub fn of<'a>(store: &Store, grafts: impl Iterator<Item = &'a Graft>) -> Result<Lower, StoreError> {
+        let trees = grafts.map(|g| Ok((g.at.clone(), store.tree(g.tree)?)));
+        Ok(Lower(trees.collect::<Result<_, StoreError>>()?))
+    }
+
+    /// The node that has a path: of several trees that of the last.
+    pub fn find(&self, path: &Path) -> Option<(&Arc<Tree>, Node)> {
+        self.0.iter().rev().find_map(|(at, tree)| Some((tree, node(tree, path.strip_prefix(at).ok()?)?)))
+    }
+}
+
+/// The node at a path of one tree.
+pub fn node(tree: &Tree, path: &Path) -> Option<Node> {
+    path.iter().try_fold(Node::ROOT, |dir, name| tree.lookup(dir, &Name::new(name.as_bytes()).ok()?))
+}
