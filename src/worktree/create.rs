@@ -12,7 +12,6 @@
 //!
 //! A crash (`kill -9`) leaves what was made until then; `git worktree list` shows it.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,11 +21,10 @@ use super::component::decide::{Decision, Supply};
 use super::described;
 use super::error::Error;
 use super::fill;
+use super::fit::{copy_files, fit};
 use super::git::{Git, GitError};
 use super::ignored::Ignored;
-use super::index::Index;
 use super::mtime;
-use super::obstacle;
 use super::plan::Plan;
 use super::snapshot::Snapshots;
 use super::submodule;
@@ -212,99 +210,6 @@ fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
     Git::deaf(&plan.source.root).make_branch(&plan.names.branch, base)?;
     undo.branch(&plan.names.branch);
     Ok(())
-}
-
-/// What of the source's ignored paths has its place in the new worktree.
-pub(super) struct Fitting {
-    pub(super) directories: Vec<PathBuf>,
-    files: Vec<PathBuf>,
-}
-
-/// Leaves out what the new commit tracks, doesn't ignore, or whose submodule isn't there.
-pub(super) fn fit(
-    plan: &Plan,
-    ignored: &Ignored,
-    new: &Checkout,
-    modules: &[(PathBuf, Checkout, Checkout)],
-    created: &mut Created,
-    undo: &mut Undo<'_>,
-) -> Result<Fitting, Error> {
-    let mut fitting = Fitting { directories: Vec::new(), files: Vec::new() };
-    let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
-    all.push((Path::new(""), new));
-    let ignore_files: Vec<PathBuf> = ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
-    created.copied += copy_files(plan, new, &ignore_files, undo)?;
-    let directories = group(&ignored.directories, plan, &all, created);
-    let files = group(&ignored.files, plan, &all, created);
-    for (number, (above, checkout)) in all.iter().enumerate() {
-        let index = Index::read(checkout);
-        let mut slashed: Vec<PathBuf> = directories[number].iter().map(|d| d.join("")).collect();
-        slashed.retain(|at| match obstacle::of_directory(&checkout.root, &super::checkout::plain(at)) {
-            Some(why) => {
-                created.unfit.push((above.join(super::checkout::plain(at)), why));
-                false
-            }
-            None => true,
-        });
-        let reachable = files[number].iter().filter(|f| obstacle::in_the_way(&checkout.root, f).is_none());
-        let asked: Vec<PathBuf> = slashed.iter().chain(reachable).cloned().collect();
-        let ignored_here: BTreeSet<PathBuf> = checkout.git().check_ignored(&asked)?.into_iter().collect();
-        for path in asked {
-            let is_dir = slashed.contains(&path);
-            let plain = super::checkout::plain(&path);
-            let whole = above.join(&plain);
-            let tracked = index
-                .as_ref()
-                .is_some_and(|i| i.tracks_below(std::os::unix::ffi::OsStrExt::as_bytes(plain.as_os_str())));
-            if tracked || (index.is_none() && path::is_there(&checkout.root.join(&plain))) {
-                created.unfit.push((whole, "it is tracked at this commit"));
-            } else if !ignored_here.contains(&path) {
-                if is_ignore_file(&path) && undo.uncopy(&checkout.root.join(&path))? {
-                    created.copied = created.copied.saturating_sub(1);
-                }
-                created.unfit.push((whole, "git does not ignore it at this commit"));
-            } else if is_dir {
-                fitting.directories.push(whole);
-            } else {
-                fitting.files.push(whole);
-            }
-        }
-    }
-    fitting.directories.sort();
-    Ok(fitting)
-}
-
-/// One that is ignored itself (of a Python environment, say) says what else is ignored: it has to be there before git
-/// is asked.
-fn is_ignore_file(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == ".gitignore")
-}
-
-/// Each path relative to the innermost checkout that holds it; one list for each of `all`.
-fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], created: &mut Created) -> Vec<Vec<PathBuf>> {
-    let mut lists = vec![Vec::new(); all.len()];
-    let mut modules = Vec::new();
-    plan.modules.iter().for_each(|m| m.flatten(Path::new(""), &mut modules));
-    for path in paths {
-        let home = modules.iter().map(|(at, _)| at.as_path()).filter(|at| path.starts_with(at));
-        let home = home.max_by_key(|at| at.as_os_str().len()).unwrap_or(Path::new(""));
-        match all.iter().position(|(at, _)| *at == home) {
-            Some(number) => lists[number].push(path.strip_prefix(home).unwrap_or(path).to_path_buf()),
-            None => created.unfit.push((path.clone(), "its submodule is not there at this commit")),
-        }
-    }
-    lists
-}
-
-fn copy_files(plan: &Plan, new: &Checkout, files: &[PathBuf], undo: &mut Undo<'_>) -> Result<usize, Error> {
-    let mut copied = 0;
-    for file in files {
-        go_on()?;
-        if obstacle::in_the_way(&new.root, file).is_none() {
-            copied += usize::from(undo.copy(&plan.source.root.join(file), &new.root.join(file))?);
-        }
-    }
-    Ok(copied)
 }
 
 /// The times of tracked files, set on a thread of its own.

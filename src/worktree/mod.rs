@@ -4,7 +4,7 @@
 //! |------|--------------|
 //! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
 //! | `git`, `tracked`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
-//! | `plan`, `create`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
+//! | `plan`, `create`, `fit`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `fill`, `conversion` | tracked files copied from the source, where a checkout would write the same bytes |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
 //! | `traces/` | files of artifacts that hold the source's absolute path |
@@ -30,6 +30,7 @@ pub mod doctor;
 mod error;
 pub mod everywhere;
 mod fill;
+mod fit;
 pub mod git;
 mod git_output;
 pub mod ignored;

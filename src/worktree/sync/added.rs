@@ -12,8 +12,9 @@ use super::{Synced, Takes, Task, fits};
 use crate::daemon::client;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
-use crate::worktree::create::{self, Created};
+use crate::worktree::create::Created;
 use crate::worktree::error::Error;
+use crate::worktree::fit;
 use crate::worktree::ignored::Ignored;
 use crate::worktree::plan::Plan;
 use crate::worktree::snapshot::{Snapshot, Snapshots};
@@ -78,7 +79,7 @@ fn fitting(
     let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
     let ignored = Ignored { directories: wanted, files: Vec::new(), ..plan.ignored.clone() };
     let mut created = Created::default();
-    let directories = create::fit(plan, &ignored, task.target, &modules, &mut created, undo)?.directories;
+    let directories = fit::fit(plan, &ignored, task.target, &modules, &mut created, undo)?.directories;
     synced.unfit.extend(created.unfit);
     Ok(directories)
 }

@@ -1,0 +1,175 @@
+//! Which of the source's ignored paths have their place in another worktree.
+
+use std::collections::BTreeSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::checkout::{Checkout, plain};
+use super::create::{Created, go_on};
+use super::error::Error;
+use super::ignored::Ignored;
+use super::index::Index;
+use super::obstacle;
+use super::plan::Plan;
+use super::undo::Undo;
+use crate::sys::path;
+
+/// What of the source's ignored paths has its place in the new worktree.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Fitting {
+    pub directories: Vec<PathBuf>,
+    pub files: Vec<PathBuf>,
+}
+
+/// A path, relative to its checkout, and what that one says of it.
+struct Asked {
+    path: PathBuf,
+    is_dir: bool,
+    is_tracked: bool,
+    is_ignored: bool,
+}
+
+const TRACKED: &str = "it is tracked at this commit";
+const NOT_IGNORED: &str = "git does not ignore it at this commit";
+const NO_MODULE: &str = "its submodule is not there at this commit";
+
+/// Leaves out what the new commit tracks, doesn't ignore, or whose submodule isn't there.
+pub fn fit(
+    plan: &Plan,
+    ignored: &Ignored,
+    new: &Checkout,
+    modules: &[(PathBuf, Checkout, Checkout)],
+    created: &mut Created,
+    undo: &mut Undo<'_>,
+) -> Result<Fitting, Error> {
+    let mut fitting = Fitting::default();
+    let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
+    all.push((Path::new(""), new));
+    let ignore_files: Vec<PathBuf> = ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
+    created.copied += copy_files(plan, new, &ignore_files, undo)?;
+    let directories = group(&ignored.directories, plan, &all, created);
+    let files = group(&ignored.files, plan, &all, created);
+    for (((above, checkout), directories), files) in all.into_iter().zip(directories).zip(files) {
+        let (reachable, blocked) = reachable(&checkout.root, directories);
+        created.unfit.extend(blocked.into_iter().map(|(at, why)| (above.join(at), why)));
+        let (fits, unfit) = sorted(asked(checkout, reachable, files)?);
+        for (path, why) in unfit {
+            if why == NOT_IGNORED && is_ignore_file(&path) && undo.uncopy(&checkout.root.join(&path))? {
+                created.copied = created.copied.saturating_sub(1);
+            }
+            created.unfit.push((above.join(path), why));
+        }
+        fitting.directories.extend(fits.directories.into_iter().map(|at| above.join(at)));
+        fitting.files.extend(fits.files.into_iter().map(|at| above.join(at)));
+    }
+    fitting.directories.sort();
+    Ok(fitting)
+}
+
+/// Directories that nothing is in the way of, and the others, and why.
+fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(PathBuf, &'static str)>) {
+    let (mut free, mut blocked) = (Vec::new(), Vec::new());
+    for at in directories {
+        match obstacle::of_directory(root, &at) {
+            Some(why) => blocked.push((at, why)),
+            None => free.push(at),
+        }
+    }
+    (free, blocked)
+}
+
+/// Asks the index and git.
+fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Asked>, Error> {
+    let index = Index::read(checkout);
+    // With a slash at the end, a pattern for directories fits one that isn't there.
+    let slashed = directories.into_iter().map(|at| (at.join(""), true));
+    let files = files.into_iter().filter(|at| obstacle::in_the_way(&checkout.root, at).is_none()).map(|at| (at, false));
+    let all: Vec<(PathBuf, bool)> = slashed.chain(files).collect();
+    let paths: Vec<PathBuf> = all.iter().map(|(at, _)| at.clone()).collect();
+    let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&paths)?.into_iter().collect();
+    let ask = |(at, is_dir): (PathBuf, bool)| {
+        let path = plain(&at);
+        let is_tracked = match &index {
+            Some(index) => index.tracks_below(path.as_os_str().as_bytes()),
+            None => path::is_there(&checkout.root.join(&path)),
+        };
+        Asked { path, is_dir, is_tracked, is_ignored: ignored.contains(&at) }
+    };
+    Ok(all.into_iter().map(ask).collect())
+}
+
+/// What has its place, and what has none, and why.
+fn sorted(asked: Vec<Asked>) -> (Fitting, Vec<(PathBuf, &'static str)>) {
+    let (mut fitting, mut unfit) = (Fitting::default(), Vec::new());
+    for Asked { path, is_dir, is_tracked, is_ignored } in asked {
+        match (is_tracked, is_ignored, is_dir) {
+            (true, ..) => unfit.push((path, TRACKED)),
+            (false, false, _) => unfit.push((path, NOT_IGNORED)),
+            (false, true, true) => fitting.directories.push(path),
+            (false, true, false) => fitting.files.push(path),
+        }
+    }
+    (fitting, unfit)
+}
+
+/// One that is ignored itself (of a Python environment, say) says what else is ignored: it has to be there before git
+/// is asked.
+fn is_ignore_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == ".gitignore")
+}
+
+/// Each path relative to the innermost checkout that holds it; one list for each of `all`.
+fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], created: &mut Created) -> Vec<Vec<PathBuf>> {
+    let mut lists = vec![Vec::new(); all.len()];
+    let mut modules = Vec::new();
+    plan.modules.iter().for_each(|m| m.flatten(Path::new(""), &mut modules));
+    for path in paths {
+        let home = modules.iter().map(|(at, _)| at.as_path()).filter(|at| path.starts_with(at));
+        let home = home.max_by_key(|at| at.as_os_str().len()).unwrap_or(Path::new(""));
+        match all.iter().position(|(at, _)| *at == home) {
+            Some(number) => lists[number].push(path.strip_prefix(home).unwrap_or(path).to_path_buf()),
+            None => created.unfit.push((path.clone(), NO_MODULE)),
+        }
+    }
+    lists
+}
+
+pub fn copy_files(plan: &Plan, new: &Checkout, files: &[PathBuf], undo: &mut Undo<'_>) -> Result<usize, Error> {
+    let mut copied = 0;
+    for file in files {
+        go_on()?;
+        if obstacle::in_the_way(&new.root, file).is_none() {
+            copied += usize::from(undo.copy(&plan.source.root.join(file), &new.root.join(file))?);
+        }
+    }
+    Ok(copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_its_place_where_git_ignores_it_and_does_not_track_it() {
+        let table = [
+            (true, false, true, Ok(true)),
+            (false, false, true, Ok(false)),
+            (true, false, false, Err(NOT_IGNORED)),
+            (false, false, false, Err(NOT_IGNORED)),
+            (true, true, true, Err(TRACKED)),
+            (false, true, true, Err(TRACKED)),
+            (true, true, false, Err(TRACKED)),
+            (false, true, false, Err(TRACKED)),
+        ];
+        for (is_dir, is_tracked, is_ignored, expected) in table {
+            let at = || vec![PathBuf::from("at")];
+            let (fits, unfit) = sorted(vec![Asked { path: "at".into(), is_dir, is_tracked, is_ignored }]);
+            let (fitting, why) = match expected {
+                Ok(true) => (Fitting { directories: at(), files: Vec::new() }, None),
+                Ok(false) => (Fitting { directories: Vec::new(), files: at() }, None),
+                Err(why) => (Fitting::default(), Some((PathBuf::from("at"), why))),
+            };
+            assert_eq!((fits, unfit), (fitting, why.into_iter().collect()), "{is_dir} {is_tracked} {is_ignored}");
+        }
+    }
+}
