@@ -99,7 +99,7 @@ pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
         }
         let published = publish(task, declared, brought.decision.key.key())?;
         let entry = published.map(|(entry, _)| entry);
-        record.set(known(State::Built, entries.into_iter().chain(entry).collect()));
+        record.set(known(State::Built, with_entry(entries, entry)));
         record.save(&state_dir)?;
         brought.done = true;
     }
@@ -239,6 +239,13 @@ fn entries_of(record: &Record, name: &str) -> Vec<String> {
     record.of(name).map(|known| known.entries.clone()).unwrap_or_default()
 }
 
+/// Those of a component that was published anew: the last one is the newest.
+fn with_entry(mut entries: Vec<String>, new: Option<String>) -> Vec<String> {
+    entries.retain(|entry| new.as_ref() != Some(entry));
+    entries.extend(new);
+    entries
+}
+
 /// What was built becomes the entry that the next worktree with this key gets. Answers its name; `None` without a key.
 fn publish(task: &Task<'_>, declared: &Declared, key: Option<&str>) -> Result<Option<(String, Frozen)>, Error> {
     let Some(key) = key else { return Ok(None) };
@@ -277,9 +284,7 @@ pub fn publish_all(
             }
             continue;
         };
-        let mut entries = entries_of(&record, &name);
-        entries.retain(|e| *e != entry);
-        entries.push(entry.clone());
+        let entries = with_entry(entries_of(&record, &name), Some(entry.clone()));
         record.set(Known { name: name.clone(), key: key.map(str::to_owned), entries, state: State::Built });
         done.push((name, entry, frozen));
     }
