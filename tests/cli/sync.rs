@@ -156,6 +156,36 @@ fn what_is_published_is_what_shows_and_the_next_worktree_gets_it() {
 }
 
 #[test]
+fn what_is_published_during_a_long_publish_is_remembered_too() {
+    let bench = Bench::empty(None);
+    let component =
+        |name| format!("[[component]]\nname = \"{name}\"\npaths = [\"{name}\"]\nkey = {{ files = [\"key\"] }}\n");
+    bench.write("repo/depsfs.toml", &(component("long") + &component("short")));
+    bench.write("repo/.gitignore", "long/\nshort/\n");
+    bench.write("repo/key", "one\n");
+    bench.commit("repo", "one");
+    bench.write("repo/long/x", "x\n");
+    bench.write("repo/short/x", "x\n");
+    bench.ok("repo", ["create", "fix"]);
+    (0..3000).for_each(|n| bench.write(&format!("fix/long/{n}"), &format!("{n}\n")));
+    let staged = || std::fs::read_dir(bench.path("store/tmp")).unwrap().count();
+    assert_eq!(staged(), 0);
+    let mut long = bench.command(PROGRAM, "fix");
+    let mut long = long.args(["publish", "long"]).stdout(Stdio::null()).spawn().unwrap();
+    soon("it has begun", || staged() > 0 || long.try_wait().unwrap().is_some());
+    bench.ok("fix", ["publish", "short"]);
+    assert!(long.wait().unwrap().success());
+    let record = json(&bench.read("repo/.git/worktrees/fix/depsfs/components.json"));
+    for known in record["components"].as_array().unwrap() {
+        assert_eq!(
+            (&known["state"], known["entries"].as_array().map(Vec::len)),
+            (&"built".into(), Some(1)),
+            "{record}"
+        );
+    }
+}
+
+#[test]
 fn what_is_written_beside_a_sync_is_kept_to_the_last_word() {
     let bench = bench();
     let (fix, done) = (bench.path("fix/node_modules"), std::sync::atomic::AtomicBool::new(false));

@@ -74,36 +74,36 @@ fn source_has(source: &Checkout, declared: &Declared) -> bool {
 
 /// Does it. A build that fails ends it; what was done until then is recorded.
 pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
-    let (mut record, decisions) = decisions(task)?;
-    let state_dir = task.checkout.state_dir();
+    let (record, decisions) = decisions(task)?;
     let mut all = not_done(&record, decisions);
-    artifacts(task, &mut record, &mut all)?;
-    record.save(&state_dir)?;
-    for brought in all.iter_mut().filter(|b| b.decision.way == Way::Build) {
+    artifacts(task, &record, &mut all)?;
+    for brought in all.iter_mut().filter(|b| task.builds && b.decision.way == Way::Build) {
         let Some(declared) = task.components.named(&brought.decision.component) else { continue };
-        if !task.builds {
-            continue;
-        }
-        let entries = entries_of(&record, &declared.component.name);
-        let known = |state, entries| Known {
-            name: declared.component.name.clone(),
-            key: brought.decision.key.key().map(str::to_owned),
-            entries,
-            state,
-        };
-        if let Err(e) = build::build(task.components, declared, brought.decision.key.key(), task.checkout, task.supply)
-        {
-            record.set(known(State::Failed, entries.clone()));
-            record.save(&state_dir)?;
+        let key = brought.decision.key.key();
+        if let Err(e) = build::build(task.components, declared, key, task.checkout, task.supply) {
+            note(task, declared, key, State::Failed, None)?;
             return Err(e.into());
         }
-        let published = publish(task, declared, brought.decision.key.key())?;
-        let entry = published.map(|(entry, _)| entry);
-        record.set(known(State::Built, with_entry(entries, entry)));
-        record.save(&state_dir)?;
+        let published = publish(task, declared, key)?;
+        note(task, declared, key, State::Built, published.map(|(entry, _)| entry))?;
         brought.done = true;
     }
     Ok(all)
+}
+
+/// Remembers what became of a component, beside the entries that it had until now.
+fn note(
+    task: &Task<'_>,
+    declared: &Declared,
+    key: Option<&str>,
+    state: State,
+    entry: Option<String>,
+) -> Result<(), Error> {
+    let (name, key) = (declared.component.name.clone(), key.map(str::to_owned));
+    Record::change(&task.checkout.state_dir(), |record| {
+        let entries = with_entry(entries_of(record, &name), entry);
+        record.set(Known { name, key, entries, state });
+    })
 }
 
 /// Notes that the worktree has from its source what was decided to come from there: the views are swapped by whoever
@@ -114,19 +114,18 @@ pub fn took_source(
     all: &mut [Brought],
     unfit: &dyn Fn(&Declared) -> bool,
 ) -> Result<(), Error> {
-    let mut record = Record::load(&checkout.state_dir())?;
-    for brought in all.iter_mut().filter(|b| b.decision.way == Way::Source) {
-        if components.named(&brought.decision.component).is_none_or(unfit) {
-            continue;
+    let mut taken: Vec<&mut Brought> = all.iter_mut().filter(|b| b.decision.way == Way::Source).collect();
+    taken.retain(|b| !components.named(&b.decision.component).is_none_or(unfit));
+    if taken.is_empty() {
+        return Ok(());
+    }
+    Record::change(&checkout.state_dir(), |record| {
+        for brought in taken {
+            let (name, key) = (brought.decision.component.clone(), brought.decision.key.key().map(str::to_owned));
+            record.set(Known { name, key, entries: Vec::new(), state: State::Source });
+            brought.done = true;
         }
-        let (name, key) = (brought.decision.component.clone(), brought.decision.key.key().map(str::to_owned));
-        record.set(Known { name, key, entries: Vec::new(), state: State::Source });
-        brought.done = true;
-    }
-    if all.iter().any(|b| b.decision.way == Way::Source && b.done) {
-        record.save(&checkout.state_dir())?;
-    }
-    Ok(())
+    })
 }
 
 /// What was decided, before anything is done.
@@ -138,7 +137,7 @@ pub fn not_done(record: &Record, decisions: Vec<Decision>) -> Vec<Brought> {
 }
 
 /// Artifacts that were fetched go where they belong, all at once.
-fn artifacts(task: &Task<'_>, record: &mut Record, all: &mut [Brought]) -> Result<(), Error> {
+fn artifacts(task: &Task<'_>, record: &Record, all: &mut [Brought]) -> Result<(), Error> {
     let (store, root) = (task.supply.store, &task.checkout.root);
     let fetched: Vec<(&Declared, Artifact, Vec<String>, PathBuf)> = all
         .iter()
@@ -163,6 +162,7 @@ fn artifacts(task: &Task<'_>, record: &mut Record, all: &mut [Brought]) -> Resul
     placed.plainly.iter().for_each(|why| (task.supply.say)(&format!("Plain files instead of a view: {why}.")));
     let of_source: Vec<&Declared> = fetched.iter().map(|(d, ..)| *d).filter(|d| is_of_source(record, d)).collect();
     retire_snapshots(task, &of_source)?;
+    let mut in_place = Vec::new();
     for brought in all.iter_mut() {
         let Some((declared, artifact, before, _)) =
             fetched.iter().find(|(d, ..)| d.component.name == brought.decision.component)
@@ -173,14 +173,14 @@ fn artifacts(task: &Task<'_>, record: &mut Record, all: &mut [Brought]) -> Resul
         brought.kept = placed.kept.iter().filter(is_its).cloned().collect();
         unlike(task, declared, artifact, before, &mut brought.kept)?;
         brought.done = true;
-        record.set(Known {
+        in_place.push(Known {
             name: declared.component.name.clone(),
             key: brought.decision.key.key().map(str::to_owned),
             entries: vec![artifact.entry.clone()],
             state: State::Artifact,
         });
     }
-    Ok(())
+    Record::change(&task.checkout.state_dir(), |record| in_place.into_iter().for_each(|known| record.set(known)))
 }
 
 /// Leaves of some paths those whose artifact has other contents now than the one before had.
@@ -271,8 +271,8 @@ pub fn publish_all(
     asked: bool,
 ) -> Result<Vec<(String, String, Frozen)>, Error> {
     let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
-    let state_dir = task.checkout.state_dir();
-    let mut record = Record::load(&state_dir)?;
+    // Only a worktree of depsfs remembers.
+    let remembers = Views::of(task.checkout)?.is_some();
     let mut done = Vec::new();
     for declared in task.components.all.iter().filter(|d| wanted(d)) {
         let name = declared.component.name.clone();
@@ -284,13 +284,10 @@ pub fn publish_all(
             }
             continue;
         };
-        let entries = with_entry(entries_of(&record, &name), Some(entry.clone()));
-        record.set(Known { name: name.clone(), key: key.map(str::to_owned), entries, state: State::Built });
+        if remembers {
+            note(task, declared, key, State::Built, Some(entry.clone()))?;
+        }
         done.push((name, entry, frozen));
-    }
-    // Only a worktree of depsfs remembers.
-    if Views::of(task.checkout)?.is_some() {
-        record.save(&state_dir)?;
     }
     Ok(done)
 }

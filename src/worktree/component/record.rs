@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::sys::path;
+use crate::worktree::views::ManifestLock;
 
 const VERSION: u32 = 1;
 const FILE: &str = "components.json";
@@ -84,6 +85,15 @@ impl Record {
     pub fn save(&self, state_dir: &Path) -> Result<(), Error> {
         path::make_private_dirs(state_dir)?;
         Ok(path::replace_synced(&state_dir.join(FILE), &self.bytes())?)
+    }
+
+    /// Changes the record that is there now, whatever others have changed of it since it was last read.
+    pub fn change(state_dir: &Path, change: impl FnOnce(&mut Record)) -> Result<(), crate::worktree::Error> {
+        path::make_private_dirs(state_dir)?;
+        let _lock = ManifestLock::wait(state_dir)?;
+        let mut record = Record::load(state_dir)?;
+        change(&mut record);
+        Ok(record.save(state_dir)?)
     }
 
     pub fn file(state_dir: &Path) -> PathBuf {
