@@ -2,7 +2,7 @@
 //!
 //! Version 1. Written aside and renamed. It is only remembered, never obeyed: without it, everything is looked at again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -94,10 +94,6 @@ impl Record {
         let mut record = Record::load(state_dir)?;
         change(&mut record);
         Ok(record.save(state_dir)?)
-    }
-
-    pub fn file(state_dir: &Path) -> PathBuf {
-        state_dir.join(FILE)
     }
 
     pub fn of(&self, name: &str) -> Option<&Known> {
