@@ -174,7 +174,7 @@ fn take(
     Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces })
 }
 
-/// The grafts and lock files of a view of the source that is mounted, unchanged, and from this very store.
+/// What shows in a view of the source, and its lock files, if it is mounted, unchanged, and from this very store.
 fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> Option<(Vec<Graft>, Beside)> {
     let views = views.filter(|v| v.manifest.store == store.path())?;
     let view = views.manifest.views.iter().find(|v| v.path == at)?;
@@ -185,7 +185,9 @@ fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> 
     let answer: serde_json::Value = serde_json::from_slice(&answer).ok()?;
     let is_clean = answer.get("clean").and_then(serde_json::Value::as_bool) == Some(true);
     let lockfiles = view.lockfiles.iter().map(|l| (l.path.clone(), l.blake3.clone())).collect();
-    is_clean.then(|| (view.grafts.clone(), lockfiles))
+    // What its own journal alone may speak of stays with it.
+    let live = view.grafts.iter().filter(|g| !g.retired).cloned();
+    is_clean.then(|| (live.collect(), lockfiles))
 }
 
 /// Files and bytes of a tree, roughly: what its nodes say.

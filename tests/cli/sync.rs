@@ -252,6 +252,18 @@ fn directories_that_only_the_source_has_come_and_none_that_would_hide_something(
 }
 
 #[test]
+fn a_worktree_of_a_synced_worktree_has_what_that_one_shows_and_is_up_to_date() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "one"]);
+    bench.write("repo/build/out.o", "newer\n");
+    bench.ok("one", ["sync"]);
+    let said = bench.ok("one", ["create", "two"]);
+    assert!(said.contains("  shared:   2 views, 4 files, "), "{said}");
+    assert_eq!(bench.read("two/build/out.o"), "newer\n");
+    assert_eq!(bench.ok("two", ["sync"]), "everything is up to date\n");
+}
+
+#[test]
 fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);
