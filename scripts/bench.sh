@@ -5,6 +5,7 @@
 #   scripts/bench.sh --quick    three rounds of what takes little time (a few minutes)
 #   scripts/bench.sh --scaling  how the cost grows: worktrees, files, grafts; 100 worktrees of 20 views at once
 #
+#   --one-cpu                   then what counts CPU once more with everything on one processor (see below)
 #   --only walk,open,create     only these (their keys are in bench.json)
 #   --engines depsfs,overlayfs  only these, and the plain directory
 #   --rounds N                  how many
@@ -21,7 +22,9 @@
 #
 # Each operation runs on the engines in turn, A B C A B C …; a figure is the ratio of medians to the plain directory.
 # CPU is that of the client and of the daemons that serve it (not of the kernel's own threads); it holds on a busy machine,
-# wall times hold on a quiet one. A `!` marks what is above its limit.
+# wall times hold on a quiet one. Where a client waits for one answer after another, its cost depends on where the kernel
+# runs the two: on an idle machine each wakes on a processor that sleeps, which in a virtual machine costs several times
+# what answering does; on a busy one they take turns on the same. `--one-cpu` shows that second case. A `!` marks what is above its limit.
 set -euo pipefail
 export LC_ALL=C
 unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE

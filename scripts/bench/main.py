@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="three rounds of what takes little time")
     parser.add_argument("--rounds", type=int, help="how many [default: 5; quick: 3]")
     parser.add_argument("--scaling", action="store_true", help="how the cost grows, instead")
+    parser.add_argument("--one-cpu", action="store_true", help="what counts CPU once more, all of it on one processor")
     parser.add_argument("--only", help="keys of operations, with commas between")
     parser.add_argument("--engines", help="names of engines, with commas between; plain is always there")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing more after so many")
@@ -129,6 +130,8 @@ def measure_all(args, given, work):
             measure.rounds(op, chosen, tools, args.rounds, figures, say)
             for row in report.rows([op], figures):
                 say("  " + words_of(row))
+        if args.one_cpu:
+            on_one_processor(args, table, chosen, tools, figures)
     except (KeyboardInterrupt, SystemExit) as e:
         say(f"interrupted ({e!r}): what was measured until now")
         table = [op for op in table if op.key in figures.runs]
@@ -138,6 +141,26 @@ def measure_all(args, given, work):
         for image in images:
             image.teardown()
     return facts, [*rows, *report.rows(table, figures)], chosen, figures, wrong
+
+
+def on_one_processor(args, table, chosen, tools, figures):
+    """What counts CPU once more: clients, and daemons that are started by them, on the first processor."""
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        for engine in chosen:
+            for part in PARTS:
+                engine.remount(part)
+        for op in table:
+            if "cpu" not in op.limits:
+                continue
+            if time.monotonic() - START > args.minutes * 60:
+                say(f"time is up: without {op.key} on one processor and what follows")
+                break
+            say(op.key + report.ONE)
+            measure.rounds(op, chosen, tools, args.rounds, figures, say, report.ONE)
+    finally:
+        os.sched_setaffinity(0, every)
 
 
 def words_of(row):

@@ -24,24 +24,28 @@ class Figures:
         return one / other if one is not None and other else None
 
 
-def rounds(operation, engines, tools, count, figures, say):
-    """`count` rounds of one operation. An engine that fails is named, and left out of what follows of it."""
+def rounds(operation, engines, tools, count, figures, say, state=""):
+    """`count` rounds of one operation. An engine that fails is named, and left out of what follows of it. `state` is the
+    machine's, and part of the key."""
+    key = operation.key + state
     if operation.state == "cold" and not IS_ROOT:
-        figures.failed[operation.key, "all"] = "dropping caches takes root"
+        figures.failed[key, "all"] = "dropping caches takes root"
         return
     there = [e for e in engines if e.name in operation.engines or e.name.split(" on ")[0] in operation.engines]
     for number in range(count):
         for engine in list(there):
             try:
-                prepare(operation, engine, tools, is_first=number == 0)
-                figures.add(operation.key, engine.name, *operation.run(engine, tools))
+                mine = {**tools, "n": f"{number}{state}"}
+                prepare(operation, engine, mine, is_first=number == 0)
+                figures.add(key, engine.name, *operation.run(engine, mine))
             except (Failed, OSError) as e:
-                say(f"{engine.name}: {operation.key}: {e}")
-                figures.failed[operation.key, engine.name] = str(e)
+                say(f"{engine.name}: {key}: {e}")
+                figures.failed[key, engine.name] = str(e)
                 there.remove(engine)
     if operation.reset:
+        made = dict.fromkeys(path.format(n=f"{n}{state}") for path in operation.reset for n in range(count))
         for engine in there:
-            engine.reset(operation.part, operation.reset)
+            engine.reset(operation.part, tuple(made))
 
 
 def prepare(operation, engine, tools, is_first):

@@ -16,8 +16,10 @@ from run import IS_ROOT, Failed, drop_caches, pss_mb, rss_mb, run, timed_ops
 TRACKED = 5000
 
 
-def row(key, what, unit, values, limit, plain_ms=None):
-    return {"key": key, "what": what, "of": unit, "values": values, "limit": limit, "plain_ms": plain_ms}
+def row(key, what, unit, values, limit, plain_ms=None, limits=None):
+    """`limits`: those of single engines that have another one."""
+    return {"key": key, "what": what, "of": unit, "values": values, "limit": limit, "limits": limits or {},
+            "plain_ms": plain_ms}
 
 
 def wall(*args, **how):
@@ -196,7 +198,8 @@ def page_cache(args, chosen, tools, say):
         often[engine.name] = (cached_mb() - before) / size
         for view in views:
             engine.depsfs("unmount", "--at", view, cwd=engine.base)
-    yield row("page-cache", f"page cache for one {size} MiB file read in {worktrees} worktrees", "times", often, 1)
+    yield row("page-cache", f"page cache for one {size} MiB file read in {worktrees} worktrees", "times", often, 1,
+              limits={"depsfs as user": worktrees})
 
 
 def cached_mb():
