@@ -44,10 +44,6 @@ impl View {
         if let Some(file) = self.files.find(ino) {
             return self.upper_attr(ino, &fs::stat(&file.fd).map_err(upper("look at a file"))?);
         }
-        if self.is_upper_dir(ino) {
-            let fd = self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?;
-            return self.upper_attr(ino, &fs::stat(&fd).map_err(upper("look at a directory"))?);
-        }
         let (_, _, stat) = self.locate(ino)?;
         self.upper_attr(ino, &stat)
     }
@@ -219,15 +215,18 @@ impl View {
         self.journal.precede()?;
         let is_dir = FileType::from_raw_mode(before.mode) == FileType::Directory;
         let is_gone = self.is_gone(ino);
-        let named = if is_gone || is_dir { None } else { Some(self.locate(ino)?) };
-        let (dir, name) = match &named {
-            Some((dir, name, _)) => (dir.clone(), name.bytes()),
-            None if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b""[..]),
-            None => return self.set_orphan_attr(ino, mode, set),
+        let open = if is_gone || is_dir { None } else { self.files.find(ino) };
+        let named = if is_gone || is_dir || open.is_some() { None } else { Some(self.locate(ino)?) };
+        let (dir, name) = match (&open, &named) {
+            (Some(file), _) => (file.fd.clone(), &b""[..]),
+            (_, Some((dir, name, _))) => (dir.clone(), name.bytes()),
+            _ if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b""[..]),
+            _ => return self.set_orphan_attr(ino, mode, set),
         };
         let owner_changes = set.uid.is_some() || set.gid.is_some();
         // A directory's own mode is no obstacle to itself.
         let set_mode = |mode| match name {
+            b"" if open.is_some() => fs::chmod(&dir, mode),
             b"" => fs::chmod_path_fd(&dir, mode),
             name => against_mode(&dir, || fs::chmod_at(&dir, name, mode)),
         };
