@@ -105,6 +105,42 @@ fn what_a_failed_sync_did_not_take_from_the_source_the_next_one_takes() {
 }
 
 #[test]
+fn files_of_ones_own_in_the_place_of_the_sources_are_told_until_they_are_gone() {
+    let bench = bench();
+    bench.write("repo/.gitignore", "node_modules/\nmade.json\n");
+    bench.write("repo/depsfs.toml", &TOML.replace("\"node_modules\"]", "\"node_modules\", \"made.json\"]"));
+    bench.commit("repo", "a file");
+    bench.ok("repo", ["approve"]);
+    bench.write("repo/package-lock.json", "three\n");
+    bench.commit("repo", "three");
+    bench.write("repo/node_modules/made", "in the source\n");
+    bench.write("repo/made.json", "in the source\n");
+    // `old` has built its own, in a plain directory.
+    bench.git("old", ["rebase", "-q", "main"]);
+    for _ in 0..2 {
+        let said = bench.ok("old", ["sync"]);
+        assert!(said.contains("  unfit:    node_modules: the worktree has its own there\n"), "{said}");
+        assert_eq!(
+            (bench.read("old/node_modules/made"), bench.read("old/made.json")),
+            ("one\n".into(), "in the source\n".into())
+        );
+    }
+    bench.write("old/made.json", "mine\n");
+    std::fs::remove_dir_all(bench.path("old/node_modules")).unwrap();
+    let said = bench.ok("old", ["sync"]);
+    assert!(said.contains("  added:    node_modules, ") && said.contains("  unfit:    made.json: "), "{said}");
+    assert_eq!(
+        (bench.read("old/node_modules/made"), bench.read("old/made.json")),
+        ("in the source\n".into(), "mine\n".into())
+    );
+    std::fs::remove_file(bench.path("old/made.json")).unwrap();
+    let said = bench.ok("old", ["sync"]);
+    assert!(said.contains("  added:    made.json, ") && !said.contains("unfit"), "{said}");
+    assert_eq!(bench.ok("old", ["sync"]), "everything is up to date\n");
+    bench.assert_clean("old");
+}
+
+#[test]
 fn without_components_views_follow_the_source_while_their_lock_files_agree() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);

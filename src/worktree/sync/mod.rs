@@ -13,6 +13,7 @@
 //! | 5. files are relocated                          | done |
 
 mod added;
+mod own;
 mod swap;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -37,9 +38,9 @@ use swap::Swap;
 pub struct Synced {
     /// Views that show other trees now.
     pub changed: Vec<PathBuf>,
-    /// Directories that were none, and are views now.
+    /// Directories that were none, and are views now; files that were not there.
     pub added: Vec<PathBuf>,
-    /// Views that stay as they are, or directories that don't become one, and why.
+    /// Views and files that stay as they are, or directories that don't become a view, and why.
     pub unfit: Vec<(PathBuf, &'static str)>,
     /// Own changes, relative to the worktree, over something that is newer now.
     pub hidden: Vec<(Difference, PathBuf)>,
@@ -112,6 +113,8 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
     synced.changed.extend(swaps.into_values().map(|swap| swap.view.path));
     synced.changed.sort();
     added::add(views, &plan, task, &mut synced)?;
+    own::tell(views, &plan, task, &mut synced);
+    own::copy(&plan, task, &mut synced)?;
     Ok(synced)
 }
 
