@@ -154,15 +154,18 @@ fn replace(to: &Path, kind: Kind, content: &[u8], (tree, node): (&Tree, Node)) -
     let aside = dir.join(aside);
     let kept = path::stat(dir)?;
     write(&aside, kind, content, &tree.stat(node))?;
-    let exchanged = path::exchange(&aside, to).and_then(|()| match is_stored(&aside, tree, node) {
-        true => Ok(true),
-        false => path::exchange(&aside, to).map(|()| false),
-    });
+    let exchanged = path::exchange(&aside, to);
+    let is_taken = exchanged.is_ok() && is_stored(&aside, tree, node);
+    if exchanged.is_ok() && !is_taken {
+        // If that fails, what somebody wrote is still there, under the other name.
+        path::exchange(&aside, to)?;
+    }
     path::remove_file(&aside)?;
     if let Some(kept) = kept {
         path::set_mtime(dir, kept.mtime)?;
     }
-    Ok(exchanged?)
+    exchanged?;
+    Ok(is_taken)
 }
 
 fn live(grafts: &[Graft]) -> impl Iterator<Item = &Graft> {
