@@ -5,7 +5,7 @@
 #   scripts/bench.sh --quick    three rounds of what takes little time (a few minutes)
 #   scripts/bench.sh --scaling  how the cost grows: worktrees, files, grafts; 100 worktrees of 20 views at once
 #
-#   --one-cpu                   then what counts CPU once more with everything on one processor (see below)
+#   --one-cpu                   then what asks daemons most once more, with everything on one processor (see below)
 #   --only walk,open,create     only these (their keys are in bench.json)
 #   --engines depsfs,overlayfs  only these, and the plain directory
 #   --rounds N                  how many
