@@ -128,10 +128,10 @@ def measure_all(args, given, work):
                 break
             say(op.key)
             measure.rounds(op, chosen, tools, args.rounds, figures, say)
+            if args.one_cpu and "cpu" in op.limits and op.state != "warm":
+                on_one_processor(op, args, chosen, tools, figures)
             for row in report.rows([op], figures):
                 say("  " + words_of(row))
-        if args.one_cpu:
-            on_one_processor(args, table, chosen, tools, figures)
     except (KeyboardInterrupt, SystemExit) as e:
         say(f"interrupted ({e!r}): what was measured until now")
         table = [op for op in table if op.key in figures.runs]
@@ -143,24 +143,18 @@ def measure_all(args, given, work):
     return facts, [*rows, *report.rows(table, figures)], chosen, figures, wrong
 
 
-def on_one_processor(args, table, chosen, tools, figures):
-    """What asks daemons most, once more: clients, and the daemons that they start, on the first processor."""
+def on_one_processor(op, args, chosen, tools, figures):
+    """The same once more, clients and daemons on the first processor: daemons run where they are started."""
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(every)})
     try:
         for engine in chosen:
-            for part in PARTS:
-                engine.remount(part)
-        for op in table:
-            if "cpu" not in op.limits or op.state == "warm":
-                continue
-            if time.monotonic() - START > args.minutes * 60:
-                say(f"time is up: without {op.key} on one processor and what follows")
-                break
-            say(op.key + report.ONE)
-            measure.rounds(op, chosen, tools, args.rounds, figures, say, report.ONE)
+            engine.remount(op.part)
+        measure.rounds(op, chosen, tools, args.rounds, figures, say, report.ONE)
     finally:
         os.sched_setaffinity(0, every)
+    for engine in chosen:
+        engine.remount(op.part)
 
 
 def words_of(row):

@@ -43,9 +43,8 @@ def rounds(operation, engines, tools, count, figures, say, state=""):
                 figures.failed[key, engine.name] = str(e)
                 there.remove(engine)
     if operation.reset:
-        made = dict.fromkeys(path.format(n=f"{n}{state}") for path in operation.reset for n in range(count))
         for engine in there:
-            engine.reset(operation.part, tuple(made))
+            engine.reset(operation.part, operation.reset)
 
 
 def prepare(operation, engine, tools, is_first):
