@@ -27,8 +27,8 @@ class Place:
                       ("config", "user.email", "bench@example.invalid"), ("add", "."), ("commit", "-qm", "all")):
             run("git", *words, cwd=self.source, user=self.user, env=self.env)
 
-    def depsfs(self, *words):
-        return wall(self.program, *words, cwd=self.source, user=self.user, env=self.env)
+    def depsfs(self, *words, cwd=None):
+        return wall(self.program, *words, cwd=cwd or self.source, user=self.user, env=self.env)
 
     def do(self, *words, cwd=None):
         return run(*words, cwd=cwd or self.source, user=self.user, env=self.env)
@@ -55,11 +55,11 @@ class Place:
         return sum(pss_mb(daemon_pids(s)) for s in states), len(states)
 
 
-def create_ms(place, name):
-    """The median of several creates, each removed again."""
+def create_ms(place, name, source=None):
+    """The median of several creates from a checkout, each removed again."""
     runs = []
     for number in range(ROUNDS):
-        runs.append(place.depsfs("create", f"{name}-{number}"))
+        runs.append(place.depsfs("create", f"{name}-{number}", cwd=source))
         place.depsfs("remove", f"{name}-{number}", "--delete-branch")
     return statistics.median(runs) * 1000
 
@@ -82,7 +82,8 @@ def with_worktrees(work, args, counts, say):
 
 
 def with_files(work, args, counts, say):
-    """create from a source of N files that the store knows; first walk, lone lookups; gc."""
+    """create from a source of N files that the store knows, from a worktree that shows them, and from one where a file was
+    written; lone lookups; gc."""
     for count in counts:
         say(f"files: {count:,}")
         place = Place(work / f"files{count}", args)
@@ -95,7 +96,11 @@ def with_files(work, args, counts, say):
             some.write_text("".join(f"d{n // 1000}/f{n}\n" for n in range(0, count, max(count // 1000, 1))))
             look = place.do(args.ops, "lstat", some, cwd=view).split()
             memory, _ = place.memory()
+            unchanged = create_ms(place, "two", view)
+            place.do("sh", "-c", "echo more > d0/more", cwd=view)
+            changed = create_ms(place, "three", view)
             yield {"of": "files", "n": count, "first_create_ms": first * 1000, "create_ms": create,
+                   "create_from_view_ms": unchanged, "create_from_changed_view_ms": changed,
                    "lookup_us": int(look[0]) / int(look[2]) / 1000, "gc_ms": place.depsfs("gc") * 1000,
                    "memory_mb": memory}
         finally:
