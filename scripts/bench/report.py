@@ -75,13 +75,11 @@ def publish(readme, all_rows, about):
     for row in (r for key in PUBLISHED for r in all_rows if r["key"] == key):
         unit = {"cpu": "×", "wall": "× (wall)", "size": "×"}.get(row["of"], row["of"])
         cells = [f"{row['values'][e]:.3g} {unit}" if row["values"].get(e) is not None else "" for e in engines]
-        lines.append(f"| {row['what'].replace('  on', '… on')} | {' | '.join(cells)} |")
+        lines.append(f"| {row['what'].replace('  on', 'the same, on')} | {' | '.join(cells)} |")
     missing = "".join(f" Without {name}: {why}." for name, why in about["missing"].items())
     text = (f"![what each engine costs against a plain directory](scripts/bench/bench.svg)\n\n"
             f"CPU of client and daemon, or wall time where it says so, against a plain directory (×) in the same run; medians "
-            f"of {about['rounds']} rounds, Linux {about['kernel']}, {about['cpus']} cores.{missing} Where a program asks for one thing "
-            f"after another, most of the cost is that it and its server wake each other on two processors; “on one processor” is "
-            f"the same with both on one, as on a busy machine. All of it: "
+            f"of {about['rounds']} rounds, Linux {about['kernel']}, {about['cpus']} cores.{missing} All of it: "
             f"`scripts/bench/bench.txt`.\n\n" + "\n".join(lines) + "\n")
     before, rest = readme.read_text().split(BEGIN)
     readme.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1])
