@@ -1,5 +1,7 @@
 //! Layers that come, change and go under a view that is in use.
 
+#[path = "graft/compare.rs"]
+mod compare;
 #[path = "graft/give_up.rs"]
 mod give_up;
 #[path = "graft/uncover.rs"]

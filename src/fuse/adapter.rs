@@ -312,7 +312,7 @@ impl Filesystem for Adapter {
         if !self.may_ask(request) {
             return reply.error(Errno::EPERM);
         }
-        empty(virtual_xattr::set(&self.view, &self.notices, ino(number), own, value), reply);
+        virtual_xattr::answer_set(&self.view, &self.notices, ino(number), own, value, reply);
     }
 
     fn getxattr(&self, request: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {

@@ -11,7 +11,7 @@
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
 //! | `errno`           | what is wrong, as an error number                                 |
 //! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
-//! | `long`            | changes that have much to copy first, without making others wait |
+//! | `long`            | requests that take long, without making others wait              |
 //! | `notices`         | telling the kernel to forget what it has cached                   |
 //! | `repeat`          | requests that a server may have carried out before it died        |
 //! | `reply`           | outcomes as replies                                               |

@@ -15,11 +15,13 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 
+use fuser::ReplyEmpty;
 use serde_json::json;
 
-use super::View;
 use super::notices::{Notice, Notices};
-use crate::overlay::{ChangeKind, Error, Ino};
+use super::reply::empty;
+use super::{View, long};
+use crate::overlay::{ChangeKind, Error, Ino, Overlay};
 use crate::store::escape::escape;
 use crate::store::{Name, ObjectId, TreeId};
 
@@ -56,8 +58,19 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
     }
 }
 
+/// Answers the setting of `PREFIX` + `name`: now, or from a thread when that takes long.
+pub fn answer_set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8], reply: ReplyEmpty) {
+    match copy(value) {
+        Some(copy) if name == b"give-up" && view.overlay.compares_long(ino, &copy.2) => {
+            let (overlay, notices) = (view.overlay.clone(), notices.clone());
+            long::apart(view, move || empty(give_up(&overlay, &notices, ino, copy), reply));
+        }
+        _ => empty(set(view, notices, ino, name, value), reply),
+    }
+}
+
 /// Does what setting `PREFIX` + `name` asks for.
-pub fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), Error> {
+fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), Error> {
     match name {
         b"thaw" if value == b"1" => view.overlay.thaw(ino),
         b"thaw-name" => {
@@ -78,19 +91,7 @@ pub fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) 
             notices.send(Notice::Inode(ino));
             Ok(())
         }
-        b"give-up" => {
-            let (held, perm, name) = copy(value).ok_or(Error::Invalid)?;
-            let before = view.overlay.lookup(ino, &name)?;
-            let done = view.overlay.give_up(ino, &name, &held, perm);
-            view.overlay.forget(before.ino, 1);
-            if !done? {
-                return Err(Error::Kept);
-            }
-            notices.send(Notice::Inode(before.ino));
-            notices.send(Notice::Entry { parent: ino, name });
-            notices.send(Notice::Inode(ino));
-            Ok(())
-        }
+        b"give-up" => give_up(&view.overlay, notices, ino, copy(value).ok_or(Error::Invalid)?),
         b"uncover" if ino == Ino::ROOT => {
             for stale in view.overlay.uncover(tree(value).ok_or(Error::Invalid)?)? {
                 notices.send(stale.into());
@@ -99,6 +100,20 @@ pub fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) 
         }
         _ => Err(Error::NotSupported),
     }
+}
+
+fn give_up(overlay: &Overlay, notices: &Notices, dir: Ino, copy: HeldCopy) -> Result<(), Error> {
+    let (held, perm, name) = copy;
+    let before = overlay.lookup(dir, &name)?;
+    let done = overlay.give_up(dir, &name, &held, perm);
+    overlay.forget(before.ino, 1);
+    if !done? {
+        return Err(Error::Kept);
+    }
+    notices.send(Notice::Inode(before.ino));
+    notices.send(Notice::Entry { parent: dir, name });
+    notices.send(Notice::Inode(dir));
+    Ok(())
 }
 
 /// `kept`: how many members have something else in their place; `paths`: those of them that there is room for;
@@ -116,7 +131,9 @@ fn covered(view: &View, tree: TreeId) -> Result<Vec<u8>, Error> {
 }
 
 /// What `give-up` is set to: the hex of an object, octal digits, a name.
-fn copy(value: &[u8]) -> Option<(ObjectId, u32, Name)> {
+type HeldCopy = (ObjectId, u32, Name);
+
+fn copy(value: &[u8]) -> Option<HeldCopy> {
     let mut fields = value.splitn(3, |b| *b == b' ');
     let mut text = || std::str::from_utf8(fields.next()?).ok();
     let (held, perm) = (text()?.parse().ok()?, u32::from_str_radix(text()?, 8).ok()?);

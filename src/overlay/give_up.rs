@@ -4,17 +4,23 @@
 //! writing. Who had found the file before writes to it a moment later, through an inode that no name leads to: then it
 //! is the worktree's own again, at its name.
 //!
+//! A long file is compared before that, while others use the view. What then counts is that it is the same file and has
+//! not changed since, by its size and times: nobody had it open for writing when it was first looked at, so whoever
+//! writes meanwhile opens it first and moves its times ([`TICK`]).
+//!
 //! | step                                | a crash right after it leaves                      |
 //! |-------------------------------------|----------------------------------------------------|
 //! | 1. prepared frame                   | the copy: the frame is void                        |
 //! | 2. unlinked; an own file: set aside | what the lower shows                               |
 //! | 3. done frame                       | the same                                           |
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::store::{Name, ObjectId};
 use crate::sys::extent::Extent;
-use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, Stat};
+use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, Stat, Timespec};
 use crate::sys::lease::ReadLease;
 
 use super::error::{Error, Result, upper};
@@ -25,25 +31,50 @@ use super::state::Override;
 use super::upper::restore_times;
 use super::{Ino, Overlay};
 
+/// From this size on, in bytes, a file takes long to compare: others don't wait for it.
+const LONG: u64 = 1 << 20;
+/// Two changes of a file that are this far apart don't have the same time: file systems take it from a clock that moves
+/// with the kernel's ticks, at least a hundred times a second (`ktime_get_coarse_real_ts64`).
+const TICK: Duration = Duration::from_millis(20);
+
+/// What is to be given up, and what it has to be.
+struct Wanted<'a> {
+    dir: Ino,
+    name: &'a Name,
+    held: &'a ObjectId,
+    perm: u32,
+}
+
 impl Overlay {
+    /// Whether [`Overlay::give_up`] has so much to compare here that the view's other users should not wait for it.
+    pub fn compares_long(&self, parent: Ino, name: &Name) -> bool {
+        let found = self.view.lock().resolve(parent, name);
+        found.is_ok_and(|found| found.upper.is_some_and(|stat| stat.is_file() && stat.size >= LONG))
+    }
+
     /// Gives up the upper's file at `name`, if it has this content and mode (07777), and nobody is writing to it. Whether
     /// it did.
     pub fn give_up(&self, parent: Ino, name: &Name, held: &ObjectId, perm: u32) -> Result<bool> {
+        let wanted = Wanted { dir: parent, name, held, perm };
         let mut view = self.view.lock();
-        let found = match view.resolve(parent, name) {
-            Err(Error::NotFound) => return Ok(false),
-            found => found?,
-        };
-        let Some(stat) = found.upper.filter(|s| s.kind() == FileType::RegularFile && s.mode & 0o7777 == perm) else {
-            return Ok(false);
-        };
-        // What was moved here or thawed was put here by the user.
-        let is_moved = matches!(view.delta.name(parent, name), Some(Override::Moved(_)))
-            || (found.ino.upper_real().is_none() && !view.lower.places(found.ino).contains(&(parent, name.clone())));
-        if is_moved || view.delta.is_opaque(parent) {
+        let Some((found, stat)) = view.may_be_held(&wanted)? else { return Ok(false) };
+        if stat.size < LONG {
+            return view.give_up(&wanted, &found, &stat, |file| has_content(file, held));
+        }
+        let Some((file, lease)) = view.at_rest(&found)? else { return Ok(false) };
+        let before = fs::stat(&*file).map_err(upper("look at a file"))?;
+        drop((lease, view));
+        wait_for_tick(&before.ctime);
+        if !has_content(&file, held)? {
             return Ok(false);
         }
-        view.give_up(parent, name, &found, &stat, held)
+        let mut view = self.view.lock();
+        let Some((found, stat)) = view.may_be_held(&wanted)? else { return Ok(false) };
+        view.give_up(&wanted, &found, &stat, |file| {
+            let now = fs::stat(&**file).map_err(upper("look at a file"))?;
+            let is_same = |s: &Stat| (s.dev, s.ino, s.size, s.mtime, s.ctime);
+            Ok(is_same(&now) == is_same(&before))
+        })
     }
 
     /// Has `tell` called with what the kernel must forget beyond what a call returns.
@@ -53,19 +84,46 @@ impl Overlay {
 }
 
 impl View {
-    fn give_up(&mut self, dir: Ino, name: &Name, found: &Found, stat: &Stat, held: &ObjectId) -> Result<bool> {
-        let is_own = found.ino.upper_real().is_some();
-        if is_own && self.upper.aside.is_none() {
-            return Ok(false);
-        }
+    /// What is at the name, where it may be what is to be given up, as far as can be told without reading it.
+    fn may_be_held(&mut self, wanted: &Wanted<'_>) -> Result<Option<(Found, Stat)>> {
+        let (dir, name) = (wanted.dir, wanted.name);
+        let found = match self.resolve(dir, name) {
+            Err(Error::NotFound) => return Ok(None),
+            found => found?,
+        };
+        let Some(stat) = found.upper.filter(|s| s.is_file() && s.mode & 0o7777 == wanted.perm) else {
+            return Ok(None);
+        };
+        // What was moved here or thawed was put here by the user.
+        let is_moved = matches!(self.delta.name(dir, name), Some(Override::Moved(_)))
+            || (found.ino.upper_real().is_none() && !self.lower.places(found.ino).contains(&(dir, name.clone())));
+        let can_be = !is_moved && !self.delta.is_opaque(dir) && (!is_own(&found) || self.upper.aside.is_some());
+        // The store may have it no more.
+        let is_as_long = self.objects.size_of(wanted.held).is_none_or(|size| size == stat.size);
+        Ok((can_be && is_as_long).then_some((found, stat)))
+    }
+
+    /// The upper's file, open, with a lease that says that nobody writes to it; `None` when somebody does.
+    fn at_rest(&mut self, found: &Found) -> Result<Option<(Arc<OwnedFd>, ReadLease)>> {
         // Else it is our own descriptor that writes.
         self.files.forget(found.ino);
         let file = Arc::new(self.open_upper(found.ino, OpenFlags::RDONLY)?);
         // Where there are no leases nobody can tell: it stays.
-        let Ok(Some(_lease)) = ReadLease::take(file.clone()) else { return Ok(false) };
+        Ok(ReadLease::take(file.clone()).ok().flatten().map(|lease| (file, lease)))
+    }
+
+    /// Gives it up if `is_held`, asked while nobody writes to the file, says so.
+    fn give_up(
+        &mut self,
+        wanted: &Wanted<'_>,
+        found: &Found,
+        stat: &Stat,
+        is_held: impl FnOnce(&Arc<OwnedFd>) -> Result<bool>,
+    ) -> Result<bool> {
+        let (dir, name, is_own) = (wanted.dir, wanted.name, is_own(found));
+        let Some((file, _lease)) = self.at_rest(found)? else { return Ok(false) };
         let names = fs::xattr_names(&file).map_err(upper("list extended attributes"))?;
-        let content = ObjectId::of_extent(&Extent::whole(file)).map_err(upper("read a file"))?;
-        if content != *held || names.iter().any(|n| n.starts_with(b"user.")) {
+        if names.iter().any(|n| n.starts_with(b"user.")) || !is_held(&file)? {
             return Ok(false);
         }
         let is_known = self.seen.get(&found.ino).is_some_and(|seen| seen.lookups > 0);
@@ -147,5 +205,25 @@ impl View {
             tell(Stale::Inode(dir));
             tell(Stale::Entry { parent: dir, name: name.clone() });
         }
+    }
+}
+
+fn is_own(found: &Found) -> bool {
+    found.ino.upper_real().is_some()
+}
+
+fn has_content(file: &Arc<OwnedFd>, held: &ObjectId) -> Result<bool> {
+    let content = ObjectId::of_extent(&Extent::whole(file.clone())).map_err(upper("read a file"))?;
+    Ok(content == *held)
+}
+
+/// Waits until a change of a file that was last changed at `changed` shows in its times.
+fn wait_for_tick(changed: &Timespec) {
+    let now = Timespec::now();
+    let age = (now.sec.saturating_sub(changed.sec), i64::from(now.nsec) - i64::from(changed.nsec));
+    // A time to come is of another clock, or of one that was set back.
+    let age = age.0.saturating_mul(1_000_000_000).saturating_add(age.1);
+    if (0..TICK.as_nanos() as i64).contains(&age) {
+        std::thread::sleep(TICK);
     }
 }

@@ -45,7 +45,8 @@ impl Objects {
         self.size_of(id) == Some(size)
     }
 
-    fn size_of(&self, id: &ObjectId) -> Option<u64> {
+    /// How long the object is; `None` when it isn't there, or can't be asked for.
+    pub fn size_of(&self, id: &ObjectId) -> Option<u64> {
         let packed = self.packs.size_of(id).ok().flatten();
         packed.or_else(|| self.loose_size(id))
     }

@@ -1,12 +1,15 @@
-//! Files that are long to copy: the first write waits for its copy, and nobody else does.
+//! Files that are long to copy, or to compare: who asks for that waits, and nobody else does.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use depsfs::store::{Store, import};
+use depsfs::store::{ObjectId, Store, import};
+use depsfs::sys::extent::Extent;
 
-use crate::bench::{Bench, bench};
+use crate::bench::{Bench, bench, wait_until};
 
 const MIB: usize = 1 << 20;
 
@@ -93,4 +96,38 @@ fn a_long_file_that_is_deleted_while_it_is_copied_goes_on_for_who_has_it_open() 
     assert_eq!(seen, [3; 7]);
     assert_eq!(file.metadata().unwrap().nlink(), 0);
     assert!(fs::metadata(&path).is_err());
+}
+
+#[test]
+fn a_long_file_is_compared_to_be_given_up_while_the_view_answers_others() {
+    let bench = bench!("a");
+    bench.mount();
+    let (root, dir) = (bench.view("a"), bench.view("a/private"));
+    fs::create_dir(&dir).unwrap();
+    let file = File::create(dir.join("long")).unwrap();
+    file.set_len(256 * MIB as u64).unwrap();
+    drop(file);
+    let held = ObjectId::of_extent(&Extent::whole(std::os::fd::OwnedFd::from(File::open(dir.join("long")).unwrap())));
+    let mode = fs::metadata(dir.join("long")).unwrap().mode() & 0o7777;
+    let wish = format!("{} {mode:o} long", held.unwrap());
+    let is_done = AtomicBool::new(false);
+    let answered = std::thread::scope(|scope| {
+        // Each a question to the server: a name that the kernel doesn't know yet.
+        let asks = scope.spawn(|| {
+            let ask = |n: &u32| {
+                assert!(fs::metadata(root.join(format!("no {n}"))).is_err());
+                std::thread::sleep(Duration::from_millis(1));
+                !is_done.load(Ordering::Relaxed)
+            };
+            (0..).take_while(ask).count()
+        });
+        let flags = rustix::fs::XattrFlags::empty();
+        let done = rustix::fs::setxattr(&dir, "user.depsfs.give-up", wish.as_bytes(), flags);
+        is_done.store(true, Ordering::Relaxed);
+        done.unwrap();
+        asks.join().unwrap()
+    });
+    assert!(answered > 5, "{answered} answers meanwhile");
+    // The kernel is told a moment later.
+    wait_until("it is gone", || fs::metadata(dir.join("long")).is_err());
 }
