@@ -204,7 +204,7 @@ impl Passthrough {
     }
 
     fn place(&self, ino: Ino, stored: impl Fn() -> Option<Stored>) -> Place {
-        let least = self.least().unwrap_or(OFF);
+        let Some(least) = self.least() else { return Place::Ordinary };
         match stored().filter(|stored| stored.size >= least) {
             None => Place::Ordinary,
             Some(stored) if stored.copied => Place::Moved,
@@ -230,4 +230,20 @@ enum Place {
     Ordinary,
     First,
     Moved,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passthrough(least: Option<u64>) -> Arc<Passthrough> {
+        Passthrough::new(least, &[], Box::new(|_| ()))
+    }
+
+    #[test]
+    fn where_nothing_is_passed_through_nobody_asks_what_the_store_has() {
+        let stored = || panic!("the view is asked");
+        assert_eq!(passthrough(None).lasts(Ino(7), stored), FOREVER);
+        assert_eq!(passthrough(Some(1)).lasts(Ino(7), || Some(Stored { size: 1, copied: true })), Duration::ZERO);
+    }
 }
