@@ -58,6 +58,8 @@ pub struct Passthrough {
     /// Files of the store of at least so many bytes.
     least: AtomicU64,
     known: Mutex<HashMap<Ino, Known>>,
+    /// Backings of an earlier server that nothing is opened with any more.
+    unneeded: Mutex<Vec<u32>>,
     tell: Box<dyn Fn(Passed) + Send + Sync>,
     kernel: OnceLock<Notifier>,
 }
@@ -78,7 +80,8 @@ impl Passthrough {
         let known = |passed: &Passed| (Ino(passed.ino), passed.backing.map_or(Known::HasMoved, Known::Named));
         let known = before.iter().map(known).collect();
         let least = AtomicU64::new(least.unwrap_or(OFF));
-        Arc::new(Passthrough { least, known: Mutex::new(known), tell, kernel: OnceLock::new() })
+        let (known, unneeded) = (Mutex::new(known), Mutex::default());
+        Arc::new(Passthrough { least, known, unneeded, tell, kernel: OnceLock::new() })
     }
 
     /// To be called before anything is answered.
@@ -144,6 +147,7 @@ impl Passthrough {
             Place::First if flags.acc_mode() == OpenAccMode::O_RDONLY => return self.pass(overlay, ino, reply),
             Place::First | Place::Moved => {
                 self.move_on(ino);
+                self.close_unneeded(&reply);
                 return reply.error(Errno::ESTALE);
             }
         }
@@ -176,7 +180,7 @@ impl Passthrough {
     /// Has the kernel open the store's file; `None` when it doesn't, or there is none for these bytes alone.
     fn back(&self, overlay: &Overlay, ino: Ino, reply: &ReplyOpen) -> Result<Option<BackingId>, Error> {
         let Some(file) = overlay.stored_file(ino)? else { return Ok(None) };
-        if self.known().len() >= MOST {
+        if !self.has_room() {
             return Ok(None);
         }
         match reply.open_backing(&*file) {
@@ -200,7 +204,22 @@ impl Passthrough {
         (self.tell)(Passed { ino: ino.0, backing: None });
         // A negative offset: attributes, no pages. An error means that the kernel knows nothing of the file.
         let _ = self.kernel.get().map(|kernel| kernel.inval_inode(INodeNo(ino.0), -1, 0));
-        known.insert(ino, Known::Moved);
+        if let Some(Known::Named(id)) = known.insert(ino, Known::Moved) {
+            self.unneeded().push(id);
+        }
+    }
+
+    /// Has the kernel close them; what is open goes on. That takes the connection, which a reply to `open` has.
+    fn close_unneeded(&self, reply: &ReplyOpen) {
+        for id in std::mem::take(&mut *self.unneeded()) {
+            drop(backing::named(reply, id));
+        }
+    }
+
+    /// Whether the kernel may hold one more file open.
+    fn has_room(&self) -> bool {
+        let is_held = |known: &&Known| matches!(known, Known::Named(_) | Known::Backed(_));
+        self.known().values().filter(is_held).count() < MOST
     }
 
     fn place(&self, ino: Ino, stored: impl Fn() -> Option<Stored>) -> Place {
@@ -217,6 +236,10 @@ impl Passthrough {
     fn is_passed(&self, stored: impl Fn() -> Option<Stored>) -> bool {
         let Some(least) = self.least() else { return false };
         stored().is_some_and(|stored| stored.size >= least)
+    }
+
+    fn unneeded(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.unneeded.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Ino, Known>> {
@@ -238,6 +261,17 @@ mod tests {
 
     fn passthrough(least: Option<u64>) -> Arc<Passthrough> {
         Passthrough::new(least, &[], Box::new(|_| ()))
+    }
+
+    #[test]
+    fn files_that_have_moved_take_no_room_from_those_that_are_passed_through() {
+        let with = |moved: u64, held: u64| {
+            let passed = |ino| Passed { ino, backing: (ino >= moved).then_some(1) };
+            let before: Vec<_> = (0..moved + held).map(passed).collect();
+            Passthrough::new(Some(1), &before, Box::new(|_| ())).has_room()
+        };
+        assert!(with(MOST as u64 * 2, MOST as u64 - 1));
+        assert!(!with(0, MOST as u64));
     }
 
     #[test]

@@ -267,6 +267,30 @@ fn a_big_file_is_read_and_mapped_without_the_server() {
     assert_eq!((bytes, mapped.unwrap()), (b"the store's ".to_vec(), b"the store's ".to_vec()));
 }
 
+/// Whether nobody has the file open, the kernel itself included (`fcntl(2)`, F_SETLEASE).
+fn is_open_nowhere(path: &Path) -> bool {
+    let file = File::open(path).unwrap();
+    let lease = |kind: libc::c_int| {
+        // SAFETY: the descriptor is open, and the call takes no pointer.
+        unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_SETLEASE, kind) == 0 }
+    };
+    lease(libc::F_WRLCK) && lease(libc::F_UNLCK)
+}
+
+#[test]
+fn the_kernel_closes_the_stores_file_once_the_file_is_written_and_no_reader_is_left() {
+    let Some(bench) = passing(one_file) else { return };
+    let f = bench.view("v/f");
+    let store = Store::open(&bench.manifest.store).unwrap();
+    let object = store.objects().path_of(&depsfs::store::ObjectId::of(&fs::read(&f).unwrap()));
+    assert!(!is_open_nowhere(&object), "it is passed through");
+    // The next server has no word of it but the number that the kernel gave it.
+    kill_server(&bench);
+    rw(&f).unwrap().write_all_at(b"first", 0).unwrap();
+    wait_until("the store's file is closed", || is_open_nowhere(&object));
+    assert_eq!(start(&f).unwrap(), "firsttore's the stor");
+}
+
 #[test]
 fn a_file_that_is_open_to_write_is_read_as_it_is_written_by_all_who_open_it_later() {
     let Some(bench) = passing(one_file) else { return };
