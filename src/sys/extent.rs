@@ -65,16 +65,26 @@ impl Extent {
     /// As [`Extent::read_at`], for a reader that keeps what it reads: what it reads of a long file, and is not in memory for
     /// somebody else, does not stay there.
     pub fn read_to_keep(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if self.part.is_some() || buf.len() < MUCH || fs::stat(&self.file)?.size < LONG {
+        if self.part.is_some() || buf.len() < MUCH {
             return self.read_at(buf, offset);
         }
+        let size = fs::stat(&self.file)?.size;
+        let want = buf.len().min(usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX));
+        if size < LONG || want == 0 {
+            return self.read_at(buf, offset);
+        }
+        let buf = &mut buf[..want];
         // Linux 6.14; on file systems that have it (ext4, xfs, btrfs).
         let leave = ReadWriteFlags::from_bits_retain(libc::RWF_DONTCACHE.cast_unsigned());
-        let want = buf.len();
-        match preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, leave) {
-            Ok(n) if n == want => return Ok(n),
-            // The end of the file, or a kernel without.
-            Ok(_) | Err(_) => {}
+        if let Ok(n) = preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, leave)
+            && n == want
+        {
+            return Ok(n);
+        }
+        // A kernel without, or a file that was cut meanwhile. Here the advice says which pages go, whoever they are there
+        // for: so what is all in memory stays.
+        if self.read_from_memory(buf, offset) {
+            return Ok(want);
         }
         let read = self.read_at(buf, offset)?;
         let _ = rfs::fadvise(&self.file, offset, std::num::NonZero::new(read as u64), rfs::Advice::DontNeed);
@@ -181,6 +191,26 @@ mod tests {
         assert_eq!(fs::read_at(&copy, &mut buf, 0).map(|n| buf[..n].to_vec()).expect("read"), b"<INSIDE and more");
         fs::truncate(&file, 10).expect("cut");
         assert_eq!(read(0, 8).map_err(|e| e.raw_os_error()), Err(Some(libc::EIO)));
+    }
+
+    #[test]
+    fn what_somebody_else_has_in_memory_of_a_long_file_stays_there_to_its_end() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = open_path(&dir.path().join("long"), OpenFlags::RDWR | OpenFlags::CREATE, 0o600).expect("opened");
+        fs::write_at(&file, &vec![7; LONG as usize + 1000], 0).expect("written");
+        fs::fsync(&file).expect("synced");
+        let long = Extent::whole(file);
+        let mut buf = vec![0; 1 << 20];
+        for at in [LONG - (1 << 20), LONG] {
+            let read = long.read_at(&mut buf, at).expect("read");
+            if !long.read_from_memory(&mut vec![0; read], at) {
+                return println!("skipped: a kernel that does not tell what is in memory");
+            }
+            assert_eq!(long.read_to_keep(&mut buf, at).expect("read"), read);
+            assert!(long.read_from_memory(&mut vec![0; read], at), "{at} is gone");
+        }
+        assert_eq!(long.read_to_keep(&mut buf, LONG + 1000).expect("the end"), 0);
+        assert_eq!(long.read_to_keep(&mut buf, LONG * 2).expect("beyond"), 0);
     }
 
     #[test]
