@@ -86,11 +86,12 @@ impl View {
 
     /// Deletes what the upper has at a name, with all below it, together with what the journal says of it.
     ///
-    /// | step                        | a crash right after it leaves                            |
-    /// |-----------------------------|----------------------------------------------------------|
-    /// | 1. prepared frame           | nothing: the name is still there, the frame is void      |
-    /// | 2. rename into `aside`      | the store's version; what was there is for the next mount to delete |
-    /// | 3. done frame, delete aside | the store's version                                      |
+    /// | step                                   | a crash right after it leaves                            |
+    /// |----------------------------------------|----------------------------------------------------------|
+    /// | 1. prepared frame                      | nothing: the name is still there, the frame is void      |
+    /// | 2. rename into `aside`; a file: unlink | the store's version; what lies aside is for the next mount to delete |
+    /// | 3. done frame                          | the same                                                 |
+    /// | 4. delete aside                        | the store's version                                      |
     fn drop_own(&mut self, parent: Ino, name: &Name, records: Vec<Record>) -> Result<()> {
         let dir = self.dir_fd(parent)?;
         let own = match &dir {
@@ -105,7 +106,11 @@ impl View {
             None => self.record_all(records)?,
             Some((dir, stat)) => {
                 let check = Check::Absent { dir: parent, name: name.clone(), real: stat.ino };
-                self.change(check, records, |view| view.move_out(&dir, name, &stat))?;
+                let left = self.change(check, records, |view| view.move_out(&dir, name, &stat))?;
+                if let (Some(left), Some(aside)) = (left, &self.upper.aside) {
+                    // What stays for an error is deleted by the next mount.
+                    let _ = remove_tree(aside, left.as_bytes());
+                }
             }
         }
         if let Some(dir) = dir.filter(|_| says) {
@@ -114,17 +119,16 @@ impl View {
         Ok(())
     }
 
-    /// A file goes at once. Where there is no `aside`, what is deleted before an error stays deleted.
-    fn move_out(&mut self, dir: &OwnedFd, name: &Name, stat: &Stat) -> Result<()> {
+    /// A file goes at once, a directory to `aside`: the name that it has there. Where there is no `aside`, what is
+    /// deleted before an error stays deleted.
+    fn move_out(&mut self, dir: &OwnedFd, name: &Name, stat: &Stat) -> Result<Option<String>> {
         let Some(aside) = self.upper.aside.as_ref().filter(|_| stat.is_dir()) else {
-            return remove_tree(dir, name.bytes()).map_err(upper("delete a file"));
+            return remove_tree(dir, name.bytes()).map(|()| None).map_err(upper("delete a file"));
         };
         let to = format!("reset {}", stat.ino);
         remove_tree(aside, to.as_bytes()).map_err(upper("delete a file"))?;
         fs::rename_at(dir, name.bytes(), aside, to.as_bytes(), RenameFlags::empty()).map_err(upper("delete a file"))?;
-        // What stays for an error is deleted by the next mount.
-        let _ = remove_tree(aside, to.as_bytes());
-        Ok(())
+        Ok(Some(to))
     }
 
     /// Records that void all that was said of a lower file or directory and what the trees have below it.
