@@ -215,6 +215,7 @@ impl View {
         self.journal.precede()?;
         self.change_after(check, records, |view| link(view, &dir_fd))?;
         restore_times(&dir_fd, &kept);
+        self.read_at.remove(&ino);
         self.files.forget(ino);
         self.see(ino, dir, name);
         self.upper.note(dir, name, Some((kind, real)));

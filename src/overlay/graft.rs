@@ -143,6 +143,8 @@ impl View {
             self.upper.forget_all();
             return Err(e);
         }
+        let kept = self.lower.kept_numbers();
+        self.read_at.retain(|ino, _| !self.lower.is_retired(*ino) || kept.contains_key(ino));
         let mut stale = Vec::new();
         self.lower.compare(&before, Ino::ROOT, &mut |parent, name| {
             if stale.last().is_none_or(|s| !matches!(s, Stale::Entry { parent: p, .. } if *p == parent)) {
