@@ -23,6 +23,7 @@ use crate::sys::copy::{Copied, write_back};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 
+use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
 use super::files::OpenFile;
 use super::journal::{Check, Frame, Record};
@@ -131,8 +132,8 @@ impl View {
         if self.lower.is_retired(ino) && self.lower.lookup(dir, &name) != Some(ino) {
             names.into_iter().for_each(|(dir, name)| self.shows_again(dir, name));
         }
-        let replaces = keep == 0;
-        self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true, replaces }));
+        let emptied = (keep == 0).then(Emptied::default);
+        self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true, emptied }));
         Ok(())
     }
 
@@ -163,7 +164,7 @@ impl View {
         if let Some(orphan) = self.orphans.get_mut(&ino) {
             orphan.kept = Kept::Open(copy.clone());
         }
-        self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true, replaces: false }));
+        self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true, emptied: None }));
         Ok(())
     }
 

@@ -65,7 +65,7 @@ impl Overlay {
         let file = view.open_kept(|| fs::open_at(&dir, name.bytes(), flags, mode & 0o7777));
         let file = file.map_err(upper("create a file"))?;
         let found = view.take_in(parent, &dir, name, caller)?;
-        view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true, replaces: false }));
+        view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true, emptied: None }));
         view.referenced(&found)
     }
 

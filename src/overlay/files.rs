@@ -8,6 +8,7 @@ use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
 use super::Ino;
+use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
 use super::resolve::{Kept, View};
 use super::upper::against_mode;
@@ -17,8 +18,8 @@ pub(super) struct OpenFile {
     pub fd: Arc<OwnedFd>,
     /// An object never is.
     pub writable: bool,
-    /// A file of the lower was emptied to become it: what is written now is what stands for the old bytes.
-    pub replaces: bool,
+    /// A file of the lower was emptied to become it.
+    pub emptied: Option<Emptied>,
 }
 
 impl View {
@@ -34,7 +35,7 @@ impl View {
         };
         // A part of a pack has no descriptor of its own, and is found again without a system call.
         if let Some(fd) = bytes.as_file() {
-            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, replaces: false }));
+            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, emptied: None }));
         }
         Ok(bytes)
     }
@@ -59,7 +60,7 @@ impl View {
             return Ok(file);
         }
         let fd = self.open_upper(ino, OpenFlags::RDWR)?;
-        let file = Arc::new(OpenFile { fd: Arc::new(fd), writable: true, replaces: false });
+        let file = Arc::new(OpenFile { fd: Arc::new(fd), writable: true, emptied: None });
         self.files.keep(ino, file.clone());
         Ok(file)
     }

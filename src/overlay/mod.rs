@@ -15,6 +15,7 @@ mod cache;
 mod changes;
 mod copy_up;
 mod create;
+mod emptied;
 mod error;
 mod files;
 mod give_up;

@@ -30,6 +30,7 @@ use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags, SetTime};
 use crate::sys::{fs_type, process};
 
+use super::emptied::Later;
 use super::error::{Result, upper};
 use super::resolve::View;
 use super::{Ino, Overlay};
@@ -45,6 +46,8 @@ pub(super) struct Unsettled {
     promises: HashMap<u64, Promise>,
     /// The view itself, for the thread that settles; that thread lives while there is something to settle.
     pub view: Weak<Mutex<View>>,
+    /// What that thread does beside.
+    pub emptied: Later,
     is_running: bool,
     /// What to compare a promise's with, once asked.
     boot: Option<String>,
@@ -236,7 +239,7 @@ impl Unsettled {
     }
 
     /// Has a thread settle what is promised, unless one does.
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         if !self.is_running {
             let view = self.view.clone();
             let started = thread::Builder::new().name("settle".into()).spawn(move || settle_later(&view));
@@ -251,6 +254,8 @@ fn settle_later(view: &Weak<Mutex<View>>) {
     loop {
         thread::sleep(DELAY);
         let Some(shared) = view.upgrade() else { return };
+        let emptied = std::mem::take(&mut shared.lock().unsettled.emptied);
+        emptied.write_back();
         let due: Vec<Promise> = shared.lock().unsettled.promises.values().cloned().collect();
         for promise in due {
             let copy = shared.lock().copy_of(&promise);
@@ -259,7 +264,7 @@ fn settle_later(view: &Weak<Mutex<View>>) {
             }
         }
         let mut view = shared.lock();
-        if view.unsettled.promises.is_empty() {
+        if view.unsettled.promises.is_empty() && view.unsettled.emptied.is_empty() {
             view.unsettled.is_running = false;
             return;
         }

@@ -34,9 +34,8 @@ impl Overlay {
         // First: what an ordinary user's server writes loses them by itself, and nobody would know.
         let lost_set_id = drop_set_id(&file.fd, by)?;
         let bytes = fs::write_at(&*file.fd, data, offset).map_err(upper("write a file"))?;
-        if file.replaces {
-            // ext4 and xfs do so when a file is closed that was emptied: a power cut seldom finds it empty.
-            let _ = start_write_back(&*file.fd);
+        if file.wrote(offset, bytes) {
+            self.view.lock().write_back_later(&file);
         }
         Ok(Wrote { bytes, lost_set_id })
     }
