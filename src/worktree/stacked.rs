@@ -80,16 +80,24 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
     }
     path::make_private_dirs(&shown)?;
     let mut before = None;
-    let read = views.mount_if(|views| {
-        if let Some(at) = mounted_at(views, &view) {
-            return Err(Error::MountedElsewhere(at));
+    let read = loop {
+        let read = views.mount_if(|views| {
+            if let Some(at) = mounted_at(views, &view) {
+                return Err(Error::MountedElsewhere(at));
+            }
+            before = Some(views.manifest.clone());
+            views.manifest.worktree = views.state_dir.clone();
+            let all = views.manifest.views.iter_mut();
+            all.for_each(|view| (view.path, view.read_only) = (PathBuf::from(SHOWN), true));
+            Ok(())
+        });
+        match read {
+            // Who died had just begun: the daemon has come up since it was looked for.
+            Err(Error::MountedElsewhere(at)) if at == shown => views.unmount(false)?,
+            read => break read,
         }
-        before = Some(views.manifest.clone());
-        views.manifest.worktree = views.state_dir.clone();
-        let all = views.manifest.views.iter_mut();
-        all.for_each(|view| (view.path, view.read_only) = (PathBuf::from(SHOWN), true));
-        Ok(())
-    });
+        go_on()?;
+    };
     let read = read.and_then(|()| Ok(import::import_dir(store, &shown, progress)?));
     let Some(before) = before else { return read };
     let is_still_shown = end(views, &before)?;
