@@ -5,6 +5,7 @@
 //! So the journal's records stay true. The next fresh opening translates them to the live grafts' own numbers;
 //! from then on the retired tree is no longer needed.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -130,6 +131,7 @@ impl View {
                 specs.push(GraftSpec { at, tree: graft.tree.clone(), retired: true });
             }
         }
+        let copied: HashSet<Ino> = self.delta.all_copied().map(|(ino, _)| ino).collect();
         self.keep_moved(&specs)?;
         let before = std::mem::take(&mut self.lower);
         let laid = self.lay(specs, &known).and_then(|()| {
@@ -152,6 +154,9 @@ impl View {
             }
             stale.push(Stale::Entry { parent, name: name.clone() });
         });
+        // A copy may take other space on its disk, and have other names, than its tree said.
+        let new = self.delta.all_copied().filter(|(ino, _)| !copied.contains(ino));
+        stale.extend(new.map(|(ino, _)| Stale::Inode(ino)));
         Ok(stale)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -104,6 +105,23 @@ fn a_replaced_graft_is_gone_for_all_but_who_has_it_open_also_after_a_remount() {
     }
     let settled = fs::read_to_string(bench.state_dir().join("views/0000000000000000/settled")).unwrap();
     assert_eq!(settled, bench.manifest.generation.to_string());
+}
+
+#[test]
+fn of_a_file_that_is_copied_because_its_tree_goes_the_copys_attributes_show() {
+    let mut bench = bench!("v");
+    let view = bench.view("v");
+    let store = Store::open(&bench.manifest.store).unwrap();
+    let with_blocks = crate::model::fixture::lower(&store, 1)[0].id();
+    want(&mut bench, vec![graft("", with_blocks)], false);
+    bench.mount();
+    fs::rename(view.join("c/c"), view.join("moved")).unwrap();
+    assert_eq!(fs::metadata(view.join("moved")).unwrap().blocks(), 8, "as its tree says of an empty file");
+    bench.manifest.views[0].grafts[1].retired = true;
+    want(&mut bench, vec![], false);
+    bench.mount();
+    let copy = fs::metadata(view.join("moved")).unwrap();
+    assert_eq!((copy.len(), copy.blocks()), (0, 0));
 }
 
 #[test]
