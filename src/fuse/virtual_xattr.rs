@@ -5,6 +5,9 @@
 //! | the root  | `view`              | get: one JSON object, see [`value`]                                        |
 //! | a file    | `object`            | get: hex of the object, while the content is the store's                   |
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie; empty at the end                  |
+//! | the root  | `grafts.<n>`        | get: JSON lines, the trees of the lower from number n on; empty at the end  |
+//! | the root  | `touched.<inode>`   | get: lines, inode numbers above that one that the journal speaks of; empty at the end |
+//! | any dir   | `own.<cookie>`      | get: lines, names after the cookie that upper or journal have something at; empty at the end; none where nothing else shows |
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
 //! | any dir   | `thaw-name`         | set to a name: the same for what is there, which may be a symlink         |
 //! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
@@ -21,7 +24,7 @@ use serde_json::json;
 use super::notices::{Notice, Notices};
 use super::reply::empty;
 use super::{View, long};
-use crate::overlay::{ChangeKind, Error, Ino, Overlay};
+use crate::overlay::{ChangeKind, Error, Ino, Laid, Overlay};
 use crate::store::escape::escape;
 use crate::store::{Name, ObjectId, TreeId};
 
@@ -31,6 +34,12 @@ pub const PREFIX: &[u8] = b"user.depsfs.";
 const LONGEST: usize = 32 * 1024;
 /// Changes asked for at once: about what [`LONGEST`] holds.
 const CHANGES: usize = 256;
+/// Inode numbers told at once, each of at most 20 digits.
+const NUMBERS: usize = 1500;
+/// Names asked for at once.
+const NAMES: usize = 1500;
+/// Grafts told at once, each in at most 150 bytes.
+const GRAFTS: usize = 200;
 
 /// The value of `PREFIX` + `name`. `view` tells version, view, generation, whether nothing differs from the store
 /// (`clean`), and how many notices to the kernel are still to be sent (`pending`).
@@ -50,11 +59,18 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
             Some(id) => Ok(id.to_string().into_bytes()),
             None => Err(Error::NoXattr),
         },
-        _ => match (name.strip_prefix(b"changes."), name.strip_prefix(b"covered.")) {
-            (Some(after), _) => changes(view, ino, number(after).ok_or(Error::NoXattr)?),
-            (_, Some(of)) if ino == Ino::ROOT => covered(view, tree(of).ok_or(Error::NoXattr)?),
-            _ => Err(Error::NoXattr),
-        },
+        _ => {
+            let (what, of) = name.split_at(name.iter().position(|b| *b == b'.').ok_or(Error::NoXattr)?);
+            let of = &of[1..];
+            match what {
+                b"changes" => changes(view, ino, number(of).ok_or(Error::NoXattr)?),
+                b"own" => own_names(view, ino, number(of).ok_or(Error::NoXattr)?),
+                b"covered" if ino == Ino::ROOT => covered(view, tree(of).ok_or(Error::NoXattr)?),
+                b"grafts" if ino == Ino::ROOT => Ok(grafts(view, number(of).ok_or(Error::NoXattr)?)),
+                b"touched" if ino == Ino::ROOT => Ok(touched(view, number(of).ok_or(Error::NoXattr)?)),
+                _ => Err(Error::NoXattr),
+            }
+        }
     }
 }
 
@@ -160,6 +176,35 @@ fn changes(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
             break;
         }
         out.extend_from_slice(line.as_bytes());
+    }
+    Ok(out)
+}
+
+fn grafts(view: &View, from: u64) -> Vec<u8> {
+    let line = |laid: Laid| {
+        let Laid { base, tree, at, retired } = laid;
+        format!("{}\n", json!({ "base": base, "tree": tree.to_string(), "at": at.0, "retired": retired }))
+    };
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    view.overlay.laid().into_iter().skip(from).take(GRAFTS).map(line).collect::<String>().into_bytes()
+}
+
+fn touched(view: &View, after: u64) -> Vec<u8> {
+    let numbers = view.overlay.touched(Ino(after), NUMBERS);
+    numbers.into_iter().map(|ino| format!("{}\n", ino.0)).collect::<String>().into_bytes()
+}
+
+/// About as many as there is room for, never only some of those that share a cookie.
+fn own_names(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
+    let names = view.overlay.own_names(dir, after, NAMES)?.ok_or(Error::NoXattr)?;
+    let (mut out, mut last) = (Vec::new(), None);
+    for name in names {
+        let line = format!("{}\n", escape(name.bytes()));
+        if out.len() + line.len() > LONGEST && last < Some(name.cookie()) {
+            break;
+        }
+        out.extend_from_slice(line.as_bytes());
+        last = Some(name.cookie());
     }
     Ok(out)
 }

@@ -36,6 +36,7 @@ mod state;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 mod uncover;
 mod unsettled;
 mod upper;
@@ -55,6 +56,7 @@ pub use home::IN_UPPER;
 pub use open::OverlayConfig;
 use resolve::View;
 pub use stored::Stored;
+pub use unchanged::{Laid, Unchanged};
 pub use uncover::Covered;
 pub use write::Wrote;
 

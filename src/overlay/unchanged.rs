@@ -1,0 +1,124 @@
+//! What a view shows just as its lower has it, for who wants all of a big view and not to ask for each name of it.
+//!
+//! They are told how the trees are laid ([`Overlay::laid`]), which inodes the journal speaks of ([`Overlay::touched`]),
+//! and of a directory which names upper or journal have something at ([`Overlay::own_names`]). From that they merge the
+//! trees themselves ([`Unchanged`]), with the view's own inode numbers, and ask the view for the rest alone.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use crate::store::{Name, Node, Tree, TreeId};
+
+use super::error::Result;
+use super::home::IN_UPPER;
+use super::lower::{Graft, Lower};
+use super::{Ino, Overlay};
+
+/// One tree of the lower, and where its inode numbers begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Laid {
+    pub base: u64,
+    pub tree: TreeId,
+    /// The directory that its root is.
+    pub at: Ino,
+    /// No name leads to it.
+    pub retired: bool,
+}
+
+impl Overlay {
+    /// The trees of the lower, in the order in which they are laid over each other.
+    pub fn laid(&self) -> Vec<Laid> {
+        let view = self.view.lock();
+        let laid = |g: &Graft| Laid { base: g.base, tree: g.tree.id(), at: g.at, retired: g.retired };
+        view.lower.grafts().iter().map(laid).collect()
+    }
+
+    /// The inodes above `after` of which the journal says something: names in them, their metadata, where their bytes
+    /// are. In order; at most `limit`.
+    pub fn touched(&self, after: Ino, limit: usize) -> Vec<Ino> {
+        let mut all: Vec<Ino> = self.view.lock().delta.touched().into_iter().filter(|ino| *ino > after).collect();
+        all.sort_unstable();
+        all.truncate(limit);
+        all
+    }
+
+    /// The names of `dir` with a cookie above `after` at which upper or journal have something, also what hides the
+    /// lower's; in order, about `limit`, and never only some of those that share a cookie. `None` where no other name
+    /// shows: `dir` is not one of the lower's, or hides all of it.
+    pub fn own_names(&self, dir: Ino, after: u64, limit: usize) -> Result<Option<Vec<Name>>> {
+        let mut view = self.view.lock();
+        if !view.lower.is_dir(dir) || view.is_gone(dir) || view.delta.is_opaque(dir) {
+            return Ok(None);
+        }
+        view.listing(dir)?;
+        let start = Name::bound_after(after);
+        let upper = view.listing_if_read(dir).map(|l| l.range(start..)).into_iter().flatten().map(|(name, _)| name);
+        let (mut upper, mut said) = (upper.peekable(), view.delta.overrides(dir, after).map(|(n, _)| n).peekable());
+        // What the lower has there does not show either.
+        let home = Name::new(IN_UPPER.as_bytes()).ok().filter(|name| after == 0 && view.is_home(dir, name.bytes()));
+        let mut names: Vec<Name> = home.into_iter().collect();
+        while let Some(least) = [upper.peek(), said.peek()].into_iter().flatten().min().copied() {
+            if names.len() >= limit && names.last().is_some_and(|last| last.cookie() < least.cookie()) {
+                break;
+            }
+            upper.next_if(|name| *name == least);
+            said.next_if(|name| *name == least);
+            names.push(least.clone());
+        }
+        Ok(Some(names))
+    }
+}
+
+/// The lower of a view that somebody else serves, and what of it is not as it was.
+pub struct Unchanged {
+    lower: Lower,
+    touched: HashSet<Ino>,
+}
+
+impl Unchanged {
+    /// Trees as they are laid, and the inodes that the journal speaks of.
+    pub fn new(laid: Vec<(Laid, Arc<Tree>)>, said: &BTreeSet<Ino>) -> Unchanged {
+        let graft = |(laid, tree): (Laid, Arc<Tree>)| Graft {
+            base: laid.base,
+            tree,
+            at: laid.at,
+            path: Vec::new(),
+            retired: laid.retired,
+        };
+        let lower = Lower::new(laid.into_iter().map(graft).collect());
+        let touched = with_directories_above(&lower, said);
+        Unchanged { lower, touched }
+    }
+
+    pub fn is_dir(&self, ino: Ino) -> bool {
+        self.lower.is_dir(ino)
+    }
+
+    /// The names that the trees give a directory.
+    pub fn entries(&self, dir: Ino) -> impl Iterator<Item = (&[u8], Ino)> {
+        self.lower.entries(dir, 0).map(|(_, name, ino)| (name, ino))
+    }
+
+    /// The tree and node that this inode shows.
+    pub fn source(&self, ino: Ino) -> Option<(&Tree, Node)> {
+        self.lower.source(ino)
+    }
+
+    /// Whether this inode, or one that the trees have below it, shows something else than its tree says.
+    pub fn is_touched(&self, ino: Ino) -> bool {
+        self.touched.contains(&ino)
+    }
+}
+
+/// These inodes, and all directories that a tree has above them. One that was moved is told by its names, old and new.
+fn with_directories_above(lower: &Lower, said: &BTreeSet<Ino>) -> HashSet<Ino> {
+    let mut all = HashSet::new();
+    let mut todo: Vec<Ino> =
+        said.iter().copied().filter(|ino| *ino == Ino::ROOT || lower.kind(*ino).is_some()).collect();
+    while let Some(ino) = todo.pop() {
+        if all.insert(ino) {
+            todo.extend(lower.places(ino).into_iter().map(|(dir, _)| dir));
+        }
+    }
+    all
+}
