@@ -11,7 +11,9 @@ use rustix::fs::{self as rfs, AtFlags, OFlags, StatxFlags};
 
 use super::fault::{self, Call};
 pub use super::metadata::{SetTime, chmod, chmod_at, chmod_path_fd, chown, chown_at, utimens, utimens_at};
-pub use super::xattr::{remove_xattr, set_xattr, set_xattr_of_path, user_xattrs, xattr, xattr_names, xattr_of_path};
+pub use super::xattr::{
+    long_xattr, remove_xattr, set_xattr, set_xattr_of_path, user_xattrs, xattr, xattr_names, xattr_of_path,
+};
 pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags as OpenFlags, RenameFlags, StatVfs, XattrFlags};
 
 /// A point in time: whole seconds since 1970 (may be negative) and nanoseconds below 10⁹.

@@ -8,6 +8,9 @@ use rustix::fs::{self as rfs, XattrFlags};
 use super::fault::{self, Call};
 use super::fs::proc_path;
 
+/// What the kernel lets an attribute hold (`XATTR_SIZE_MAX`, xattr(7)).
+const LONGEST: usize = 64 * 1024;
+
 /// The value of an extended attribute of an open file, directory or (with a path descriptor) symlink.
 pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
     fault::point(Call::Look)?;
@@ -16,6 +19,15 @@ pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
         Err(e) if e.raw_os_error() == Some(libc::EBADF) => grow(|buf| rfs::getxattr(proc_path(&fd), name, buf)),
         done => done,
     }
+}
+
+/// The value of a long extended attribute of an open file or directory, asked for once: it may cost work to make.
+pub fn long_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+    fault::point(Call::Look)?;
+    let mut buf = vec![0; LONGEST];
+    let n = rfs::fgetxattr(fd, name, &mut buf)?;
+    buf.truncate(n);
+    Ok(buf)
 }
 
 /// The names of the extended attributes, each without its NUL.

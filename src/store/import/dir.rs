@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 use super::place::{Place, is_view};
 use super::read::FileFound;
 use super::scan::{DirFound, DirKey, Findings, Found, Job, Scan};
+use super::shared::{Kept, Shared};
 use super::snapshot::{self, Ident, Previous, Seen};
 use super::watch::Watched;
-use super::{Holding, Holds, ImportError, Imported};
+use super::{Holding, Holds, ImportError, ImportStats, Imported};
 use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder, item_of, meta_of};
 use crate::store::{Name, Node, Progress, Stage, Store, Tree, pool};
 use crate::sys::fs::{self, FileType, Stat, Timespec};
@@ -27,7 +29,7 @@ use crate::sys::{IoError, path as paths};
 /// Makes a tree of the directory at `path`. The bytes of files that didn't change since the last import of
 /// the same path are not read; nor are those of files that a mounted view still shares with this store.
 pub fn import_dir(store: &Store, path: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
-    import(store, path, None, progress)
+    import(store, path, None, None, progress)
 }
 
 /// As [`import_dir`], and says which files hold the absolute path `watched`. That is remembered, so that nothing is
@@ -38,26 +40,42 @@ pub fn import_dir_watching(
     watched: &Path,
     progress: &dyn Progress,
 ) -> Result<Imported, ImportError> {
-    import(store, path, Some(watched.as_os_str().as_bytes()), progress)
+    import(store, path, Some(watched.as_os_str().as_bytes()), None, progress)
+}
+
+/// As [`import_dir_watching`], for a view at `path` that says what of it is still as its trees have it: that is copied
+/// from them. The outcome is the same; what it costs goes with what was changed.
+pub fn import_shared(
+    store: &Store,
+    path: &Path,
+    shared: &dyn Shared,
+    watched: &Path,
+    progress: &dyn Progress,
+) -> Result<Imported, ImportError> {
+    import(store, path, Some(watched.as_os_str().as_bytes()), Some(shared), progress)
 }
 
 fn import(
     store: &Store,
     path: &Path,
     watched: Option<&[u8]>,
+    shared: Option<&dyn Shared>,
     progress: &dyn Progress,
 ) -> Result<Imported, ImportError> {
     let path = paths::canonical(path)?;
     let stage = store.stage()?;
     let _turn = store.turn(&blake3::hash(path.as_os_str().as_bytes()), || !progress.is_cancelled());
-    let previous = Previous::load(store, &path).filter(|p| watched.is_none_or(|w| w == p.watched()));
+    let known = if shared.is_some() { None } else { Previous::load(store, &path) };
+    let previous = known.filter(|p| watched.is_none_or(|w| w == p.watched()));
     // What was looked for before is looked for again: else the next who asks would have to read everything.
     let watched = watched.or(previous.as_ref().map(Previous::watched)).unwrap_or_default().to_vec();
     let watch = Watched::new(&watched);
     let begun = Timespec::now();
     progress.begin("reading", None);
-    let root = root_job(&path, previous.is_some())?;
-    let scan = Scan::new(&stage, store.objects(), previous.as_ref(), progress, watch.as_ref());
+    let place = root_place(&path, shared)?;
+    let view = shared.map(|shared| (shared, place.dev));
+    let scan = Scan::new(&stage, store.objects(), previous.as_ref(), progress, watch.as_ref(), view);
+    let root = root_job(place, previous.is_some())?;
     let found = pool::run(vec![root], Findings::default, |job, out, queue| scan.work(job, out, queue))?;
     let mut found = merge(found);
     found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
@@ -65,11 +83,14 @@ fn import(
     let (tree, holding) = match previous.as_ref().filter(|_| found.dirs.is_empty()) {
         Some(previous) => (previous.tree.clone(), holding(&previous.tree, |n| previous.seen(n).holds)),
         None => {
-            let (bytes, seen) = Build::new(previous.as_ref(), &mut found, watch.as_ref()).run()?;
+            let (bytes, seen, kept) = Build::new(previous.as_ref(), &mut found, watch.as_ref(), view).run()?;
+            found.stats.add(&kept);
             progress.begin("writing", None);
             found.stats.new_objects = publish(&stage, progress)?;
             let tree = store.put_tree_bytes(&bytes)?;
-            snapshot::save(store, &path, tree, begun, &seen, &watched);
+            if shared.is_none() {
+                snapshot::save(store, &path, tree, begun, &seen, &watched);
+            }
             let tree = store.tree(tree)?;
             let holding = holding(&tree, |n| seen.get(n.0 as usize).map_or(Holds::Nothing, |s| s.holds));
             (tree, holding)
@@ -106,11 +127,18 @@ fn publish(stage: &Stage, progress: &dyn Progress) -> Result<u64, ImportError> {
     Ok(stage.publish()? as u64)
 }
 
-fn root_job(path: &Path, known: bool) -> Result<Job, ImportError> {
-    let root = paths::open_dir(path)?;
+fn root_place(path: &Path, shared: Option<&dyn Shared>) -> Result<Arc<Place>, ImportError> {
+    let root = match shared {
+        Some(shared) => fs::duplicate(shared.root().as_fd()).map_err(IoError::of("open", path))?,
+        None => paths::open_dir(path)?,
+    };
     let stat = fs::stat(&root).map_err(IoError::of("stat", path))?;
     let in_view = is_view(&root);
-    let place = Arc::new(Place::root(path, root, in_view, stat.dev));
+    Ok(Arc::new(Place::root(path, root, in_view, stat.dev)))
+}
+
+fn root_job(place: Arc<Place>, known: bool) -> Result<Job, ImportError> {
+    let stat = fs::stat(&place.fd).map_err(|e| place.failed("stat", b"", e))?;
     let key = if known { DirKey::Before(Node::ROOT) } else { DirKey::New(0) };
     Ok(Job::Root { place, stat, key })
 }
@@ -121,11 +149,7 @@ fn merge(parts: Vec<Findings>) -> Findings {
         all.dirs.extend(part.dirs);
         all.files.extend(part.files);
         all.skipped.extend(part.skipped);
-        all.stats.files += part.stats.files;
-        all.stats.dirs += part.stats.dirs;
-        all.stats.symlinks += part.stats.symlinks;
-        all.stats.files_read += part.stats.files_read;
-        all.stats.bytes_read += part.stats.bytes_read;
+        all.stats.add(&part.stats);
     }
     all
 }
@@ -137,6 +161,8 @@ struct Build<'a> {
     files: HashMap<u32, FileFound>,
     builder: TreeBuilder,
     watched: Option<&'a Watched>,
+    /// A view's trees.
+    kept: Option<Kept<'a>>,
     /// Which file each slot is, and what it holds.
     seen: Vec<Seen>,
     /// Files that may have further names.
@@ -144,15 +170,21 @@ struct Build<'a> {
 }
 
 impl<'a> Build<'a> {
-    fn new(previous: Option<&'a Previous>, found: &mut Findings, watched: Option<&'a Watched>) -> Build<'a> {
+    fn new(
+        previous: Option<&'a Previous>,
+        found: &mut Findings,
+        watched: Option<&'a Watched>,
+        shared: Option<(&'a dyn Shared, u64)>,
+    ) -> Build<'a> {
         let dirs = std::mem::take(&mut found.dirs);
-        let files = std::mem::take(&mut found.files).into_iter().collect();
+        let files: HashMap<_, FileFound> = std::mem::take(&mut found.files).into_iter().collect();
+        let kept = shared.map(|view| Kept::new(view, files.values().map(|f| &f.stat), dirs.values()));
         let builder = TreeBuilder::new(Meta::default());
-        Build { previous, dirs, files, builder, watched, seen: vec![], linked: HashMap::new() }
+        Build { previous, dirs, files, builder, watched, kept, seen: vec![], linked: HashMap::new() }
     }
 
-    /// The tree's bytes, and which file each node is.
-    fn run(mut self) -> Result<(Vec<u8>, Vec<Seen>), BuildError> {
+    /// The tree's bytes, which file each node is, and what is in it that nobody looked at.
+    fn run(mut self) -> Result<(Vec<u8>, Vec<Seen>, ImportStats), BuildError> {
         let root = if self.previous.is_some() { DirKey::Before(Node::ROOT) } else { DirKey::New(0) };
         let (meta, seen) = self.dir_meta(root);
         *self.builder.meta_mut(Slot::ROOT) = meta;
@@ -169,10 +201,14 @@ impl<'a> Build<'a> {
             }
         }
         let (bytes, slots) = self.builder.finish_numbered()?;
-        Ok((bytes, slots.into_iter().map(|slot| self.seen[slot.index()]).collect()))
+        let seen = slots.into_iter().map(|slot| self.seen[slot.index()]).collect();
+        Ok((bytes, seen, self.kept.map(|kept| kept.stats).unwrap_or_default()))
     }
 
-    fn dir_meta(&self, key: DirKey) -> (Meta, Seen) {
+    fn dir_meta(&mut self, key: DirKey) -> (Meta, Seen) {
+        if let (DirKey::Shared(number), Some(kept)) = (key, &mut self.kept) {
+            return (kept.dir_meta(number), Seen::default());
+        }
         match (self.dirs.get(&key), key, self.previous) {
             (Some(found), ..) => {
                 (Meta { xattrs: found.xattrs.clone(), ..meta_from(&found.stat) }, seen(&found.stat, Holds::Nothing))
@@ -184,6 +220,9 @@ impl<'a> Build<'a> {
 
     /// The names of a directory: as found, or as they were.
     fn names(&mut self, key: DirKey) -> Vec<(Name, Found)> {
+        if let (DirKey::Shared(number), Some(kept)) = (key, &self.kept) {
+            return kept.names(number);
+        }
         match (self.dirs.remove(&key), key, self.previous) {
             (Some(found), ..) => found.names,
             (None, DirKey::Before(dir), Some(previous)) => {
@@ -206,6 +245,12 @@ impl<'a> Build<'a> {
                 // How many links it has now is not known: it may have another name that is found below.
                 (meta_of(&previous.tree, n), item, previous.seen(n), 2)
             }
+            Found::Shared(number) => {
+                let Some(kept) = &mut self.kept else { return Ok(()) };
+                let Some((meta, item, is_linked, holds)) = kept.leaf(number, self.watched) else { return Ok(()) };
+                let ident = Ident { dev: kept.dev, ino: number, ctime: Timespec::default() };
+                (meta, item, Seen { ident, holds }, if is_linked { 2 } else { 1 })
+            }
             Found::File(number) => {
                 let Some(file) = self.files.get(&number) else { return Ok(()) };
                 let item = Item::File { object: file.object, size: file.stat.size, blocks: file.stat.blocks };
@@ -220,6 +265,11 @@ impl<'a> Build<'a> {
             Found::Fifo(stat) => (meta_from(&stat), Item::Fifo, seen(&stat, Holds::Nothing), stat.nlink),
             Found::Dir(_) => return Ok(()),
         };
+        let mut seen = seen;
+        if self.kept.is_some() {
+            // Not all names of a file were looked at: its number is what they have in common.
+            seen.ident.ctime = Timespec::default();
+        }
         if nlink > 1 {
             if let Some(slot) = self.linked.get(&seen.ident) {
                 return self.builder.link(dir, name, *slot);

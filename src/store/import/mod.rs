@@ -7,13 +7,15 @@ mod dir;
 mod place;
 mod read;
 mod scan;
+mod shared;
 mod snapshot;
 mod watch;
 
 use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive};
-pub use dir::{import_dir, import_dir_watching};
+pub use dir::{import_dir, import_dir_watching, import_shared};
+pub use shared::Shared;
 pub use watch::Watched;
 
 use super::tree::BuildError;
@@ -85,6 +87,18 @@ pub struct ImportStats {
     pub bytes_read: u64,
     /// Objects that the store didn't have.
     pub new_objects: u64,
+}
+
+impl ImportStats {
+    fn add(&mut self, more: &ImportStats) {
+        self.files += more.files;
+        self.dirs += more.dirs;
+        self.symlinks += more.symlinks;
+        self.bytes += more.bytes;
+        self.files_read += more.files_read;
+        self.bytes_read += more.bytes_read;
+        self.new_objects += more.new_objects;
+    }
 }
 
 /// Something that was left out.

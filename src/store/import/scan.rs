@@ -4,7 +4,8 @@
 //! nothing is allocated. What is new or different is listed, and read by [`super::read`].
 //!
 //! In a view nothing is recognised like that: the next view at the same place may have the same device, inode
-//! numbers and times, and show other content. There each file says which object it is.
+//! numbers and times, and show other content. There each file says which object it is; or the view says which names
+//! are worth a look ([`super::shared`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 
 use super::place::{Place, is_gone, is_view, list, read_link};
 use super::read::{FileFound, ReadJob};
+use super::shared::{Shared, list_in};
 use super::snapshot::Previous;
 use super::watch::Watched;
 use super::{ImportError, ImportStats, SkipReason, Skipped};
@@ -31,12 +33,16 @@ const JOB_BYTES: u64 = 4 << 20;
 pub(super) enum DirKey {
     Before(Node),
     New(u32),
+    /// Of a view: as its trees have it, with all below it.
+    Shared(u64),
 }
 
 /// What a name of a directory that changed stands for.
 pub(super) enum Found {
     /// The node it was.
     Same(Node),
+    /// Of a view: a file, symlink or fifo as its tree has it, by its inode number.
+    Shared(u64),
     Dir(DirKey),
     /// The number of a file that is read; hard links share one.
     File(u32),
@@ -74,6 +80,8 @@ pub(super) struct Scan<'a> {
     pub previous: Option<&'a Previous>,
     pub progress: &'a dyn Progress,
     pub watched: Option<&'a Watched>,
+    /// The view that is walked, with its device number.
+    pub shared: Option<(&'a dyn Shared, u64)>,
     next_file: AtomicU32,
     next_dir: AtomicU32,
     /// Files with several links that were met: (device, inode) → number.
@@ -87,9 +95,10 @@ impl<'a> Scan<'a> {
         previous: Option<&'a Previous>,
         progress: &'a dyn Progress,
         watched: Option<&'a Watched>,
+        shared: Option<(&'a dyn Shared, u64)>,
     ) -> Scan<'a> {
         let (next_file, next_dir) = (AtomicU32::new(0), AtomicU32::new(1));
-        Scan { stage, objects, previous, progress, watched, next_file, next_dir, linked: Mutex::default() }
+        Scan { stage, objects, previous, progress, watched, shared, next_file, next_dir, linked: Mutex::default() }
     }
 
     pub fn work(&self, job: Job, out: &mut Findings, queue: &Queue<Job>) -> Result<(), ImportError> {
@@ -139,11 +148,15 @@ impl<'a> Scan<'a> {
         if self.is_unchanged(&place, &stat, key, out, queue) {
             return Ok(());
         }
-        let (stat, mut names) = list(&place, stat)?;
+        let (stat, mut names, rest) = match self.shared.filter(|(_, dev)| *dev == place.dev) {
+            Some((shared, _)) => list_in(shared, &place, stat)?,
+            None => list(&place, stat).map(|(stat, names)| (stat, names, vec![]))?,
+        };
         let xattrs = fs::user_xattrs(&place.fd).map_err(|e| place.failed("read the xattrs of", b"", e))?;
         let xattrs = super::read::kept(xattrs);
         let mut reads = Reads { place: &place, files: vec![], bytes: 0, queue };
-        let mut found = Vec::with_capacity(names.len());
+        let mut found = rest;
+        found.reserve(names.len());
         for (name, stat) in names.drain(..) {
             if let Some(what) = self.found(&name, &stat, key, out, &mut reads)? {
                 found.push((name, what));

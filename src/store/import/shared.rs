@@ -1,0 +1,154 @@
+//! A view that is imported by what differs from its trees: the rest is copied from them, and nobody is asked for it.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::ImportError;
+use super::place::{ATTEMPTS, Place, is_gone, list};
+use super::scan::{DirFound, DirKey, Found};
+use super::watch::Watched;
+use super::{Holds, ImportStats};
+use crate::store::tree::{Item, Meta, Xattr, item_of, meta_of};
+use crate::store::{Name, Node, Tree};
+use crate::sys::fs::{self, FileType, Stat};
+
+/// A view that is mounted, by who knows its trees. Inodes are numbered as `stat(2)` has them.
+pub trait Shared: Sync {
+    /// The view's root, open to read.
+    fn root(&self) -> &OwnedFd;
+
+    /// The names of an open directory that may show something else than [`Shared::entries`] says, or nothing. `None`:
+    /// only what a listing finds is in it.
+    fn own_names(&self, dir: &OwnedFd) -> io::Result<Option<HashSet<Name>>>;
+
+    fn is_dir(&self, number: u64) -> bool;
+
+    /// The names that the trees give the directory of this number, each with its own number.
+    fn entries(&self, dir: u64) -> Box<dyn Iterator<Item = (&[u8], u64)> + '_>;
+
+    /// What the trees say of this number.
+    fn source(&self, number: u64) -> Option<(&Tree, Node)>;
+
+    /// Whether something is to be asked about this number, or about one that the trees have below it.
+    fn is_touched(&self, number: u64) -> bool;
+}
+
+/// The names of a directory that were looked at, and those that are as the trees have them.
+pub(super) type Listed = (Stat, Vec<(Name, Stat)>, Vec<(Name, Found)>);
+
+/// Lists a directory of the view; what is left as it was isn't looked at.
+pub(super) fn list_in(shared: &dyn Shared, place: &Place, mut stat: Stat) -> Result<Listed, ImportError> {
+    let number = stat.ino;
+    for _ in 0..ATTEMPTS {
+        let own = match shared.is_dir(number) {
+            true => shared.own_names(&place.fd).map_err(|e| place.failed("list", b"", e))?,
+            false => None,
+        };
+        let Some(mut own) = own else {
+            let (stat, names) = list(place, stat)?;
+            return Ok((stat, names, vec![]));
+        };
+        let rest = rest_of(shared, number, &mut own);
+        let names = stat_each(place, own)?;
+        let after = fs::stat(&place.fd).map_err(|e| place.failed("stat", b"", e))?;
+        if (after.mtime, after.ctime) == (stat.mtime, stat.ctime) {
+            return Ok((stat, names, rest));
+        }
+        stat = after;
+    }
+    Err(ImportError::Changed(place.path_of(b"")))
+}
+
+/// The names that nothing happened to; the others are added to `own`.
+fn rest_of(shared: &dyn Shared, dir: u64, own: &mut HashSet<Name>) -> Vec<(Name, Found)> {
+    let mut rest = Vec::new();
+    for (name, number) in shared.entries(dir) {
+        let Ok(name) = Name::new(name) else { continue };
+        if shared.is_touched(number) {
+            own.insert(name);
+        } else if !own.contains(&name) {
+            rest.push((name, as_it_was(shared, number)));
+        }
+    }
+    rest
+}
+
+fn as_it_was(shared: &dyn Shared, number: u64) -> Found {
+    if shared.is_dir(number) { Found::Dir(DirKey::Shared(number)) } else { Found::Shared(number) }
+}
+
+/// Those of the names that show.
+fn stat_each(place: &Place, names: HashSet<Name>) -> Result<Vec<(Name, Stat)>, ImportError> {
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        match fs::stat_at(&place.fd, name.bytes()) {
+            Ok(stat) => found.push((name, stat)),
+            Err(e) if is_gone(&e) => {}
+            Err(e) => return Err(place.failed("stat", name.bytes(), e)),
+        }
+    }
+    Ok(found)
+}
+
+/// Of the attributes of a node those that can be read through a view, and belong in a tree.
+fn of_user(xattrs: Vec<Xattr>) -> Vec<Xattr> {
+    xattrs.into_iter().filter(|(name, _)| name.starts_with(b"user.") && !name.starts_with(b"user.depsfs.")).collect()
+}
+
+/// What the trees say of a name, as reading it through the view would have it.
+pub(super) struct Kept<'a> {
+    shared: &'a dyn Shared,
+    pub dev: u64,
+    /// Files that were looked at and have several names: one of those may be in the rest.
+    linked: HashSet<u64>,
+    /// What of the rest is in the new tree.
+    pub stats: ImportStats,
+}
+
+impl<'a> Kept<'a> {
+    pub fn new<'f>(
+        (shared, dev): (&'a dyn Shared, u64),
+        files: impl Iterator<Item = &'f Stat>,
+        dirs: impl Iterator<Item = &'f DirFound>,
+    ) -> Kept<'a> {
+        let others = dirs.flat_map(|dir| &dir.names).filter_map(|(_, found)| match found {
+            Found::Symlink(stat, _) | Found::Fifo(stat) => Some(stat),
+            _ => None,
+        });
+        let linked = files.chain(others).filter(|stat| stat.nlink > 1).map(|stat| stat.ino).collect();
+        Kept { shared, dev, linked, stats: ImportStats::default() }
+    }
+
+    pub fn dir_meta(&mut self, number: u64) -> Meta {
+        self.stats.dirs += 1;
+        let Some((tree, node)) = self.shared.source(number) else { return Meta::default() };
+        let meta = meta_of(tree, node);
+        Meta { perm: meta.perm & 0o3777, mtime: meta.mtime, xattrs: of_user(meta.xattrs) }
+    }
+
+    pub fn names(&self, dir: u64) -> Vec<(Name, Found)> {
+        let named = |(name, number)| Some((Name::new(name).ok()?, as_it_was(self.shared, number)));
+        self.shared.entries(dir).filter_map(named).collect()
+    }
+
+    /// Metadata, type, whether it may have several names, and whether it holds the path that is looked for.
+    pub fn leaf(&mut self, number: u64, watched: Option<&Watched>) -> Option<(Meta, Item, bool, Holds)> {
+        let (tree, node) = self.shared.source(number)?;
+        let (item, meta, nlink) = (item_of(tree, node)?, meta_of(tree, node), tree.stat(node).nlink);
+        let (perm, xattrs) = match tree.kind(node)? {
+            FileType::RegularFile => (meta.perm & 0o1777, of_user(meta.xattrs)),
+            // As symlink(7) has it; and what isn't opened has its attributes left alone.
+            FileType::Symlink => (0o777, vec![]),
+            _ => (meta.perm & 0o1777, vec![]),
+        };
+        let holds = match &item {
+            Item::Symlink(target) if watched.is_some_and(|w| w.is_target(target)) => Holds::Target,
+            _ => Holds::Nothing,
+        };
+        self.stats.files += u64::from(matches!(item, Item::File { .. }));
+        self.stats.symlinks += u64::from(matches!(item, Item::Symlink(_)));
+        let meta = Meta { perm, mtime: meta.mtime, xattrs };
+        Some((meta, item, nlink > 1 || self.linked.contains(&number), holds))
+    }
+}
