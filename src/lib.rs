@@ -44,8 +44,9 @@
 //! (`worktree/git.rs`), with the source's files where those are the blobs (`worktree/fill.rs`),
 //! while a thread makes trees of the source's directories (`worktree/snapshot.rs`,
 //! `store/import/dir.rs`: one `fstatat` for each file that did not change, `store/import/scan.rs`; what it does read, it
-//! searches for the source's absolute path, `store/import/watch.rs`). What has no place at the new commit is left out
-//! (`worktree/fit.rs`). Tracked files take
+//! searches for the source's absolute path, `store/import/watch.rs`; a changed view is asked for what was changed, and
+//! the rest copied from its trees, `worktree/unchanged.rs`, `store/import/shared.rs`, `overlay/unchanged.rs`). What has
+//! no place at the new commit is left out (`worktree/fit.rs`). Tracked files take
 //! the source's times (`worktree/mtime.rs`), files that hold the source's path are relocated if that is wanted
 //! (`worktree/traces/mod.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
 //! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,

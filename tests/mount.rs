@@ -44,6 +44,8 @@ mod seen;
 mod small;
 #[path = "mount/twin.rs"]
 mod twin;
+#[path = "mount/unchanged.rs"]
+mod unchanged;
 #[path = "mount/upgrade.rs"]
 mod upgrade;
 

@@ -12,6 +12,7 @@
 //! | `views`, `access`, `lower` | a worktree's manifest, its views, mounted or not, and what their grafts show |
 //! | `place` | where an artifact of the build cache goes |
 //! | `at` | entries mounted at a directory without git |
+//! | `unchanged` | a changed view as a source: asked for what was changed, the rest merged from its trees |
 //! | `everywhere` | all worktrees that are known, of whatever repository |
 //! | `doctor` | what has to be right for views to work, and how it is repaired |
 //! | `lossy` | paths in JSON |
@@ -56,6 +57,7 @@ pub mod sync;
 pub mod thaw;
 pub mod traces;
 mod tracked;
+pub mod unchanged;
 mod undo;
 pub mod views;
 

@@ -1,7 +1,7 @@
 //! What the source holds becomes trees of the store, on a thread beside `git worktree add`.
 //!
 //! A directory that is a clean view itself isn't read at all: its grafts are taken over. One that is a changed view
-//! is read through the view, which says of each unchanged file which object it is.
+//! is read where it was changed (`unchanged.rs`); what stayed is copied from its trees.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use super::error::Error;
 use super::lockfile::{self, Beside};
 use super::plan::Plan;
 use super::traces::{self, Record, Trace, Traced};
+use super::unchanged::Changed;
 use super::views::{self, Views};
-use crate::store::import::import_dir_watching;
+use crate::store::import::{ImportError, Imported, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, TreeId};
 use crate::sys::{fs, interrupt};
@@ -166,7 +167,7 @@ fn take(
         let traces = traces::of(Vec::new(), root, inherited);
         return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces });
     }
-    let imported = import_dir_watching(store, &whole, root, progress)?;
+    let imported = import(store, &whole, root, view_at(at, views, store).is_some(), progress)?;
     let origin = format!("snapshot of {}", whole.display());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
@@ -174,13 +175,31 @@ fn take(
     Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces })
 }
 
-/// What shows in a view of the source, and its lock files, if it is mounted, unchanged, and from this very store.
-fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> Option<(Vec<Graft>, Beside)> {
-    let views = views.filter(|v| v.manifest.store == store.path())?;
-    let view = views.manifest.views.iter().find(|v| v.path == at)?;
-    if !views.is_mounted(view) {
-        return None;
+/// A directory is read whole, once; a view of trees of this store where it was changed.
+fn import(
+    store: &Store,
+    whole: &Path,
+    root: &Path,
+    is_view: bool,
+    progress: &dyn Progress,
+) -> Result<Imported, ImportError> {
+    if let Some(view) = is_view.then(|| Changed::of(store, whole)).flatten()
+        && let Some(imported) = view.import(store, whole, root, progress)?
+    {
+        return Ok(imported);
     }
+    import_dir_watching(store, whole, root, progress)
+}
+
+/// The view of the source at a directory, when it is mounted and from this very store.
+fn view_at<'a>(at: &Path, views: Option<&'a Views>, store: &Store) -> Option<&'a ViewSpec> {
+    let views = views.filter(|v| v.manifest.store == store.path())?;
+    views.manifest.views.iter().find(|v| v.path == at).filter(|v| views.is_mounted(v))
+}
+
+/// What shows in such a view, and its lock files, if it is unchanged.
+fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> Option<(Vec<Graft>, Beside)> {
+    let view = view_at(at, views, store)?;
     let answer = fs::xattr_of_path(whole, b"user.depsfs.view").ok()?;
     let answer: serde_json::Value = serde_json::from_slice(&answer).ok()?;
     let is_clean = answer.get("clean").and_then(serde_json::Value::as_bool) == Some(true);

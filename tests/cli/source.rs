@@ -1,6 +1,6 @@
 //! A worktree made by depsfs as the source of the next, and sources git lays out unusually.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, json};
 
 fn files_below(dir: &std::path::Path) -> usize {
     let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap());
@@ -101,4 +101,40 @@ fn variables_of_another_repository_do_not_lead_astray() {
     assert_eq!(said.code, 0, "{said:?}");
     bench.assert_clean("fix");
     assert!(!bench.is_there("elsewhere/.git/worktrees"));
+}
+
+#[test]
+fn of_a_changed_view_a_create_asks_for_what_was_changed_and_not_for_each_file() {
+    let bench = Bench::new();
+    for n in 0..600 {
+        bench.write(&format!("repo/node_modules/p{}/src/{n}.js", n % 30), &format!("module.exports = {n}\n"));
+    }
+    bench.ok("repo", ["create", "one"]);
+    let server = json(&bench.ok("one", ["status", "--json"]))["daemon"]["server_pid"].clone();
+    // Each request is one read of the server's (proc_pid_io(5)).
+    let requests = || -> u64 {
+        let said = std::fs::read_to_string(format!("/proc/{server}/io")).unwrap();
+        said.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap().parse().unwrap()
+    };
+    let asked_for = |name: &str| {
+        let before = requests();
+        bench.ok("one", ["create", name]);
+        requests() - before
+    };
+    // What the kernel has to ask once.
+    asked_for("first");
+    let clean = asked_for("of-clean");
+    bench.write("one/node_modules/p7/src/7.js", "module.exports = 'mine'\n");
+    bench.write("one/node_modules/x", "mine\n");
+    std::fs::remove_file(bench.path("one/node_modules/p8/src/8.js")).unwrap();
+    std::fs::rename(bench.path("one/node_modules/p9"), bench.path("one/node_modules/moved")).unwrap();
+    let changed = asked_for("of-changed");
+    assert!(changed < clean + 150, "{changed} requests, and {clean} while nothing was changed");
+    assert_eq!(bench.read("of-changed/node_modules/p7/src/7.js"), "module.exports = 'mine'\n");
+    assert_eq!(bench.read("of-changed/node_modules/x"), "mine\n");
+    assert!(!bench.is_there("of-changed/node_modules/p8/src/8.js") && !bench.is_there("of-changed/node_modules/p9"));
+    assert_eq!(bench.read("of-changed/node_modules/moved/src/9.js"), "module.exports = 9\n");
+    assert_eq!(files_below(&bench.path("of-changed/node_modules")), 602);
+    assert_eq!(bench.ok("of-changed", ["diff"]), "");
+    bench.assert_sound();
 }

@@ -1,0 +1,145 @@
+//! A mounted view is imported by what was changed in it: the trees are merged here as the view merges them, and the view
+//! is asked for the rest.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::overlay::{Ino, Laid, Unchanged};
+use crate::store::import::{ImportError, Imported, Shared, import_shared};
+use crate::store::{Name, Node, Progress, Store, Tree, escape};
+use crate::sys::{fs, fs_type, path};
+
+/// A view, and what it said of itself when it was opened.
+pub struct Changed {
+    root: OwnedFd,
+    laid: Vec<Laid>,
+    unchanged: Unchanged,
+}
+
+impl Changed {
+    /// The view at `whole`, which shows trees of `store`. Nothing when it doesn't say what is needed: its server is
+    /// older, or another user's.
+    pub fn of(store: &Store, whole: &Path) -> Option<Changed> {
+        let root = path::open_dir(whole).ok().filter(|root| fs_type::is_fuse(root))?;
+        let laid = laid(&root).ok()?;
+        let trees = laid.iter().map(|l| Some((l.clone(), store.tree(l.tree).ok()?))).collect::<Option<_>>()?;
+        let unchanged = Unchanged::new(trees, &touched(&root).ok()?);
+        Some(Changed { root, laid, unchanged })
+    }
+
+    /// As [`crate::store::import::import_dir_watching`]. Nothing when other trees came into the view meanwhile: then
+    /// nobody knows what it was that was read.
+    pub fn import(
+        &self,
+        store: &Store,
+        whole: &Path,
+        watched: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Option<Imported>, ImportError> {
+        let imported = import_shared(store, whole, self, watched, progress);
+        let is_what_it_was = laid(&self.root).is_ok_and(|now| now == self.laid);
+        if is_what_it_was { imported.map(Some) } else { Ok(None) }
+    }
+}
+
+impl Shared for Changed {
+    fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    fn own_names(&self, dir: &OwnedFd) -> io::Result<Option<HashSet<Name>>> {
+        let (mut names, mut after) = (HashSet::new(), 0);
+        loop {
+            let text = match fs::long_xattr(dir, format!("user.depsfs.own.{after}").as_bytes()) {
+                Err(e) if e.raw_os_error() == Some(libc::ENODATA) => return Ok(None),
+                text => text?,
+            };
+            if text.is_empty() {
+                return Ok(Some(names));
+            }
+            let before = after;
+            for line in lines(&text)? {
+                let name = escape::unescape(line).and_then(|bytes| Name::new(&bytes).ok()).ok_or_else(unreadable)?;
+                after = after.max(name.cookie().0);
+                names.insert(name);
+            }
+            if after == before {
+                return Err(unreadable());
+            }
+        }
+    }
+
+    fn is_dir(&self, number: u64) -> bool {
+        self.unchanged.is_dir(Ino(number))
+    }
+
+    fn entries(&self, dir: u64) -> Box<dyn Iterator<Item = (&[u8], u64)> + '_> {
+        Box::new(self.unchanged.entries(Ino(dir)).map(|(name, ino)| (name, ino.0)))
+    }
+
+    fn source(&self, number: u64) -> Option<(&Tree, Node)> {
+        self.unchanged.source(Ino(number))
+    }
+
+    fn is_touched(&self, number: u64) -> bool {
+        self.unchanged.is_touched(Ino(number))
+    }
+}
+
+/// One line of `user.depsfs.grafts.<n>`.
+#[derive(Deserialize)]
+struct Line {
+    base: u64,
+    tree: String,
+    at: u64,
+    retired: bool,
+}
+
+/// No graft's inode numbers begin above.
+const HIGHEST: u64 = 1 << 48;
+
+fn laid(root: &OwnedFd) -> io::Result<Vec<Laid>> {
+    let mut all = Vec::new();
+    loop {
+        let text = fs::long_xattr(root, format!("user.depsfs.grafts.{}", all.len()).as_bytes())?;
+        if text.is_empty() {
+            return Ok(all);
+        }
+        for line in lines(&text)? {
+            let Line { base, tree, at, retired } = serde_json::from_str(line)?;
+            if base > HIGHEST {
+                return Err(unreadable());
+            }
+            all.push(Laid { base, tree: tree.parse().map_err(|_| unreadable())?, at: Ino(at), retired });
+        }
+    }
+}
+
+fn touched(root: &OwnedFd) -> io::Result<BTreeSet<Ino>> {
+    let mut all = BTreeSet::new();
+    loop {
+        let after = all.last().map_or(0, |ino: &Ino| ino.0);
+        let text = fs::long_xattr(root, format!("user.depsfs.touched.{after}").as_bytes())?;
+        if text.is_empty() {
+            return Ok(all);
+        }
+        for line in lines(&text)? {
+            all.insert(Ino(line.parse().map_err(|_| unreadable())?));
+        }
+        if all.last().is_none_or(|last| last.0 == after) {
+            return Err(unreadable());
+        }
+    }
+}
+
+fn lines(text: &[u8]) -> io::Result<std::str::Lines<'_>> {
+    Ok(std::str::from_utf8(text).map_err(|_| unreadable())?.lines())
+}
+
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the view's answer is not understood")
+}
