@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use super::Declared;
-use crate::store::import::{ImportError, import_dir};
+use crate::store::import::{ImportError, Imported, import_dir};
 use crate::store::tree::{Item, Meta};
 use crate::store::{CopyError, Name, Progress, Provenance, Store, StoreError, TreeBuilder, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags, Stat};
 use crate::sys::{IoError, path as paths};
 use crate::worktree::checkout::Checkout;
+use crate::worktree::unchanged::Changed;
 use crate::worktree::{Error, views};
 
 /// What was frozen.
@@ -47,7 +48,7 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
         let whole = base.join(path);
         let stat = paths::stat(&whole)?.ok_or_else(|| gone(&whole))?;
         if stat.is_dir() {
-            let imported = import_dir(store, &whole, progress)?;
+            let imported = import(store, &whole, progress)?;
             let at = builder.dir_at(path, &Meta { perm: 0o755, ..Meta::default() }).map_err(StoreError::from)?;
             builder.lay(at, &*store.tree(imported.tree)?).map_err(StoreError::from)?;
             files += imported.stats.files;
@@ -58,6 +59,13 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
         }
     }
     Ok(Frozen { tree: store.put_tree(&builder)?, files, bytes })
+}
+
+/// A view is asked for what was changed in it.
+fn import(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
+    let nothing = Path::new("");
+    let by_change = Changed::of(store, whole).map(|view| view.import(store, whole, nothing, progress)).transpose()?;
+    by_change.flatten().map_or_else(|| import_dir(store, whole, progress), Ok)
 }
 
 /// Gives a frozen tree its name.
