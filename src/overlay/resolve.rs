@@ -276,7 +276,12 @@ impl View {
 
     /// The upper's directory for `dir` and what is at `name` in it, if that is the upper's inode `real`.
     fn has(&mut self, dir: Ino, name: &Name, real: u64) -> Result<Option<(Arc<OwnedFd>, Stat)>> {
-        let Some(fd) = self.dir_fd(dir)? else { return Ok(None) };
+        let fd = match self.dir_fd(dir) {
+            // A directory that shows no more, of a tree that went: what was in it is elsewhere.
+            Err(Error::NotFound) => None,
+            found => found?,
+        };
+        let Some(fd) = fd else { return Ok(None) };
         let stat = against_mode(&fd, || fs::stat_at(&fd, name.bytes())).ok().filter(|stat| stat.ino == real);
         Ok(stat.map(|stat| (fd, stat)))
     }

@@ -125,6 +125,29 @@ fn of_a_file_that_is_copied_because_its_tree_goes_the_copys_attributes_show() {
 }
 
 #[test]
+fn what_is_in_a_directory_that_was_moved_can_be_read_when_its_tree_goes() {
+    let mut bench = bench!("v");
+    let view = bench.view("v");
+    let store = Store::open(&bench.manifest.store).unwrap();
+    let going = crate::model::fixture::lower(&store, 1)[0].id();
+    want(&mut bench, vec![graft("", going)], false);
+    bench.mount();
+    fs::rename(view.join("c"), view.join("a/b/moved")).unwrap();
+    bench.manifest.views[0].grafts[1].retired = true;
+    want(&mut bench, vec![], false);
+    for mounted_again in [false, true] {
+        if mounted_again {
+            bench.unmount();
+        }
+        bench.mount();
+        assert_eq!(names(&view.join("a/b/moved")), ["a", "b", "c"]);
+        assert_eq!(fs::read_link(view.join("a/b/moved/b")).unwrap(), Path::new("../b"));
+        assert_eq!(fs::read(view.join("a/b/moved/c")).unwrap(), b"");
+        assert_eq!(fs::metadata(view.join("a/b/moved/c")).unwrap().len(), 0);
+    }
+}
+
+#[test]
 fn grafts_change_while_servers_die_and_programs_read() {
     let mut bench = bench!("v");
     let view = bench.view("v");
