@@ -106,6 +106,7 @@ impl Filesystem for Adapter {
     }
 
     fn forget(&self, _: &Request, number: INodeNo, count: u64) {
+        let _aside = self.linger.aside();
         self.view.overlay.forget(ino(number), count);
     }
 

@@ -53,6 +53,29 @@ impl Linger {
         }
         Answering(self)
     }
+
+    /// To be held while something is done that nobody waits for: after it the thread looks out as long as is left.
+    pub fn aside(&self) -> Lingering<'_> {
+        Lingering(self)
+    }
+}
+
+/// What is left of the moment after an answer.
+pub struct Lingering<'a>(&'a Linger);
+
+impl Drop for Lingering<'_> {
+    fn drop(&mut self) {
+        let (device, answered) = (self.0.device.get(), self.0.state.lock().answered);
+        if let (Some(device), Some((since, true))) = (device, answered) {
+            look_out(*device, since);
+        }
+    }
+}
+
+fn look_out(device: RawFd, since: Instant) {
+    while since.elapsed() < LONGEST && !fuse_dev::has_request(device) {
+        std::hint::spin_loop();
+    }
 }
 
 /// A request that is being answered. When it has been, whoever drops this may look out for the next one.
@@ -68,8 +91,8 @@ impl Drop for Answering<'_> {
             state.answered = Some((now, looks_out));
             looks_out
         };
-        while looks_out && now.elapsed() < LONGEST && !fuse_dev::has_request(*device) {
-            std::hint::spin_loop();
+        if looks_out {
+            look_out(*device, now);
         }
     }
 }
