@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
+use crate::sys::terminal::Shown;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -16,11 +17,11 @@ pub enum CacheError {
     Import(#[from] ImportError),
     #[error("{0:?} cannot be an artifact's name")]
     Name(String),
-    #[error("{} is not there", .0.display())]
+    #[error("{} is not there", .0.shown())]
     Absent(PathBuf),
-    #[error("{} does not lie in the working directory", .0.display())]
+    #[error("{} does not lie in the working directory", .0.shown())]
     Outside(PathBuf),
-    #[error("{} changed while it was read", .0.display())]
+    #[error("{} changed while it was read", .0.shown())]
     Changed(PathBuf),
     #[error("{program} failed: {words}")]
     Upload { program: &'static str, words: String },

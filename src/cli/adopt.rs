@@ -10,6 +10,7 @@ use super::progress::Bar;
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::interrupt;
+use crate::sys::terminal::Shown;
 use crate::worktree::Error;
 use crate::worktree::adopt;
 use crate::worktree::checkout::Checkout;
@@ -62,7 +63,7 @@ impl Adopt {
             if !self.no_mount {
                 views.mount()?;
             }
-            return output::print(&format!("{} has its views already\n", target.root.display()));
+            return output::print(&format!("{} has its views already\n", target.root.shown()));
         }
         mount_source(&source)?;
         let declared = load::on_disk(&target, &places::user())?;

@@ -5,11 +5,13 @@ use std::sync::LazyLock;
 
 use clap::{Args, Subcommand};
 
+use super::output;
 use super::places;
 use super::progress::Bar;
 use super::report::Failure;
 use crate::cache::{self, Artifact, ArtifactName, Environment, Put, Reporting};
 use crate::store::Store;
+use crate::sys::terminal::Shown;
 use crate::sys::{interrupt, path as paths, process};
 use crate::worktree::Error;
 use crate::worktree::checkout::Checkout;
@@ -73,7 +75,7 @@ impl Cache {
 }
 
 fn say(words: &str) {
-    eprintln!("{words}");
+    output::note(words);
 }
 
 fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
@@ -116,7 +118,7 @@ fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
     match put {
         Put::Skipped(why) => say(&format!("Not saving {name}: {why}.")),
         Put::Saved { file, remote } => {
-            file.iter().for_each(|file| say(&format!("Saved {name} in {}.", file.display())));
+            file.iter().for_each(|file| say(&format!("Saved {name} in {}.", file.shown())));
             if remote {
                 say(&format!("Uploaded {name}."));
             }

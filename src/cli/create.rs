@@ -8,6 +8,7 @@ use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
 use crate::sys::interrupt;
+use crate::sys::terminal::Shown;
 use crate::worktree::adopt;
 use crate::worktree::component::bring::Brought;
 use crate::worktree::component::decide::Way;
@@ -152,14 +153,14 @@ pub(super) fn trace_words(traced: &Traced) -> String {
         words.push(format!("{} relocated", count(traced.relocated() as u64, "file")));
     }
     if let Some(first) = left.first() {
-        let mut names: Vec<String> = left.iter().take(3).map(|t| t.path.display().to_string()).collect();
+        let mut names: Vec<String> = left.iter().take(3).map(|t| t.path.shown().to_string()).collect();
         if left.len() > names.len() {
             names.push("…".into());
         }
         let (files, verb) = (count(left.len() as u64, "file"), if left.len() == 1 { "holds" } else { "hold" });
-        words.push(format!("{files} {verb} {}: {}", first.root.display(), names.join(", ")));
+        words.push(format!("{files} {verb} {}: {}", first.root.shown(), names.join(", ")));
     }
-    format!("{}: {}", traced.path.display(), words.join("; "))
+    format!("{}: {}", traced.path.shown(), words.join("; "))
 }
 
 /// What an unmounted worktree of depsfs shares would be only its own changes: its views have to be there.
@@ -167,7 +168,7 @@ pub(super) fn mount_source(source: &crate::worktree::checkout::Checkout) -> Resu
     let Some(views) = Views::of(source)? else { return Ok(()) };
     if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {
         views.mount()?;
-        eprintln!("mounted the views of the source {}", source.root.display());
+        output::note(&format!("mounted the views of the source {}", source.root.shown()));
     }
     Ok(())
 }
@@ -176,10 +177,10 @@ pub(super) fn mount_source(source: &crate::worktree::checkout::Checkout) -> Resu
 pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> String {
     let commit = created.commit.get(..10).unwrap_or(&created.commit);
     let mut lines = vec![
-        format!("{verb} {}", created.worktree.display()),
+        format!("{verb} {}", created.worktree.shown()),
         format!("  branch:   {}{} at {commit}", created.branch, if plan.branch_exists { " (existing)" } else { "" }),
     ];
-    let mut named: Vec<String> = created.views.iter().take(8).map(|v| v.display().to_string()).collect();
+    let mut named: Vec<String> = created.views.iter().take(8).map(|v| v.shown().to_string()).collect();
     if created.views.len() > named.len() {
         named.push(format!("{} more", created.views.len() - named.len()));
     }
@@ -192,7 +193,7 @@ pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> Str
     for (path, files) in &created.kept {
         let at_least = if *files < adopt::COUNTED { "" } else { "at least " };
         let files = count(*files as u64, "file");
-        lines.push(format!("  kept:     {}: {at_least}{files} of its own on top", path.display()));
+        lines.push(format!("  kept:     {}: {at_least}{files} of its own on top", path.shown()));
     }
     if created.copied > 0 {
         lines.push(format!("  copied:   {}", count(created.copied as u64, "ignored file")));
@@ -201,15 +202,15 @@ pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> Str
         lines.push(format!("  modules:  {}", count(created.submodules as u64, "submodule")));
     }
     for (path, why) in &created.unfit {
-        lines.push(format!("  left out: {}: {why}", path.display()));
+        lines.push(format!("  left out: {}: {why}", path.shown()));
     }
     for (path, why) in plan.ignored.left_out.iter().filter(|(_, why)| *why != crate::worktree::ignored::LeftOut::Empty)
     {
-        lines.push(format!("  left out: {}: {}", path.display(), why.words()));
+        lines.push(format!("  left out: {}: {}", path.shown(), why.words()));
     }
     lines.extend(created.traced.iter().map(|traced| format!("  paths:    {}", trace_words(traced))));
     for lock in &created.drifted {
-        lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.display()));
+        lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.shown()));
     }
     lines.join("\n") + "\n"
 }

@@ -1,6 +1,5 @@
 //! `depsfs diff`.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,12 +7,13 @@ use serde::Serialize;
 
 use super::report::Failure;
 use super::{output, places};
+use crate::sys::terminal::Shown;
 use crate::worktree::diff::{self, Difference};
 
 /// Show what a worktree changed in its views
 ///
 /// One line for each path that is added (A), modified (M) or deleted (D) against the store, relative to the
-/// worktree. A deleted directory is one line.
+/// worktree. A deleted directory is one line. A name with control characters stands in quotes, as git prints it.
 #[derive(Args)]
 pub struct Diff {
     /// Only what is at or below this path [default: all views of the worktree of the working directory]
@@ -41,13 +41,8 @@ impl Diff {
             let lines = found.iter().map(|(kind, path)| Line { kind: *kind, path: path.to_string_lossy().into() });
             return output::json(&lines.collect::<Vec<_>>());
         }
-        let mut text = Vec::new();
-        for (kind, path) in found {
-            text.extend([kind.letter() as u8, b' ']);
-            text.extend_from_slice(path.as_os_str().as_bytes());
-            text.push(b'\n');
-        }
-        output::bytes(&text)
+        let lines = found.iter().map(|(kind, path)| format!("{} {}\n", kind.letter(), path.shown()));
+        output::print(&lines.collect::<String>())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::cache;
 use crate::store::{GcOptions, GcReport};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
+use crate::sys::terminal::Shown;
 
 /// Delete from the store what no worktree and no recent entry needs
 ///
@@ -66,7 +67,7 @@ fn words(report: &GcReport, tarballs: &(Vec<String>, u64), dry_run: bool) -> Str
     let (objects, trees) = (count(report.objects, "object"), count(report.trees, "tree"));
     let mut text = format!("{freed} {}: {objects}, {trees}\n", size(report.bytes));
     report.entries.iter().for_each(|name| text += &format!("  entry:    {name}\n"));
-    report.dead_roots.iter().for_each(|path| text += &format!("  worktree: {} is gone\n", path.display()));
+    report.dead_roots.iter().for_each(|path| text += &format!("  worktree: {} is gone\n", path.shown()));
     if !tarballs.0.is_empty() {
         let n = count(tarballs.0.len() as u64, "tarball");
         text += &format!("  CACHE_LOCAL_DIR: {n}, {}\n", size(tarballs.1));

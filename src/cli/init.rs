@@ -5,6 +5,7 @@ use clap::Args;
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::path as paths;
+use crate::sys::terminal::Shown;
 use crate::worktree::Error;
 use crate::worktree::component::{Config, config, init};
 
@@ -34,7 +35,7 @@ impl Init {
         }
         let file = checkout.root.join(config::FILE);
         match paths::write_new(&file, text.as_bytes()).map_err(Error::from)? {
-            Some(_) => output::print(&format!("wrote {}\n", file.display())),
+            Some(_) => output::print(&format!("wrote {}\n", file.shown())),
             None => Err(Error::PathTaken(file).into()),
         }
     }

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::report::Failure;
 use super::{output, places};
+use crate::sys::terminal::Shown;
 use crate::worktree::list;
 
 /// List the worktrees that have views
@@ -28,10 +29,10 @@ impl List {
         if self.json {
             return output::json(&listed);
         }
-        let width = listed.iter().map(|l| l.path.display().to_string().len()).max().unwrap_or(0);
+        let width = listed.iter().map(|l| l.path.shown().to_string().len()).max().unwrap_or(0);
         let lines = listed.iter().map(|l| {
-            let branch = l.branch.as_deref().unwrap_or("-");
-            format!("{:width$}  {}/{} mounted  {branch}\n", l.path.display().to_string(), l.mounted, l.views)
+            let branch = l.branch.as_deref().unwrap_or("-").shown();
+            format!("{:width$}  {}/{} mounted  {branch}\n", l.path.shown().to_string(), l.mounted, l.views)
         });
         output::print(&lines.collect::<String>())
     }

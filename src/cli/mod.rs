@@ -36,6 +36,8 @@ mod unmount;
 
 use clap::{Parser, Subcommand};
 
+use crate::sys::terminal::Shown;
+
 use report::Failure;
 
 /// Gives git worktrees their artifact directories at once
@@ -126,7 +128,7 @@ impl Verb {
     fn failing(&self) -> String {
         match self {
             Verb::Create(v) => format!("{} was not created", v.name()),
-            Verb::Adopt(v) => format!("{} was not adopted", v.place().display()),
+            Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
             Verb::List(_) => "the worktrees cannot be listed".into(),
             Verb::Status(_) => "the status cannot be told".into(),
             Verb::Diff(_) => "the differences cannot be told".into(),

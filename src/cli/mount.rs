@@ -11,6 +11,7 @@ use super::progress::Bar;
 use super::report::Failure;
 use super::{mount_all, places};
 use crate::store::Store;
+use crate::sys::terminal::Shown;
 use crate::worktree::at::{self, Lower, Wish};
 use crate::worktree::views::Views;
 
@@ -99,7 +100,7 @@ impl Mount {
             let words = names.join(", ");
             (Lower::Entries(names), words)
         } else {
-            let words: Vec<_> = lower.iter().map(|d| d.display().to_string()).collect();
+            let words: Vec<_> = lower.iter().map(|d| d.shown().to_string()).collect();
             (Lower::Directories(lower), words.join(", "))
         };
         let upper = self.upper.clone().or(options.upper);
@@ -120,9 +121,9 @@ impl Mount {
         };
         let states = places::states().ok();
         for left_out in at::mount(&store, &wish, dir, states.as_deref(), &Bar::new())? {
-            eprintln!("left out: {} ({:?})", left_out.path.display(), left_out.why);
+            output::note(&format!("left out {}: {}", left_out.path.shown(), left_out.why));
         }
-        output::print(&format!("mounted {words} at {}\n", dir.display()))
+        output::print(&format!("mounted {words} at {}\n", dir.shown()))
     }
 
     /// fstab(5) names a source and a target: a worktree is its own.
@@ -147,7 +148,7 @@ fn mount_worktree(mut views: Views, options: &MountOptions) -> Result<(), Failur
             view.read_only = options.read_only.unwrap_or(view.read_only);
         }
     })?;
-    let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.display());
+    let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.shown());
     output::print(&format!("mounted {} in {root}\n", count(n, "view")))
 }
 

@@ -5,13 +5,14 @@ use std::path::Path;
 use super::report::Failure;
 use super::{output, places, report};
 use crate::store::Store;
+use crate::sys::terminal::Shown;
 use crate::worktree::everywhere::{self, Outcome};
 
 /// Mounts each, and tells of each; how many are mounted, and how many could not be.
 pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Failure> {
     let (mut mounted, mut failed) = (0, 0);
     for known in everywhere::known(store, states)? {
-        let place = known.place.display().to_string();
+        let place = known.place.shown().to_string();
         match known.mount() {
             Outcome::Done => {
                 mounted += 1;
@@ -30,7 +31,7 @@ pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Fai
 /// Unmounts each that nobody uses; those in use stay.
 pub fn unmount() -> Result<(), Failure> {
     for known in everywhere::known(&places::store()?, places::states().ok().as_deref())? {
-        let place = known.place.display().to_string();
+        let place = known.place.shown().to_string();
         match known.unmount() {
             Outcome::Done => output::print(&format!("unmounted {place}\n"))?,
             Outcome::Gone => {}

@@ -1,20 +1,26 @@
-//! What goes to stdout, in one piece.
+//! What goes to stdout, in one piece, and lines for stderr: both without what would control a terminal.
 
 use std::io::{ErrorKind, Write};
 
 use serde::Serialize;
 
 use super::report::Failure;
+use crate::sys::terminal;
 
 /// Writes text. A reader that has enough (`| head`) is no error.
 pub fn print(text: &str) -> Result<(), Failure> {
-    bytes(text.as_bytes())
+    bytes(terminal::plain(text).as_bytes())
+}
+
+/// Writes one line on stderr. That nobody reads it is no error.
+pub fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", terminal::line(line));
 }
 
 /// Writes a value as JSON, over several lines.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("what is printed has string keys");
-    print(&(text + "\n"))
+    bytes((text + "\n").as_bytes())
 }
 
 pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {

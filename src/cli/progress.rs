@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output;
 use crate::store::Progress;
 use crate::sys::interrupt;
 
@@ -19,7 +20,7 @@ impl Bar {
 
     /// Prints a line above the bar.
     pub fn say(&self, words: &str) {
-        self.0.suspend(|| eprintln!("{words}"));
+        self.0.suspend(|| output::note(words));
     }
 
     /// One more node of a work whose length isn't known.

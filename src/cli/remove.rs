@@ -7,6 +7,7 @@ use clap::Args;
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
+use crate::sys::terminal::Shown;
 use crate::worktree::Error;
 use crate::worktree::checkout::Checkout;
 use crate::worktree::remove::{self, Accept};
@@ -61,7 +62,7 @@ impl Remove {
             lazy: self.lazy,
         };
         let removed = remove::remove(&worktree, accept)?;
-        let mut text = format!("removed {}\n", removed.worktree.display());
+        let mut text = format!("removed {}\n", removed.worktree.shown());
         if removed.private_paths > 0 {
             let paths = count(removed.private_paths as u64, "path");
             text += &format!("  dropped: {paths} of its views that were its own\n");

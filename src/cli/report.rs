@@ -9,6 +9,7 @@
 
 use std::io;
 
+use super::output;
 use crate::cache::CacheError;
 use crate::daemon::DaemonError;
 use crate::store::StoreError;
@@ -68,9 +69,11 @@ pub fn print(what: &str, failure: &Failure) -> u8 {
     // A worktree was made, and stays.
     let kept = matches!(failure, Failure::Worktree(Error::Component(component::Error::Build { .. })));
     let what = if kept { "not everything was built; the worktree is kept" } else { what };
-    eprintln!("depsfs: {what}\n  because: {failure}\n  hint: {hint}");
+    output::note(&format!("depsfs: {what}"));
+    output::note(&format!("  because: {failure}"));
+    output::note(&format!("  hint: {hint}"));
     if let Failure::Worktree(Error::Undone { left, .. }) = failure {
-        left.iter().for_each(|words| eprintln!("  left behind: {words}"));
+        left.iter().for_each(|words| output::note(&format!("  left behind: {words}")));
     }
     code
 }

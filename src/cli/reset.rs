@@ -8,6 +8,7 @@ use super::confirm::confirm;
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
+use crate::sys::terminal::Shown;
 use crate::worktree::{diff, reset};
 
 /// Make paths of views again what the store says
@@ -31,7 +32,7 @@ impl Reset {
             let views = places::views(Some(path))?;
             for (view, inside) in views.targets(path)? {
                 for (kind, path) in diff::of_view(&views, &view, &inside)? {
-                    output::print(&format!("{} {}\n", kind.letter(), path.display()))?;
+                    output::print(&format!("{} {}\n", kind.letter(), path.shown()))?;
                     lost += 1;
                 }
                 all.push((views.clone(), view, inside));

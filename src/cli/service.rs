@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::report::Failure;
 use super::{mount_all, output, places};
 use crate::sys::process::{self, Signalled, Signals};
+use crate::sys::terminal::Shown;
 use crate::sys::{path, proc};
 
 const UNIT: &str = "depsfs.service";
@@ -83,10 +84,12 @@ fn install() -> Result<(), Failure> {
     let parent = file.parent().expect("it was joined to a directory");
     path::make_dirs(parent)?;
     path::replace_synced(&file, unit(&program).as_bytes())?;
-    output::print(&format!("wrote {}\n", file.display()))?;
+    output::print(&format!("wrote {}\n", file.shown()))?;
     if let Err(why) = systemctl(&["daemon-reload"]) {
-        eprintln!("depsfs: systemd does not run for this user ({why}): the unit will be of use when it does");
-        eprintln!("  hint: depsfs mount --all mounts now; systemctl --user enable --now {UNIT} later");
+        output::note(&format!(
+            "depsfs: systemd does not run for this user ({why}): the unit will be of use when it does"
+        ));
+        output::note(&format!("  hint: depsfs mount --all mounts now; systemctl --user enable --now {UNIT} later"));
         return Ok(());
     }
     systemctl(&["enable", "--now", UNIT]).map_err(Failure::Systemd)?;
@@ -100,11 +103,11 @@ fn uninstall() -> Result<(), Failure> {
     }
     // Without systemd nothing runs; with it, what fails here is told, and the unit goes all the same.
     if let Err(why) = systemctl(&["disable", "--now", UNIT]) {
-        eprintln!("depsfs: systemd did not stop it: {why}");
+        output::note(&format!("depsfs: systemd did not stop it: {why}"));
     }
     path::remove_file(&file)?;
     let _ = systemctl(&["daemon-reload"]);
-    output::print(&format!("removed {}\n", file.display()))
+    output::print(&format!("removed {}\n", file.shown()))
 }
 
 fn status(json: bool) -> Result<(), Failure> {
@@ -208,7 +211,7 @@ fn mount() -> Result<(), Failure> {
 /// Without systemd there is nobody to tell.
 fn tell(what: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(what) {
-        eprintln!("depsfs: systemd cannot be told: {e}");
+        output::note(&format!("depsfs: systemd cannot be told: {e}"));
     }
 }
 

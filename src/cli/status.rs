@@ -7,6 +7,7 @@ use clap::Args;
 use super::create::trace_words;
 use super::report::Failure;
 use super::{output, places};
+use crate::sys::terminal::Shown;
 use crate::worktree::status::{self, View};
 
 /// Show the views of a worktree, and whether they are there
@@ -28,9 +29,9 @@ impl Status {
             return output::json(&status);
         }
         let mut lines: Vec<String> = status.views.iter().map(line).collect();
-        lines.push(format!("worktree: {}", status.worktree.display()));
+        lines.push(format!("worktree: {}", status.worktree.shown()));
         if let Some(source) = &status.source {
-            lines.push(format!("source:   {}", source.display()));
+            lines.push(format!("source:   {}", source.shown()));
         }
         if let Some(commit) = &status.commit {
             lines.push(format!("commit:   {commit}"));
@@ -41,17 +42,17 @@ impl Status {
             None => "daemon:   not running".into(),
         });
         let passing = status.views.iter().filter(|view| view.mode == Some("passthrough"));
-        lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.display())));
+        lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.shown())));
         let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
         lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
-        lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.display())));
+        lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.shown())));
         lines.extend(status.absolute_paths.iter().map(|traced| format!("paths:    {}", trace_words(traced))));
         output::print(&(lines.join("\n") + "\n"))
     }
 }
 
 fn line(view: &View) -> String {
-    let path = view.path.display();
+    let path = view.path.shown();
     match (view.mounted, view.dropped, &view.error) {
         (true, _, _) if view.refusing => format!("[MISSING] {path} (answers EIO)"),
         (true, _, _) => format!("[ok]      {path}"),

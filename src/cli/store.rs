@@ -8,8 +8,9 @@ use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
 use super::report::Failure;
-use crate::store::import::{Limits, SkipReason, import_archive, import_dir};
+use crate::store::import::{Limits, import_archive, import_dir};
 use crate::store::{Provenance, Store as Opened, escape};
+use crate::sys::terminal::Shown;
 use crate::sys::{interrupt, path as paths};
 use crate::worktree::{Error, views};
 
@@ -40,7 +41,7 @@ enum Verb {
 impl Store {
     pub fn failing(&self) -> String {
         match &self.verb {
-            Verb::Add { source, .. } => format!("{} was not added", source.display()),
+            Verb::Add { source, .. } => format!("{} was not added", source.shown()),
             Verb::List => "the entries cannot be listed".into(),
             Verb::Verify => "the store is not sound".into(),
         }
@@ -74,11 +75,7 @@ fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failur
     let provenance = Provenance { source, command: "depsfs store add".into(), created: views::now(), files, bytes };
     store.entries().put(&name, imported.tree, provenance)?;
     for skipped in &imported.skipped {
-        let why = match skipped.why {
-            SkipReason::Special(_) => "neither a file, a directory nor a link",
-            SkipReason::Mount => "another file system is mounted there",
-        };
-        eprintln!("left out {}: {why}", skipped.path.display());
+        output::note(&format!("left out {}: {}", skipped.path.shown(), skipped.why));
     }
     output::print(&format!("added {name}: {}, {}\n", count(files, "file"), size(bytes)))
 }

@@ -9,6 +9,7 @@ use super::components::{self, Outside};
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::interrupt;
+use crate::sys::terminal::Shown;
 use crate::worktree::component::bring::{self, Brought};
 use crate::worktree::component::decide::Way;
 use crate::worktree::component::{Components, Declared, Undeclared};
@@ -111,20 +112,20 @@ fn takes(components: &Components, brought: &[Brought], at: &Path) -> Takes {
 fn words(brought: &[Brought], synced: &Synced, views: &Views) -> String {
     let mut lines = components::done(brought);
     for at in &synced.changed {
-        lines += &format!("  changed:  {}, as the source has it\n", at.display());
+        lines += &format!("  changed:  {}, as the source has it\n", at.shown());
     }
     for at in &synced.added {
-        lines += &format!("  added:    {}, as the source has it\n", at.display());
+        lines += &format!("  added:    {}, as the source has it\n", at.shown());
     }
     for (at, why) in &synced.unfit {
-        lines += &format!("  unfit:    {}: {why}\n", at.display());
+        lines += &format!("  unfit:    {}: {why}\n", at.shown());
     }
     for (kind, at) in &synced.hidden {
-        lines += &format!("  hides newer: {} {}\n", kind.letter(), at.display());
+        lines += &format!("  hides newer: {} {}\n", kind.letter(), at.shown());
     }
     for at in brought.iter().flat_map(|b| &b.kept) {
         let at = at.strip_prefix(&views.manifest.worktree).unwrap_or(at);
-        lines += &format!("  hides newer: M {}\n", at.display());
+        lines += &format!("  hides newer: M {}\n", at.shown());
     }
     if lines.is_empty() { "everything is up to date\n".into() } else { lines }
 }

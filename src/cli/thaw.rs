@@ -9,6 +9,7 @@ use super::places;
 use super::progress::Bar;
 use super::report::Failure;
 use crate::store::Progress;
+use crate::sys::terminal::Shown;
 use crate::worktree::thaw;
 
 /// Turn paths of views into plain files of the worktree
@@ -37,7 +38,7 @@ impl Thaw {
                 drop(bar);
                 let plain = if whole { ", no view any more" } else { "" };
                 let name = if whole { view.path.clone() } else { view.path.join(&inside) };
-                output::print(&format!("thawed {}: {}{plain}\n", name.display(), count(nodes, "path")))?;
+                output::print(&format!("thawed {}: {}{plain}\n", name.shown(), count(nodes, "path")))?;
             }
         }
         Ok(())

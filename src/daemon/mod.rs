@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use crate::store::StoreError;
 use crate::sys::IoError;
 use crate::sys::process::ProcessId;
+use crate::sys::terminal::Shown;
 
 pub use health::{Health, health, left_mounted};
 pub use state::{DaemonState, SETTLED, StateDir, ViewState};
@@ -55,13 +56,13 @@ pub enum DaemonError {
         wire::PROTOCOL
     )]
     Protocol { pid: ProcessId, protocol: u32 },
-    #[error("the daemon did not start: {why} (its log: {})", log.display())]
+    #[error("the daemon did not start: {why} (its log: {})", log.shown())]
     Start { why: String, log: PathBuf },
-    #[error("the daemon does not answer (its log: {})", log.display())]
+    #[error("the daemon does not answer (its log: {})", log.shown())]
     Silent { log: PathBuf },
 }
 
 fn listed(paths: &[PathBuf]) -> String {
-    let paths: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
+    let paths: Vec<_> = paths.iter().map(|p| p.shown().to_string()).collect();
     format!("{} {}", paths.join(", "), if paths.len() == 1 { "is" } else { "are" })
 }

@@ -6,15 +6,16 @@ use super::pack::PackError;
 use super::tree::{BuildError, TreeError};
 use super::{ObjectId, PackId, TreeId};
 use crate::sys::IoError;
+use crate::sys::terminal::Shown;
 
 /// What went wrong in the store layer, apart from what an import says of its source.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(transparent)]
     Io(#[from] IoError),
-    #[error("{} is not a depsfs store, and not empty", path.display())]
+    #[error("{} is not a depsfs store, and not empty", path.shown())]
     NotAStore { path: PathBuf },
-    #[error("the store {} is of version {found:?}, this depsfs knows {known:?}", path.display())]
+    #[error("the store {} is of version {found:?}, this depsfs knows {known:?}", path.shown())]
     Version { path: PathBuf, found: String, known: &'static str },
     #[error("tree {0} is not in the store")]
     NoTree(TreeId),
@@ -28,7 +29,7 @@ pub enum StoreError {
     NoEntry(String),
     #[error("{0:?} cannot name an entry: 1 to 255 bytes, no slash or control character, no dot in front")]
     EntryName(String),
-    #[error("{} cannot be read: {why}", path.display())]
+    #[error("{} cannot be read: {why}", path.shown())]
     BadFile { path: PathBuf, why: String },
     #[error("an import or a create is running in the store")]
     Busy,

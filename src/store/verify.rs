@@ -13,6 +13,7 @@ use super::pack::{Pack, Record};
 use super::pool::{self, Queue};
 use super::{Node, ObjectId, PackId, Progress, Store, StoreError, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::terminal::Shown;
 use crate::sys::{IoError, path as paths};
 
 /// Something in the store that is not as it should be.
@@ -42,7 +43,7 @@ pub enum DamageKind {
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.path.display();
+        let path = self.path.shown();
         match &self.kind {
             DamageKind::Bytes => write!(f, "{path}: the bytes are not those of its name"),
             DamageKind::Tree(why) | DamageKind::Pack(why) => write!(f, "{path}: {why}"),

@@ -24,6 +24,7 @@ pub mod program;
 pub mod shell;
 pub mod socket;
 pub mod stream;
+pub mod terminal;
 pub mod time;
 pub mod watch;
 mod xattr;
@@ -31,9 +32,11 @@ mod xattr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use terminal::Shown;
+
 /// An I/O error with what was being done, and to what.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {}: {source}", path.display())]
+#[error("cannot {verb} {}: {source}", path.shown())]
 pub struct IoError {
     /// What was tried, as in "cannot *read* file".
     pub verb: &'static str,

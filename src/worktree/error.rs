@@ -13,6 +13,7 @@ use crate::daemon::DaemonError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
+use crate::sys::terminal::Shown;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -44,13 +45,13 @@ pub enum Error {
     Daemon(#[from] DaemonError),
     #[error(transparent)]
     Overlay(#[from] crate::overlay::Error),
-    #[error("{} is in no git checkout", .0.display())]
+    #[error("{} is in no git checkout", .0.shown())]
     NotACheckout(PathBuf),
-    #[error("{} exists already", .0.display())]
+    #[error("{} exists already", .0.shown())]
     PathTaken(PathBuf),
     #[error("branch {0} exists already")]
     BranchTaken(String),
-    #[error("branch {branch} is checked out in {}", at.display())]
+    #[error("branch {branch} is checked out in {}", at.shown())]
     BranchInUse { branch: String, at: PathBuf },
     #[error("branch {wanted} cannot be made beside branch {existing}")]
     BranchInTheWay { wanted: String, existing: String },
@@ -58,11 +59,11 @@ pub enum Error {
     NoBase(String),
     #[error("{branch} could not be fetched from {remote}: {source}")]
     Fetch { remote: String, branch: String, source: GitError },
-    #[error("{} has no ignored directory to share", .0.display())]
+    #[error("{} has no ignored directory to share", .0.shown())]
     Unbuilt(PathBuf),
     #[error("artifacts would have to be built: {}", listed(.0))]
     WouldBuild(Vec<PathBuf>),
-    #[error("{} was not mounted: {why}", view.display())]
+    #[error("{} was not mounted: {why}", view.shown())]
     View { view: PathBuf, why: String },
     #[error("{views} views are to be mounted, and fusermount3 mounts only {room} more for an ordinary user")]
     TooManyViews { views: usize, room: usize },
@@ -75,39 +76,39 @@ pub enum Error {
     NoWorktree(String),
     #[error("{name:?} can mean several worktrees: {}", listed(.all))]
     Ambiguous { name: String, all: Vec<PathBuf> },
-    #[error("{} is the main checkout, not a worktree", .0.display())]
+    #[error("{} is the main checkout, not a worktree", .0.shown())]
     IsMain(PathBuf),
-    #[error("{} is the source itself", .0.display())]
+    #[error("{} is the source itself", .0.shown())]
     IsSource(PathBuf),
-    #[error("{} and {} are not of one repository", worktree.display(), source_checkout.display())]
+    #[error("{} and {} are not of one repository", worktree.shown(), source_checkout.shown())]
     OtherRepository { worktree: PathBuf, source_checkout: PathBuf },
-    #[error("{} has views already, of {}", worktree.display(), of.as_deref().map_or("entries".into(), |s| s.display().to_string()))]
+    #[error("{} has views already, of {}", worktree.shown(), of.as_deref().map_or("entries".into(), |s| s.shown().to_string()))]
     HasViews { worktree: PathBuf, of: Option<PathBuf> },
-    #[error("the repository of {} has no main worktree to take as the source", .0.display())]
+    #[error("the repository of {} has no main worktree to take as the source", .0.shown())]
     NoSource(PathBuf),
-    #[error("depsfs knows of no views in {}", .0.display())]
+    #[error("depsfs knows of no views in {}", .0.shown())]
     NoViews(PathBuf),
-    #[error("{} is in no view", .0.display())]
+    #[error("{} is in no view", .0.shown())]
     NotInView(PathBuf),
-    #[error("{} would be lost with {}", listed_words(.risks), worktree.display())]
+    #[error("{} would be lost with {}", listed_words(.risks), worktree.shown())]
     WouldLose { worktree: PathBuf, risks: Vec<Risk> },
-    #[error("{} is locked: {reason}", worktree.display())]
+    #[error("{} is locked: {reason}", worktree.shown())]
     Locked { worktree: PathBuf, reason: String },
-    #[error("{} is in use: {}", view.display(), listed(.by))]
+    #[error("{} is in use: {}", view.shown(), listed(.by))]
     Busy { view: PathBuf, by: Vec<PathBuf> },
-    #[error("{} is there and not empty", .0.display())]
+    #[error("{} is there and not empty", .0.shown())]
     NotEmpty(PathBuf),
-    #[error("{} is in {}, which will be mounted over", state.display(), dir.display())]
+    #[error("{} is in {}, which will be mounted over", state.shown(), dir.shown())]
     Beneath { state: PathBuf, dir: PathBuf },
-    #[error("{} belongs to the upper {}", state.display(), upper.display())]
+    #[error("{} belongs to the upper {}", state.shown(), upper.shown())]
     OtherUpper { state: PathBuf, upper: PathBuf },
     #[error("there is no place for the state of a directory: HOME and XDG_STATE_HOME are not set")]
     NoState,
-    #[error("its upper is mounted at {}", .0.display())]
+    #[error("its upper is mounted at {}", .0.shown())]
     MountedElsewhere(PathBuf),
     #[error("no view can be mounted: {0}")]
     NoMounts(String),
-    #[error("its views are of the store {}", .0.display())]
+    #[error("its views are of the store {}", .0.shown())]
     OtherStore(PathBuf),
     #[error("a view answers what this program does not understand: {0}")]
     Unreadable(PathBuf),
@@ -148,7 +149,7 @@ fn listed_words(risks: &[Risk]) -> String {
 
 /// The first few of some paths.
 fn listed(paths: &[PathBuf]) -> String {
-    let mut words: Vec<String> = paths.iter().take(5).map(|p| p.display().to_string()).collect();
+    let mut words: Vec<String> = paths.iter().take(5).map(|p| p.shown().to_string()).collect();
     if paths.len() > 5 {
         words.push(format!("{} more", paths.len() - 5));
     }

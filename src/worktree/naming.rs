@@ -9,6 +9,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::sys::terminal::Shown;
+
 /// The two names a new worktree gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -22,7 +24,7 @@ pub enum NamingError {
     NoDirectory(String),
     #[error("{0:?} is not a name git takes for a branch")]
     NotABranch(String),
-    #[error("the source checkout {} has no parent directory", .0.display())]
+    #[error("the source checkout {} has no parent directory", .0.shown())]
     NoParent(PathBuf),
 }
 

@@ -16,6 +16,7 @@ use super::submodule::{self, Submodule};
 use super::traces::Policies;
 use super::views::Views;
 use crate::sys::path;
+use crate::sys::terminal::Shown;
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]
@@ -217,8 +218,8 @@ impl Plan {
     pub fn words(&self) -> String {
         format!(
             "Dry run (no changes made):\n  source:   {}\n  path:     {}\n  branch:   {}\n  base-ref: {}\n",
-            self.source.root.display(),
-            self.names.path.display(),
+            self.source.root.shown(),
+            self.names.path.shown(),
             self.names.branch,
             self.base
         )
@@ -231,7 +232,7 @@ impl Plan {
         let views = Views::of(&self.source)?;
         for artifact in self.ignored.directories.iter().filter(|d| self.is_undeclared(d)) {
             for (at, hash) in made_with(&self.source, views.as_ref(), artifact)? {
-                let there = self.source.git().blob(&format!("{commit}:{}", at.display()))?;
+                let there = self.source.git().blob(&format!("{commit}:{}", at.to_string_lossy()))?;
                 // A lock file git doesn't know says nothing of the base.
                 let is_same = there.is_none_or(|bytes| blake3::hash(&bytes).to_hex().as_str() == hash);
                 if !is_same && !differ.contains(artifact) {

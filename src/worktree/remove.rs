@@ -19,6 +19,7 @@ use super::submodule;
 use super::views::Views;
 use crate::store::Store;
 use crate::sys::path;
+use crate::sys::terminal::Shown;
 
 /// What the user accepts to lose, and more.
 #[derive(Clone, Copy, Debug, Default)]
@@ -172,7 +173,7 @@ fn submodule_commits(checkout: &Checkout) -> Result<Vec<Risk>, Error> {
         let known = ["--remotes", "--tags", submodule::FROM_SOURCE_GLOB];
         let count = module.checkout.git().count_commits(&["HEAD", "--branches"], &known)?;
         if count > 0 {
-            found.push(Risk::Commits { of: format!("submodule {}", at.display()), count });
+            found.push(Risk::Commits { of: format!("submodule {}", at.shown()), count });
         }
     }
     Ok(found)

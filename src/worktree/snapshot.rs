@@ -168,7 +168,7 @@ fn take(
         return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces });
     }
     let imported = import(store, &whole, root, view_at(at, views, store).is_some(), progress)?;
-    let origin = format!("snapshot of {}", whole.display());
+    let origin = format!("snapshot of {}", whole.to_string_lossy());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
     let traces = traces::of(imported.holding, root, inherited);

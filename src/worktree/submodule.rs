@@ -9,6 +9,7 @@ use super::checkout::Checkout;
 use super::git::{Git, GitError};
 use super::index::Index;
 use super::settings::Settings;
+use crate::sys::terminal::Shown;
 use crate::sys::{IoError, path};
 
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,7 @@ pub enum SubmoduleError {
     Io(#[from] IoError),
     #[error(transparent)]
     Git(#[from] GitError),
-    #[error("submodule {} has no name in .gitmodules", .0.display())]
+    #[error("submodule {} has no name in .gitmodules", .0.shown())]
     Nameless(PathBuf),
 }
 

@@ -11,6 +11,7 @@ use crate::fuse::{Exchange, Passed};
 use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::lock::Lock;
+use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fs, mount, path as paths};
 
 use super::mounts;
@@ -98,7 +99,7 @@ impl Connection {
         if std::mem::take(&mut self.mounted)
             && let Err(e) = mounts::detach(&self.path, self.device_number)
         {
-            tracing::error!(view = self.view.id, "cannot detach {}: {e}", self.path.display());
+            tracing::error!(view = self.view.id, "cannot detach {}: {e}", self.path.shown());
         }
     }
 }

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use crate::sys::IoError;
 use crate::sys::copy::write_back;
 use crate::sys::fs::{self, FallocateFlags, OpenFlags, RenameFlags};
+use crate::sys::terminal::Shown;
 
 pub use record::{Check, Frame, Malformed, Meta, Record};
 
@@ -67,9 +68,9 @@ pub struct Journal {
 pub enum JournalError {
     #[error(transparent)]
     Io(#[from] IoError),
-    #[error("{} is not a journal of depsfs", path.display())]
+    #[error("{} is not a journal of depsfs", path.shown())]
     NotAJournal { path: PathBuf },
-    #[error("{} has format {version}; this program knows format {VERSION}", path.display())]
+    #[error("{} has format {version}; this program knows format {VERSION}", path.shown())]
     Version { path: PathBuf, version: u32 },
 }
 

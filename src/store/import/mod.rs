@@ -11,6 +11,7 @@ mod shared;
 mod snapshot;
 mod watch;
 
+use std::fmt;
 use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive};
@@ -22,6 +23,7 @@ use super::tree::BuildError;
 use super::{StoreError, TreeId};
 use crate::sys::IoError;
 use crate::sys::fs::FileType;
+use crate::sys::terminal::Shown;
 
 /// The tree that a file of `snapshots` belongs to, if it is one that is known.
 pub(in crate::store) fn snapshot_tree(bytes: &[u8]) -> Option<TreeId> {
@@ -116,6 +118,15 @@ pub enum SkipReason {
     Mount,
 }
 
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SkipReason::Special(_) => "neither a file, a directory nor a link",
+            SkipReason::Mount => "another file system is mounted there",
+        })
+    }
+}
+
 /// Why an import failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -123,9 +134,9 @@ pub enum ImportError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] IoError),
-    #[error("the archive {} is refused: {why}", path.display())]
+    #[error("the archive {} is refused: {why}", path.shown())]
     Refused { path: PathBuf, why: Refused },
-    #[error("{} changed while it was read", .0.display())]
+    #[error("{} changed while it was read", .0.shown())]
     Changed(PathBuf),
     #[error("stopped")]
     Cancelled,

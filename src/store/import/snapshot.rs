@@ -27,6 +27,7 @@ use crate::store::{Node, Store, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
 use crate::sys::mmap::Map;
 use crate::sys::path as paths;
+use crate::sys::terminal::Shown;
 
 const MAGIC: [u8; 8] = *b"depsfs S";
 const VERSION: u32 = 2;
@@ -128,7 +129,7 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
     if let Err(e) = written {
         // The import is whole without it; the next one is slower.
         let _ = paths::remove_file(&aside);
-        tracing::warn!("the next import of {} will read everything: {e}", source.display());
+        tracing::warn!("the next import of {} will read everything: {e}", source.shown());
     }
 }
 

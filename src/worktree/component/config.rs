@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::sys::terminal::Shown;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -102,7 +104,7 @@ pub enum AbsolutePaths {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}: {why}", file.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+#[error("{}{}: {why}", file.shown(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
 pub struct ConfigError {
     pub file: PathBuf,
     pub line: Option<usize>,

@@ -122,7 +122,7 @@ fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Optio
 fn ci3(dir: &Path, ignored: &[PathBuf]) -> Found {
     let below = ignored.iter().filter_map(|p| p.strip_prefix(dir).ok()).filter(|p| !p.as_os_str().is_empty());
     let mut paths: Vec<String> =
-        below.filter(|p| !p.ends_with("node_modules")).map(|p| p.display().to_string()).collect();
+        below.filter(|p| !p.ends_with("node_modules")).map(|p| p.to_string_lossy().into_owned()).collect();
     if paths.is_empty() {
         paths.push("dest".into());
     }

@@ -3,6 +3,7 @@
 use super::{Row, Sight, is_in_fuse};
 use crate::daemon::client;
 use crate::sys::kernel;
+use crate::sys::terminal::Shown;
 
 /// What is needed at all (close_range(2) with CLOSE_RANGE_CLOEXEC), and what sends requests again.
 const NEEDED: (u32, u32) = (5, 11);
@@ -81,7 +82,7 @@ fn clones(sight: &Sight) -> Vec<String> {
         None => "copies or clones",
     };
     let mut words = vec![format!("the store {}", said(kernel::clones(store.path(), store.path())))];
-    words.extend(worktrees.map(|w| format!("{} {}", w.display(), said(kernel::clones(store.path(), &w)))));
+    words.extend(worktrees.map(|w| format!("{} {}", w.shown(), said(kernel::clones(store.path(), &w)))));
     words
 }
 

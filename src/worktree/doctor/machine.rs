@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Row, Sight};
+use crate::sys::terminal::Shown;
 use crate::sys::{kernel, proc, process};
 
 /// The oldest git that is known to work.
@@ -47,7 +48,7 @@ fn git(sight: &Sight) -> Row {
     let Some(program) = proc::find_program("git", &sight.fuse_places()) else {
         return Row::fail(check, "not in PATH", wanted);
     };
-    let place = program.display();
+    let place = program.shown();
     match process::output(&program, &["--version"], PATIENCE) {
         Err(e) => Row::fail(check, format!("{place} does not run: {e}"), wanted),
         Ok(said) => match said.strip_prefix("git version ").and_then(kernel::version) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Row, Sight, is_fuse};
 use crate::sys::fs::FileType;
+use crate::sys::terminal::Shown;
 use crate::sys::{fuse_dev, fusermount, kernel, path, proc};
 
 const DEVICE: &str = "/dev/fuse";
@@ -58,7 +59,7 @@ fn fusermount3(sight: &Sight) -> Row {
     };
     let file = path::canonical(&program).unwrap_or(program.clone());
     let is_set_user_id = path::stat(&file).is_ok_and(|s| s.is_some_and(|s| s.uid == 0 && s.mode & 0o4000 != 0));
-    let words = program.display();
+    let words = program.shown();
     if !is_set_user_id {
         let words = format!("{words} is not set-user-id root: ordinary users cannot mount");
         let remedy = format!("sudo chown root {0} && sudo chmod u+s {0}", super::shell(&file));
@@ -74,7 +75,7 @@ fn fusermount3(sight: &Sight) -> Row {
 fn user_allow_other(sight: &Sight) -> Row {
     let check = "user_allow_other";
     let wanting: Vec<_> =
-        sight.worktrees().filter(|(_, m)| m.allow_other).map(|(_, m)| m.worktree.display().to_string()).collect();
+        sight.worktrees().filter(|(_, m)| m.allow_other).map(|(_, m)| m.worktree.shown().to_string()).collect();
     let remedy = "echo user_allow_other | sudo tee -a /etc/fuse.conf";
     match fusermount::allows_other() {
         Some(true) => Row::ok(check, "set in /etc/fuse.conf: --allow-other lets other users into views"),

@@ -11,6 +11,7 @@ use super::{Row, Sight, shell};
 use crate::daemon::{Health, health};
 use crate::sys::mountinfo::MountPoint;
 use crate::sys::process::{self, Ask, ProcessId};
+use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
 use crate::worktree::Error;
 use crate::worktree::views::{self, Views};
@@ -61,7 +62,7 @@ fn refusing(known: &[Known]) -> Vec<Row> {
     let check = "daemons";
     let row = |known: &Known| {
         let why = known.health.refuses.as_ref()?;
-        let words = format!("the views of {} answer EIO: {why}", known.place.display());
+        let words = format!("the views of {} answer EIO: {why}", known.place.shown());
         let state_dir = known.state_dir.clone();
         let row = Row::fail(check, words, format!("depsfs mount {}", shell(&known.place)));
         Some(row.fixed_by(move || Views::load(&state_dir)?.mount()))
@@ -119,7 +120,7 @@ fn findings<'a>(sight: &'a Sight, known: &'a [Known]) -> Vec<Finding<'a>> {
 
 impl Finding<'_> {
     fn words(&self) -> String {
-        let views: Vec<_> = self.mounts.iter().map(|m| m.path.display().to_string()).collect();
+        let views: Vec<_> = self.mounts.iter().map(|m| m.path.shown().to_string()).collect();
         super::few(&views)
     }
 

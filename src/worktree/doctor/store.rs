@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Row, Sight, is_in_fuse};
 use crate::store::{Damage, DamageKind, PackId, Store, StoreError, import};
 use crate::sys::mountinfo::MountPoint;
+use crate::sys::terminal::Shown;
 use crate::sys::{fs, path};
 use crate::worktree::Error;
 
@@ -22,11 +23,11 @@ pub fn open(place: Option<&Path>, mounts: &[MountPoint]) -> Result<Option<Store>
         return Err(Row::fail(check, "it has no place: HOME is not set", "set DEPSFS_STORE to an absolute path"));
     };
     if is_in_fuse(mounts, place) {
-        let words = format!("{} is in a FUSE mount, which is not looked into", place.display());
+        let words = format!("{} is in a FUSE mount, which is not looked into", place.shown());
         return Err(Row::warn(check, words, "set DEPSFS_STORE to a directory of a local disk"));
     }
     if !path::is_there(&place.join("version")) {
-        return Err(Row::ok(check, format!("none at {} yet", place.display())));
+        return Err(Row::ok(check, format!("none at {} yet", place.shown())));
     }
     Store::open(place).map(Some).map_err(|e| Row::fail(check, e.to_string(), remedy(&e)))
 }
@@ -42,7 +43,7 @@ pub fn rows(sight: &Sight) -> Vec<Row> {
     let mut rows = Vec::new();
     match (&sight.store, &sight.no_store) {
         (Some(store), _) => {
-            rows.push(Row::ok("store", store.path().display().to_string()));
+            rows.push(Row::ok("store", store.path().shown().to_string()));
             rows.push(temporaries(sight, store));
             rows.push(hashes(sight, store));
         }
@@ -72,7 +73,7 @@ fn temporaries(sight: &Sight, store: &Store) -> Row {
         return Row::ok(check, "none");
     }
     let n = left.len() + beside.len();
-    let first = left.first().or(beside.first()).map(|p| p.display().to_string()).unwrap_or_default();
+    let first = left.first().or(beside.first()).map(|p| p.shown().to_string()).unwrap_or_default();
     let row = Row::warn(check, format!("{n} left by programs that were ended, as {first}"), "depsfs gc");
     let store = store.clone();
     row.fixed_by(move || {
@@ -165,11 +166,11 @@ fn space(sight: &Sight) -> Vec<Row> {
 fn space_row(place: &Path, free: u64, size: u64, files_free: u64, files: u64) -> Row {
     let check = "space";
     let mb = |bytes: u64| bytes / 1_000_000;
-    let words = format!("{} MB of {} MB are free at {}", mb(free), mb(size), place.display());
+    let words = format!("{} MB of {} MB are free at {}", mb(free), mb(size), place.shown());
     let remedy = "depsfs gc, and remove what else is not needed there";
     // File systems without a fixed number of inodes say 0.
     if files > 0 && files_free * 200 < files {
-        let words = format!("{files_free} of {files} inodes are free at {}", place.display());
+        let words = format!("{files_free} of {files} inodes are free at {}", place.shown());
         return if files_free < 100 { Row::fail(check, words, remedy) } else { Row::warn(check, words, remedy) };
     }
     match free {

@@ -6,6 +6,7 @@ use super::{Row, Sight, is_in_fuse, shell};
 use crate::daemon::client;
 use crate::store::{RootState, Store};
 use crate::sys::path;
+use crate::sys::terminal::Shown;
 use crate::worktree::Error;
 use crate::worktree::git::Git;
 use crate::worktree::views::{self, Views};
@@ -32,10 +33,10 @@ fn gone(sight: &Sight) -> Vec<Row> {
         if is_in_fuse(&sight.mounts, &place) || path::is_there(&place) {
             continue;
         }
-        let words = format!("{} is gone, and was not removed by depsfs", place.display());
+        let words = format!("{} is gone, and was not removed by depsfs", place.shown());
         // A disk that is not mounted may come back, with all that was written.
         if !place.parent().is_some_and(path::is_dir) {
-            let remedy = format!("mount the disk that holds {0}, or rm -r {1}", place.display(), shell(&state_dir));
+            let remedy = format!("mount the disk that holds {0}, or rm -r {1}", place.shown(), shell(&state_dir));
             rows.push(Row::warn("worktrees", words, remedy));
             continue;
         }
@@ -74,17 +75,17 @@ fn orphans(sight: &Sight) -> Vec<Row> {
     let dead: Vec<PathBuf> = dead.filter_map(|r| r.manifest.clone()).collect();
     if let (Some(store), [first, ..]) = (sight.store.clone(), &dead[..]) {
         let n = dead.len();
-        let words = format!("{n} of worktrees that are gone, as {}", first.display());
+        let words = format!("{n} of worktrees that are gone, as {}", first.shown());
         let row = Row::warn("roots", words, "depsfs gc");
         rows.push(row.fixed_by(move || Ok(dead.iter().try_for_each(|m| store.roots().remove(m))?)));
     }
     for root in &sight.roots {
         let RootState::Unreadable(why) = &root.state else { continue };
         let file = root.manifest.as_ref().unwrap_or(&root.file);
-        let words = format!("{} cannot be read: {why}; gc deletes nothing until that is settled", file.display());
+        let words = format!("{} cannot be read: {why}; gc deletes nothing until that is settled", file.shown());
         let remedy = match &root.manifest {
-            Some(_) => format!("use the depsfs that made it, or remove {} and its worktree", file.display()),
-            None => format!("remove {}, then depsfs mount in each worktree makes it anew", file.display()),
+            Some(_) => format!("use the depsfs that made it, or remove {} and its worktree", file.shown()),
+            None => format!("remove {}, then depsfs mount in each worktree makes it anew", file.shown()),
         };
         rows.push(Row::fail("roots", words, remedy));
     }

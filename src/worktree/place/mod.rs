@@ -28,6 +28,7 @@ use super::views::Views;
 use crate::cache::Artifact;
 use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
 use crate::sys::path;
+use crate::sys::terminal::Shown;
 use ground::{Ground, Part, Parts, resolved};
 use shown::Layer;
 
@@ -66,10 +67,7 @@ impl Placed {
         let mut words = Vec::new();
         words.extend(self.plainly.iter().map(|why| format!("Plain files instead of a view: {why}.")));
         for kept in self.kept.iter().take(SHOWN) {
-            words.push(format!(
-                "Local override: {} stays as it is.",
-                kept.strip_prefix(&here).unwrap_or(kept).display()
-            ));
+            words.push(format!("Local override: {} stays as it is.", kept.strip_prefix(&here).unwrap_or(kept).shown()));
         }
         if self.kept.len() > SHOWN {
             words.push(format!("Local overrides: {} more.", self.kept.len() - SHOWN));
@@ -134,7 +132,7 @@ impl<'a> Target<'a> {
     /// The layers that its parts are.
     fn layers(&self, store: &Store, worktree: &Path, parts: &Parts) -> Result<Vec<Layer>, Error> {
         let out = self.out.strip_prefix(worktree).unwrap_or(&self.out);
-        let origin = format!("artifact {} in ./{}", self.wish.artifact.name, out.display());
+        let origin = format!("artifact {} in ./{}", self.wish.artifact.name, out.to_string_lossy());
         let layer = |part: &Part| {
             Ok(Layer {
                 view: part.view.clone(),

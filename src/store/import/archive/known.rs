@@ -19,6 +19,7 @@ use super::stream::Format;
 use crate::store::tree::u32_at;
 use crate::store::{Node, Progress, Store, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
+use crate::sys::terminal::Shown;
 use crate::sys::{IoError, path as paths};
 
 const MAGIC: [u8; 8] = *b"depsfs A";
@@ -90,7 +91,7 @@ impl Known {
         if let Err(e) = written {
             // The import is whole without it; the next one is slower.
             let _ = paths::remove_file(&aside);
-            tracing::warn!("the next import of {} will unpack it again: {e}", path.display());
+            tracing::warn!("the next import of {} will unpack it again: {e}", path.shown());
         }
     }
 
