@@ -32,6 +32,8 @@ mod errors;
 mod everywhere;
 #[path = "cli/fill.rs"]
 mod fill;
+#[path = "cli/foreign.rs"]
+mod foreign;
 #[path = "cli/full.rs"]
 mod full;
 #[path = "cli/gc.rs"]

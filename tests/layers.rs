@@ -88,6 +88,15 @@ fn unsafe_code_and_plain_file_calls_are_in_sys_only() {
 }
 
 #[test]
+fn names_and_messages_reach_a_terminal_in_one_way_only() {
+    // `sys::terminal::Shown` prints names; `cli::output` is what writes.
+    named_only_in(".display()", |_| false);
+    for call in ["println!", "print!(", "io::stdout()"] {
+        named_only_in(call, |name| name == "cli/output.rs");
+    }
+}
+
+#[test]
 fn every_file_begins_with_a_sentence_and_does_one_thing() {
     let mut wrong = Vec::new();
     for source in sources().iter().chain(&rust_files(&root().join("../tests"))) {

@@ -62,7 +62,9 @@ pub fn ensure(components: &Components, repository: &Path, yes: bool) -> Result<(
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Err(approval.missing().into());
         }
-        eprint!("depsfs.toml has commands that have not been approved for {}", approval.words());
+        let words = approval.words();
+        let text = format!("depsfs.toml has commands that have not been approved for {}", words.trim_end());
+        text.lines().for_each(output::note);
         confirm("Run them, now and later?", false)?;
     }
     Ok(approval.give(&states)?)

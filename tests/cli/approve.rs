@@ -20,7 +20,7 @@ fn without_a_terminal_commands_of_a_repository_are_refused_until_they_are_approv
     assert!(refused.err.contains("touch ran") && refused.err.contains("depsfs approve"), "{refused:?}");
     assert!(!bench.is_there("fix") && bench.git("repo", ["branch", "--format=%(refname:short)"]) == "main");
     let said = bench.ok("repo/src", ["approve"]);
-    assert!(said.starts_with("approved for ") && said.contains("\n  touch ran\n"), "{said}");
+    assert!(said.starts_with("approved for ") && said.contains("\n  in .: touch ran\n"), "{said}");
     bench.ok("repo", ["create", "fix"]);
     bench.ok("repo", ["create", "second"]);
 }

@@ -66,7 +66,7 @@ fn a_file_that_is_there_is_not_overwritten_and_a_plain_repository_gets_an_exampl
     // The example is one that works.
     let (_, example) = text.split_once("# [[component]]").unwrap();
     bench.write("repo/depsfs.toml", &format!("[[component]]{}", example.replace("\n# ", "\n")));
-    assert!(bench.ok("repo", ["approve"]).contains("npm ci && npm run build   (in web)"));
+    assert!(bench.ok("repo", ["approve"]).contains("in web: npm ci && npm run build"));
 }
 
 #[test]

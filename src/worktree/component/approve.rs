@@ -7,15 +7,17 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::declared::Foreign;
 use super::{Components, Error, config};
 use crate::sys::path;
+use crate::sys::terminal::Shown;
 
 /// What is asked of the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval {
     /// The git directory that all worktrees of the repository share.
     repository: PathBuf,
-    pub commands: Vec<(PathBuf, String)>,
+    pub commands: Vec<Foreign>,
 }
 
 impl Approval {
@@ -46,13 +48,10 @@ impl Approval {
         Error::Unapproved { file: config::FILE.into(), commands: self.commands }
     }
 
-    /// One line for each command, with the directory it runs in.
+    /// One line for each command, with the directory it runs in: complete, and without what would hide a part of it.
     pub fn words(&self) -> String {
-        let line = |(dir, command): &(PathBuf, String)| match dir.as_os_str().is_empty() {
-            true => format!("  {command}\n"),
-            false => format!("  {command}   (in {})\n", dir.display()),
-        };
-        format!("{}\n{}", self.repository.display(), self.commands.iter().map(line).collect::<String>())
+        let lines = self.commands.iter().map(|command| format!("  {}\n", command.words()));
+        format!("{}\n{}", self.repository.shown(), lines.collect::<String>())
     }
 
     fn file(&self, states: &Path) -> PathBuf {
@@ -62,9 +61,19 @@ impl Approval {
             hash.update(bytes);
         };
         add(self.repository.as_os_str().as_bytes());
-        for (dir, command) in &self.commands {
-            add(dir.as_os_str().as_bytes());
-            add(command.as_bytes());
+        for command in &self.commands {
+            match command {
+                Foreign::Command { dir, text } => {
+                    add(dir.as_os_str().as_bytes());
+                    add(text.as_bytes());
+                }
+                // No command runs in such a directory.
+                Foreign::Shell(words) => {
+                    add(b"/");
+                    add(&(words.len() as u64).to_le_bytes());
+                    words.iter().for_each(|word| add(word.as_bytes()));
+                }
+            }
         }
         states.join("approved").join(hash.finalize().to_hex().as_str())
     }
@@ -80,7 +89,10 @@ mod tests {
         let states = dir.path().join("state");
         let approval = |repository: &str, command: &str, at: &str| Approval {
             repository: repository.into(),
-            commands: vec![("a".into(), "make".into()), (at.into(), command.into())],
+            commands: vec![
+                Foreign::Command { dir: "a".into(), text: "make".into() },
+                Foreign::Command { dir: at.into(), text: command.into() },
+            ],
         };
         let given = approval("/r", "make x", "b");
         assert!(!given.is_given(&states));
@@ -89,6 +101,12 @@ mod tests {
         for other in [approval("/s", "make x", "b"), approval("/r", "make y", "b"), approval("/r", "make x", "c")] {
             assert!(!other.is_given(&states), "{other:?}");
         }
+        let shell = |words: &[&str]| {
+            let commands = vec![Foreign::Shell(words.iter().map(|w| (*w).into()).collect())];
+            Approval { repository: "/r".into(), commands }
+        };
+        shell(&["sh", "-c"]).give(&states).unwrap();
+        assert!(shell(&["sh", "-c"]).is_given(&states) && !shell(&["sh -c"]).is_given(&states));
         assert!(given.withdraw(&states).unwrap() && !given.withdraw(&states).unwrap());
         assert!(!given.is_given(&states));
     }

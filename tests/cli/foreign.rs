@@ -1,0 +1,96 @@
+//! Text that a commit, an archive or another program brings runs nothing, and reaches no terminal as it is.
+
+use crate::bench::{Bench, PROGRAM, Said, run};
+
+/// Names that would move the cursor, begin another line, or turn the direction of what follows.
+const ESCAPE: &str = "e\u{1b}[2K\u{1b}[1Gx";
+const LINES: &str = "a\nM b\r";
+const TURNED: &str = "t\u{202e}cod.exe";
+
+#[track_caller]
+fn assert_harmless(said: &Said) {
+    let harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!said.out.contains(harmful) && !said.err.contains(harmful), "{said:?}");
+    // What follows a line end in a name would be a line of its own.
+    assert!(said.out.lines().chain(said.err.lines()).all(|l| !l.starts_with("M b")), "{said:?}");
+}
+
+#[test]
+fn no_name_of_a_file_reaches_the_terminal_raw() {
+    let bench = Bench::new();
+    bench.write(&format!("repo/node_modules/{ESCAPE}"), "1");
+    for at in [ESCAPE, LINES, TURNED] {
+        bench.write(&format!("repo/build-{at}/out"), "2");
+    }
+    let said = bench.depsfs("repo", ["create", "fix"]);
+    assert!(said.code == 0 && said.out.contains("\"build-a\\nM b\\r\""), "{said:?}");
+    assert_harmless(&said);
+    let quoted = format!("\"build-{}\"", "e\\033[2K\\033[1Gx");
+    for at in [ESCAPE, LINES, TURNED] {
+        bench.write(&format!("fix/build-{at}/{at}"), "mine");
+        bench.write(&format!("fix/node_modules/{at}"), "mine");
+    }
+    let words: [&[&str]; 7] = [
+        &["status"],
+        &["diff"],
+        &["thaw", &format!("build-{LINES}")],
+        &["reset", "--yes", &format!("build-{ESCAPE}")],
+        &["list"],
+        &["status", &format!("{ESCAPE}/{LINES}")],
+        &["create", "next", &format!("no{LINES}")],
+    ];
+    for words in words {
+        let said = bench.depsfs("fix", words);
+        assert_harmless(&said);
+        if words == ["status"] || words == ["diff"] {
+            assert!(said.code == 0 && said.out.contains(quoted.trim_end_matches('"')), "{words:?} {said:?}");
+        }
+    }
+    // JSON keeps names as they are.
+    let json = bench.ok("fix", ["diff", "--json"]);
+    let paths: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let named = |at: &str| paths.as_array().unwrap().iter().any(|l| l["path"] == format!("node_modules/{at}"));
+    assert!(named(ESCAPE) && named(LINES) && named(TURNED), "{json}");
+    assert_harmless(&bench.depsfs("", ["store", "add", &format!("repo/build-{LINES}"), "--name", "x"]));
+    assert_harmless(&bench.depsfs("", ["store", "list"]));
+    assert_harmless(&bench.depsfs("", ["doctor"]));
+    bench.ok("fix", ["unmount"]);
+}
+
+#[test]
+fn what_is_approved_is_shown_whole_and_hides_nothing() {
+    let bench = Bench::new();
+    let component = |build: &str| format!("[[component]]\nname = \"web\"\npaths = [\"build\"]\nbuild = \"{build}\"\n");
+    bench.write("repo/depsfs.toml", &component(r"touch ran #\u001b[2K\u001b[1G  make all   \u001b[8m\r\n  in .: x"));
+    bench.commit("repo", "components");
+    let shown = r#"in .: "touch ran #\033[2K\033[1G  make all   \033[8m\r\n  in .: x""#;
+    let refused = bench.depsfs("repo", ["create", "fix"]);
+    assert!(refused.code == 3 && refused.err.contains(shown), "{refused:?}");
+    assert_harmless(&refused);
+    let said = bench.depsfs("repo", ["approve"]);
+    assert!(said.code == 0 && said.out.contains(&format!("\n  {shown}\n")), "{said:?}");
+    assert_harmless(&said);
+    let kept: Vec<_> = std::fs::read_dir(bench.path("state/depsfs/approved")).unwrap().collect();
+    let text = std::fs::read_to_string(kept[0].as_ref().unwrap().path()).unwrap();
+    assert!(text.contains(shown) && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn a_shell_of_the_repository_runs_no_component_of_the_user() {
+    let bench = Bench::new();
+    bench.write("repo/depsfs.toml", "shell = [\"./evil.sh\"]\n");
+    bench.write("repo/evil.sh", "#!/bin/sh\ntouch \"$DEPSFS_WORKTREE/ran\"\nexec sh -c \"$1\"\n");
+    run(bench.command("chmod", "repo").args(["+x", "evil.sh"]));
+    bench.commit("repo", "a shell");
+    bench.write(
+        "config/depsfs/config.toml",
+        "[[component]]\nname = \"mine\"\npaths = [\"build\"]\nkey = { files = [\"src\"], command = \"echo 1\" }\n\
+         build = \"mkdir -p build && echo built > build/f\"\n",
+    );
+    std::fs::remove_dir_all(bench.path("repo/build")).unwrap();
+    let mut command = bench.command(PROGRAM, "repo");
+    let said = run(command.env("XDG_CONFIG_HOME", bench.path("config")).args(["create", "fix"]));
+    assert!(said.code == 0 && bench.read("fix/build/f") == "built\n", "{said:?}");
+    assert!(!bench.is_there("fix/ran") && !bench.is_there("repo/ran"), "{said:?}");
+    bench.ok("fix", ["unmount"]);
+}
