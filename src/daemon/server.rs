@@ -10,7 +10,7 @@ use super::mounts;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
-use crate::fuse::{Exchange, Passed, Passthrough, Session, View, Whole};
+use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process, program};
 
@@ -58,8 +58,9 @@ fn run() -> io::Result<()> {
             }
             ToServer::Hello { state_dir, .. } => {
                 let state = StateDir::new(&state_dir);
-                let (served, whole) = Default::default();
-                server = Some(Arc::new(Server { state, socket: socket.clone(), served, whole, _lock: fds.pop() }));
+                let (served, blocking, whole) = Default::default();
+                let (socket, lock) = (socket.clone(), fds.pop());
+                server = Some(Arc::new(Server { state, socket, served, blocking, whole, _lock: lock }));
             }
             ToServer::Leave => {
                 let _whole = server.as_ref().map(|server| server.whole.write());
@@ -88,6 +89,7 @@ struct Server {
     state: StateDir,
     socket: Arc<OwnedFd>,
     served: Served,
+    blocking: Blocking,
     /// See [`View::whole`].
     whole: Arc<Whole>,
     _lock: Option<OwnedFd>,
@@ -132,6 +134,7 @@ impl Server {
             facts,
             passthrough: Passthrough::new(fast.least, &serve.passed, self.clone().on_passed(connection)),
             owner: process::user(),
+            blocking: self.blocking.clone(),
             whole: self.whole.clone(),
             exchange_before: serve.exchange,
             on_exchange: self.clone().on_exchange(connection),

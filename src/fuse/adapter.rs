@@ -273,11 +273,11 @@ impl Filesystem for Adapter {
     }
 
     fn fsync(&self, _: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        empty(self.view.overlay.fsync(ino(number), data_only), reply);
+        long::sync(&self.view, ino(number), data_only, reply);
     }
 
     fn fsyncdir(&self, _: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        empty(self.view.overlay.fsync(ino(number), data_only), reply);
+        long::sync(&self.view, ino(number), data_only, reply);
     }
 
     fn readdir(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {

@@ -1,15 +1,17 @@
-//! Requests that take long: answered from a thread of their own, while the view serves others.
+//! Requests that take long: answered by the blocking pool, while the view serves others.
 //!
 //! Mostly the first change of a shared file that is long to copy. The kernel holds the file's lock until it is answered,
 //! so no other write to it overtakes. A server that dies meanwhile has not answered, and the next one is sent the request
-//! again.
+//! again. And what waits for the disk: a sync covers all that was answered before it was asked for, and what is asked for
+//! after it need not wait.
 
-use std::thread;
+use fuser::ReplyEmpty;
 
 use super::View;
+use super::reply::empty;
 use crate::overlay::{Ino, Overlay};
 
-/// Has `change` make a change of a file's bytes, and answer: now, or from a thread when the file is long to copy.
+/// Has `change` make a change of a file's bytes, and answer: now, or from the pool when the file is long to copy.
 /// `data` is what it is given.
 pub fn change(view: &View, ino: Ino, data: &[u8], change: impl FnOnce(&Overlay, &[u8]) + Send + 'static) {
     if !view.overlay.copies_long(ino) {
@@ -23,10 +25,15 @@ pub fn change(view: &View, ino: Ino, data: &[u8], change: impl FnOnce(&Overlay, 
     });
 }
 
-/// Has `work` done, and its request answered, by a thread. Where none can be had, the request is answered with EIO by
-/// being dropped.
-pub fn apart(view: &View, work: impl FnOnce() + Send + 'static) {
-    if let Err(e) = thread::Builder::new().name("long".into()).spawn(work) {
-        tracing::error!(view = view.id, "no thread for a request that takes long: {e}");
+/// Answers `fsync` and `fsyncdir`.
+pub fn sync(view: &View, ino: Ino, data_only: bool, reply: ReplyEmpty) {
+    match view.overlay.to_sync(ino, data_only) {
+        Ok(Some(sync)) => apart(view, move || empty(sync.wait(), reply)),
+        done => empty(done.map(drop), reply),
     }
+}
+
+/// Has `work` done, and its request answered, by the pool.
+pub fn apart(view: &View, work: impl FnOnce() + Send + 'static) {
+    view.blocking.spawn(work);
 }

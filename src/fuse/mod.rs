@@ -6,6 +6,7 @@
 //! | `handshake`       | what kernel and view agree on at the start                        |
 //! | `passthrough`     | big files of the store that are read without the server           |
 //! | `backing`         | what the kernel reads of them, by number                          |
+//! | `blocking`        | the threads of a server for what waits for a disk or takes long   |
 //! | `linger`          | whether the next request is looked out for, or slept until        |
 //! | `listing`         | directories, plain and with attributes                            |
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
@@ -28,6 +29,7 @@
 mod adapter;
 mod attr;
 mod backing;
+mod blocking;
 mod errno;
 mod handshake;
 mod linger;
@@ -46,6 +48,7 @@ use std::time::Duration;
 
 use crate::overlay::Overlay;
 
+pub use blocking::Blocking;
 pub use passthrough::{Passed, Passthrough};
 pub use repeat::Exchange;
 pub use session::{Caches, Session};
@@ -63,6 +66,8 @@ pub struct View {
     pub passthrough: Arc<Passthrough>,
     /// The user who mounted it; they and root may use `user.depsfs.*`.
     pub owner: u32,
+    /// Answers what takes long; one for all views of a server.
+    pub blocking: Blocking,
     /// Held while something is moved; a server that shall leave waits for it.
     pub whole: Arc<Whole>,
     /// What the server before this one was last about to exchange, and whom this one tells before it does.

@@ -34,6 +34,7 @@ mod resolve;
 mod restore;
 mod state;
 mod stored;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod unchanged;
@@ -56,6 +57,7 @@ pub use home::IN_UPPER;
 pub use open::OverlayConfig;
 use resolve::View;
 pub use stored::Stored;
+pub use sync::Sync;
 pub use unchanged::{Laid, Unchanged};
 pub use uncover::Covered;
 pub use write::Wrote;

@@ -139,16 +139,6 @@ impl View {
         Ok(())
     }
 
-    /// After the file itself was synced for a program: it must not be taken for one with bytes missing.
-    pub(super) fn settle_for_good(&mut self, ino: Ino) -> Result<()> {
-        let Some(real) = self.unsettled_copy(ino) else { return Ok(()) };
-        self.settled(real);
-        match &self.upper.aside {
-            Some(aside) => fs::fsync(aside).map_err(upper("sync a directory")),
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn settle_all(&mut self) -> Result<()> {
         while let Some(promise) = self.unsettled.promises.values().next().cloned() {
             if let Some(file) = self.copy_of(&promise) {

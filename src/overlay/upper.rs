@@ -28,7 +28,7 @@ pub(super) type Listing = BTreeMap<Name, (FileType, u64)>;
 pub(super) struct Upper {
     pub root: Arc<OwnedFd>,
     /// A directory of ours in the same file system, to make things aside in.
-    pub aside: Option<OwnedFd>,
+    pub aside: Option<Arc<OwnedFd>>,
     /// The root holds the directory of ours that journal and `aside` are in (`home.rs`).
     pub has_home: bool,
     pub state_dir: PathBuf,
@@ -44,7 +44,7 @@ impl Upper {
     pub fn new(root: OwnedFd, beside: Option<OwnedFd>, takeover: bool) -> std::io::Result<Upper> {
         Ok(Upper {
             root: Arc::new(root),
-            aside: beside.map(|dir| open_aside(&dir, takeover)).transpose()?,
+            aside: beside.map(|dir| open_aside(&dir, takeover).map(Arc::new)).transpose()?,
             has_home: false,
             state_dir: PathBuf::new(),
             dirs: Cache::new(KEPT_OPEN),

@@ -1,6 +1,6 @@
 //! Writing: the first write to a shared file makes a copy, all others go to it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::sys::copy::{start_write_back, write_back};
@@ -10,7 +10,6 @@ use crate::sys::fs::{self, FallocateFlags, FileType};
 use super::attr::without_set_id;
 use super::error::{Result, upper};
 use super::resolve::{Found, View};
-use super::upper::against_mode;
 use super::{Caller, Ino, Overlay};
 
 /// What a change of a file's content did.
@@ -70,20 +69,6 @@ impl Overlay {
         let bytes = source.copy_range(from_at, &*target.fd, to_at, len).map_err(upper("copy"))?;
         Ok(Wrote { bytes, lost_set_id })
     }
-
-    /// What was written to this file or directory is on disk when this returns, and what the journal says too.
-    pub fn fsync(&self, ino: Ino, data_only: bool) -> Result<()> {
-        let mut view = self.view.lock();
-        let fd = view.fd_to_sync(ino)?;
-        view.journal.sync()?;
-        drop(view);
-        match fd {
-            Some(fd) if data_only => fs::fdatasync(&fd).map_err(upper("sync a file"))?,
-            Some(fd) => fs::fsync(&fd).map_err(upper("sync a file"))?,
-            None => return Ok(()),
-        }
-        self.view.lock().settle_for_good(ino)
-    }
 }
 
 impl View {
@@ -117,24 +102,6 @@ impl View {
             Some(stat) if stat.kind() == FileType::RegularFile => Ok(self.open_to_read(found.ino)?.as_file().cloned()),
             _ => Ok(None),
         }
-    }
-
-    fn fd_to_sync(&mut self, ino: Ino) -> Result<Option<std::os::fd::OwnedFd>> {
-        if self.is_gone(ino) {
-            return Ok(None);
-        }
-        if ino == Ino::ROOT || self.lower.is_dir(ino) || self.is_upper_dir(ino) {
-            let Some(dir) = self.dir_fd(ino)? else { return Ok(None) };
-            return self
-                .open_kept(|| against_mode(&dir, || fs::open_dir_at(&dir, b".")))
-                .map(Some)
-                .map_err(upper("open a directory"));
-        }
-        if !self.is_in_upper(ino) {
-            return Ok(None);
-        }
-        let file = self.open_to_read(ino)?;
-        file.as_file().map(|fd| fs::duplicate(fd.as_fd())).transpose().map_err(upper("open a file"))
     }
 }
 

@@ -51,7 +51,7 @@ pub fn inherit<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
 }
 
 #[cfg(test)]
-pub use planned::{Guard, Plan, inherit, point, room};
+pub use planned::{Guard, Plan, Stall, inherit, point, room};
 
 #[cfg(test)]
 mod planned {
@@ -60,13 +60,65 @@ mod planned {
     use std::io;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::time::Duration;
 
-    use parking_lot::Mutex;
+    use parking_lot::{Condvar, Mutex};
 
     use super::Call;
 
     thread_local! {
         static PLAN: RefCell<Option<Arc<State>>> = const { RefCell::new(None) };
+        static STALL: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
+    }
+
+    /// While it lives, calls of one kind wait until they are let through: by the thread that laid it, and by those that
+    /// it starts.
+    pub struct Stall(Arc<Held>);
+
+    struct Held {
+        call: Call,
+        /// How many wait, and how many of them may go on.
+        state: Mutex<(u32, u32)>,
+        changed: Condvar,
+    }
+
+    impl Stall {
+        pub fn lay(call: Call) -> Stall {
+            let held = Arc::new(Held { call, state: Mutex::default(), changed: Condvar::new() });
+            STALL.set(Some(held.clone()));
+            Stall(held)
+        }
+
+        /// Panics when none does within twenty seconds.
+        pub fn until_one_waits(&self) {
+            let mut state = self.0.state.lock();
+            let waited = self.0.changed.wait_while_for(&mut state, |s| s.0 == 0, Duration::from_secs(20));
+            assert!(!waited.timed_out(), "no call came");
+        }
+
+        pub fn let_one_through(&self) {
+            let mut state = self.0.state.lock();
+            (state.0, state.1) = (state.0.saturating_sub(1), state.1 + 1);
+            self.0.changed.notify_all();
+        }
+    }
+
+    impl Drop for Stall {
+        fn drop(&mut self) {
+            STALL.set(None);
+            self.0.state.lock().1 = u32::MAX;
+            self.0.changed.notify_all();
+        }
+    }
+
+    impl Held {
+        fn wait(&self) {
+            let mut state = self.state.lock();
+            state.0 += 1;
+            self.changed.notify_all();
+            self.changed.wait_while(&mut state, |s| s.1 == 0);
+            state.1 = if state.1 == u32::MAX { u32::MAX } else { state.1 - 1 };
+        }
     }
 
     /// Which calls fail, and how.
@@ -148,6 +200,9 @@ mod planned {
     }
 
     pub fn point(call: Call) -> io::Result<()> {
+        if let Some(held) = STALL.with_borrow(Option::clone).filter(|held| held.call == call) {
+            held.wait();
+        }
         match plan() {
             Some(state) if state.is_due(call) => state.fail(call),
             _ => Ok(()),
@@ -171,9 +226,10 @@ mod planned {
 
     /// `work`, for another thread: what was planned for this one holds there too.
     pub fn inherit<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
-        let plan = plan();
+        let (plan, stall) = (plan(), STALL.with_borrow(Option::clone));
         move || {
             PLAN.set(plan);
+            STALL.set(stall);
             work()
         }
     }

@@ -1,4 +1,4 @@
-//! Files that are long to copy, or to compare: who asks for that waits, and nobody else does.
+//! Files that are long to copy, to compare or to sync: who asks for that waits, and nobody else does.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use depsfs::store::{ObjectId, Store, import};
 use depsfs::sys::extent::Extent;
 
-use crate::bench::{Bench, bench, wait_until};
+use crate::bench::{Bench, Stop, bench, wait_until};
 
 const MIB: usize = 1 << 20;
 
@@ -110,9 +110,40 @@ fn a_long_file_is_compared_to_be_given_up_while_the_view_answers_others() {
     let held = ObjectId::of_extent(&Extent::whole(std::os::fd::OwnedFd::from(File::open(dir.join("long")).unwrap())));
     let mode = fs::metadata(dir.join("long")).unwrap().mode() & 0o7777;
     let wish = format!("{} {mode:o} long", held.unwrap());
+    let flags = rustix::fs::XattrFlags::empty();
+    let give_up = || rustix::fs::setxattr(&dir, "user.depsfs.give-up", wish.as_bytes(), flags).unwrap();
+    let answered = answers_while(&root, give_up);
+    assert!(answered > 5, "{answered} answers meanwhile");
+    // The kernel is told a moment later.
+    wait_until("it is gone", || fs::metadata(dir.join("long")).is_err());
+}
+
+#[test]
+fn names_are_looked_up_while_a_sync_waits_for_the_disk() {
+    let bench = bench!("a");
+    bench.mount();
+    let root = bench.view("a");
+    let file = File::create(root.join("written")).unwrap();
+    let mut lasted = Duration::ZERO;
+    for round in 0..20u64 {
+        // Bytes that no disk and no file system can leave out.
+        (0..64u64).for_each(|i| file.write_all_at(&vec![(i + round) as u8 | 1; MIB], i << 20).unwrap());
+        let answered = answers_while(&root, || {
+            let start = std::time::Instant::now();
+            file.sync_all().unwrap();
+            lasted = start.elapsed();
+        });
+        if lasted > Duration::from_millis(50) {
+            return assert!(answered > 5, "{answered} answers in {lasted:?}");
+        }
+    }
+    println!("skipped: the disk takes {lasted:?} for 64 MiB");
+}
+
+/// How many questions about names that the kernel doesn't know yet are answered while `work` is done.
+fn answers_while(root: &std::path::Path, work: impl FnOnce()) -> usize {
     let is_done = AtomicBool::new(false);
-    let answered = std::thread::scope(|scope| {
-        // Each a question to the server: a name that the kernel doesn't know yet.
+    std::thread::scope(|scope| {
         let asks = scope.spawn(|| {
             let ask = |n: &u32| {
                 assert!(fs::metadata(root.join(format!("no {n}"))).is_err());
@@ -121,13 +152,9 @@ fn a_long_file_is_compared_to_be_given_up_while_the_view_answers_others() {
             };
             (0..).take_while(ask).count()
         });
-        let flags = rustix::fs::XattrFlags::empty();
-        let done = rustix::fs::setxattr(&dir, "user.depsfs.give-up", wish.as_bytes(), flags);
-        is_done.store(true, Ordering::Relaxed);
-        done.unwrap();
+        let stop = Stop(&is_done);
+        work();
+        drop(stop);
         asks.join().unwrap()
-    });
-    assert!(answered > 5, "{answered} answers meanwhile");
-    // The kernel is told a moment later.
-    wait_until("it is gone", || fs::metadata(dir.join("long")).is_err());
+    })
 }

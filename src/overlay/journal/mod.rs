@@ -27,6 +27,7 @@ mod tests;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::sys::IoError;
 use crate::sys::copy::write_back;
@@ -51,7 +52,7 @@ const RESERVE: u64 = 128 << 10;
 pub struct Journal {
     dir: OwnedFd,
     path: PathBuf,
-    file: OwnedFd,
+    file: Arc<OwnedFd>,
     len: u64,
     unsynced: bool,
     /// It was renamed over the one before, and its name may not be on disk.
@@ -62,6 +63,24 @@ pub struct Journal {
     prepared_ordered: bool,
     /// Up to here the disk has room for it.
     reserved: u64,
+}
+
+/// The journal as it was at one moment.
+#[derive(Debug)]
+pub struct Unsynced {
+    file: Arc<OwnedFd>,
+    path: PathBuf,
+    len: u64,
+    is_renamed: bool,
+}
+
+impl Unsynced {
+    /// Waits until it is on disk.
+    pub fn sync(&self) -> Result<(), JournalError> {
+        // With its name, which fdatasync(2) doesn't promise.
+        let synced = if self.is_renamed { fs::fsync(&*self.file) } else { fs::fdatasync(&*self.file) };
+        Ok(synced.map_err(IoError::of("sync", &self.path))?)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +205,7 @@ impl Journal {
         let mut journal = Journal {
             dir,
             path,
-            file,
+            file: Arc::new(file),
             len: 0,
             unsynced: false,
             is_renamed: false,
@@ -216,7 +235,7 @@ impl Journal {
         let (frames, used) = parse(&bytes[HEADER..]);
         self.len = (HEADER + used) as u64;
         if self.len < bytes.len() as u64 {
-            fs::truncate(&self.file, self.len).map_err(IoError::of("truncate", &self.path))?;
+            fs::truncate(&*self.file, self.len).map_err(IoError::of("truncate", &self.path))?;
         }
         Ok(frames)
     }
@@ -248,7 +267,8 @@ impl Journal {
     /// changes nothing.
     fn cut_off(&mut self) {
         // ftruncate(2) gives the room beyond the end back, even if the length stays.
-        if fs::stat(&self.file).is_ok_and(|stat| stat.size == self.len) || fs::truncate(&self.file, self.len).is_err() {
+        if fs::stat(&*self.file).is_ok_and(|stat| stat.size == self.len) || fs::truncate(&*self.file, self.len).is_err()
+        {
             return;
         }
         self.reserved = 0;
@@ -258,7 +278,7 @@ impl Journal {
     /// Where there is no room, what is left of the last reserve is used up.
     fn reserve(&mut self) {
         let flags = FallocateFlags::KEEP_SIZE;
-        if fs::fallocate(&self.file, flags, self.len, RESERVE).is_ok() {
+        if fs::fallocate(&*self.file, flags, self.len, RESERVE).is_ok() {
             self.reserved = self.len + RESERVE;
         }
     }
@@ -271,13 +291,13 @@ impl Journal {
 
     /// As [`Journal::precede`], for all that was said.
     pub fn write_back(&mut self) -> Result<(), JournalError> {
-        write_back(&self.file).map_err(IoError::of("write", &self.path))?;
+        write_back(&*self.file).map_err(IoError::of("write", &self.path))?;
         self.is_pending = false;
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), JournalError> {
-        let wrote = fs::write_at(&self.file, bytes, at).map_err(IoError::of("write", &self.path))?;
+        let wrote = fs::write_at(&*self.file, bytes, at).map_err(IoError::of("write", &self.path))?;
         if wrote < bytes.len() {
             let full = io::Error::from_raw_os_error(libc::ENOSPC);
             return Err(IoError::of("write", &self.path)(full).into());
@@ -297,13 +317,34 @@ impl Journal {
 
     /// What was appended so far is on disk when this returns.
     pub fn sync(&mut self) -> Result<(), JournalError> {
-        if self.unsynced || self.is_renamed {
-            // With its name, which fdatasync(2) doesn't promise.
-            let synced = if self.is_renamed { fs::fsync(&self.file) } else { fs::fdatasync(&self.file) };
-            synced.map_err(IoError::of("sync", &self.path))?;
-            (self.unsynced, self.is_renamed, self.is_pending) = (false, false, false);
-        }
+        let Some(unsynced) = self.to_sync() else { return Ok(()) };
+        unsynced.sync()?;
+        self.synced(&unsynced);
         Ok(())
+    }
+
+    /// What has to be synced so that everything appended so far is on disk; `None`: it is. No lock has to be held for it.
+    pub fn to_sync(&self) -> Option<Unsynced> {
+        let is_due = self.unsynced || self.is_renamed;
+        is_due.then(|| Unsynced {
+            file: self.file.clone(),
+            path: self.path.clone(),
+            len: self.len,
+            is_renamed: self.is_renamed,
+        })
+    }
+
+    /// To be called after [`Unsynced::sync`], whatever was appended meanwhile.
+    pub fn synced(&mut self, done: &Unsynced) {
+        // Of one that was replaced meanwhile, the new file has its bytes on disk, and the old one stays at the name until
+        // the new one is there.
+        if !Arc::ptr_eq(&self.file, &done.file) {
+            return;
+        }
+        self.is_renamed &= !done.is_renamed;
+        if self.len == done.len {
+            (self.unsynced, self.is_pending) = (false, false);
+        }
     }
 
     /// Goes on in another directory, with a journal that says `records`.
@@ -319,7 +360,7 @@ impl Journal {
         for record in records {
             bytes.extend(framed(&Frame::Plain(vec![record])));
         }
-        self.file = put(&self.dir, &self.path, &bytes)?;
+        self.file = Arc::new(put(&self.dir, &self.path, &bytes)?);
         self.len = bytes.len() as u64;
         (self.unsynced, self.is_renamed, self.is_pending) = (false, true, false);
         self.reserve();

@@ -1,0 +1,145 @@
+//! The blocking pool: the threads of a server that do what waits for a disk, or takes long, for all its views.
+//!
+//! Threads are made when work comes and none is idle, up to [`MOST`]; work beyond that waits for its turn. One that had
+//! nothing to do for a while ends. When the system has no thread to give, whoever brings the work does it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::sys::fault;
+
+/// A disk has few things to do at once, and a copy keeps one processor busy.
+const MOST: usize = 8;
+/// How long a thread waits for more work.
+const IDLE: Duration = Duration::from_secs(5);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Cloning gives the same pool; its threads end some time after their work.
+#[derive(Clone, Default)]
+pub struct Blocking(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Work>,
+    threads: usize,
+    idle: usize,
+}
+
+impl Blocking {
+    /// Has `work` done by a thread of the pool.
+    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        self.spawn_with(work, |shared| {
+            thread::Builder::new().name("blocking".into()).spawn(move || shared.run()).is_ok()
+        });
+    }
+
+    fn spawn_with(&self, work: impl FnOnce() + Send + 'static, start: impl FnOnce(Arc<Shared>) -> bool) {
+        let mut state = self.0.state.lock();
+        state.queue.push_back(Box::new(fault::inherit(work)));
+        if state.idle >= state.queue.len() {
+            self.0.more.notify_one();
+        } else if state.threads < MOST {
+            state.threads += 1;
+            drop(state);
+            if !start(self.0.clone()) {
+                self.0.no_thread();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// What one thread does.
+    fn run(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(work) = state.queue.pop_front() {
+                drop(state);
+                work();
+                state = self.state.lock();
+                continue;
+            }
+            state.idle += 1;
+            let waited = self.more.wait_for(&mut state, IDLE);
+            state.idle -= 1;
+            if waited.timed_out() && state.queue.is_empty() {
+                state.threads -= 1;
+                return;
+            }
+        }
+    }
+
+    /// One that was to begin could not: others do its work, or, without any, this one.
+    fn no_thread(&self) {
+        let mut state = self.state.lock();
+        state.threads -= 1;
+        while state.threads == 0
+            && let Some(work) = state.queue.pop_front()
+        {
+            drop(state);
+            work();
+            state = self.state.lock();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn work_beyond_the_most_threads_waits_and_is_done() {
+        let pool = Blocking::default();
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (done, is_done) = channel();
+        for _ in 0..5 * MOST {
+            let (running, most, done) = (running.clone(), most.clone(), done.clone());
+            pool.spawn(move || {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(5));
+                running.fetch_sub(1, Ordering::SeqCst);
+                done.send(()).expect("waited for");
+            });
+        }
+        (0..5 * MOST).for_each(|_| is_done.recv_timeout(PATIENCE).expect("done"));
+        let most = most.load(Ordering::SeqCst);
+        assert!((2..=MOST).contains(&most), "{most} at once");
+    }
+
+    #[test]
+    fn one_that_takes_long_does_not_hold_up_the_next() {
+        let pool = Blocking::default();
+        let (release, held) = channel::<()>();
+        let (done, is_done) = channel();
+        pool.spawn(move || assert!(held.recv().is_err()));
+        pool.spawn(move || done.send(()).expect("waited for"));
+        is_done.recv_timeout(PATIENCE).expect("done");
+        drop(release);
+    }
+
+    #[test]
+    fn without_a_thread_to_have_whoever_brings_the_work_does_it() {
+        let pool = Blocking::default();
+        let (done, is_done) = channel();
+        let me = thread::current().id();
+        pool.spawn_with(move || done.send(thread::current().id()).expect("waited for"), |_| false);
+        assert_eq!(is_done.try_recv(), Ok(me), "it was not done at once");
+        assert_eq!(pool.0.state.lock().threads, 0);
+    }
+}
