@@ -48,6 +48,8 @@ mod init;
 mod integrations;
 #[path = "cli/life.rs"]
 mod life;
+#[path = "cli/many.rs"]
+mod many;
 #[path = "cli/mtimes.rs"]
 mod mtimes;
 #[path = "cli/ordinary.rs"]

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::DaemonError;
 use super::state::{DaemonState, StateDir, ViewState};
+use crate::sys::mountinfo::MountTable;
 use crate::sys::process::ProcessId;
-use crate::sys::{mount, mountinfo, proc};
+use crate::sys::{mount, proc};
 
 /// What is known of a daemon, be it alive or dead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,8 +39,8 @@ pub fn health(state_dir: &Path) -> Health {
 /// Whether a daemon that is gone has left a view mounted.
 pub fn left_mounted(state_dir: &Path) -> bool {
     let Health { keeper: None, views, .. } = health(state_dir) else { return false };
-    let mounts = mountinfo::read().unwrap_or_default();
-    views.iter().any(|v| mounts.iter().any(|m| m.kind == mount::KIND && m.path == v.path))
+    let mounts = MountTable::read().unwrap_or_default();
+    views.iter().any(|v| mounts.at(&v.path).any(|m| m.kind == mount::KIND))
 }
 
 /// # Errors

@@ -21,8 +21,11 @@ pub mod client;
 mod fast_path;
 mod health;
 pub mod keeper;
+mod known;
 mod mounts;
+mod patience;
 mod program;
+mod release;
 mod served;
 pub mod server;
 mod state;
@@ -36,6 +39,7 @@ use crate::sys::process::ProcessId;
 use crate::sys::terminal::Shown;
 
 pub use health::{Health, health, left_mounted};
+pub use release::Released;
 pub use state::{DaemonState, SETTLED, StateDir, ViewState};
 
 #[derive(Debug, thiserror::Error)]

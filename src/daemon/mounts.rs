@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::mount;
-use crate::sys::mountinfo::{self, MountPoint};
+use crate::sys::mountinfo::{MountPoint, MountTable};
 
 /// Where a view is mounted.
 pub fn place(worktree: &Path, view: &ViewSpec) -> PathBuf {
@@ -22,29 +22,69 @@ pub fn options(manifest: &Manifest, view: &ViewSpec) -> mount::Options {
     }
 }
 
-/// Whether the view that is `device` is mounted at `path`, be it under another mount.
-pub fn is_attached(mounts: &[MountPoint], path: &Path, device: Option<(u32, u32)>) -> bool {
-    // Numbers first: with many views this is asked of every pair of a view and a mount.
-    mounts.iter().any(|m| Some(m.device) == device && m.path == path)
+/// Where the view that is `device` is mounted: at `path`, be it under another mount, or, when a directory above it was
+/// renamed since, at the path that this has now.
+pub fn whereabouts<'a>(mounts: &'a MountTable, path: &'a Path, device: Option<(u32, u32)>) -> Option<&'a Path> {
+    let device = device?;
+    if mounts.at(path).any(|m| m.device == device) {
+        return Some(path);
+    }
+    // The mount point itself can't be renamed: its own name is the same.
+    let is_it = |m: &&MountPoint| m.kind == mount::KIND && m.path.file_name() == path.file_name();
+    let mut moved = mounts.of_device(device).filter(is_it).map(|m| m.path.as_path());
+    // At more places than one: a copy (a bind mount) can't be told from what it is a copy of.
+    moved.next().filter(|_| moved.next().is_none())
 }
 
 /// What lies on top at `path`, if that is a view of ours or of a daemon before us.
-pub fn top_view(mounts: &[MountPoint], path: &Path) -> Option<(u32, u32)> {
-    let top = mounts.iter().rfind(|m| m.path == path)?;
+pub fn top_view(mounts: &MountTable, path: &Path) -> Option<(u32, u32)> {
+    let top = mounts.at(path).next_back()?;
     (top.kind == mount::KIND).then_some(top.device)
 }
 
-/// Detaches the view that is `device` from `path`, in use or not; nothing when it isn't what lies on top there.
-pub fn detach(path: &Path, device: Option<(u32, u32)>) -> io::Result<()> {
-    let mounts = mountinfo::read().map_err(|e| e.source)?;
-    match top_view(&mounts, path) {
-        Some(top) if Some(top) == device => mount::unmount(path, true),
+/// Detaches the view that is `device` from `path`, or from where that was moved, in use or not; nothing when it isn't
+/// what lies on top there.
+pub fn detach(mounts: &MountTable, path: &Path, device: Option<(u32, u32)>) -> io::Result<()> {
+    match whereabouts(mounts, path, device) {
+        Some(place) if top_view(mounts, place) == device => mount::unmount(place, true),
         _ => Ok(()),
     }
 }
 
 /// Detaches whatever views a daemon that is gone has left at `path`: nobody answers for them.
-pub fn detach_dead(mounts: &[MountPoint], path: &Path) -> io::Result<()> {
-    let ours = mounts.iter().rev().filter(|m| m.path == path).take_while(|m| m.kind == mount::KIND).count();
+pub fn detach_dead(mounts: &MountTable, path: &Path) -> io::Result<()> {
+    let ours = mounts.at(path).rev().take_while(|m| m.kind == mount::KIND).count();
     (0..ours).try_for_each(|_| mount::unmount(path, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_is_found_where_it_was_mounted_or_where_a_directory_above_it_was_moved_to() {
+        let mount = |path: &str, kind: &str, minor| MountPoint {
+            path: path.into(),
+            kind: kind.into(),
+            device: (0, minor),
+            user: None,
+        };
+        let mounts = MountTable::new(vec![
+            mount("/one/w/dist", mount::KIND, 7),
+            mount("/two/w/out", mount::KIND, 8),
+            mount("/two/w/out", "tmpfs", 9),
+            mount("/a/dist", mount::KIND, 10),
+            mount("/b/dist", mount::KIND, 10),
+        ]);
+        let found = |path: &str, minor| whereabouts(&mounts, Path::new(path), Some((0, minor))).map(Path::to_path_buf);
+        assert_eq!(found("/one/w/dist", 7), Some("/one/w/dist".into()));
+        assert_eq!(found("/one/w/out", 8), Some("/two/w/out".into()), "moved");
+        assert_eq!(found("/two/w/out", 8), Some("/two/w/out".into()), "beneath another mount");
+        assert_eq!(found("/one/w/dist", 8), None, "another name: another view's by now");
+        assert_eq!(found("/one/w/out", 9), None, "no view");
+        assert_eq!(found("/c/dist", 10), None, "at two places");
+        assert_eq!(found("/b/dist", 10), Some("/b/dist".into()));
+        assert_eq!(whereabouts(&mounts, Path::new("/one/w/dist"), None), None);
+        assert_eq!(top_view(&mounts, Path::new("/two/w/out")), None);
+    }
 }

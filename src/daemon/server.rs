@@ -12,7 +12,8 @@ use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
 use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
-use crate::sys::{IoError, fuse_dev, mount, mountinfo, path as paths, process, program};
+use crate::sys::mountinfo::MountTable;
+use crate::sys::{IoError, fuse_dev, mount, path as paths, process, program};
 
 /// Runs as `depsfs server`, with the socket to its keeper; ends with the keeper.
 pub fn main(_args: &[OsString]) -> ExitCode {
@@ -181,7 +182,7 @@ impl Server {
     /// | 1. mark    | an empty view, still mounted; the next `mount` detaches it             |
     /// | 2. detach  | the plain, empty directory                                             |
     fn drop_view(&self, serve: &Serve) -> Result<bool, IoError> {
-        if mounts::top_view(&mountinfo::read()?, &serve.path) != serve.device {
+        if mounts::top_view(&MountTable::read()?, &serve.path) != serve.device {
             return Ok(false);
         }
         let mark = self.state.dropped(&serve.view.id);

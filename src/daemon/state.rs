@@ -11,6 +11,7 @@
 //! views/<id>/dropped an empty file: the user deleted the mount point; not mounted until `reset`
 //! ```
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::store::escape;
 use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::lock::Lock;
+use crate::sys::mountinfo::MountTable;
 use crate::sys::process::ProcessId;
-use crate::sys::{IoError, mount, mountinfo, path as paths};
+use crate::sys::{IoError, mount, path as paths};
 
 /// In a view's directory: the generation from which on its journal speaks of no retired graft.
 pub const SETTLED: &str = "settled";
@@ -114,12 +116,17 @@ pub struct DaemonState {
     pub protocol: u32,
     /// How often the keeper has compared.
     pub reconciled: u64,
+    /// Grows while the keeper works: with each view that is mounted, served or detached.
+    pub progress: u64,
     /// It was told to end, and will when nobody has a view open any more.
     pub ending: bool,
     /// What is wrong with all of it, in words.
     pub trouble: Option<String>,
     /// Its views answer EIO, as `trouble` says why.
     pub refusing: bool,
+    /// How many views have no place any more and are open, or mounted in another mount namespace. `None`: a keeper of
+    /// before, which does not report it.
+    pub held: Option<usize>,
     pub views: Vec<ViewState>,
 }
 
@@ -164,10 +171,18 @@ impl DaemonState {
         paths::swap_in(&dir.daemon_json(), &dir.daemon_json_spare(), &text).map(drop)
     }
 
-    /// Corrects `mounted` by what the kernel says: a mount may be gone without the keeper having been told yet.
-    pub(super) fn compare(&mut self, mounts: &[mountinfo::MountPoint]) {
-        for view in &mut self.views {
-            view.mounted = view.mounted && super::mounts::is_attached(mounts, &view.path, view.device);
+    /// Corrects `mounted` and the path by the kernel's table: a mount may be gone without the keeper having been told
+    /// yet, and a directory above it may have been renamed.
+    pub(super) fn compare(&mut self, mounts: &MountTable) {
+        for view in self.views.iter_mut().filter(|view| view.mounted) {
+            let place = super::mounts::whereabouts(mounts, &view.path, view.device).map(Path::to_path_buf);
+            view.mounted = place.is_some();
+            view.path = place.unwrap_or_else(|| std::mem::take(&mut view.path));
         }
+    }
+
+    /// The views by their ids.
+    pub fn by_id(&self) -> HashMap<&str, &ViewState> {
+        self.views.iter().map(|view| (view.id.as_str(), view)).collect()
     }
 }

@@ -112,6 +112,15 @@ pub fn has_request(device: RawFd) -> bool {
     !matches!(poll(&mut [PollFd::from_borrowed_fd(device, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
 }
 
+/// Whether a connection still has a file system: it ends when that is mounted nowhere any more and nobody has it open.
+pub fn is_connected(device: BorrowedFd<'_>) -> bool {
+    let mut polls = [PollFd::from_borrowed_fd(device, PollFlags::empty())];
+    match poll(&mut polls, Some(&Timespec::default())) {
+        Ok(_) => !polls[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL),
+        Err(_) => true,
+    }
+}
+
 /// Makes the number of `old` refer to what `new` refers to, in one step (dup3(2)).
 pub fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both are open; the owner of `old` keeps owning its number, which now refers to another file.

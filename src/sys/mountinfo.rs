@@ -1,10 +1,18 @@
 //! What is mounted where, read from `/proc/self/mountinfo` (proc_pid_mountinfo(5)) without touching a mount.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::IoError;
+
+const TABLE: &str = "/proc/self/mountinfo";
 
 /// One mount of this process's mount namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +28,80 @@ pub struct MountPoint {
 
 /// Every mount, a later one at the same path lying over an earlier one.
 pub fn read() -> Result<Vec<MountPoint>, IoError> {
-    let text = super::path::read(Path::new("/proc/self/mountinfo"))?;
-    Ok(text.split(|b| *b == b'\n').filter_map(parse).collect())
+    let text = super::path::read(Path::new(TABLE))?;
+    Ok(parse_all(&text).collect())
+}
+
+/// The mounts of such a table.
+pub(super) fn parse_all(text: &[u8]) -> impl Iterator<Item = MountPoint> {
+    text.split(|b| *b == b'\n').filter_map(parse)
+}
+
+/// Every mount, found by its path or by its device without a scan: with many views each of them is looked up.
+#[derive(Clone, Debug, Default)]
+pub struct MountTable {
+    all: Vec<MountPoint>,
+    by_path: HashMap<PathBuf, Vec<usize>>,
+    by_device: HashMap<(u32, u32), Vec<usize>>,
+}
+
+impl MountTable {
+    /// As it is now: read once for a command, and again after it has mounted something.
+    pub fn read() -> Result<MountTable, IoError> {
+        read().map(MountTable::new)
+    }
+
+    /// As it is now, read again only when something was mounted or unmounted since the last call in this process: the
+    /// kernel tells that of an open table (proc_pid_mounts(5), poll).
+    pub fn current() -> Result<Arc<MountTable>, IoError> {
+        static SEEN: Mutex<Option<Seen>> = Mutex::new(None);
+        let mut seen = SEEN.lock();
+        if let Some(seen) = seen.as_ref().filter(|seen| !seen.has_changed()) {
+            return Ok(seen.table.clone());
+        }
+        // Opened before it is read: a change between the two is told at the next call.
+        let file = super::fs::open_path(Path::new(TABLE), super::fs::OpenFlags::RDONLY, 0);
+        let file = file.map_err(IoError::of("open", Path::new(TABLE)))?;
+        let table = Arc::new(MountTable::read()?);
+        *seen = Some(Seen { file, table: table.clone() });
+        Ok(table)
+    }
+
+    pub fn new(all: Vec<MountPoint>) -> MountTable {
+        let mut table = MountTable::default();
+        for (n, mount) in all.iter().enumerate() {
+            table.by_path.entry(mount.path.clone()).or_default().push(n);
+            table.by_device.entry(mount.device).or_default().push(n);
+        }
+        MountTable { all, ..table }
+    }
+
+    pub fn all(&self) -> &[MountPoint] {
+        &self.all
+    }
+
+    /// The mounts at a path, the lowest first.
+    pub fn at(&self, path: &Path) -> impl DoubleEndedIterator<Item = &MountPoint> {
+        self.by_path.get(path).into_iter().flatten().map(|n| &self.all[*n])
+    }
+
+    /// Where a file system is mounted. The number is free for another one as soon as its file system is gone.
+    pub fn of_device(&self, device: (u32, u32)) -> impl DoubleEndedIterator<Item = &MountPoint> {
+        self.by_device.get(&device).into_iter().flatten().map(|n| &self.all[*n])
+    }
+}
+
+/// The table, and the file that tells when it has changed.
+struct Seen {
+    file: OwnedFd,
+    table: Arc<MountTable>,
+}
+
+impl Seen {
+    fn has_changed(&self) -> bool {
+        let mut polls = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::PRI)];
+        !matches!(poll(&mut polls, Some(&Timespec::default())), Ok(0))
+    }
 }
 
 /// `36 35 98:0 /root /mnt opts shared:1 - ext3 /dev/root rw`; a line of another shape is skipped.
@@ -88,6 +168,23 @@ mod tests {
 
     #[test]
     fn the_root_is_mounted() {
-        assert!(read().expect("/proc is there").iter().any(|m| m.path == Path::new("/")));
+        let table = MountTable::read().expect("/proc is there");
+        let root = table.at(Path::new("/")).next().expect("mounted");
+        assert!(table.of_device(root.device).any(|m| m.path == Path::new("/")));
+    }
+
+    #[test]
+    fn mounts_at_one_path_come_from_the_lowest_to_the_top_and_a_device_has_all_its_places() {
+        let mount = |path: &str, minor| MountPoint {
+            path: path.into(),
+            kind: "fuse.depsfs".into(),
+            device: (0, minor),
+            user: None,
+        };
+        let table = MountTable::new(vec![mount("/a", 1), mount("/b", 1), mount("/a", 2)]);
+        let devices: Vec<_> = table.at(Path::new("/a")).map(|m| m.device.1).collect();
+        let places: Vec<_> = table.of_device((0, 1)).map(|m| m.path.clone()).collect();
+        assert_eq!((devices, places), (vec![1, 2], vec!["/a".into(), "/b".into()]));
+        assert_eq!((table.at(Path::new("/c")).count(), table.of_device((0, 3)).count()), (0, 0));
     }
 }

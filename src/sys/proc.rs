@@ -2,7 +2,7 @@
 //!
 //! `cmdline` is not: reading it takes the lock of the process's memory, which one that is stuck in a view may hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -36,6 +36,15 @@ fn parse(stat: &str) -> Option<Glance> {
 /// Whether a process is stopped (SIGSTOP, or by a debugger).
 pub fn is_stopped(pid: ProcessId) -> bool {
     glance(pid).is_some_and(|g| g.is_stopped)
+}
+
+/// The processor time, in clock ticks, of a process and its children.
+pub fn used_by_family(pid: ProcessId) -> u64 {
+    let children = Path::new("/proc").join(format!("{pid}/task/{pid}/children"));
+    let children = paths::read_if_there(&children).ok().flatten().unwrap_or_default();
+    let children = String::from_utf8_lossy(&children).into_owned();
+    let family = children.split_whitespace().filter_map(|child| child.parse().ok()).chain([pid]);
+    family.filter_map(glance).map(|g| g.cpu).sum()
 }
 
 /// Whether a thread of a server that reads requests (`fuser-…`) waits for something else than the next one, told by
@@ -72,6 +81,31 @@ pub fn fuse_connections() -> Option<BTreeMap<u32, Vec<ProcessId>>> {
     }
     held.values_mut().for_each(|pids| pids.dedup());
     (!silent || !held.is_empty()).then_some(held)
+}
+
+/// How long other mount namespaces are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A process in another mount namespace where this file system is mounted, too; of those that this user may look at.
+pub fn mounted_elsewhere(device: (u32, u32)) -> Option<ProcessId> {
+    let until = Instant::now() + LOOK;
+    let namespace = |pid: &str| paths::read_link(&Path::new("/proc").join(pid).join("ns/mnt")).ok();
+    let mut seen: HashSet<Vec<u8>> = namespace("self").into_iter().collect();
+    let has_it = |pid: &str| {
+        let table = paths::read(&Path::new("/proc").join(pid).join("mountinfo")).unwrap_or_default();
+        super::mountinfo::parse_all(&table).any(|mount| mount.device == device)
+    };
+    let pids = paths::list(Path::new("/proc")).ok()?.into_iter().filter_map(|e| String::from_utf8(e.name).ok());
+    let numbers = pids.filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    let in_time = numbers.take_while(|_| Instant::now() < until);
+    let mut others = in_time.filter(|pid| namespace(pid).is_some_and(|ns| seen.insert(ns)));
+    others.find(|pid| has_it(pid))?.parse().ok()
+}
+
+/// The name of a process, as `ps -o comm` prints it.
+pub fn name(pid: ProcessId) -> Option<String> {
+    let name = paths::read_if_there(Path::new(&format!("/proc/{pid}/comm"))).ok()??;
+    Some(String::from_utf8_lossy(&name).trim_end().to_owned())
 }
 
 /// The numbers of the descriptors that are `/dev/fuse`.

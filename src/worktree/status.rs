@@ -8,6 +8,7 @@ use super::error::Error;
 use super::lockfile;
 use super::traces::{Record, Traced};
 use super::views::Views;
+use crate::daemon::DaemonState;
 use crate::sys::path;
 
 /// All there is to say of a worktree's views. Serialised as `--json` prints it.
@@ -70,8 +71,9 @@ impl Status {
 pub fn status(views: &Views) -> Result<Status, Error> {
     let state = views.state();
     let manifest = &views.manifest;
+    let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();
     let seen = manifest.views.iter().map(|view| {
-        let known = state.as_ref().and_then(|s| s.views.iter().find(|v| v.id == view.id));
+        let known = all.get(view.id.as_str());
         View {
             path: view.path.clone(),
             mounted: known.is_some_and(|v| v.mounted),

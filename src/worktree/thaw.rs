@@ -56,7 +56,7 @@ pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn Fn
 pub fn release(views: &Views, view: &ViewSpec) -> Result<(), Error> {
     match client::unmount_view(&views.state_dir, &view.id, false) {
         Err(DaemonError::Busy { paths }) => Err(Error::Busy { view: views.place(view), by: paths }),
-        other => Ok(other?),
+        other => Ok(other.map(drop)?),
     }
 }
 

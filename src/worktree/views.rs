@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::checkout::Checkout;
 use super::error::Error;
-use crate::daemon::{DaemonError, DaemonState, SETTLED, client};
+use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
 use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::lock::Lock;
@@ -74,7 +74,7 @@ impl Views {
     }
 
     pub fn is_mounted(&self, view: &ViewSpec) -> bool {
-        self.state().is_some_and(|s| s.views.iter().any(|v| v.id == view.id && v.mounted))
+        client::is_mounted(&self.state_dir, &view.id)
     }
 
     /// Whether the user deleted the directory of a view, or all that was in it; it is plain since.
@@ -84,9 +84,7 @@ impl Views {
 
     /// Mounts what the manifest wants; an error names the first view that wasn't.
     pub fn mount(&self) -> Result<(), Error> {
-        let state = self.state().unwrap_or_default();
-        let is_mounted = |view: &ViewSpec| state.views.iter().any(|v| v.id == view.id && v.mounted);
-        let missing = self.manifest.views.iter().filter(|v| !is_mounted(v) && !self.is_dropped(v));
+        let missing = self.manifest.views.iter().filter(|v| !self.is_mounted(v) && !self.is_dropped(v));
         refuse_too_many(missing.count())?;
         all_mounted(client::mount(&self.state_dir)?)
     }
@@ -125,7 +123,12 @@ impl Views {
     }
 
     pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
-        Ok(client::unmount(&self.state_dir, lazy)?)
+        self.release(lazy).map(drop)
+    }
+
+    /// As [`Views::unmount`]; says whether somebody has views all the same.
+    pub fn release(&self, lazy: bool) -> Result<Released, Error> {
+        Ok(client::release(&self.state_dir, lazy)?)
     }
 
     /// Replaces the manifest.

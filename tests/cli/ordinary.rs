@@ -3,7 +3,7 @@
 use crate::bench::Bench;
 
 /// Somebody who is not root.
-fn ordinary() -> Bench {
+pub fn ordinary() -> Bench {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     // Only root can become somebody else; others are ordinary already.
     Bench::of_user(is_root.then_some(65534))

@@ -1,6 +1,6 @@
 //! One FUSE connection: what the keeper holds of it while servers come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -11,8 +11,9 @@ use crate::fuse::{Exchange, Passed};
 use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::lock::Lock;
+use crate::sys::mountinfo::MountTable;
 use crate::sys::terminal::Shown;
-use crate::sys::{IoError, fs, mount, path as paths};
+use crate::sys::{IoError, fs, fuse_dev, mount, path as paths};
 
 use super::mounts;
 
@@ -26,6 +27,8 @@ pub struct Connection {
     pub options: mount::Options,
     /// Where the view's own files are: the plain directory underneath the mount, or one elsewhere.
     pub upper: OwnedFd,
+    /// The device and inode number of that.
+    pub upper_id: (u64, u64),
     /// Keeps every other daemon from the upper; shared by connections on one, as a view has that was detached in use.
     pub alone: Option<Rc<Lock>>,
     /// `/dev/fuse`, connected.
@@ -50,20 +53,18 @@ impl Connection {
     ///
     /// # Errors
     /// Also when a daemon of another state directory uses the upper: what one writes, the other would not know of.
-    pub fn mount<'a>(
-        manifest: &Manifest,
-        view: &ViewSpec,
-        mut others: impl Iterator<Item = &'a Connection>,
-    ) -> Result<Connection, IoError> {
+    pub fn mount(manifest: &Manifest, view: &ViewSpec, uppers: &mut Uppers) -> Result<Connection, IoError> {
         let (worktree, options) = (&manifest.worktree, mounts::options(manifest, view));
         let path = mounts::place(worktree, view);
         let over = open_beneath(worktree, &view.path)?;
         let upper = open_upper(view, &over)?;
-        let same = |other: &&Connection| is_same(&other.upper, &upper);
-        let alone = match others.find(same) {
-            Some(other) => other.alone.clone(),
-            None => lock(&upper).map_err(IoError::of("use", view.upper.as_ref().unwrap_or(&path)))?.map(Rc::new),
+        let named = view.upper.as_ref().unwrap_or(&path);
+        let upper_id = id(&upper).map_err(IoError::of("look at", named))?;
+        let alone = match uppers.get(&upper_id) {
+            Some(alone) => alone.clone(),
+            None => lock(&upper).map_err(IoError::of("use", named))?.map(Rc::new),
         };
+        uppers.insert(upper_id, alone.clone());
         let device = mount::mount(over.as_fd(), &path, &options).map_err(IoError::of("mount", &path))?;
         Ok(Connection {
             view: view.clone(),
@@ -72,6 +73,7 @@ impl Connection {
             path,
             options,
             upper,
+            upper_id,
             alone,
             device,
             device_number: None,
@@ -89,23 +91,33 @@ impl Connection {
     pub fn mount_again(&mut self, worktree: &Path) -> Result<bool, IoError> {
         let over = open_beneath(worktree, &self.view.path)?;
         let now = open_upper(&self.view, &over)?;
-        self.mounted =
-            is_same(&self.upper, &now) && mount::attach(self.device.as_fd(), over.as_fd(), &self.options).is_ok();
+        let is_same = id(&now).is_ok_and(|now| now == self.upper_id);
+        self.mounted = is_same && mount::attach(self.device.as_fd(), over.as_fd(), &self.options).is_ok();
         Ok(self.mounted)
     }
 
-    /// Takes its place in the file system away. Whoever has it open goes on.
-    pub fn detach(&mut self) {
+    /// Takes its place in the file system away, as the kernel's table has it. Whoever has it open goes on.
+    pub fn detach(&mut self, mounts: &MountTable) {
         if std::mem::take(&mut self.mounted)
-            && let Err(e) = mounts::detach(&self.path, self.device_number)
+            && let Err(e) = mounts::detach(mounts, &self.path, self.device_number)
         {
             tracing::error!(view = self.view.id, "cannot detach {}: {e}", self.path.shown());
         }
     }
 }
 
-fn is_same(one: &OwnedFd, other: &OwnedFd) -> bool {
-    matches!((fs::stat(one), fs::stat(other)), (Ok(a), Ok(b)) if (a.dev, a.ino) == (b.dev, b.ino))
+impl Connection {
+    /// Whether it is mounted anywhere, or open: a connection ends with its last user.
+    pub fn is_alive(&self) -> bool {
+        fuse_dev::is_connected(self.device.as_fd())
+    }
+}
+
+/// The locks of all uppers in use, by [`Connection::upper_id`].
+pub type Uppers = HashMap<(u64, u64), Option<Rc<Lock>>>;
+
+fn id(dir: &OwnedFd) -> io::Result<(u64, u64)> {
+    fs::stat(dir).map(|stat| (stat.dev, stat.ino))
 }
 
 /// Locks an upper; `None` where directories can't be locked.

@@ -10,6 +10,7 @@
 //! | the last view's end  | ends                                                                           |
 
 mod connection;
+mod publish;
 mod reconcile;
 mod supervise;
 mod upgrade;
@@ -25,17 +26,20 @@ use std::time::Duration;
 
 use super::mounts;
 use super::program::Program;
-use super::state::{DaemonState, StateDir, ViewState};
+use super::state::{DaemonState, StateDir};
 use super::wire::{ConnectionId, FromServer};
 use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Signalled, Signals};
-use crate::sys::{IoError, fs, path as paths, program};
+use crate::sys::{IoError, fs, mountinfo, program};
 use connection::Connection;
+use publish::{Progress, SLOW};
 use supervise::{Deaths, ServerProcess};
 
 /// What the starting client reads when every view is mounted or has failed.
 pub(super) const READY: &[u8] = b"ready";
+/// Before that, while views are mounted; [`READY`] begins otherwise.
+pub(super) const AT_WORK: &[u8] = b".";
 
 /// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits.
 pub fn main(args: &[OsString]) -> ExitCode {
@@ -115,6 +119,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         ending: false,
         generation: 0,
         reconciled: 0,
+        progress: Progress::default(),
         ready: Some(ready),
     };
     keeper.reconcile();
@@ -162,6 +167,7 @@ struct Keeper {
     /// Of the manifest that was compared with to the end.
     generation: u64,
     reconciled: u64,
+    progress: Progress,
     ready: Option<OwnedFd>,
 }
 
@@ -174,11 +180,14 @@ impl Keeper {
             if self.is_done() {
                 return self.end();
             }
+            self.publish_news();
             let mut fds = vec![signals.as_fd()];
             fds.extend(self.server.as_ref().map(|s| s.socket.as_fd()));
-            let awake = process::wait_any(&fds, None)?;
+            let awake = process::wait_any(&fds, self.pending.then_some(SLOW))?;
             if awake.get(1) == Some(&true) {
-                self.hear(&mut buf);
+                self.hear_all(&mut buf);
+            } else if !awake[0] {
+                self.complain();
             }
             for signal in signals.drain()? {
                 match signal {
@@ -232,9 +241,9 @@ impl Keeper {
                 }
             }
             FromServer::Failed { connection, why } => {
-                if let Some(mut connection) = self.connections.remove(&connection) {
-                    connection.detach();
-                    self.errors.insert(connection.view.id.clone(), why);
+                self.detach(&[connection]);
+                if let Some(connection) = self.connections.remove(&connection) {
+                    self.errors.insert(connection.view.id, why);
                 }
             }
             FromServer::Exchanging { connection, exchange } => {
@@ -259,29 +268,49 @@ impl Keeper {
                 if let Some(connection) = self.connections.remove(&connection) {
                     tracing::info!(view = connection.view.id, "unmounted");
                 }
-                if self.is_done() {
-                    return;
-                }
             }
         }
-        self.publish();
+        self.progress.note();
+        if self.pending {
+            self.work(|| "the server has answered".into());
+        }
     }
 
     fn detach_all(&mut self) {
         tracing::info!("asked to end");
         self.ending = true;
-        self.connections.values_mut().for_each(Connection::detach);
+        let ids: Vec<_> = self.connections.iter().filter(|(_, c)| c.mounted).map(|(id, _)| *id).collect();
+        self.detach(&ids);
         self.publish();
+    }
+
+    /// Takes the places of these connections away.
+    fn detach(&mut self, ids: &[ConnectionId]) {
+        let mounts = mountinfo::MountTable::read().unwrap_or_else(|e| {
+            tracing::error!("{e}");
+            Default::default()
+        });
+        for (n, id) in ids.iter().enumerate() {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.detach(&mounts);
+            }
+            self.work(|| format!("{n} of {} views detached", ids.len()));
+        }
+    }
+
+    /// Whether a server still has to say that it serves this one as it shall be served.
+    fn is_awaited(&self, connection: &Connection) -> bool {
+        let is_answered = connection.answered || self.deaths.given_up;
+        connection.offer.is_none() || connection.wanted.is_some() || !is_answered
     }
 
     /// Ends a comparison as soon as every view of it is served or has failed.
     fn settle(&mut self) {
-        let is_awaited =
-            |c: &Connection| c.offer.is_none() || c.wanted.is_some() || (!c.answered && !self.deaths.given_up);
-        if !self.pending || self.connections.values().any(is_awaited) {
+        if !self.pending || self.connections.values().any(|c| self.is_awaited(c)) {
             return;
         }
         self.pending = false;
+        self.progress.end(self.connections.len());
         self.generation = self.manifest.as_ref().map_or(0, |m| m.generation);
         self.reconciled += 1;
         // Made here only: later, whoever removed it may be removing all there is.
@@ -301,58 +330,12 @@ impl Keeper {
         }
     }
 
-    /// Writes `daemon.json`, and takes git's lock of the worktree away when no view is mounted.
-    fn publish(&self) {
-        let state = self.as_state();
-        let saved = state.save(&self.state).and_then(|()| match self.connections.values().any(|c| c.mounted) {
-            true => Ok(()),
-            false => worktree_lock::keep(self.state.path(), false),
-        });
-        if let Err(e) = saved {
-            tracing::error!("{e}");
-        }
-    }
-
-    fn as_state(&self) -> DaemonState {
-        let wanted = self.manifest.iter().flat_map(|m| m.views.iter().map(move |v| (m, v)));
-        let view = |(manifest, view): (&Manifest, &crate::store::manifest::ViewSpec)| {
-            let connection = self.connections.values().find(|c| c.mounted && c.view.id == view.id);
-            ViewState {
-                id: view.id.clone(),
-                path: mounts::place(&manifest.worktree, view),
-                mounted: connection.is_some(),
-                device: connection.and_then(|c| c.device_number),
-                options: connection.map(|c| c.options.clone()),
-                passes: connection.and_then(|c| c.passes),
-                capabilities: connection.and_then(|c| c.offer).map(|offer| offer.capabilities),
-                error: self.errors.get(&view.id).cloned(),
-            }
-        };
-        DaemonState {
-            pid: process::id(),
-            server_pid: self.server.as_ref().map(|s| s.pid),
-            generation: self.generation,
-            version: self.version.clone(),
-            build: self.program.build().into(),
-            protocol: super::wire::PROTOCOL,
-            reconciled: self.reconciled,
-            ending: self.ending,
-            trouble: self.trouble.clone(),
-            refusing: self.deaths.given_up,
-            views: wanted.map(view).collect(),
-        }
-    }
-
-    /// After views that were served: no file is made any more, as whoever has unmounted the last one may be removing
-    /// this directory now.
-    fn leave(&self) -> Result<(), IoError> {
-        paths::remove_file(&self.state.daemon_json())?;
-        worktree_lock::keep(self.state.path(), false)
-    }
-
     /// Nothing is left, or it was told to end a second time: the server ends with its socket.
     fn end(mut self) -> io::Result<()> {
-        self.connections.values_mut().for_each(Connection::detach);
+        let mounted: Vec<_> = self.connections.iter().filter(|(_, c)| c.mounted).map(|(id, _)| *id).collect();
+        if !mounted.is_empty() {
+            self.detach(&mounted);
+        }
         self.connections.clear();
         if let Some(server) = self.server.take() {
             server.stop(Duration::from_secs(2));

@@ -1,17 +1,20 @@
 //! Making what is mounted what the manifest wants.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::store::manifest::ViewSpec;
 use crate::store::{Manifest, Store, StoreError};
-use crate::sys::mountinfo::{self, MountPoint};
+use crate::sys::mountinfo::MountTable;
 use crate::sys::{IoError, mount};
 
-use super::connection::Connection;
-use super::{Keeper, mounts};
+use super::connection::{Connection, Uppers};
+use super::{ConnectionId, Keeper, mounts};
 
 impl Keeper {
     /// Mounts what is missing, detaches what is no longer wanted. Views become ready later; see `settle`.
     pub fn reconcile(&mut self) {
         self.pending = true;
+        self.progress.begin();
         self.errors.clear();
         self.trouble = None;
         self.recover();
@@ -24,46 +27,68 @@ impl Keeper {
 
     fn compare(&mut self) -> Result<(), StoreError> {
         let manifest = self.wanted()?;
-        let mounts = mountinfo::read()?;
-        for connection in self.connections.values_mut() {
-            connection.mounted &= mounts::is_attached(&mounts, &connection.path, connection.device_number);
-            let wanted = |view: &ViewSpec| {
-                view.id == connection.view.id && mounts::place(&manifest.worktree, view) == connection.path
-            };
-            if !manifest.views.iter().any(wanted) || self.state.is_dropped(&connection.view.id) {
-                connection.detach();
+        let mounts = MountTable::read()?;
+        let wanted: HashMap<&str, &ViewSpec> = manifest.views.iter().map(|v| (v.id.as_str(), v)).collect();
+        let mut detached = 0;
+        for connection in self.connections.values_mut().filter(|c| c.mounted) {
+            let place = mounts::whereabouts(&mounts, &connection.path, connection.device_number);
+            connection.mounted = place.is_some();
+            connection.path = place.unwrap_or(&connection.path).to_path_buf();
+            let view = wanted.get(connection.view.id.as_str());
+            let is_wanted = view.is_some_and(|v| mounts::place(&manifest.worktree, v) == connection.path);
+            if !is_wanted || self.state.is_dropped(&connection.view.id) {
+                connection.detach(&mounts);
+                detached += 1;
             }
         }
-        let there = |id: &str| self.connections.values().any(|c| c.mounted && c.view.id == id);
-        let missing = manifest.views.iter().filter(|v| !there(&v.id) && !self.state.is_dropped(&v.id));
-        let missing: Vec<ViewSpec> = missing.cloned().collect();
-        if !missing.is_empty()
-            && let Err(e) = self.start_server()
-        {
+        if detached > 0 {
+            self.work(|| format!("{detached} views detached"));
+        }
+        let there: HashSet<&str> =
+            self.connections.values().filter(|c| c.mounted).map(|c| c.view.id.as_str()).collect();
+        let missing = manifest.views.iter().filter(|v| !there.contains(v.id.as_str()));
+        let missing: Vec<&ViewSpec> = missing.filter(|v| !self.state.is_dropped(&v.id)).collect();
+        let new = self.mount_all(&manifest, &missing, &mounts);
+        self.change_grafts(&manifest, &wanted);
+        self.manifest = Some(manifest);
+        self.begin(new)
+    }
+
+    /// Mounts what is missing, while a server starts. Answers the new connections.
+    fn mount_all(&mut self, manifest: &Manifest, missing: &[&ViewSpec], mounts: &MountTable) -> Vec<Connection> {
+        if missing.is_empty() {
+            return Vec::new();
+        }
+        if let Err(e) = self.start_server() {
             tracing::error!("no server could be started yet: {e}");
         }
+        let mut uppers: Uppers = self.connections.values().map(|c| (c.upper_id, c.alone.clone())).collect();
+        let mut detached: HashMap<String, Vec<ConnectionId>> = HashMap::new();
+        for (id, connection) in self.connections.iter().filter(|(_, c)| !c.mounted) {
+            detached.entry(connection.view.id.clone()).or_default().push(*id);
+        }
         let mut new = Vec::new();
-        for view in &missing {
-            match self.mount(&manifest, view, &mounts) {
+        for view in missing {
+            let before = detached.get(&view.id).map_or(&[][..], Vec::as_slice);
+            match self.mount(manifest, view, mounts, before, &mut uppers) {
                 Ok(connection) => new.extend(connection),
                 Err(e) => {
                     tracing::error!(view = view.id, "{e}");
                     self.errors.insert(view.id.clone(), e.to_string());
                 }
             }
+            self.work(|| format!("{} of {} views mounted", new.len(), missing.len()));
         }
-        self.change_grafts(&manifest);
-        self.manifest = Some(manifest);
-        self.begin(new)
+        new
     }
 
     /// Has the server show what the manifest wants in views that are mounted already.
-    fn change_grafts(&mut self, manifest: &Manifest) {
+    fn change_grafts(&mut self, manifest: &Manifest, wanted: &HashMap<&str, &ViewSpec>) {
         let mut changed = Vec::new();
         for (id, connection) in self.connections.iter_mut().filter(|(_, c)| c.mounted) {
-            let Some(view) = manifest.views.iter().find(|v| v.id == connection.view.id) else { continue };
+            let Some(view) = wanted.get(connection.view.id.as_str()) else { continue };
             if connection.generation != manifest.generation || connection.view.grafts != view.grafts {
-                connection.wanted = Some((view.clone(), manifest.generation));
+                connection.wanted = Some(((*view).clone(), manifest.generation));
                 changed.push(*id);
             }
         }
@@ -85,25 +110,27 @@ impl Keeper {
         Manifest::load(&path)
     }
 
-    /// Mounts one view; a new connection is handed back, one that was only detached is mounted again.
+    /// Mounts one view; a new connection is handed back, one of `before` that was only detached is mounted again.
     fn mount(
         &mut self,
         manifest: &Manifest,
         view: &ViewSpec,
-        mounts: &[MountPoint],
+        mounts: &MountTable,
+        before: &[ConnectionId],
+        uppers: &mut Uppers,
     ) -> Result<Option<Connection>, IoError> {
         let path = mounts::place(&manifest.worktree, view);
         mounts::detach_dead(mounts, &path).map_err(IoError::of("detach the dead mount at", &path))?;
         let options = mounts::options(manifest, view);
-        let same = |c: &&mut Connection| {
-            c.view.id == view.id && c.view.upper == view.upper && c.path == path && c.options == options
-        };
-        for connection in self.connections.values_mut().filter(same) {
-            if connection.mount_again(&manifest.worktree)? {
+        for id in before {
+            let Some(connection) = self.connections.get_mut(id) else { continue };
+            let is_same =
+                connection.view.upper == view.upper && connection.path == path && connection.options == options;
+            if is_same && connection.mount_again(&manifest.worktree)? {
                 return Ok(None);
             }
         }
-        Connection::mount(manifest, view, self.connections.values()).map(Some)
+        Connection::mount(manifest, view, uppers).map(Some)
     }
 
     /// Hands new connections to the server, with the number each got in the kernel's table.
@@ -111,7 +138,7 @@ impl Keeper {
         if new.is_empty() {
             return Ok(());
         }
-        let mounts = mountinfo::read()?;
+        let mounts = MountTable::read()?;
         for mut connection in new {
             connection.device_number = mounts::top_view(&mounts, &connection.path);
             if connection.device_number.is_none() {

@@ -24,6 +24,9 @@ const TOO_MUCH: Duration = Duration::from_secs(2);
 const IN_AN_HOUR: usize = 300;
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// For so long, messages of the server are read before `daemon.json` is written.
+const TURN: Duration = Duration::from_millis(50);
+
 pub struct ServerProcess {
     pub pid: ProcessId,
     pub socket: OwnedFd,
@@ -95,11 +98,11 @@ impl Keeper {
         if let Err(e) = self.try_hand_over(id) {
             // A server that died just now is noticed by its SIGCHLD, and the next one is told of everything.
             tracing::error!("cannot tell the server of connection {id}: {e}");
-            if self.server.is_none()
-                && let Some(mut connection) = self.connections.remove(&id)
-            {
-                connection.detach();
-                self.errors.insert(connection.view.id.clone(), format!("no server could be started: {e}"));
+            if self.server.is_none() {
+                self.detach(&[id]);
+                if let Some(connection) = self.connections.remove(&id) {
+                    self.errors.insert(connection.view.id, format!("no server could be started: {e}"));
+                }
             }
         }
     }
@@ -147,8 +150,21 @@ impl Keeper {
         Ok(())
     }
 
+    /// Reads everything that the server has said by now, or for a moment: then others have their turn.
+    pub fn hear_all(&mut self, buf: &mut Vec<u8>) {
+        let until = Instant::now() + TURN;
+        loop {
+            self.hear(buf);
+            let Some(server) = &self.server else { return };
+            let is_more = process::wait_any(&[server.socket.as_fd()], Some(Duration::ZERO));
+            if !is_more.is_ok_and(|awake| awake[0]) || Instant::now() > until {
+                return;
+            }
+        }
+    }
+
     /// Reads what the server said. One that closed its socket is of no use any more.
-    pub fn hear(&mut self, buf: &mut Vec<u8>) {
+    fn hear(&mut self, buf: &mut Vec<u8>) {
         let Some(server) = &self.server else { return };
         match wire::receive(server.socket.as_fd(), buf) {
             Ok(Some((message, _))) => self.heard(message),
@@ -213,10 +229,9 @@ impl Keeper {
     pub fn restart(&mut self) {
         let unanswered: Vec<_> =
             self.connections.iter().filter(|(_, c)| c.offer.is_none()).map(|(id, _)| *id).collect();
-        for id in &unanswered {
-            if let Some(mut connection) = self.connections.remove(id) {
-                connection.detach();
-            }
+        if !unanswered.is_empty() {
+            self.detach(&unanswered);
+            unanswered.iter().for_each(|id| drop(self.connections.remove(id)));
         }
         let ids: Vec<_> = self.connections.keys().copied().collect();
         ids.into_iter().for_each(|id| self.hand_over(id));

@@ -1,0 +1,150 @@
+//! What the keeper reports: `daemon.json`, and a sign of life to whoever waits while it works.
+//!
+//! Clients wait for the keeper as long as it makes progress. With hundreds of views, each step costs the same: so the
+//! state, which names all of them, is written when everything that has arrived is done, not for each message.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::{AT_WORK, Connection, Keeper, mounts, worktree_lock};
+use crate::daemon::state::{DaemonState, ViewState};
+use crate::daemon::wire;
+use crate::store::Manifest;
+use crate::store::manifest::ViewSpec;
+use crate::sys::terminal::Shown;
+use crate::sys::{IoError, fs, path as paths, process};
+
+/// A comparison that takes longer than this is in the log, and so is a server that is silent for as long.
+pub const SLOW: Duration = Duration::from_secs(5);
+/// How often progress is reported at most.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// How far the keeper is.
+pub struct Progress {
+    /// Grows with each step.
+    count: u64,
+    reported: Instant,
+    /// When the comparison under way began.
+    begun: Instant,
+    /// `daemon.json` says less than the keeper has received.
+    pub has_news: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        let now = Instant::now();
+        Progress { count: 0, reported: now, begun: now, has_news: false }
+    }
+}
+
+impl Progress {
+    pub fn begin(&mut self) {
+        self.begun = Instant::now();
+        self.reported = self.begun;
+    }
+
+    /// Something was received that `daemon.json` has to say.
+    pub fn note(&mut self) {
+        self.count += 1;
+        self.has_news = true;
+    }
+
+    pub fn end(&self, connections: usize) {
+        let took = self.begun.elapsed();
+        if took > SLOW {
+            tracing::info!("the comparison took {:.1} s, with {connections} views", took.as_secs_f64());
+        }
+    }
+}
+
+impl Keeper {
+    /// Notes one step of long work, and reports it when the last report is a while ago. `done` says in words how far it is.
+    pub fn work(&mut self, done: impl FnOnce() -> String) {
+        self.progress.count += 1;
+        if self.progress.reported.elapsed() < EVERY {
+            return;
+        }
+        match &self.ready {
+            // A client that is gone needs no report.
+            Some(ready) => drop(fs::write_all(ready, AT_WORK)),
+            None => self.publish(),
+        }
+        let took = self.progress.reported.elapsed();
+        if self.pending && took > SLOW {
+            tracing::info!("one step took {:.1} s; now {}", took.as_secs_f64(), done());
+        }
+        self.progress.reported = Instant::now();
+    }
+
+    /// Says in the log what a comparison waits for.
+    pub fn complain(&self) {
+        let is_awaited = |c: &&Connection| self.is_awaited(c);
+        let mut awaited = self.connections.values().filter(is_awaited);
+        if let Some(first) = awaited.next() {
+            let (path, seconds) = (first.path.shown(), self.progress.begun.elapsed().as_secs());
+            tracing::warn!("waits for the server since {seconds} s: {path} and {} more views", awaited.count());
+        }
+    }
+
+    /// Writes what was received since `daemon.json` was written.
+    pub fn publish_news(&mut self) {
+        if std::mem::take(&mut self.progress.has_news) {
+            self.publish();
+        }
+    }
+
+    /// Writes `daemon.json`, and takes git's lock of the worktree away when no view is mounted.
+    pub fn publish(&self) {
+        let state = self.as_state();
+        let saved = state.save(&self.state).and_then(|()| match self.connections.values().any(|c| c.mounted) {
+            true => Ok(()),
+            false => worktree_lock::keep(self.state.path(), false),
+        });
+        if let Err(e) = saved {
+            tracing::error!("{e}");
+        }
+    }
+
+    fn as_state(&self) -> DaemonState {
+        let mut mounted = HashMap::new();
+        for connection in self.connections.values().filter(|c| c.mounted) {
+            mounted.entry(connection.view.id.as_str()).or_insert(connection);
+        }
+        let wanted = self.manifest.iter().flat_map(|m| m.views.iter().map(move |v| (m, v)));
+        let view = |(manifest, view): (&Manifest, &ViewSpec)| {
+            let connection = mounted.get(view.id.as_str());
+            ViewState {
+                id: view.id.clone(),
+                path: mounts::place(&manifest.worktree, view),
+                mounted: connection.is_some(),
+                device: connection.and_then(|c| c.device_number),
+                options: connection.map(|c| c.options.clone()),
+                passes: connection.and_then(|c| c.passes),
+                capabilities: connection.and_then(|c| c.offer).map(|offer| offer.capabilities),
+                error: self.errors.get(&view.id).cloned(),
+            }
+        };
+        DaemonState {
+            pid: process::id(),
+            server_pid: self.server.as_ref().map(|s| s.pid),
+            generation: self.generation,
+            version: self.version.clone(),
+            build: self.program.build().into(),
+            protocol: wire::PROTOCOL,
+            reconciled: self.reconciled,
+            progress: self.progress.count,
+            ending: self.ending,
+            trouble: self.trouble.clone(),
+            refusing: self.deaths.given_up,
+            held: Some(self.connections.values().filter(|c| !c.mounted && c.is_alive()).count()),
+            views: wanted.map(view).collect(),
+        }
+    }
+
+    /// After views that were served: no file is made any more, as whoever has unmounted the last one may be removing
+    /// this directory now.
+    pub fn leave(&self) -> Result<(), IoError> {
+        paths::remove_file(&self.state.daemon_json())?;
+        worktree_lock::keep(self.state.path(), false)
+    }
+}

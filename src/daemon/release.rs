@@ -1,0 +1,179 @@
+//! What takes views away: all of a worktree, one of them, or those that a daemon has left when it died.
+//!
+//! A view that is unmounted may be mounted elsewhere all the same: a mount namespace that was made while it was there has
+//! a copy (mount_namespaces(7)). Nobody waits for that: the daemon goes on for it until the copy is gone.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::health::refuse_stopped;
+use super::patience::{Patience, wait_for};
+use super::state::{DaemonState, StateDir, ViewState};
+use super::{DaemonError, keeper, mounts};
+use crate::store::Manifest;
+use crate::sys::mountinfo::MountTable;
+use crate::sys::process::{self, Ask, ProcessId};
+use crate::sys::watch::Watch;
+use crate::sys::{IoError, mount, path as paths, proc};
+
+/// A view that is in use for no longer than this is not in use: `df` looks at each, a program is about to end.
+const GLANCE: Duration = Duration::from_millis(200);
+/// How soon a view is usually gone that was unmounted: after that, a copy of the mount is looked for.
+const SOON: Duration = Duration::from_millis(50);
+/// How long a view is waited for that is not gone, when no copy is found: the namespace may be somebody else's.
+const LATE: Duration = Duration::from_secs(5);
+/// How long to wait for the end of a daemon of before, which does not report whether its views are open somewhere.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// What has become of views that were unmounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Nobody has them any more, and the file system of the upper is free.
+    Gone,
+    /// They live on where they are open, or mounted in another mount namespace; a process in one, when it is found.
+    Held(Option<ProcessId>),
+}
+
+/// Unmounts every view of the worktree and ends its daemon. When one is in use and `lazy` isn't asked for, all of them
+/// are mounted afterwards. Lazily unmounted views live on, unseen, for whoever has them open. Fine when nothing was
+/// mounted.
+pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
+    let dir = StateDir::new(state_dir);
+    if !paths::is_dir(state_dir) {
+        return Ok(Released::Gone);
+    }
+    let _turn = dir.client_lock()?;
+    let Some(pid) = dir.living()? else {
+        detach_dead(&dir, None)?;
+        keeper::worktree_lock::keep(state_dir, false)?;
+        return Ok(Released::Gone);
+    };
+    let Some(pid) = pid else { return Err(DaemonError::Silent { log: dir.log() }) };
+    let views = mounted_views(&dir)?;
+    if !lazy {
+        let stopped = refuse_stopped(&dir).err();
+        if let Some(e @ DaemonError::Stopped { which: "keeper", .. }) = stopped {
+            return Err(e);
+        }
+        // What nobody uses goes without the server. What somebody waits for says why it is in use.
+        take_down(&dir, pid, &views).map_err(|e| match (e, stopped) {
+            (DaemonError::Busy { .. }, Some(stopped)) => stopped,
+            (e, _) => e,
+        })?;
+    }
+    if let Err(DaemonError::Stopped { which: "server", pid: server }) = refuse_stopped(&dir) {
+        // Programs that wait for it could not even be killed. Another answers them.
+        signal(&dir, server, Ask::Kill)?;
+    }
+    end(&dir, pid, &views)
+}
+
+/// Has the keeper detach what is there, and waits until it has ended, or goes on for others.
+fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<Released, DaemonError> {
+    let watch = Watch::renames_into(dir.path())?;
+    let end = process::watch(pid).map_err(|_| DaemonError::Silent { log: dir.log() })?;
+    signal(dir, pid, Ask::End)?;
+    let has_let_go = |state: &DaemonState| state.ending && state.views.iter().all(|v| !v.mounted);
+    let is_held = |state: &DaemonState| has_let_go(state) && state.held.is_some_and(|held| held > 0);
+    if DaemonState::load(dir).is_some_and(|state| state.held.is_none()) {
+        // One of before.
+        if end.is_none_or(|end| process::wait_any(&[end.as_fd()], Some(LINGER)).is_ok_and(|awake| awake[0])) {
+            return Ok(Released::Gone);
+        }
+        wait_for(dir, pid, &watch, Patience::new(), has_let_go)?;
+    } else if wait_for(dir, pid, &watch, Patience::new(), is_held)?.is_none() {
+        return Ok(Released::Gone);
+    }
+    Ok(Released::Held(views.iter().filter_map(|v| v.device).find_map(proc::mounted_elsewhere)))
+}
+
+/// As [`unmount`], for one view. The daemon goes on for the others.
+pub fn unmount_view(state_dir: &Path, view_id: &str, lazy: bool) -> Result<Released, DaemonError> {
+    let dir = StateDir::new(state_dir);
+    let _turn = dir.client_lock()?;
+    let Some(Some(pid)) = dir.living()? else { return detach_dead(&dir, None).map(|()| Released::Gone) };
+    let views: Vec<_> = mounted_views(&dir)?.into_iter().filter(|v| v.id == view_id).collect();
+    let Some(view) = views.first() else { return Ok(Released::Gone) };
+    if lazy {
+        mount::unmount(&view.path, true).map_err(IoError::of("unmount", &view.path))?;
+        return Ok(Released::Held(None));
+    }
+    let watch = Watch::renames_into(dir.path())?;
+    take_down(&dir, pid, &views)?;
+    let gone = |state: &DaemonState| state.views.iter().all(|v| v.id != view_id || !v.mounted);
+    let is_gone = |limit| match wait_for(&dir, pid, &watch, Patience::of(limit), gone) {
+        Err(DaemonError::Silent { .. }) => Ok(false),
+        done => done.map(|_| true),
+    };
+    if is_gone(SOON)? {
+        return Ok(Released::Gone);
+    }
+    match view.device.and_then(proc::mounted_elsewhere) {
+        None if is_gone(LATE)? => Ok(Released::Gone),
+        holder => Ok(Released::Held(holder)),
+    }
+}
+
+/// Unmounts all of `views` or none.
+pub fn take_down(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<(), DaemonError> {
+    let busy = || -> Vec<PathBuf> {
+        let in_use = |path: &&PathBuf| mount::is_busy(path).is_ok_and(|b| b == Some(true));
+        views.iter().map(|v| &v.path).filter(in_use).cloned().collect()
+    };
+    let until = Instant::now() + GLANCE;
+    loop {
+        let paths = busy();
+        if paths.is_empty() {
+            break;
+        }
+        if Instant::now() > until {
+            return Err(DaemonError::Busy { paths });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for view in views {
+        if let Err(e) = mount::unmount(&view.path, false) {
+            put_back(dir, pid)?;
+            return Err(match e.kind() {
+                std::io::ErrorKind::ResourceBusy => DaemonError::Busy { paths: vec![view.path.clone()] },
+                _ => IoError::of("unmount", &view.path)(e).into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Has the daemon mount what was unmounted before the one that could not be.
+fn put_back(dir: &StateDir, pid: ProcessId) -> Result<(), DaemonError> {
+    let watch = Watch::renames_into(dir.path())?;
+    let compared = DaemonState::load(dir).map_or(0, |s| s.reconciled);
+    signal(dir, pid, Ask::Reconcile)?;
+    wait_for(dir, pid, &watch, Patience::new(), |state| state.reconciled > compared).map(drop)
+}
+
+fn mounted_views(dir: &StateDir) -> Result<Vec<ViewState>, DaemonError> {
+    let mut state = DaemonState::load(dir).unwrap_or_default();
+    state.compare(&MountTable::read()?);
+    state.views.retain(|v| v.mounted);
+    Ok(state.views)
+}
+
+/// Detaches what a daemon that is gone has left mounted, found without touching it.
+pub fn detach_dead(dir: &StateDir, manifest: Option<&Manifest>) -> Result<(), DaemonError> {
+    let mounts = MountTable::read()?;
+    let left = DaemonState::load(dir).unwrap_or_default().views.into_iter().map(|v| v.path);
+    let wanted = manifest.iter().flat_map(|m| m.views.iter().map(|v| mounts::place(&m.worktree, v)));
+    let mut paths: Vec<PathBuf> = left.chain(wanted).collect();
+    paths.sort();
+    paths.dedup();
+    for path in paths {
+        mounts::detach_dead(&mounts, &path).map_err(IoError::of("detach the dead mount at", &path))?;
+    }
+    Ok(())
+}
+
+fn signal(dir: &StateDir, pid: ProcessId, what: Ask) -> Result<(), DaemonError> {
+    // One that is gone is noticed by whoever waits for it.
+    process::ask(pid, what).map(drop).map_err(|_| DaemonError::Silent { log: dir.log() })
+}

@@ -1,0 +1,80 @@
+//! Many views in one worktree: what each of them costs, and that the daemon is waited for while it works.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::bench::{Bench, PROGRAM, run};
+use crate::ordinary::ordinary;
+
+/// A repository with so many more artifact directories.
+fn with_views(bench: &Bench, views: usize) {
+    for n in 0..views {
+        bench.write(&format!("repo/p/{n}/build/o"), "x");
+    }
+}
+
+#[test]
+fn how_often_a_command_opens_the_mount_table_does_not_grow_with_the_views() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return println!("skipped: strace is not installed");
+    }
+    let opened = |views: usize, command: &[&str]| {
+        let bench = Bench::new();
+        with_views(&bench, views);
+        bench.ok("repo", ["create", "fix"]);
+        let trace = bench.path("trace");
+        let mut strace = bench.command("strace", "fix");
+        strace.args(["-f", "-qq", "-e", "trace=openat", "-o"]).arg(&trace).arg(PROGRAM).args(command);
+        let said = run(&mut strace);
+        if said.code != 0 && said.err.contains("ptrace") {
+            return None;
+        }
+        assert_eq!(said.code, 0, "{said:?}");
+        let lines = std::fs::read_to_string(&trace).unwrap();
+        bench.ok("repo", ["remove", "fix"]);
+        Some(lines.lines().filter(|l| l.contains("mountinfo") || l.contains("daemon.json")).count())
+    };
+    for command in [&["diff"][..], &["status"], &["unmount"], &["mount"]] {
+        let (Some(few), Some(many)) = (opened(2, command), opened(30, command)) else {
+            return println!("skipped: programs may not be traced here");
+        };
+        // Whoever waits for the daemon reads its state a few times more or less.
+        assert!(many <= few + 12, "{command:?}: {few} and {many} times");
+    }
+}
+
+#[test]
+fn a_daemon_is_waited_for_as_long_as_it_mounts_one_view_after_another() {
+    let Some(real) = ["/usr/bin/fusermount3", "/bin/fusermount3"].iter().find(|p| std::path::Path::new(p).exists())
+    else {
+        return println!("skipped: fusermount3 is not installed");
+    };
+    let bench = ordinary();
+    with_views(&bench, 10);
+    // Each mount takes its time; all of them take longer than a daemon may be silent.
+    let slow = format!("#!/bin/sh\n[ \"$1\" = -u ] || sleep 0.4\nexec {real} \"$@\"\n");
+    bench.write("bin/fusermount3", &slow);
+    let write = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(bench.path("bin/fusermount3"), write).unwrap();
+    let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap());
+    let patiently = |at: &str, args: &[&str]| {
+        let mut command = bench.command(PROGRAM, at);
+        run(command.args(args).env("PATH", &path).env("DEPSFS_SILENCE_MS", "2500"))
+    };
+    let begun = std::time::Instant::now();
+    let made = patiently("repo", &["create", "fix"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    assert!(begun.elapsed().as_millis() > 2500, "it was not slow");
+    assert_eq!(bench.mounts().len(), 12);
+    bench.ok("fix", ["unmount"]);
+    // A daemon that lives reports in its state file.
+    bench.ok("fix", ["mount"]);
+    for at in bench.mounts().iter().skip(1) {
+        let gone = run(bench.command("fusermount3", "").args(["-u", "-z", at]));
+        assert_eq!(gone.code, 0, "{gone:?}");
+    }
+    let mounted = patiently("fix", &["mount"]);
+    assert_eq!(mounted.code, 0, "{mounted:?}");
+    assert_eq!(bench.mounts().len(), 12);
+    bench.ok("repo", ["remove", "fix"]);
+}
