@@ -4,10 +4,10 @@
 //! |-----------|---------------------|--------------------------------------------------------------------------|
 //! | the root  | `view`              | get: one JSON object, see [`value`]                                        |
 //! | a file    | `object`            | get: hex of the object, while the content is the store's                   |
-//! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie; empty at the end                  |
+//! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie, each with its own; empty at the end |
 //! | the root  | `grafts.<n>`        | get: JSON lines, the trees of the lower from number n on; empty at the end  |
 //! | the root  | `touched.<inode>`   | get: lines, inode numbers above that one that the journal speaks of; empty at the end |
-//! | any dir   | `own.<cookie>`      | get: lines, names after the cookie that upper or journal have something at; empty at the end; none where nothing else shows |
+//! | any dir   | `own-names.<cookie>` | get: lines, cookies and names after the cookie that upper or journal have something at; empty at the end; none where nothing else shows |
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
 //! | any dir   | `thaw-name`         | set to a name: the same for what is there, which may be a symlink         |
 //! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
@@ -64,7 +64,7 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
             let of = &of[1..];
             match what {
                 b"changes" => changes(view, ino, number(of).ok_or(Error::NoXattr)?),
-                b"own" => own_names(view, ino, number(of).ok_or(Error::NoXattr)?),
+                b"own-names" => own_names(view, ino, number(of).ok_or(Error::NoXattr)?),
                 b"covered" if ino == Ino::ROOT => covered(view, tree(of).ok_or(Error::NoXattr)?),
                 b"grafts" if ino == Ino::ROOT => Ok(grafts(view, number(of).ok_or(Error::NoXattr)?)),
                 b"touched" if ino == Ino::ROOT => Ok(touched(view, number(of).ok_or(Error::NoXattr)?)),
@@ -170,7 +170,7 @@ fn changes(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
             ChangeKind::Below => "below",
         };
         let name = escape(change.name.bytes());
-        let line = json!({ "name": name, "cookie": change.name.cookie().0, "kind": kind, "dir": change.is_dir });
+        let line = json!({ "name": name, "cookie": change.cookie, "kind": kind, "dir": change.is_dir });
         let line = format!("{line}\n");
         if out.len() + line.len() > LONGEST {
             break;
@@ -194,17 +194,15 @@ fn touched(view: &View, after: u64) -> Vec<u8> {
     numbers.into_iter().map(|ino| format!("{}\n", ino.0)).collect::<String>().into_bytes()
 }
 
-/// About as many as there is room for, never only some of those that share a cookie.
 fn own_names(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
     let names = view.overlay.own_names(dir, after, NAMES)?.ok_or(Error::NoXattr)?;
-    let (mut out, mut last) = (Vec::new(), None);
-    for name in names {
-        let line = format!("{}\n", escape(name.bytes()));
-        if out.len() + line.len() > LONGEST && last < Some(name.cookie()) {
+    let mut out = Vec::new();
+    for (cookie, name) in names {
+        let line = format!("{cookie} {}\n", escape(name.bytes()));
+        if out.len() + line.len() > LONGEST {
             break;
         }
         out.extend_from_slice(line.as_bytes());
-        last = Some(name.cookie());
     }
     Ok(out)
 }

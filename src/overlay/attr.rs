@@ -111,7 +111,7 @@ impl View {
             return Ok(count);
         }
         let mut count = 0;
-        self.for_each_name(dir, 0, &mut |_, (_, shown)| {
+        self.for_each_name(dir, &mut |_, (_, shown)| {
             count += u32::from(shown.kind == FileType::Directory);
             true
         })?;

@@ -1,29 +1,30 @@
 //! What differs from the store: the difference of one directory at a time.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Bound;
 
 use crate::store::{Name, ObjectId};
 use crate::sys::fs::FileType;
 
 use super::error::{Error, Result};
+use super::position::first_after;
 use super::resolve::View;
 use super::state::Override;
 use super::{Change, ChangeKind, Ino, Overlay};
 
 impl Overlay {
-    /// Differences in `dir`, in listing order, at names with a cookie above `after`; at most `limit`, but
-    /// never only some of those that share a cookie. Times alone are no difference.
+    /// Differences in `dir`, in listing order, at names after the position `after`; at most `limit`. Times alone are no
+    /// difference.
     pub fn changes(&self, dir: Ino, after: u64, limit: usize) -> Result<Vec<Change>> {
         let mut view = self.view.lock();
         let changed = view.changed_dirs()?;
-        let mut names: Vec<Name> = view.names_to_compare(dir, after, &changed)?;
-        names.sort();
+        let names = view.names_to_compare(dir, &first_after(after), &changed)?;
         let mut out: Vec<Change> = Vec::new();
-        for name in names {
-            if out.len() >= limit && out.last().is_some_and(|c| c.name.cookie() < name.cookie()) {
+        for (cookie, name) in view.order.arrange_all(names.into_iter(), after, usize::MAX) {
+            if out.len() >= limit {
                 break;
             }
-            out.extend(view.compare(dir, &name, &changed)?);
+            out.extend(view.compare(dir, &name, &changed)?.map(|change| Change { cookie, ..change }));
         }
         Ok(out)
     }
@@ -59,20 +60,20 @@ impl View {
         Ok(out)
     }
 
-    /// Names in `dir` that may differ: those of upper and journal, and lower ones with something below or
+    /// Names in `dir` after one that may differ: those of upper and journal, and lower ones with something below or
     /// with metadata of their own.
-    fn names_to_compare(&mut self, dir: Ino, after: u64, changed: &HashSet<Ino>) -> Result<Vec<Name>> {
-        let start = Name::bound_after(after);
-        let mut names: HashSet<Name> = self.listing(dir)?.range(start..).map(|(n, _)| n.clone()).collect();
+    fn names_to_compare(&mut self, dir: Ino, after: &Name, changed: &HashSet<Ino>) -> Result<BTreeSet<Name>> {
+        let own = self.listing(dir)?.range::<Name, _>((Bound::Excluded(after), Bound::Unbounded));
+        let mut names: BTreeSet<Name> = own.map(|(n, _)| n.clone()).collect();
         names.extend(self.delta.overrides(dir, after).map(|(n, _)| n.clone()));
         if changed.contains(&dir) || self.delta.is_opaque(dir) {
-            for (_, name, ino) in self.lower.entries(dir, after) {
+            for (_, name, ino) in self.lower.entries_after(dir, after) {
                 if changed.contains(&ino) || self.delta.meta(ino).is_some() || self.delta.is_opaque(dir) {
                     names.extend(Name::new(name));
                 }
             }
         }
-        Ok(names.into_iter().collect())
+        Ok(names)
     }
 
     fn compare(&mut self, dir: Ino, name: &Name, changed: &HashSet<Ino>) -> Result<Option<Change>> {
@@ -82,7 +83,7 @@ impl View {
             Err(Error::NotFound) => {
                 return Ok(stored.map(|ino| {
                     let is_dir = self.lower.is_dir(ino);
-                    Change { name: name.clone(), kind: ChangeKind::Deleted, is_dir }
+                    Change { name: name.clone(), kind: ChangeKind::Deleted, is_dir, cookie: 0 }
                 }));
             }
             Err(e) => return Err(e),
@@ -90,7 +91,7 @@ impl View {
         let attr = self.attr_of(&found)?;
         let kind = FileType::from_raw_mode(attr.mode);
         let is_dir = kind == FileType::Directory;
-        let said = |kind| Some(Change { name: name.clone(), kind, is_dir });
+        let said = |kind| Some(Change { name: name.clone(), kind, is_dir, cookie: 0 });
         let Some(stored) = stored else { return Ok(said(ChangeKind::Added)) };
         let moved_here = matches!(self.delta.name(dir, name), Some(Override::Moved(_)));
         if self.lower.kind(stored) != Some(kind) || (moved_here && found.ino != stored) {

@@ -186,7 +186,7 @@ impl Lower {
         if ours == theirs {
             return;
         }
-        let names: HashSet<&[u8]> = self.entries(dir, 0).chain(other.entries(dir, 0)).map(|(_, n, _)| n).collect();
+        let names: HashSet<&[u8]> = self.entries(dir).chain(other.entries(dir)).map(|(_, n, _)| n).collect();
         for name in names.into_iter().flat_map(Name::new) {
             match (self.lookup(dir, &name), other.lookup(dir, &name)) {
                 (Some(a), Some(b)) if a == b && self.is_dir(a) && other.is_dir(a) => self.compare(other, a, differs),
@@ -317,10 +317,15 @@ impl Lower {
         self.grafts.iter().map(record).collect()
     }
 
-    /// Names of a directory with a cookie above `after`, in order; each once, the winning layer's.
-    pub fn entries(&self, dir: Ino, after: u64) -> Box<dyn Iterator<Item = (u64, &[u8], Ino)> + '_> {
+    /// Names of a directory, in order; each once, the winning layer's.
+    pub fn entries(&self, dir: Ino) -> Box<dyn Iterator<Item = (u64, &[u8], Ino)> + '_> {
+        self.entries_after(dir, &Name::bound_after(0))
+    }
+
+    /// Names of a directory after one, in order; each once, the winning layer's.
+    pub fn entries_after(&self, dir: Ino, after: &Name) -> Box<dyn Iterator<Item = (u64, &[u8], Ino)> + '_> {
         let one = |layer: LowerNode| {
-            self.tree(layer).entries(layer.node, after).map(move |e| {
+            self.tree(layer).entries_after(layer.node, after).map(move |e| {
                 let ino = self.ino(LowerNode { graft: layer.graft, node: e.node });
                 (e.cookie.0, e.name, ino)
             })

@@ -26,6 +26,7 @@ mod lower;
 mod names;
 mod open;
 mod orphan;
+mod position;
 mod read;
 mod readdir;
 mod remove;
@@ -117,6 +118,7 @@ pub struct SetAttr {
 /// holds one more reference to the inode (see [`Overlay::forget`]).
 pub struct Listed<'a> {
     pub ino: Ino,
+    /// The position after this name (`position.rs`).
     pub cookie: u64,
     pub mode: u32,
     pub name: &'a [u8],
@@ -141,6 +143,8 @@ pub struct Change {
     pub name: Name,
     pub kind: ChangeKind,
     pub is_dir: bool,
+    /// The position after it, from which the directory's other changes are asked for.
+    pub cookie: u64,
 }
 
 /// One view. All methods may be called from several threads at once.

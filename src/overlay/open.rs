@@ -14,6 +14,7 @@ use super::error::{Result, upper};
 use super::graft::{GraftSpec, known_grafts};
 use super::journal::{Check, Frame, Journal, Record};
 use super::lower::Lower;
+use super::position::Order;
 use super::resolve::View;
 use super::state::Delta;
 use super::upper::Upper;
@@ -69,12 +70,15 @@ impl Overlay {
             given_up: Default::default(),
             on_stale: Vec::new(),
             unsettled: Default::default(),
+            order: Order::of(None),
+            regions: Vec::new(),
         };
         view.lay(config.grafts, &known_grafts(&frames))?;
         view.replay(&frames)?;
         if view.delta.root != Some((stat.ino, born)) {
             view.new_root(stat.ino, born)?;
         }
+        view.order = Order::of(view.delta.root);
         view.drop_what_is_gone()?;
         if !config.takeover {
             view.drop_retired()?;

@@ -1,20 +1,35 @@
-//! Listings: upper, journal and lower merged in the order of cookies.
+//! Listings: upper, journal and lower merged in the order of names, and given in the order of positions.
 //!
-//! A cookie is a property of the name alone, so a listing that goes on after names came and went shows
-//! every name that was there all the time exactly once (readdir(3) asks no more), with no state kept.
+//! A position is a property of the name alone (`position.rs`), so a listing that goes on after names came and went
+//! shows every name that was there all the time exactly once (readdir(3) asks no more), with no state that is needed.
 
-use crate::store::{Cookie, Name};
+use std::ops::Bound;
+
+use crate::store::Name;
 use crate::sys::fs::{self, FileType};
 
 use super::error::{Error, Result};
+use super::position::{END, first_after, region_of, region_within};
 use super::resolve::{Found, View};
 use super::state::Override;
 use super::{Ino, Listed, Overlay};
 
 /// Names taken from the layers at a time.
 const BATCH: usize = 256;
-const COOKIE_SELF: u64 = 1;
-const COOKIE_PARENT: u64 = 2;
+/// Regions of more names are remembered while they are listed: to put one in order takes its time.
+const LARGE: usize = 64;
+/// Regions remembered at a time.
+const KEPT_REGIONS: usize = 4;
+const POSITION_SELF: u64 = 1;
+const POSITION_PARENT: u64 = 2;
+
+/// The names of one region of a directory in the order of their positions, as they were when a listing came there. One
+/// that goes is found gone when it is its turn; one that comes later is in the listings that begin later.
+pub(super) struct Region {
+    dir: Ino,
+    number: u64,
+    names: Vec<(u64, Name)>,
+}
 
 /// A name that shows, before anybody asks for its metadata.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +40,7 @@ pub(super) struct Shown {
 }
 
 impl Overlay {
-    /// Lists names with a cookie above `after` (0 = from the start) until `sink` answers false; that name
+    /// Lists the names after the position `after` (0 = from the start) until `sink` answers false; that name
     /// counts as not given. `.` and `..` come first. With `with_attr` each name but those two comes with
     /// metadata and counts one reference, as a lookup does.
     pub fn readdir(
@@ -43,7 +58,7 @@ impl Overlay {
             return Ok(());
         }
         let mut failed = None;
-        view.for_each_name(dir, after, &mut |view, (name, shown)| {
+        view.for_each_position(dir, after, &mut |view, cookie, name, shown| {
             let attr = match with_attr.then(|| view.attr_of_shown(dir, name, shown)) {
                 None => None,
                 Some(Ok(attr)) => Some(attr),
@@ -56,7 +71,7 @@ impl Overlay {
             };
             let mode = attr.map_or(shown.kind.as_raw_mode(), |a| a.mode);
             let stored = &|| view.stored(shown.ino);
-            let (ino, cookie) = (shown.ino, name.cookie().0);
+            let ino = shown.ino;
             let taken = sink(Listed { ino, cookie, mode, name: name.bytes(), attr, stored });
             if taken && attr.is_some() {
                 view.reference(shown.ino);
@@ -77,7 +92,7 @@ impl View {
         sink: &mut dyn FnMut(Listed<'_>) -> bool,
     ) -> Result<bool> {
         let parent = if dir == Ino::ROOT { Ino::ROOT } else { self.dir_place(dir).map_or(dir, |(p, _)| p) };
-        for (cookie, name, ino) in [(COOKIE_SELF, &b"."[..], dir), (COOKIE_PARENT, b"..", parent)] {
+        for (cookie, name, ino) in [(POSITION_SELF, &b"."[..], dir), (POSITION_PARENT, b"..", parent)] {
             if cookie <= after {
                 continue;
             }
@@ -101,48 +116,153 @@ impl View {
         self.attr_of(&Found { ino: shown.ino, upper: Some(stat) })
     }
 
-    /// Calls `each` with every name that shows in `dir` after a cookie, in order, until it answers false.
+    /// Calls `each` with every name that shows in `dir`, in the order of names, until it answers false.
     pub(super) fn for_each_name(
         &mut self,
         dir: Ino,
-        mut after: u64,
         each: &mut dyn FnMut(&mut View, (&Name, Shown)) -> bool,
     ) -> Result<()> {
-        if self.is_gone(dir) {
-            return Ok(());
-        }
+        let mut after = Name::bound_after(0);
         loop {
-            let batch = self.batch(dir, after)?;
-            let Some((last, _)) = batch.last() else { return Ok(()) };
-            after = last.cookie().0;
+            let batch = self.batch(dir, &after)?;
             for (name, shown) in &batch {
                 if !each(self, (name, *shown)) {
+                    return Ok(());
+                }
+            }
+            match batch.into_iter().nth(BATCH - 1) {
+                Some((last, _)) => after = last,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Calls `each` with every name that shows in `dir` after a position, in the order of positions, until it answers
+    /// false.
+    fn for_each_position(
+        &mut self,
+        dir: Ino,
+        after: u64,
+        each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
+    ) -> Result<()> {
+        let mut from = first_after(after);
+        if let Some(region) = region_within(after)
+            && let Some(kept) = self.regions.iter().position(|r| r.dir == dir && r.number == region)
+        {
+            let kept = self.regions.remove(kept);
+            let wants_more = self.list_region(&kept, after, each);
+            self.regions.push(kept);
+            match wants_more? {
+                true => from = first_after(after | END),
+                false => return Ok(()),
+            }
+        }
+        let mut region: Vec<(Name, Shown)> = Vec::new();
+        loop {
+            let batch = self.batch(dir, &from)?;
+            let is_last = batch.len() < BATCH;
+            for (name, shown) in batch {
+                if region.last().is_some_and(|(last, _)| region_of(last) != region_of(&name))
+                    && !self.give_region(dir, std::mem::take(&mut region), after, each)
+                {
+                    return Ok(());
+                }
+                region.push((name, shown));
+            }
+            match region.last() {
+                Some((last, _)) if !is_last => from = last.clone(),
+                _ => {
+                    self.give_region(dir, region, after, each);
                     return Ok(());
                 }
             }
         }
     }
 
-    /// The next names after a cookie; never only some of those that share a cookie.
-    fn batch(&mut self, dir: Ino, after: u64) -> Result<Vec<(Name, Shown)>> {
+    /// Gives the names of a region that are after a position; false when no more are wanted.
+    fn give_region(
+        &mut self,
+        dir: Ino,
+        names: Vec<(Name, Shown)>,
+        after: u64,
+        each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
+    ) -> bool {
+        let number = names.first().map(|(name, _)| region_of(name));
+        let mut arranged = self.order.arrange(names);
+        if arranged.len() > LARGE
+            && let Some(number) = number
+        {
+            self.regions.retain(|r| r.dir != dir || r.number != number);
+            if self.regions.len() >= KEPT_REGIONS {
+                self.regions.remove(0);
+            }
+            let names = arranged.iter().map(|(at, name, _)| (*at, name.clone())).collect();
+            self.regions.push(Region { dir, number, names });
+        }
+        arranged.retain(|(at, ..)| *at > after);
+        arranged.iter().all(|(at, name, shown)| each(self, *at, name, *shown))
+    }
+
+    /// Goes on with a region that was put in order before.
+    fn list_region(
+        &mut self,
+        region: &Region,
+        after: u64,
+        each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
+    ) -> Result<bool> {
+        let from = region.names.partition_point(|(at, _)| *at <= after);
+        for (at, name) in &region.names[from..] {
+            if let Some(shown) = self.shown_at(region.dir, name)?
+                && !each(self, *at, name, shown)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What shows at one name, as a listing has it.
+    fn shown_at(&mut self, dir: Ino, name: &Name) -> Result<Option<Shown>> {
+        if self.is_gone(dir) || self.is_home(dir, name.bytes()) {
+            return Ok(None);
+        }
+        let upper = self.listing(dir)?.get(name).copied();
+        let below = self.lower_at(dir, name);
+        Ok(self.shown(dir, name, upper, below))
+    }
+
+    /// What shows where the upper and what is below it have these.
+    fn shown(&self, dir: Ino, name: &Name, upper: Option<(FileType, u64)>, below: Option<Ino>) -> Option<Shown> {
+        match upper {
+            Some((FileType::Directory, real)) if self.delta.is_opaque(dir) => {
+                let ino = self.identity(self.lower_named(dir, name), FileType::Directory, real);
+                Some(Shown { ino, kind: FileType::Directory, in_upper: true })
+            }
+            Some((kind, real)) => Some(Shown { ino: self.identity(below, kind, real), kind, in_upper: true }),
+            None => below.and_then(|ino| Some(Shown { ino, kind: self.lower.kind(ino)?, in_upper: false })),
+        }
+    }
+
+    /// The next names after one, in the order of names; fewer than [`BATCH`] only at the end.
+    fn batch(&mut self, dir: Ino, after: &Name) -> Result<Vec<(Name, Shown)>> {
+        if self.is_gone(dir) {
+            return Ok(Vec::new());
+        }
         self.listing(dir)?;
         let listing = self.listing_if_read(dir);
         let opaque = self.delta.is_opaque(dir);
-        let start = Name::bound_after(after);
-        let mut upper = listing.map(|l| l.range(start..)).into_iter().flatten().peekable();
+        let start = (Bound::Excluded(after), Bound::Unbounded);
+        let mut upper = listing.map(|l| l.range::<Name, _>(start)).into_iter().flatten().peekable();
         let mut said = self.delta.overrides(dir, after).peekable();
-        let mut lower = self.lower.entries(dir, after).filter(|_| !opaque).peekable();
+        let mut lower = self.lower.entries_after(dir, after).filter(|_| !opaque).peekable();
         let mut out: Vec<(Name, Shown)> = Vec::new();
-        loop {
+        while out.len() < BATCH {
             let heads = [
                 upper.peek().map(|(n, _)| (n.cookie().0, n.bytes())),
                 said.peek().map(|(n, _)| (n.cookie().0, n.bytes())),
                 lower.peek().map(|(c, n, _)| (*c, *n)),
             ];
             let Some(least) = heads.iter().flatten().min().copied() else { break };
-            if out.len() >= BATCH && out.last().is_some_and(|(n, _)| n.cookie().0 < least.0) {
-                break;
-            }
             let from_upper = if heads[0] == Some(least) { upper.next() } else { None };
             let from_said = if heads[1] == Some(least) { said.next() } else { None };
             let from_lower = if heads[2] == Some(least) { lower.next() } else { None };
@@ -151,19 +271,13 @@ impl View {
                 Some((_, Override::Moved(ino))) => Some(ino),
                 None => from_lower.map(|(_, _, ino)| ino),
             };
-            let shown = match from_upper {
-                Some((name, (FileType::Directory, real))) if opaque => {
-                    let ino = self.identity(self.lower_named(dir, name), FileType::Directory, *real);
-                    Some(Shown { ino, kind: FileType::Directory, in_upper: true })
-                }
-                Some((_, (kind, real))) => {
-                    Some(Shown { ino: self.identity(below, *kind, *real), kind: *kind, in_upper: true })
-                }
-                None => below.and_then(|ino| Some(Shown { ino, kind: self.lower.kind(ino)?, in_upper: false })),
-            };
-            if let Some(shown) = shown
+            // In a damaged tree names are anywhere: what is behind its place is left out, or no listing would end.
+            let last = out.last().map_or(after, |(name, _)| name);
+            let sound = |name: &Name| name.cookie().0 == least.0 && name > last;
+            let Some(name) = Name::new(least.1).ok().filter(sound) else { continue };
+            let own = from_upper.map(|(_, what)| *what);
+            if let Some(shown) = self.shown(dir, &name, own, below)
                 && !self.is_home(dir, least.1)
-                && let Ok(name) = Name::new(least.1)
             {
                 out.push((name, shown));
             }
@@ -171,6 +285,3 @@ impl View {
         Ok(out)
     }
 }
-
-/// A listing's order is that of [`Cookie`]s; the two small ones of `.` and `..` are below all names'.
-const _: () = assert!(COOKIE_PARENT < 16 && std::mem::size_of::<Cookie>() == 8);

@@ -46,7 +46,7 @@ impl View {
     /// Whether no name shows in a directory.
     pub(super) fn is_empty_dir(&mut self, dir: Ino) -> Result<bool> {
         let mut empty = true;
-        self.for_each_name(dir, 0, &mut |_, _| {
+        self.for_each_name(dir, &mut |_, _| {
             empty = false;
             false
         })?;

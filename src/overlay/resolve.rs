@@ -14,6 +14,8 @@ use super::graft::Stale;
 use super::journal::Journal;
 use super::lower::Lower;
 use super::names::{Names, Place};
+use super::position::Order;
+use super::readdir::Region;
 use super::state::{Delta, Override};
 use super::unsettled::Unsettled;
 use super::upper::{Upper, against_mode};
@@ -42,6 +44,10 @@ pub(super) struct View {
     /// Who is told what the kernel must forget beyond what a call returns.
     pub on_stale: Vec<Box<dyn Fn(Stale) + Send + Sync>>,
     pub unsettled: Unsettled,
+    /// How names that share a region of a listing are ordered.
+    pub order: Order,
+    /// The large ones that are being listed.
+    pub regions: Vec<Region>,
 }
 
 /// An inode whose file is in the upper.

@@ -67,7 +67,7 @@ impl View {
     /// Copies up everything below a directory, then hides the lower: nothing of it is needed any more.
     fn thaw_names(&mut self, dir: Ino) -> Result<()> {
         let mut names = Vec::new();
-        self.for_each_name(dir, 0, &mut |_, (_, shown)| {
+        self.for_each_name(dir, &mut |_, (_, shown)| {
             names.push(shown);
             true
         })?;
@@ -139,7 +139,7 @@ impl View {
                 if self.is_recorded(at) {
                     records.push(Record::Emptied { dir: at });
                 }
-                todo.extend(self.lower.entries(at, 0).map(|(_, _, below)| below));
+                todo.extend(self.lower.entries(at).map(|(_, _, below)| below));
             } else {
                 if self.delta.meta(at).is_some() {
                     records.push(Record::Meta { ino: at, meta: Default::default() });

@@ -2,6 +2,7 @@
 //! directory can show.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 
 use crate::store::Name;
 use crate::sys::fs::Timespec;
@@ -157,10 +158,11 @@ impl Delta {
         self.names.get(&dir)?.get(name).copied()
     }
 
-    /// What is said of names in `dir` with a cookie above `after`, in listing order.
-    pub fn overrides(&self, dir: Ino, after: u64) -> impl Iterator<Item = (&Name, Override)> {
-        let from = Name::bound_after(after);
-        self.names.get(&dir).into_iter().flat_map(move |names| names.range(from.clone()..)).map(|(n, o)| (n, *o))
+    /// What is said of names in `dir` after one, in the order of names.
+    pub fn overrides(&self, dir: Ino, after: &Name) -> impl Iterator<Item = (&Name, Override)> {
+        let names =
+            self.names.get(&dir).map(|names| names.range::<Name, _>((Bound::Excluded(after), Bound::Unbounded)));
+        names.into_iter().flatten().map(|(n, o)| (n, *o))
     }
 
     /// Anything is said of any name, alone or with all in its directory.

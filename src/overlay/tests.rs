@@ -5,6 +5,7 @@
 //! moved and opaque directories, whiteouts, hard links of both kinds, changed metadata.
 
 mod fault;
+mod listing;
 mod ops;
 
 use std::cell::RefCell;

@@ -5,6 +5,7 @@
 //! trees themselves ([`Unchanged`]), with the view's own inode numbers, and ask the view for the rest alone.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::store::{Name, Node, Tree, TreeId};
@@ -12,6 +13,7 @@ use crate::store::{Name, Node, Tree, TreeId};
 use super::error::Result;
 use super::home::IN_UPPER;
 use super::lower::{Graft, Lower};
+use super::position::first_after;
 use super::{Ino, Overlay};
 
 /// One tree of the lower, and where its inode numbers begin.
@@ -42,30 +44,42 @@ impl Overlay {
         all
     }
 
-    /// The names of `dir` with a cookie above `after` at which upper or journal have something, also what hides the
-    /// lower's; in order, about `limit`, and never only some of those that share a cookie. `None` where no other name
-    /// shows: `dir` is not one of the lower's, or hides all of it.
-    pub fn own_names(&self, dir: Ino, after: u64, limit: usize) -> Result<Option<Vec<Name>>> {
+    /// The names of `dir` after the position `after` at which upper or journal have something, also what hides the
+    /// lower's, each with the position after it; in order, at most `limit`. `None` where no other name shows: `dir` is
+    /// not one of the lower's, or hides all of it.
+    pub fn own_names(&self, dir: Ino, after: u64, limit: usize) -> Result<Option<Vec<(u64, Name)>>> {
         let mut view = self.view.lock();
         if !view.lower.is_dir(dir) || view.is_gone(dir) || view.delta.is_opaque(dir) {
             return Ok(None);
         }
         view.listing(dir)?;
-        let start = Name::bound_after(after);
-        let upper = view.listing_if_read(dir).map(|l| l.range(start..)).into_iter().flatten().map(|(name, _)| name);
-        let (mut upper, mut said) = (upper.peekable(), view.delta.overrides(dir, after).map(|(n, _)| n).peekable());
+        let from = first_after(after);
+        let range = (Bound::Excluded(&from), Bound::Unbounded);
+        let upper = view.listing_if_read(dir).map(|l| l.range::<Name, _>(range)).into_iter().flatten();
+        let (mut upper, mut said) = (upper.map(|(n, _)| n), view.delta.overrides(dir, &from).map(|(n, _)| n));
         // What the lower has there does not show either.
-        let home = Name::new(IN_UPPER.as_bytes()).ok().filter(|name| after == 0 && view.is_home(dir, name.bytes()));
-        let mut names: Vec<Name> = home.into_iter().collect();
-        while let Some(least) = [upper.peek(), said.peek()].into_iter().flatten().min().copied() {
-            if names.len() >= limit && names.last().is_some_and(|last| last.cookie() < least.cookie()) {
-                break;
-            }
-            upper.next_if(|name| *name == least);
-            said.next_if(|name| *name == least);
-            names.push(least.clone());
+        let home = Name::new(IN_UPPER.as_bytes()).ok().filter(|name| *name > from && view.is_home(dir, name.bytes()));
+        let names = InOrder { sources: [&mut upper, &mut said, &mut home.iter()], heads: [None; 3] };
+        Ok(Some(view.order.arrange_all(names.cloned(), after, limit)))
+    }
+}
+
+/// Names of several sources that are in the order of names, each once.
+struct InOrder<'a, 's> {
+    sources: [&'s mut dyn Iterator<Item = &'a Name>; 3],
+    heads: [Option<&'a Name>; 3],
+}
+
+impl<'a> Iterator for InOrder<'a, '_> {
+    type Item = &'a Name;
+
+    fn next(&mut self) -> Option<&'a Name> {
+        for (head, source) in self.heads.iter_mut().zip(&mut self.sources) {
+            *head = head.take().or_else(|| source.next());
         }
-        Ok(Some(names))
+        let least = self.heads.iter().flatten().min().copied()?;
+        self.heads.iter_mut().for_each(|head| *head = head.filter(|name| *name != least));
+        Some(least)
     }
 }
 
@@ -96,7 +110,7 @@ impl Unchanged {
 
     /// The names that the trees give a directory.
     pub fn entries(&self, dir: Ino) -> impl Iterator<Item = (&[u8], Ino)> {
-        self.lower.entries(dir, 0).map(|(_, name, ino)| (name, ino))
+        self.lower.entries(dir).map(|(_, name, ino)| (name, ino))
     }
 
     /// The tree and node that this inode shows.

@@ -167,7 +167,7 @@ impl View {
 
     /// Records that hide what other grafts have below a directory that comes back, and what is elsewhere by now.
     fn hide_others(&self, walk: &mut Walk, dir: Ino, node: Option<Node>, records: &mut Vec<Record>) {
-        for (_, bytes, ino) in self.lower.entries(dir, 0) {
+        for (_, bytes, ino) in self.lower.entries(dir) {
             let Ok(name) = Name::new(bytes) else { continue };
             let own = node.and_then(|n| walk.tree.lookup(n, &name));
             let comes_back = own.is_some() && self.is_at_home(ino);

@@ -66,6 +66,8 @@ pub use error::StoreError;
 pub use gc::{GcOptions, GcReport};
 pub use id::{BadId, ObjectId, PackId, TreeId};
 pub use manifest::Manifest;
+#[cfg(test)]
+pub(crate) use name::with_equal_cookies;
 pub use name::{Cookie, NAME_MAX, Name, NameError};
 pub use objects::Objects;
 pub use progress::Progress;

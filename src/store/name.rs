@@ -68,9 +68,28 @@ impl fmt::Debug for Name {
     }
 }
 
+/// As many different names as asked for, all with one cookie: two accumulators of XXH3 are multiplied by zero.
+#[cfg(test)]
+pub(crate) fn with_equal_cookies(count: usize) -> impl Iterator<Item = Name> {
+    let parts = (1u32..).map(|k| (0x4141_4141 + k, 0xC1C1_C1C1 - k));
+    let names = parts.filter_map(|(a, b)| {
+        let (a, b, filler) = (a.to_le_bytes(), b.to_le_bytes(), [b'a'; 56]);
+        let (zero, other) = ([0xb8, 0xfe, 0x6c, 0x39], [0x7c, 0x01, 0x81, 0x2c]);
+        Name::new(&[&zero[..], &a, &filler, &other, &b, &filler, &[b'z'; 127]].concat()).ok()
+    });
+    names.take(count)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_with_equal_cookies_are_different_names() {
+        let names: std::collections::HashSet<Name> = with_equal_cookies(1000).collect();
+        assert_eq!(names.len(), 1000);
+        assert_eq!(names.iter().map(Name::cookie).collect::<std::collections::HashSet<_>>().len(), 1);
+    }
 
     #[test]
     fn a_name_is_one_component_of_at_most_255_bytes() {

@@ -12,7 +12,7 @@ use super::views::Views;
 pub use crate::overlay::Covered;
 use crate::overlay::{Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
 use crate::store::manifest::ViewSpec;
-use crate::store::{Cookie, Name, ObjectId, Store, TreeId, escape};
+use crate::store::{Name, ObjectId, Store, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path};
@@ -59,7 +59,7 @@ impl Access {
     pub fn changes(&self, dir: &Path) -> Result<Vec<Change>, Error> {
         let mut all: Vec<Change> = Vec::new();
         loop {
-            let after = all.last().map_or(0, |c| c.name.cookie().0);
+            let after = all.last().map_or(0, |c| c.cookie);
             let more = match self {
                 Access::Mounted(root) => changes_through(&root.join(dir), after)?,
                 Access::Direct { overlay, .. } => with_ino(overlay, dir, |ino| overlay.changes(ino, after, 1024))?,
@@ -265,7 +265,7 @@ fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, Error> {
         .map(|line| {
             let line = line.map_err(|_| unreadable())?;
             let name = escape::unescape(&line.name).and_then(|b| Name::new(&b).ok()).ok_or_else(unreadable)?;
-            if name.cookie() != Cookie(line.cookie) {
+            if line.cookie <= after {
                 return Err(unreadable());
             }
             let kind = match line.kind.as_str() {
@@ -275,7 +275,7 @@ fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, Error> {
                 "below" => ChangeKind::Below,
                 _ => return Err(unreadable()),
             };
-            Ok(Change { name, kind, is_dir: line.dir })
+            Ok(Change { name, kind, is_dir: line.dir, cookie: line.cookie })
         })
         .collect()
 }

@@ -54,21 +54,22 @@ impl Shared for Changed {
     fn own_names(&self, dir: &OwnedFd) -> io::Result<Option<HashSet<Name>>> {
         let (mut names, mut after) = (HashSet::new(), 0);
         loop {
-            let text = match fs::long_xattr(dir, format!("user.depsfs.own.{after}").as_bytes()) {
+            let text = match fs::long_xattr(dir, format!("user.depsfs.own-names.{after}").as_bytes()) {
                 Err(e) if e.raw_os_error() == Some(libc::ENODATA) => return Ok(None),
                 text => text?,
             };
             if text.is_empty() {
                 return Ok(Some(names));
             }
-            let before = after;
             for line in lines(&text)? {
-                let name = escape::unescape(line).and_then(|bytes| Name::new(&bytes).ok()).ok_or_else(unreadable)?;
-                after = after.max(name.cookie().0);
+                let (cookie, name) = line.split_once(' ').ok_or_else(unreadable)?;
+                let name = escape::unescape(name).and_then(|bytes| Name::new(&bytes).ok()).ok_or_else(unreadable)?;
+                let cookie: u64 = cookie.parse().map_err(|_| unreadable())?;
+                if cookie <= after {
+                    return Err(unreadable());
+                }
+                after = cookie;
                 names.insert(name);
-            }
-            if after == before {
-                return Err(unreadable());
             }
         }
     }

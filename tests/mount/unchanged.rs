@@ -279,7 +279,7 @@ fn a_view_of_another_store_and_a_plain_directory_that_says_it_is_one_are_read_wh
     assert_eq!((whole.tree, whole.stats.files_read), (bench.manifest.views[0].grafts[0].tree, 3));
     let plain = bench.dir.join("plain");
     fs::create_dir(&plain).unwrap();
-    for name in ["view", "grafts.0", "touched.0", "own.0"] {
+    for name in ["view", "grafts.0", "touched.0", "own-names.0"] {
         if calls::set_xattr_of_path(&plain, format!("user.depsfs.{name}").as_bytes(), b"").is_err() {
             return eprintln!("skipped: no extended attributes here");
         }

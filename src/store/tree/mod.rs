@@ -16,6 +16,8 @@ pub use format::TreeError;
 use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, Layout, NO_ENTRY, NODE, OBJECT, RawNode, XATTR};
 pub(in crate::store) use format::{u32_at, u64_at};
 
+use std::cmp::Ordering;
+
 use crate::store::{Cookie, Name, ObjectId, TreeId};
 use crate::sys::fs::{FileType, Timespec};
 use crate::sys::mmap::Map;
@@ -130,12 +132,9 @@ impl Tree {
     /// The node that `name` names in `dir`: a binary search, no scan.
     pub fn lookup(&self, dir: Node, name: &Name) -> Option<Node> {
         let (first, end) = self.range(dir);
-        let at = self.search(first, end, |cookie| cookie < name.cookie().0);
-        (at..end)
-            .take_while(|e| self.cookie(*e) == name.cookie())
-            .filter_map(|e| self.entry(dir, e))
-            .find(|e| e.name == name.bytes())
-            .map(|e| e.node)
+        let at = partition(first, end, |e| self.is_before(e, name));
+        let found = (at < end).then(|| self.entry(dir, at)).flatten();
+        found.filter(|e| e.cookie == name.cookie() && e.name == name.bytes()).map(|e| e.node)
     }
 
     /// The names of `dir` whose cookie is greater than `after`, in order of (cookie, bytes).
@@ -144,6 +143,21 @@ impl Tree {
         let at = self.search(first, end, |cookie| cookie <= after);
         let mut last = Cookie(after);
         (at..end)
+            .map_while(move |e| {
+                let sorted = self.cookie(e) >= last;
+                last = self.cookie(e);
+                sorted.then_some(e)
+            })
+            .filter_map(move |e| self.entry(dir, e))
+    }
+
+    /// The names of `dir` after one, in order of (cookie, bytes).
+    pub fn entries_after(&self, dir: Node, after: &Name) -> impl Iterator<Item = TreeEntry<'_>> + '_ {
+        let (first, end) = self.range(dir);
+        let at = partition(first, end, |e| self.is_before(e, after));
+        let is_it = at < end && self.cookie(at) == after.cookie() && self.entry_name(at) == after.bytes();
+        let mut last = after.cookie();
+        (at + u32::from(is_it)..end)
             .map_while(move |e| {
                 let sorted = self.cookie(e) >= last;
                 last = self.cookie(e);
@@ -244,6 +258,18 @@ impl Tree {
 
     fn search(&self, first: u32, end: u32, before: impl Fn(u64) -> bool) -> u32 {
         partition(first, end, |e| before(self.cookie(e).0))
+    }
+
+    /// Whether an entry sorts before a name. Names are read where cookies are equal: any number of them may be.
+    fn is_before(&self, entry: u32, name: &Name) -> bool {
+        match self.cookie(entry).cmp(&name.cookie()) {
+            Ordering::Equal => self.entry_name(entry) < name.bytes(),
+            unequal => unequal == Ordering::Less,
+        }
+    }
+
+    fn entry_name(&self, entry: u32) -> &[u8] {
+        self.short(self.u32(self.layout.entries_at + entry as usize * ENTRY + 8)).unwrap_or_default()
     }
 
     fn cookie(&self, entry: u32) -> Cookie {

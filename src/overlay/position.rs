@@ -1,0 +1,153 @@
+//! Positions in a listing: the number from which a listing goes on after a name (`d_off` of `getdents64(2)`).
+//!
+//! The kernel keeps nothing of a listing but this number: directories are opened without a message, names come and go
+//! in the middle of a listing, and another server may answer the rest of it. So a position is a function of the name
+//! alone. It has two parts:
+//!
+//! | bits     | part   | what it is                                                                                 |
+//! |----------|--------|--------------------------------------------------------------------------------------------|
+//! | 42 .. 63 | region | the high bits of the name's [`Cookie`](crate::store::Cookie), by which trees and the upper's listings are sorted |
+//! | 0 .. 42  | tag    | [`FIRST_TAG`] .. [`END`]: a keyed hash of the name; [`END`] for the last name of its region |
+//!
+//! Names are listed by (region, tag). Regions follow each other as cookies do, so nothing has to be sorted but the few
+//! names of one region, and most regions have one name, whose tag nobody computes. The hash behind cookies has no key:
+//! names with equal cookies can be made at will, any number of them, and then they are all in one region. There they
+//! are told apart by their tags: two of a million names have equal ones in one of ten cases, and for those the second
+//! counts as one above the first.
+//!
+//! A name that is removed takes nothing along: the names after it keep their positions. That holds for
+//! [`END`] as well: it is given only when no other name of its region follows.
+
+use crate::store::Name;
+
+const TAG_BITS: u32 = 42;
+/// The tag of a region's last name: after all names of the region.
+pub(super) const END: u64 = (1 << TAG_BITS) - 1;
+/// Below are the positions of `.` and `..`, and the beginning.
+const FIRST_TAG: u64 = 16;
+/// Room below [`END`] for names that share a tag.
+const SPARE: u64 = 1 << 32;
+
+/// `off_t` is signed: the highest region is that of the highest cookie, 2⁶² + 15.
+const _: () = assert!(((((1u64 << 62) + 15) >> TAG_BITS) << TAG_BITS) | END <= i64::MAX as u64);
+
+/// How a view orders names that share a region. The key stays the same over restarts of the server.
+pub(super) struct Order {
+    key: [u8; 32],
+}
+
+impl Order {
+    /// The order of the view whose upper's root is this inode, created at that time: nobody who makes an archive
+    /// knows it.
+    pub fn of(root: Option<(u64, u64)>) -> Order {
+        let (real, born) = root.unwrap_or_default();
+        let facts = [real.to_le_bytes(), born.to_le_bytes()].concat();
+        Order { key: blake3::derive_key("depsfs 2026 positions of names with equal cookies", &facts) }
+    }
+
+    fn tag(&self, name: &Name) -> u64 {
+        let hash = blake3::keyed_hash(&self.key, name.bytes());
+        let word = u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("32 bytes have 8"));
+        FIRST_TAG + word % (END - SPARE - FIRST_TAG)
+    }
+
+    /// Gives the names of one region their positions, in order.
+    pub fn arrange<T>(&self, names: Vec<(Name, T)>) -> Vec<(u64, Name, T)> {
+        let Some(region) = names.first().map(|(name, _)| region_of(name)) else { return Vec::new() };
+        let alone = names.len() == 1;
+        let tagged = names.into_iter().map(|(name, what)| (if alone { END } else { self.tag(&name) }, name, what));
+        let mut all: Vec<_> = tagged.collect();
+        all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let (mut free, last) = (0, all.len() - 1);
+        for (n, (tag, ..)) in all.iter_mut().enumerate() {
+            *tag = if n == last { END } else { (*tag).max(free).min(END - 1) };
+            free = *tag + 1;
+            *tag |= region << TAG_BITS;
+        }
+        all
+    }
+
+    /// The same for names of any regions, given in the order of names; about `limit` of them.
+    pub fn arrange_all(&self, names: impl Iterator<Item = Name>, after: u64, limit: usize) -> Vec<(u64, Name)> {
+        let (mut out, mut region) = (Vec::new(), Vec::new());
+        let give = |region: &mut Vec<(Name, ())>, out: &mut Vec<(u64, Name)>| {
+            let arranged = self.arrange(std::mem::take(region)).into_iter().map(|(at, name, ())| (at, name));
+            out.extend(arranged.filter(|(at, _)| *at > after));
+        };
+        for name in names {
+            if region.last().is_some_and(|(last, ())| region_of(last) != region_of(&name)) {
+                give(&mut region, &mut out);
+                if out.len() >= limit {
+                    break;
+                }
+            }
+            region.push((name, ()));
+        }
+        give(&mut region, &mut out);
+        out.truncate(limit);
+        out
+    }
+}
+
+/// The number of a name's region.
+pub(super) fn region_of(name: &Name) -> u64 {
+    name.cookie().0 >> TAG_BITS
+}
+
+/// Sorts before all names that may be after a position: those of its region, or of the next one when that is done.
+pub(super) fn first_after(after: u64) -> Name {
+    let region = after >> TAG_BITS;
+    let region = if after & END == END { region + 1 } else { region };
+    Name::bound_after((region << TAG_BITS).saturating_sub(1))
+}
+
+/// The region in the midst of which a position is.
+pub(super) fn region_within(after: u64) -> Option<u64> {
+    let tag = after & END;
+    (FIRST_TAG..END).contains(&tag).then_some(after >> TAG_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::with_equal_cookies;
+
+    fn names(count: usize) -> Vec<(Name, ())> {
+        with_equal_cookies(count).map(|name| (name, ())).collect()
+    }
+
+    #[test]
+    fn a_position_is_a_number_that_off_t_holds_and_no_two_names_have_the_same() {
+        let order = Order::of(Some((7, 9)));
+        let all = order.arrange(names(10_000));
+        assert_eq!(all.len(), 10_000);
+        assert!(all.windows(2).all(|w| w[0].0 < w[1].0));
+        assert!(all.iter().all(|(at, ..)| *at <= i64::MAX as u64 && *at >= FIRST_TAG));
+    }
+
+    #[test]
+    fn names_that_go_move_no_other_name() {
+        let order = Order::of(Some((7, 9)));
+        let mut all = order.arrange(names(1000));
+        for stop in [0, 1, 500, 998] {
+            let (at, ..) = &all[stop];
+            let left: Vec<(Name, ())> = all[stop + 1..].iter().map(|(_, name, ())| (name.clone(), ())).collect();
+            assert_eq!(order.arrange(left), all[stop + 1..]);
+            assert!(all[stop + 1].0 > *at);
+        }
+        let last = all.pop().expect("the last");
+        let now = order.arrange(all.iter().map(|(_, name, ())| (name.clone(), ())).collect());
+        assert_eq!(now[..998], all[..998]);
+        assert_eq!(now[998].0, last.0, "behind the last name nothing comes");
+    }
+
+    /// Other numbers would make a listing that is being read during an upgrade skip names.
+    #[test]
+    fn the_key_of_a_view_is_always_the_same() {
+        let name = Name::new(b"package.json").expect("a name");
+        assert_eq!(Order::of(Some((1234, 5678))).tag(&name), TAG_OF_PACKAGE_JSON);
+        assert_ne!(Order::of(Some((1234, 5679))).tag(&name), TAG_OF_PACKAGE_JSON);
+    }
+
+    const TAG_OF_PACKAGE_JSON: u64 = 1_975_734_642_570;
+}
