@@ -154,6 +154,10 @@ impl View {
             }
             stale.push(Stale::Entry { parent, name: name.clone() });
         });
+        // How many names of a file show may have changed with any directory.
+        let moved = self.delta.all_moved().into_iter().filter(|ino| !self.lower.is_dir(*ino));
+        let linked: HashSet<Ino> = self.lower.linked().chain(moved).collect();
+        stale.extend(linked.into_iter().map(Stale::Inode));
         // A copy may take other space on its disk, and have other names, than its tree said.
         let new = self.delta.all_copied().filter(|(ino, _)| !copied.contains(ino));
         stale.extend(new.map(|(ino, _)| Stale::Inode(ino)));

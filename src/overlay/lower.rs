@@ -269,6 +269,18 @@ impl Lower {
             .is_some_and(|s| s.kind != FileType::Directory && s.nlink == 1)
     }
 
+    /// All files that their tree gives several names.
+    pub fn linked(&self) -> impl Iterator<Item = Ino> + '_ {
+        let nodes =
+            |(graft, g): (usize, &Graft)| (0..g.tree.node_count()).map(move |n| LowerNode { graft, node: Node(n) });
+        let all = self.grafts.iter().enumerate().flat_map(nodes);
+        let several = |n: &LowerNode| {
+            let stat = self.tree(*n).stat(n.node);
+            stat.kind != FileType::Directory && stat.nlink > 1
+        };
+        all.filter(several).map(|n| self.ino(n))
+    }
+
     /// Whether one tree is all there is: then each of its names shows as it is there.
     pub fn is_one_tree(&self) -> bool {
         self.grafts.len() == 1

@@ -325,6 +325,17 @@ proptest! {
     }
 }
 
+/// Found by the test above.
+#[test]
+fn a_file_of_which_one_name_was_moved_has_both_when_other_trees_show_its_directory_again() {
+    if let Some(why) = crate::bench::cannot_mount() {
+        return eprintln!("skipped: {why}");
+    }
+    let at = |path: &str| path.to_owned();
+    let rename = Step::Do(Op::Rename(at("d"), at("c/a/c")));
+    run(2, &[rename, Step::Lay(6), Step::Compare, Step::Lay(210), Step::Compare]);
+}
+
 fn run(layers: usize, steps: &[Step]) {
     let mut bench = Bench::new(&["build"]);
     let store = store(&bench);
