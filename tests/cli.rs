@@ -54,6 +54,8 @@ mod many;
 mod mtimes;
 #[path = "cli/ordinary.rs"]
 mod ordinary;
+#[path = "cli/outcome.rs"]
+mod outcome;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/remove.rs"]

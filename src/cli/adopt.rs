@@ -11,9 +11,7 @@ use super::report::Failure;
 use super::{output, places};
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
-use crate::worktree::Error;
 use crate::worktree::adopt;
-use crate::worktree::checkout::Checkout;
 use crate::worktree::component::load;
 use crate::worktree::create::How;
 use crate::worktree::plan;
@@ -52,18 +50,18 @@ impl Adopt {
     }
 
     pub fn run(self) -> Result<(), Failure> {
-        interrupt::catch().map_err(Failure::Output)?;
-        let place = self.place();
-        let target = Checkout::containing(place).map_err(Error::from)?;
-        let absent = || Error::NotACheckout(std::path::absolute(place).unwrap_or(place.into()));
-        let target = target.ok_or_else(absent)?.outermost().map_err(Error::from)?;
+        interrupt::catch().map_err(Failure::os("catch signals"))?;
+        let target = places::checkout_at(self.place())?;
         let source = adopt::source_of(&target, self.source.as_deref())?;
         let _alone = adopt::lock(&target)?;
         if let Some(views) = adopt::present(&target, &source, self.source.is_some())? {
             if !self.no_mount {
                 views.mount()?;
             }
-            return output::print(&format!("{} has its views already\n", target.root.shown()));
+            return output::done(
+                "the worktree has its views",
+                &format!("{} has its views already\n", target.root.shown()),
+            );
         }
         mount_source(&source)?;
         let declared = load::on_disk(&target, &places::user())?;
@@ -72,6 +70,6 @@ impl Adopt {
         let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let store = Arc::new(places::store()?);
         let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
-        output::print(&words("adopted", &plan, &adopted, how))
+        output::done(format!("{} was adopted", adopted.worktree.shown()), &words("adopted", &plan, &adopted, how))
     }
 }

@@ -65,7 +65,9 @@ pub fn ensure(components: &Components, repository: &Path, yes: bool) -> Result<(
         let words = approval.words();
         let text = format!("depsfs.toml has commands that have not been approved for {}", words.trim_end());
         text.lines().for_each(output::note);
-        confirm("Run them, now and later?", false)?;
+        if !confirm("Run them, now and later?", false)? {
+            return Err(approval.missing().into());
+        }
     }
     Ok(approval.give(&states)?)
 }

@@ -61,7 +61,7 @@ impl Cache {
     }
 
     pub fn run(self) -> Result<(), Failure> {
-        interrupt::catch().map_err(Failure::Output)?;
+        interrupt::catch().map_err(Failure::os("catch signals"))?;
         process::raise_open_files();
         match self.verb {
             Verb::Get { name, out_dir } => get(&ArtifactName::new(&name)?, &out_dir),
@@ -85,7 +85,7 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
     }
     // A worktree that has views has them of one store.
     let store = match place::store_at(out_dir)? {
-        Some(path) => Store::open(&path)?,
+        Some(path) => Store::existing(&path)?,
         None => places::store()?,
     };
     // Until the artifact is in a manifest, or extracted.

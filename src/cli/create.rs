@@ -1,5 +1,7 @@
 //! `depsfs create`.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::approve;
@@ -10,6 +12,7 @@ use super::report::Failure;
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
 use crate::worktree::adopt;
+use crate::worktree::checkout::Checkout;
 use crate::worktree::component::bring::Brought;
 use crate::worktree::component::decide::Way;
 use crate::worktree::component::foresee;
@@ -75,7 +78,7 @@ impl Create {
     }
 
     pub fn run(self) -> Result<(), Failure> {
-        interrupt::catch().map_err(Failure::Output)?;
+        interrupt::catch().map_err(Failure::os("catch signals"))?;
         if self.resume {
             return self.go_on();
         }
@@ -111,13 +114,15 @@ impl Create {
         let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let created =
             outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
-        let said = words("created", plan, &created, how) + &components::lines(&created.decisions);
-        output::print(&said)?;
+        let said = words("created", plan, &created, how) + &source_line(plan) + &components::lines(&created.decisions);
+        let made = format!("{} was created", created.worktree.shown());
+        let reported = output::done(&made, &said);
         if !how.mount || created.decisions.is_empty() {
-            return Ok(());
+            return reported;
         }
         let new = places::checkout_at(&created.worktree)?;
-        built(&components::go_on(&new, &plan.components, outside)?)
+        let done = components::go_on(&new, &plan.components, outside)?;
+        reported.and_then(|()| built(&made, &done))
     }
 
     fn go_on(&self) -> Result<(), Failure> {
@@ -126,23 +131,39 @@ impl Create {
             Some(name) if crate::sys::path::is_dir(name.as_ref()) => places::checkout_at(name.as_ref())?,
             Some(name) => remove::find(&places::checkout()?, name)?,
         };
-        if let Some(views) = Views::of(&checkout)? {
-            views.mount()?;
-        }
+        let store = match Views::of(&checkout)? {
+            Some(views) => {
+                views.mount()?;
+                places::store_of(&views)?
+            }
+            None => places::store()?,
+        };
         let components = components::approved(&checkout, self.approve)?;
-        let done = components::go_on(&checkout, &components, &Outside::new(places::store()?))?;
+        let done = components::go_on(&checkout, &components, &Outside::new(store))?;
         if done.is_empty() {
             return output::print("nothing is left to be done\n");
         }
-        output::print(&components::done(&done))
+        output::done("the components were fetched or built", &components::done(&done))
+    }
+}
+
+/// The source, where that is not the checkout of the working directory.
+fn source_line(plan: &Plan) -> String {
+    let source = &plan.source.root;
+    match Checkout::containing(Path::new(".")) {
+        Ok(Some(here)) if here.root != *source => {
+            let inside = here.root.strip_prefix(source).unwrap_or(&here.root);
+            format!("  source:   {}, of which {} is a submodule\n", source.shown(), inside.shown())
+        }
+        _ => String::new(),
     }
 }
 
 /// Says which components were built, after what was said before.
-fn built(done: &[Brought]) -> Result<(), Failure> {
+fn built(made: &str, done: &[Brought]) -> Result<(), Failure> {
     let names: Vec<&str> =
         done.iter().filter(|b| b.decision.way == Way::Build).map(|b| b.decision.component.as_str()).collect();
-    if names.is_empty() { Ok(()) } else { output::print(&format!("  built:    {}\n", names.join(", "))) }
+    if names.is_empty() { Ok(()) } else { output::done(made, &format!("  built:    {}\n", names.join(", "))) }
 }
 
 /// What an artifact has of the absolute path of another checkout, in one line.
@@ -164,8 +185,9 @@ pub(super) fn trace_words(traced: &Traced) -> String {
 }
 
 /// What an unmounted worktree of depsfs shares would be only its own changes: its views have to be there.
-pub(super) fn mount_source(source: &crate::worktree::checkout::Checkout) -> Result<(), Failure> {
+pub(super) fn mount_source(source: &Checkout) -> Result<(), Failure> {
     let Some(views) = Views::of(source)? else { return Ok(()) };
+    places::store_of(&views)?;
     if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {
         views.mount()?;
         output::note(&format!("mounted the views of the source {}", source.root.shown()));

@@ -22,7 +22,11 @@ pub struct Doctor {
 
 impl Doctor {
     pub fn run(self) -> Result<(), Failure> {
-        let places = Places { store: places::store_path().ok(), states: places::states().ok() };
+        let store = match places::store_path() {
+            Err(relative @ Failure::RelativeStore(_)) => return Err(relative),
+            place => place.ok(),
+        };
+        let places = Places { store, states: places::states().ok() };
         let mut rows = doctor::examine(&places)?;
         if self.fix {
             rows = doctor::fix(&places, rows)?;

@@ -31,14 +31,16 @@ pub struct Gc {
     json: bool,
 }
 
+const CLEANED: &str = "the store was cleaned up";
+
 impl Gc {
     pub fn run(self) -> Result<(), Failure> {
-        interrupt::catch().map_err(Failure::Output)?;
+        interrupt::catch().map_err(Failure::os("catch signals"))?;
         let options = GcOptions { dry_run: self.dry_run, keep_days: self.keep_days, now: Timespec::now() };
         let report = places::store()?.gc(&options, &Bar::new())?;
         let tarballs = self.tarballs(options.now)?;
         if self.json {
-            return output::json(&json!({
+            let json = json!({
                 "dry_run": self.dry_run,
                 "bytes": report.bytes,
                 "objects": report.objects,
@@ -49,9 +51,11 @@ impl Gc {
                 "snapshots": report.snapshots,
                 "temporaries": report.temporaries,
                 "tarballs": tarballs.0,
-            }));
+            });
+            return if self.dry_run { output::json(&json) } else { output::done_json(CLEANED, &json) };
         }
-        output::print(&words(&report, &tarballs, self.dry_run))
+        let text = words(&report, &tarballs, self.dry_run);
+        if self.dry_run { output::print(&text) } else { output::done(CLEANED, &text) }
     }
 
     /// Those in `CACHE_LOCAL_DIR` that are deleted, and their bytes.

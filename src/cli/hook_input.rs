@@ -19,7 +19,7 @@ pub struct HookInput {
 impl HookInput {
     pub fn run(self) -> Result<(), Failure> {
         let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).map_err(Failure::Output)?;
+        std::io::stdin().read_to_end(&mut bytes).map_err(Failure::os("read the standard input"))?;
         let input: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let found = self.fields.iter().find_map(|field| input.get(field)?.as_str().filter(|text| !text.is_empty()));
         let wanted = "the input is no JSON object with such a field";

@@ -35,8 +35,12 @@ impl Init {
         }
         let file = checkout.root.join(config::FILE);
         match paths::write_new(&file, text.as_bytes()).map_err(Error::from)? {
-            Some(_) => output::print(&format!("wrote {}\n", file.shown())),
-            None => Err(Error::PathTaken(file).into()),
+            Some(_) => output::done("depsfs.toml was written", &format!("wrote {}\n", file.shown())),
+            None => Err(Failure::Refused {
+                what: "no depsfs.toml was written",
+                why: format!("{} exists already", file.shown()),
+                hint: "depsfs init --print prints what it would write; compare, and take over what you want",
+            }),
         }
     }
 }

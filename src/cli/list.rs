@@ -1,11 +1,14 @@
 //! `depsfs list`.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::terminal::Shown;
-use crate::worktree::list;
+use crate::worktree::checkout::Checkout;
+use crate::worktree::{Error, list};
 
 /// List the worktrees that have views
 ///
@@ -22,8 +25,8 @@ pub struct List {
 
 impl List {
     pub fn run(self) -> Result<(), Failure> {
-        let listed = match places::checkout() {
-            Ok(checkout) if !self.all => list::of_repository(&checkout)?,
+        let listed = match Checkout::of_any_repository(Path::new(".")).map_err(Error::from)? {
+            Some(checkout) if !self.all => list::of_repository(&checkout)?,
             _ => list::of_store(&places::store()?)?,
         };
         if self.json {

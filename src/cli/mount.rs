@@ -116,14 +116,14 @@ impl Mount {
             fsname: self.fsname.clone().or(options.fsname).or(shown),
         };
         let store = match &options.store {
-            Some(path) => Store::open(&std::path::absolute(path).map_err(|_| Failure::NoHome)?)?,
+            Some(path) => Store::open(&crate::sys::path::absolute(path)?)?,
             None => places::store()?,
         };
         let states = places::states().ok();
         for left_out in at::mount(&store, &wish, dir, states.as_deref(), &Bar::new())? {
             output::note(&format!("left out {}: {}", left_out.path.shown(), left_out.why));
         }
-        output::print(&format!("mounted {words} at {}\n", dir.shown()))
+        output::done("the directory was mounted", &format!("mounted {words} at {}\n", dir.shown()))
     }
 
     /// fstab(5) names a source and a target: a worktree is its own.
@@ -149,7 +149,7 @@ fn mount_worktree(mut views: Views, options: &MountOptions) -> Result<(), Failur
         }
     })?;
     let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.shown());
-    output::print(&format!("mounted {} in {root}\n", count(n, "view")))
+    output::done("the views were mounted", &format!("mounted {} in {root}\n", count(n, "view")))
 }
 
 /// One name, or several between commas.

@@ -10,33 +10,39 @@ use crate::worktree::everywhere::{self, Outcome};
 
 /// Mounts each, and tells of each; how many are mounted, and how many could not be.
 pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Failure> {
-    let (mut mounted, mut failed) = (0, 0);
+    let (mut mounted, mut failed, mut reported) = (0, 0, Ok(()));
     for known in everywhere::known(store, states)? {
         let place = known.place.shown().to_string();
         match known.mount() {
             Outcome::Done => {
                 mounted += 1;
-                output::print(&format!("mounted {place}\n"))?;
+                reported = reported.and(output::done("the views were mounted", &format!("mounted {place}\n")));
             }
-            Outcome::Gone => output::print(&format!("gone    {place} (depsfs doctor --fix forgets it)\n"))?,
+            Outcome::Gone => {
+                let line = format!("gone    {place} (depsfs doctor --fix forgets it)\n");
+                reported = reported.and(output::done("the others were mounted", &line));
+            }
             Outcome::Failed(e) => {
                 failed += 1;
                 report::print(&format!("{place} is not mounted"), &e.into());
             }
         }
     }
-    Ok((mounted, failed))
+    reported.map(|()| (mounted, failed))
 }
 
 /// Unmounts each that nobody uses; those in use stay.
 pub fn unmount() -> Result<(), Failure> {
+    let mut reported = Ok(());
     for known in everywhere::known(&places::store()?, places::states().ok().as_deref())? {
         let place = known.place.shown().to_string();
         match known.unmount() {
-            Outcome::Done => output::print(&format!("unmounted {place}\n"))?,
+            Outcome::Done => {
+                reported = reported.and(output::done("the views were unmounted", &format!("unmounted {place}\n")));
+            }
             Outcome::Gone => {}
             Outcome::Failed(e) => drop(report::print(&format!("{place} stays mounted"), &e.into())),
         }
     }
-    Ok(())
+    reported
 }

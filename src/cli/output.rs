@@ -17,6 +17,23 @@ pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", terminal::line(line));
 }
 
+/// Writes what was done. When that can't be written, the failure says that it was done all the same.
+pub fn done(done: impl Into<String>, text: &str) -> Result<(), Failure> {
+    unless_written(done, print(text))
+}
+
+/// As [`done`], as JSON.
+pub fn done_json(done: impl Into<String>, value: &impl Serialize) -> Result<(), Failure> {
+    unless_written(done, json(value))
+}
+
+fn unless_written(done: impl Into<String>, written: Result<(), Failure>) -> Result<(), Failure> {
+    written.map_err(|failure| match failure {
+        Failure::Output(source) => Failure::Unreported { done: done.into(), source },
+        other => other,
+    })
+}
+
 /// Writes a value as JSON, over several lines.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("what is printed has string keys");

@@ -9,16 +9,23 @@ use crate::worktree::checkout::Checkout;
 use crate::worktree::component::load::User;
 use crate::worktree::views::Views;
 
-/// `$DEPSFS_STORE`, else `$XDG_DATA_HOME/depsfs/store`, else `~/.local/share/depsfs/store`.
+/// `$DEPSFS_STORE`, else `$XDG_DATA_HOME/depsfs/store`, else `~/.local/share/depsfs/store`. A relative `DEPSFS_STORE` is
+/// refused: it would be another store in each working directory.
 pub fn store_path() -> Result<PathBuf, Failure> {
     match std::env::var_os("DEPSFS_STORE").filter(|v| !v.is_empty()) {
-        Some(path) => Ok(std::path::absolute(path).map_err(|_| Failure::NoHome)?),
+        Some(path) if Path::new(&path).is_absolute() => Ok(path.into()),
+        Some(path) => Err(Failure::RelativeStore(path.into())),
         None => Ok(xdg("XDG_DATA_HOME", ".local/share")?.join("depsfs/store")),
     }
 }
 
 pub fn store() -> Result<Store, Failure> {
     Ok(Store::open(&store_path()?)?)
+}
+
+/// The store that a worktree has its views of, whatever the environment says.
+pub fn store_of(views: &Views) -> Result<Store, Failure> {
+    Ok(Store::existing(&views.manifest.store)?)
 }
 
 /// The state of directories that entries are mounted at.
@@ -58,5 +65,6 @@ pub fn checkout() -> Result<Checkout, Failure> {
 pub fn checkout_at(here: &Path) -> Result<Checkout, Failure> {
     let found = Checkout::containing(here).map_err(Error::from)?;
     let absent = || Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into()));
-    Ok(found.ok_or_else(absent)?.outermost().map_err(Error::from)?)
+    let checkout = found.ok_or_else(absent)?.outermost().map_err(Error::from)?;
+    if checkout.is_bare() { Err(Error::Bare(checkout.root).into()) } else { Ok(checkout) }
 }

@@ -35,7 +35,7 @@ pub struct Publish {
 
 impl Publish {
     pub fn run(self) -> Result<(), Failure> {
-        interrupt::catch().map_err(Failure::Output)?;
+        interrupt::catch().map_err(Failure::os("catch signals"))?;
         let checkout = places::checkout()?;
         if let Some(views) = Views::of(&checkout)? {
             // Unmounted, only the worktree's own files are there.
@@ -60,7 +60,8 @@ impl Publish {
         let _share = outside.store.share()?;
         let frozen = freeze::freeze(&outside.store, &base, &inside, &*outside.bar)?;
         freeze::name(&outside.store, name, &frozen, &base)?;
-        output::print(&format!("published {name}: {}, {}\n", count(frozen.files, "file"), size(frozen.bytes)))
+        let (files, bytes) = (count(frozen.files, "file"), size(frozen.bytes));
+        output::done(format!("{name} was published"), &format!("published {name}: {files}, {bytes}\n"))
     }
 
     fn components(&self, checkout: &Checkout, outside: &Outside) -> Result<(), Failure> {
@@ -85,11 +86,15 @@ impl Publish {
             bring::publish_all(&task, &is_wanted, !self.paths.is_empty())
         })?;
         if published.is_empty() {
-            return Err(Failure::Usage("no component with a key has been built here", "give a path and --name"));
+            return Err(Failure::Refused {
+                what: "nothing was published",
+                why: "no component with a key has been built here".into(),
+                hint: "build one first; or give paths and --name",
+            });
         }
         let line = |(name, entry, frozen): &(String, String, freeze::Frozen)| {
             format!("published {name} as {entry}: {}, {}\n", count(frozen.files, "file"), size(frozen.bytes))
         };
-        output::print(&published.iter().map(line).collect::<String>())
+        output::done("the components were published", &published.iter().map(line).collect::<String>())
     }
 }

@@ -70,6 +70,6 @@ impl Remove {
         if let Some(branch) = removed.branch_deleted {
             text += &format!("  deleted: branch {branch}\n");
         }
-        output::print(&text)
+        output::done(format!("{} was removed", removed.worktree.shown()), &text)
     }
 }

@@ -8,12 +8,14 @@
 //! | 3 | refused, and nothing was changed |
 
 use std::io;
+use std::path::PathBuf;
 
 use super::output;
 use crate::cache::CacheError;
 use crate::daemon::DaemonError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
+use crate::sys::terminal::Shown;
 use crate::worktree::component;
 use crate::worktree::git::GitError;
 use crate::worktree::ignored::IgnoredError;
@@ -37,12 +39,17 @@ pub enum Failure {
     Missed,
     #[error("{0} of its files are damaged or missing, as listed")]
     Damaged(usize),
-    #[error("nobody said yes")]
+    #[error("there is no terminal to ask on")]
     NotConfirmed,
     #[error("neither HOME nor the XDG variables are set")]
     NoHome,
+    #[error("DEPSFS_STORE is {}, which is a relative path", .0.shown())]
+    RelativeStore(PathBuf),
     #[error("{0}")]
     Usage(&'static str, &'static str),
+    /// `what` was not done.
+    #[error("{why}")]
+    Refused { what: &'static str, why: String, hint: &'static str },
     #[error("option {0:?} is not known")]
     MountOption(String),
     #[error("{0} checks failed, as told")]
@@ -53,8 +60,21 @@ pub enum Failure {
     Systemd(String),
     #[error(transparent)]
     Io(#[from] crate::sys::IoError),
-    #[error("cannot write: {0}")]
+    /// A call that concerns no file.
+    #[error("cannot {verb}: {source}")]
+    Os { verb: &'static str, source: io::Error },
+    #[error("cannot write to the standard output: {0}")]
     Output(io::Error),
+    /// The work is done, as `done` puts it; its report could not be written.
+    #[error("cannot write to the standard output: {source}")]
+    Unreported { done: String, source: io::Error },
+}
+
+impl Failure {
+    /// For `map_err(Failure::os("read the standard input"))`.
+    pub fn os(verb: &'static str) -> impl FnOnce(io::Error) -> Failure {
+        move |source| Failure::Os { verb, source }
+    }
 }
 
 impl From<component::Error> for Failure {
@@ -68,7 +88,17 @@ pub fn print(what: &str, failure: &Failure) -> u8 {
     let (code, hint) = judge(failure);
     // A worktree was made, and stays.
     let kept = matches!(failure, Failure::Worktree(Error::Component(component::Error::Build { .. })));
-    let what = if kept { "not everything was built; the worktree is kept" } else { what };
+    let unreported;
+    let what = match failure {
+        _ if kept => "not everything was built; the worktree is kept",
+        Failure::Unreported { done, .. } => {
+            unreported = format!("{done}, but the report of it could not be written");
+            &unreported
+        }
+        Failure::Output(_) => "the answer could not be written",
+        Failure::Refused { what, .. } => what,
+        _ => what,
+    };
     output::note(&format!("depsfs: {what}"));
     output::note(&format!("  because: {failure}"));
     output::note(&format!("  hint: {hint}"));
@@ -93,15 +123,22 @@ fn judge(failure: &Failure) -> (u8, String) {
         Failure::Damaged(_) => {
             (FAILED, "depsfs doctor --fix takes damaged objects away and reads the checkouts again".into())
         }
-        Failure::NotConfirmed => (REFUSED, "give --yes, or answer y on a terminal".into()),
-        Failure::NoHome => (USAGE, "set DEPSFS_STORE to an absolute path".into()),
+        Failure::NotConfirmed => (REFUSED, "give --yes".into()),
+        Failure::NoHome => (USAGE, "set HOME, or DEPSFS_STORE and XDG_STATE_HOME, to absolute paths".into()),
+        Failure::RelativeStore(_) => (
+            USAGE,
+            "set DEPSFS_STORE to an absolute path: a relative one would be another store in each directory".into(),
+        ),
+        Failure::Refused { hint, .. } => (REFUSED, (*hint).into()),
         Failure::Usage(_, hint) => (USAGE, (*hint).into()),
         Failure::MountOption(_) => (USAGE, "depsfs mount --help lists the options".into()),
         Failure::Unwell(_) => (FAILED, "depsfs doctor --fix does what is marked so; the rest is yours".into()),
         Failure::NotAll(_) => (FAILED, "the others are mounted; depsfs doctor tells more".into()),
         Failure::Systemd(_) => (FAILED, "journalctl --user -u depsfs tells more".into()),
         Failure::Io(_) => (FAILED, io_hint()),
+        Failure::Os { .. } => (FAILED, "look at the limits of this process (ulimit -a)".into()),
         Failure::Output(_) => (FAILED, "look at where the output goes".into()),
+        Failure::Unreported { .. } => (FAILED, "look at where the output goes; what was done stays".into()),
     }
 }
 
@@ -126,6 +163,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Daemon(e) => daemon(e),
         Error::Overlay(_) => (FAILED, "depsfs reset makes a path again what the store says".into()),
         Error::NotACheckout(_) => (REFUSED, "go to a checkout of the repository first".into()),
+        Error::Bare(_) => (REFUSED, "go to one of its worktrees: git worktree list shows them".into()),
         Error::PathTaken(_) => (REFUSED, "take another name, or remove what is there".into()),
         Error::BranchTaken(_) => (REFUSED, "leave the base-ref away to check it out, or give --branch".into()),
         Error::BranchInUse { .. } => (REFUSED, "give another branch with --branch".into()),
@@ -156,6 +194,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::NoSource(_) => (REFUSED, "name a built worktree of it with --source".into()),
         Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views, depsfs adopt gives it some".into()),
         Error::NotInView(_) => (REFUSED, "depsfs status lists the views".into()),
+        Error::Absent(_) => (REFUSED, "depsfs diff lists what was deleted; depsfs reset brings that back".into()),
         Error::WouldLose { risks, .. } => (REFUSED, format!("keep it elsewhere, or give {}", flags(risks))),
         Error::Locked { .. } => (REFUSED, "git worktree unlock takes the lock away".into()),
         Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),
@@ -211,6 +250,10 @@ fn store(e: &StoreError) -> (u8, String) {
     match e {
         StoreError::Io(_) => (FAILED, io_hint()),
         StoreError::NotAStore { .. } => (REFUSED, "set DEPSFS_STORE to a store, or to a directory to be made".into()),
+        StoreError::Gone { .. } => (
+            REFUSED,
+            "put it back there, or mount the disk that holds it; what you wrote is in the worktrees themselves".into(),
+        ),
         StoreError::Version { .. } => (REFUSED, "use the depsfs that made it, or another store".into()),
         StoreError::NoTree(_) | StoreError::BadTree { .. } | StoreError::BadPack { .. } | StoreError::NoObject(_) => {
             (FAILED, "depsfs store verify names what is damaged".into())

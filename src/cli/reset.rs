@@ -9,7 +9,7 @@ use super::output::{self, count};
 use super::places;
 use super::report::Failure;
 use crate::sys::terminal::Shown;
-use crate::worktree::{diff, reset};
+use crate::worktree::{diff, reset, thaw};
 
 /// Make paths of views again what the store says
 ///
@@ -31,19 +31,23 @@ impl Reset {
         for path in &self.paths {
             let views = places::views(Some(path))?;
             for (view, inside) in views.targets(path)? {
-                for (kind, path) in diff::of_view(&views, &view, &inside)? {
+                let changes = diff::of_view(&views, &view, &inside)?;
+                if changes.is_empty() {
+                    thaw::check(&views, &view, &inside)?;
+                }
+                for (kind, path) in changes {
                     output::print(&format!("{} {}\n", kind.letter(), path.shown()))?;
                     lost += 1;
                 }
                 all.push((views.clone(), view, inside));
             }
         }
-        if lost > 0 {
-            confirm(&format!("Drop {}?", count(lost, "change")), self.yes)?;
+        if lost > 0 && !confirm(&format!("Drop {}?", count(lost, "change")), self.yes)? {
+            return output::print("nothing changed\n");
         }
         for (views, view, inside) in &all {
             reset::reset(views, view, inside)?;
         }
-        output::print(&format!("dropped {}\n", count(lost, "change")))
+        output::done("the changes were dropped", &format!("dropped {}\n", count(lost, "change")))
     }
 }

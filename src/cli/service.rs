@@ -80,20 +80,21 @@ fn unit_file() -> Result<PathBuf, Failure> {
 
 fn install() -> Result<(), Failure> {
     let file = unit_file()?;
-    let program = std::env::current_exe().map_err(Failure::Output)?;
+    let program = std::env::current_exe().map_err(Failure::os("find the path of this program"))?;
     let parent = file.parent().expect("it was joined to a directory");
     path::make_dirs(parent)?;
     path::replace_synced(&file, unit(&program).as_bytes())?;
-    output::print(&format!("wrote {}\n", file.shown()))?;
+    let reported = output::done("the unit was written", &format!("wrote {}\n", file.shown()));
     if let Err(why) = systemctl(&["daemon-reload"]) {
         output::note(&format!(
             "depsfs: systemd does not run for this user ({why}): the unit will be of use when it does"
         ));
         output::note(&format!("  hint: depsfs mount --all mounts now; systemctl --user enable --now {UNIT} later"));
-        return Ok(());
+        return reported;
     }
     systemctl(&["enable", "--now", UNIT]).map_err(Failure::Systemd)?;
-    output::print("enabled: all known worktrees are mounted now and at each login\n")
+    let enabled = "enabled: all known worktrees are mounted now and at each login\n";
+    reported.and_then(|()| output::done("the service was installed", enabled))
 }
 
 fn uninstall() -> Result<(), Failure> {
@@ -107,7 +108,7 @@ fn uninstall() -> Result<(), Failure> {
     }
     path::remove_file(&file)?;
     let _ = systemctl(&["daemon-reload"]);
-    output::print(&format!("removed {}\n", file.shown()))
+    output::done("the service was uninstalled", &format!("removed {}\n", file.shown()))
 }
 
 fn status(json: bool) -> Result<(), Failure> {
@@ -179,12 +180,12 @@ fn quoted(text: &str, in_command: bool) -> String {
 }
 
 fn run() -> Result<(), Failure> {
-    let signals = Signals::take_over().map_err(Failure::Output)?;
+    let signals = Signals::take_over().map_err(Failure::os("catch signals"))?;
     mount()?;
     loop {
         use std::os::fd::AsFd;
-        process::wait_any(&[signals.as_fd()], None).map_err(Failure::Output)?;
-        for signal in signals.drain().map_err(Failure::Output)? {
+        process::wait_any(&[signals.as_fd()], None).map_err(Failure::os("wait for signals"))?;
+        for signal in signals.drain().map_err(Failure::os("read signals"))? {
             match signal {
                 Signalled::Reconcile(_) => mount()?,
                 Signalled::ChildEnded => {}

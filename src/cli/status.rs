@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::create::trace_words;
+use super::output::{self, count};
+use super::places;
 use super::report::Failure;
-use super::{output, places};
 use crate::sys::terminal::Shown;
-use crate::worktree::status::{self, View};
+use crate::worktree::status::{self, Status as Seen, View};
 
 /// Show the views of a worktree, and whether they are there
 ///
@@ -17,7 +18,7 @@ use crate::worktree::status::{self, View};
 pub struct Status {
     /// The worktree, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
-    /// Print a JSON object: worktree, source, commit, created, store, daemon, views, drift, absolute_paths
+    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, views, drift, absolute_paths
     #[arg(long)]
     json: bool,
 }
@@ -29,6 +30,7 @@ impl Status {
             return output::json(&status);
         }
         let mut lines: Vec<String> = status.views.iter().map(line).collect();
+        lines.extend(missing(&status));
         lines.push(format!("worktree: {}", status.worktree.shown()));
         if let Some(source) = &status.source {
             lines.push(format!("source:   {}", source.shown()));
@@ -41,6 +43,10 @@ impl Status {
             Some(daemon) => format!("daemon:   running, process {}", daemon.pid),
             None => "daemon:   not running".into(),
         });
+        if let Some(why) = &status.store_trouble {
+            let place = status.store.shown();
+            lines.push(format!("store:    {place}: {why}; what was not read before answers \"Input/output error\""));
+        }
         let passing = status.views.iter().filter(|view| view.mode == Some("passthrough"));
         lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.shown())));
         let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
@@ -49,6 +55,20 @@ impl Status {
         lines.extend(status.absolute_paths.iter().map(|traced| format!("paths:    {}", trace_words(traced))));
         output::print(&(lines.join("\n") + "\n"))
     }
+}
+
+/// How many views are missing, and what brings them back.
+fn missing(status: &Seen) -> Option<String> {
+    let missing: Vec<&View> = status.missing().collect();
+    let mut remedies = Vec::new();
+    if missing.iter().any(|view| !view.dropped) {
+        remedies.push("depsfs mount mounts what is not mounted");
+    }
+    if missing.iter().any(|view| view.dropped) {
+        remedies.push("depsfs reset brings back what was deleted");
+    }
+    let (n, all) = (missing.len(), count(status.views.len() as u64, "view"));
+    (n > 0).then(|| format!("missing:  {n} of {all}: {}", remedies.join(", ")))
 }
 
 fn line(view: &View) -> String {

@@ -58,7 +58,7 @@ impl Store {
 }
 
 fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failure> {
-    interrupt::catch().map_err(Failure::Output)?;
+    interrupt::catch().map_err(Failure::os("catch signals"))?;
     let whole = paths::canonical(source).map_err(Error::from)?;
     let name = name.unwrap_or_else(|| name_of(&whole));
     // gc must not come between the import and the name.
@@ -77,7 +77,7 @@ fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failur
     for skipped in &imported.skipped {
         output::note(&format!("left out {}: {}", skipped.path.shown(), skipped.why));
     }
-    output::print(&format!("added {name}: {}, {}\n", count(files, "file"), size(bytes)))
+    output::done(format!("{name} was added"), &format!("added {name}: {}, {}\n", count(files, "file"), size(bytes)))
 }
 
 /// As the build cache names its artifacts: the suffixes of the archive are no part of the name.
@@ -96,7 +96,7 @@ fn list(store: &Opened) -> Result<(), Failure> {
 }
 
 fn verify(store: &Opened) -> Result<(), Failure> {
-    interrupt::catch().map_err(Failure::Output)?;
+    interrupt::catch().map_err(Failure::os("catch signals"))?;
     let bar = Bar::new();
     let damage = store.verify(&bar)?;
     drop(bar);

@@ -44,19 +44,19 @@ pub struct Sync {
 
 impl Sync {
     pub fn run(self) -> Result<(), Failure> {
-        interrupt::catch().map_err(Failure::Output)?;
+        interrupt::catch().map_err(Failure::os("catch signals"))?;
         let place = match &self.worktree {
             None => PathBuf::from("."),
             Some(at) if crate::sys::path::is_there(at) => at.clone(),
             Some(name) => remove::find(&places::checkout()?, &name.to_string_lossy())?.root,
         };
         let mut views = places::views(Some(&place))?;
+        let outside = Outside::new(places::store_of(&views)?);
         let checkout = places::checkout_at(&views.manifest.worktree)?;
         let components = components::approved(&checkout, self.approve)?;
         if !self.dry_run {
             views.mount()?;
         }
-        let outside = Outside::new(places::store()?);
         let mut brought = match self.dry_run {
             true => components::would_bring(&checkout, &components, &outside)?,
             false => components::bring(&checkout, &components, &outside, self.build)?,
@@ -83,10 +83,12 @@ impl Sync {
             }
             None => Synced::default(),
         };
-        if self.json {
-            output::json(&as_json(&brought, &synced))
-        } else {
-            output::print(&words(&brought, &synced, &views))
+        let done = "the worktree was brought up to date";
+        match (self.json, self.dry_run) {
+            (true, true) => output::json(&as_json(&brought, &synced)),
+            (true, false) => output::done_json(done, &as_json(&brought, &synced)),
+            (false, true) => output::print(&words(&brought, &synced, &views)),
+            (false, false) => output::done(done, &words(&brought, &synced, &views)),
         }
     }
 }

@@ -25,22 +25,30 @@ pub struct Thaw {
 
 impl Thaw {
     pub fn run(self) -> Result<(), Failure> {
+        // All are looked at before one is changed.
+        let mut all = Vec::new();
         for path in &self.paths {
-            let mut views = places::views(Some(path))?;
+            let views = places::views(Some(path))?;
             for (view, inside) in views.targets(path)? {
-                let bar = Bar::new();
-                bar.begin("thawing", None);
-                let mut nodes = 0;
-                let whole = thaw::thaw(&mut views, &view, &inside, &mut || {
-                    nodes += 1;
-                    bar.tick();
-                })?;
-                drop(bar);
-                let plain = if whole { ", no view any more" } else { "" };
-                let name = if whole { view.path.clone() } else { view.path.join(&inside) };
-                output::print(&format!("thawed {}: {}{plain}\n", name.shown(), count(nodes, "path")))?;
+                thaw::check(&views, &view, &inside)?;
+                all.push((views.clone(), view, inside));
             }
         }
-        Ok(())
+        let mut reported = Ok(());
+        for (mut views, view, inside) in all {
+            let name = view.path.join(&inside);
+            let bar = Bar::new();
+            bar.begin("thawing", None);
+            let mut nodes = 0;
+            let whole = thaw::thaw(&mut views, &view, &inside, &mut || {
+                nodes += 1;
+                bar.tick();
+            })?;
+            drop(bar);
+            let plain = if whole { ", no view any more" } else { "" };
+            let line = format!("thawed {}: {}{plain}\n", name.shown(), count(nodes, "path"));
+            reported = reported.and(output::done("the paths were thawed", &line));
+        }
+        reported
     }
 }

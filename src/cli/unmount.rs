@@ -31,6 +31,6 @@ impl Unmount {
         let views = places::views(self.at.as_deref().or(self.worktree.as_deref()))?;
         views.unmount(self.lazy)?;
         let place = self.at.unwrap_or(views.manifest.worktree);
-        output::print(&format!("unmounted the views of {}\n", place.shown()))
+        output::done("the views were unmounted", &format!("unmounted the views of {}\n", place.shown()))
     }
 }

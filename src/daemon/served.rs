@@ -81,7 +81,7 @@ impl Served {
             let fast = FastPath::choose(serve, &shared.store, &specs(&shared.store, &shared.grafts)?);
             return Ok((overlay, fast));
         }
-        let store = Store::open(&serve.store)?;
+        let store = Store::existing(&serve.store)?;
         let grafts = specs(&store, &serve.view.grafts)?;
         let fast = FastPath::choose(serve, &store, &grafts);
         let (has_names, has_retired) = (have_names(&grafts), grafts.iter().any(|g| g.retired));

@@ -15,6 +15,8 @@ pub enum StoreError {
     Io(#[from] IoError),
     #[error("{} is not a depsfs store, and not empty", path.shown())]
     NotAStore { path: PathBuf },
+    #[error("the store {} is gone", path.shown())]
+    Gone { path: PathBuf },
     #[error("the store {} is of version {found:?}, this depsfs knows {known:?}", path.shown())]
     Version { path: PathBuf, found: String, known: &'static str },
     #[error("tree {0} is not in the store")]

@@ -112,6 +112,21 @@ impl Store {
         if !paths::is_dir(&path.join("objects")) || paths::read_if_there(&path.join("version"))?.is_none() {
             make(path)?;
         }
+        Store::open_made(path)
+    }
+
+    /// Opens the store at `path`, which a manifest names: one that is gone is an error, and is not made anew, empty.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`]
+    pub fn existing(path: &Path) -> Result<Store, StoreError> {
+        match paths::stat(&path.join("version"))? {
+            Some(_) => Store::open_made(path),
+            None => Err(StoreError::Gone { path: path.into() }),
+        }
+    }
+
+    fn open_made(path: &Path) -> Result<Store, StoreError> {
         let path = paths::canonical(path)?;
         let version = paths::read(&path.join("version"))?;
         if version != VERSION.as_bytes() && version != WITHOUT_PACKS.as_bytes() {

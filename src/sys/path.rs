@@ -230,6 +230,18 @@ pub fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), IoError>
         .map_err(IoError::of("set the time of", path))
 }
 
+/// The path from the root on, with symlinks and `..` as they are. The file system is not asked about it; only a relative
+/// one needs the working directory, which may have been deleted.
+pub fn absolute(path: &Path) -> Result<PathBuf, IoError> {
+    std::path::absolute(path).map_err(|e| {
+        let e = match e.kind() {
+            io::ErrorKind::NotFound => io::Error::new(e.kind(), "the working directory was deleted"),
+            _ => e,
+        };
+        IoError::of("resolve", path)(e)
+    })
+}
+
 /// The path without symlinks, `.` and `..`; it must be there.
 pub fn canonical(path: &Path) -> Result<PathBuf, IoError> {
     fault::point(Call::Look).and_then(|()| fs::canonicalize(path)).map_err(IoError::of("resolve", path))

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::error::Error;
 use super::views::Views;
 pub use crate::overlay::Covered;
-use crate::overlay::{Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
+use crate::overlay::{self, Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
 use crate::store::manifest::ViewSpec;
 use crate::store::{Name, ObjectId, Store, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags};
@@ -40,7 +40,7 @@ impl Access {
         let place = views.place(view);
         // A living daemon that serves other views, but not this one.
         let Some(lock) = lock else { return Err(Error::View { view: place, why: "it is not mounted".into() }) };
-        let store = Store::open(&views.manifest.store)?;
+        let store = Store::existing(&views.manifest.store)?;
         let grafts = view
             .grafts
             .iter()
@@ -87,6 +87,17 @@ impl Access {
                 })?;
                 Ok(names)
             }),
+        }
+    }
+
+    /// Whether the view shows something at this path.
+    pub fn is_there(&self, at: &Path) -> Result<bool, Error> {
+        match self {
+            Access::Mounted(root) => Ok(path::stat(&root.join(at))?.is_some()),
+            Access::Direct { overlay, .. } => match with_ino(overlay, at, |_| Ok(())) {
+                Err(Error::Overlay(overlay::Error::NotFound | overlay::Error::NotDirectory)) => Ok(false),
+                found => found.map(|()| true),
+            },
         }
     }
 

@@ -61,6 +61,24 @@ impl Checkout {
         }
     }
 
+    /// As [`Checkout::containing`], and then the outermost; or the bare repository that holds `place`, as if it were a
+    /// checkout: its worktrees can be listed.
+    pub fn of_any_repository(place: &Path) -> Result<Option<Checkout>, GitError> {
+        if let Some(checkout) = Checkout::containing(place)? {
+            return checkout.outermost().map(Some);
+        }
+        let flags = RepositoryOpenFlags::CROSS_FS;
+        match Repository::open_ext(nearest_there(place)?, flags, std::iter::empty::<&OsStr>()) {
+            Ok(found) => Checkout::of(found.path(), found.path(), found.commondir()).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether it has no tracked files of its own: the directory around a bare repository that its `.git` leads to.
+    pub fn is_bare(&self) -> bool {
+        !self.is_linked() && repository(&self.root).is_ok_and(|r| r.is_bare())
+    }
+
     fn of(root: &Path, git_dir: &Path, common_dir: &Path) -> Result<Checkout, GitError> {
         let (root, git_dir) = (path::canonical(root)?, path::canonical(git_dir)?);
         Ok(Checkout { root, git_dir, common_dir: path::canonical(common_dir)? })
@@ -139,7 +157,7 @@ pub fn plain(path: &Path) -> PathBuf {
 
 /// The deepest ancestor of `place` that is there, absolute and without symlinks.
 fn nearest_there(place: &Path) -> Result<PathBuf, IoError> {
-    let absolute = std::path::absolute(place).map_err(IoError::of("resolve", place))?;
+    let absolute = path::absolute(place)?;
     for dir in absolute.ancestors() {
         if path::is_there(dir) {
             return path::canonical(dir).or_else(|e| if dir.parent().is_none() { Err(e) } else { Ok(dir.into()) });

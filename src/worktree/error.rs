@@ -47,6 +47,8 @@ pub enum Error {
     Overlay(#[from] crate::overlay::Error),
     #[error("{} is in no git checkout", .0.shown())]
     NotACheckout(PathBuf),
+    #[error("{} is the directory of a bare repository, which has no files checked out", .0.shown())]
+    Bare(PathBuf),
     #[error("{} exists already", .0.shown())]
     PathTaken(PathBuf),
     #[error("branch {0} exists already")]
@@ -90,6 +92,8 @@ pub enum Error {
     NoViews(PathBuf),
     #[error("{} is in no view", .0.shown())]
     NotInView(PathBuf),
+    #[error("{} does not exist", .0.shown())]
+    Absent(PathBuf),
     #[error("{} would be lost with {}", listed_words(.risks), worktree.shown())]
     WouldLose { worktree: PathBuf, risks: Vec<Risk> },
     #[error("{} is locked: {reason}", worktree.shown())]

@@ -17,7 +17,7 @@ use super::diff;
 use super::error::{Error, Risk};
 use super::submodule;
 use super::views::Views;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::sys::path;
 use crate::sys::terminal::Shown;
 
@@ -54,7 +54,7 @@ pub struct Removed {
 /// The worktree a user means by a path, by the last segment of its path, or by its branch.
 pub fn find(from: &Checkout, name: &str) -> Result<Checkout, Error> {
     let registered = from.registered()?;
-    let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
+    let as_path = path::absolute(Path::new(name))?;
     let as_path = path::canonical(&as_path).unwrap_or(as_path);
     let mut found: Vec<&PathBuf> = registered.iter().map(|(root, _)| root).filter(|r| **r == as_path).collect();
     if found.is_empty() && from.main()?.is_some_and(|main| main.root == as_path) {
@@ -107,7 +107,11 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, Error> {
     from.git().remove_worktree(&checkout.root)?;
     if let Some(views) = &views {
         let file = super::views::manifest_file(&views.state_dir);
-        Store::open(&views.manifest.store)?.roots().remove(&file)?;
+        match Store::existing(&views.manifest.store) {
+            // A store that is gone keeps nothing for it.
+            Err(StoreError::Gone { .. }) => {}
+            store => store?.roots().remove(&file)?,
+        }
     }
     if let Some(branch) = branch.filter(|_| accept.delete_branch) {
         from.git().delete_branch(&branch)?;

@@ -9,6 +9,7 @@ use super::lockfile;
 use super::traces::{Record, Traced};
 use super::views::Views;
 use crate::daemon::DaemonState;
+use crate::store::Manifest;
 use crate::sys::path;
 
 /// All there is to say of a worktree's views. Serialised as `--json` prints it.
@@ -22,6 +23,8 @@ pub struct Status {
     pub created: String,
     #[serde(serialize_with = "super::lossy::path")]
     pub store: PathBuf,
+    /// What of the store the views need is not there, in words.
+    pub store_trouble: Option<String>,
     /// `None`: no daemon lives.
     pub daemon: Option<Daemon>,
     pub views: Vec<View>,
@@ -62,9 +65,23 @@ pub struct View {
 }
 
 impl Status {
-    pub fn is_whole(&self) -> bool {
-        self.views.iter().all(|v| (v.mounted && !v.refusing) || v.remade)
+    /// The views that don't show what they should.
+    pub fn missing(&self) -> impl Iterator<Item = &View> {
+        self.views.iter().filter(|v| !((v.mounted && !v.refusing) || v.remade))
     }
+}
+
+/// The store is not opened, which would tell less: what is looked for are the names of the trees that the views need.
+pub(super) fn store_trouble(manifest: &Manifest) -> Result<Option<String>, Error> {
+    let store = &manifest.store;
+    if path::stat(&store.join("version"))?.is_none() {
+        return Ok(Some("it is gone".into()));
+    }
+    let mut missing = 0;
+    for tree in manifest.trees() {
+        missing += usize::from(path::stat(&store.join("trees").join(tree.place()))?.is_none());
+    }
+    Ok((missing > 0).then(|| format!("it has lost {missing} of the trees that the views show")))
 }
 
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
@@ -94,6 +111,7 @@ pub fn status(views: &Views) -> Result<Status, Error> {
         commit: manifest.commit.clone(),
         created: manifest.created.clone(),
         store: manifest.store.clone(),
+        store_trouble: store_trouble(manifest)?,
         daemon: state.map(|s| Daemon {
             pid: i64::from(s.pid),
             server_pid: s.server_pid.map(i64::from),

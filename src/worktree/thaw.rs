@@ -15,9 +15,20 @@ use super::access::{Access, child};
 use super::error::Error;
 use super::views::{ManifestLock, Views};
 use crate::daemon::{DaemonError, client};
-use crate::store::Store;
 use crate::store::manifest::ViewSpec;
-use crate::sys::mount;
+use crate::store::{Store, StoreError};
+use crate::sys::{mount, path};
+
+/// Refuses a path that the view doesn't show.
+pub fn check(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error> {
+    let at = views.place(view).join(inside);
+    let is_there = match inside.as_os_str().is_empty() {
+        true => true,
+        false if views.is_dropped(view) => path::stat(&at)?.is_some(),
+        false => Access::open(views, view)?.is_there(inside)?,
+    };
+    if is_there { Ok(()) } else { Err(Error::Absent(at)) }
+}
 
 /// Thaws what `inside` names in one view; calls `step` for each node. Answers whether the whole view became plain.
 pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn FnMut()) -> Result<bool, Error> {
@@ -45,7 +56,11 @@ pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn Fn
     views.forget(view)?;
     if views.manifest.views.is_empty() {
         views.unmount(false)?;
-        Store::open(&views.manifest.store)?.roots().remove(&file)?;
+        match Store::existing(&views.manifest.store) {
+            // A store that is gone keeps nothing for it.
+            Err(StoreError::Gone { .. }) => {}
+            store => store?.roots().remove(&file)?,
+        }
     } else if views.state().is_some() {
         views.mount()?;
     }

@@ -27,7 +27,7 @@ pub struct Views {
 impl Views {
     /// Those of the worktree that holds `place`, or of the directory that entries were mounted at.
     pub fn containing(place: &Path, states: &Path) -> Result<Views, Error> {
-        let place = std::path::absolute(place).map_err(crate::sys::IoError::of("resolve", place))?;
+        let place = path::absolute(place)?;
         for dir in place.ancestors() {
             if let Some(state_dir) = known_at(states, dir)? {
                 return Views::load(&state_dir);
@@ -199,7 +199,7 @@ impl Views {
 
     /// The path relative to the worktree. Its last component may be absent, and is never followed.
     pub fn relative(&self, place: &Path) -> Result<PathBuf, Error> {
-        let absolute = std::path::absolute(place).map_err(crate::sys::IoError::of("resolve", place))?;
+        let absolute = path::absolute(place)?;
         let absolute = super::checkout::plain(&absolute);
         let whole = match (absolute.parent(), absolute.file_name()) {
             (Some(parent), Some(name)) => path::canonical(parent).map(|p| p.join(name)).unwrap_or(absolute.clone()),

@@ -66,9 +66,9 @@ fn a_configuration_that_cannot_be_read_is_refused_with_its_line_before_anything_
 }
 
 /// Runs depsfs at a terminal, where somebody types this.
-fn at_a_terminal(bench: &Bench, typed: &str, words: &str) -> crate::bench::Said {
+pub fn at_a_terminal(bench: &Bench, at: &str, typed: &str, words: &str) -> crate::bench::Said {
     let script = format!("printf '{typed}\\n' | script -qefc '{PROGRAM} {words}' /dev/null");
-    run(bench.command("sh", "repo").args(["-c", &script]))
+    run(bench.command("sh", at).args(["-c", &script]))
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn somebody_at_a_terminal_is_asked_once_and_without_a_yes_nothing_is_made() {
     }
     let question = "Run them, now and later? [y/N]";
     for typed in ["n", ""] {
-        let said = at_a_terminal(&bench, typed, "create fix");
+        let said = at_a_terminal(&bench, "repo", typed, "create fix");
         assert_eq!(said.code, 3, "{said:?}");
         assert!(said.out.contains(question) && said.out.contains("touch ran"), "{said:?}");
         assert!(!bench.is_there("fix") && bench.git("repo", ["branch", "--format=%(refname:short)"]) == "main");
     }
-    let said = at_a_terminal(&bench, "yes", "create fix");
+    let said = at_a_terminal(&bench, "repo", "yes", "create fix");
     assert!(said.code == 0 && said.out.contains(question) && said.out.contains("created "), "{said:?}");
-    let said = at_a_terminal(&bench, "n", "create second");
+    let said = at_a_terminal(&bench, "repo", "n", "create second");
     assert!(said.code == 0 && !said.out.contains(question), "{said:?}");
 }

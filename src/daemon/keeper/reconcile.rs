@@ -101,7 +101,7 @@ impl Keeper {
         let manifest = Manifest::load(&path)?;
         let mut trees = manifest.trees();
         trees.extend(self.connections.values().flat_map(|c| &c.view.grafts).map(|g| g.tree));
-        match Store::open(&manifest.store).and_then(|store| store.roots().hold(&path, &trees)) {
+        match Store::existing(&manifest.store).and_then(|store| store.roots().hold(&path, &trees)) {
             Ok(hold) => self.hold = Some(hold),
             // As in a store that belongs to somebody else: the manifest alone keeps them.
             Err(e) => tracing::warn!("the store's trees are not held: {e}"),

@@ -7,6 +7,7 @@
 //! | `kernel`    | the kernel's version, and which fast paths are on                                        |
 //! | `mounts`    | views that nobody answers for (dead), whose daemon does not answer (hung), or has given up |
 //! | `worktrees` | worktrees that are gone, roots that name nothing                                         |
+//! | `lost`      | stores that mounted views miss something of                                              |
 //! | `store`     | leftovers, free space, a sample of the hashes                                            |
 //! | `machine`   | inotify's limits, git                                                                    |
 //!
@@ -15,6 +16,7 @@
 
 mod apparmor;
 mod kernel;
+mod lost;
 mod machine;
 mod mounting;
 mod mounts;
@@ -148,6 +150,7 @@ pub fn examine(places: &Places) -> Result<Vec<Row>, Error> {
     rows.extend(mounts::rows(&sight)?);
     rows.extend(worktrees::rows(&sight));
     rows.extend(store::rows(&sight));
+    rows.extend(lost::rows(&sight));
     rows.extend(machine::rows(&sight));
     Ok(rows)
 }

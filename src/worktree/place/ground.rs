@@ -12,7 +12,7 @@ use super::Error;
 use crate::store::{Node, Tree};
 use crate::sys::fs::FileType;
 use crate::sys::mountinfo::{self, MountPoint};
-use crate::sys::{IoError, path};
+use crate::sys::path;
 use crate::worktree::checkout::Checkout;
 use crate::worktree::git::GitError;
 use crate::worktree::index::Index;
@@ -259,7 +259,7 @@ impl<'a> Ground<'a> {
 
 /// The path that `place` will have, without symlinks as far as it is there already.
 pub fn resolved(place: &Path) -> Result<PathBuf, Error> {
-    let whole = std::path::absolute(place).map_err(IoError::of("resolve", place))?;
+    let whole = path::absolute(place)?;
     let there = whole.ancestors().find(|dir| path::is_there(dir)).unwrap_or(Path::new("/"));
     let rest = whole.strip_prefix(there).unwrap_or(Path::new(""));
     Ok(crate::worktree::checkout::plain(&path::canonical(there)?.join(rest)))
