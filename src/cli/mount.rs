@@ -48,7 +48,8 @@ pub struct Mount {
     #[arg(long, requires = "at", value_name = "NAME")]
     fsname: Option<String>,
     /// Options as mount(8) has them: lowerdir=A:B, upperdir=, workdir=, store=, fsname=, allow_other, ro, noexec; those
-    /// of overlayfs and fstab that make no difference are taken too
+    /// of overlayfs and fstab that make no difference are taken too. With -o a mount has the options that are given, and
+    /// none from before
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
 }
@@ -64,6 +65,11 @@ impl Mount {
             options.parse(list)?;
         }
         options.allow_other = self.allow_other.or(options.allow_other);
+        if !self.options.is_empty() {
+            // As with every file system: a mount has the options of its own command line, none from before.
+            options.allow_other = options.allow_other.or(Some(false));
+            options.read_only = options.read_only.or(Some(false));
+        }
         match &self.at {
             None => self.worktree(&options),
             Some(dir) => self.directory(dir, options),
@@ -74,7 +80,12 @@ impl Mount {
         if self.what.len() > 1 {
             return Err(Failure::Usage("several entries need a directory", "give --at <dir>"));
         }
-        mount_worktree(places::views(self.what.first().map(PathBuf::as_path))?, options)
+        if !options.lower.is_empty() || options.upper.is_some() || options.workdir.is_some() || options.store.is_some()
+        {
+            let of_a_directory = "lowerdir, upperdir, workdir and store belong to a directory, not to a worktree";
+            return Err(Failure::Usage(of_a_directory, "give --at <dir>"));
+        }
+        self.mount_worktree(places::views(self.what.first().map(PathBuf::as_path))?, options)
     }
 
     fn directory(&self, dir: &Path, options: MountOptions) -> Result<(), Failure> {
@@ -92,7 +103,7 @@ impl Mount {
             && let Some(views) = self.source_worktree(dir)?
         {
             let options = MountOptions { lower, ..options };
-            return mount_worktree(views, &options);
+            return self.mount_worktree(views, &options);
         }
         let shown = source_shown(&lower, &self.what);
         let (lower, words) = if lower.is_empty() {
@@ -139,17 +150,20 @@ impl Mount {
         }
         Ok(Some(views))
     }
-}
 
-fn mount_worktree(mut views: Views, options: &MountOptions) -> Result<(), Failure> {
-    views.mount_changed(|manifest| {
-        manifest.allow_other = options.allow_other.unwrap_or(manifest.allow_other);
-        for view in &mut manifest.views {
-            view.read_only = options.read_only.unwrap_or(view.read_only);
-        }
-    })?;
-    let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.shown());
-    output::done("the views were mounted", &format!("mounted {} in {root}\n", count(n, "view")))
+    /// Without any `-o` the views have the options that they had.
+    fn mount_worktree(&self, mut views: Views, options: &MountOptions) -> Result<(), Failure> {
+        views.mount_changed(|manifest| {
+            manifest.allow_other = options.allow_other.unwrap_or(manifest.allow_other);
+            for view in manifest.views.iter_mut().filter(|_| !self.options.is_empty()) {
+                view.read_only = options.read_only.unwrap_or(false);
+                view.no_exec = options.no_exec;
+                view.fsname = options.fsname.clone();
+            }
+        })?;
+        let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.shown());
+        output::done("the views were mounted", &format!("mounted {} in {root}\n", count(n, "view")))
+    }
 }
 
 /// One name, or several between commas.

@@ -66,3 +66,37 @@ fn a_view_in_use_is_not_mounted_anew_for_others() {
     bench.ok("fix", ["mount", "--allow-other=false"]);
     assert!(refused(&stranger(&bench, "cat fix/build/lib.a")));
 }
+
+#[test]
+fn what_is_mounted_with_options_has_those_of_its_command_line_and_none_from_before() {
+    let Some(bench) = bench() else { return };
+    bench.write("low/a", "hi\n");
+    let options = |at: &str| {
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let line =
+            table.lines().find(|l| l.contains(bench.path(at).to_str().unwrap())).expect("it is mounted").to_owned();
+        [" ro,", ",noexec", "allow_other", "mine"].map(|word| line.contains(word))
+    };
+    let mount = |more: &str| {
+        let list = format!("rw,lowerdir={},upperdir={},workdir={}{more}", "low", "up", "work");
+        bench.ok("", ["mount", "--at", "view", "-o", &list]);
+        let seen = options("view");
+        bench.ok("", ["unmount", "--at", "view"]);
+        seen
+    };
+    for _ in 0..2 {
+        assert_eq!(mount(",ro,noexec,allow_other,fsname=mine"), [true; 4]);
+        assert_eq!(mount(""), [false; 4]);
+    }
+    bench.ok("repo", ["create", "fix", "--allow-other"]);
+    let fix = bench.path("fix").display().to_string();
+    bench.ok("", ["mount", &fix, "--at", &fix, "-o", "ro,noexec,allow_other,fsname=mine"]);
+    assert_eq!(options("fix/build"), [true; 4]);
+    bench.ok("", ["unmount", "fix"]);
+    bench.ok("fix", ["mount"]);
+    assert_eq!(options("fix/build"), [true; 4], "without options they are what they were");
+    bench.ok("", ["mount", &fix, "--at", &fix, "-o", "rw"]);
+    assert_eq!(options("fix/build"), [false; 4]);
+    let said = bench.depsfs("fix", ["mount", "-o", "lowerdir=/x"]);
+    assert!(said.code == 2 && said.err.contains("belong to a directory"), "{said:?}");
+}
