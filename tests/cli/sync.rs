@@ -59,6 +59,21 @@ fn after_a_rebase_the_artifacts_of_the_new_key_show_and_own_changes_stay_on_top(
 }
 
 #[test]
+fn a_single_file_is_published_with_its_extended_attributes() {
+    let bench = Bench::new();
+    let set = |at: &str| {
+        let file = std::fs::File::open(bench.path(at)).unwrap();
+        let flags = depsfs::sys::fs::XattrFlags::empty();
+        depsfs::sys::fs::set_xattr(&file, b"user.made-by", b"ld", flags).unwrap();
+    };
+    set("repo/build/out.o");
+    bench.ok("repo", ["publish", "build/out.o", "--name", "one"]);
+    bench.ok("", ["mount", "one", "--at", "view"]);
+    let found = depsfs::sys::fs::xattr_of_path(&bench.path("view/build/out.o"), b"user.made-by").unwrap();
+    assert_eq!(found, b"ld");
+}
+
+#[test]
 fn what_was_built_here_and_is_unchanged_does_not_hide_what_is_newer() {
     let bench = bench();
     // `old` built its own.

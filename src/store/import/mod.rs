@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive};
 pub use dir::{import_dir, import_dir_watching, import_shared};
+pub use read::xattrs_of;
 pub use shared::Shared;
 pub use watch::Watched;
 

@@ -1,5 +1,6 @@
 //! Reads one file of a directory into the stage, and notices when it changes meanwhile.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::place::{ATTEMPTS, Place, is_gone};
@@ -48,7 +49,7 @@ impl Scan<'_> {
                 break;
             }
             let known = if place.in_view { self.object_in_view(&file, before.size) } else { None };
-            let xattrs = kept(fs::user_xattrs(&file).map_err(failed)?);
+            let xattrs = xattrs_of(&file).map_err(failed)?;
             let mut sight = self.watched.map(Watched::file);
             let (object, size) = match known {
                 Some(object) => (object, before.size),
@@ -81,8 +82,13 @@ impl Scan<'_> {
     }
 }
 
+/// The user xattrs of an open file or directory that belong in a tree.
+pub fn xattrs_of(file: impl AsFd) -> std::io::Result<Vec<Xattr>> {
+    fs::user_xattrs(file).map(kept)
+}
+
 /// The xattrs that belong in a tree: `user.depsfs.*` are depsfs's own.
-pub(super) fn kept(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Xattr> {
+fn kept(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Xattr> {
     let own = |name: &[u8]| name.starts_with(b"user.depsfs.");
     xattrs.into_iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.into(), value.into())).collect()
 }

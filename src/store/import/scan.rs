@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use super::place::{Place, is_gone, is_view, list, read_link};
-use super::read::{FileFound, ReadJob};
+use super::read::{FileFound, ReadJob, xattrs_of};
 use super::shared::{Shared, list_in};
 use super::snapshot::Previous;
 use super::watch::Watched;
@@ -152,8 +152,7 @@ impl<'a> Scan<'a> {
             Some((shared, _)) => list_in(shared, &place, stat)?,
             None => list(&place, stat).map(|(stat, names)| (stat, names, vec![]))?,
         };
-        let xattrs = fs::user_xattrs(&place.fd).map_err(|e| place.failed("read the xattrs of", b"", e))?;
-        let xattrs = super::read::kept(xattrs);
+        let xattrs = xattrs_of(&place.fd).map_err(|e| place.failed("read the xattrs of", b"", e))?;
         let mut reads = Reads { place: &place, files: vec![], bytes: 0, queue };
         let mut found = rest;
         found.reserve(names.len());

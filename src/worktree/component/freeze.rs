@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Declared;
-use crate::store::import::{ImportError, Imported, import_dir};
+use crate::store::import::{self, ImportError, Imported, import_dir};
 use crate::store::tree::{Item, Meta};
 use crate::store::{CopyError, Name, Progress, Provenance, Store, StoreError, TreeBuilder, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags, Stat};
@@ -48,7 +48,7 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
         let whole = base.join(path);
         let stat = paths::stat(&whole)?.ok_or_else(|| gone(&whole))?;
         if stat.is_dir() {
-            let imported = import(store, &whole, progress)?;
+            let imported = directory(store, &whole, progress)?;
             let at = builder.dir_at(path, &Meta { perm: 0o755, ..Meta::default() }).map_err(StoreError::from)?;
             builder.lay(at, &*store.tree(imported.tree)?).map_err(StoreError::from)?;
             files += imported.stats.files;
@@ -62,7 +62,7 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
 }
 
 /// A view is asked for what was changed in it.
-fn import(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
+fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
     let nothing = Path::new("");
     let by_change = Changed::of(store, whole).map(|view| view.import(store, whole, nothing, progress)).transpose()?;
     by_change.flatten().map_or_else(|| import_dir(store, whole, progress), Ok)
@@ -84,18 +84,22 @@ pub fn name(store: &Store, name: &str, frozen: &Frozen, from: &Path) -> Result<(
 fn one(store: &Store, builder: &mut TreeBuilder, path: &Path, whole: &Path, stat: Stat) -> Result<u64, Error> {
     let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { return Err(gone(whole).into()) };
     let name = Name::new(last.as_encoded_bytes()).map_err(|_| gone(whole))?;
+    let mut meta = meta_of(stat);
     let item = match stat.kind() {
         FileType::Symlink => Item::Symlink(paths::read_link(whole)?.into()),
         FileType::RegularFile => {
             let stage = store.stage()?;
+            let times = |s: &Stat| (s.size, s.mtime, s.ctime);
             let file = fs::open_path(whole, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0);
             let file = file.map_err(IoError::of("open", whole))?;
+            let failed = |e| IoError::of("read", whole)(e);
+            meta.xattrs = import::xattrs_of(&file).map_err(failed)?;
             let added = stage.add_file(&file, stat.size, &mut Vec::new(), &mut |_| {}).map_err(|e| match e {
-                CopyError::Source(e) => Error::from(IoError::of("read", whole)(e)),
+                CopyError::Source(e) => Error::from(failed(e)),
                 CopyError::Store(e) => e.into(),
             })?;
             stage.publish()?;
-            if paths::stat(whole)?.is_none_or(|now| (now.mtime, now.size) != (stat.mtime, stat.size)) {
+            if paths::stat(whole)?.is_none_or(|now| times(&now) != times(&stat)) {
                 return Err(ImportError::Changed(whole.into()).into());
             }
             Item::File { object: added.id, size: added.size, blocks: added.blocks }
@@ -103,7 +107,7 @@ fn one(store: &Store, builder: &mut TreeBuilder, path: &Path, whole: &Path, stat
         _ => return Err(gone(whole).into()),
     };
     let at = builder.dir_at(parent, &Meta { perm: 0o755, ..Meta::default() }).map_err(StoreError::from)?;
-    builder.add(at, name, meta_of(stat), item).map_err(StoreError::from)?;
+    builder.add(at, name, meta, item).map_err(StoreError::from)?;
     Ok(stat.size)
 }
 
