@@ -3,7 +3,7 @@
 //! That view is found by a note of where each upper's state is, and mounted for as long as it is read, unless it is
 //! mounted anyway. Its own lowers have to follow it in the list, and are in what it shows.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use super::error::Error;
 use super::views::{self, ManifestLock, Views};
 use crate::store::import::{self, Imported};
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
-use crate::store::{Progress, Store};
+use crate::store::{Progress, Store, escape};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path};
@@ -30,9 +30,17 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What the origin of a directory's graft begins with.
 const DIRECTORY: &str = "directory ";
 
-/// The origin of a graft of these directories, the first on top.
+/// The origin of a graft of these directories, the first on top: their paths, escaped so that two lists never give one
+/// text.
 pub fn origin(dirs: &[PathBuf]) -> String {
-    format!("{DIRECTORY}{}", joined(dirs).to_string_lossy())
+    let escaped = dirs.iter().map(|dir| escape::escape(dir.as_os_str().as_bytes()).replace(':', "%3A"));
+    format!("{DIRECTORY}{}", escaped.collect::<Vec<_>>().join(":"))
+}
+
+/// What [`origin`] gave before it escaped anything; `None` where that text can mean several lists.
+fn plain_origin(dirs: &[PathBuf]) -> Option<String> {
+    let plain: Option<Vec<&str>> = dirs.iter().map(|dir| dir.to_str().filter(|text| !text.contains(':'))).collect();
+    plain.map(|dirs| format!("{DIRECTORY}{}", dirs.join(":")))
 }
 
 /// Notes where the state of an upper is.
@@ -54,8 +62,9 @@ pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, us
     let views = Views::load(&state_dir)?;
     let Some(view) = views.manifest.views.first().filter(|v| v.upper.as_ref() == Some(upper)) else { return Ok(None) };
     let own: Option<Vec<&str>> = live(&view.grafts).rev().map(|g| g.origin.strip_prefix(DIRECTORY)).collect();
-    let own = own.unwrap_or_default().join(":");
-    let count = (1..=rest.len()).find(|n| joined(&rest[..*n]).to_string_lossy() == own);
+    let own = format!("{DIRECTORY}{}", own.unwrap_or_default().join(":"));
+    let is_own = |dirs: &[PathBuf]| origin(dirs) == own || plain_origin(dirs).is_some_and(|origin| origin == own);
+    let count = (1..=rest.len()).find(|n| is_own(&rest[..*n]));
     Ok(count.map(|count| (views, count)))
 }
 
@@ -153,7 +162,19 @@ fn live(grafts: &[Graft]) -> impl DoubleEndedIterator<Item = &Graft> {
     grafts.iter().filter(|graft| !graft.retired)
 }
 
-fn joined(dirs: &[PathBuf]) -> OsString {
-    let names: Vec<&OsStr> = dirs.iter().map(|dir| dir.as_os_str()).collect();
-    names.join(OsStr::new(":"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_lists_of_directories_never_have_one_origin() {
+        let lists: [&[&[u8]]; 6] =
+            [&[b"/a:/b"], &[b"/a", b"/b"], &[b"/\xff"], &[b"/\xfe"], &["/\u{fffd}".as_bytes()], &[b"/a%3A/b"]];
+        let list = |dirs: &[&[u8]]| dirs.iter().map(|dir| OsStr::from_bytes(dir).into()).collect::<Vec<PathBuf>>();
+        let origins: std::collections::BTreeSet<String> = lists.iter().map(|dirs| origin(&list(dirs))).collect();
+        assert_eq!(origins.len(), lists.len());
+        // What manifests of before hold is still known, where it can mean only this.
+        assert_eq!(plain_origin(&list(&[b"/50%", b"/b"])).as_deref(), Some("directory /50%:/b"));
+        assert_eq!(plain_origin(&list(&[b"/a:/b"])), None);
+    }
 }
