@@ -65,7 +65,7 @@
 //!
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds
-//! (`store/roots.rs`, `store/manifest.rs`), those of entries used lately (`store/entries.rs`), and the objects in them;
+//! (`store/roots.rs`, `store/manifest.rs`), those of worktrees that are only away (`store/absence.rs`), those of entries used lately (`store/entries.rs`), and the objects in them;
 //! then it sweeps trees, and after them objects, the small ones by whole packs (`store/repack.rs`).
 //! What it cannot read stops it before it deletes anything.
 //!

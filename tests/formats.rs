@@ -190,7 +190,7 @@ fn roots_1_and_2() {
         let held = fs::File::open(&file).unwrap();
         held.lock_shared().unwrap();
         let root = case.store.roots().list().unwrap().remove(0);
-        assert_eq!((root.manifest.as_deref(), root.state), (Some(manifest), RootState::Dead));
+        assert_eq!((root.manifest.as_deref(), root.state), (Some(manifest), RootState::Away));
         assert_eq!(root.held, Some(named));
     }
     fs::write(&file, of_version(9, &two)).unwrap();

@@ -1,5 +1,7 @@
 //! `depsfs gc`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::json;
 
@@ -16,8 +18,11 @@ use crate::sys::terminal::Shown;
 
 /// Delete from the store what no worktree and no recent entry needs
 ///
-/// Kept is what any known worktree of any repository shares, and what entries name that were used lately. Tarballs in
-/// $CACHE_LOCAL_DIR that were not used lately are deleted, too. Refused while something is added to the store.
+/// Kept is what any known worktree of any repository shares, and what entries name that were used lately. A worktree
+/// that is not there, and whose repository is not there either, may come back (a disk that is not mounted, a directory
+/// that was moved): what it needs is kept, without a limit of time, and its path and size are printed. --forget lets go
+/// of it. Tarballs in $CACHE_LOCAL_DIR that were not used lately are deleted, too. Refused while something is added to
+/// the store.
 #[derive(Args)]
 pub struct Gc {
     /// Print what would be freed, and change nothing
@@ -26,7 +31,11 @@ pub struct Gc {
     /// Keep entries and tarballs used in the last N days
     #[arg(long, value_name = "N", default_value_t = 30)]
     keep_days: u32,
-    /// Print a JSON object: dry_run, bytes, objects, trees, entries, dead_roots, live_roots, snapshots, temporaries, tarballs
+    /// Let go of worktrees that are away: PATH is what gc prints for one, or a directory above; may be given often
+    #[arg(long, value_name = "PATH")]
+    forget: Vec<PathBuf>,
+    /// Print a JSON object: dry_run, bytes, objects, trees, entries, dead_roots, away, forgotten, live_roots, snapshots,
+    /// temporaries, tarballs
     #[arg(long)]
     json: bool,
 }
@@ -37,7 +46,8 @@ impl Gc {
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let options = GcOptions { dry_run: self.dry_run, keep_days: self.keep_days, now: Timespec::now() };
-        let report = places::store()?.gc(&options, &Bar::new())?;
+        let forget = self.forget.iter().map(|path| plain(path)).collect::<Result<Vec<PathBuf>, Failure>>()?;
+        let report = places::store()?.gc_forgetting(&options, &forget, &Bar::new())?;
         let tarballs = self.tarballs(options.now)?;
         if self.json {
             let json = json!({
@@ -47,6 +57,9 @@ impl Gc {
                 "trees": report.trees,
                 "entries": report.entries,
                 "dead_roots": report.dead_roots.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>(),
+                "away": report.away.iter().map(|a| json!({"path": git_dir(&a.manifest).to_string_lossy(), "bytes": a.bytes}))
+                    .collect::<Vec<_>>(),
+                "forgotten": report.forgotten.iter().map(|p| git_dir(p).to_string_lossy()).collect::<Vec<_>>(),
                 "live_roots": report.live_roots,
                 "snapshots": report.snapshots,
                 "temporaries": report.temporaries,
@@ -66,12 +79,34 @@ impl Gc {
     }
 }
 
+/// Absolute, without `..`; it need not be there.
+fn plain(path: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(path).map_err(crate::sys::IoError::of("resolve", path))?;
+    Ok(crate::worktree::checkout::plain(&absolute))
+}
+
+/// What stands for a worktree that is away: the directory that its state is in.
+fn git_dir(manifest: &Path) -> &Path {
+    manifest.parent().and_then(Path::parent).unwrap_or(manifest)
+}
+
 fn words(report: &GcReport, tarballs: &(Vec<String>, u64), dry_run: bool) -> String {
     let freed = if dry_run { "would free" } else { "freed" };
     let (objects, trees) = (count(report.objects, "object"), count(report.trees, "tree"));
     let mut text = format!("{freed} {}: {objects}, {trees}\n", size(report.bytes));
     report.entries.iter().for_each(|name| text += &format!("  entry:    {name}\n"));
     report.dead_roots.iter().for_each(|path| text += &format!("  worktree: {} is gone\n", path.shown()));
+    for path in &report.forgotten {
+        text += &format!("  worktree: {} is let go of\n", git_dir(path).shown());
+    }
+    for away in &report.away {
+        let path = git_dir(&away.manifest).shown();
+        text += &format!("  away:     {path} is not there; kept for it: {}\n", size(away.bytes));
+    }
+    if !report.away.is_empty() {
+        text += "            mount its disk, or run git worktree repair in a repository that was moved;\n";
+        text += "            depsfs gc --forget PATH lets go of one that never comes back\n";
+    }
     if !tarballs.0.is_empty() {
         let n = count(tarballs.0.len() as u64, "tarball");
         text += &format!("  CACHE_LOCAL_DIR: {n}, {}\n", size(tarballs.1));

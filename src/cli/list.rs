@@ -18,7 +18,7 @@ pub struct List {
     /// Those of all repositories
     #[arg(long)]
     all: bool,
-    /// Print a JSON array: path, branch, source, created, views, mounted
+    /// Print a JSON array: path, branch, source, created, views, mounted, trouble
     #[arg(long)]
     json: bool,
 }
@@ -35,7 +35,8 @@ impl List {
         let width = listed.iter().map(|l| l.path.shown().to_string().len()).max().unwrap_or(0);
         let lines = listed.iter().map(|l| {
             let branch = l.branch.as_deref().unwrap_or("-").shown();
-            format!("{:width$}  {}/{} mounted  {branch}\n", l.path.shown().to_string(), l.mounted, l.views)
+            let trouble = l.trouble.as_ref().map(|why| format!("  ({})", why.shown())).unwrap_or_default();
+            format!("{:width$}  {}/{} mounted  {branch}{trouble}\n", l.path.shown().to_string(), l.mounted, l.views)
         });
         output::print(&lines.collect::<String>())
     }

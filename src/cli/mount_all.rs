@@ -22,6 +22,10 @@ pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Fai
                 let line = format!("gone    {place} (depsfs doctor --fix forgets it)\n");
                 reported = reported.and(output::done("the others were mounted", &line));
             }
+            Outcome::Away => {
+                let line = format!("away    {place} (on a disk that is not mounted, or moved)\n");
+                reported = reported.and(output::done("the others were mounted", &line));
+            }
             Outcome::Failed(e) => {
                 failed += 1;
                 report::print(&format!("{place} is not mounted"), &e.into());
@@ -40,7 +44,7 @@ pub fn unmount() -> Result<(), Failure> {
             Outcome::Done => {
                 reported = reported.and(output::done("the views were unmounted", &format!("unmounted {place}\n")));
             }
-            Outcome::Gone => {}
+            Outcome::Gone | Outcome::Away => {}
             Outcome::Failed(e) => drop(report::print(&format!("{place} stays mounted"), &e.into())),
         }
     }

@@ -261,6 +261,11 @@ fn store(e: &StoreError) -> (u8, String) {
         StoreError::NoEntry(_) => (REFUSED, "depsfs store list shows the entries".into()),
         StoreError::EntryName(_) => (USAGE, "give --name".into()),
         StoreError::BadFile { .. } => (FAILED, "move that file away".into()),
+        StoreError::Away { .. } => (
+            REFUSED,
+            "mount the disk that it is on, or run git worktree repair in a repository that was moved, then depsfs mount"
+                .into(),
+        ),
         StoreError::Busy => (REFUSED, "wait until it is done, then run it again".into()),
         StoreError::Cancelled => (FAILED, "run it again".into()),
         StoreError::Build(_) => (FAILED, "that directory can't be shared as it is".into()),

@@ -33,6 +33,8 @@ pub enum StoreError {
     EntryName(String),
     #[error("{} cannot be read: {why}", path.shown())]
     BadFile { path: PathBuf, why: String },
+    #[error("what {} keeps alive is not known while its worktree is away: an older depsfs wrote it", root.shown())]
+    Away { root: PathBuf },
     #[error("an import or a create is running in the store")]
     Busy,
     #[error("stopped")]

@@ -9,17 +9,18 @@
 //! | 5. packs, as `repack.rs` says                     | the same                                         |
 //!
 //! So no tree is ever there without its objects. What a daemon serves stays, though its manifest is gone (see
-//! [`super::roots`]). What can't be understood (a manifest, an entry, a tree that is
+//! [`super::roots`]); so does what a worktree needs that is only away ([`super::Absence`]), for as long as its user has
+//! not let go of it. What can't be understood (a manifest, an entry, a tree that is
 //! to be kept) stops gc before it deletes anything.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::import::snapshot_tree;
 use super::pool::{self, Queue};
 use super::verify::sound_tree;
-use super::{ObjectId, Progress, RootState, Store, StoreError, TreeId};
+use super::{ObjectId, Progress, Root, RootState, Store, StoreError, TreeId};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
 
@@ -40,6 +41,10 @@ pub struct GcReport {
     /// Manifests that were found alive, and those that are gone while their views are still open somewhere.
     pub live_roots: u64,
     pub dead_roots: Vec<PathBuf>,
+    /// Worktrees that are not there and may come back: what they need is kept.
+    pub away: Vec<AwayRoot>,
+    /// Manifests of those that were away, and are let go of.
+    pub forgotten: Vec<PathBuf>,
     /// By name.
     pub entries: Vec<String>,
     pub trees: u64,
@@ -49,6 +54,17 @@ pub struct GcReport {
     /// Disk space of all that.
     pub bytes: u64,
 }
+
+/// A worktree that is away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwayRoot {
+    pub manifest: PathBuf,
+    /// The bytes of the files in trees that no worktree that is there and no entry needs, each tree of them in full.
+    pub bytes: u64,
+}
+
+/// A manifest that is away, and the trees that its root names.
+type Needed = (PathBuf, BTreeSet<TreeId>);
 
 /// What stays.
 struct Marked {
@@ -60,11 +76,21 @@ impl Store {
     /// Deletes what no worktree and no entry needs. Refused ([`StoreError::Busy`]) while an import or create
     /// runs, unless it is a dry run.
     pub fn gc(&self, options: &GcOptions, progress: &dyn Progress) -> Result<GcReport, StoreError> {
+        self.gc_forgetting(options, &[], progress)
+    }
+
+    /// As [`Store::gc`], and worktrees that are away lose what they need when their manifests are below one of `forget`.
+    pub fn gc_forgetting(
+        &self,
+        options: &GcOptions,
+        forget: &[PathBuf],
+        progress: &dyn Progress,
+    ) -> Result<GcReport, StoreError> {
         let _lock = if options.dry_run { None } else { Some(self.try_exclusive()?) };
         let _share = if options.dry_run { Some(self.share()?) } else { None };
         let mut report = GcReport::default();
         progress.begin("marking", None);
-        let (marked, mut doomed) = self.mark(options, &mut report)?;
+        let (marked, mut doomed) = self.mark(options, forget, &mut report)?;
         progress.begin("sweeping", None);
         self.doom_snapshots(&marked, &mut report, &mut doomed)?;
         if !options.dry_run {
@@ -89,46 +115,90 @@ impl Store {
     }
 
     /// What stays, and the files of roots and entries that don't.
-    fn mark(&self, options: &GcOptions, report: &mut GcReport) -> Result<(Marked, Vec<PathBuf>), StoreError> {
-        let mut marked = Marked { trees: HashSet::new(), objects: HashSet::new() };
+    fn mark(
+        &self,
+        options: &GcOptions,
+        forget: &[PathBuf],
+        report: &mut GcReport,
+    ) -> Result<(Marked, Vec<PathBuf>), StoreError> {
         let mut doomed = Vec::new();
-        for root in self.roots().list()? {
-            let is_held = root.held.is_some();
-            marked.trees.extend(root.held.into_iter().flatten());
-            match root.state {
-                RootState::Live(manifest) => {
-                    report.live_roots += 1;
-                    marked.trees.extend(manifest.trees());
-                }
-                RootState::Dead if is_held => report.live_roots += 1,
-                RootState::Dead => {
-                    report.dead_roots.extend(root.manifest);
-                    doomed.push(root.file);
-                }
-                RootState::Unreadable(why) => {
-                    return Err(StoreError::BadFile { path: root.manifest.unwrap_or(root.file), why });
-                }
-            }
-        }
-        let used = marked.trees.clone();
+        let (mut trees, away) = self.mark_roots(options, forget, report, &mut doomed)?;
+        let mut used = trees.clone();
+        used.extend(away.iter().flat_map(|(_, named)| named));
         let oldest = options.now.sec.saturating_sub(i64::from(options.keep_days).saturating_mul(DAY));
         for entry in self.entries().list()? {
             if entry.used.sec > oldest || used.contains(&entry.tree) {
-                marked.trees.insert(entry.tree);
+                trees.insert(entry.tree);
             } else {
                 doomed.push(self.path().join("entries").join(&entry.name));
                 report.entries.push(entry.name);
             }
         }
-        for id in &marked.trees {
-            match sound_tree(self, *id) {
-                Ok(tree) => marked.objects.extend(tree.objects()),
-                // Lost already: nothing can be kept for it. `verify` tells.
-                Err(StoreError::NoTree(_)) => {}
-                Err(e) => return Err(e),
-            }
+        let mut marked = Marked { trees: HashSet::new(), objects: HashSet::new() };
+        trees.iter().try_for_each(|id| self.mark_tree(*id, &mut marked).map(drop))?;
+        for (manifest, named) in away {
+            let bytes =
+                named.iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + self.mark_tree(*id, &mut marked)?))?;
+            report.away.push(AwayRoot { manifest, bytes });
         }
         Ok((marked, doomed))
+    }
+
+    /// The trees of roots that are alive; the manifests that are away, each with the trees that its root names.
+    fn mark_roots(
+        &self,
+        options: &GcOptions,
+        forget: &[PathBuf],
+        report: &mut GcReport,
+        doomed: &mut Vec<PathBuf>,
+    ) -> Result<(HashSet<TreeId>, Vec<Needed>), StoreError> {
+        let (mut trees, mut away) = (HashSet::new(), Vec::new());
+        for mut root in self.roots().list()? {
+            let is_held = root.held.is_some();
+            trees.extend(root.held.take().into_iter().flatten());
+            let is_let_go = |root: &Root| root.manifest.iter().any(|m| forget.iter().any(|at| m.starts_with(at)));
+            match root.state {
+                RootState::Live(ref manifest) => {
+                    report.live_roots += 1;
+                    trees.extend(manifest.trees());
+                    // Should the manifest be away one day, the root has to say it.
+                    if let (Some(file), false) = (&root.manifest, options.dry_run) {
+                        self.roots().note(file, &manifest.trees())?;
+                    }
+                }
+                RootState::Dead | RootState::Away if is_held => report.live_roots += 1,
+                RootState::Dead => {
+                    report.dead_roots.extend(root.manifest);
+                    doomed.push(root.file);
+                }
+                RootState::Away if is_let_go(&root) => {
+                    report.forgotten.extend(root.manifest);
+                    doomed.push(root.file);
+                }
+                RootState::Away => away
+                    .push((root.manifest.unwrap_or_default(), root.named.ok_or(StoreError::Away { root: root.file })?)),
+                RootState::Unreadable(why) => {
+                    return Err(StoreError::BadFile { path: root.manifest.unwrap_or(root.file), why });
+                }
+            }
+        }
+        Ok((trees, away))
+    }
+
+    /// Marks a tree and its objects; answers the bytes of its files.
+    fn mark_tree(&self, id: TreeId, marked: &mut Marked) -> Result<u64, StoreError> {
+        if !marked.trees.insert(id) {
+            return Ok(0);
+        }
+        match sound_tree(self, id) {
+            Ok(tree) => {
+                marked.objects.extend(tree.objects());
+                Ok(tree.content_bytes())
+            }
+            // Lost already: nothing can be kept for it. `verify` tells.
+            Err(StoreError::NoTree(_)) => Ok(0),
+            Err(e) => Err(e),
+        }
     }
 
     fn doom_snapshots(

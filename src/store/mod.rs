@@ -30,6 +30,7 @@
 //! there with the sync of what is named later, as file systems with one journal (ext4, xfs) promise. Snapshots are
 //! never synced: a torn one is not used.
 
+mod absence;
 mod entries;
 mod error;
 pub mod escape;
@@ -61,9 +62,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use absence::Absence;
 pub use entries::{Entries, Entry, Provenance};
 pub use error::StoreError;
-pub use gc::{GcOptions, GcReport};
+pub use gc::{AwayRoot, GcOptions, GcReport};
 pub use id::{BadId, ObjectId, PackId, TreeId};
 pub use manifest::Manifest;
 #[cfg(test)]

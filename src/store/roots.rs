@@ -3,7 +3,8 @@
 //! One JSON file per worktree, named by the hash of its manifest's path: that path, and the trees that the manifest
 //! named when the file was written (version 2; version 1, which is still read, had none). A root whose manifest is
 //! gone is dead, unless it is *held*: a daemon has its file locked as long as it lives, because views may be open
-//! somewhere though worktree and manifest were deleted. One whose manifest can't be read may be alive.
+//! somewhere though worktree and manifest were deleted. One whose manifest can't be read may be alive. One whose
+//! manifest is *away* ([`Absence`]) keeps the trees that it names, until its user lets go of it (`gc --forget`).
 //!
 //! | gc looks                    | a daemon begins                               |
 //! |-----------------------------|-----------------------------------------------|
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::absence::Absence;
 use super::{Manifest, Store, StoreError, TreeId, escape, versioned};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::lock::Lock;
@@ -38,6 +40,8 @@ pub struct Root {
     pub state: RootState,
     /// The trees that a living daemon needs, whatever the manifest says; nothing when none lives.
     pub held: Option<BTreeSet<TreeId>>,
+    /// The trees that the root names itself; `None`: an older depsfs wrote it, and named none.
+    pub named: Option<BTreeSet<TreeId>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub enum RootState {
     Live(Box<Manifest>),
     /// The manifest is gone.
     Dead,
+    /// The manifest is not there, and may come back with the directory that it was in.
+    Away,
     /// In words, why the manifest or the root can't be read.
     Unreadable(String),
 }
@@ -77,8 +83,20 @@ impl<'s> Roots<'s> {
 
     /// Makes known that the manifest at this absolute path keeps trees alive, now `trees`. Repeating is harmless.
     pub fn add(&self, manifest: &Path, trees: &BTreeSet<TreeId>) -> Result<(), StoreError> {
-        // One that is there may be held; whoever holds it knows better which trees it needs.
-        if paths::stat(&self.file(manifest))?.is_some() {
+        // What is written aside is no leftover for gc.
+        let _share = self.store.share()?;
+        self.note(manifest, trees)
+    }
+
+    /// As [`Roots::add`], for whoever has the store's lock.
+    pub(super) fn note(&self, manifest: &Path, trees: &BTreeSet<TreeId>) -> Result<(), StoreError> {
+        let path = self.file(manifest);
+        let Some(file) = open(&path)? else { return self.write(manifest, trees, |_| Ok(())) };
+        // Whoever holds one knows better which trees it needs. Who wants to hold it waits, and then finds the new one.
+        let Some(alone) = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))? else { return Ok(()) };
+        let names_all = |root: OnDisk| root.version == VERSION && root.trees.is_superset(trees);
+        let is_named = parse(&paths::read_if_there(&path)?.unwrap_or_default()).is_ok_and(names_all);
+        if is_named || !is_at(&alone, &path)? {
             return Ok(());
         }
         self.write(manifest, trees, |_| Ok(()))
@@ -96,6 +114,7 @@ impl<'s> Roots<'s> {
             }
         }
         let mut lock = None;
+        let _share = self.store.share()?;
         self.write(manifest, trees, |file| {
             lock = Some(Lock::shared(fs::duplicate(file.as_fd())?)?);
             Ok(())
@@ -135,8 +154,6 @@ impl<'s> Roots<'s> {
         trees: &BTreeSet<TreeId>,
         unnamed: impl FnOnce(&OwnedFd) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        // What is written aside is no leftover for gc.
-        let _share = self.store.share()?;
         let root = OnDisk { version: VERSION, manifest: manifest.into(), trees: trees.clone() };
         let bytes = serde_json::to_vec(&root).expect("strings and numbers are always JSON");
         self.store.put_file_with("roots", &name(manifest), &bytes, 0o644, unnamed)
@@ -172,22 +189,27 @@ fn parse(bytes: &[u8]) -> Result<OnDisk, String> {
 /// Reads a root's file and the manifest it tells of; nothing when the file was removed meanwhile.
 fn read(file: PathBuf, may_look: &dyn Fn(&Path) -> bool) -> Result<Option<Root>, StoreError> {
     let Some(bytes) = paths::read_if_there(&file)? else { return Ok(None) };
-    let manifest = match parse(&bytes) {
-        Ok(root) => root.manifest,
+    let (manifest, named) = match parse(&bytes) {
+        Ok(root) => (root.manifest, (root.version > 1).then_some(root.trees)),
         Err(why) => {
-            return Ok(Some(Root { file, manifest: None, state: RootState::Unreadable(why), held: None }));
+            let state = RootState::Unreadable(why);
+            return Ok(Some(Root { file, manifest: None, state, held: None, named: None }));
         }
     };
     if !may_look(&manifest) {
         return Ok(None);
     }
     let state = match paths::read_if_there(&manifest) {
-        Ok(None) => RootState::Dead,
+        Ok(None) => match Absence::of_manifest(&manifest) {
+            Ok(Absence::Gone) => RootState::Dead,
+            Ok(Absence::Away) => RootState::Away,
+            Err(e) => RootState::Unreadable(e.to_string()),
+        },
         Ok(Some(bytes)) => Manifest::parse(&bytes).map_or_else(RootState::Unreadable, |m| RootState::Live(Box::new(m))),
         Err(e) => RootState::Unreadable(e.to_string()),
     };
     let held = held(&file)?;
-    Ok(Some(Root { file, manifest: Some(manifest), state, held }))
+    Ok(Some(Root { file, manifest: Some(manifest), state, held, named }))
 }
 
 /// The trees that a root names, when somebody holds it.
@@ -254,6 +276,24 @@ mod tests {
         let made = roots.hold(&path, &one).unwrap();
         assert_eq!(held(), Some((RootState::Dead, Some(one))));
         drop(made);
+    }
+
+    #[test]
+    fn a_root_that_nobody_holds_names_what_was_added_last_and_one_that_is_held_what_its_holder_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let (roots, path) = (store.roots(), dir.path().join("manifest.json"));
+        let (one, two) = (BTreeSet::from([TreeId([1; 32])]), BTreeSet::from([TreeId([2; 32])]));
+        let named = || store.roots().list().unwrap().pop().and_then(|r| r.named);
+        roots.add(&path, &one).unwrap();
+        roots.add(&path, &two).unwrap();
+        assert_eq!(named(), Some(two.clone()));
+        let hold = roots.hold(&path, &two).unwrap();
+        roots.add(&path, &one).unwrap();
+        assert_eq!(named(), Some(two));
+        drop(hold);
+        roots.add(&path, &one).unwrap();
+        assert_eq!(named(), Some(one));
     }
 
     #[test]

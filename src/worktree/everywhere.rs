@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::Error;
 use super::views::{self, Views};
 use crate::daemon::{client, left_mounted};
-use crate::store::{RootState, Store};
+use crate::store::{Absence, RootState, Store};
 use crate::sys::path;
 
 /// One that a manifest tells of, or told of.
@@ -17,12 +17,16 @@ pub struct Known {
     state_dir: Option<PathBuf>,
     /// Why its manifest can't be read.
     unreadable: Option<Error>,
+    /// It may come back.
+    is_away: bool,
 }
 
 pub enum Outcome {
     Done,
     /// There is no such directory any more.
     Gone,
+    /// It is on a disk that is not mounted, or was moved.
+    Away,
     Failed(Error),
 }
 
@@ -33,9 +37,9 @@ pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<Known>, Error> 
     for root in store.roots().list()? {
         let Some(state_dir) = root.manifest.as_deref().and_then(Path::parent) else { continue };
         match root.state {
-            RootState::Dead => {
-                let place = state_dir.to_path_buf();
-                all.push(Known { place, state_dir: None, unreadable: None });
+            RootState::Dead | RootState::Away => {
+                let (place, is_away) = (state_dir.to_path_buf(), root.state == RootState::Away);
+                all.push(Known { place, state_dir: None, unreadable: None, is_away });
             }
             _ => dirs.push(state_dir.to_path_buf()),
         }
@@ -43,8 +47,8 @@ pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<Known>, Error> 
     dirs.sort();
     dirs.dedup();
     all.extend(dirs.into_iter().map(|state_dir| match Views::load(&state_dir) {
-        Ok(views) => Known { place: views.top(), state_dir: Some(state_dir), unreadable: None },
-        Err(e) => Known { place: state_dir.clone(), state_dir: Some(state_dir), unreadable: Some(e) },
+        Ok(views) => Known { place: views.top(), state_dir: Some(state_dir), unreadable: None, is_away: false },
+        Err(e) => Known { place: state_dir.clone(), state_dir: Some(state_dir), unreadable: Some(e), is_away: false },
     }));
     all.sort_by(|a, b| a.place.cmp(&b.place));
     Ok(all)
@@ -53,14 +57,20 @@ pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<Known>, Error> 
 impl Known {
     /// Mounts its views; what a dead daemon has left is detached first.
     pub fn mount(self) -> Outcome {
-        let Some(state_dir) = self.state_dir else { return Outcome::Gone };
+        let Some(state_dir) = self.state_dir else {
+            return if self.is_away { Outcome::Away } else { Outcome::Gone };
+        };
         if let Some(e) = self.unreadable {
             return Outcome::Failed(e);
         }
         // Of a view that is mounted, or was and is dead, only the directory above may be looked at.
         let is_there = client::state(&state_dir).is_some() || left_mounted(&state_dir) || path::is_there(&self.place);
         if !is_there {
-            return Outcome::Gone;
+            return match Absence::of(&self.place) {
+                Ok(Absence::Gone) => Outcome::Gone,
+                Ok(Absence::Away) => Outcome::Away,
+                Err(e) => Outcome::Failed(e.into()),
+            };
         }
         match Views::load(&state_dir).and_then(|views| views.mount()) {
             Ok(()) => Outcome::Done,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::checkout::Checkout;
 use super::error::Error;
 use super::views::Views;
-use crate::store::Store;
+use crate::store::{RootState, Store};
 
 /// One worktree. Serialised as `--json` prints it.
 #[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +21,17 @@ pub struct Listed {
     pub created: String,
     pub views: usize,
     pub mounted: usize,
+    /// Why it can't be used as it is, in words.
+    pub trouble: Option<String>,
+}
+
+impl Listed {
+    /// One of which no more is known than where its state is or was.
+    fn unknown(state_dir: &Path, trouble: String) -> Listed {
+        let path = state_dir.parent().unwrap_or(state_dir).to_path_buf();
+        let (views, mounted) = (0, 0);
+        Listed { path, branch: None, source: None, created: String::new(), views, mounted, trouble: Some(trouble) }
+    }
 }
 
 /// The worktrees of one repository that have views, by path.
@@ -32,8 +43,20 @@ pub fn of_repository(checkout: &Checkout) -> Result<Vec<Listed>, Error> {
 
 /// Every worktree the store keeps trees for.
 pub fn of_store(store: &Store) -> Result<Vec<Listed>, Error> {
-    let manifests = store.roots().list()?.into_iter().filter_map(|root| root.manifest);
-    listed(manifests.filter_map(|file| file.parent().map(Path::to_path_buf)))
+    let (mut state_dirs, mut away) = (Vec::new(), Vec::new());
+    for root in store.roots().list()? {
+        let Some(state_dir) = root.manifest.as_deref().and_then(Path::parent) else { continue };
+        match root.state {
+            RootState::Away => {
+                away.push(Listed::unknown(state_dir, "it is away: its disk is not mounted, or it was moved".into()))
+            }
+            _ => state_dirs.push(state_dir.to_path_buf()),
+        }
+    }
+    let mut all = listed(state_dirs)?;
+    all.extend(away);
+    all.sort();
+    Ok(all)
 }
 
 fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Listed>, Error> {
@@ -42,15 +65,21 @@ fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Listed>, 
         if !crate::sys::path::is_there(&super::views::manifest_file(&state_dir)) {
             continue;
         }
-        let views = Views::load(&state_dir)?;
-        let mounted = views.state().map_or(0, |s| s.views.iter().filter(|v| v.mounted).count());
-        let branch = match Checkout::at(&views.manifest.worktree)? {
-            Some(checkout) => checkout.branch()?,
-            None => None,
+        let views = match Views::load(&state_dir) {
+            Ok(views) => views,
+            // One that can't be read does not hide the others.
+            Err(e) => {
+                found.insert(Listed::unknown(&state_dir, e.to_string()));
+                continue;
+            }
         };
+        let mounted = views.state().map_or(0, |s| s.views.iter().filter(|v| v.mounted).count());
+        let checkout = Checkout::at(&views.manifest.worktree);
+        let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
         found.insert(Listed {
             path: views.manifest.worktree,
-            branch,
+            trouble: branch.as_ref().err().map(ToString::to_string),
+            branch: branch.unwrap_or_default(),
             source: views.manifest.source,
             created: views.manifest.created,
             views: views.manifest.views.len(),

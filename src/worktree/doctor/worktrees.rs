@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Row, Sight, is_in_fuse, shell};
 use crate::daemon::client;
-use crate::store::{RootState, Store};
+use crate::store::{Absence, RootState, Store};
 use crate::sys::path;
 use crate::sys::terminal::Shown;
 use crate::worktree::Error;
@@ -35,7 +35,7 @@ fn gone(sight: &Sight) -> Vec<Row> {
         }
         let words = format!("{} is gone, and was not removed by depsfs", place.shown());
         // A disk that is not mounted may come back, with all that was written.
-        if !place.parent().is_some_and(path::is_dir) {
+        if !matches!(Absence::of(&place), Ok(Absence::Gone)) {
             let remedy = format!("mount the disk that holds {0}, or rm -r {1}", place.shown(), shell(&state_dir));
             rows.push(Row::warn("worktrees", words, remedy));
             continue;
@@ -78,6 +78,17 @@ fn orphans(sight: &Sight) -> Vec<Row> {
         let words = format!("{n} of worktrees that are gone, as {}", first.shown());
         let row = Row::warn("roots", words, "depsfs gc");
         rows.push(row.fixed_by(move || Ok(dead.iter().try_for_each(|m| store.roots().remove(m))?)));
+    }
+    let away = sight.roots.iter().filter(|r| r.state == RootState::Away && r.held.is_none());
+    let away: Vec<&Path> = away.filter_map(|r| r.manifest.as_deref()?.parent()?.parent()).collect();
+    if let [first, ..] = &away[..] {
+        let words = format!("{} of worktrees that are away, as {}; gc keeps what they need", away.len(), first.shown());
+        let remedy = format!(
+            "mount the disk that holds it, or run git worktree repair in a repository that was moved; depsfs gc --forget {} \
+             lets go of one that never comes back",
+            shell(first)
+        );
+        rows.push(Row::warn("roots", words, remedy));
     }
     for root in &sight.roots {
         let RootState::Unreadable(why) = &root.state else { continue };
