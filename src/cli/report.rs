@@ -149,7 +149,9 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Submodule(SubmoduleError::Git(e)) => git(e),
         Error::Ignored(IgnoredError::Io(_)) | Error::Mtime(MtimeError::Io(_)) => (FAILED, io_hint()),
         Error::Submodule(SubmoduleError::Io(_)) => (FAILED, io_hint()),
-        Error::Submodule(SubmoduleError::Nameless(_)) => (FAILED, "look at .gitmodules".into()),
+        Error::Submodule(SubmoduleError::Nameless(_) | SubmoduleError::Ambiguous(_) | SubmoduleError::Name { .. }) => {
+            (REFUSED, "git show COMMIT:.gitmodules shows it; nothing of that submodule was run or fetched".into())
+        }
         Error::Naming(_) => (USAGE, "depsfs create --help tells how names are made".into()),
         Error::Pattern(e) if e.place == crate::worktree::include::FILE => {
             (USAGE, "it stands at the top of the source checkout; its patterns are those of .gitignore".into())

@@ -20,6 +20,7 @@ use super::error::Error;
 use super::git::GitError;
 use super::plan::Plan;
 use super::snapshot::Snapshots;
+use super::submodule;
 use super::undo::Undo;
 use super::views::{self, Views};
 use crate::store::{Progress, Store};
@@ -74,6 +75,7 @@ pub fn adopt(
     if how.mount {
         views::refuse_too_many(plan.ignored.directories.len())?;
     }
+    submodule::check_names(&plan.modules, target)?;
     let _share = store.share()?;
     let mut kept = own_files(plan, target)?;
     let mut undo = Undo::new(&plan.source, store);

@@ -46,12 +46,14 @@ pub fn add_worktree(
 ) -> Result<(), GitError> {
     let git = source.git();
     // Unless the user has said how many.
-    let parallel = settings.value("checkout.workers").is_none().then(|| format!("checkout.workers={}", at_once()));
-    let parallel: Vec<String> = parallel.into_iter().collect();
+    let parallel = |git: Git| match settings.value("checkout.workers") {
+        Some(_) => git,
+        None => git.with("checkout.workers", at_once().to_string()),
+    };
     if !with_times || !conversion::settings_allow(source, settings) {
-        return register(&git, at, branch, true, &parallel);
+        return register(&parallel(git), at, branch, true);
     }
-    register(&git, at, branch, false, &[])?;
+    register(&git, at, branch, false)?;
     let Some(new) = Checkout::at(at)? else {
         return Err(GitError::Unreadable { what: "worktree add" });
     };
@@ -59,16 +61,16 @@ pub fn add_worktree(
     fill(source, &new);
     match interrupt::raised() {
         Some(signal) => Err(GitError::Interrupted(signal)),
-        None => new.git().check_out_head(&parallel),
+        None => parallel(new.git()).check_out_head(),
     }
 }
 
 /// git reads what another `git worktree add` has half written, and then gives up ("failed to read
 /// .git/worktrees/x/commondir"), having made nothing. A moment later it is whole.
-fn register(git: &Git, at: &Path, branch: &str, checkout: bool, settings: &[String]) -> Result<(), GitError> {
+fn register(git: &Git, at: &Path, branch: &str, checkout: bool) -> Result<(), GitError> {
     let mut tries = 0..20;
     loop {
-        match git.add_worktree(at, branch, checkout, settings) {
+        match git.add_worktree(at, branch, checkout) {
             Err(GitError::Failed { stderr, .. })
                 if stderr.contains("failed to read") && stderr.contains("worktrees/") && tries.next().is_some() =>
             {

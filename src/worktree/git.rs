@@ -12,25 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub(super) use super::git_environment::LOCAL_VARIABLES;
+use super::git_environment::{self, Setting};
 use super::git_output::{first_lines, objects, settings};
 use crate::sys::{IoError, interrupt};
-
-/// Variables that tie git to one repository (`git rev-parse --local-env-vars`), less the two that hold `-c` settings.
-pub(super) const LOCAL_VARIABLES: [&str; 13] = [
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_CONFIG",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_GRAFT_FILE",
-    "GIT_INDEX_FILE",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_PREFIX",
-    "GIT_SHALLOW_FILE",
-    "GIT_COMMON_DIR",
-];
 
 /// How long a git that was asked to end may take for its own cleaning up.
 const END_PATIENCE: Duration = Duration::from_secs(3);
@@ -68,16 +53,33 @@ pub struct Git {
     /// A signal ends git at once: for what changes nothing but a worktree that is then removed. git's own end on a
     /// signal may never come, or leave locks behind.
     killed: bool,
+    /// Paths are names, and no patterns or magic.
+    literal: bool,
+    /// Configuration of this one git, over all other.
+    settings: Vec<Setting>,
 }
 
 impl Git {
     pub fn at(dir: &Path) -> Git {
-        Git { dir: dir.to_path_buf(), interruptible: true, apart: false, killed: false }
+        Git {
+            dir: dir.to_path_buf(),
+            interruptible: true,
+            apart: false,
+            killed: false,
+            literal: false,
+            settings: Vec::new(),
+        }
     }
 
     /// As [`Git::at`], deaf to Ctrl-C: for what must end one way or the other, and for undoing.
     pub fn deaf(dir: &Path) -> Git {
-        Git { dir: dir.to_path_buf(), interruptible: false, apart: true, killed: false }
+        Git { interruptible: false, apart: true, ..Git::at(dir) }
+    }
+
+    /// The same, with a setting over all other configuration. Neither key nor value is parsed, whatever is in them.
+    pub fn with(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Git {
+        self.settings.push((key.into(), value.into()));
+        self
     }
 
     /// All configuration, in git's own order: later wins.
@@ -85,20 +87,16 @@ impl Git {
         self.run("config --list", ["config", "-z", "--list"], None).map(|out| settings(&out))
     }
 
-    /// What one file in the format of git's configuration holds (.gitmodules).
-    pub fn config_file(&self, file: &Path) -> Result<Vec<(String, String)>, GitError> {
-        let args = [OsStr::new("config"), "-z".as_ref(), "--list".as_ref(), "--file".as_ref(), file.as_os_str()];
-        self.run("config --list", args, None).map(|out| settings(&out))
-    }
-
     /// The private git directory of the checkout, and the one it shares with its sibling worktrees.
     pub fn directories(&self) -> Result<(PathBuf, PathBuf), GitError> {
         let what = "rev-parse";
         let args = [what, "--path-format=absolute", "--git-dir", "--git-common-dir"];
         let out = self.run(what, args, None)?;
-        let mut lines =
-            out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| PathBuf::from(OsStr::from_bytes(l)));
-        lines.next().zip(lines.next()).ok_or(GitError::Unreadable { what })
+        let lines = out.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        let lines: Vec<PathBuf> = lines.map(|l| PathBuf::from(OsStr::from_bytes(l))).collect();
+        // More: one of them holds a line end.
+        let [own, common] = <[PathBuf; 2]>::try_from(lines).map_err(|_| GitError::Unreadable { what })?;
+        Ok((own, common))
     }
 
     /// What each name resolves to; names must hold no newline. One process for all.
@@ -131,11 +129,14 @@ impl Git {
         if paths.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = paths.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\0"].concat()).collect();
+        // With a colon at its start it would be magic, which this command can't be kept from otherwise.
+        let is_magic = |path: &Path| path.as_os_str().as_bytes().starts_with(b":");
+        let name = |path: &PathBuf| if is_magic(path) { Path::new(".").join(path) } else { path.clone() };
+        let asked = paths.iter().flat_map(|p| [name(p).as_os_str().as_bytes(), b"\0"].concat()).collect();
         match self.paths("check-ignore", ["check-ignore", "-z", "--stdin"], Some(asked)) {
             // 1 says that none of them is.
             Err(GitError::Failed { code: Some(1), .. }) => Ok(Vec::new()),
-            other => other,
+            found => Ok(found?.into_iter().map(|p| p.strip_prefix(".").map_or(p.clone(), Path::to_path_buf)).collect()),
         }
     }
 
@@ -163,13 +164,11 @@ impl Git {
         self.run("branch -D", ["branch", "--quiet", "-D", "--", branch], None).map(drop)
     }
 
-    /// Makes a worktree at `path`, which may be an empty directory, on `branch`, with its files or without. What git
-    /// is configured for is overridden by `settings` (`key=value`).
-    pub fn add_worktree(&self, path: &Path, branch: &str, checkout: bool, settings: &[String]) -> Result<(), GitError> {
+    /// Makes a worktree at `path`, which may be an empty directory, on `branch`, with its files or without.
+    pub fn add_worktree(&self, path: &Path, branch: &str, checkout: bool) -> Result<(), GitError> {
         let how = if checkout { "--checkout" } else { "--no-checkout" };
-        let mut args: Vec<&OsStr> = settings.iter().flat_map(|s| ["-c".as_ref(), OsStr::new(s)]).collect();
-        args.extend(["worktree", "add", "--quiet", how].map(OsStr::new));
-        args.extend([path.as_os_str(), branch.as_ref()]);
+        let args = ["worktree", "add", "--quiet", how, "--"].map(OsStr::new);
+        let args = args.into_iter().chain([path.as_os_str(), branch.as_ref()]);
         // `git worktree add` starts a `git reset`, which would go on writing after it was ended alone.
         self.apart().run("worktree add", args, None).map(drop)
     }
@@ -181,14 +180,18 @@ impl Git {
 
     /// Makes all tracked files what `HEAD` holds: those that the index knows to be so are left alone. `git reset --hard`
     /// does the same and then looks at refs, of which one that is ended leaves lock files behind.
-    pub fn check_out_head(&self, settings: &[String]) -> Result<(), GitError> {
-        let mut args: Vec<&str> = settings.iter().flat_map(|s| ["-c", s]).collect();
-        args.extend(["read-tree", "--reset", "-u", "--no-recurse-submodules", "HEAD"]);
+    pub fn check_out_head(&self) -> Result<(), GitError> {
+        let args = ["read-tree", "--reset", "-u", "--no-recurse-submodules", "HEAD"];
         self.in_new_worktree().run("read-tree", args, None).map(drop)
     }
 
     fn in_new_worktree(&self) -> Git {
         Git { killed: true, ..self.apart() }
+    }
+
+    /// The same, to which paths are names, and no patterns or magic.
+    pub(super) fn literal(&self) -> Git {
+        Git { literal: true, ..self.clone() }
     }
 
     pub(super) fn apart(&self) -> Git {
@@ -207,39 +210,8 @@ impl Git {
 
     /// Removes a worktree and its registration, whatever is in it: its caller has looked.
     pub fn remove_worktree(&self, path: &Path) -> Result<(), GitError> {
-        let args = [OsStr::new("worktree"), "remove".as_ref(), "--force".as_ref(), path.as_os_str()];
+        let args = ["worktree", "remove", "--force", "--"].map(OsStr::new).into_iter().chain([path.as_os_str()]);
         self.run("worktree remove", args, None).map(drop)
-    }
-
-    /// Clones and checks out one submodule, from `url` when given instead of the configured place.
-    pub fn update_submodule(&self, name: &str, path: &Path, url: Option<&Path>) -> Result<(), GitError> {
-        let mut args: Vec<OsString> = Vec::new();
-        if let Some(url) = url {
-            let mut setting = OsString::from(format!("submodule.{name}.url="));
-            setting.push(url);
-            // The user's own repository on this machine: safe where a URL from a foreign .gitmodules isn't.
-            args.extend(["-c".into(), setting, "-c".into(), "protocol.file.allow=always".into()]);
-        }
-        args.extend(["submodule", "--quiet", "update", "--init", "--no-recommend-shallow", "--"].map(OsString::from));
-        args.push(path.into());
-        self.run("submodule update", args, None).map(drop)
-    }
-
-    /// Sets one value in the repository's own configuration.
-    pub fn set_config(&self, key: &str, value: &OsStr) -> Result<(), GitError> {
-        self.run("config", [OsStr::new("config"), key.as_ref(), value], None).map(drop)
-    }
-
-    /// Makes a ref point where another name does.
-    pub fn set_ref(&self, name: &str, to: &str) -> Result<(), GitError> {
-        self.run("update-ref", ["update-ref", name, to], None).map(drop)
-    }
-
-    /// Fetches from another repository on this machine, with given refspecs.
-    pub fn fetch_local(&self, from: &Path, refspec: &str) -> Result<(), GitError> {
-        let start = ["-c", "protocol.file.allow=always", "fetch", "--quiet", "--no-recurse-submodules"].map(OsStr::new);
-        let args = start.into_iter().chain([from.as_os_str(), OsStr::new(refspec)]);
-        self.run("fetch", args, None).map(drop)
     }
 
     /// `git status --porcelain -z`: two letters and a path each, renames off; submodules with what is in them.
@@ -295,15 +267,7 @@ impl Git {
     {
         let mut command = Command::new("git");
         command.args(args).current_dir(&self.dir);
-        for variable in LOCAL_VARIABLES {
-            command.env_remove(variable);
-        }
-        // What git's hook would ask for (mount-helpers/post-checkout) is being done.
-        command.env("DEPSFS_ADOPT", "0");
-        if let Some(above) = self.dir.parent() {
-            // A broken `.git` is an error, never a reason to act on the repository around it.
-            command.env("GIT_CEILING_DIRECTORIES", above);
-        }
+        git_environment::prepare(&mut command, &self.dir, &self.settings, self.literal);
         command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.apart {

@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |------|--------------|
 //! | `naming`, `ignored`, `include`, `submodule`, `lockfile` | what a new worktree is called and gets |
-//! | `git`, `tracked`, `git_output`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
+//! | `git`, `tracked`, `gitmodules`, `git_output`, `git_environment`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `plan`, `create`, `fit`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `fill`, `conversion` | tracked files copied from the source, where a checkout would write the same bytes |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
@@ -33,7 +33,9 @@ pub mod everywhere;
 mod fill;
 mod fit;
 pub mod git;
+mod git_environment;
 mod git_output;
+mod gitmodules;
 pub mod ignored;
 pub mod include;
 pub mod index;

@@ -7,6 +7,7 @@ use super::component::load::{self, User};
 use super::component::{Components, Declared};
 use super::error::Error;
 use super::git::Git;
+use super::gitmodules;
 use super::ignored::{self, Ignored, Limits};
 use super::include::Included;
 use super::lockfile;
@@ -71,6 +72,9 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
         return Err(Error::NoBase(base));
     }
     let modules = submodule::initialised(&source)?;
+    if let Some(commit) = &commit {
+        gitmodules::check(&source, commit, &modules)?;
+    }
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
     let components = load::at_commit(&source, &settings, commit.as_deref(), &wish.user)?;
     // What is fetched or built needs nothing of the source.

@@ -1,12 +1,13 @@
 //! Submodules: those initialised in the source are initialised in the new worktree too, from the source's own
 //! clones, so offline and fast.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
-use super::git::{Git, GitError};
+use super::git::GitError;
+use super::gitmodules::name_of;
 use super::index::Index;
 use super::settings::Settings;
 use crate::sys::terminal::Shown;
@@ -20,6 +21,10 @@ pub enum SubmoduleError {
     Git(#[from] GitError),
     #[error("submodule {} has no name in .gitmodules", .0.shown())]
     Nameless(PathBuf),
+    #[error("submodule {} has several names in .gitmodules, or its name several paths", .0.shown())]
+    Ambiguous(PathBuf),
+    #[error("submodule {} has the name {} in .gitmodules, which git or another program could misread", path.shown(), name.word())]
+    Name { path: PathBuf, name: OsString },
 }
 
 /// What the source's clone had when a new worktree's was made from it: `remove` counts only commits beyond it.
@@ -96,6 +101,21 @@ pub fn initialise(
     Ok(done)
 }
 
+/// What [`initialise`] would refuse in a worktree that is there: so that nothing is made first.
+pub fn check_names(of_source: &[Submodule], new: &Checkout) -> Result<(), SubmoduleError> {
+    if of_source.is_empty() {
+        return Ok(());
+    }
+    let tracked = gitlinks(new)?;
+    let mut wanted = Vec::new();
+    for module in of_source.iter().filter(|m| tracked.contains(&m.path)) {
+        if Checkout::at(&new.root.join(&module.path))?.is_none() {
+            wanted.push(module.path.clone());
+        }
+    }
+    super::gitmodules::check_on_disk(new, &wanted)
+}
+
 /// Those of the source's that `new` has initialised, all levels, as [`initialise`] answers them.
 pub fn there(
     of_source: &[Submodule],
@@ -144,21 +164,9 @@ fn initialise_one(
 }
 
 /// A remote given as a relative path means a place seen from the source's checkout.
-fn absolute_url(from: &Checkout, url: &str) -> std::ffi::OsString {
+fn absolute_url(from: &Checkout, url: &str) -> OsString {
     if url.starts_with("./") || url.starts_with("../") {
         return super::checkout::plain(&from.root.join(url)).into_os_string();
     }
     url.into()
-}
-
-/// The name .gitmodules gives to a path; git's configuration speaks of names.
-fn name_of(of: &Checkout, path: &Path) -> Result<String, SubmoduleError> {
-    let file = of.root.join(".gitmodules");
-    let pairs = Git::at(&of.root).config_file(&file)?;
-    let wanted = path.to_string_lossy();
-    pairs
-        .iter()
-        .filter(|(_, value)| *value == wanted)
-        .find_map(|(key, _)| key.strip_prefix("submodule.")?.strip_suffix(".path").map(str::to_owned))
-        .ok_or_else(|| SubmoduleError::Nameless(path.into()))
 }

@@ -26,18 +26,27 @@ impl Git {
         lines.map(|line| committed_line(line).ok_or(GitError::Unreadable { what })).collect()
     }
 
+    /// Those of some paths that a commit has, with what they are there.
+    pub fn committed_at(&self, commit: &str, paths: &[PathBuf]) -> Result<Vec<Committed>, GitError> {
+        let what = "ls-tree";
+        let args = [what, "-z", "--full-tree", commit, "--"].map(OsStr::new);
+        let out = self.literal().run(what, args.into_iter().chain(paths.iter().map(|p| p.as_os_str())), None)?;
+        let lines = out.split(|b| *b == 0).filter(|line| !line.is_empty());
+        lines.map(|line| committed_line(line).ok_or(GitError::Unreadable { what })).collect()
+    }
+
     /// Paths that are neither tracked nor ignored.
     pub fn untracked(&self) -> Result<Vec<PathBuf>, GitError> {
         self.paths("ls-files", ["ls-files", "-o", "--exclude-standard", "-z"], None)
     }
 
-    /// The ids that the contents of files would have as blobs, in their order. No name may hold a newline.
+    /// The ids that the contents of files would have as blobs, in their order.
     pub fn blob_ids(&self, files: &[&Path]) -> Result<Vec<String>, GitError> {
         let what = "hash-object";
         if files.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = files.iter().flat_map(|p| [p.as_os_str().as_bytes(), b"\n"].concat()).collect();
+        let asked = files.iter().flat_map(|p| line(p.as_os_str().as_bytes())).collect();
         let out = self.run(what, [what, "--stdin-paths"], Some(asked))?;
         let ids: Vec<String> = String::from_utf8_lossy(&out).lines().map(str::to_owned).collect();
         if ids.len() == files.len() { Ok(ids) } else { Err(GitError::Unreadable { what }) }
@@ -45,9 +54,28 @@ impl Git {
 
     /// A worktree without a branch, of which git writes down that it is there; for a moment only.
     pub fn add_detached(&self, path: &Path, commit: &str) -> Result<(), GitError> {
-        let args = [OsStr::new("worktree"), "add".as_ref(), "--quiet".as_ref(), "--detach".as_ref(), path.as_os_str()];
-        self.apart().run("worktree add", args.into_iter().chain([OsStr::new(commit)]), None).map(drop)
+        let args = ["worktree", "add", "--quiet", "--detach", "--"].map(OsStr::new);
+        let args = args.into_iter().chain([path.as_os_str(), OsStr::new(commit)]);
+        self.apart().run("worktree add", args, None).map(drop)
     }
+}
+
+/// A path as one line of git's input: in C's quotes where a byte of it would end the line or is lost at its end.
+fn line(path: &[u8]) -> Vec<u8> {
+    let is_plain = |b: &u8| !b.is_ascii_control();
+    if path.iter().all(is_plain) && !path.starts_with(b"\"") {
+        return [path, b"\n"].concat();
+    }
+    let mut out = vec![b'"'];
+    for byte in path {
+        match byte {
+            b'"' | b'\\' => out.extend([b'\\', *byte]),
+            b if is_plain(b) => out.push(*b),
+            b => out.extend(format!("\\{b:03o}").bytes()),
+        }
+    }
+    out.extend(b"\"\n");
+    out
 }
 
 /// `<mode> <type> <id>\t<path>`

@@ -94,3 +94,107 @@ fn a_shell_of_the_repository_runs_no_component_of_the_user() {
     assert!(!bench.is_there("fix/ran") && !bench.is_there("repo/ran"), "{said:?}");
     bench.ok("fix", ["unmount"]);
 }
+
+/// `repo` with an initialised submodule `sub`; branches of it have another .gitmodules.
+fn with_a_submodule() -> Bench {
+    let bench = Bench::new();
+    bench.git("", ["init", "-q", "-b", "main", "up"]);
+    bench.write("up/file", "of the submodule\n");
+    bench.commit("up", "one");
+    bench.git("repo", ["submodule", "-q", "add", "../up", "sub"]);
+    bench.commit("repo", "a submodule");
+    bench
+}
+
+fn branch_with(bench: &Bench, branch: &str, gitmodules: &str) {
+    bench.git("repo", ["checkout", "-q", "-b", branch, "main"]);
+    bench.write("repo/.gitmodules", gitmodules);
+    bench.commit("repo", branch);
+    bench.git("repo", ["checkout", "-q", "main"]);
+}
+
+#[test]
+fn a_name_of_a_submodule_sets_no_other_key_of_git() {
+    let bench = with_a_submodule();
+    let pwned = bench.path("pwned");
+    let section = |name: &str| format!("[submodule \"{name}\"]\n path = sub\n url = ../up\n");
+    let evil = section(&format!("sub.update=!touch {} #", pwned.display()));
+    let table = [
+        ("first", evil.clone() + &section("sub"), "several names"),
+        ("alone", evil.clone(), "could misread"),
+        ("last", section("sub") + &evil, "several names"),
+        ("dash", section("-c"), "could misread"),
+        ("up", section("a/../../b"), "could misread"),
+        ("two", section("sub") + &section("other"), "several names"),
+        ("moved", section("sub") + "[submodule \"sub\"]\n path = elsewhere\n", "several names"),
+        ("none", "[submodule \"sub\"]\n url = ../up\n".into(), "no name"),
+    ];
+    for (branch, gitmodules, why) in table {
+        branch_with(&bench, branch, &gitmodules);
+        let refused =
+            bench.depsfs("repo", ["create", &format!("w-{branch}"), branch, "--branch", &format!("b-{branch}")]);
+        assert!(refused.code == 3 && refused.err.contains(why), "{branch}: {refused:?}");
+        assert_harmless(&refused);
+        assert!(!bench.is_there(&format!("w-{branch}")) && !bench.is_there("pwned"), "{branch}");
+        assert_eq!(bench.git("repo", ["branch", "--list", "b-*"]), "");
+        bench.git("repo", ["worktree", "add", "-q", &format!("../a-{branch}"), branch]);
+        let refused = bench.depsfs(&format!("a-{branch}"), ["adopt"]);
+        assert!(refused.code == 3 && refused.err.contains(why), "{branch}: {refused:?}");
+        assert!(!bench.is_there("pwned") && !bench.is_there(&format!("a-{branch}/sub/file")), "{branch}");
+        assert!(!bench.is_there(&format!("a-{branch}/build")), "{branch}");
+    }
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+}
+
+#[test]
+fn a_submodule_is_checked_out_and_never_updated_by_a_command() {
+    let bench = with_a_submodule();
+    // Of .gitmodules git takes no command; of its own configuration it does.
+    let command = format!("!touch {}", bench.path("pwned").display());
+    bench.git("repo", ["config", "submodule.sub.update", &command]);
+    bench.ok("repo", ["create", "fix"]);
+    assert!(!bench.is_there("pwned") && bench.read("fix/sub/file") == "of the submodule\n");
+    bench.ok("fix", ["unmount"]);
+}
+
+#[test]
+fn a_path_that_is_a_pattern_of_git_means_itself_alone() {
+    let bench = with_a_submodule();
+    bench.git("repo", ["submodule", "-q", "add", "../up", "zub"]);
+    let mut add = bench.command("git", "repo");
+    add.env("GIT_LITERAL_PATHSPECS", "1").args(["submodule", "-q", "add", "--name", "star", "../up", "*ub"]);
+    assert_eq!(run(&mut add).code, 0);
+    bench.write("repo/build/:(top)x/out", "1");
+    bench.commit("repo", "more submodules");
+    bench.git("repo", ["submodule", "-q", "deinit", "-f", "zub"]);
+    bench.ok("repo", ["create", "fix"]);
+    assert!(bench.is_there("fix/sub/file") && bench.is_there("fix/*ub/file") && !bench.is_there("fix/zub/file"));
+    // Nor is what an artifact holds.
+    run(bench.command("tar", "repo/build").args(["-czf", "../../magic-01.tar.gz", "."]));
+    bench.write("repo/.gitignore", "node_modules/\nbuild*/\n.env\n:*/\n");
+    let mut get = bench.command(PROGRAM, "repo/src");
+    let said = run(get.env("CACHE_LOCAL_DIR", bench.path("")).args(["cache", "get", "magic-01.tar.gz"]));
+    assert!(said.code == 0 && bench.read("repo/src/:(top)x/out") == "1", "{said:?}");
+    bench.ok("fix", ["unmount"]);
+}
+
+#[test]
+fn files_of_a_key_may_have_any_name() {
+    let bench = Bench::new();
+    bench.write(
+        "repo/depsfs.toml",
+        "[[component]]\nname = \"web\"\npaths = [\"build\"]\nkey = { files = [\"src/**\"] }\n",
+    );
+    for name in ["a\nb", "\"quoted\"", "end\r", "back\\slash\t", "plain"] {
+        bench.write(&format!("repo/src/{name}"), "1");
+    }
+    bench.commit("repo", "names");
+    bench.write("repo/src/a\nb", "2");
+    bench.write("repo/src/end\r", "2");
+    bench.ok("repo", ["create", "fix"]);
+    bench.commit("repo", "changed");
+    // The names on disk and those of the commit make one key.
+    let said = bench.ok("repo", ["create", "next", "--dry-run"]);
+    assert!(said.contains("whose key is the same"), "{said}");
+    bench.ok("fix", ["unmount"]);
+}
