@@ -22,7 +22,8 @@
 //! # Five walks
 //!
 //! **A read.** The kernel opens a file of a view without asking (`fuse/mod.rs`, zero-message opens). The first read
-//! of a page arrives on the view's thread (`fuse/session.rs`), becomes a call (`fuse/adapter.rs`) on the overlay
+//! of a page arrives on the thread of a worker (`fuse/worker.rs`; who gets one: `fuse/pool.rs`), becomes a call
+//! (`fuse/adapter.rs`) on the connection's view (`fuse/connection.rs`), that is on the overlay
 //! (`overlay/read.rs`), which takes the file's descriptor from those it keeps (`overlay/cache.rs`) or opens it
 //! (`overlay/files.rs`): the upper's file when there is one (`overlay/upper.rs`), else the object that the tree names
 //! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`), which if it is small lies in a pack with its neighbours

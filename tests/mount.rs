@@ -36,6 +36,8 @@ mod long;
 mod passthrough;
 #[path = "mount/peers.rs"]
 mod peers;
+#[path = "mount/pool.rs"]
+mod pool;
 #[path = "mount/random.rs"]
 mod random;
 #[path = "mount/roundtrip.rs"]

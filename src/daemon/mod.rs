@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client ──starts, SIGHUP, SIGTERM──▶ keeper ──starts, socket (`wire`)──▶ server
-//!    ▲                                  │  holds: FUSE devices, uppers      │  one thread per view
+//!    ▲                                  │  holds: FUSE devices, uppers      │  a few threads for all views
 //!    └────────── daemon.json ◀──────────┘                                   └─▶ overlay, store
 //! ```
 //!

@@ -1,4 +1,4 @@
-//! The server: answers the requests of all views of one worktree, one thread for each.
+//! The server: answers the requests of all views of one worktree, with the workers of one pool.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,7 +10,7 @@ use super::mounts;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
-use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Session, View, Whole};
+use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Pool, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::{IoError, fuse_dev, mount, path as paths, process, program};
@@ -59,9 +59,11 @@ fn run() -> io::Result<()> {
             }
             ToServer::Hello { state_dir, .. } => {
                 let state = StateDir::new(&state_dir);
-                let (served, blocking, whole) = Default::default();
+                let (served, whole) = Default::default();
                 let (socket, lock) = (socket.clone(), fds.pop());
-                server = Some(Arc::new(Server { state, socket, served, blocking, whole, _lock: lock }));
+                let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", 6));
+                let pool = Pool::new(blocking.clone())?;
+                server = Some(Arc::new(Server { state, socket, served, control, blocking, pool, whole, _lock: lock }));
             }
             ToServer::Leave => {
                 let _whole = server.as_ref().map(|server| server.whole.write());
@@ -71,16 +73,21 @@ fn run() -> io::Result<()> {
             }
             ToServer::Regraft { connection, view, generation } => {
                 let Some(server) = server.clone() else { continue };
-                let name = format!("graft {}", view.id);
-                std::thread::Builder::new().name(name).spawn(move || server.regraft(connection, &view, generation))?;
+                let control = server.control.clone();
+                control.spawn(move || server.regraft(connection, &view, generation));
             }
             ToServer::Serve(serve) => {
                 let (Some(server), Some(upper), Some(device)) = (&server, fds.pop(), fds.pop()) else {
                     return Err(io::Error::other("a message without what belongs to it"));
                 };
                 let server = server.clone();
-                let name = format!("view {}", serve.view.id);
-                std::thread::Builder::new().name(name).spawn(move || server.serve(*serve, device, upper))?;
+                if serve.refuse {
+                    let name = format!("view {}", serve.view.id);
+                    std::thread::Builder::new().name(name).spawn(move || server.refuse(&serve, &device))?;
+                } else {
+                    let control = server.control.clone();
+                    control.spawn(move || server.serve(*serve, device, upper));
+                }
             }
         }
     }
@@ -90,23 +97,29 @@ struct Server {
     state: StateDir,
     socket: Arc<OwnedFd>,
     served: Served,
+    /// What the keeper asks for.
+    control: Blocking,
+    /// Requests that take long.
     blocking: Blocking,
+    /// All others.
+    pool: Pool,
     /// See [`View::whole`].
     whole: Arc<Whole>,
     _lock: Option<OwnedFd>,
 }
 
 impl Server {
-    /// Serves one connection until it ends.
-    fn serve(self: Arc<Self>, serve: Serve, device: OwnedFd, upper: OwnedFd) {
-        let connection = serve.connection;
-        if serve.refuse {
-            if let Err(e) = fuse_dev::resend(device.as_fd()).and_then(|()| fuse_dev::refuse_all(device.as_fd())) {
-                tracing::error!(view = serve.view.id, "cannot even refuse: {e}");
-            }
-            return self.tell(&FromServer::Ended { connection });
+    /// Answers every request of one connection with EIO until it ends.
+    fn refuse(&self, serve: &Serve, device: &OwnedFd) {
+        if let Err(e) = fuse_dev::resend(device.as_fd()).and_then(|()| fuse_dev::refuse_all(device.as_fd())) {
+            tracing::error!(view = serve.view.id, "cannot even refuse: {e}");
         }
-        let id = serve.view.id.clone();
+        self.tell(&FromServer::Ended { connection: serve.connection });
+    }
+
+    /// Has one connection served until it ends.
+    fn serve(self: Arc<Self>, serve: Serve, device: OwnedFd, upper: OwnedFd) {
+        let (connection, id) = (serve.connection, serve.view.id.clone());
         let session = match self.begin(serve, device, upper) {
             Ok(session) => session,
             Err(e) => {
@@ -118,9 +131,14 @@ impl Server {
         let version = env!("CARGO_PKG_VERSION").into();
         self.tell(&FromServer::Ready { connection, offer: session.offer(), version, passes: session.passes() });
         program::give_back_instructions();
-        if let Err(e) = session.run() {
-            tracing::warn!(view = id, "the connection ended with an error: {e}");
+        let server = self.clone();
+        if let Err(e) = session.serve(&self.pool, move || server.ended(connection)) {
+            tracing::error!(view = id, "no longer served: {e}");
+            self.ended(connection);
         }
+    }
+
+    fn ended(&self, connection: ConnectionId) {
         self.served.end(connection);
         self.tell(&FromServer::Ended { connection });
     }
@@ -142,8 +160,8 @@ impl Server {
             on_emptied: self.clone().on_emptied(serve),
         };
         let session = match offer {
-            None => Session::first(view, device, fast.sample)?,
-            Some(offer) => Session::next(view, device, offer)?,
+            None => Session::first(view, device, fast.sample, &self.pool)?,
+            Some(offer) => Session::next(view, device, offer, &self.pool)?,
         };
         self.served.ready(connection, session.caches());
         Ok(session)

@@ -1,30 +1,27 @@
 //! Each request of the kernel as a call on the overlay, and the outcome as a reply.
 
 use std::ffi::OsStr;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, KernelConfig, LockOwner,
-    OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, INodeNo, IoctlFlags, LockOwner, OpenFlags,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::attr::{caller, ino, ordinary, set_time};
 use super::errno::of_name;
-use super::linger::Linger;
-use super::notices::Notices;
 use super::repeat::SentAgain;
-use super::reply::{attributes, data, empty, entry, found, numbered, sized, sought, space, written};
-use super::{View, handshake, listing, long, virtual_xattr};
-use crate::overlay::{Attr, Error, Ino, Overlay, SetAttr};
+use super::reply::{attributes, data, empty, entry, found, numbered, sized, sought, space};
+use super::worker::Worker;
+use super::{listing, long, virtual_xattr};
+use crate::overlay::{Error, Overlay, SetAttr};
 use crate::store::Name;
-use crate::sys::fs::{FileType, XattrFlags};
-use crate::sys::fuse_dev::KernelOffer;
+use crate::sys::fs::XattrFlags;
+use crate::sys::fuse_dev;
 
 /// The longest piece one `copy_file_range` message copies: other requests wait meanwhile.
 const LONGEST_COPY: u64 = 64 << 20;
@@ -32,45 +29,9 @@ const LONGEST_COPY: u64 = 64 << 20;
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 
-/// One view, as a file system for `fuser`.
-pub struct Adapter {
-    pub view: View,
-    pub notices: Notices,
-    /// Filled by the handshake.
-    pub offer: Arc<Mutex<Option<KernelOffer>>>,
-    pub linger: Arc<Linger>,
-}
-
-impl Adapter {
-    /// Answers a request that makes `name`, of the kind that `mode` says.
-    fn made(&self, by: &Request, parent: Ino, name: &Name, mode: u32, made: Result<Attr, Error>, reply: ReplyEntry) {
-        let maker = Some((caller(by), mode));
-        entry(&self.view, SentAgain::of(by).made(made, &self.view.overlay, (parent, name), maker), reply);
-    }
-
-    /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
-    fn removed(&self, parent: Ino) {
-        if parent == Ino::ROOT && self.view.facts.has_names.load(Ordering::Relaxed) && self.view.overlay.root_is_empty()
-        {
-            if let Err(e) = self.view.overlay.leave_upper() {
-                tracing::error!(view = self.view.id, "emptied, but something of it stays in its directory: {e}");
-            }
-            (self.view.on_emptied)();
-        }
-    }
-
-    fn node(&self, request: &Request, parent: Ino, name: &Name, mode: u32, rdev: u32) -> Result<Attr, Error> {
-        let caller = caller(request);
-        match FileType::from_raw_mode(mode) {
-            FileType::RegularFile => self.view.overlay.create(parent, name, mode & 0o7777, caller, true),
-            _ => self.view.overlay.mknod(parent, name, mode, rdev.into(), caller),
-        }
-    }
-
-    fn may_ask(&self, request: &Request) -> bool {
-        request.uid() == 0 || request.uid() == self.view.owner
-    }
-}
+/// A worker, as a file system for `fuser`: each request is that of the connection which the worker has. At the end of an
+/// answer the worker may turn to another connection; after what is left to fuser's defaults it stays.
+pub struct Adapter(pub Arc<Worker>);
 
 /// The name, or the answer is an error: `let name = checked!(name, reply)`.
 macro_rules! checked {
@@ -83,36 +44,28 @@ macro_rules! checked {
 }
 
 impl Filesystem for Adapter {
-    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let offer = handshake::answer(config, &self.view.passthrough);
-        *self.offer.lock().unwrap_or_else(|e| e.into_inner()) = Some(offer);
-        Ok(())
-    }
-
-    fn destroy(&mut self) {
-        if let Err(e) = self.view.overlay.settle() {
-            tracing::error!(view = self.view.id, "not everything was written to disk: {e}");
-        }
-    }
-
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         // Of a file handle the kernel asks with these names, of a number that it has forgotten (FUSE_EXPORT_SUPPORT).
         match name.as_bytes() {
-            b"." => numbered(&self.view, parent, self.view.overlay.lookup_number(ino(parent)), reply),
-            b".." => entry(&self.view, self.view.overlay.lookup_parent(ino(parent)), reply),
-            _ => found(&self.view, self.view.overlay.lookup(ino(parent), &checked!(name, reply)), reply),
+            b"." => numbered(&on.view, parent, on.view.overlay.lookup_number(ino(parent)), reply),
+            b".." => entry(&on.view, on.view.overlay.lookup_parent(ino(parent)), reply),
+            _ => found(&on.view, on.view.overlay.lookup(ino(parent), &checked!(name, reply)), reply),
         }
     }
 
     fn forget(&self, _: &Request, number: INodeNo, count: u64) {
-        let _aside = self.linger.aside();
-        self.view.overlay.forget(ino(number), count);
+        if number.0 == fuse_dev::NOBODY {
+            return self.0.was_called();
+        }
+        // One of several that fuser has read as one request (FUSE_BATCH_FORGET), perhaps: the worker has to stay.
+        let on = self.0.aside();
+        on.view.overlay.forget(ino(number), count);
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let _answering = self.linger.request();
-        attributes(&self.view, self.view.overlay.getattr(ino(number)), reply);
+        let on = self.0.request();
+        attributes(&on.view, on.view.overlay.getattr(ino(number)), reply);
     }
 
     fn setattr(
@@ -133,58 +86,60 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         let mode = mode.map(|m| m & 0o7777);
         let set = SetAttr { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
-        if size.is_some() && self.view.passthrough.moves(&self.view.overlay, number) {
+        if size.is_some() && on.view.passthrough.moves(&on.view.overlay, number) {
             return reply.error(Errno::ESTALE);
         }
-        attributes(&self.view, self.view.overlay.setattr(ino(number), caller(request), set), reply);
+        attributes(&on.view, on.view.overlay.setattr(ino(number), caller(request), set), reply);
     }
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
-        let _answering = self.linger.request();
-        data(reply, |answer| self.view.overlay.readlink(ino(number)).map(|target| answer(&target)));
+        let on = self.0.request();
+        data(reply, |answer| on.view.overlay.readlink(ino(number)).map(|target| answer(&target)));
     }
 
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         let name = checked!(name, reply);
-        let made = self.node(request, ino(parent), &name, mode, rdev);
-        self.made(request, ino(parent), &name, mode, made, reply);
+        let made = on.node(request, ino(parent), &name, mode, rdev);
+        on.made(request, ino(parent), &name, mode, made, reply);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         let name = checked!(name, reply);
-        let made = self.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
-        self.made(request, ino(parent), &name, libc::S_IFDIR | mode & 0o7777, made, reply);
+        let made = on.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
+        on.made(request, ino(parent), &name, libc::S_IFDIR | mode & 0o7777, made, reply);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         let name = checked!(name, reply);
-        let done = SentAgain::of(request).removed(self.view.overlay.unlink(ino(parent), &name));
+        let done = SentAgain::of(request).removed(on.view.overlay.unlink(ino(parent), &name));
         if done.is_ok() {
-            self.removed(ino(parent));
+            on.removed(ino(parent));
         }
         empty(done, reply);
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let on = self.0.quietly();
         let name = checked!(name, reply);
-        let done = SentAgain::of(request).removed(self.view.overlay.rmdir(ino(parent), &name));
+        let done = SentAgain::of(request).removed(on.view.overlay.rmdir(ino(parent), &name));
         if done.is_ok() {
-            self.removed(ino(parent));
+            on.removed(ino(parent));
         }
         empty(done, reply);
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let on = self.0.quietly();
         let name = checked!(name, reply);
         let target = target.as_os_str().as_bytes();
-        let made = self.view.overlay.symlink(ino(parent), &name, target, caller(request));
-        self.made(request, ino(parent), &name, libc::S_IFLNK, made, reply);
+        let made = on.view.overlay.symlink(ino(parent), &name, target, caller(request));
+        on.made(request, ino(parent), &name, libc::S_IFLNK, made, reply);
     }
 
     // A rename cannot take the last name out of the view's root: its target lies in the same view.
@@ -198,36 +153,40 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         let (old, new) = (checked!(old, reply), checked!(new, reply));
         let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
         let (from, to) = ((ino(from), &old), (ino(to), &new));
-        let _whole = self.view.whole.read();
-        empty(self.view.rename(request, from, to, flags), reply);
+        let _whole = on.view.whole.read();
+        empty(on.view.rename(request, from, to, flags), reply);
     }
 
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let on = self.0.quietly();
         let name = checked!(name, reply);
-        let made = self.view.overlay.link(ino(number), ino(parent), &name);
-        let made = SentAgain::of(request).made(made, &self.view.overlay, (ino(parent), &name), None);
-        entry(&self.view, made, reply);
+        let made = on.view.overlay.link(ino(number), ino(parent), &name);
+        let made = SentAgain::of(request).made(made, &on.view.overlay, (ino(parent), &name), None);
+        entry(&on.view, made, reply);
     }
 
     fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let _answering = self.linger.request();
-        self.view.passthrough.open(&self.view.overlay, number, flags, reply);
+        let on = self.0.request();
+        on.view.passthrough.open(&on.view.overlay, number, flags, reply);
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let _on = self.0.quietly();
         reply.error(Errno::ENOSYS);
     }
 
     // The kernel then makes files with `mknod` and opens them without a message.
     fn create(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+        let _on = self.0.quietly();
         reply.error(Errno::ENOSYS);
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        let _on = self.0.quietly();
         reply.error(Errno::ENOSYS);
     }
 
@@ -242,8 +201,8 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let _answering = self.linger.request();
-        let (overlay, number, len) = (&self.view.overlay, ino(number), size as usize);
+        let on = self.0.request();
+        let (overlay, number, len) = (&on.view.overlay, ino(number), size as usize);
         data(reply, |answer| match flags.0 & libc::O_NOATIME {
             0 => overlay.read(number, offset, len, answer),
             _ => overlay.read_unnoticed(number, offset, len, answer),
@@ -262,35 +221,37 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         let (number, kill) = (ino(number), flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID));
         let by = kill.then(|| caller(request));
-        let notices = self.notices.clone();
-        let write = move |o: &Overlay, data: &[u8]| {
-            written(notices.changed(number, o.write(number, offset, data, by)), reply);
-        };
-        long::change(&self.view, number, data, write);
+        let notices = on.notices.clone();
+        let write = move |o: &Overlay, data: &[u8]| notices.changed(number, o.write(number, offset, data, by));
+        long::change(&on, (request, reply), number, data, write);
     }
 
-    fn fsync(&self, _: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        long::sync(&self.view, ino(number), data_only, reply);
+    fn fsync(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
+        let on = self.0.quietly();
+        long::sync(&on, (r, reply), ino(number), data_only);
     }
 
-    fn fsyncdir(&self, _: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        long::sync(&self.view, ino(number), data_only, reply);
+    fn fsyncdir(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
+        let on = self.0.quietly();
+        long::sync(&on, (r, reply), ino(number), data_only);
     }
 
     fn readdir(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
-        listing::plain(&self.view.overlay, ino(dir), offset, reply);
+        let on = self.0.quietly();
+        listing::plain(&on.view.overlay, ino(dir), offset, reply);
     }
 
     fn readdirplus(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        let _answering = self.linger.request();
-        listing::with_attributes(&self.view, ino(dir), offset, reply);
+        let on = self.0.request();
+        listing::with_attributes(&on.view, ino(dir), offset, reply);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        space(self.view.overlay.statfs(), reply);
+        let on = self.0.quietly();
+        space(on.view.overlay.statfs(), reply);
     }
 
     fn setxattr(
@@ -303,41 +264,44 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyEmpty,
     ) {
+        let on = self.0.quietly();
         let name = name.as_bytes();
         let Some(own) = name.strip_prefix(virtual_xattr::PREFIX) else {
             // What is sent again may have been set: then it is there, and is set once more.
             let first = !SentAgain::of(request).0;
             let flags = if first { XattrFlags::from_bits_retain(flags as u32) } else { XattrFlags::empty() };
-            return empty(self.view.overlay.set_xattr(ino(number), name, value, flags), reply);
+            return empty(on.view.overlay.set_xattr(ino(number), name, value, flags), reply);
         };
-        if !self.may_ask(request) {
+        if !on.may_ask(request) {
             return reply.error(Errno::EPERM);
         }
-        virtual_xattr::answer_set(&self.view, &self.notices, ino(number), own, value, reply);
+        virtual_xattr::answer_set(&on, ino(number), own, value, (request, reply));
     }
 
     fn getxattr(&self, request: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let _answering = self.linger.request();
+        let on = self.0.request();
         let name = name.as_bytes();
         let value = match name.strip_prefix(virtual_xattr::PREFIX) {
-            None => self.view.overlay.xattr(ino(number), name),
-            Some(own) if self.may_ask(request) => virtual_xattr::value(&self.view, &self.notices, ino(number), own),
+            None => on.view.overlay.xattr(ino(number), name),
+            Some(own) if on.may_ask(request) => virtual_xattr::value(&on.view, &on.notices, ino(number), own),
             Some(_) => Err(Error::NoXattr),
         };
         sized(value, size, reply);
     }
 
     fn listxattr(&self, _: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        let names = self.view.overlay.xattr_names(ino(number));
+        let on = self.0.quietly();
+        let names = on.view.overlay.xattr_names(ino(number));
         let joined = names.map(|all| all.into_iter().flat_map(|name| name.into_iter().chain([0])).collect());
         sized(joined, size, reply);
     }
 
     fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let on = self.0.quietly();
         if name.as_bytes().starts_with(virtual_xattr::PREFIX) {
             return reply.error(Errno::EPERM);
         }
-        let done = self.view.overlay.remove_xattr(ino(number), name.as_bytes());
+        let done = on.view.overlay.remove_xattr(ino(number), name.as_bytes());
         empty(SentAgain::of(request).removed(done), reply);
     }
 
@@ -353,24 +317,25 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyIoctl,
     ) {
+        let _on = self.0.quietly();
         reply.error(Errno::ENOTTY);
     }
 
     fn fallocate(&self, r: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
-        let (number, by, notices) = (ino(number), ordinary(r), self.notices.clone());
-        let allocate = move |o: &Overlay, _: &[u8]| {
-            empty(notices.changed(number, o.fallocate(number, mode, at, len, by)).map(drop), reply);
-        };
-        long::change(&self.view, number, &[], allocate);
+        let on = self.0.quietly();
+        let (number, by, notices) = (ino(number), ordinary(r), on.notices.clone());
+        let allocate = move |o: &Overlay, _: &[u8]| notices.changed(number, o.fallocate(number, mode, at, len, by));
+        long::change(&on, (r, reply), number, &[], allocate);
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let on = self.0.quietly();
         let (Ok(offset), true) = (u64::try_from(offset), matches!(whence, SEEK_DATA | SEEK_HOLE)) else {
             return reply.error(if offset < 0 { Errno::ENXIO } else { Errno::EINVAL });
         };
-        let is_outdated = self.view.passthrough.is_outdated(&self.view.overlay, number);
+        let is_outdated = on.view.passthrough.is_outdated(&on.view.overlay, number);
         let seek = if is_outdated { Overlay::stored_lseek } else { Overlay::lseek };
-        sought(seek(&self.view.overlay, ino(number), offset, whence == SEEK_HOLE), reply);
+        sought(seek(&on.view.overlay, ino(number), offset, whence == SEEK_HOLE), reply);
     }
 
     fn copy_file_range(
@@ -386,15 +351,14 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        if self.view.passthrough.is_outdated(&self.view.overlay, from) {
+        let on = self.0.quietly();
+        if on.view.passthrough.is_outdated(&on.view.overlay, from) {
             // The kernel then copies what is read of it.
             return reply.error(Errno::EXDEV);
         }
         let (from, to, len) = ((ino(from), from_at), (ino(to), to_at), len.min(LONGEST_COPY) as usize);
-        let (by, notices) = (ordinary(request), self.notices.clone());
-        let copy = move |o: &Overlay, _: &[u8]| {
-            written(notices.changed(to.0, o.copy_range(from, to, len, by)), reply);
-        };
-        long::change(&self.view, to.0, &[], copy);
+        let (by, notices) = (ordinary(request), on.notices.clone());
+        let copy = move |o: &Overlay, _: &[u8]| notices.changed(to.0, o.copy_range(from, to, len, by));
+        long::change(&on, (request, reply), to.0, &[], copy);
     }
 }

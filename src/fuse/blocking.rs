@@ -1,9 +1,10 @@
-//! The blocking pool: the threads of a server that do what waits for a disk, or takes long, for all its views.
+//! A blocking pool: threads of a server that do what waits for a disk or for the kernel, or takes long, for all its views.
 //!
-//! Threads are made when work comes and none is idle, up to [`MOST`]; work beyond that waits for its turn. One that had
-//! nothing to do for a while ends. When the system has no thread to give, whoever brings the work does it.
+//! Threads are made when work comes and none is idle, up to a limit; work beyond that waits for its turn. One that had
+//! nothing to do for a while ends.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,19 +13,20 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::sys::fault;
 
-/// A disk has few things to do at once, and a copy keeps one processor busy.
-const MOST: usize = 8;
 /// How long a thread waits for more work.
 const IDLE: Duration = Duration::from_secs(5);
 
 type Work = Box<dyn FnOnce() + Send>;
 
 /// Cloning gives the same pool; its threads end some time after their work.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Blocking(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
+    name: &'static str,
+    /// The most threads, and how many of them never end.
+    most: usize,
+    kept: usize,
     state: Mutex<State>,
     more: Condvar,
 }
@@ -37,26 +39,43 @@ struct State {
 }
 
 impl Blocking {
-    /// Has `work` done by a thread of the pool.
-    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
-        self.spawn_with(work, |shared| {
-            thread::Builder::new().name("blocking".into()).spawn(move || shared.run()).is_ok()
-        });
+    /// At most so many threads, and none yet.
+    pub fn new(name: &'static str, most: usize) -> Blocking {
+        Blocking(Arc::new(Shared { name, most, kept: 0, state: Mutex::default(), more: Condvar::new() }))
     }
 
-    fn spawn_with(&self, work: impl FnOnce() + Send + 'static, start: impl FnOnce(Arc<Shared>) -> bool) {
+    /// As [`Blocking::new`], with one thread from the beginning, which is kept: work never waits for one to be had.
+    pub fn with_one(name: &'static str, most: usize) -> io::Result<Blocking> {
+        let shared = Shared { name, most, kept: 1, state: Mutex::default(), more: Condvar::new() };
+        let pool = Blocking(Arc::new(shared));
+        pool.0.state.lock().threads = 1;
+        start(pool.0.clone())?;
+        Ok(pool)
+    }
+
+    /// Has `work` done by a thread of the pool. When the system has none to give, the caller does it.
+    pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
+        self.spawn_with(work, start);
+    }
+
+    fn spawn_with(&self, work: impl FnOnce() + Send + 'static, start: impl FnOnce(Arc<Shared>) -> io::Result<()>) {
         let mut state = self.0.state.lock();
         state.queue.push_back(Box::new(fault::inherit(work)));
         if state.idle >= state.queue.len() {
             self.0.more.notify_one();
-        } else if state.threads < MOST {
+        } else if state.threads < self.0.most {
             state.threads += 1;
             drop(state);
-            if !start(self.0.clone()) {
+            if start(self.0.clone()).is_err() {
                 self.0.no_thread();
             }
         }
     }
+}
+
+fn start(shared: Arc<Shared>) -> io::Result<()> {
+    let builder = thread::Builder::new().name(shared.name.into());
+    builder.spawn(move || shared.run()).map(drop)
 }
 
 impl Shared {
@@ -73,7 +92,7 @@ impl Shared {
             state.idle += 1;
             let waited = self.more.wait_for(&mut state, IDLE);
             state.idle -= 1;
-            if waited.timed_out() && state.queue.is_empty() {
+            if waited.timed_out() && state.queue.is_empty() && state.threads > self.kept {
                 state.threads -= 1;
                 return;
             }
@@ -101,11 +120,12 @@ mod tests {
 
     use super::*;
 
+    const MOST: usize = 8;
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
     fn work_beyond_the_most_threads_waits_and_is_done() {
-        let pool = Blocking::default();
+        let pool = Blocking::new("test", MOST);
         let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (done, is_done) = channel();
         for _ in 0..5 * MOST {
@@ -124,7 +144,7 @@ mod tests {
 
     #[test]
     fn one_that_takes_long_does_not_hold_up_the_next() {
-        let pool = Blocking::default();
+        let pool = Blocking::new("test", MOST);
         let (release, held) = channel::<()>();
         let (done, is_done) = channel();
         pool.spawn(move || assert!(held.recv().is_err()));
@@ -135,11 +155,20 @@ mod tests {
 
     #[test]
     fn without_a_thread_to_have_whoever_brings_the_work_does_it() {
-        let pool = Blocking::default();
-        let (done, is_done) = channel();
+        let none = |_| Err(io::ErrorKind::WouldBlock.into());
         let me = thread::current().id();
-        pool.spawn_with(move || done.send(thread::current().id()).expect("waited for"), |_| false);
+        let pool = Blocking::new("test", MOST);
+        let (done, is_done) = channel();
+        let tell = |done: std::sync::mpsc::Sender<_>| move || done.send(thread::current().id()).expect("waited for");
+        pool.spawn_with(tell(done.clone()), none);
         assert_eq!(is_done.try_recv(), Ok(me), "it was not done at once");
-        assert_eq!(pool.0.state.lock().threads, 0);
+
+        let pool = Blocking::with_one("test", MOST).expect("a thread");
+        let (release, held) = channel::<()>();
+        pool.spawn(move || assert!(held.recv().is_err()));
+        pool.spawn_with(tell(done), none);
+        assert!(is_done.try_recv().is_err(), "it was not left to the thread there is");
+        drop(release);
+        assert_ne!(is_done.recv_timeout(PATIENCE), Ok(me));
     }
 }

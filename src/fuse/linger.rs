@@ -6,8 +6,7 @@
 //! waking is cheap, it would only be in the way. So both ways are tried now and then, and what the gaps between an answer
 //! and the next request turn out to be decides.
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::OnceLock;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -24,12 +23,9 @@ const WORTH: u64 = 10_000;
 const TRY_AFTER: u32 = 16;
 const TRY_AFTER_AT_MOST: u32 = 128;
 
-/// The requests of one connection, which one thread answers.
+/// The requests of one connection, which one thread at a time answers.
 #[derive(Default)]
-pub struct Linger {
-    device: OnceLock<RawFd>,
-    state: Mutex<State>,
-}
+pub struct Linger(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -39,61 +35,40 @@ struct State {
 }
 
 impl Linger {
-    /// From now on requests of `device` are looked out for; it stays open as long as there are any.
-    pub fn begin(&self, device: BorrowedFd<'_>) {
-        // There is one device for each connection: a second call says the same.
-        let _ = self.device.set(device.as_raw_fd());
-    }
-
-    /// To be held while a request is answered.
-    pub fn request(&self) -> Answering<'_> {
-        let mut state = self.state.lock();
+    /// A request has come.
+    pub fn begin(&self) {
+        let mut state = self.0.lock();
         if let Some((since, looked_out)) = state.answered.take() {
             state.gaps.note(looked_out, since.elapsed());
         }
-        Answering(self)
     }
 
-    /// To be held while something is done that nobody waits for: after it the thread looks out as long as is left.
-    pub fn aside(&self) -> Lingering<'_> {
-        Lingering(self)
-    }
-}
-
-/// What is left of the moment after an answer.
-pub struct Lingering<'a>(&'a Linger);
-
-impl Drop for Lingering<'_> {
-    fn drop(&mut self) {
-        let (device, answered) = (self.0.device.get(), self.0.state.lock().answered);
-        if let (Some(device), Some((since, true))) = (device, answered) {
-            look_out(*device, since);
-        }
-    }
-}
-
-fn look_out(device: RawFd, since: Instant) {
-    while since.elapsed() < LONGEST && !fuse_dev::has_request(device) {
-        std::hint::spin_loop();
-    }
-}
-
-/// A request that is being answered. When it has been, whoever drops this may look out for the next one.
-pub struct Answering<'a>(&'a Linger);
-
-impl Drop for Answering<'_> {
-    fn drop(&mut self) {
-        let Some(device) = self.0.device.get() else { return };
+    /// It has been answered: the thread may look out for the next one of `device`.
+    pub fn end(&self, device: BorrowedFd<'_>) {
         let now = Instant::now();
         let looks_out = {
-            let mut state = self.0.state.lock();
+            let mut state = self.0.lock();
             let looks_out = state.gaps.look_out();
             state.answered = Some((now, looks_out));
             looks_out
         };
         if looks_out {
-            look_out(*device, now);
+            look_out(device, now);
         }
+    }
+
+    /// Something was done that nobody waited for: the thread looks out as long as is left.
+    pub fn aside(&self, device: BorrowedFd<'_>) {
+        let answered = self.0.lock().answered;
+        if let Some((since, true)) = answered {
+            look_out(device, since);
+        }
+    }
+}
+
+fn look_out(device: BorrowedFd<'_>, since: Instant) {
+    while since.elapsed() < LONGEST && !fuse_dev::has_request(device) {
+        std::hint::spin_loop();
     }
 }
 

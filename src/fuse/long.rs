@@ -4,36 +4,114 @@
 //! so no other write to it overtakes. A server that dies meanwhile has not answered, and the next one is sent the request
 //! again. And what waits for the disk: a sync covers all that was answered before it was asked for, and what is asked for
 //! after it need not wait.
+//!
+//! fuser's replies go to where the worker's session is at the moment, so what is answered later is answered without them.
 
-use fuser::ReplyEmpty;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
-use super::View;
-use super::reply::empty;
-use crate::overlay::{Ino, Overlay};
+use fuser::{Errno, ReplyEmpty, ReplyWrite, Request};
 
-/// Has `change` make a change of a file's bytes, and answer: now, or from the pool when the file is long to copy.
-/// `data` is what it is given.
-pub fn change(view: &View, ino: Ino, data: &[u8], change: impl FnOnce(&Overlay, &[u8]) + Send + 'static) {
-    if !view.overlay.copies_long(ino) {
-        return change(&view.overlay, data);
+use super::errno::to_errno;
+use super::reply::{empty, written};
+use super::worker::Answering;
+use crate::overlay::{Error, Ino, Overlay};
+use crate::sys::fuse_dev;
+
+/// A reply that can be given later: nothing, or how many bytes.
+pub trait Reply {
+    const HAS_BYTES: bool;
+
+    fn give(self, done: Result<usize, Error>);
+    /// Gives an answer that nobody hears.
+    fn give_up(self);
+}
+
+impl Reply for ReplyEmpty {
+    const HAS_BYTES: bool = false;
+
+    fn give(self, done: Result<usize, Error>) {
+        empty(done.map(drop), self);
     }
-    let (overlay, data) = (view.overlay.clone(), data.to_vec());
-    apart(view, move || {
+
+    fn give_up(self) {
+        self.error(Errno::EIO);
+    }
+}
+
+impl Reply for ReplyWrite {
+    const HAS_BYTES: bool = true;
+
+    fn give(self, done: Result<usize, Error>) {
+        written(done, self);
+    }
+
+    fn give_up(self) {
+        self.error(Errno::EIO);
+    }
+}
+
+/// Has `change` make a change of a file's bytes, and its outcome answered: now, or from the pool when the file is long to
+/// copy. `data` is what it is given.
+pub fn change<R: Reply>(
+    on: &Answering<'_>,
+    (request, reply): (&Request, R),
+    ino: Ino,
+    data: &[u8],
+    change: impl FnOnce(&Overlay, &[u8]) -> Result<usize, Error> + Send + 'static,
+) {
+    let overlay = &on.view.overlay;
+    if !overlay.copies_long(ino) {
+        return reply.give(change(overlay, data));
+    }
+    let (overlay, data) = (overlay.clone(), data.to_vec());
+    apart(on, (request, reply), move || {
         // What failed here fails again in the change, and is answered there.
         let _ = overlay.copy_ahead(ino);
-        change(&overlay, &data);
+        change(&overlay, &data)
     });
 }
 
 /// Answers `fsync` and `fsyncdir`.
-pub fn sync(view: &View, ino: Ino, data_only: bool, reply: ReplyEmpty) {
-    match view.overlay.to_sync(ino, data_only) {
-        Ok(Some(sync)) => apart(view, move || empty(sync.wait(), reply)),
+pub fn sync(on: &Answering<'_>, (request, reply): (&Request, ReplyEmpty), ino: Ino, data_only: bool) {
+    match on.view.overlay.to_sync(ino, data_only) {
+        Ok(Some(sync)) => apart(on, (request, reply), move || sync.wait().map(|()| 0)),
         done => empty(done.map(drop), reply),
     }
 }
 
-/// Has `work` done, and its request answered, by the pool.
-pub fn apart(view: &View, work: impl FnOnce() + Send + 'static) {
-    view.blocking.spawn(work);
+/// Has `work` done, and its outcome answered, by the pool.
+pub fn apart<R: Reply>(
+    on: &Answering<'_>,
+    (request, reply): (&Request, R),
+    work: impl FnOnce() -> Result<usize, Error> + Send + 'static,
+) {
+    let later = Later { device: on.device.clone(), unique: request.unique().0, has_bytes: R::HAS_BYTES };
+    on.unheard(|| reply.give_up());
+    on.view.blocking.spawn(move || later.give(work()));
+}
+
+/// What is needed to answer a request later.
+struct Later {
+    device: Arc<OwnedFd>,
+    unique: u64,
+    has_bytes: bool,
+}
+
+impl Later {
+    fn give(self, done: Result<usize, Error>) {
+        // fuse_write_out: size u32, padding u32.
+        let mut body = [0; 8];
+        let result = match done {
+            Ok(bytes) if self.has_bytes => {
+                body[..4].copy_from_slice(&(bytes as u32).to_ne_bytes());
+                Ok(&body[..])
+            }
+            Ok(_) => Ok(&[][..]),
+            Err(e) => Err(to_errno(&e).code()),
+        };
+        if let Err(e) = fuse_dev::answer(self.device.as_fd(), self.unique, result) {
+            tracing::debug!("an answer that nobody waits for any more: {e}");
+        }
+    }
 }

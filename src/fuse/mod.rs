@@ -3,6 +3,7 @@
 //! | file              | what it says                                                     |
 //! |-------------------|------------------------------------------------------------------|
 //! | `adapter`         | each request as a call on the overlay, each answer as a reply     |
+//! | `connection`      | one connection, with the view that it shows                      |
 //! | `handshake`       | what kernel and view agree on at the start                        |
 //! | `passthrough`     | big files of the store that are read without the server           |
 //! | `backing`         | what the kernel reads of them, by number                          |
@@ -14,9 +15,11 @@
 //! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
 //! | `long`            | requests that take long, without making others wait              |
 //! | `notices`         | telling the kernel to forget what it has cached                   |
+//! | `pool`            | the workers of a server, and who gets one                        |
 //! | `repeat`          | requests that a server may have carried out before it died        |
 //! | `reply`           | outcomes as replies                                               |
-//! | `session`         | a connection's first server, and any later one                    |
+//! | `session`         | the beginning of a connection, for its first server and any later |
+//! | `worker`          | a thread that answers for one connection after another           |
 //!
 //! **Zero-message opens.** `open`, `opendir`, `create` and `flush` are answered with ENOSYS once; from then on the
 //! kernel opens files without asking, keeps their pages and listings, and names no handles. So there is no state per
@@ -30,6 +33,7 @@ mod adapter;
 mod attr;
 mod backing;
 mod blocking;
+mod connection;
 mod errno;
 mod handshake;
 mod linger;
@@ -37,10 +41,12 @@ mod listing;
 mod long;
 mod notices;
 mod passthrough;
+mod pool;
 mod repeat;
 mod reply;
 mod session;
 mod virtual_xattr;
+mod worker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -50,6 +56,7 @@ use crate::overlay::Overlay;
 
 pub use blocking::Blocking;
 pub use passthrough::{Passed, Passthrough};
+pub use pool::Pool;
 pub use repeat::Exchange;
 pub use session::{Caches, Session};
 pub use virtual_xattr::PREFIX;

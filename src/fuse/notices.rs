@@ -1,22 +1,22 @@
 //! Telling the kernel that something it has cached is no longer so.
 //!
 //! A notice about a name needs the lock of its directory, which the program whose request is being answered may hold:
-//! sent from a thread that answers requests it would wait for ever. So notices have a thread of their own. One about
-//! attributes alone needs no lock.
+//! sent from a thread that answers requests it would wait for ever. So notices have threads of their own, a few for all
+//! views of a server; those of one view are sent in their order. One about attributes alone needs no lock.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use fuser::{INodeNo, Notifier};
+use parking_lot::Mutex;
 
-use super::Passthrough;
 use super::attr::OTHER;
+use super::{Blocking, Passthrough};
 use crate::overlay::{Error, Ino, Stale, Wrote};
 use crate::store::Name;
+use crate::sys::fuse_dev;
 
 /// What the kernel shall forget.
 #[derive(Clone, Debug)]
@@ -38,43 +38,48 @@ impl From<Stale> for Notice {
     }
 }
 
-/// The queue. Cloning gives another end of the same one; its thread ends with the last.
+/// The notices of one connection. Cloning gives another end of the same queue.
 #[derive(Clone)]
-pub struct Notices {
-    queue: Sender<Notice>,
-    pending: Arc<AtomicU64>,
-    at_once: Arc<OnceLock<Notifier>>,
+pub struct Notices(Arc<Shared>);
+
+struct Shared {
+    device: Arc<OwnedFd>,
+    passthrough: Arc<Passthrough>,
+    /// Where they are sent from. One of its threads is kept, so they are never sent by who brings them.
+    threads: Blocking,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Notice>,
+    /// One is being sent; the thread that does it takes the next one, too.
+    is_sending: bool,
 }
 
 impl Notices {
-    /// `notifier` comes when the session has begun: [`Unstarted::start`].
-    pub fn new() -> (Notices, Unstarted) {
-        let (queue, waiting) = channel();
-        let pending = Arc::new(AtomicU64::new(0));
-        let at_once = Arc::new(OnceLock::new());
-        let unstarted = Unstarted { waiting, pending: pending.clone(), at_once: at_once.clone() };
-        (Notices { queue, pending, at_once }, unstarted)
+    pub fn new(device: Arc<OwnedFd>, passthrough: Arc<Passthrough>, threads: Blocking) -> Notices {
+        Notices(Arc::new(Shared { device, passthrough, threads, queue: Mutex::default() }))
     }
 
     /// To be called before a change of content is answered. When it took the file's set-id bits, the kernel is told to
     /// forget the mode: after direct writes, fallocate and copy_file_range it goes on with the one it has.
     pub fn changed(&self, ino: Ino, done: Result<Wrote, Error>) -> Result<usize, Error> {
         let done = done?;
-        if done.lost_set_id
-            && let Some(notifier) = self.at_once.get()
-        {
-            // A negative offset: attributes, no pages. An error means that the kernel knows nothing of the file.
-            let _ = notifier.inval_inode(INodeNo(ino.0), -1, 0);
+        if done.lost_set_id {
+            // Attributes, no pages. An error means that the kernel knows nothing of the file.
+            let _ = fuse_dev::forget_inode(self.0.device.as_fd(), ino.0, -1);
         }
         Ok(done.bytes)
     }
 
     /// Queues a notice. It is sent some time after the request under way has been answered.
     pub fn send(&self, notice: Notice) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
-        if self.queue.send(notice).is_err() {
-            // The thread is gone, so the connection is, and its caches with it.
-            self.pending.fetch_sub(1, Ordering::Relaxed);
+        let mut queue = self.0.queue.lock();
+        queue.waiting.push_back(notice);
+        if !std::mem::replace(&mut queue.is_sending, true) {
+            let shared = self.0.clone();
+            self.0.threads.spawn(move || shared.run());
         }
     }
 
@@ -82,47 +87,41 @@ impl Notices {
     pub fn wait(&self, limit: Duration) -> bool {
         let (told, waiting) = channel();
         self.send(Notice::Told(told));
-        // A connection that has ended has nothing cached.
         !matches!(waiting.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
     }
 
     /// How many are not sent yet.
     pub fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Relaxed)
+        let queue = self.0.queue.lock();
+        queue.waiting.len() as u64 + u64::from(queue.is_sending)
     }
 }
 
-/// The other end of the queue, before its thread runs.
-pub struct Unstarted {
-    waiting: std::sync::mpsc::Receiver<Notice>,
-    pending: Arc<AtomicU64>,
-    at_once: Arc<OnceLock<Notifier>>,
-}
-
-impl Unstarted {
-    pub fn start(self, notifier: Notifier, passthrough: Arc<Passthrough>) -> std::io::Result<()> {
-        let _ = self.at_once.set(notifier.clone());
-        let run = move || {
-            for notice in self.waiting {
-                // ENOENT (nothing cached) is no error to fuser; any other means that the connection has ended.
-                let _ = match notice {
-                    Notice::Entry { parent, name } => {
-                        notifier.inval_entry(INodeNo(parent.0), OsStr::from_bytes(name.bytes()))
+impl Shared {
+    /// Sends what waits, in its order.
+    fn run(&self) {
+        loop {
+            let notice = {
+                let mut queue = self.queue.lock();
+                match queue.waiting.pop_front() {
+                    Some(notice) => notice,
+                    None => return queue.is_sending = false,
+                }
+            };
+            // ENOENT: nothing is cached. Any other error means that the connection has ended, and its caches with it.
+            let _ = match notice {
+                Notice::Entry { parent, name } => fuse_dev::forget_name(self.device.as_fd(), parent.0, name.bytes()),
+                Notice::Inode(ino) => {
+                    if self.passthrough.least().is_some() {
+                        let _ = fuse_dev::forget_inode(self.device.as_fd(), ino.0 + OTHER, 0);
                     }
-                    Notice::Inode(ino) => {
-                        if passthrough.least().is_some() {
-                            let _ = notifier.inval_inode(INodeNo(ino.0 + OTHER), 0, 0);
-                        }
-                        notifier.inval_inode(INodeNo(ino.0), 0, 0)
-                    }
-                    Notice::Told(who) => {
-                        let _ = who.send(());
-                        Ok(())
-                    }
-                };
-                self.pending.fetch_sub(1, Ordering::Relaxed);
-            }
-        };
-        std::thread::Builder::new().name("notices".into()).stack_size(64 * 1024).spawn(run).map(drop)
+                    fuse_dev::forget_inode(self.device.as_fd(), ino.0, 0)
+                }
+                Notice::Told(who) => {
+                    let _ = who.send(());
+                    Ok(())
+                }
+            };
+        }
     }
 }

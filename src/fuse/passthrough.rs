@@ -28,17 +28,19 @@
 //! the kernel is answered ([`Passed`]): which backing the kernel has for a file, and which files have moved.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use fuser::{BackingId, Errno, FileAttr, FileHandle, FopenFlags, INodeNo, Notifier, OpenAccMode, OpenFlags, ReplyOpen};
+use fuser::{BackingId, Errno, FileAttr, FileHandle, FopenFlags, INodeNo, OpenAccMode, OpenFlags, ReplyOpen};
 use serde::{Deserialize, Serialize};
 
 use super::attr::{OTHER, file_attr, ino};
 use super::errno::to_errno;
 use super::{FOREVER, backing};
 use crate::overlay::{Attr, Error, Ino, Overlay, Stored};
+use crate::sys::fuse_dev;
 
 /// Passed through is nothing.
 const OFF: u64 = u64::MAX;
@@ -58,10 +60,8 @@ pub struct Passthrough {
     /// Files of the store of at least so many bytes.
     least: AtomicU64,
     known: Mutex<HashMap<Ino, Known>>,
-    /// Backings of an earlier server that nothing is opened with any more.
-    unneeded: Mutex<Vec<u32>>,
     tell: Box<dyn Fn(Passed) + Send + Sync>,
-    kernel: OnceLock<Notifier>,
+    device: OnceLock<Arc<OwnedFd>>,
 }
 
 enum Known {
@@ -69,24 +69,22 @@ enum Known {
     Moved,
     /// By word of an earlier server, which may have died before that.
     HasMoved,
-    /// Of an earlier server.
-    Named(u32),
-    Backed(BackingId),
+    /// By this number, which this server or one before got for it.
+    Backed(u32),
 }
 
 impl Passthrough {
     /// `least`: files of at least so many bytes, or nothing at all; `before`: what earlier servers told.
     pub fn new(least: Option<u64>, before: &[Passed], tell: Box<dyn Fn(Passed) + Send + Sync>) -> Arc<Passthrough> {
-        let known = |passed: &Passed| (Ino(passed.ino), passed.backing.map_or(Known::HasMoved, Known::Named));
+        let known = |passed: &Passed| (Ino(passed.ino), passed.backing.map_or(Known::HasMoved, Known::Backed));
         let known = before.iter().map(known).collect();
         let least = AtomicU64::new(least.unwrap_or(OFF));
-        let (known, unneeded) = (Mutex::new(known), Mutex::default());
-        Arc::new(Passthrough { least, known, unneeded, tell, kernel: OnceLock::new() })
+        Arc::new(Passthrough { least, known: Mutex::new(known), tell, device: OnceLock::new() })
     }
 
     /// To be called before anything is answered.
-    pub fn begin(&self, kernel: Notifier) {
-        let _ = self.kernel.set(kernel);
+    pub fn begin(&self, device: Arc<OwnedFd>) {
+        let _ = self.device.set(device);
     }
 
     /// From which size on files are passed through; `None`: none are, and files are opened without a message.
@@ -147,7 +145,6 @@ impl Passthrough {
             Place::First if flags.acc_mode() == OpenAccMode::O_RDONLY => return self.pass(overlay, ino, reply),
             Place::First | Place::Moved => {
                 self.move_on(ino);
-                self.close_unneeded(&reply);
                 return reply.error(Errno::ESTALE);
             }
         }
@@ -158,8 +155,7 @@ impl Passthrough {
     fn pass(&self, overlay: &Overlay, ino: Ino, reply: ReplyOpen) {
         let known = self.known().remove(&ino);
         let backing = match known {
-            Some(Known::Backed(backing)) => Some(backing),
-            Some(Known::Named(id)) => Some(backing::named(&reply, id)),
+            Some(Known::Backed(id)) => Some(backing::named(&reply, id)),
             Some(Known::Moved | Known::HasMoved) | None => match self.back(overlay, ino, &reply) {
                 Ok(backing) => backing,
                 Err(e) => return reply.error(to_errno(&e)),
@@ -168,7 +164,8 @@ impl Passthrough {
         match backing {
             Some(backing) => {
                 reply.opened_passthrough(FileHandle(0), FopenFlags::empty(), &backing);
-                self.known().insert(ino, Known::Backed(backing));
+                // As a number: fuser would close it by way of this worker, which may have another connection then.
+                self.known().insert(ino, Known::Backed(backing.into_raw()));
             }
             None => {
                 self.move_on(ino);
@@ -202,23 +199,20 @@ impl Passthrough {
             return;
         }
         (self.tell)(Passed { ino: ino.0, backing: None });
-        // A negative offset: attributes, no pages. An error means that the kernel knows nothing of the file.
-        let _ = self.kernel.get().map(|kernel| kernel.inval_inode(INodeNo(ino.0), -1, 0));
-        if let Some(Known::Named(id)) = known.insert(ino, Known::Moved) {
-            self.unneeded().push(id);
-        }
-    }
-
-    /// Has the kernel close them; what is open goes on. That takes the connection, which a reply to `open` has.
-    fn close_unneeded(&self, reply: &ReplyOpen) {
-        for id in std::mem::take(&mut *self.unneeded()) {
-            drop(backing::named(reply, id));
+        let before = known.insert(ino, Known::Moved);
+        let Some(device) = self.device.get() else { return };
+        // Attributes, no pages. An error means that the kernel knows nothing of the file.
+        let _ = fuse_dev::forget_inode(device.as_fd(), ino.0, -1);
+        if let Some(Known::Backed(id)) = before
+            && let Err(e) = fuse_dev::close_backing(device.as_fd(), id)
+        {
+            tracing::debug!("a file that was passed through stays open: {e}");
         }
     }
 
     /// Whether the kernel may hold one more file open.
     fn has_room(&self) -> bool {
-        let is_held = |known: &&Known| matches!(known, Known::Named(_) | Known::Backed(_));
+        let is_held = |known: &&Known| matches!(known, Known::Backed(_));
         self.known().values().filter(is_held).count() < MOST
     }
 
@@ -236,10 +230,6 @@ impl Passthrough {
     fn is_passed(&self, stored: impl Fn() -> Option<Stored>) -> bool {
         let Some(least) = self.least() else { return false };
         stored().is_some_and(|stored| stored.size >= least)
-    }
-
-    fn unneeded(&self) -> MutexGuard<'_, Vec<u32>> {
-        self.unneeded.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Ino, Known>> {

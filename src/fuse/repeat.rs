@@ -217,7 +217,7 @@ mod tests {
                 facts: Default::default(),
                 passthrough: crate::fuse::Passthrough::new(None, &[], Box::new(|_| ())),
                 owner: 0,
-                blocking: Default::default(),
+                blocking: crate::fuse::Blocking::new("test", 1),
                 whole: Default::default(),
                 exchange_before,
                 on_exchange: Box::new(move |e| *said.lock().expect("ours") = Some(e)),

@@ -1,37 +1,32 @@
-//! Serving one connection: as its first server, or taking over from one that is gone.
+//! The beginning of one connection: as its first server, or taking over from one that is gone.
 //!
-//! A later server never sees the kernel's FUSE_INIT, which comes once. It is given one on a socket instead, made
-//! from what the kernel offered then; after that handshake the real device takes the socket's place.
+//! The handshake is fuser's, on a session that is over when it is done: from then on the workers of the pool read the
+//! device ([`Pool`]). A later server never sees the kernel's FUSE_INIT, which comes once, and needs none: the kernel goes
+//! on with what the first one agreed with it.
 //!
 //! | step                                  | a crash right after it leaves                                    |
 //! |---------------------------------------|------------------------------------------------------------------|
-//! | 1. handshake on the socket            | the connection as it was                                         |
-//! | 2. the device takes the socket's place| the same                                                         |
-//! | 3. the kernel re-sends                | requests in the queue again, for whoever comes next              |
-//! | 4. requests are answered              | those read and unanswered wait for the next server's step 3      |
+//! | 1. the kernel re-sends                | requests in the queue again, for whoever comes next              |
+//! | 2. requests are answered              | those read and unanswered wait for the next server's step 1      |
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fuser::{Config, SessionACL};
+use fuser::{Config, Filesystem, KernelConfig, Request, SessionACL};
 
-use super::adapter::Adapter;
-use super::linger::Linger;
+use super::connection::Connection;
 use super::notices::Notices;
-use super::{Passthrough, View};
+use super::pool::Pool;
+use super::{Passthrough, View, handshake};
 use crate::overlay::Stale;
 use crate::sys::fuse_dev::{self, KernelOffer};
-use crate::sys::socket;
 
 /// A connection whose handshake is done.
 pub struct Session {
-    inner: fuser::Session<Adapter>,
+    connection: Connection,
     offer: KernelOffer,
-    notices: Notices,
-    passthrough: Arc<Passthrough>,
-    linger: Arc<Linger>,
 }
 
 /// What the kernel has cached of one connection.
@@ -55,55 +50,39 @@ impl Caches {
 impl Session {
     /// Begins on a connection that the kernel has just made; waits for its FUSE_INIT. Files are passed through only when
     /// the kernel takes `sample`, a file of the store.
-    pub fn first(view: View, device: OwnedFd, sample: Option<OwnedFd>) -> io::Result<Session> {
-        let session = Session::shake_hands(view, device)?;
+    pub fn first(view: View, device: OwnedFd, sample: Option<OwnedFd>, pool: &Pool) -> io::Result<Session> {
+        let offer = shake_hands(&view.passthrough, device.try_clone()?)?;
         let tried = || {
             let file = sample.ok_or(io::ErrorKind::NotFound)?;
-            fuse_dev::try_backing(session.inner.as_fd(), file.as_fd())
+            fuse_dev::try_backing(device.as_fd(), file.as_fd())
         };
-        if session.passthrough.least().is_some()
+        if view.passthrough.least().is_some()
             && let Err(e) = tried()
         {
             tracing::info!("the kernel passes no file of the store through: {e}");
-            session.passthrough.turn_off();
+            view.passthrough.turn_off();
         }
-        Ok(session)
+        Ok(Session::new(view, device, offer, pool))
     }
 
     /// Takes over a connection from a server that is gone, whose handshake was about `offer`.
-    pub fn next(view: View, device: OwnedFd, offer: KernelOffer) -> io::Result<Session> {
-        let (near, far) = socket::packet_pair()?;
-        socket::send(far.as_fd(), &offer.to_request(), &[])?;
-        let session = Session::shake_hands(view, near)?;
-        fuse_dev::replace(session.inner.as_fd(), device.as_fd())?;
+    pub fn next(view: View, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> io::Result<Session> {
         if let Err(e) = fuse_dev::resend(device.as_fd()) {
             // Kernels before 6.9: requests that the dead server had read stay unanswered; all others are served.
             tracing::warn!("the kernel does not send unanswered requests again: {e}");
         }
-        Ok(session)
+        Ok(Session::new(view, device, offer, pool))
     }
 
-    fn shake_hands(view: View, device: OwnedFd) -> io::Result<Session> {
-        let (notices, unstarted) = Notices::new();
+    fn new(view: View, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> Session {
+        let device = Arc::new(device);
+        let notices = Notices::new(device.clone(), view.passthrough.clone(), pool.notices().clone());
         let told = notices.clone();
         view.overlay.on_stale(move |stale| told.send(stale.into()));
-        let offer = Arc::new(Mutex::new(None));
-        let mut config = Config::default();
-        // Who may use the mount is the kernel's to say: it knows `allow_other`, and asks for other users' requests
-        // only what it does in their name (a read of theirs may fill a page for ours).
-        config.acl = SessionACL::All;
-        config.n_threads = Some(1);
-        let (passthrough, linger) = (view.passthrough.clone(), Arc::new(Linger::default()));
-        let inner = fuser::Session::from_fd(
-            Adapter { view, notices: notices.clone(), offer: offer.clone(), linger: linger.clone() },
-            device,
-            config.acl,
-            config,
-        )?;
-        passthrough.begin(inner.notifier());
-        unstarted.start(inner.notifier(), passthrough.clone())?;
-        let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
-        Ok(Session { inner, offer: offer.ok_or(io::ErrorKind::NotConnected)?, notices, passthrough, linger })
+        view.passthrough.begin(device.clone());
+        let (key, linger, on_end) = Default::default();
+        let connection = Connection { key, view, device, notices, linger, on_end };
+        Session { connection, offer }
     }
 
     /// What a later server needs to take over.
@@ -113,17 +92,43 @@ impl Session {
 
     /// From which size on files of the store are passed through; to be known by every later server.
     pub fn passes(&self) -> Option<u64> {
-        self.passthrough.least()
+        self.connection.view.passthrough.least()
     }
 
     pub fn caches(&self) -> Caches {
-        Caches(self.notices.clone())
+        Caches(self.connection.notices.clone())
     }
 
-    /// Answers requests until the last user of the view is gone after it was unmounted.
-    pub fn run(self) -> io::Result<()> {
-        drop(self.notices);
-        self.linger.begin(self.inner.as_fd());
-        self.inner.run()
+    /// Has the pool answer requests until the last user of the view is gone after it was unmounted. Then the view is
+    /// closed, and `on_end` called.
+    pub fn serve(self, pool: &Pool, on_end: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        *self.connection.on_end.lock() = Some(Box::new(on_end));
+        pool.add(self.connection)
     }
+}
+
+/// What the kernel has to offer, after it was answered.
+fn shake_hands(passthrough: &Arc<Passthrough>, device: OwnedFd) -> io::Result<KernelOffer> {
+    struct Handshake(Arc<Passthrough>, Arc<Mutex<Option<KernelOffer>>>);
+    impl Filesystem for Handshake {
+        fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+            let offer = handshake::answer(config, &self.0);
+            *self.1.lock().unwrap_or_else(|e| e.into_inner()) = Some(offer);
+            Ok(())
+        }
+    }
+    let offer = Arc::new(Mutex::new(None));
+    drop(fuser::Session::from_fd(Handshake(passthrough.clone(), offer.clone()), device, SessionACL::All, config())?);
+    let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
+    Ok(offer.ok_or(io::ErrorKind::NotConnected)?)
+}
+
+/// What every session of fuser's has here.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    // Who may use the mount is the kernel's to say: it knows `allow_other`, and asks for other users' requests
+    // only what it does in their name (a read of theirs may fill a page for ours).
+    config.acl = SessionACL::All;
+    config.n_threads = Some(1);
+    config
 }

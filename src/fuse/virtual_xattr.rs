@@ -18,11 +18,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 
-use fuser::ReplyEmpty;
+use fuser::{ReplyEmpty, Request};
 use serde_json::json;
 
 use super::notices::{Notice, Notices};
 use super::reply::empty;
+use super::worker::Answering;
 use super::{View, long};
 use crate::overlay::{ChangeKind, Error, Ino, Laid, Overlay};
 use crate::store::escape::escape;
@@ -75,13 +76,13 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
 }
 
 /// Answers the setting of `PREFIX` + `name`: now, or from a thread when that takes long.
-pub fn answer_set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8], reply: ReplyEmpty) {
+pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, reply): (&Request, ReplyEmpty)) {
     match copy(value) {
-        Some(copy) if name == b"give-up" && view.overlay.compares_long(ino, &copy.2) => {
-            let (overlay, notices) = (view.overlay.clone(), notices.clone());
-            long::apart(view, move || empty(give_up(&overlay, &notices, ino, copy), reply));
+        Some(copy) if name == b"give-up" && on.view.overlay.compares_long(ino, &copy.2) => {
+            let (overlay, notices) = (on.view.overlay.clone(), on.notices.clone());
+            long::apart(on, (by, reply), move || give_up(&overlay, &notices, ino, copy).map(|()| 0));
         }
-        _ => empty(set(view, notices, ino, name, value), reply),
+        _ => empty(set(&on.view, &on.notices, ino, name, value), reply),
     }
 }
 

@@ -6,6 +6,9 @@
 //! fuse_in_header   len u32, opcode u32, unique u64, nodeid u64, uid u32, gid u32, pid u32, ext u16, pad u16   40
 //! fuse_init_in     major u32, minor u32, max_readahead u32, flags u32, flags2 u32, 11 × u32 unused            64
 //! fuse_out_header  len u32, error i32, unique u64                                                            16
+//! fuse_forget_in   nlookup u64                                                                                8
+//! fuse_notify_inval_inode_out  ino u64, off i64, len i64                                                     24
+//! fuse_notify_inval_entry_out  parent u64, namelen u32, flags u32; then the name and a zero                  16
 //! ```
 
 use std::io;
@@ -22,8 +25,14 @@ const OUT_HEADER: usize = 16;
 const FUSE_FORGET: u32 = 2;
 const FUSE_INIT: u32 = 26;
 const FUSE_INTERRUPT: u32 = 36;
+const FUSE_DESTROY: u32 = 38;
 const FUSE_BATCH_FORGET: u32 = 42;
+const FUSE_NOTIFY_INVAL_INODE: i32 = 2;
+const FUSE_NOTIFY_INVAL_ENTRY: i32 = 3;
 const FUSE_NOTIFY_RESEND: i32 = 7;
+/// Asks the kernel to read files in a view's stead, and no more.
+const BACKING_OPEN: libc::Ioctl = 0x4010_e501_u32 as libc::Ioctl;
+const BACKING_CLOSE: libc::Ioctl = 0x4004_e502_u32 as libc::Ioctl;
 const FUSE_INIT_EXT: u64 = 1 << 30;
 
 /// What the kernel offered when the connection began: enough to say it again to a later server.
@@ -104,11 +113,8 @@ pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {
     write_header(device, FUSE_NOTIFY_RESEND, 0)
 }
 
-/// Whether a read of `device` would not wait: a request is there, or the connection has ended. It has to be open; a
-/// number that is not says yes.
-pub fn has_request(device: RawFd) -> bool {
-    // SAFETY: poll(2) only looks the number up, and says of one that is closed that it is (POLLNVAL).
-    let device = unsafe { BorrowedFd::borrow_raw(device) };
+/// Whether a read of `device` would not wait: a request is there, or the connection has ended.
+pub fn has_request(device: BorrowedFd<'_>) -> bool {
     !matches!(poll(&mut [PollFd::from_borrowed_fd(device, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
 }
 
@@ -121,11 +127,27 @@ pub fn is_connected(device: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Makes the number of `old` refer to what `new` refers to, in one step (dup3(2)).
-pub fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: both are open; the owner of `old` keeps owning its number, which now refers to another file.
-    let done = unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// The number of a descriptor that somebody else owns, and which is made to refer to one file after another.
+#[derive(Debug)]
+pub struct Slot(RawFd);
+
+impl Slot {
+    /// The number of `fd`. It has to stay open as long as this is used.
+    pub fn of(fd: BorrowedFd<'_>) -> Slot {
+        Slot(fd.as_raw_fd())
+    }
+
+    /// Makes the number refer to what `file` refers to, in one step (dup3(2)).
+    pub fn refer_to(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: the call changes no memory. The number is open, so its owner keeps owning it.
+        let done = unsafe { libc::dup3(file.as_raw_fd(), self.0, libc::O_CLOEXEC) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Passes an answer on to the device that it belongs to.
+pub fn pass_on(device: BorrowedFd<'_>, answer: &[u8]) -> io::Result<()> {
+    Ok(rustix::io::write(device, answer).map(drop)?)
 }
 
 /// Answers every request with EIO until the connection ends. For a view that no server could keep alive:
@@ -155,8 +177,6 @@ pub fn refuse_all(device: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Whether the kernel would read this file in a view's stead (FUSE_DEV_IOC_BACKING_OPEN); it is let go again.
 pub fn try_backing(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
-    const BACKING_OPEN: libc::Ioctl = 0x4010_e501_u32 as libc::Ioctl;
-    const BACKING_CLOSE: libc::Ioctl = 0x4004_e502_u32 as libc::Ioctl;
     // fuse_backing_map: fd i32, flags u32, padding u64.
     let map: [i32; 4] = [file.as_raw_fd(), 0, 0, 0];
     // SAFETY: both calls read what they are given the address of, which lives as long.
@@ -170,11 +190,69 @@ pub fn try_backing(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<(
     Ok(())
 }
 
+/// Has the kernel close a file that it reads in a view's stead, once nobody has it open.
+pub fn close_backing(device: BorrowedFd<'_>, id: u32) -> io::Result<()> {
+    // SAFETY: the call reads the number at this address, which lives as long.
+    match unsafe { libc::ioctl(device.as_raw_fd(), BACKING_CLOSE, &raw const id) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The inode that no file has, of which [`call`] says that it is forgotten.
+pub const NOBODY: u64 = u64::MAX;
+
+/// A request that nobody answers, for whoever reads it where a device's requests are read: FUSE_FORGET of [`NOBODY`].
+pub fn call() -> [u8; IN_HEADER + 8] {
+    let mut request = [0; IN_HEADER + 8];
+    request[..4].copy_from_slice(&((IN_HEADER + 8) as u32).to_ne_bytes());
+    request[4..8].copy_from_slice(&FUSE_FORGET.to_ne_bytes());
+    request[16..24].copy_from_slice(&NOBODY.to_ne_bytes());
+    request
+}
+
+/// A request to end, for whoever reads it there.
+pub fn farewell() -> [u8; IN_HEADER] {
+    let mut request = [0; IN_HEADER];
+    request[..4].copy_from_slice(&(IN_HEADER as u32).to_ne_bytes());
+    request[4..8].copy_from_slice(&FUSE_DESTROY.to_ne_bytes());
+    request
+}
+
+/// Answers the request `unique` with these bytes, or an error number. ENOENT: its caller no longer waits.
+pub fn answer(device: BorrowedFd<'_>, unique: u64, result: Result<&[u8], i32>) -> io::Result<()> {
+    let (error, data) = result.map_or_else(|errno| (-errno, &[][..]), |data| (0, data));
+    write_message(device, error, unique, &[data])
+}
+
+/// Has the kernel forget attributes, and pages from `offset` on; of a negative one none.
+pub fn forget_inode(device: BorrowedFd<'_>, ino: u64, offset: i64) -> io::Result<()> {
+    let mut body = [0; 24];
+    body[..8].copy_from_slice(&ino.to_ne_bytes());
+    body[8..16].copy_from_slice(&offset.to_ne_bytes());
+    write_message(device, FUSE_NOTIFY_INVAL_INODE, 0, &[&body])
+}
+
+/// Has the kernel forget a name and all below it. Waits for the lock of its directory.
+pub fn forget_name(device: BorrowedFd<'_>, parent: u64, name: &[u8]) -> io::Result<()> {
+    let mut body = [0; 16];
+    body[..8].copy_from_slice(&parent.to_ne_bytes());
+    body[8..12].copy_from_slice(&(name.len() as u32).to_ne_bytes());
+    write_message(device, FUSE_NOTIFY_INVAL_ENTRY, 0, &[&body, name, &[0]])
+}
+
 fn write_header(device: BorrowedFd<'_>, error: i32, unique: u64) -> io::Result<()> {
-    let mut header = [0; OUT_HEADER];
-    header[..4].copy_from_slice(&(OUT_HEADER as u32).to_ne_bytes());
-    header[4..8].copy_from_slice(&error.to_ne_bytes());
-    header[8..].copy_from_slice(&unique.to_ne_bytes());
-    rustix::io::write(device, &header)?;
+    write_message(device, error, unique, &[])
+}
+
+/// One message is one write(2).
+fn write_message(device: BorrowedFd<'_>, error: i32, unique: u64, parts: &[&[u8]]) -> io::Result<()> {
+    let len = OUT_HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut message = Vec::with_capacity(len);
+    message.extend((len as u32).to_ne_bytes());
+    message.extend(error.to_ne_bytes());
+    message.extend(unique.to_ne_bytes());
+    parts.iter().for_each(|part| message.extend_from_slice(part));
+    rustix::io::write(device, &message)?;
     Ok(())
 }

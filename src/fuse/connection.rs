@@ -1,0 +1,82 @@
+//! One connection to the kernel, with the view that it shows. Whichever worker reads a request of it answers it here.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fuser::{ReplyEntry, Request};
+use parking_lot::Mutex;
+
+use super::View;
+use super::attr::caller;
+use super::linger::Linger;
+use super::notices::Notices;
+use super::repeat::SentAgain;
+use super::reply::entry;
+use crate::overlay::{Attr, Error, Ino};
+use crate::store::Name;
+use crate::sys::fs::FileType;
+
+/// Called when the connection has ended and its view is closed.
+pub type OnEnd = Box<dyn FnOnce() + Send>;
+
+pub struct Connection {
+    /// Its number in the pool.
+    pub key: AtomicU64,
+    pub view: View,
+    pub device: Arc<OwnedFd>,
+    pub notices: Notices,
+    pub linger: Linger,
+    pub on_end: Mutex<Option<OnEnd>>,
+}
+
+impl Connection {
+    /// Answers a request that makes `name`, of the kind that `mode` says.
+    pub fn made(
+        &self,
+        by: &Request,
+        parent: Ino,
+        name: &Name,
+        mode: u32,
+        made: Result<Attr, Error>,
+        reply: ReplyEntry,
+    ) {
+        let maker = Some((caller(by), mode));
+        entry(&self.view, SentAgain::of(by).made(made, &self.view.overlay, (parent, name), maker), reply);
+    }
+
+    /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
+    pub fn removed(&self, parent: Ino) {
+        if parent == Ino::ROOT && self.view.facts.has_names.load(Ordering::Relaxed) && self.view.overlay.root_is_empty()
+        {
+            if let Err(e) = self.view.overlay.leave_upper() {
+                tracing::error!(view = self.view.id, "emptied, but something of it stays in its directory: {e}");
+            }
+            (self.view.on_emptied)();
+        }
+    }
+
+    pub fn node(&self, request: &Request, parent: Ino, name: &Name, mode: u32, rdev: u32) -> Result<Attr, Error> {
+        let caller = caller(request);
+        match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => self.view.overlay.create(parent, name, mode & 0o7777, caller, true),
+            _ => self.view.overlay.mknod(parent, name, mode, rdev.into(), caller),
+        }
+    }
+
+    pub fn may_ask(&self, request: &Request) -> bool {
+        request.uid() == 0 || request.uid() == self.view.owner
+    }
+
+    /// Closes the view of a connection that has ended, and says so.
+    pub fn end(self: Arc<Self>) {
+        if let Err(e) = self.view.overlay.settle() {
+            tracing::error!(view = self.view.id, "not everything was written to disk: {e}");
+        }
+        let on_end = self.on_end.lock().take();
+        drop(self);
+        if let Some(on_end) = on_end {
+            on_end();
+        }
+    }
+}

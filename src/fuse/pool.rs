@@ -1,0 +1,280 @@
+//! The workers of a server, which answer for all its connections: one when little is to be done, a few when much is.
+//!
+//! One thread waits for requests of all connections that no worker has. One of which a request has come waits for a
+//! worker: a parked one, a new one while there are few, or one whose own connection is silent. When all are busy, the
+//! first that has answered takes it. When none does for a while (an answer may take another connection: the directory under
+//! one view may lie in another), there is one worker more, whatever the limit.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::Blocking;
+use super::connection::Connection;
+use super::worker::{Phase, Session, Worker};
+use crate::sys::fs::{self, OpenFlags};
+use crate::sys::readiness::Readiness;
+use crate::sys::thread;
+
+/// More workers than processors gain nothing while answers come from memory.
+const FEW: usize = 4;
+/// A connection that has been silent for so long belongs to no burst.
+const SILENT: Duration = Duration::from_millis(1);
+/// How long a connection waits before there is a worker more than [`FEW`].
+const STUCK: Duration = Duration::from_millis(10);
+/// After so long without a request a worker gives its connection back, and after it again ends, unless it is the last.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Cloning gives the same pool. It lives as long as the process.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+pub struct Shared {
+    readiness: Readiness,
+    /// How many connections wait for a worker, to be asked without a lock.
+    waiting: AtomicUsize,
+    state: Mutex<State>,
+    few: usize,
+    nowhere: OwnedFd,
+    blocking: Blocking,
+    notices: Blocking,
+}
+
+#[derive(Default)]
+struct State {
+    /// All that are served, by number.
+    connections: HashMap<u64, Arc<Connection>>,
+    next: u64,
+    /// Of these a request has come, and no worker has them.
+    waiting: VecDeque<(Arc<Connection>, Instant)>,
+    workers: Vec<Arc<Worker>>,
+    /// Threads that have begun and are no worker yet.
+    starting: usize,
+}
+
+impl Pool {
+    /// With its first worker. `blocking` is for what takes long.
+    pub fn new(blocking: Blocking) -> io::Result<Pool> {
+        thread::allow_restarts()?;
+        let nowhere = fs::open_path(std::path::Path::new("/dev/null"), OpenFlags::WRONLY, 0)?;
+        let few = std::thread::available_parallelism().map_or(1, |n| n.get()) + 1;
+        let pool = Pool(Arc::new(Shared {
+            readiness: Readiness::new()?,
+            waiting: AtomicUsize::new(0),
+            state: Mutex::default(),
+            few: few.min(FEW),
+            nowhere,
+            blocking,
+            notices: Blocking::with_one("notices", 3)?,
+        }));
+        let begun = Worker::new(pool.0.clone())?;
+        pool.0.state.lock().starting += 1;
+        pool.0.start(Some(begun))?;
+        let shared = pool.0.clone();
+        std::thread::Builder::new().name("views".into()).spawn(move || shared.watch())?;
+        Ok(pool)
+    }
+
+    /// The threads that send notices.
+    pub fn notices(&self) -> &Blocking {
+        &self.0.notices
+    }
+
+    /// Answers for this connection from now on, until it ends.
+    pub fn add(&self, connection: Connection) -> io::Result<()> {
+        let mut state = self.0.state.lock();
+        state.next += 1;
+        let key = state.next;
+        let connection = Arc::new(connection);
+        connection.key.store(key, Ordering::Relaxed);
+        self.0.readiness.add(connection.device.as_fd(), key)?;
+        state.connections.insert(key, connection);
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// What one thread does for ever.
+    fn watch(self: Arc<Self>) {
+        loop {
+            let limit = self.patience();
+            let ready = match self.readiness.wait(limit) {
+                Ok(ready) => ready,
+                Err(e) => panic!("the devices can't be waited for: {e}"),
+            };
+            for ready in ready {
+                self.has_come(ready.key, ready.has_ended);
+            }
+            if self.waiting.load(Ordering::SeqCst) > 0 {
+                self.find_workers();
+            }
+            self.send_home();
+        }
+    }
+
+    /// How long it may take until something has to be done without a request.
+    fn patience(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        match state.waiting.is_empty() {
+            false => Some(STUCK / 2),
+            true if state.workers.len() > 1 => Some(IDLE / 2),
+            true => None,
+        }
+    }
+
+    fn has_come(self: &Arc<Self>, key: u64, has_ended: bool) {
+        let mut state = self.state.lock();
+        let Some(connection) = state.connections.get(&key).cloned() else { return };
+        if let Err(e) = self.readiness.remove(connection.device.as_fd()) {
+            tracing::error!(view = connection.view.id, "its device is still watched: {e}");
+        }
+        if has_ended {
+            state.connections.remove(&key);
+            drop(state);
+            return self.blocking.spawn(move || connection.end());
+        }
+        state.waiting.push_back((connection, Instant::now()));
+        self.waiting.store(state.waiting.len(), Ordering::SeqCst);
+    }
+
+    /// Has as many workers come as connections wait.
+    fn find_workers(self: &Arc<Self>) {
+        fence(Ordering::SeqCst);
+        let mut state = self.state.lock();
+        let coming = state.starting + state.workers.iter().filter(|w| w.look().2).count();
+        for _ in coming..state.waiting.len() {
+            let there = state.workers.len() + state.starting;
+            let is_stuck = state.waiting.front().is_some_and(|(_, since)| since.elapsed() > STUCK);
+            let may_start = there < self.few || (is_stuck && there <= state.connections.len());
+            if state.workers.iter().any(|w| w.call_parked()) || call_away(&state.workers, SILENT) {
+                continue;
+            }
+            if there >= self.few && call_away(&state.workers, Duration::ZERO) {
+                continue;
+            }
+            if !may_start {
+                return;
+            }
+            state.starting += 1;
+            drop(state);
+            let started = self.start(None);
+            state = self.state.lock();
+            if let Err(e) = started {
+                tracing::debug!("no thread for one more worker: {e}");
+                if !call_away(&state.workers, Duration::ZERO) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has workers that have had nothing to do for a while give back what they have, or end.
+    fn send_home(&self) {
+        let mut state = self.state.lock();
+        if state.workers.len() < 2 {
+            return;
+        }
+        let is_long = |since: Instant| since.elapsed() > IDLE;
+        for worker in &state.workers {
+            match worker.look() {
+                (Phase::Reading, since, _) if is_long(since) => drop(worker.call_away()),
+                _ => {}
+            }
+        }
+        let mut left = state.workers.len();
+        state.workers.retain(|worker| {
+            let goes = left > 1 && matches!(worker.look(), (Phase::Parked, since, false) if is_long(since));
+            let goes = goes && worker.dismiss();
+            left -= usize::from(goes);
+            !goes
+        });
+    }
+
+    /// Starts one worker, whose thread was counted before.
+    fn start(self: &Arc<Self>, begun: Option<(Arc<Worker>, Session)>) -> io::Result<()> {
+        let me = self.clone();
+        let builder = std::thread::Builder::new().name("worker".into());
+        let started = builder.spawn(move || me.work(begun)).map(drop);
+        started.inspect_err(|_| self.state.lock().starting -= 1)
+    }
+
+    /// What the thread of a worker does: a session of fuser's ends with the connection that it has, and then there is
+    /// another one.
+    fn work(self: &Arc<Self>, mut begun: Option<(Arc<Worker>, Session)>) {
+        loop {
+            let next = begun.take().map_or_else(|| Worker::new(self.clone()), Ok);
+            let mut state = self.state.lock();
+            state.starting -= 1;
+            let (worker, session) = match next {
+                Ok(next) => next,
+                Err(e) => return tracing::error!("one worker less: {e}"),
+            };
+            state.workers.push(worker.clone());
+            drop(state);
+            let result = session.run();
+            let mut state = self.state.lock();
+            state.workers.retain(|w| !Arc::ptr_eq(w, &worker));
+            let Ok(connection) = worker.ended() else { return };
+            state.starting += 1;
+            if let Some(connection) = &connection {
+                state.connections.remove(&connection.key.load(Ordering::Relaxed));
+            }
+            drop(state);
+            match connection {
+                Some(connection) => {
+                    if let Err(e) = result {
+                        tracing::warn!(view = connection.view.id, "the connection ended with an error: {e}");
+                    }
+                    connection.end();
+                }
+                None => {
+                    tracing::error!("a worker ended: {result:?}");
+                    std::thread::sleep(STUCK);
+                }
+            }
+        }
+    }
+
+    /// The connection that has waited longest, for the worker that asks.
+    pub fn take_waiting(&self) -> Option<Arc<Connection>> {
+        if self.waiting.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let (next, _) = state.waiting.pop_front()?;
+        self.waiting.store(state.waiting.len(), Ordering::SeqCst);
+        Some(next)
+    }
+
+    /// No worker has this connection any more.
+    pub fn release(&self, connection: Arc<Connection>) {
+        let key = connection.key.load(Ordering::Relaxed);
+        if let Err(e) = self.readiness.add(connection.device.as_fd(), key) {
+            tracing::error!(view = connection.view.id, "its device can't be watched: {e}");
+            let mut state = self.state.lock();
+            state.waiting.push_back((connection, Instant::now()));
+            self.waiting.store(state.waiting.len(), Ordering::SeqCst);
+        }
+    }
+
+    /// What is written here is read by nobody.
+    pub fn nowhere(&self) -> BorrowedFd<'_> {
+        self.nowhere.as_fd()
+    }
+}
+
+/// Calls away the worker whose connection has been silent for longest, and at least so long.
+fn call_away(workers: &[Arc<Worker>], silent: Duration) -> bool {
+    let mut idle: Vec<_> = workers.iter().map(|worker| (worker.look(), worker)).collect();
+    idle.retain(|((phase, since, _), _)| *phase == Phase::Reading && since.elapsed() >= silent);
+    idle.sort_by_key(|((_, since, _), _)| *since);
+    idle.iter().any(|(_, worker)| worker.call_away())
+}
+
+#[cfg(test)]
+mod tests;

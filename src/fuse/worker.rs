@@ -1,0 +1,312 @@
+//! A worker: one session of fuser's, whose descriptor refers to the device of one connection after another.
+//!
+//! fuser reads a request, has it answered by the [`Adapter`], and reads the next one, always by the same number. At the end
+//! of each answer, on fuser's own thread, the worker may have that number refer to another device ([`Slot::refer_to`]).
+//! Otherwise it stays with the connection that it has, and waits in fuser's read(2) for the next request: a view that
+//! is busy costs no more than with a thread of its own. While a worker has a connection, nobody else reads its device, so
+//! the requests of one connection are answered in their order.
+//!
+//! Whoever needs a worker that waits *calls* it: its number is made to refer to a socket on which a request for nobody
+//! waits ([`fuse_dev::call`]), and a signal has its read(2) begin again. Without a connection a worker waits on that socket.
+//!
+//! | phase   | the number refers to | what happens next                                                         |
+//! |---------|----------------------|---------------------------------------------------------------------------|
+//! | parked  | the socket           | it is called, takes a connection that waits, and reads                     |
+//! | reading | a device             | a request comes: busy. Or it is called                                     |
+//! | called  | the socket           | it reads the call: parked. Or it had read a request before that: busy, and the number refers to the device again before anything is answered |
+//! | busy    | a device             | the request is answered: reading, of the same connection or another       |
+//!
+//! Some requests fuser answers itself, without the adapter (those that it doesn't know: ENOSYS). The answer of one that was
+//! read just before a call goes to the socket; it is passed on when the call is read.
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::adapter::Adapter;
+use super::connection::Connection;
+use super::pool::Shared;
+use super::session::config;
+use crate::sys::fuse_dev::{self, KernelOffer, Slot};
+use crate::sys::thread::{self, ThreadId};
+use crate::sys::{fs, socket};
+
+/// What a worker's session agrees on with nobody; what kernel and connection agreed on holds.
+const OFFER: KernelOffer = KernelOffer { major: 7, minor: 31, max_readahead: 0, capabilities: 0 };
+
+pub struct Worker {
+    pool: Arc<Shared>,
+    /// The socket; the session's number refers to it, too, at the beginning.
+    near: OwnedFd,
+    far: OwnedFd,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    /// That of fuser's session, which stays open as long as this is here.
+    number: Option<(Slot, fuser::Notifier)>,
+    /// Whose device the number refers to, or did before the call.
+    connection: Option<Arc<Connection>>,
+    /// Of the phase.
+    since: Instant,
+    /// fuser's, once it has read something.
+    thread: ThreadId,
+    /// A call is on the socket.
+    is_called: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Parked,
+    Reading,
+    Called,
+    Busy,
+    /// It was told to end, or its session has.
+    Gone,
+}
+
+/// A session that is to be run by a thread.
+pub type Session = fuser::Session<Adapter>;
+
+impl Worker {
+    /// One that is parked, and called.
+    pub fn new(pool: Arc<Shared>) -> io::Result<(Arc<Worker>, Session)> {
+        let (near, far) = socket::packet_pair()?;
+        socket::send(far.as_fd(), &OFFER.to_request(), &[])?;
+        let state = State {
+            phase: Phase::Parked,
+            number: None,
+            connection: None,
+            since: Instant::now(),
+            thread: ThreadId::default(),
+            is_called: false,
+        };
+        let (kept, state) = (fs::duplicate(near.as_fd())?, Mutex::new(state));
+        let worker = Arc::new(Worker { pool, near: kept, far, state });
+        let config = config();
+        let session = fuser::Session::from_fd(Adapter(worker.clone()), near, config.acl, config)?;
+        worker.state.lock().number = Some((Slot::of(session.as_fd()), session.notifier()));
+        let mut answer = [0; 256];
+        while socket::receive_now(worker.far.as_fd(), &mut answer)?.is_some() {}
+        worker.call();
+        Ok((worker, session))
+    }
+
+    /// Has it look for a connection that waits.
+    fn call(&self) {
+        let mut state = self.state.lock();
+        self.send_call(&mut state);
+    }
+
+    fn send_call(&self, state: &mut State) {
+        if !std::mem::replace(&mut state.is_called, true)
+            && let Err(e) = socket::send(self.far.as_fd(), &fuse_dev::call(), &[])
+        {
+            tracing::error!("a worker can't be called: {e}");
+        }
+    }
+
+    /// What the worker does, since when, and whether it will look for a connection soon.
+    pub fn look(&self) -> (Phase, Instant, bool) {
+        let state = self.state.lock();
+        let comes = state.phase == Phase::Called || (state.phase == Phase::Parked && state.is_called);
+        (state.phase, state.since, comes)
+    }
+
+    /// Calls it if it is parked.
+    pub fn call_parked(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_parked = state.phase == Phase::Parked && !state.is_called;
+        if is_parked {
+            self.send_call(&mut state);
+        }
+        is_parked
+    }
+
+    /// Calls it away from a connection of which no request waits.
+    pub fn call_away(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_idle = state.phase == Phase::Reading
+            && state.connection.as_ref().is_some_and(|c| !fuse_dev::has_request(c.device.as_fd()));
+        if is_idle {
+            state.refer_to(self.near.as_fd());
+            (state.phase, state.since) = (Phase::Called, Instant::now());
+            self.send_call(&mut state);
+            thread::restart_call(state.thread);
+            return true;
+        }
+        false
+    }
+
+    /// Has it end, if it is parked.
+    pub fn dismiss(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_parked = state.phase == Phase::Parked && !state.is_called;
+        if is_parked && socket::send(self.far.as_fd(), &fuse_dev::farewell(), &[]).is_ok() {
+            state.phase = Phase::Gone;
+            return true;
+        }
+        false
+    }
+
+    /// A call was read, by fuser's thread.
+    pub fn was_called(&self) {
+        let before = {
+            let mut state = self.state.lock();
+            state.is_called = false;
+            state.thread = thread::this();
+            let before = state.connection.take();
+            self.pass_on(before.as_deref());
+            (state.phase, state.since) = (Phase::Parked, Instant::now());
+            before
+        };
+        if let Some(before) = before {
+            self.pool.release(before);
+        }
+        self.take_waiting();
+    }
+
+    /// Answers that fuser gave itself on the socket belong to the connection that was there before.
+    fn pass_on(&self, before: Option<&Connection>) {
+        let mut message = [0; 4096];
+        while let Ok(Some(n)) = socket::receive_now(self.far.as_fd(), &mut message)
+            && n > 0
+        {
+            if let Some(before) = before
+                && let Err(e) = fuse_dev::pass_on(before.device.as_fd(), &message[..n])
+            {
+                tracing::debug!(view = before.view.id, "an answer that nobody waits for: {e}");
+            }
+        }
+    }
+
+    /// A request was read: whose it is. To be told when it is answered ([`Worker::rest`]).
+    fn begin(&self) -> Arc<Connection> {
+        let mut state = self.state.lock();
+        let connection = state.connection.clone().expect("what is read on the socket are calls");
+        if state.phase == Phase::Called {
+            state.refer_to(connection.device.as_fd());
+        }
+        state.phase = Phase::Busy;
+        connection
+    }
+
+    /// The request that was begun is answered, and another one of the same connection may come.
+    fn rest(&self) {
+        let mut state = self.state.lock();
+        (state.phase, state.since) = (Phase::Reading, Instant::now());
+    }
+
+    /// Goes over to a connection that waits, if one does.
+    fn take_waiting(&self) {
+        // Whoever has a connection wait looks for idle workers after that: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        let Some(next) = self.pool.take_waiting() else { return };
+        let before = {
+            let mut state = self.state.lock();
+            state.refer_to(next.device.as_fd());
+            (state.phase, state.since) = (Phase::Reading, Instant::now());
+            state.connection.replace(next)
+        };
+        if let Some(before) = before {
+            self.pool.release(before);
+        }
+    }
+
+    /// Does something while what is answered through fuser's session goes nowhere. To be called between
+    /// [`Worker::begin`] and [`Worker::rest`].
+    fn unheard(&self, connection: &Connection, answer: impl FnOnce()) {
+        let state = self.state.lock();
+        state.refer_to(self.pool.nowhere());
+        answer();
+        state.refer_to(connection.device.as_fd());
+    }
+
+    /// The session has ended: the connection that it had, which ended it, or `Err` when it was told to.
+    pub fn ended(&self) -> Result<Option<Arc<Connection>>, ()> {
+        let mut state = self.state.lock();
+        // Only now may the number be closed, and used for something else: nobody has it refer to anything any more.
+        state.number = None;
+        match std::mem::replace(&mut state.phase, Phase::Gone) {
+            Phase::Gone => Err(()),
+            _ => Ok(state.connection.take()),
+        }
+    }
+}
+
+impl State {
+    fn refer_to(&self, file: BorrowedFd<'_>) {
+        let Some((number, _)) = &self.number else { return };
+        // Both are open, and the number is in use: what is left to fail is a process that is broken.
+        number.refer_to(file).expect("dup3(2) on a number that is in use");
+    }
+}
+
+/// A request that is being answered, and the connection that it is of. When it has been, the worker may look out for the
+/// next one, or turn to another connection.
+pub struct Answering<'a> {
+    worker: &'a Worker,
+    connection: Arc<Connection>,
+    then: Then,
+}
+
+enum Then {
+    LookOut,
+    Rest,
+    /// Look out as long as is left, and turn to no other connection.
+    Stay,
+}
+
+impl Worker {
+    /// To be held while a request is answered.
+    pub fn request(&self) -> Answering<'_> {
+        let connection = self.begin();
+        connection.linger.begin();
+        Answering { worker: self, connection, then: Then::LookOut }
+    }
+
+    /// To be held while something is done that nobody waits for; the worker stays with its connection.
+    pub fn aside(&self) -> Answering<'_> {
+        Answering { worker: self, connection: self.begin(), then: Then::Stay }
+    }
+
+    /// To be held while a request is answered after which no other is expected.
+    pub fn quietly(&self) -> Answering<'_> {
+        Answering { worker: self, connection: self.begin(), then: Then::Rest }
+    }
+}
+
+impl Answering<'_> {
+    /// Lets go of fuser's reply, without an answer to the program: that is given later, by somebody else.
+    pub fn unheard(&self, reply: impl FnOnce()) {
+        self.worker.unheard(&self.connection, reply);
+    }
+}
+
+impl Deref for Answering<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        match self.then {
+            Then::LookOut => self.connection.linger.end(self.connection.device.as_fd()),
+            Then::Stay => self.connection.linger.aside(self.connection.device.as_fd()),
+            Then::Rest => {}
+        }
+        self.worker.rest();
+        if !matches!(self.then, Then::Stay) {
+            self.worker.take_waiting();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! One thread that another one gets out of a blocking read(2).
+
+use std::io;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction};
+
+/// It means nothing to a process that does not ask for it (signal(7)), and no program sends it.
+const SIGNAL: Signal = Signal::SIGURG;
+
+/// A thread of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadId(pub i32);
+
+/// The thread that calls.
+pub fn this() -> ThreadId {
+    // SAFETY: gettid(2) has no arguments and always succeeds.
+    ThreadId(unsafe { libc::gettid() })
+}
+
+/// From now on [`restart_call`] works for this thread and for those that it starts.
+pub fn allow_restarts() -> io::Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(SIGNAL, &action) }?;
+    let mut set = SigSet::empty();
+    set.add(SIGNAL);
+    Ok(pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&set), None)?)
+}
+
+/// Has the thread begin the system call again that it waits in: its descriptor is looked up anew, and may be another one
+/// by then. Does nothing to a thread that is in none, or gone.
+pub fn restart_call(thread: ThreadId) {
+    // SAFETY: tgkill(2) reads no memory; a number that belongs to no thread of this process is refused.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread.0, SIGNAL as i32) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys::fuse_dev::Slot;
+    use crate::sys::socket;
+
+    #[test]
+    fn a_thread_that_waits_in_a_read_goes_on_with_what_its_number_refers_to_now() {
+        let (first, _silent) = socket::packet_pair().expect("a pair");
+        let (second, speaker) = socket::packet_pair().expect("a pair");
+        socket::send(speaker.as_fd(), b"second", &[]).expect("sent");
+        let first = std::sync::Arc::new(first);
+        let (started, is_started) = channel();
+        let (read, was_read) = channel();
+        let reader = std::thread::spawn({
+            let first = first.clone();
+            move || {
+                allow_restarts().expect("allowed");
+                started.send(this()).expect("waited for");
+                let mut bytes = [0; 16];
+                let n = rustix::io::read(&*first, &mut bytes).expect("read");
+                read.send(bytes[..n].to_vec()).expect("waited for");
+            }
+        });
+        let thread = is_started.recv().expect("started");
+        std::thread::sleep(Duration::from_millis(50));
+        Slot::of(first.as_fd()).refer_to(second.as_fd()).expect("replaced");
+        assert!(was_read.try_recv().is_err());
+        restart_call(thread);
+        assert_eq!(was_read.recv_timeout(Duration::from_secs(20)).as_deref(), Ok(&b"second"[..]));
+        reader.join().expect("no panic");
+    }
+}
