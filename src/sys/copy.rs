@@ -85,10 +85,7 @@ fn read_and_write(from: impl AsFd, to: impl AsFd, mut at: u64, stop: u64) -> io:
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let wrote = fs::write_at(&to, &buffer[..read], at)?;
-        if wrote < read {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
+        fs::write_all_at(&to, &buffer[..read], at)?;
         at += read as u64;
     }
     Ok(())

@@ -124,8 +124,7 @@ impl Extent {
         let Some(part) = &self.part else { return copy::copy_contents(&self.file, to, len) };
         let mut bytes = vec![0; usize::try_from(len.min(part.end - part.start)).unwrap_or(usize::MAX)];
         self.read_at(&mut bytes, 0)?;
-        let wrote = if bytes.is_empty() { 0 } else { fs::write_at(to, &bytes, 0)? };
-        if wrote == bytes.len() { Ok(Copied::Bytes) } else { Err(io::Error::from_raw_os_error(libc::ENOSPC)) }
+        fs::write_all_at(to, &bytes, 0).map(|()| Copied::Bytes)
     }
 
     /// Gives `to` what it lacks of these bytes: the data there is where it has a hole, or has ended. Says whether
@@ -141,9 +140,7 @@ impl Extent {
             let gap = at..here.as_ref().map_or(size, |data| data.start.min(size));
             if !gap.is_empty() {
                 let missing = &bytes[gap.start as usize..gap.end as usize];
-                if fs::write_at(&to, missing, gap.start)? < missing.len() {
-                    return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-                }
+                fs::write_all_at(&to, missing, gap.start)?;
                 filled = true;
             }
             at = here.map_or(size, |data| data.end);

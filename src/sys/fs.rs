@@ -255,6 +255,19 @@ pub fn write_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<usize> {
     Ok(done)
 }
 
+/// Writes all of `buf` at `offset`. Where only some could be written the rest is tried once more: that call says why
+/// (a full disk, a quota, a limit on the size of files, the disk itself).
+pub fn write_all_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < buf.len() {
+        match write_at(&fd, &buf[done..], offset + done as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            n => done += n,
+        }
+    }
+    Ok(())
+}
+
 /// One read of up to 4 KiB from a pipe; empty at its end.
 pub fn read_once(fd: impl AsFd) -> io::Result<Vec<u8>> {
     fault::point(Call::Look)?;

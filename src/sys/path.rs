@@ -134,11 +134,26 @@ pub fn remove_file(path: &Path) -> Result<(), IoError> {
 
 /// Replaces a file's content at once: written aside, then renamed. Not synced: for what can be made again.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    let aside = aside(path);
+    let done = fault::point(Call::Add).and_then(|()| fs::write(&aside, bytes)).map_err(IoError::of("write", &aside));
+    rename_aside(done, &aside, path)
+}
+
+/// A name beside `path` that nobody else uses: no other thread of this process, and no other process.
+fn aside(path: &Path) -> PathBuf {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.new", std::process::id()));
-    let aside = PathBuf::from(aside);
-    fault::point(Call::Add).and_then(|()| fs::write(&aside, bytes)).map_err(IoError::of("write", &aside))?;
-    fault::point(Call::Add).and_then(|()| fs::rename(&aside, path)).map_err(IoError::of("rename", &aside))
+    aside.push(format!(".{}.{count}.new", std::process::id()));
+    aside.into()
+}
+
+/// What was written aside takes its place; after an error nothing stays aside.
+fn rename_aside(written: Result<(), IoError>, aside: &Path, path: &Path) -> Result<(), IoError> {
+    let done = written.and_then(|()| {
+        fault::point(Call::Add).and_then(|()| fs::rename(aside, path)).map_err(IoError::of("rename", aside))
+    });
+    done.inspect_err(|_| drop(fs::remove_file(aside)))
 }
 
 /// As [`replace`], but no name is made: `spare` is written, then the two change places. `false`, and nothing is there
@@ -164,21 +179,13 @@ pub fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError>
 /// As [`replace`], and the bytes are on disk before the name is theirs: after a power cut the file is the old or
 /// the new one, never an empty one.
 pub fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
-    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.{count}.new", std::process::id()));
-    let aside = PathBuf::from(aside);
+    let aside = aside(path);
     let write = || -> io::Result<()> {
         let file = fault::point(Call::Add).and_then(|()| fs::File::create(&aside))?;
         super::fs::write_all(&file, bytes)?;
         super::fs::fdatasync(&file)
     };
-    let done = write().map_err(IoError::of("write", &aside));
-    let done = done.and_then(|()| {
-        fault::point(Call::Add).and_then(|()| fs::rename(&aside, path)).map_err(IoError::of("rename", &aside))
-    });
-    done.inspect_err(|_| drop(fs::remove_file(&aside)))
+    rename_aside(write().map_err(IoError::of("write", &aside)), &aside, path)
 }
 
 /// Makes a file that must not be there yet (a lock, as git makes them) and writes it; `None` when it is there.
