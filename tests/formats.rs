@@ -311,6 +311,22 @@ fn frames() -> Vec<Frame> {
     frames
 }
 
+/// What a journal of format 1 hasn't got.
+fn newer_frames() -> Vec<Frame> {
+    let ino = Ino(0x0102_0304_0506_0708);
+    let time = Timespec { sec: -1, nsec: 2 };
+    let meta = journal::Meta { mode: Some(0o100755), ctime: Some(time), ..journal::Meta::default() };
+    let records = vec![
+        Record::Xattr { ino, name: b"user.k".to_vec(), value: Some(b"v\0".to_vec()), time },
+        Record::Xattr { ino, name: b"user.gone".to_vec(), value: None, time },
+        Record::Dress { ino, meta },
+    ];
+    let mut frames: Vec<Frame> = records.iter().map(|r| Frame::Plain(vec![r.clone()])).collect();
+    frames.push(Frame::Part(records));
+    frames.push(Frame::Plain(vec![]));
+    frames
+}
+
 #[test]
 fn journal_1() {
     let dir = tempfile::tempdir().unwrap();
@@ -319,13 +335,28 @@ fn journal_1() {
     let bytes = golden("journal-1");
     let path = dir.path().join("journal");
     assert_eq!(fs::read(&path).unwrap(), bytes);
-    assert_eq!(Journal::open(dir.path()).unwrap().1, frames());
+    assert_eq!(Journal::open(dir.path()).unwrap().1.all(), frames());
     let mut newer = bytes;
     newer[8] = 9;
     fs::write(&path, &newer).unwrap();
     let why = Journal::open(dir.path()).unwrap_err().to_string();
-    assert_eq!(why, format!("{} has format 9; this program knows format 1", path.display()));
+    assert_eq!(why, format!("{} has format 9; this program knows formats 1 and 4", path.display()));
     assert_eq!(fs::read(&path).unwrap(), newer);
+}
+
+#[test]
+fn journal_4_is_what_a_journal_becomes_that_needs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal");
+    fs::write(&path, golden("journal-1")).unwrap();
+    let (mut journal, found) = Journal::open(dir.path()).unwrap();
+    assert_eq!(found.all(), frames());
+    newer_frames().iter().for_each(|frame| journal.append(frame).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), golden("journal-4"));
+    let (mut journal, found) = Journal::open(dir.path()).unwrap();
+    assert_eq!(found.all(), [frames(), newer_frames()].concat());
+    journal.rewrite(vec![Record::Opaque { dir: Ino(1) }]).unwrap();
+    assert_eq!(fs::read(&path).unwrap()[8], 1, "an older program reads what needs no more");
 }
 
 #[test]

@@ -49,6 +49,10 @@ impl Status {
         }
         let passing = status.views.iter().filter(|view| view.mode == Some("passthrough"));
         lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.shown())));
+        let damaged = status.views.iter().flat_map(|v| v.damaged_journals.iter().map(move |copy| (&v.path, copy)));
+        lines.extend(damaged.map(|(path, copy)| {
+            format!("journal:  that of {} was damaged; a copy is {} until you delete it", path.shown(), copy.shown())
+        }));
         let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
         lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
         lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.shown())));

@@ -8,8 +8,9 @@ use std::os::fd::OwnedFd;
 use crate::sys::fs::{self, FileType, SetTime, Stat, Timespec, XattrFlags};
 
 use super::error::{Error, Result, upper};
-use super::journal::{Frame, Meta, Record};
+use super::journal::{Meta, Record};
 use super::resolve::{Found, View};
+use super::state::stored_xattrs;
 use super::upper::against_mode;
 use super::{Attr, Caller, Ino, SetAttr};
 
@@ -124,8 +125,7 @@ impl View {
         if let Some(Meta { xattrs: Some(all), .. }) = self.delta.meta(ino) {
             return all.clone();
         }
-        let Some((tree, node)) = self.lower.source(ino) else { return BTreeMap::new() };
-        tree.xattrs(node).map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
+        stored_xattrs(&self.lower, ino)
     }
 
     /// Makes an open file or directory of the upper look as `attr` says.
@@ -212,7 +212,7 @@ impl View {
     }
 
     fn set_upper_attr(&mut self, ino: Ino, before: &Attr, mode: Option<u32>, set: &SetAttr) -> Result<()> {
-        self.journal.precede()?;
+        self.precede()?;
         let is_dir = FileType::from_raw_mode(before.mode) == FileType::Directory;
         let is_gone = self.is_gone(ino);
         let open = if is_gone || is_dir { None } else { self.files.find(ino) };
@@ -266,38 +266,28 @@ impl View {
 
     fn set_lower_attr(&mut self, ino: Ino, mode: Option<u32>, set: &SetAttr) -> Result<()> {
         let now = Timespec::now();
-        let mut meta = self.delta.meta(ino).cloned().unwrap_or_default();
-        meta.mode = mode.or(meta.mode);
-        meta.uid = set.uid.or(meta.uid);
-        meta.gid = set.gid.or(meta.gid);
         if set.atime != SetTime::Keep {
             self.read_at.remove(&ino);
         }
-        meta.atime = new_time(set.atime, now).or(meta.atime);
-        meta.mtime = new_time(set.mtime, now).or(meta.mtime);
-        meta.ctime = Some(now);
-        self.record(Record::Meta { ino, meta })
+        let record = self.redressed(ino, |meta| {
+            meta.mode = mode.or(meta.mode);
+            meta.uid = set.uid.or(meta.uid);
+            meta.gid = set.gid.or(meta.gid);
+            meta.atime = new_time(set.atime, now).or(meta.atime);
+            meta.mtime = new_time(set.mtime, now).or(meta.mtime);
+            meta.ctime = Some(now);
+        });
+        self.record(record)
     }
 
-    /// Appends one record and plays it.
-    pub(super) fn record(&mut self, record: Record) -> Result<()> {
-        self.record_all(vec![record])
-    }
-
-    /// Appends records as one frame, so that all of them hold or none, and plays them.
-    pub(super) fn record_all(&mut self, records: Vec<Record>) -> Result<()> {
-        let frame = Frame::Plain(records);
-        self.journal.append(&frame)?;
-        self.play(&frame);
-        self.tidy_when_long();
-        Ok(())
-    }
-
-    /// Plays the records of a frame that holds.
-    pub(super) fn play(&mut self, frame: &Frame) {
-        if let Frame::Plain(records) | Frame::Prepared(_, records) = frame {
-            records.iter().for_each(|r| self.delta.apply(&self.lower, r));
-        }
+    /// The record that gives an uncopied file other metadata than it has by now.
+    pub(super) fn redressed(&self, ino: Ino, change: impl FnOnce(&mut Meta)) -> Record {
+        let known = self.delta.meta(ino);
+        let mut meta = known.map_or_else(Meta::default, Meta::without_xattrs);
+        change(&mut meta);
+        // Those were told one by one.
+        let has_xattrs = known.is_some_and(|meta| meta.xattrs.is_some());
+        if has_xattrs { Record::Dress { ino, meta } } else { Record::Meta { ino, meta } }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
 use super::files::OpenFile;
-use super::journal::{Check, Frame, Record};
+use super::journal::{Check, Record};
 use super::resolve::{Kept, Orphan, View};
 use super::upper::restore_times;
 use super::{Attr, Ino, Overlay};
@@ -186,15 +186,17 @@ impl View {
             fs::utimens_at(&aside, b"node", fs::SetTime::At(attr.atime), fs::SetTime::At(attr.mtime))?;
             Ok((fs::stat_at(&aside, b"node")?.ino, fs::birth(&aside, b"node")?))
         };
-        // What can't be finished is taken back; the first error is the one that counts.
-        let undo = |_: &std::io::Error| drop(fs::unlink_at(&aside, b"node"));
-        let (real, born) = make().inspect_err(undo).map_err(upper("create a file"))?;
-        let link = |view: &mut View, dir_fd: &OwnedFd| {
+        let link = |view: &mut View, dir_fd: &OwnedFd, real| {
             let moved = fs::rename_at(&aside, b"node", dir_fd, name.bytes(), RenameFlags::NOREPLACE);
-            moved.inspect_err(undo).map_err(upper("create a file"))?;
+            moved.map_err(upper("create a file"))?;
             view.link_others(ino, real, (dir_fd, &name), &names[1..])
         };
-        self.adopt(ino, dir, &name, (real, born), kind, link)
+        let made = make().map_err(upper("create a file"));
+        let adopted = made.and_then(|(real, born)| {
+            self.adopt(ino, dir, &name, (real, born), kind, |view, dir_fd| link(view, dir_fd, real))
+        });
+        // What can't be finished is taken back; the first error is the one that counts.
+        adopted.inspect_err(|_| drop(fs::unlink_at(&aside, b"node")))
     }
 
     /// Steps 3 to 5: the upper's inode `real` becomes the file `ino`, at `name` in `dir`.
@@ -213,7 +215,7 @@ impl View {
         let records = vec![Record::Copied { ino, real, born }, Record::Meta { ino, meta: Default::default() }];
         // The name may be one that the journal gives the file. Its own frame can be lost: then the copy is a file of
         // its own, which looks the same (but not one of several names, see where it is linked).
-        self.journal.precede()?;
+        self.precede()?;
         self.change_after(check, records, |view| link(view, &dir_fd))?;
         restore_times(&dir_fd, &kept);
         self.read_at.remove(&ino);
@@ -262,44 +264,6 @@ impl View {
             }
         }
         restore_times(&fd, &kept);
-    }
-
-    /// A change that needs both a call on the upper and records: the frame is prepared, the call made, the
-    /// frame confirmed. When the call fails the frame is void and nothing has changed.
-    pub(super) fn change<T>(
-        &mut self,
-        check: Check,
-        records: Vec<Record>,
-        call: impl FnOnce(&mut View) -> Result<T>,
-    ) -> Result<T> {
-        self.change_after(check, records, |view| {
-            view.journal.precede()?;
-            call(view)
-        })
-    }
-
-    /// As [`View::change`], where a power cut may lose the frame and keep the change.
-    fn change_after<T>(
-        &mut self,
-        check: Check,
-        records: Vec<Record>,
-        call: impl FnOnce(&mut View) -> Result<T>,
-    ) -> Result<T> {
-        let frame = Frame::Prepared(check, records);
-        self.journal.append(&frame)?;
-        match call(self) {
-            // Where the end can't be appended, the check decides at the next open, and comes to the same.
-            Ok(done) => {
-                self.play(&frame);
-                let _ = self.journal.append(&Frame::Done);
-                self.tidy_when_long();
-                Ok(done)
-            }
-            Err(e) => {
-                let _ = self.journal.append(&Frame::Undone);
-                Err(e)
-            }
-        }
     }
 }
 

@@ -135,7 +135,7 @@ impl View {
             return Err(Error::NotFound);
         }
         let fd = self.ensure_dir(dir)?;
-        self.journal.precede()?;
+        self.precede()?;
         Ok(fd)
     }
 

@@ -15,7 +15,7 @@ use crate::store::{Name, Tree};
 use crate::sys::fs;
 
 use super::error::{Error, Result, upper};
-use super::journal::{Frame, Record};
+use super::journal::{Frame, Frames, Piece, Record};
 use super::lower::{FIRST_BASE, Graft, Lower};
 use super::resolve::View;
 use super::state::Delta;
@@ -47,14 +47,27 @@ impl Overlay {
     }
 }
 
-pub(super) fn known_grafts(frames: &[Frame]) -> Vec<Record> {
-    let plain = frames.iter().filter_map(|f| if let Frame::Plain(r) = f { Some(r) } else { None });
-    plain.flatten().filter(|r| matches!(r, Record::Graft { .. })).cloned().collect()
+pub(super) fn known_grafts(frames: &Frames) -> Vec<Record> {
+    let plain = frames.pieces().filter_map(|p| if let Piece::Frame(Frame::Plain(r)) = p { Some(r) } else { None });
+    plain.flatten().filter(|r| matches!(r, Record::Graft { .. })).collect()
+}
+
+/// Where `nodes` numbers lie between those of known grafts.
+fn gap(known: &[Record], nodes: u32) -> Option<u64> {
+    let range = |r: &Record| match r {
+        Record::Graft { base, nodes, .. } => Some((*base, base + u64::from(*nodes))),
+        _ => None,
+    };
+    let mut ranges: Vec<(u64, u64)> = known.iter().filter_map(range).collect();
+    ranges.sort_unstable();
+    let ends = std::iter::once(FIRST_BASE).chain(ranges.iter().map(|(_, end)| *end));
+    ends.zip(&ranges).find(|(end, (base, _))| end + u64::from(nodes) == *base).map(|(end, _)| end)
 }
 
 impl View {
-    /// Lays the grafts, each where the journal says its inode numbers begin; new ones begin behind all others.
-    pub(super) fn lay(&mut self, specs: Vec<GraftSpec>, known: &[Record]) -> Result<()> {
+    /// Lays the grafts, each where the journal says its inode numbers begin; new ones begin behind all others. Those the
+    /// journal is to be told of. Of a `damaged` journal one may be missing: what just fits where it would have been is it.
+    pub(super) fn lay(&mut self, specs: Vec<GraftSpec>, known: &[Record], damaged: bool) -> Result<Vec<Record>> {
         let mut next = FIRST_BASE;
         let mut free: Vec<(u64, &Record)> = Vec::new();
         for record in known {
@@ -73,8 +86,8 @@ impl View {
                 // The journal doesn't speak of it.
                 None if spec.retired => continue,
                 None => {
-                    let base = next;
-                    next += u64::from(nodes);
+                    let base = gap(known, nodes).filter(|_| damaged).unwrap_or(next);
+                    next = next.max(base + u64::from(nodes));
                     fresh.push(Record::Graft { base, nodes, tree, at: at_bytes.clone() });
                     base
                 }
@@ -98,10 +111,7 @@ impl View {
             }
             self.lower = Lower::new(laid);
         }
-        if !fresh.is_empty() {
-            self.journal.append(&Frame::Plain(fresh))?;
-        }
-        Ok(())
+        Ok(fresh)
     }
 
     /// The directory at a path, made in the upper when nothing shows there.
@@ -134,7 +144,10 @@ impl View {
         let copied: HashSet<Ino> = self.delta.all_copied().map(|(ino, _)| ino).collect();
         self.keep_moved(&specs)?;
         let before = std::mem::take(&mut self.lower);
-        let laid = self.lay(specs, &known).and_then(|()| {
+        let laid = self.lay(specs, &known, false).and_then(|fresh| {
+            if !fresh.is_empty() {
+                self.journal.append(&Frame::Plain(fresh))?;
+            }
             self.subdirs.clear();
             self.upper.forget_all();
             self.keep_dressed()
@@ -217,6 +230,8 @@ fn renumbered(record: Record, number: &dyn Fn(Ino) -> Option<Ino>) -> Option<Rec
         Record::Opaque { dir } => Record::Opaque { dir: number(dir)? },
         Record::Emptied { dir } => Record::Emptied { dir: number(dir)? },
         Record::Meta { ino, meta } => Record::Meta { ino: number(ino)?, meta },
+        Record::Dress { ino, meta } => Record::Dress { ino: number(ino)?, meta },
+        Record::Xattr { ino, name, value, time } => Record::Xattr { ino: number(ino)?, name, value, time },
         Record::Copied { ino, real, born } => Record::Copied { ino: number(ino)?, real, born },
         Record::Uncopied { ino } => Record::Uncopied { ino: number(ino)? },
         Record::Place { ino, dir, name } => Record::Place { ino: number(ino)?, dir: number(dir)?, name },

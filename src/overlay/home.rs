@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(shown(&bench.open()), ["b", "link", "sub"]);
         assert_eq!(bench.upper_names(), [IN_UPPER]);
         let why = Journal::open(bench.far.path()).expect_err("version 2").to_string();
-        assert!(why.ends_with("has format 2; this program knows format 1"), "{why}");
+        assert!(why.ends_with("has format 2; this program knows formats 1 and 4"), "{why}");
         assert_eq!(shown(&bench.open()), ["b", "link", "sub"]);
     }
 

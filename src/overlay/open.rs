@@ -10,9 +10,9 @@ use crate::store::Objects;
 use crate::sys::fs;
 
 use super::cache::Cache;
-use super::error::{Result, upper};
+use super::error::{Error, Result, upper};
 use super::graft::{GraftSpec, known_grafts};
-use super::journal::{Check, Frame, Journal, Record};
+use super::journal::{Check, Frame, Frames, Journal, Piece, Record};
 use super::lower::Lower;
 use super::position::Order;
 use super::resolve::View;
@@ -22,6 +22,8 @@ use super::{Attr, Ino, Overlay, home};
 
 /// Descriptors kept open for files, the store's and the upper's.
 const KEPT_FILES: usize = 48;
+/// And for what was given many attributes.
+const KEPT_PROBES: usize = 2;
 /// A journal is written anew when it is this many times as long as it need be, taking a record for so many bytes,
 const SLACK: u64 = 8;
 const RECORD_BYTES: u64 = 128;
@@ -49,7 +51,7 @@ impl Overlay {
         let home = home::find(&root, &config.state_dir, config.takeover)?;
         let (has_home, is_near) = (home.in_upper, home.is_near);
         let beside = fs::duplicate(home.dir.as_fd()).map_err(upper("open the directory"))?;
-        let (journal, frames) = Journal::open_in(home.dir, &home.path)?;
+        let (journal, frames) = Journal::open_in(home.dir, &home.path, &config.state_dir)?;
         let stat = fs::stat(&root).map_err(upper("look at the directory"))?;
         let born = fs::birth(&root, b"").map_err(upper("look at the directory"))?;
         let mut own =
@@ -72,18 +74,32 @@ impl Overlay {
             unsettled: Default::default(),
             order: Order::of(None),
             regions: Vec::new(),
+            probes: Cache::new(KEPT_PROBES),
+            takes_xattrs: false,
         };
-        view.lay(config.grafts, &known_grafts(&frames))?;
-        view.replay(&frames)?;
+        let is_damaged = frames.damage().is_some();
+        let fresh = view.lay(config.grafts, &known_grafts(&frames), is_damaged)?;
+        let mut is_clear = view.replay(&frames)? && !is_damaged;
+        drop(frames);
+        if is_damaged {
+            view.make_sound();
+        }
+        if !fresh.is_empty() {
+            view.record_all(fresh)?;
+        }
         if view.delta.root != Some((stat.ino, born)) {
             view.new_root(stat.ino, born)?;
         }
         view.order = Order::of(view.delta.root);
-        view.drop_what_is_gone()?;
+        view.drop_what_is_gone(is_damaged)?;
         if !config.takeover {
             view.drop_retired()?;
         }
-        view.tidy_journal(TIDY_AT_OPEN)?;
+        is_clear &= !view.journal.is_dated();
+        match is_clear {
+            true => view.tidy_journal(TIDY_AT_OPEN)?,
+            false => view.rewrite_journal()?,
+        }
         if config.takeover {
             view.find_orphans()?;
         }
@@ -98,44 +114,51 @@ impl Overlay {
 }
 
 impl View {
-    fn replay(&mut self, frames: &[Frame]) -> Result<()> {
-        let mut undecided: Option<&Frame> = None;
-        for frame in frames {
-            match (frame, undecided.take()) {
-                (Frame::Done, Some(prepared)) => self.play(prepared),
-                (Frame::Done | Frame::Undone, _) => {}
-                (frame, before) => {
-                    if let Some(prepared) = before {
-                        self.decide(prepared)?;
-                    }
-                    match frame {
-                        Frame::Prepared(..) => undecided = Some(frame),
-                        _ => self.play(frame),
-                    }
+    /// Plays what the journal holds. Whether that is clear: else the journal has to be written anew.
+    fn replay(&mut self, frames: &Frames) -> Result<bool> {
+        // Parts, and a prepared frame, whose end did not come yet.
+        let (mut open, mut is_clear) = (Vec::new(), true);
+        for piece in frames.pieces() {
+            let frame = match piece {
+                // What was lost here is later, so all this took place, unless the one call failed.
+                Piece::Hole => {
+                    open.drain(..).for_each(|frame| self.play(&frame));
+                    continue;
+                }
+                Piece::Frame(frame) => frame,
+            };
+            if matches!(open.last(), Some(Frame::Prepared(..))) && !matches!(frame, Frame::Done | Frame::Undone) {
+                self.decide(std::mem::take(&mut open))?;
+                is_clear = false;
+            }
+            match frame {
+                Frame::Undone => open.clear(),
+                Frame::Prepared(..) | Frame::Part(_) => open.push(frame),
+                Frame::Done => open.drain(..).for_each(|frame| self.play(&frame)),
+                Frame::Plain(_) => {
+                    open.drain(..).for_each(|frame| self.play(&frame));
+                    self.play(&frame);
                 }
             }
         }
-        match undecided {
-            Some(prepared) => self.decide(prepared),
-            None => Ok(()),
+        if matches!(open.last(), Some(Frame::Prepared(..))) {
+            let end = if self.decide(open)? { Frame::Done } else { Frame::Undone };
+            self.journal.append(&end)?;
         }
+        Ok(is_clear)
     }
 
-    /// A prepared frame without an end: the upper shows whether its change took place.
-    fn decide(&mut self, frame: &Frame) -> Result<()> {
-        let Frame::Prepared(check, _) = frame else { return Ok(()) };
+    /// A prepared frame without an end: the upper shows whether its change took place. Plays it, if it did.
+    fn decide(&mut self, frames: Vec<Frame>) -> Result<bool> {
+        let Some(Frame::Prepared(check, _)) = frames.last() else { return Ok(false) };
         let (Check::Present { dir, name, real } | Check::Absent { dir, name, real }) = check;
-        let there = match self.dir_fd(*dir) {
-            Ok(Some(fd)) => fs::stat_at(&fd, name.bytes()).is_ok_and(|s| s.ino == *real),
-            _ => false,
-        };
+        let there = self.upper_at(*dir, name)?.is_some_and(|(_, stat)| stat.ino == *real);
         let took_place = there == matches!(check, Check::Present { .. });
         if took_place {
-            self.play(frame);
+            frames.iter().for_each(|frame| self.play(frame));
         }
         self.upper.forget_all();
-        let end = if took_place { Frame::Done } else { Frame::Undone };
-        Ok(self.journal.append(&end)?)
+        Ok(took_place)
     }
 
     /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
@@ -161,36 +184,41 @@ impl View {
     }
 
     /// Forgets what the journal says of files of the upper that went, or were replaced, while the view was
-    /// not mounted. A copy that is gone was deleted by its user: the store's version stays hidden.
-    fn drop_what_is_gone(&mut self) -> Result<()> {
+    /// not mounted. A copy that is gone was deleted by its user: the store's version stays hidden. In a `damaged` journal
+    /// it may have said that the copy was given up: there it shows.
+    fn drop_what_is_gone(&mut self, damaged: bool) -> Result<()> {
         let copied: Vec<(Ino, u64)> = self.delta.all_copied().collect();
-        let lost: Vec<_> = copied.into_iter().filter(|(ino, born)| !self.is_copy_there(*ino, *born)).collect();
+        let mut lost = Vec::new();
+        for (ino, born) in copied {
+            if !self.is_copy_there(ino, born)? {
+                lost.push((ino, born));
+            }
+        }
         if !lost.is_empty() {
             // It may have another name than the journal knows: hard links are the upper's alone.
             self.search(Ino::ROOT)?;
         }
         for (ino, born) in lost {
-            if self.seen.contains_key(&ino)
-                && let Ok((dir, name, _)) = self.locate(ino)
-                && fs::birth(&dir, name.bytes()).is_ok_and(|b| b == born)
-            {
-                continue;
+            if self.seen.contains_key(&ino) {
+                match self.locate(ino) {
+                    Ok((_, _, stat)) if stat.born == born => continue,
+                    Ok(_) | Err(Error::UnknownInode(_) | Error::NotFound) => {}
+                    Err(e) => return Err(e),
+                }
             }
             let mut records = vec![Record::Uncopied { ino }];
             for (dir, name) in self.lower_names(ino) {
-                if self.lower.node(ino).is_some() {
+                if self.lower.node(ino).is_some() && !damaged {
                     records.push(Record::Whiteout { dir, name, time: None });
                 }
             }
             self.record_all(records)?;
         }
         for dir in self.delta.named_upper_dirs() {
-            let here = self.delta.place(dir).cloned();
-            let lives = match here {
-                Some((parent, name)) => match self.dir_fd(parent) {
-                    Ok(Some(fd)) => fs::stat_at(&fd, name.bytes()).is_ok_and(|s| Ino::of_upper(s.ino) == dir),
-                    _ => false,
-                },
+            let lives = match self.delta.place(dir).cloned() {
+                Some((parent, name)) => {
+                    self.upper_at(parent, &name)?.is_some_and(|(_, stat)| Ino::of_upper(stat.ino) == dir)
+                }
                 None => true,
             };
             if !lives {
@@ -203,15 +231,14 @@ impl View {
     }
 
     /// Whether the copy of a lower file is at a name that the journal gives it.
-    fn is_copy_there(&mut self, ino: Ino, born: u64) -> bool {
-        let Some(real) = self.delta.copied(ino) else { return false };
-        self.lower_names(ino).iter().any(|(dir, name)| match self.dir_fd(*dir) {
-            Ok(Some(fd)) => {
-                fs::stat_at(&fd, name.bytes()).is_ok_and(|s| s.ino == real)
-                    && fs::birth(&fd, name.bytes()).is_ok_and(|b| b == born)
+    fn is_copy_there(&mut self, ino: Ino, born: u64) -> Result<bool> {
+        let Some(real) = self.delta.copied(ino) else { return Ok(false) };
+        for (dir, name) in self.lower_names(ino) {
+            if self.upper_at(dir, &name)?.is_some_and(|(_, stat)| stat.ino == real && stat.born == born) {
+                return Ok(true);
             }
-            _ => false,
-        })
+        }
+        Ok(false)
     }
 
     pub(super) fn rewrite_journal(&mut self) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::store::Name;
 use crate::sys::fs::Timespec;
 
 use super::error::{Error, Result};
-use super::journal::{Check, Meta, Record};
+use super::journal::{Check, Record};
 use super::resolve::{Found, Kept, Orphan, View};
 use super::upper::touch_dir;
 use super::{Ino, Overlay};
@@ -89,8 +89,7 @@ impl View {
         if !lower || self.lower.is_dir(found.ino) || self.lower.has_one_name(found.ino) {
             return None;
         }
-        let known = self.delta.meta(found.ino).cloned().unwrap_or_default();
-        Some(Record::Meta { ino: found.ino, meta: Meta { ctime: Some(Timespec::now()), ..known } })
+        Some(self.redressed(found.ino, |meta| meta.ctime = Some(Timespec::now())))
     }
 
     /// Whether the journal says something of this directory's inside or metadata.

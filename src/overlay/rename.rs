@@ -11,7 +11,7 @@ use crate::store::Name;
 use crate::sys::fs::{self, RenameFlags, Timespec};
 
 use super::error::{Error, Result, upper};
-use super::journal::{Check, Meta, Record};
+use super::journal::{Check, Record};
 use super::resolve::{Found, Kept, View};
 use super::upper::touch_dir;
 use super::{Ino, Overlay};
@@ -149,8 +149,7 @@ impl View {
     /// The file's own ctime, and the place of a directory that other records name.
     fn note_move(&mut self, moved: &Found, target: &Spot, records: &mut Vec<Record>) {
         if moved.upper.is_none() {
-            let known = self.delta.meta(moved.ino).cloned().unwrap_or_default();
-            records.push(Record::Meta { ino: moved.ino, meta: Meta { ctime: Some(Timespec::now()), ..known } });
+            records.push(self.redressed(moved.ino, |meta| meta.ctime = Some(Timespec::now())));
         }
         if self.delta.place(moved.ino).is_some() {
             records.push(Record::Place { ino: moved.ino, dir: target.dir, name: target.name.clone() });

@@ -48,6 +48,10 @@ pub(super) struct View {
     pub order: Order,
     /// The large ones that are being listed.
     pub regions: Vec<Region>,
+    /// See [`super::xattr`].
+    pub probes: Cache<OwnedFd>,
+    /// The upper's file system has extended attributes.
+    pub takes_xattrs: bool,
 }
 
 /// An inode whose file is in the upper.
@@ -185,7 +189,7 @@ impl View {
     /// The names that journal and trees give the lower's file or directory `ino`, in directories that may
     /// themselves be gone. Where it was moved to comes first: of a removed directory the journal says nothing,
     /// so a name that a tree has there may be one that was moved away.
-    fn lower_places(&self, ino: Ino) -> Vec<(Ino, Name)> {
+    pub(super) fn lower_places(&self, ino: Ino) -> Vec<(Ino, Name)> {
         let mut by_tree = self.lower.places(ino);
         by_tree.retain(|(dir, name)| {
             (self.lower.is_dir(ino) || !self.delta.is_opaque(*dir))
@@ -282,14 +286,22 @@ impl View {
 
     /// The upper's directory for `dir` and what is at `name` in it, if that is the upper's inode `real`.
     fn has(&mut self, dir: Ino, name: &Name, real: u64) -> Result<Option<(Arc<OwnedFd>, Stat)>> {
+        Ok(self.upper_at(dir, name)?.filter(|(_, stat)| stat.ino == real))
+    }
+
+    /// The upper's directory for `dir` and what is at `name` in it. Only what is not there is nothing: a look that fails
+    /// is an error, from which nothing follows.
+    pub(super) fn upper_at(&mut self, dir: Ino, name: &Name) -> Result<Option<(Arc<OwnedFd>, Stat)>> {
         let fd = match self.dir_fd(dir) {
             // A directory that shows no more, of a tree that went: what was in it is elsewhere.
             Err(Error::NotFound) => None,
             found => found?,
         };
         let Some(fd) = fd else { return Ok(None) };
-        let stat = against_mode(&fd, || fs::stat_at(&fd, name.bytes())).ok().filter(|stat| stat.ino == real);
-        Ok(stat.map(|stat| (fd, stat)))
+        match against_mode(&fd, || fs::stat_at(&fd, name.bytes())) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+            found => found.map(|stat| Some((fd, stat))).map_err(upper("look at a file")),
+        }
     }
 
     /// A path descriptor of this file or directory in the upper, named or not.

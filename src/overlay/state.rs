@@ -91,6 +91,19 @@ impl Delta {
             Record::Meta { ino, meta } => {
                 self.metas.insert(*ino, meta.clone());
             }
+            Record::Dress { ino, meta } => {
+                let xattrs = self.metas.remove(ino).and_then(|before| before.xattrs);
+                self.metas.insert(*ino, Meta { xattrs, ..meta.clone() });
+            }
+            Record::Xattr { ino, name, value, time } => {
+                let meta = self.metas.entry(*ino).or_default();
+                let xattrs = meta.xattrs.get_or_insert_with(|| stored_xattrs(lower, *ino));
+                match value {
+                    Some(value) => xattrs.insert(name.clone(), value.clone()),
+                    None => xattrs.remove(name),
+                };
+                meta.ctime = Some(*time);
+            }
             Record::Copied { ino, real, born } => {
                 self.copied.insert(*ino, (*real, *born));
                 self.origins.insert(*real, *ino);
@@ -249,7 +262,7 @@ impl Delta {
                 Override::Moved(ino) => Record::Moved { dir: *dir, name: name.clone(), ino: *ino, time: None },
             }));
         }
-        out.extend(self.metas.iter().map(|(ino, meta)| Record::Meta { ino: *ino, meta: meta.clone() }));
+        self.metas.iter().for_each(|(ino, meta)| put_meta(*ino, meta, &mut out));
         out.extend(self.copied.iter().map(|(ino, (real, born))| Record::Copied {
             ino: *ino,
             real: *real,
@@ -262,4 +275,29 @@ impl Delta {
         }));
         out
     }
+}
+
+/// Records of all that is said of a file's metadata, none of them too long to be read back: a file system may keep
+/// more attributes than one record takes.
+fn put_meta(ino: Ino, meta: &Meta, out: &mut Vec<Record>) {
+    const MANY: usize = 64 << 10;
+    match &meta.xattrs {
+        Some(all) if all.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MANY => {
+            out.push(Record::Meta { ino, meta: Meta { xattrs: Some(BTreeMap::new()), ..meta.without_xattrs() } });
+            let time = meta.ctime.unwrap_or(Timespec { sec: 0, nsec: 0 });
+            out.extend(all.iter().map(|(name, value)| {
+                let value = Some(value.clone());
+                Record::Xattr { ino, name: name.clone(), value, time }
+            }));
+            // The attributes have set the time of the last change.
+            out.push(Record::Dress { ino, meta: meta.without_xattrs() });
+        }
+        _ => out.push(Record::Meta { ino, meta: meta.clone() }),
+    }
+}
+
+/// Extended attributes that the trees give a file.
+pub(super) fn stored_xattrs(lower: &Lower, ino: Ino) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let Some((tree, node)) = lower.source(ino) else { return BTreeMap::new() };
+    tree.xattrs(node).map(|(n, v)| (n.to_vec(), v.to_vec())).collect()
 }

@@ -34,6 +34,8 @@ impl Overlay {
     /// What [`Overlay::fsync`] would wait for; `None`: nothing.
     pub fn to_sync(&self, ino: Ino, data_only: bool) -> Result<Option<Sync>> {
         let mut view = self.view.lock();
+        // An end that is owed is part of what was answered.
+        view.journal.make_good()?;
         let (file, journal) = (view.fd_to_sync(ino)?, view.journal.to_sync());
         let is_due = file.is_some() || journal.is_some();
         Ok(is_due.then(|| Sync { view: self.view.clone(), ino, journal, file, data_only }))
@@ -44,8 +46,8 @@ impl Sync {
     /// Waits for the disk. Nothing of the view is locked meanwhile.
     pub fn wait(self) -> Result<()> {
         if let Some(journal) = &self.journal {
-            journal.sync()?;
-            self.view.lock().journal.synced(journal);
+            let synced = journal.sync();
+            self.view.lock().journal.synced(journal, synced)?;
         }
         let Some(file) = &self.file else { return Ok(()) };
         let synced = if self.data_only { fs::fdatasync(file) } else { fs::fsync(file) };
@@ -143,8 +145,8 @@ mod tests {
         append();
         let first = view.view.lock().journal.to_sync().expect("something was appended");
         append();
-        first.sync().expect("synced");
-        view.view.lock().journal.synced(&first);
+        let synced = first.sync();
+        view.view.lock().journal.synced(&first, synced).expect("synced");
         assert!(view.view.lock().journal.to_sync().is_some(), "the second was appended after the first sync began");
         view.fsync(Ino::ROOT, false).expect("synced");
         assert!(view.view.lock().journal.to_sync().is_none());

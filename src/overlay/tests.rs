@@ -4,9 +4,11 @@
 //! The fixture has, in a few names each: files and directories of the lower, copies, files of the upper's own, merged,
 //! moved and opaque directories, whiteouts, hard links of both kinds, changed metadata.
 
+mod damage;
 mod fault;
 mod listing;
 mod ops;
+mod xattr;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -84,7 +86,10 @@ fn keep() -> SetAttr {
 
 impl Lab {
     fn new() -> Lab {
-        let dir = in_memory().unwrap_or_else(|| tempfile::tempdir().expect("a directory"));
+        Lab::at(in_memory().unwrap_or_else(|| tempfile::tempdir().expect("a directory")))
+    }
+
+    fn at(dir: tempfile::TempDir) -> Lab {
         let store = Store::open(&dir.path().join("store")).expect("a store");
         let lower = store.tree(lower(&store)).expect("a tree");
         let other = store.tree(other(&store)).expect("a tree");

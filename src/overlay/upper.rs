@@ -174,7 +174,7 @@ impl View {
 
     fn make_dir(&mut self, dir: Ino, parent: Ino, parent_fd: &OwnedFd, name: &Name) -> Result<Arc<OwnedFd>> {
         // Where it lies may be what the journal says.
-        self.journal.precede()?;
+        self.precede()?;
         let attr = self.lower_attr(dir)?;
         let xattrs = self.lower_xattrs(dir);
         let kept = fs::stat(parent_fd).map_err(upper("look at a directory"))?;

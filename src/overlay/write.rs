@@ -62,6 +62,8 @@ impl Overlay {
             let mut view = self.view.lock();
             view.regain(to)?;
             view.copy_up(to, u64::MAX)?;
+            // What is shared or copied from a hole is a hole, which a promise would fill again.
+            view.settle(to)?;
             let target = view.open_to_write(to)?;
             (if from == to { Extent::whole(target.fd.clone()) } else { view.open_to_read(from)? }, target)
         };
@@ -79,7 +81,7 @@ impl View {
         }
         self.regain(ino)?;
         self.settle(ino)?;
-        self.journal.precede()?;
+        self.precede()?;
         let file = self.open_to_write(ino)?;
         fs::truncate(&*file.fd, size).map_err(upper("truncate a file"))
     }

@@ -1,16 +1,28 @@
 //! Extended attributes.
 //!
 //! The store keeps those of the user namespace with the file; changing one on a file of the lower is a record, not
-//! a copy. Others are the upper's: setting one makes a copy first. POSIX ACLs are refused: the kernel would keep
-//! them but not enforce them here.
+//! a copy. What the upper's file system would not take with a copy is refused at once, by that file system itself: a
+//! nameless file there, the *probe*, is given the same. Others are the upper's: setting one makes a copy first. POSIX
+//! ACLs are refused: the kernel would keep them but not enforce them here.
 
-use crate::sys::fs::{self, XattrFlags};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::sys::fs::{self, OpenFlags, XattrFlags};
 
 use super::error::{Error, Result, upper};
 use super::journal::{Meta, Record};
 use super::resolve::View;
 use super::{Ino, Overlay};
 use crate::sys::fs::Timespec;
+
+/// Attributes of so many bytes in all, each with a head, fit into every file system that has any: ext4 with blocks of
+/// 1 KiB has the least room.
+const FITS: usize = 512;
+const HEAD: usize = 24;
+
+/// A probe's name, for a moment, where there are no nameless files.
+const PROBE: &[u8] = b".depsfs.probe";
 
 impl Overlay {
     /// # Errors
@@ -22,7 +34,7 @@ impl Overlay {
             let fd = view.xattr_fd(ino)?;
             return fs::xattr(&fd, name).map_err(no_xattr("read an extended attribute"));
         }
-        view.lower_xattrs(ino).remove(name).ok_or(Error::NoXattr)
+        view.lower_xattr(ino, name).ok_or(Error::NoXattr)
     }
 
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
@@ -47,29 +59,32 @@ impl Overlay {
             view.copy_up(ino, u64::MAX)?;
         }
         if view.has_upper_xattrs(ino)? {
-            view.journal.precede()?;
+            view.precede()?;
             let fd = view.xattr_fd(ino)?;
             return fs::set_xattr(&fd, name, value, flags).map_err(no_xattr("set an extended attribute"));
         }
-        let mut all = view.lower_xattrs(ino);
-        match all.contains_key(name) {
+        match view.lower_xattr(ino, name).is_some() {
             true if flags.contains(XattrFlags::CREATE) => return Err(Error::XattrExists),
             false if flags.contains(XattrFlags::REPLACE) => return Err(Error::NoXattr),
-            _ => all.insert(name.to_vec(), value.to_vec()),
-        };
-        view.record_xattrs(ino, all)
+            _ => {}
+        }
+        if let Some(probe) = view.probe(ino, name, value)? {
+            fs::set_xattr(&*probe, name, value, flags).map_err(no_xattr("set an extended attribute"))?;
+            view.takes_xattrs = true;
+        }
+        view.record_xattr(ino, name, Some(value.to_vec()))
     }
 
     pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         let mut view = self.view.lock();
         if view.has_upper_xattrs(ino)? {
-            view.journal.precede()?;
+            view.precede()?;
             let fd = view.xattr_fd(ino)?;
             return fs::remove_xattr(&fd, name).map_err(no_xattr("remove an extended attribute"));
         }
-        let mut all = view.lower_xattrs(ino);
-        all.remove(name).ok_or(Error::NoXattr)?;
-        view.record_xattrs(ino, all)
+        view.lower_xattr(ino, name).ok_or(Error::NoXattr)?;
+        view.probes.forget(ino);
+        view.record_xattr(ino, name, None)
     }
 }
 
@@ -87,10 +102,57 @@ impl View {
         }
     }
 
-    fn record_xattrs(&mut self, ino: Ino, all: std::collections::BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
-        let known = self.delta.meta(ino).cloned().unwrap_or_default();
-        let meta = Meta { xattrs: Some(all), ctime: Some(Timespec::now()), ..known };
-        self.record(Record::Meta { ino, meta })
+    /// One attribute of a file or directory whose metadata the upper doesn't have.
+    fn lower_xattr(&self, ino: Ino, name: &[u8]) -> Option<Vec<u8>> {
+        if let Some(Meta { xattrs: Some(all), .. }) = self.delta.meta(ino) {
+            return all.get(name).cloned();
+        }
+        let (tree, node) = self.lower.source(ino)?;
+        let mut all = tree.xattrs(node);
+        all.find(|(n, _)| *n == name).map(|(_, value)| value.to_vec())
+    }
+
+    fn record_xattr(&mut self, ino: Ino, name: &[u8], value: Option<Vec<u8>>) -> Result<()> {
+        let record = Record::Xattr { ino, name: name.to_vec(), value, time: Timespec::now() };
+        // After an error the probe has what the file has not.
+        self.record(record).inspect_err(|_| self.probes.forget(ino))
+    }
+
+    /// A file of the upper's file system that has what this one has; `None` where so little, with this attribute, fits
+    /// everywhere.
+    fn probe(&mut self, ino: Ino, name: &[u8], value: &[u8]) -> Result<Option<Arc<OwnedFd>>> {
+        if let Some(probe) = self.probes.find(ino) {
+            return Ok(Some(probe));
+        }
+        let all = self.lower_xattrs(ino);
+        let size = |(name, value): (&[u8], &[u8])| HEAD + name.len() + value.len();
+        let sum: usize = all.iter().map(|(n, v)| size((n, v))).sum::<usize>() + size((name, value));
+        if self.takes_xattrs && sum <= FITS {
+            return Ok(None);
+        }
+        let probe = self.nameless()?;
+        for (name, value) in &all {
+            fs::set_xattr(&probe, name, value, XattrFlags::empty()).map_err(upper("set an extended attribute"))?;
+        }
+        let probe = Arc::new(probe);
+        self.probes.keep(ino, probe.clone());
+        Ok(Some(probe))
+    }
+
+    /// A file of the upper's file system that nobody finds.
+    fn nameless(&mut self) -> Result<OwnedFd> {
+        let root = self.upper.root.clone();
+        let dir = self.upper.aside.as_ref().map_or(Ok(None), |aside| fs::duplicate(aside.as_fd()).map(Some));
+        let dir = dir.map_err(upper("open a directory"))?.map_or(root, Arc::new);
+        match self.open_kept(|| fs::open_tmpfile(&*dir, 0o600)) {
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
+                let file = fs::open_at(&*dir, PROBE, flags, 0o600).map_err(upper("create a file"))?;
+                fs::unlink_at(&*dir, PROBE).map_err(upper("delete a file"))?;
+                Ok(file)
+            }
+            file => file.map_err(upper("create a file")),
+        }
     }
 }
 

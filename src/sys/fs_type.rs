@@ -17,3 +17,24 @@ pub fn commits_names_in_order(fd: impl AsFd) -> bool {
     const XFS_SUPER_MAGIC: rfs::FsWord = 0x5846_5342;
     rfs::fstatfs(fd).is_ok_and(|s| matches!(s.f_type, EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC))
 }
+
+/// Has what is written to `file`, a new empty one, stay in its place where the file system would write each change
+/// elsewhere (btrfs, FS_NOCOW_FL of ioctl_iflags(2)): so the room that was kept for it is enough on a full disk. Where
+/// that can't be, it is an ordinary file.
+pub fn write_in_place(file: impl AsFd) {
+    if is_btrfs(&file)
+        && let Ok(flags) = rfs::ioctl_getflags(&file)
+    {
+        let _ = rfs::ioctl_setflags(&file, flags | rfs::IFlags::NOCOW);
+    }
+}
+
+/// Whether this file was made without [`write_in_place`], where that makes a difference.
+pub fn is_written_elsewhere(file: impl AsFd) -> bool {
+    is_btrfs(&file) && rfs::ioctl_getflags(&file).is_ok_and(|flags| !flags.contains(rfs::IFlags::NOCOW))
+}
+
+fn is_btrfs(fd: impl AsFd) -> bool {
+    const BTRFS_SUPER_MAGIC: rfs::FsWord = 0x9123_683e;
+    rfs::fstatfs(fd).is_ok_and(|s| s.f_type == BTRFS_SUPER_MAGIC)
+}

@@ -62,6 +62,9 @@ pub struct View {
     pub error: Option<String>,
     /// Where its content came from.
     pub origin: Vec<String>,
+    /// Copies of its journal that was damaged, until they are deleted.
+    #[serde(serialize_with = "super::lossy::list")]
+    pub damaged_journals: Vec<PathBuf>,
 }
 
 impl Status {
@@ -100,6 +103,7 @@ pub fn status(views: &Views) -> Result<Status, Error> {
             mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),
             error: known.and_then(|v| v.error.clone()),
             origin: view.grafts.iter().map(|g| g.origin.clone()).collect(),
+            damaged_journals: views.damaged(view),
         }
     });
     let seen = seen.collect();

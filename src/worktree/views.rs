@@ -1,6 +1,6 @@
 //! The views of one worktree, as the commands see them: its manifest, what is mounted, where a path lies.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::checkout::Checkout;
 use super::error::Error;
 use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
+use crate::overlay::journal::DAMAGED;
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
 use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::lock::Lock;
@@ -80,6 +81,17 @@ impl Views {
     /// Whether the user deleted the directory of a view, or all that was in it; it is plain since.
     pub fn is_dropped(&self, view: &ViewSpec) -> bool {
         path::is_there(&self.view_dir(view).join("dropped"))
+    }
+
+    /// Copies of this view's journal that were kept because it was damaged, until somebody deletes them.
+    pub fn damaged(&self, view: &ViewSpec) -> Vec<PathBuf> {
+        let dir = self.view_dir(view);
+        // A directory that can't be listed is what mounting it tells.
+        let mut names = path::list(&dir).unwrap_or_default();
+        names.retain(|entry| entry.name.starts_with(DAMAGED.as_bytes()));
+        let mut copies: Vec<PathBuf> = names.iter().map(|entry| dir.join(OsStr::from_bytes(&entry.name))).collect();
+        copies.sort();
+        copies
     }
 
     /// Mounts what the manifest wants; an error names the first view that wasn't.

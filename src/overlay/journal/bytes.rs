@@ -1,7 +1,6 @@
 //! The bytes of the journal's records.
 //!
-//! A frame is `length u32 | checksum u32 | payload`, little-endian; the checksum is the low half of the
-//! payload's XXH3-64. A payload is one byte of frame kind, then (for a prepared frame) a check, then
+//! A payload (`framing.rs`) is one byte of frame kind, then (for a prepared frame) a check, then
 //! records. Integers are little-endian; a name is `length u8, bytes`; a time is `sec i64, nsec u32`.
 //!
 //! | frame | kind | payload after the kind            |
@@ -10,6 +9,7 @@
 //! | Prepared | 2 | check, records                    |
 //! | Done  | 3    | nothing: the prepared frame before it holds |
 //! | Undone | 4   | nothing: the prepared frame before it is void |
+//! | Part  | 5    | records, of the next plain or prepared frame; version 4 |
 //!
 //! | check   | tag | fields                        |
 //! |---------|-----|-------------------------------|
@@ -29,6 +29,8 @@
 //! | Copied   | 9   | inode u64, real inode u64, its birth u64           |
 //! | Uncopied | 10  | inode u64                                          |
 //! | Place    | 11  | inode u64, dir u64, name                           |
+//! | Xattr    | 12  | inode u64, time, length u32, name, is there u8, length u32, value; version 4 |
+//! | Dress    | 13  | inode u64, mask u8, fields; version 4              |
 //!
 //! A birth is in nanoseconds since 1970, 0 where the file system doesn't say: with it an inode number that was
 //! given to another file since is noticed. The time of 3, 4 and 5 is the directory's new mtime; `nsec` of 2³²−1 stands for none.
@@ -40,6 +42,8 @@ use super::super::Ino;
 use super::record::{Check, Frame, Malformed, Meta, Record};
 
 const NO_TIME: u32 = u32::MAX;
+/// The highest tag that a record has.
+const LAST_TAG: u8 = 13;
 
 impl Frame {
     /// The payload, without length and checksum.
@@ -57,6 +61,10 @@ impl Frame {
             }
             Frame::Done => out.push(3),
             Frame::Undone => out.push(4),
+            Frame::Part(records) => {
+                out.push(5);
+                records.iter().for_each(|r| r.encode(&mut out));
+            }
         }
         out
     }
@@ -72,9 +80,22 @@ impl Frame {
             2 => Frame::Prepared(r.check()?, r.records()?),
             3 => Frame::Done,
             4 => Frame::Undone,
+            5 => Frame::Part(r.records()?),
             _ => return Err(Malformed),
         };
         if r.0.is_empty() { Ok(frame) } else { Err(Malformed) }
+    }
+}
+
+impl Frame {
+    /// Whether a payload may begin with these bytes, as far as can be told at a glance.
+    pub(super) fn may_begin_with(payload: &[u8]) -> bool {
+        match payload {
+            [1 | 5, tag, ..] => (1..=LAST_TAG).contains(tag),
+            [2, check, ..] => matches!(check, 1 | 2),
+            [3 | 4, ..] => true,
+            _ => false,
+        }
     }
 }
 
@@ -92,6 +113,12 @@ impl Check {
 }
 
 impl Record {
+    pub(super) fn encoded_len(&self) -> usize {
+        let mut out = Vec::new();
+        self.encode(&mut out);
+        out.len()
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Record::Root { real, born } => {
@@ -136,6 +163,17 @@ impl Record {
                 put_tagged(out, 11, ino.0);
                 put_u64(out, dir.0);
                 put_name(out, name);
+            }
+            Record::Xattr { ino, name, value, time } => {
+                put_tagged(out, 12, ino.0);
+                put_time(out, Some(*time));
+                put_long(out, name);
+                out.push(value.is_some().into());
+                put_long(out, value.as_deref().unwrap_or_default());
+            }
+            Record::Dress { ino, meta } => {
+                put_tagged(out, 13, ino.0);
+                put_meta(out, meta);
             }
         }
     }
@@ -301,6 +339,19 @@ impl<'a> Reader<'a> {
             9 => Record::Copied { ino: self.ino()?, real: self.u64()?, born: self.u64()? },
             10 => Record::Uncopied { ino: self.ino()? },
             11 => Record::Place { ino: self.ino()?, dir: self.ino()?, name: self.name()? },
+            12 => {
+                let (ino, time, name) = (self.ino()?, self.time()?.ok_or(Malformed)?, self.long()?);
+                let value = match (self.u8()?, self.long()?) {
+                    (0, value) if value.is_empty() => None,
+                    (1, value) => Some(value),
+                    _ => return Err(Malformed),
+                };
+                Record::Xattr { ino, name, value, time }
+            }
+            13 => match (self.ino()?, self.meta()?) {
+                (_, Meta { xattrs: Some(_), .. }) => return Err(Malformed),
+                (ino, meta) => Record::Dress { ino, meta },
+            },
             _ => return Err(Malformed),
         })
     }

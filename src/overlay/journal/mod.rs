@@ -1,8 +1,8 @@
 //! The journal of a view: what a plain directory can't say, appended as it happens.
 //!
-//! `journal` in the view's state directory is a header of 16 bytes (`depsfsJ\n`, version u32 = 1, zero u32)
-//! and then frames (see `bytes.rs`). Appending is one `write(2)`; the file is never changed in place. It
-//! holds no user's bytes. A change that also needs a step in the upper is *prepared* first:
+//! `journal` in the view's state directory is a header of 16 bytes (`depsfsJ\n`, version u32, zero u32) and then frames
+//! (`framing.rs`, `bytes.rs`). Appending is one `write(2)`; the file is never changed in place. It holds no user's
+//! bytes. A change that also needs a step in the upper is *prepared* first:
 //!
 //! | step                      | a crash right after it leaves                                    |
 //! |---------------------------|------------------------------------------------------------------|
@@ -10,17 +10,25 @@
 //! | 2. the call on the upper  | a frame without an end: its check finds the change, it holds       |
 //! | 3. done frame             | the change, whole                                                |
 //!
+//! Where the third fails it is *owed*: nothing else is appended, and nothing changed in the upper, before it is there.
+//!
 //! A power cut may keep a change of names or metadata in the upper and lose the records before it: those are only bytes
 //! of a file, which a file system writes when it likes. So before names or metadata of the upper change, what was
 //! appended of such is written ([`Journal::precede`]); the disk's cache needn't be waited for. The other way round nothing is needed: on ext4 and
-//! xfs the journal's new size is committed with or after the names that were changed before.
+//! xfs the journal's new size is committed with or after the names that were changed before. Once that failed nobody
+//! knows what the disk has, and the kernel won't try again (fsync(2)): the journal is to be written anew before
+//! anything else changes ([`Journal::is_lost`]).
 //!
 //! So that names can be deleted on a full disk, the file has room beyond its end ([`RESERVE`]).
 //!
-//! Compaction writes the state anew aside, syncs it and renames it over the old file.
+//! Compaction writes the state anew aside, syncs it and renames it over the old file. Of a journal in which something
+//! is damaged a copy is kept first ([`DAMAGED`]), in the view's state directory, until its user deletes that.
 
 mod bytes;
+mod file;
+mod framing;
 mod record;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -29,19 +37,19 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::sys::IoError;
-use crate::sys::copy::write_back;
-use crate::sys::fs::{self, FallocateFlags, OpenFlags, RenameFlags};
+use crate::sys::fs::{self, FallocateFlags, OpenFlags};
 use crate::sys::terminal::Shown;
+use crate::sys::{IoError, fs_type};
 
+pub use file::{DAMAGED, ELSEWHERE, copy, elsewhere, version};
+use file::{NEWER, VERSION, check_header, contents, header_of, put};
+use framing::framed;
+pub use framing::{Frames, Piece};
 pub use record::{Check, Frame, Malformed, Meta, Record};
+pub use sync::Unsynced;
 
-const MAGIC: &[u8; 8] = b"depsfsJ\n";
-const VERSION: u32 = 1;
-/// Of a file that only says that the journal is in the upper (`home.rs`).
-pub const ELSEWHERE: u32 = 2;
 const HEADER: usize = 16;
-/// No frame is longer: the largest is one metadata record with all its xattrs.
+/// No payload is longer.
 const FRAME_MAX: usize = 16 << 20;
 /// Bytes beyond the end of the file that its disk keeps for it; enough to delete thousands of names. It is made full
 /// again when half of it is used, as long as the disk has room.
@@ -53,7 +61,10 @@ pub struct Journal {
     dir: OwnedFd,
     path: PathBuf,
     file: Arc<OwnedFd>,
+    version: u32,
     len: u64,
+    /// Counts appends, to tell what a sync was of.
+    appended: u64,
     unsynced: bool,
     /// It was renamed over the one before, and its name may not be on disk.
     is_renamed: bool,
@@ -61,26 +72,14 @@ pub struct Journal {
     is_pending: bool,
     /// What was prepared last is ordered.
     prepared_ordered: bool,
+    /// Half a frame may be behind the end.
+    is_torn: bool,
+    /// The end of what was prepared last, while it could not be appended.
+    owed: Option<Frame>,
+    /// What was appended may not come to the disk any more.
+    is_lost: bool,
     /// Up to here the disk has room for it.
     reserved: u64,
-}
-
-/// The journal as it was at one moment.
-#[derive(Debug)]
-pub struct Unsynced {
-    file: Arc<OwnedFd>,
-    path: PathBuf,
-    len: u64,
-    is_renamed: bool,
-}
-
-impl Unsynced {
-    /// Waits until it is on disk.
-    pub fn sync(&self) -> Result<(), JournalError> {
-        // With its name, which fdatasync(2) doesn't promise.
-        let synced = if self.is_renamed { fs::fsync(&*self.file) } else { fs::fdatasync(&*self.file) };
-        Ok(synced.map_err(IoError::of("sync", &self.path))?)
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,168 +88,121 @@ pub enum JournalError {
     Io(#[from] IoError),
     #[error("{} is not a journal of depsfs", path.shown())]
     NotAJournal { path: PathBuf },
-    #[error("{} has format {version}; this program knows format {VERSION}", path.shown())]
+    #[error("{} has format {version}; this program knows formats {VERSION} and {NEWER}", path.shown())]
     Version { path: PathBuf, version: u32 },
-}
-
-/// Splits the bytes after the header into frames, and says how many bytes they fill: what comes after
-/// that is a torn append.
-pub fn parse(mut bytes: &[u8]) -> (Vec<Frame>, usize) {
-    let (mut frames, mut used) = (Vec::new(), 0);
-    while let Some((head, rest)) = bytes.split_at_checked(8) {
-        let len = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        let sum = u32::from_le_bytes([head[4], head[5], head[6], head[7]]);
-        if len > FRAME_MAX {
-            break;
-        }
-        let Some((payload, rest)) = rest.split_at_checked(len) else { break };
-        if checksum(payload) != sum {
-            break;
-        }
-        let Ok(frame) = Frame::decode(payload) else { break };
-        frames.push(frame);
-        used += 8 + len;
-        bytes = rest;
-    }
-    (frames, used)
-}
-
-fn checksum(payload: &[u8]) -> u32 {
-    xxhash_rust::xxh3::xxh3_64(payload) as u32
-}
-
-fn header() -> [u8; HEADER] {
-    header_of(VERSION)
-}
-
-/// The whole file that says that the journal is elsewhere.
-pub fn elsewhere() -> [u8; HEADER] {
-    header_of(ELSEWHERE)
-}
-
-fn header_of(version: u32) -> [u8; HEADER] {
-    let mut out = [0; HEADER];
-    out[..8].copy_from_slice(MAGIC);
-    out[8..12].copy_from_slice(&version.to_le_bytes());
-    out
-}
-
-/// The version that the journal in `dir` says it has; none when there is none. `path` names the directory in errors.
-pub fn version(dir: &OwnedFd, path: &Path) -> Result<Option<u32>, JournalError> {
-    let path = path.join("journal");
-    let file = match fs::open_at(dir, b"journal", OpenFlags::RDONLY, 0) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(IoError::of("open", &path))?,
-    };
-    let mut bytes = [0; HEADER];
-    let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
-    // What else may be wrong with it is found when it is opened.
-    let is_whole = read == HEADER && bytes.starts_with(MAGIC);
-    Ok(Some(if is_whole { u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) } else { VERSION }))
-}
-
-/// Makes the journal of `from`, as it is, that of `to`, too; its bytes are on disk then.
-pub fn copy(from: &OwnedFd, to: &OwnedFd, path: &Path) -> Result<(), JournalError> {
-    let path = path.join("journal");
-    let file = fs::open_at(from, b"journal", OpenFlags::RDONLY, 0).map_err(IoError::of("open", &path))?;
-    let size = fs::stat(&file).map_err(IoError::of("read", &path))?.size;
-    let mut bytes = vec![0; size as usize];
-    let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
-    put(to, &path, &bytes[..read]).map(drop)
-}
-
-/// Replaces the journal in `dir` by these bytes, which are on disk then.
-fn put(dir: &OwnedFd, path: &Path, bytes: &[u8]) -> Result<OwnedFd, JournalError> {
-    let aside = path.with_extension("new");
-    let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::TRUNC;
-    let file = fs::open_at(dir, b"journal.new", flags, 0o600).map_err(IoError::of("create", &aside))?;
-    let wrote = fs::write_at(&file, bytes, 0).map_err(IoError::of("write", &aside))?;
-    if wrote < bytes.len() {
-        let full = io::Error::from_raw_os_error(libc::ENOSPC);
-        return Err(IoError::of("write", &aside)(full).into());
-    }
-    fs::fdatasync(&file).map_err(IoError::of("sync", &aside))?;
-    fs::rename_at(dir, b"journal.new", dir, b"journal", RenameFlags::empty()).map_err(IoError::of("replace", path))?;
-    Ok(file)
-}
-
-fn framed(frame: &Frame) -> Vec<u8> {
-    let payload = frame.encode();
-    let mut out = Vec::with_capacity(payload.len() + 8);
-    out.extend((payload.len() as u32).to_le_bytes());
-    out.extend(checksum(&payload).to_le_bytes());
-    out.extend(payload);
-    out
+    #[error("one change says more than a journal takes")]
+    TooLong,
 }
 
 impl Journal {
-    /// Opens `dir/journal`, or makes an empty one, and gives the frames it holds. A torn end is cut off.
+    /// Opens `dir/journal`, or makes an empty one, and gives what it holds. A torn end is cut off; of a damaged journal
+    /// a copy is kept in `dir` first.
     ///
     /// # Errors
     /// A file that isn't a journal, or of another version, is refused and left alone.
-    pub fn open(dir: &Path) -> Result<(Journal, Vec<Frame>), JournalError> {
+    pub fn open(dir: &Path) -> Result<(Journal, Frames), JournalError> {
         let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
-        Journal::open_in(fd, dir)
+        Journal::open_in(fd, dir, dir)
     }
 
-    /// As [`Journal::open`], in a directory that is open; `path` names it in errors.
-    pub fn open_in(dir: OwnedFd, path: &Path) -> Result<(Journal, Vec<Frame>), JournalError> {
+    /// As [`Journal::open`], in a directory that is open; `path` names it in errors. The copy goes to `state_dir`.
+    pub fn open_in(dir: OwnedFd, path: &Path, state_dir: &Path) -> Result<(Journal, Frames), JournalError> {
         let path = path.join("journal");
-        let flags = OpenFlags::RDWR | OpenFlags::CREATE;
-        let file = fs::open_at(&dir, b"journal", flags, 0o600).map_err(IoError::of("open", &path))?;
-        let size = fs::stat(&file).map_err(IoError::of("read", &path))?.size;
-        let mut bytes = vec![0; size as usize];
-        let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
-        bytes.truncate(read);
+        let file = Arc::new(file::open(&dir, &path)?);
+        let mut bytes = contents(&file, &path)?;
         let mut journal = Journal {
             dir,
             path,
-            file: Arc::new(file),
-            len: 0,
+            file,
+            version: VERSION,
+            len: HEADER as u64,
+            appended: 0,
             unsynced: false,
             is_renamed: false,
             is_pending: true,
             prepared_ordered: true,
+            is_torn: false,
+            owed: None,
+            is_lost: false,
             reserved: 0,
         };
-        let frames = journal.adopt(&bytes)?;
+        let mut frames = Frames::default();
+        if bytes.len() < HEADER && header_of(VERSION).starts_with(&bytes) {
+            journal.write_at(&header_of(VERSION), 0)?;
+        } else {
+            journal.version = check_header(&bytes, &journal.path)?;
+            let rest = bytes.split_off(HEADER);
+            frames = Frames::of(rest);
+            journal.adopt(&frames, state_dir)?;
+        }
         journal.reserve();
         Ok((journal, frames))
     }
 
-    /// Reads the frames of `bytes`, the whole file, and sets the end behind the last whole one.
-    fn adopt(&mut self, bytes: &[u8]) -> Result<Vec<Frame>, JournalError> {
-        if bytes.len() < HEADER && header().starts_with(bytes) {
-            self.write_at(&header(), 0)?;
-            self.len = HEADER as u64;
-            return Ok(Vec::new());
+    /// Sets the end behind the last frame, and says what is wrong.
+    fn adopt(&mut self, frames: &Frames, state_dir: &Path) -> Result<(), JournalError> {
+        self.len = (HEADER + frames.used()) as u64;
+        if let Some(lost) = frames.damage() {
+            let copy = file::keep_damaged(state_dir, &contents(&self.file, &self.path)?)?;
+            let what = if lost == 0 { "nothing of it is lost".into() } else { format!("{lost} bytes of it are lost") };
+            tracing::error!("the journal {} was damaged: {what}; a copy is {}", self.path.shown(), copy.shown());
         }
-        if !bytes.starts_with(MAGIC) || bytes.len() < HEADER || bytes[12..HEADER] != [0; 4] {
-            return Err(JournalError::NotAJournal { path: self.path.clone() });
-        }
-        let version = u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
-        if version != VERSION {
-            return Err(JournalError::Version { path: self.path.clone(), version });
-        }
-        let (frames, used) = parse(&bytes[HEADER..]);
-        self.len = (HEADER + used) as u64;
-        if self.len < bytes.len() as u64 {
+        if frames.torn() > 0 {
+            tracing::warn!("the journal {} ended in {} bytes of a change", self.path.shown(), frames.torn());
             fs::truncate(&*self.file, self.len).map_err(IoError::of("truncate", &self.path))?;
         }
-        Ok(frames)
+        Ok(())
     }
 
     /// Appends one frame. On an error nothing is appended: what was written of it is cut off.
+    ///
+    /// # Errors
+    /// [`JournalError::TooLong`] for what could not be read back. What an earlier append left undone, and can't be done
+    /// now either, is an error too.
     pub fn append(&mut self, frame: &Frame) -> Result<(), JournalError> {
-        let bytes = framed(frame);
+        self.make_good()?;
+        self.append_alone(frame)
+    }
+
+    /// Appends the end of what was prepared: [`Frame::Done`] or [`Frame::Undone`]. Where that fails it is owed.
+    pub fn finish(&mut self, end: Frame) {
+        if let Err(e) = self.append(&end) {
+            tracing::warn!("the end of a change is not in the journal yet: {e}");
+            self.owed = Some(end);
+        }
+    }
+
+    /// Does what failed before.
+    pub fn make_good(&mut self) -> Result<(), JournalError> {
+        if self.is_lost {
+            let lost = io::Error::from_raw_os_error(libc::EIO);
+            return Err(IoError::of("write", &self.path)(lost).into());
+        }
+        if self.is_torn {
+            self.cut_off()?;
+        }
+        match self.owed.take() {
+            Some(end) => self.append_alone(&end).inspect_err(|_| self.owed = Some(end)),
+            None => Ok(()),
+        }
+    }
+
+    fn append_alone(&mut self, frame: &Frame) -> Result<(), JournalError> {
+        let (bytes, is_newer) = framed(frame)?;
+        if is_newer && self.version != NEWER {
+            self.upgrade()?;
+        }
         if let Err(e) = self.write_at(&bytes, self.len) {
-            self.cut_off();
+            self.is_torn = true;
+            // As long as that fails nothing is appended.
+            let _ = self.cut_off();
             return Err(e);
         }
         self.len += bytes.len() as u64;
+        self.appended += 1;
         self.unsynced = true;
         self.is_pending |= match frame {
-            Frame::Plain(records) => records.iter().any(Record::is_ordered),
+            Frame::Plain(records) | Frame::Part(records) => records.iter().any(Record::is_ordered),
             Frame::Prepared(_, records) => {
                 self.prepared_ordered = records.iter().any(Record::is_ordered);
                 self.prepared_ordered
@@ -263,16 +215,17 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes back what was written of a frame. A torn one is cut off at the next open too, so a second failure here
-    /// changes nothing.
-    fn cut_off(&mut self) {
+    /// Takes back what was written of a frame.
+    fn cut_off(&mut self) -> Result<(), JournalError> {
+        let size = fs::stat(&*self.file).map_err(IoError::of("look at", &self.path))?.size;
         // ftruncate(2) gives the room beyond the end back, even if the length stays.
-        if fs::stat(&*self.file).is_ok_and(|stat| stat.size == self.len) || fs::truncate(&*self.file, self.len).is_err()
-        {
-            return;
+        if size != self.len {
+            fs::truncate(&*self.file, self.len).map_err(IoError::of("truncate", &self.path))?;
+            self.reserved = 0;
+            self.reserve();
         }
-        self.reserved = 0;
-        self.reserve();
+        self.is_torn = false;
+        Ok(())
     }
 
     /// Where there is no room, what is left of the last reserve is used up.
@@ -283,26 +236,8 @@ impl Journal {
         }
     }
 
-    /// After a power cut, what was said so far of names and metadata is there if any change of such is that is made in
-    /// the upper from now on.
-    pub fn precede(&mut self) -> Result<(), JournalError> {
-        if self.is_pending { self.write_back() } else { Ok(()) }
-    }
-
-    /// As [`Journal::precede`], for all that was said.
-    pub fn write_back(&mut self) -> Result<(), JournalError> {
-        write_back(&*self.file).map_err(IoError::of("write", &self.path))?;
-        self.is_pending = false;
-        Ok(())
-    }
-
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), JournalError> {
-        let wrote = fs::write_at(&*self.file, bytes, at).map_err(IoError::of("write", &self.path))?;
-        if wrote < bytes.len() {
-            let full = io::Error::from_raw_os_error(libc::ENOSPC);
-            return Err(IoError::of("write", &self.path)(full).into());
-        }
-        Ok(())
+        Ok(fs::write_all_at(&*self.file, bytes, at).map_err(IoError::of("write", &self.path))?)
     }
 
     /// Bytes in the file.
@@ -315,38 +250,6 @@ impl Journal {
         self.len == HEADER as u64
     }
 
-    /// What was appended so far is on disk when this returns.
-    pub fn sync(&mut self) -> Result<(), JournalError> {
-        let Some(unsynced) = self.to_sync() else { return Ok(()) };
-        unsynced.sync()?;
-        self.synced(&unsynced);
-        Ok(())
-    }
-
-    /// What has to be synced so that everything appended so far is on disk; `None`: it is. No lock has to be held for it.
-    pub fn to_sync(&self) -> Option<Unsynced> {
-        let is_due = self.unsynced || self.is_renamed;
-        is_due.then(|| Unsynced {
-            file: self.file.clone(),
-            path: self.path.clone(),
-            len: self.len,
-            is_renamed: self.is_renamed,
-        })
-    }
-
-    /// To be called after [`Unsynced::sync`], whatever was appended meanwhile.
-    pub fn synced(&mut self, done: &Unsynced) {
-        // Of one that was replaced meanwhile, the new file has its bytes on disk, and the old one stays at the name until
-        // the new one is there.
-        if !Arc::ptr_eq(&self.file, &done.file) {
-            return;
-        }
-        self.is_renamed &= !done.is_renamed;
-        if self.len == done.len {
-            (self.unsynced, self.is_pending) = (false, false);
-        }
-    }
-
     /// Goes on in another directory, with a journal that says `records`.
     pub fn move_to(&mut self, dir: &Path, records: Vec<Record>) -> Result<(), JournalError> {
         let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
@@ -354,15 +257,35 @@ impl Journal {
         self.rewrite(records).inspect_err(|_| (self.dir, self.path) = before)
     }
 
+    /// An earlier program made the file, and it can't be appended to on a full disk as one of ours can.
+    pub fn is_dated(&self) -> bool {
+        fs_type::is_written_elsewhere(&*self.file)
+    }
+
     /// Replaces the whole journal by one that says `records`.
     pub fn rewrite(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
-        let mut bytes = header().to_vec();
+        let version = if records.iter().any(Record::is_newer) { NEWER } else { VERSION };
+        let mut bytes = header_of(version).to_vec();
         for record in records {
-            bytes.extend(framed(&Frame::Plain(vec![record])));
+            bytes.extend(framed(&Frame::Plain(vec![record]))?.0);
         }
-        self.file = Arc::new(put(&self.dir, &self.path, &bytes)?);
-        self.len = bytes.len() as u64;
+        self.replace(version, &bytes)
+    }
+
+    /// The same journal, in the newer format.
+    fn upgrade(&mut self) -> Result<(), JournalError> {
+        let mut bytes = contents(&self.file, &self.path)?;
+        bytes.truncate(self.len as usize);
+        bytes[..HEADER].copy_from_slice(&header_of(NEWER));
+        self.replace(NEWER, &bytes)
+    }
+
+    fn replace(&mut self, version: u32, bytes: &[u8]) -> Result<(), JournalError> {
+        self.file = Arc::new(put(&self.dir, &self.path, bytes)?);
+        (self.version, self.len) = (version, bytes.len() as u64);
+        self.appended += 1;
         (self.unsynced, self.is_renamed, self.is_pending) = (false, true, false);
+        (self.is_torn, self.is_lost, self.owed) = (false, false, None);
         self.reserve();
         Ok(())
     }

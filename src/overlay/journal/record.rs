@@ -20,6 +20,14 @@ pub struct Meta {
     pub xattrs: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
+impl Meta {
+    /// The same, but as if the extended attributes were the tree's.
+    pub fn without_xattrs(&self) -> Meta {
+        let Meta { mode, uid, gid, atime, mtime, ctime, xattrs: _ } = *self;
+        Meta { mode, uid, gid, atime, mtime, ctime, xattrs: None }
+    }
+}
+
 /// One thing a plain directory can't say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -79,6 +87,18 @@ pub enum Record {
         dir: Ino,
         name: Name,
     },
+    /// One extended attribute of an uncopied file has this value, or is gone; the others stay. Of a newer format.
+    Xattr {
+        ino: Ino,
+        name: Vec<u8>,
+        value: Option<Vec<u8>>,
+        time: Timespec,
+    },
+    /// As [`Record::Meta`], but the extended attributes stay as they are. Of a newer format.
+    Dress {
+        ino: Ino,
+        meta: Meta,
+    },
 }
 
 impl Record {
@@ -87,6 +107,7 @@ impl Record {
     pub fn is_ordered(&self) -> bool {
         match self {
             Record::Meta { meta, .. } => *meta != Meta::default(),
+            Record::Xattr { .. } | Record::Dress { .. } => true,
             Record::Whiteout { .. }
             | Record::Moved { .. }
             | Record::Unset { .. }
@@ -95,6 +116,13 @@ impl Record {
             | Record::Place { .. } => true,
             Record::Root { .. } | Record::Graft { .. } | Record::Copied { .. } | Record::Uncopied { .. } => false,
         }
+    }
+}
+
+impl Record {
+    /// Whether format 1 has no such record.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Record::Xattr { .. } | Record::Dress { .. })
     }
 }
 
@@ -112,6 +140,8 @@ pub enum Check {
 pub enum Frame {
     Plain(Vec<Record>),
     Prepared(Check, Vec<Record>),
+    /// These hold with the next plain or prepared frame, or not at all. Of a newer format.
+    Part(Vec<Record>),
     Done,
     Undone,
 }

@@ -1,4 +1,5 @@
-//! The journal's bytes: what was appended comes back, what is torn or changed is cut off, what is foreign is left alone.
+//! The journal's bytes: what was appended comes back, what is torn is cut off, of what is damaged the rest stays, what is
+//! foreign is left alone.
 
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use crate::sys::path as paths;
 fn name(bytes: &[u8]) -> Name {
     Name::new(bytes).expect("a name")
 }
+
+const MOMENT: Timespec = Timespec { sec: 5, nsec: 6 };
 
 /// Each kind of record, with each optional part once there and once not.
 fn records() -> Vec<Record> {
@@ -45,6 +48,10 @@ fn records() -> Vec<Record> {
         Record::Copied { ino, real: 0, born: 0 },
         Record::Uncopied { ino },
         Record::Place { ino, dir, name: name("ü".as_bytes()) },
+        Record::Xattr { ino, name: b"user.k".to_vec(), value: Some(b"v\0".to_vec()), time: MOMENT },
+        Record::Xattr { ino, name: b"user.k".to_vec(), value: Some(vec![]), time: MOMENT },
+        Record::Xattr { ino, name: b"user.gone".to_vec(), value: None, time: MOMENT },
+        Record::Dress { ino, meta: Meta { uid: Some(7), ctime: time, ..Meta::default() } },
     ]
 }
 
@@ -57,6 +64,7 @@ fn frames() -> Vec<Frame> {
         Frame::Done,
         Frame::Prepared(absent, vec![]),
         Frame::Undone,
+        Frame::Part(records()),
     ];
     frames.extend(records().into_iter().map(|record| Frame::Plain(vec![record])));
     frames.push(Frame::Plain(records()));
@@ -66,7 +74,7 @@ fn frames() -> Vec<Frame> {
 /// A journal of all frames in `dir`; where each ends in the file.
 fn journal(dir: &Path) -> Vec<u64> {
     let (mut journal, found) = Journal::open(dir).unwrap();
-    assert!(found.is_empty() && journal.is_empty());
+    assert!(found.all().is_empty() && journal.is_empty());
     let append = |frame| {
         journal.append(&frame).unwrap();
         journal.len()
@@ -82,13 +90,13 @@ fn every_kind_of_record_and_frame_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     journal(dir.path());
     let (mut journal, found) = Journal::open(dir.path()).unwrap();
-    assert_eq!(found, frames());
+    assert_eq!(found.all(), frames());
     journal.sync().unwrap();
     journal.rewrite(records()).unwrap();
     journal.append(&Frame::Done).unwrap();
     let (_, found) = Journal::open(dir.path()).unwrap();
     let plain = records().into_iter().map(|record| Frame::Plain(vec![record]));
-    assert_eq!(found, plain.chain([Frame::Done]).collect::<Vec<_>>());
+    assert_eq!(found.all(), plain.chain([Frame::Done]).collect::<Vec<_>>());
 }
 
 #[test]
@@ -101,12 +109,13 @@ fn a_torn_end_is_cut_off_wherever_it_was_torn_and_what_is_appended_next_follows_
     for cut in whole..ends[ends.len() - 1] {
         paths::replace(&path, &bytes[..cut as usize]).unwrap();
         let (mut journal, found) = Journal::open(dir.path()).unwrap();
-        assert_eq!(found, frames()[..frames().len() - 1], "cut at {cut}");
+        assert_eq!(found.all(), frames()[..frames().len() - 1], "cut at {cut}");
+        assert_eq!(found.damage(), None);
         assert_eq!((journal.len(), paths::read(&path).unwrap().len() as u64), (whole, whole));
         journal.append(&Frame::Undone).unwrap();
         let (_, found) = Journal::open(dir.path()).unwrap();
-        assert_eq!(found.last(), Some(&Frame::Undone));
-        assert_eq!(found.len(), frames().len());
+        assert_eq!(found.all().last(), Some(&Frame::Undone));
+        assert_eq!(found.all().len(), frames().len());
     }
 }
 
@@ -114,26 +123,171 @@ fn a_torn_end_is_cut_off_wherever_it_was_torn_and_what_is_appended_next_follows_
 fn a_header_that_was_torn_is_an_empty_journal() {
     for len in 0..HEADER {
         let dir = tempfile::tempdir().unwrap();
-        paths::replace(&dir.path().join("journal"), &header()[..len]).unwrap();
+        paths::replace(&dir.path().join("journal"), &header_of(VERSION)[..len]).unwrap();
         let (journal, found) = Journal::open(dir.path()).unwrap();
-        assert!(found.is_empty() && journal.is_empty());
-        assert_eq!(paths::read(&dir.path().join("journal")).unwrap(), header());
+        assert!(found.all().is_empty() && journal.is_empty());
+        assert_eq!(paths::read(&dir.path().join("journal")).unwrap(), header_of(VERSION));
+    }
+}
+
+/// The journal's bytes behind its header, and where each frame ends in them.
+fn body() -> (Vec<u8>, Vec<usize>) {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = journal(dir.path()).into_iter().map(|end| end as usize - HEADER).collect();
+    (paths::read(&dir.path().join("journal")).unwrap()[HEADER..].to_vec(), ends)
+}
+
+#[test]
+fn a_changed_bit_takes_no_frame_away_but_a_long_one_that_it_is_in() {
+    let ((mut bytes, ends), all) = (body(), frames());
+    for bit in (0..bytes.len() * 8).step_by(101) {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let at = ends.iter().position(|end| *end > bit / 8).unwrap();
+        let is_long = ends[at] - at.checked_sub(1).map_or(0, |before| ends[before]) > 512 + 8;
+        let found = Frames::of(bytes.clone());
+        let rest: Vec<Piece> = (all.iter().cloned().enumerate())
+            .map(|(i, frame)| if i == at && is_long { Piece::Hole } else { Piece::Frame(frame) })
+            .collect();
+        let pieces: Vec<Piece> = found.pieces().collect();
+        // Where it says how long it is, a long one can be mended, too.
+        assert!(pieces == rest || (is_long && found.all() == all), "bit {bit}");
+        assert_eq!((found.torn(), found.damage().is_some()), (0, true), "bit {bit}");
+        bytes[bit / 8] ^= 1 << (bit % 8);
     }
 }
 
 #[test]
-fn a_changed_bit_ends_the_journal_before_the_frame_it_is_in() {
+fn a_sector_that_cannot_be_read_takes_the_frames_that_it_holds_and_no_other() {
+    let ((bytes, ends), all) = (body(), frames());
+    for at in (0..bytes.len() - 512).step_by(100) {
+        for with in [0, 0xff, 0x01] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 512].fill(with);
+            let found = Frames::of(bytes).all();
+            let first = ends.iter().position(|end| *end > at).unwrap();
+            let last = ends.iter().position(|end| *end >= at + 512).unwrap();
+            let rest: Vec<Frame> = [&all[..first], &all[last + 1..]].concat();
+            assert_eq!(found, rest, "from {at}, {with}");
+        }
+    }
+}
+
+#[test]
+fn damage_at_the_end_is_told_from_an_append_that_was_torn() {
+    let (bytes, ends) = body();
+    let end = ends[ends.len() - 2];
+    let tail = |tail: &[u8]| {
+        let found = Frames::of([&bytes[..end], tail].concat());
+        assert_eq!(found.all(), frames()[..frames().len() - 1]);
+        (found.damage().is_some(), found.torn())
+    };
+    let last = &bytes[end..];
+    assert_eq!(tail(&last[..last.len() - 1]), (false, last.len() - 1), "shorter than it says");
+    assert_eq!(tail(&[0; 700]), (false, 700), "never written");
+    let mut zeros = last.to_vec();
+    let sector = (HEADER + end + 8).next_multiple_of(512) - HEADER - end;
+    zeros[sector..].fill(0);
+    assert_eq!(tail(&zeros), (false, last.len()), "the file was longer on the disk than what was written");
+    let mut changed = last.to_vec();
+    changed[100] ^= 0x55;
+    assert_eq!(tail(&changed), (true, 0), "as long as it says");
+}
+
+#[test]
+fn no_bytes_keep_the_reader_for_long() {
+    let started = std::time::Instant::now();
+    // Each byte is the beginning of what may be a long frame.
+    for byte in [0, 1, 5] {
+        let bytes: Vec<u8> = [byte, 0, 0, 0, 0, 0, 0, 0, 1, 8].repeat(100_000);
+        let found = Frames::of(bytes);
+        assert!(found.all().is_empty());
+    }
+    let bytes: Vec<u8> = [0, 0, 4, 0].repeat(500_000);
+    assert!(Frames::of(bytes).all().is_empty());
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_damaged_journal_is_kept_beside_the_mended_one_and_no_copy_is_ever_overwritten() {
     let dir = tempfile::tempdir().unwrap();
-    let ends = journal(dir.path());
-    let good = paths::read(&dir.path().join("journal")).unwrap();
-    let (all, mut bytes) = (frames(), good[HEADER..].to_vec());
-    for bit in 0..bytes.len() * 8 {
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        let before = ends.iter().filter(|end| **end as usize <= HEADER + bit / 8).count();
-        let (found, used) = parse(&bytes);
-        assert_eq!(found, all[..before], "bit {bit}");
-        assert_eq!(HEADER + used, before.checked_sub(1).map_or(HEADER, |n| ends[n] as usize));
-        bytes[bit / 8] ^= 1 << (bit % 8);
+    journal(dir.path());
+    let path = dir.path().join("journal");
+    let good = paths::read(&path).unwrap();
+    let mut copies = Vec::new();
+    for n in 0..3_usize {
+        let mut bytes = good.clone();
+        bytes[30 + n] ^= 1;
+        paths::replace(&path, &bytes).unwrap();
+        for _ in 0..2 {
+            let (_, found) = Journal::open(dir.path()).unwrap();
+            assert_eq!((found.all(), found.damage()), (frames(), Some(0)));
+        }
+        copies.push(bytes);
+        assert_eq!(paths::list(dir.path()).unwrap().len(), 2 + n, "the same damage is kept once");
+    }
+    let kept = ["", ".2", ".3"].map(|n| paths::read(&dir.path().join(format!("{DAMAGED}{n}"))).unwrap());
+    assert_eq!(kept.to_vec(), copies);
+}
+
+#[test]
+fn many_records_of_one_change_become_frames_that_hold_together_and_too_much_for_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    let long = |n: u64| Record::Graft { base: n, nodes: 1, tree: TreeId([1; 32]), at: vec![7; 60_000] };
+    let many: Vec<Record> = (0..100).map(long).collect();
+    let check = Check::Present { dir: Ino(1), name: name(b"there"), real: 5 };
+    journal.append(&Frame::Plain(many.clone())).unwrap();
+    journal.append(&Frame::Prepared(check.clone(), many.clone())).unwrap();
+    let (_, found) = Journal::open(dir.path()).unwrap();
+    let mut said = Vec::new();
+    for frame in found.all() {
+        assert!(frame.encode().len() <= 1 << 20);
+        match frame {
+            Frame::Part(records) | Frame::Plain(records) => said.extend(records),
+            Frame::Prepared(of, records) => {
+                assert_eq!(of, check);
+                said.extend(records);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(said, [many.clone(), many].concat());
+    let before = journal.len();
+    let huge = Record::Graft { base: 1, nodes: 1, tree: TreeId([1; 32]), at: vec![7; 17 << 20] };
+    let refused = journal.append(&Frame::Plain(vec![huge.clone()]));
+    assert!(matches!(refused, Err(JournalError::TooLong)) && journal.len() == before);
+    assert!(matches!(journal.rewrite(vec![huge]), Err(JournalError::TooLong)));
+    journal.append(&Frame::Done).unwrap();
+    assert_eq!(Journal::open(dir.path()).unwrap().1.all().len(), found.all().len() + 1);
+}
+
+#[test]
+fn the_end_of_a_change_that_could_not_be_appended_comes_before_everything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    let plan = Plan { calls: |call| call == Call::Add, from: 0, for_ever: true, errno: libc::EIO, torn: false };
+    let guard = plan.lay();
+    journal.finish(Frame::Done);
+    let opaque = Frame::Plain(vec![Record::Opaque { dir: Ino(7) }]);
+    assert!(journal.append(&opaque).is_err() && journal.precede().is_err() && journal.sync().is_err());
+    drop(guard);
+    journal.append(&opaque).unwrap();
+    assert_eq!(Journal::open(dir.path()).unwrap().1.all(), [Frame::Done, opaque]);
+}
+
+#[test]
+fn a_journal_that_did_not_reach_its_disk_takes_nothing_more_before_it_was_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    let plan = Plan { calls: |call| call == Call::Sync, from: 0, for_ever: false, errno: libc::EIO, torn: false };
+    for sync in [Journal::sync, Journal::write_back] {
+        journal.append(&Frame::Plain(records())).unwrap();
+        let guard = plan.lay();
+        sync(&mut journal).expect_err("it failed");
+        drop(guard);
+        assert!(journal.is_lost() && journal.append(&Frame::Done).is_err());
+        journal.rewrite(records()).unwrap();
+        journal.append(&Frame::Done).unwrap();
     }
 }
 
@@ -185,10 +339,10 @@ fn no_payload_makes_the_reader_panic_or_reads_as_what_cannot_be_written() {
 
 #[test]
 fn a_foreign_file_and_another_version_are_refused_and_left_alone() {
-    let mut newer = header().to_vec();
+    let mut newer = header_of(VERSION).to_vec();
     newer[8] = 9;
     newer.extend(b"whatever comes with it");
-    let mut reserved = header().to_vec();
+    let mut reserved = header_of(VERSION).to_vec();
     reserved[12] = 1;
     let foreign: [&[u8]; 3] = [b"text\n", b"depsfsX\n\x01\0\0\0\0\0\0\0", &reserved];
     let dir = tempfile::tempdir().unwrap();
@@ -201,6 +355,7 @@ fn a_foreign_file_and_another_version_are_refused_and_left_alone() {
     paths::replace(&path, &newer).unwrap();
     let refused = Journal::open(dir.path()).expect_err("another version");
     assert!(matches!(refused, JournalError::Version { version: 9, .. }));
-    assert_eq!(refused.to_string(), format!("{} has format 9; this program knows format 1", path.display()));
+    let why = format!("{} has format 9; this program knows formats 1 and 4", path.display());
+    assert_eq!(refused.to_string(), why);
     assert_eq!(paths::read(&path).unwrap(), newer);
 }

@@ -6,6 +6,7 @@
 //! | `apparmor`  | what AppArmor has denied                                                                 |
 //! | `kernel`    | the kernel's version, and which fast paths are on                                        |
 //! | `mounts`    | views that nobody answers for (dead), whose daemon does not answer (hung), or has given up |
+//! | `journals`  | copies of journals that were damaged                                                     |
 //! | `worktrees` | worktrees that are gone, roots that name nothing                                         |
 //! | `lost`      | stores that mounted views miss something of                                              |
 //! | `store`     | leftovers, free space, a sample of the hashes                                            |
@@ -15,6 +16,7 @@
 //! answers is told from the kernel's tables and from what `/proc` says of its processes.
 
 mod apparmor;
+mod journals;
 mod kernel;
 mod lost;
 mod machine;
@@ -148,6 +150,7 @@ pub fn examine(places: &Places) -> Result<Vec<Row>, Error> {
     rows.push(apparmor::row());
     rows.extend(kernel::rows(&sight));
     rows.extend(mounts::rows(&sight)?);
+    rows.extend(journals::rows(&sight));
     rows.extend(worktrees::rows(&sight));
     rows.extend(store::rows(&sight));
     rows.extend(lost::rows(&sight));
