@@ -12,6 +12,8 @@ mod conformance;
 mod copied_up;
 #[path = "mount/crash.rs"]
 mod crash;
+#[path = "mount/damage.rs"]
+mod damage;
 #[path = "mount/equal.rs"]
 mod equal;
 #[path = "mount/gc.rs"]

@@ -257,8 +257,12 @@ fn store(e: &StoreError) -> (u8, String) {
             "put it back there, or mount the disk that holds it; what you wrote is in the worktrees themselves".into(),
         ),
         StoreError::Version { .. } => (REFUSED, "use the depsfs that made it, or another store".into()),
-        StoreError::NoTree(_) | StoreError::BadTree { .. } | StoreError::BadPack { .. } | StoreError::NoObject(_) => {
-            (FAILED, "depsfs store verify names what is damaged".into())
+        StoreError::NoTree(_) | StoreError::BadTree { .. } => (
+            FAILED,
+            "depsfs doctor --fix makes it again from the checkout that it came from, if that is unchanged".into(),
+        ),
+        StoreError::BadPack { .. } | StoreError::NoObject(_) => {
+            (FAILED, "depsfs doctor --fix brings back what the checkouts still have".into())
         }
         StoreError::NoEntry(_) => (REFUSED, "depsfs store list shows the entries".into()),
         StoreError::EntryName(_) => (USAGE, "give --name".into()),

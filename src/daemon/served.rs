@@ -152,7 +152,7 @@ impl Shared {
 }
 
 fn specs(store: &Store, grafts: &[Graft]) -> Result<Vec<GraftSpec>, StoreError> {
-    let spec = |g: &Graft| Ok(GraftSpec { at: g.at.clone(), tree: store.tree(g.tree)?, retired: g.retired });
+    let spec = |g: &Graft| Ok(GraftSpec { at: g.at.clone(), tree: store.mapped_tree(g.tree)?, retired: g.retired });
     grafts.iter().map(spec).collect()
 }
 

@@ -26,7 +26,7 @@ pub fn to_errno(error: &Error) -> Errno {
         Error::Moved | Error::Kept => Errno::EBUSY,
         Error::Upper { source, .. } => of_io(source),
         // Never ENOENT: a bundler would quietly resolve another copy.
-        Error::LostObject { .. } => Errno::EIO,
+        Error::LostObject { .. } | Error::LostTree(_) => Errno::EIO,
         Error::Journal(JournalError::Io(e)) => Errno::from_i32(e.errno()),
         Error::Journal(JournalError::TooLong) => Errno::E2BIG,
         Error::Journal(JournalError::NotAJournal { .. } | JournalError::Version { .. }) => Errno::EIO,

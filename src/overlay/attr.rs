@@ -30,6 +30,12 @@ impl View {
 
     /// The metadata of an inode.
     pub(super) fn attr(&mut self, ino: Ino) -> Result<Attr> {
+        let attr = self.attr_by_layer(ino);
+        self.lower.must_be_sound()?;
+        attr
+    }
+
+    fn attr_by_layer(&mut self, ino: Ino) -> Result<Attr> {
         if self.is_gone(ino) {
             return self.orphan_attr(ino);
         }

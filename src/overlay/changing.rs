@@ -15,6 +15,8 @@ impl View {
     /// EIO when the directory of the upper was deleted from outside: nothing would be kept. ENOENT when the view is empty,
     /// as in any directory that was deleted.
     pub(super) fn ready(&mut self) -> Result<()> {
+        // What comes of lost bytes must not become the worktree's own.
+        self.lower.must_be_sound()?;
         if fs::stat(&*self.upper.root).map_err(upper("look at the directory"))?.nlink == 0 {
             let is_empty = self.is_empty_dir(Ino::ROOT)?;
             let gone = std::io::Error::from_raw_os_error(libc::EIO);

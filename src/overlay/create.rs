@@ -79,7 +79,9 @@ impl Overlay {
         let mut view = self.view.lock();
         let dir = view.dir_to_change(parent)?;
         // What the upper has at the name is the call's own to find.
-        if view.lower_at(parent, name).is_some() {
+        let below = view.lower_at(parent, name);
+        view.lower.must_be_sound()?;
+        if below.is_some() {
             return Err(Error::Exists);
         }
         call(&dir, name.bytes()).map_err(|e| match e.kind() {

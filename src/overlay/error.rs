@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::store::ObjectId;
+use crate::store::{ObjectId, TreeId};
 
 use super::journal::JournalError;
 
@@ -43,6 +43,9 @@ pub enum Error {
     /// A call on the worktree's own directory failed; the kernel's error stands.
     #[error("cannot {verb} in the upper directory: {source}")]
     Upper { verb: &'static str, source: io::Error },
+    /// Bytes of a tree were lost while it is shown: what it would answer may be wrong.
+    #[error("tree {0} has lost bytes since it was opened")]
+    LostTree(TreeId),
     #[error("object {id} cannot be read from the store: {source}")]
     LostObject { id: ObjectId, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]

@@ -75,7 +75,9 @@ impl View {
 
     pub(super) fn open_object(&mut self, ino: Ino) -> Result<Extent> {
         let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
-        let id = tree.object(node).ok_or(Error::Invalid)?;
+        let id = tree.object(node).ok_or(Error::Invalid);
+        self.lower.must_be_sound()?;
+        let id = id?;
         let objects = self.objects.clone();
         // Missing or damaged is one thing, a call that fails for want of descriptors, say, is another.
         let lost = |source| match source {

@@ -48,7 +48,7 @@ impl Graft {
 #[derive(Default)]
 pub(super) struct Lower {
     /// The live ones first.
-    grafts: Vec<Graft>,
+    pub(super) grafts: Vec<Graft>,
     /// Positions in `grafts`, by rising base.
     by_base: Vec<usize>,
     /// Directories that aren't one tree's alone: the live layers, the winning one first.
@@ -56,6 +56,10 @@ pub(super) struct Lower {
     /// Nodes whose inode number is another node's: members of a merged directory, a graft's root, a file that
     /// is just as a retired graft had it.
     alias: HashMap<LowerNode, Ino>,
+    /// When the files of the trees were last looked at, by [`coarse_ms`].
+    pub(super) looked_ms: u64,
+    /// The graft whose tree has lost bytes.
+    pub(super) lost: Option<usize>,
 }
 
 impl Lower {

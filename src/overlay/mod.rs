@@ -22,6 +22,7 @@ mod files;
 mod give_up;
 mod graft;
 mod home;
+mod intact;
 pub mod journal;
 mod lower;
 mod names;

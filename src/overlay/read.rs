@@ -68,9 +68,11 @@ impl View {
             return fs::readlink_at(&*fd, b"").map_err(upper("read a symlink"));
         }
         let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
-        match tree.stat(node).kind {
+        let target = match tree.stat(node).kind {
             FileType::Symlink => Ok(tree.target(node).to_vec()),
             _ => Err(Error::Invalid),
-        }
+        };
+        self.lower.must_be_sound()?;
+        target
     }
 }

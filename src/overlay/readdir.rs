@@ -125,6 +125,7 @@ impl View {
         let mut after = Name::bound_after(0);
         loop {
             let batch = self.batch(dir, &after)?;
+            self.lower.must_be_sound()?;
             for (name, shown) in &batch {
                 if !each(self, (name, *shown)) {
                     return Ok(());
@@ -160,6 +161,7 @@ impl View {
         let mut region: Vec<(Name, Shown)> = Vec::new();
         loop {
             let batch = self.batch(dir, &from)?;
+            self.lower.must_be_sound()?;
             let is_last = batch.len() < BATCH;
             for (name, shown) in batch {
                 if region.last().is_some_and(|(last, _)| region_of(last) != region_of(&name))

@@ -111,6 +111,12 @@ impl View {
     /// # Errors
     /// [`Error::NotFound`] when nothing does.
     pub(super) fn resolve(&mut self, dir: Ino, name: &Name) -> Result<Found> {
+        let found = self.search_name(dir, name);
+        self.lower.must_be_sound()?;
+        found
+    }
+
+    fn search_name(&mut self, dir: Ino, name: &Name) -> Result<Found> {
         if self.is_gone(dir) || self.is_home(dir, name.bytes()) {
             return Err(Error::NotFound);
         }
@@ -136,6 +142,12 @@ impl View {
     /// # Errors
     /// [`Error::NotFound`] when nothing does.
     pub(super) fn find(&mut self, ino: Ino) -> Result<Found> {
+        let found = self.search_number(ino);
+        self.lower.must_be_sound()?;
+        found
+    }
+
+    fn search_number(&mut self, ino: Ino) -> Result<Found> {
         if ino == Ino::ROOT {
             return Ok(Found { ino, upper: None });
         }

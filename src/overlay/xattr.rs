@@ -34,7 +34,9 @@ impl Overlay {
             let fd = view.xattr_fd(ino)?;
             return fs::xattr(&fd, name).map_err(no_xattr("read an extended attribute"));
         }
-        view.lower_xattr(ino, name).ok_or(Error::NoXattr)
+        let value = view.lower_xattr(ino, name).ok_or(Error::NoXattr);
+        view.lower.must_be_sound()?;
+        value
     }
 
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
@@ -45,7 +47,9 @@ impl Overlay {
             names.retain(|name| refuse_acl(name).is_ok());
             return Ok(names);
         }
-        Ok(view.lower_xattrs(ino).into_keys().collect())
+        let names = view.lower_xattrs(ino).into_keys().collect();
+        view.lower.must_be_sound()?;
+        Ok(names)
     }
 
     /// `flags` as in setxattr(2).

@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 
 use super::import::snapshot_tree;
 use super::pool::{self, Queue};
-use super::verify::sound_tree;
 use super::{ObjectId, Progress, Root, RootState, Store, StoreError, TreeId};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
@@ -190,7 +189,7 @@ impl Store {
         if !marked.trees.insert(id) {
             return Ok(0);
         }
-        match sound_tree(self, id) {
+        match self.tree(id) {
             Ok(tree) => {
                 marked.objects.extend(tree.objects());
                 Ok(tree.content_bytes())

@@ -81,7 +81,6 @@ pub use writer::{Added, ObjectWriter};
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;
-use crate::sys::mmap::Map;
 use crate::sys::{IoError, copy, fs_type, path as paths};
 
 /// What the file `version` says: that there may be packs.
@@ -157,16 +156,34 @@ impl Store {
         Roots::of(self)
     }
 
-    /// Maps a tree. Its bytes are trusted to be what its name says: `verify` is what checks them.
+    /// Reads a tree into memory. Its bytes are those of its name, and sound.
+    ///
+    /// # Errors
+    /// [`StoreError::NoTree`] when it isn't there, [`StoreError::BadTree`] when it is damaged.
     pub fn tree(&self, id: TreeId) -> Result<Arc<Tree>, StoreError> {
-        let place = format!("trees/{}", id.place());
-        let file = match fs::open_at(&self.dir, place.as_bytes(), OpenFlags::RDONLY, 0) {
+        self.read_tree(id).map(|(tree, _)| Arc::new(tree))
+    }
+
+    /// As [`Store::tree`], mapped: for processes that live long, which then have its memory in common.
+    pub fn mapped_tree(&self, id: TreeId) -> Result<Arc<Tree>, StoreError> {
+        let (tree, file) = self.read_tree(id)?;
+        let path = self.tree_path(id);
+        Ok(Arc::new(tree.mapped(file, path.clone()).map_err(IoError::of("map", &path))?))
+    }
+
+    fn read_tree(&self, id: TreeId) -> Result<(Tree, OwnedFd), StoreError> {
+        let file = match fs::open_at(&self.dir, format!("trees/{}", id.place()).as_bytes(), OpenFlags::RDONLY, 0) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(StoreError::NoTree(id)),
-            Err(e) => return Err(IoError::of("open", &self.path.join(place))(e).into()),
+            Err(e) => return Err(IoError::of("open", &self.tree_path(id))(e).into()),
         };
-        let map = Map::of(file).map_err(IoError::of("map", &self.path.join(place)))?;
-        Tree::mapped(id, map).map(Arc::new).map_err(|source| StoreError::BadTree { id, source })
+        let read = Tree::read(id, &file).map_err(IoError::of("read", &self.tree_path(id)))?;
+        Ok((read.map_err(|source| StoreError::BadTree { id, source })?, file))
+    }
+
+    /// Where a tree is or would be, for messages.
+    pub fn tree_path(&self, id: TreeId) -> PathBuf {
+        self.path.join("trees").join(id.place())
     }
 
     pub fn has_tree(&self, id: TreeId) -> bool {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::escape::escape;
 use super::pack::{Pack, Record};
 use super::pool::{self, Queue};
-use super::{Node, ObjectId, PackId, Progress, Store, StoreError, Tree, TreeId};
+use super::{Node, ObjectId, PackId, Progress, Root, RootState, Store, StoreError, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::path as paths;
 use crate::sys::terminal::Shown;
-use crate::sys::{IoError, path as paths};
 
 /// Something in the store that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +38,7 @@ pub enum DamageKind {
     Unreadable(String),
     /// A file that has no place here.
     Stray,
-    /// An object that a tree needs, or a tree that an entry names, is missing.
+    /// An object that a tree needs, or a tree that an entry or a worktree names, is missing.
     Missing { needed_by: String },
 }
 
@@ -102,6 +103,7 @@ impl Store {
         let work = |bucket, found: &mut Found, _: &Queue<Bucket>| self.verify_bucket(bucket, found, progress);
         let parts = pool::run(buckets, start, work)?;
         damage.extend(self.verify_entries()?);
+        damage.extend(self.missing_trees(&self.roots().list()?));
         for found in parts {
             damage.extend(found.damage);
             for (id, (size, tree)) in found.needed {
@@ -228,6 +230,19 @@ impl Store {
         Ok(None)
     }
 
+    /// The trees that worktrees name in their manifests, and that are not there.
+    pub fn missing_trees(&self, roots: &[Root]) -> Vec<Damage> {
+        let mut damage = Vec::new();
+        for root in roots {
+            let RootState::Live(manifest) = &root.state else { continue };
+            for tree in manifest.trees().into_iter().filter(|tree| !self.has_tree(*tree)) {
+                let needed_by = format!("worktree {}", escape(manifest.worktree.as_os_str().as_bytes()));
+                damage.push(Damage { path: self.tree_path(tree), kind: DamageKind::Missing { needed_by } });
+            }
+        }
+        damage
+    }
+
     fn verify_entries(&self) -> Result<Vec<Damage>, StoreError> {
         let mut damage = Vec::new();
         for name in paths::list(&self.path().join("entries"))? {
@@ -304,15 +319,4 @@ fn verify_pack(
         }
     }
     Ok(bad.iter().min().map(|object| DamageKind::Packed { object: *object, of: bad.len() }))
-}
-
-/// A tree that is certainly the one its name says; what is kept or deleted by its word must not be guessed.
-pub(super) fn sound_tree(store: &Store, id: TreeId) -> Result<Tree, StoreError> {
-    let path = store.path().join("trees").join(id.place());
-    let bytes = paths::read_if_there(&path)?.ok_or(StoreError::NoTree(id))?;
-    if TreeId::of(&bytes) != id {
-        let source = io::Error::new(io::ErrorKind::InvalidData, "its bytes are not those of its name");
-        return Err(IoError { verb: "use tree", path, source }.into());
-    }
-    Tree::from_bytes(bytes).map_err(|source| StoreError::BadTree { id, source })
 }

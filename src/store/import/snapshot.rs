@@ -24,8 +24,7 @@ use std::sync::Arc;
 use super::Holds;
 use crate::store::tree::{u32_at, u64_at};
 use crate::store::{Node, Store, Tree, TreeId};
-use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
-use crate::sys::mmap::Map;
+use crate::sys::fs::{Stat, Timespec};
 use crate::sys::path as paths;
 use crate::sys::terminal::Shown;
 
@@ -61,37 +60,36 @@ pub(super) struct Seen {
 /// The last import of a directory: its tree, and which files its nodes were.
 pub(super) struct Previous {
     pub tree: Arc<Tree>,
-    map: Map,
+    bytes: Vec<u8>,
     begun: i128,
 }
 
 impl Previous {
     /// What is known of `source`, if the tree it became is still in the store.
     pub fn load(store: &Store, source: &Path) -> Option<Previous> {
-        let file = fs::open_path(&path_of(store, source), OpenFlags::RDONLY, 0).ok()?;
-        let map = Map::of(file).ok()?;
-        let tree = store.tree(check(&map)?).ok()?;
-        if tree.node_count() != u32_at(&map, 12) {
+        let bytes = paths::read_if_there(&path_of(store, source)).ok()??;
+        let tree = store.tree(check(&bytes)?).ok()?;
+        if tree.node_count() != u32_at(&bytes, 12) {
             return None;
         }
-        let begun = Timespec { sec: u64_at(&map, 16) as i64, nsec: u32_at(&map, 24) };
-        Some(Previous { tree, map, begun: nanoseconds(begun) })
+        let begun = Timespec { sec: u64_at(&bytes, 16) as i64, nsec: u32_at(&bytes, 24) };
+        Some(Previous { tree, bytes, begun: nanoseconds(begun) })
     }
 
     /// The path that was looked for in all its files.
     pub fn watched(&self) -> &[u8] {
-        &self.map[HEADER + self.tree.node_count() as usize * RECORD..]
+        &self.bytes[HEADER + self.tree.node_count() as usize * RECORD..]
     }
 
     pub fn seen(&self, n: Node) -> Seen {
-        let holds = self.map.get(HEADER + n.0 as usize * RECORD + 28).copied().unwrap_or_default();
+        let holds = self.bytes.get(HEADER + n.0 as usize * RECORD + 28).copied().unwrap_or_default();
         Seen { ident: self.ident(n), holds: Holds::of_byte(holds) }
     }
 
     fn ident(&self, n: Node) -> Ident {
         let at = HEADER + n.0 as usize * RECORD;
-        let ctime = Timespec { sec: u64_at(&self.map, at + 16) as i64, nsec: u32_at(&self.map, at + 24) };
-        Ident { dev: u64_at(&self.map, at), ino: u64_at(&self.map, at + 8), ctime }
+        let ctime = Timespec { sec: u64_at(&self.bytes, at + 16) as i64, nsec: u32_at(&self.bytes, at + 24) };
+        Ident { dev: u64_at(&self.bytes, at), ino: u64_at(&self.bytes, at + 8), ctime }
     }
 
     /// Whether `stat` is that of the file that `n` was, unchanged since: bytes, mode, names and xattrs too.

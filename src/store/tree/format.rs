@@ -64,6 +64,8 @@ pub enum TreeError {
     Version(u32),
     #[error("the tree's length is not what its header says")]
     Length,
+    #[error("its bytes are not those of its name")]
+    OtherBytes,
     #[error("the tree is damaged: {0}")]
     Damaged(&'static str),
 }
@@ -102,8 +104,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Reads and checks the header of a whole tree.
-    pub fn read(bytes: &[u8]) -> Result<Layout, TreeError> {
+    /// Reads the header, the first of these bytes, of a tree of `len` bytes, and checks it.
+    pub fn read(bytes: &[u8], len: u64) -> Result<Layout, TreeError> {
         if bytes.len() < HEADER || bytes[..8] != MAGIC {
             return Err(TreeError::Magic);
         }
@@ -125,7 +127,7 @@ impl Layout {
         let links_at = strings_at.checked_add(strings).ok_or(TreeError::Length)?;
         let xattrs_at = after(links_at, links, LINK)?;
         let objects_at = after(xattrs_at, xattrs, XATTR)?;
-        if after(objects_at, objects, OBJECT)? != bytes.len() {
+        if after(objects_at, objects, OBJECT)? as u64 != len {
             return Err(TreeError::Length);
         }
         let content_bytes = u64_at(bytes, 40);

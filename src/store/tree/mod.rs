@@ -1,12 +1,15 @@
 //! A tree: the immutable index of one directory, mapped and searched where it lies, never parsed.
 //!
 //! Every accessor is total: whatever bytes the file holds, it answers (perhaps with nothing), never panics,
-//! and no walk runs in a circle. [`Tree::check`] says whether the bytes are those of a sound tree.
+//! and no walk runs in a circle. Nothing of a tree of the store is shown before its bytes were found to be those of its
+//! name, and its records to fit together (`structure`); [`Tree::check`] is stricter.
 
 mod build;
 mod compose;
+mod file;
 mod format;
 mod sections;
+mod structure;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +20,10 @@ use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, Layout, NO_ENTRY, NODE,
 pub(in crate::store) use format::{u32_at, u64_at};
 
 use std::cmp::Ordering;
+use std::path::PathBuf;
 
 use crate::store::{Cookie, Name, ObjectId, TreeId};
-use crate::sys::fs::{FileType, Timespec};
+use crate::sys::fs::{FileType, Stat, Timespec};
 use crate::sys::mmap::Map;
 
 /// The number of a node in its tree. The root directory is [`Node::ROOT`].
@@ -51,7 +55,8 @@ pub struct TreeEntry<'a> {
 }
 
 enum Bytes {
-    Mapped(Map),
+    /// And the path of the file.
+    Mapped(Map, PathBuf),
     Owned(Vec<u8>),
 }
 
@@ -60,25 +65,23 @@ pub struct Tree {
     id: TreeId,
     bytes: Bytes,
     layout: Layout,
+    /// Its file when it was read.
+    times: Option<Stat>,
 }
 
 impl Tree {
-    /// The tree in a mapped file, which is trusted to be `id`. Checks the header only: that touches one page.
-    pub fn mapped(id: TreeId, map: Map) -> Result<Tree, TreeError> {
-        Tree::new(id, Bytes::Mapped(map))
-    }
-
     /// A tree that is not (yet) in a store.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Tree, TreeError> {
         Tree::new(TreeId::of(&bytes), Bytes::Owned(bytes))
     }
 
     fn new(id: TreeId, bytes: Bytes) -> Result<Tree, TreeError> {
-        let layout = Layout::read(match &bytes {
-            Bytes::Mapped(m) => m,
+        let all: &[u8] = match &bytes {
+            Bytes::Mapped(m, _) => m,
             Bytes::Owned(v) => v,
-        })?;
-        let tree = Tree { id, bytes, layout };
+        };
+        let layout = Layout::read(all, all.len() as u64)?;
+        let tree = Tree { id, bytes, layout, times: None };
         if tree.kind(Node::ROOT) != Some(FileType::Directory) {
             return Err(TreeError::Damaged("the root is not a directory"));
         }
@@ -92,7 +95,7 @@ impl Tree {
     /// The tree's bytes; its id is their BLAKE3 hash.
     pub fn bytes(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped(m) => m,
+            Bytes::Mapped(m, _) => m,
             Bytes::Owned(v) => v,
         }
     }
@@ -286,7 +289,9 @@ impl Tree {
         if kind_of(raw.mode)? == FileType::Directory && !own {
             return None;
         }
-        Some(TreeEntry { cookie: self.cookie(entry), name: self.name(self.u32(at + 8))?, node })
+        let (cookie, name) = (self.cookie(entry), self.name(self.u32(at + 8))?);
+        // Listings go on after the cookie that a name has: under another one they would never end.
+        (cookie == Cookie::of(name)).then_some(TreeEntry { cookie, name, node })
     }
 
     fn placed(&self, n: Node, parent: u32, entry: u32) -> Option<(Node, &[u8])> {

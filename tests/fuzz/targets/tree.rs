@@ -1,10 +1,10 @@
-//! Any bytes as a tree: every question has an answer, and no walk runs in a circle.
+//! Any bytes as a tree: every question has an answer, no walk runs in a circle, and every listing comes to its end.
 //!
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz tree -- -max_total_time=60`
 
 #![no_main]
 
-use depsfs::store::{Name, Node, Tree};
+use depsfs::store::{Cookie, Name, Node, Tree};
 use libfuzzer_sys::fuzz_target;
 
 /// Sets the lengths in a header to what the file has, so that mutations get past it.
@@ -19,6 +19,19 @@ fn with_header(data: &[u8]) -> Vec<u8> {
     bytes.resize(64, 0);
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// As a view lists a directory: from the cookie that the last name of a portion has.
+fn list_in_portions(tree: &Tree, dir: Node) {
+    let mut after = 0;
+    let mut portions = 0;
+    while let Some(last) = tree.entries(dir, after).take(3).last() {
+        let next = Name::new(last.name).expect("a name").cookie().0;
+        assert!(next > after, "a listing goes in a circle");
+        after = next;
+        portions += 1;
+        assert!(portions <= tree.entry_count(dir));
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -36,12 +49,14 @@ fuzz_target!(|data: &[u8]| {
             assert!(entry.cookie.0 >= last);
             last = entry.cookie.0;
             assert!(Name::new(entry.name).is_ok());
+            assert_eq!(entry.cookie, Cookie::of(entry.name), "a listing would not go on after this name");
             if tree.stat(entry.node).kind == depsfs::sys::fs::FileType::Directory {
                 dirs.push(entry.node);
             }
         }
     }
     for n in (0..=tree.node_count()).map(Node) {
+        list_in_portions(&tree, n);
         tree.stat(n);
         tree.object(n);
         tree.target(n);
