@@ -185,6 +185,11 @@ fn worktree(e: &Error) -> (u8, String) {
             let (_, hint) = worktree(source);
             (FAILED, if left.is_empty() { format!("what was made has been taken back; {hint}") } else { hint })
         }
+        Error::Broken { .. } => (
+            REFUSED,
+            "depsfs doctor names what is gone; git worktree repair or depsfs doctor --fix brings back what can be"
+                .into(),
+        ),
         Error::NoWorktree(_) => (REFUSED, "git worktree list shows them".into()),
         Error::Ambiguous { .. } => (REFUSED, "give the path".into()),
         Error::IsMain(_) => (REFUSED, "only linked worktrees get views, and can be removed".into()),
@@ -281,6 +286,10 @@ fn store(e: &StoreError) -> (u8, String) {
 fn import(e: &ImportError) -> (u8, String) {
     match e {
         ImportError::Store(e) => store(e),
+        ImportError::Io(e) if e.source.kind() == io::ErrorKind::PermissionDenied => (
+            FAILED,
+            "have its owner make it readable, or leave its directory out with git config --add depsfs.exclude".into(),
+        ),
         ImportError::Io(_) => (FAILED, io_hint()),
         ImportError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
         ImportError::Cancelled => (FAILED, "run it again".into()),

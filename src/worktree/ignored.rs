@@ -6,6 +6,7 @@
 //! are empty, hold a `.git`, hold the store or a worktree of this repository, or are excluded by configuration.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use super::checkout::Checkout;
 use super::git::GitError;
 use super::include::Included;
 use super::submodule::Submodule;
-use crate::sys::fs::FileType;
+use crate::sys::fs::{FileType, OpenFlags, open_path};
 use crate::sys::{IoError, path};
 
 /// The ignored paths of a source, relative to its top, sorted; no directory lies in another.
@@ -35,6 +36,8 @@ pub enum LeftOut {
     Store,
     Worktree,
     Excluded,
+    /// This user may not list it, or not read it.
+    Unreadable,
 }
 
 impl LeftOut {
@@ -45,6 +48,7 @@ impl LeftOut {
             LeftOut::Store => "it holds the store",
             LeftOut::Worktree => "it holds a worktree of this repository",
             LeftOut::Excluded => "depsfs.exclude names it",
+            LeftOut::Unreadable => "you may not read it (git config --add depsfs.exclude leaves it out without asking)",
         }
     }
 }
@@ -94,12 +98,21 @@ pub fn find(
         let is_dir = at.as_os_str().len() < listed.as_os_str().len();
         let whole = source.root.join(&at);
         if !is_dir {
-            if is_copied(&whole)? && limits.copy(&at) {
-                found.files.push(at);
+            if !limits.copy(&at) {
+                continue;
+            }
+            match is_copied(&whole) {
+                Ok(true) => found.files.push(at),
+                Ok(false) => {}
+                Err(e) if is_denied(&e) => found.left_out.push((at, LeftOut::Unreadable)),
+                Err(e) => return Err(e.into()),
             }
         } else if let Some(why) = left_out(&whole, &at, limits)? {
             if let Some(included) = limits.included.filter(|_| matches!(why, LeftOut::Excluded | LeftOut::Worktree)) {
-                included.below(&source.root, &at, &mut found.files)?;
+                match included.below(&source.root, &at, &mut found.files) {
+                    Err(e) if is_denied(&e) => {}
+                    done => done?,
+                }
             }
             found.left_out.push((at, why));
         } else {
@@ -126,13 +139,29 @@ fn without_slash(path: &Path) -> PathBuf {
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes.strip_suffix(b"/").unwrap_or(bytes)))
 }
 
+/// Whether a single file is one to copy; an error when this user may not.
 fn is_copied(file: &Path) -> Result<bool, IoError> {
-    let kind = path::stat(file)?.map(|s| s.kind());
-    Ok(matches!(kind, Some(FileType::RegularFile | FileType::Symlink)))
+    match path::stat(file)?.map(|s| s.kind()) {
+        Some(FileType::RegularFile) => {
+            open_path(file, OpenFlags::RDONLY | OpenFlags::NONBLOCK, 0).map_err(IoError::of("open", file))?;
+            Ok(true)
+        }
+        kind => Ok(kind == Some(FileType::Symlink)),
+    }
+}
+
+fn is_denied(e: &IoError) -> bool {
+    e.source.kind() == std::io::ErrorKind::PermissionDenied
 }
 
 fn left_out(whole: &Path, at: &Path, limits: &Limits<'_>) -> Result<Option<LeftOut>, IoError> {
-    let names = path::list(whole)?;
+    if limits.excluded.matched_path_or_any_parents(at, true).is_ignore() {
+        return Ok(Some(LeftOut::Excluded));
+    }
+    let names = match path::list(whole) {
+        Err(e) if is_denied(&e) => return Ok(Some(LeftOut::Unreadable)),
+        names => names?,
+    };
     Ok(if names.is_empty() {
         Some(LeftOut::Empty)
     } else if names.iter().any(|n| n.name == b".git") {
@@ -141,11 +170,17 @@ fn left_out(whole: &Path, at: &Path, limits: &Limits<'_>) -> Result<Option<LeftO
         Some(LeftOut::Store)
     } else if limits.worktrees.iter().any(|w| w.starts_with(whole)) {
         Some(LeftOut::Worktree)
-    } else if limits.excluded.matched_path_or_any_parents(at, true).is_ignore() {
-        Some(LeftOut::Excluded)
+    } else if names.first().is_some_and(|n| is_closed(&whole.join(OsStr::from_bytes(&n.name)))) {
+        // It may be listed, and not be entered.
+        Some(LeftOut::Unreadable)
     } else {
         None
     })
+}
+
+/// Whether even the metadata of a name can't be had: its directory may not be entered.
+fn is_closed(at: &Path) -> bool {
+    path::stat(at).is_err_and(|e| is_denied(&e))
 }
 
 #[cfg(test)]

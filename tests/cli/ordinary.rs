@@ -1,6 +1,6 @@
 //! The same life for an ordinary user, whose mounts go through fusermount3.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, run};
 
 /// Somebody who is not root.
 pub fn ordinary() -> Bench {
@@ -44,4 +44,41 @@ fn an_ordinary_user_creates_changes_and_removes_a_worktree() {
     bench.ok("repo", ["remove", "fix", "--delete-branch"]);
     assert!(!bench.is_there("fix") && bench.mounts().is_empty());
     bench.assert_sound();
+}
+
+#[test]
+fn a_directory_that_may_not_be_read_is_left_out_and_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = ordinary();
+    let closed = |at: &str, mode| {
+        std::fs::set_permissions(bench.path(at), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    bench.write("repo/build-db/data", "1\n");
+    bench.write("repo/secret.log", "1\n");
+    closed("repo/secret.log", 0);
+    for mode in [0o000, 0o444, 0o311] {
+        closed("repo/build-db", mode);
+        let said = bench.ok("repo", ["create", "fix"]);
+        assert!(said.contains("left out: build-db: you may not read it"), "{mode:o}: {said}");
+        assert!(said.contains("left out: secret.log: you may not read it"), "{said}");
+        let shown = run(bench.command("cat", "fix").arg("build/out.o"));
+        assert_eq!(shown.out, "object\n", "{shown:?}");
+        assert!(!bench.is_there("fix/build-db") && !bench.is_there("fix/secret.log"));
+        bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+    }
+    bench.git("repo", ["config", "--add", "depsfs.exclude", "build-db/"]);
+    bench.git("repo", ["config", "--add", "depsfs.exclude", "*.log"]);
+    closed("repo/build-db", 0);
+    let said = bench.ok("repo", ["create", "fix"]);
+    assert!(said.contains("left out: build-db: depsfs.exclude names it") && !said.contains("secret"), "{said}");
+    bench.ok("repo", ["remove", "fix"]);
+    closed("repo/build-db", 0o700);
+    // One that is inside a directory is named with what leaves the directory out.
+    closed("repo/build/out.o", 0);
+    let failed = bench.depsfs("repo", ["create", "other"]);
+    assert!(
+        failed.code == 1 && failed.err.contains("build/out.o") && failed.err.contains("depsfs.exclude"),
+        "{failed:?}"
+    );
+    assert!(!bench.is_there("other"));
 }
