@@ -9,8 +9,7 @@ use super::places;
 use super::report::Failure;
 use crate::sys::terminal::Shown;
 use crate::worktree::Error;
-use crate::worktree::checkout::Checkout;
-use crate::worktree::remove::{self, Accept};
+use crate::worktree::remove::{self, Accept, Target};
 
 /// Remove a worktree: its views, its directory, its registration with git
 ///
@@ -39,8 +38,8 @@ pub struct Remove {
 
 impl Remove {
     /// A name means a worktree of the repository around; a path may name one of any.
-    fn worktree(&self) -> Result<Checkout, Failure> {
-        match places::checkout().and_then(|here| Ok(remove::find(&here, &self.name)?)) {
+    fn worktree(&self) -> Result<Target, Failure> {
+        match places::checkout().and_then(|here| Ok(remove::target(&here, &self.name)?)) {
             Err(Failure::Worktree(e @ (Error::NotACheckout(_) | Error::NoWorktree(_)))) => {
                 Ok(remove::at(Path::new(&self.name))?.ok_or(e)?)
             }
@@ -61,7 +60,10 @@ impl Remove {
             delete_branch: self.delete_branch,
             lazy: self.lazy,
         };
-        let removed = remove::remove(&worktree, accept)?;
+        let removed = match worktree {
+            Target::Whole(worktree) => remove::remove(&worktree, accept)?,
+            Target::Broken(broken) => remove::remove_broken(&broken, accept)?,
+        };
         let mut text = format!("removed {}\n", removed.worktree.shown());
         if removed.private_paths > 0 {
             let paths = count(removed.private_paths as u64, "path");

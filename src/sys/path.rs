@@ -61,6 +61,15 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd, IoError> {
     super::fs::open_path(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", path))
 }
 
+/// Where what is open is now (proc_pid_fd(5)); nothing when it was deleted.
+pub fn of_open(fd: impl AsFd) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    let path = super::fs::readlink_at(rfs::CWD, link.as_bytes()).ok()?;
+    (!path.ends_with(b" (deleted)"))
+        .then(|| PathBuf::from(std::ffi::OsString::from(std::ffi::OsStr::from_bytes(&path))))
+}
+
 /// The names in a directory; an absent directory has none.
 pub fn list(path: &Path) -> Result<Vec<DirEntry>, IoError> {
     let dir = super::fs::open_path(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
@@ -223,12 +232,6 @@ pub fn exchange(one: &Path, other: &Path) -> Result<(), IoError> {
     let done =
         fault::point(Call::Change).and_then(|()| Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?));
     done.map_err(IoError::of("rename", one))
-}
-
-/// Sets the mode of what a path leads to, symlinks followed.
-pub fn set_mode(path: &Path, mode: u32) -> Result<(), IoError> {
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
-    fs::set_permissions(path, mode).map_err(IoError::of("set the mode of", path))
 }
 
 /// Sets the modification time of a path, or of the symlink itself.

@@ -74,6 +74,8 @@ pub enum Error {
     /// A create that failed after it had begun. `left` says what could not be undone.
     #[error("{source}")]
     Undone { source: Box<Error>, left: Vec<String> },
+    #[error("{} is broken: {why}", worktree.shown())]
+    Broken { worktree: PathBuf, why: &'static str },
     #[error("no worktree of this repository is called {0:?}")]
     NoWorktree(String),
     #[error("{name:?} can mean several worktrees: {}", listed(.all))]

@@ -235,6 +235,12 @@ impl Git {
         String::from_utf8_lossy(&out).trim().parse().map_err(|_| GitError::Unreadable { what })
     }
 
+    /// Paths that the index has otherwise than HEAD.
+    pub fn differing_from_head(&self) -> Result<Vec<PathBuf>, GitError> {
+        let args = ["diff-index", "--cached", "--name-only", "--no-renames", "-z", "HEAD", "--"];
+        self.paths("diff-index", args, None)
+    }
+
     /// The branch HEAD stands for (`None`: detached), for a repository libgit2 declines.
     pub fn branch(&self) -> Result<Option<String>, GitError> {
         match self.run("symbolic-ref", ["symbolic-ref", "--quiet", "HEAD"], None) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::broken::Broken;
 use super::checkout::Checkout;
 use super::error::Error;
 use super::views::Views;
@@ -76,9 +77,11 @@ fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Listed>, 
         let mounted = views.state().map_or(0, |s| s.views.iter().filter(|v| v.mounted).count());
         let checkout = Checkout::at(&views.manifest.worktree);
         let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
+        let broken = Broken::of_state(&state_dir, &views.manifest.worktree).unwrap_or_default();
+        let broken = broken.map(|broken| broken.fault.words().to_owned());
         found.insert(Listed {
             path: views.manifest.worktree,
-            trouble: branch.as_ref().err().map(ToString::to_string),
+            trouble: broken.or(branch.as_ref().err().map(ToString::to_string)),
             branch: branch.unwrap_or_default(),
             source: views.manifest.source,
             created: views.manifest.created,

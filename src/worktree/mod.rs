@@ -15,12 +15,14 @@
 //! | `unchanged` | a changed view as a source: asked for what was changed, the rest merged from its trees |
 //! | `everywhere` | all worktrees that are known, of whatever repository |
 //! | `doctor` | what has to be right for views to work, and how it is repaired |
+//! | `broken`, `sole` | worktrees of which a part is gone, and what a git directory alone still holds |
 //! | `lossy` | paths in JSON |
 //! | `status`, `list`, `diff`, `thaw`, `reset`, `sync`, `remove` | one file per verb |
 
 pub mod access;
 pub mod adopt;
 pub mod at;
+pub mod broken;
 pub mod checkout;
 pub mod component;
 mod conversion;
@@ -52,6 +54,7 @@ pub mod remove;
 pub mod reset;
 pub mod settings;
 pub mod snapshot;
+mod sole;
 mod stacked;
 pub mod status;
 pub mod submodule;

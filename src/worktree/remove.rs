@@ -12,9 +12,12 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::broken::Broken;
 use super::checkout::Checkout;
 use super::diff;
 use super::error::{Error, Risk};
+use super::git::Git;
+use super::sole;
 use super::submodule;
 use super::views::Views;
 use crate::store::{Store, StoreError};
@@ -51,39 +54,84 @@ pub struct Removed {
     pub private_paths: usize,
 }
 
+/// A worktree to be removed.
+pub enum Target {
+    Whole(Checkout),
+    Broken(Broken),
+}
+
 /// The worktree a user means by a path, by the last segment of its path, or by its branch.
 pub fn find(from: &Checkout, name: &str) -> Result<Checkout, Error> {
+    match target(from, name)? {
+        Target::Whole(checkout) => Ok(checkout),
+        Target::Broken(broken) => Err(Error::Broken { worktree: broken.root, why: broken.fault.words() }),
+    }
+}
+
+/// As [`find`], whether git can use it or not.
+pub fn target(from: &Checkout, name: &str) -> Result<Target, Error> {
     let registered = from.registered()?;
     let as_path = path::absolute(Path::new(name))?;
     let as_path = path::canonical(&as_path).unwrap_or(as_path);
-    let mut found: Vec<&PathBuf> = registered.iter().map(|(root, _)| root).filter(|r| **r == as_path).collect();
+    let as_path = super::checkout::plain(&as_path);
+    let mut found: Vec<&(PathBuf, PathBuf)> = registered.iter().filter(|(root, _)| *root == as_path).collect();
     if found.is_empty() && from.main()?.is_some_and(|main| main.root == as_path) {
         return Err(Error::IsMain(as_path));
     }
     if found.is_empty() {
-        found = registered.iter().map(|(root, _)| root).filter(|r| r.file_name() == Some(OsStr::new(name))).collect();
+        found = registered.iter().filter(|(root, _)| root.file_name() == Some(OsStr::new(name))).collect();
     }
     if found.is_empty() {
-        for (root, _) in &registered {
-            let branch = Checkout::at(root)?.map(|c| c.branch()).transpose()?.flatten();
-            if branch.as_deref() == Some(name) {
-                found.push(root);
-            }
-        }
+        // Of its git directory, which also one has whose directory is gone.
+        let branch = |git_dir: &Path| Git::at(git_dir).branch().ok().flatten();
+        found = registered.iter().filter(|(_, git_dir)| branch(git_dir).as_deref() == Some(name)).collect();
     }
     match found[..] {
         [] => Err(Error::NoWorktree(name.into())),
-        [one] => Checkout::at(one)?.ok_or_else(|| Error::NoWorktree(name.into())),
-        _ => Err(Error::Ambiguous { name: name.into(), all: found.into_iter().cloned().collect() }),
+        [(root, git_dir)] => match Broken::of(&from.common_dir, root, git_dir)? {
+            Some(broken) => Ok(Target::Broken(broken)),
+            None => Ok(Target::Whole(
+                Checkout::at(root)?
+                    .ok_or_else(|| Error::Broken { worktree: root.clone(), why: "its .git file leads nowhere" })?,
+            )),
+        },
+        _ => {
+            Err(Error::Ambiguous { name: name.into(), all: found.into_iter().map(|(root, _)| root.clone()).collect() })
+        }
     }
 }
 
 /// The linked worktree whose top a path names, of whatever repository.
-pub fn at(place: &Path) -> Result<Option<Checkout>, Error> {
-    match Checkout::at(place)? {
-        Some(checkout) if !checkout.is_linked() => Err(Error::IsMain(checkout.root)),
-        found => Ok(found),
+pub fn at(place: &Path) -> Result<Option<Target>, Error> {
+    match Checkout::at(place) {
+        Ok(Some(checkout)) if !checkout.is_linked() => Err(Error::IsMain(checkout.root)),
+        Ok(Some(checkout)) => Ok(Some(Target::Whole(checkout))),
+        otherwise => match Broken::at(place)? {
+            Some(broken) => Ok(Some(Target::Broken(broken))),
+            None => otherwise.map(|_| None).map_err(Error::from),
+        },
     }
+}
+
+/// As [`remove`], for one of which a part is gone. Its branch stays, unless it is whole again once its `.git` file is.
+pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, Error> {
+    refuse_lock(&broken.root, &broken.git_dir)?;
+    if let Some(repaired) = broken.repair()? {
+        return remove(&repaired, accept);
+    }
+    let mut risks = broken.risks()?;
+    risks.retain(|risk| !accept.accepts(risk));
+    if !risks.is_empty() {
+        return Err(Error::WouldLose { worktree: broken.root.clone(), risks });
+    }
+    let branch = broken.branch().filter(|_| accept.delete_branch);
+    broken.remove(accept.lazy)?;
+    let mut removed = Removed { worktree: broken.root.clone(), ..Removed::default() };
+    if let Some(branch) = branch {
+        Git::at(&broken.common_dir).delete_branch(&branch)?;
+        removed.branch_deleted = Some(branch);
+    }
+    Ok(removed)
 }
 
 /// Looks at all risks, then unmounts and removes. Refused, nothing has changed.
@@ -131,9 +179,13 @@ fn refuse_locked(checkout: &Checkout) -> Result<(), Error> {
     if !checkout.is_linked() {
         return Err(Error::IsMain(checkout.root.clone()));
     }
-    let reason = path::read_if_there(&checkout.git_dir.join("locked"))?;
+    refuse_lock(&checkout.root, &checkout.git_dir)
+}
+
+pub(super) fn refuse_lock(root: &Path, git_dir: &Path) -> Result<(), Error> {
+    let reason = path::read_if_there(&git_dir.join("locked"))?;
     match reason.map(|r| String::from_utf8_lossy(&r).trim().to_owned()) {
-        Some(reason) if !reason.starts_with("depsfs") => Err(Error::Locked { worktree: checkout.root.clone(), reason }),
+        Some(reason) if !reason.starts_with("depsfs") => Err(Error::Locked { worktree: root.into(), reason }),
         _ => Ok(()),
     }
 }
@@ -149,7 +201,7 @@ fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Resu
     if !untracked.is_empty() {
         found.push(Risk::Untracked(paths(untracked)));
     }
-    found.extend(operation(checkout).map(Risk::Operation));
+    found.extend(sole::operation(&checkout.git_dir).map(Risk::Operation));
     let git = checkout.git();
     let known = ["--branches", "--remotes", "--tags"];
     let (of, count) = match branch {
@@ -181,17 +233,4 @@ fn submodule_commits(checkout: &Checkout) -> Result<Vec<Risk>, Error> {
         }
     }
     Ok(found)
-}
-
-/// What git is in the middle of, by the files it keeps while it is.
-fn operation(checkout: &Checkout) -> Option<&'static str> {
-    let signs = [
-        ("rebase-merge", "rebase"),
-        ("rebase-apply", "rebase"),
-        ("MERGE_HEAD", "merge"),
-        ("CHERRY_PICK_HEAD", "cherry-pick"),
-        ("REVERT_HEAD", "revert"),
-        ("BISECT_LOG", "bisect"),
-    ];
-    signs.iter().find(|(file, _)| path::is_there(&checkout.git_dir.join(file))).map(|(_, what)| *what)
 }

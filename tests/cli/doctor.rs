@@ -228,7 +228,7 @@ fn a_worktree_that_was_deleted_by_hand_is_forgotten_by_git_and_by_the_store() {
     assert_eq!(code, 0, "{found:#?}");
     let gone = row(&found, "worktrees", "/fix is gone");
     assert_state(gone, "warn", true);
-    assert!(gone["remedy"].as_str().unwrap().contains("worktree remove -f -f"), "{gone}");
+    assert!(gone["remedy"].as_str().unwrap().starts_with("depsfs remove "), "{gone}");
     let (_, found) = doctor(&bench, &["--fix"]);
     assert_eq!(row(&found, "worktrees", "/fix is gone")["fixed"], true);
     assert!(!bench.git("repo", ["worktree", "list"]).contains("/fix"));
@@ -252,6 +252,97 @@ fn a_worktree_on_a_disk_that_is_not_there_is_not_forgotten() {
     std::fs::rename(bench.path("elsewhere"), bench.path("disk")).unwrap();
     bench.ok("disk/fix", ["mount"]);
     assert_eq!(bench.read("disk/fix/build/out.o"), "object\n");
+}
+
+#[test]
+fn a_worktree_that_was_moved_is_not_forgotten_with_the_only_copy_of_its_work() {
+    type Work<'a> = &'a dyn Fn(&Bench);
+    let only: [(&str, Work<'_>); 4] = [
+        ("1 commits only its HEAD has", &|bench| {
+            bench.git("fix", ["checkout", "-q", "--detach"]);
+            bench.write("fix/README.md", "work\n");
+            bench.commit("fix", "nobody else has this");
+        }),
+        ("uncommitted changes (README.md)", &|bench| {
+            bench.write("fix/README.md", "staged\n");
+            bench.git("fix", ["add", "README.md"]);
+        }),
+        ("on a stick", &|bench| {
+            bench.git("repo", ["worktree", "lock", "--reason", "on a stick", "../fix"]);
+        }),
+        ("deleted or moved in 1 of its views", &|bench| {
+            bench.ok("fix", ["mount"]);
+            std::fs::remove_file(bench.path("fix/build/out.o")).unwrap();
+            bench.ok("fix", ["unmount"]);
+        }),
+    ];
+    for (words, work) in only {
+        let bench = Bench::new();
+        bench.ok("repo", ["create", "fix", "--no-mount"]);
+        work(&bench);
+        std::fs::rename(bench.path("fix"), bench.path("moved")).unwrap();
+        let (_, found) = doctor(&bench, &["--fix"]);
+        let gone = row(&found, "worktrees", words);
+        assert_state(gone, "warn", false);
+        assert!(gone["remedy"].as_str().unwrap().contains("worktree repair"), "{gone}");
+        let status = || bench.git("moved", ["status", "--short", "--branch"]);
+        bench.git("repo", ["worktree", "repair", "../moved"]);
+        status();
+        bench.ok("moved", ["mount"]);
+        assert_eq!(bench.is_there("moved/build/out.o"), !words.contains("deleted"));
+    }
+}
+
+#[test]
+fn a_worktree_that_was_used_unmounted_and_deleted_is_forgotten() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench.ok("fix", ["unmount"]);
+    std::fs::remove_dir_all(bench.path("fix")).unwrap();
+    let (_, found) = doctor(&bench, &["--fix"]);
+    assert_eq!(row(&found, "worktrees", "/fix is gone")["fixed"], true, "{found:#?}");
+    assert!(!bench.git("repo", ["worktree", "list"]).contains("/fix"));
+}
+
+#[test]
+fn a_worktree_whose_git_file_is_gone_or_empty_is_named_and_gets_it_again() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    let file = bench.path("fix/.git");
+    let before = std::fs::read(&file).unwrap();
+    let faults: [(&str, &dyn Fn()); 3] = [
+        ("is empty", &|| std::fs::write(&file, "").unwrap()),
+        ("is gone", &|| std::fs::remove_file(&file).unwrap()),
+        ("is empty", &|| {
+            std::fs::remove_file(&file).unwrap();
+            std::fs::create_dir(&file).unwrap();
+        }),
+    ];
+    for (words, fault) in faults {
+        fault();
+        let (_, found) = doctor(&bench, &[]);
+        assert_state(row(&found, "worktrees", words), "warn", true);
+        assert!(bench.ok("repo", ["list"]).contains(words));
+        let (_, found) = doctor(&bench, &["--fix"]);
+        assert_eq!(row(&found, "worktrees", words)["fixed"], true, "{found:#?}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+        bench.assert_clean("fix");
+        assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    }
+}
+
+#[test]
+fn views_that_are_missing_beside_others_are_seen_and_mounted() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    let view = bench.path("fix/build");
+    let unmount = ["fusermount3", "-u", view.to_str().unwrap()];
+    assert!(Command::new(unmount[0]).args(&unmount[1..]).status().unwrap().success());
+    let (_, found) = doctor(&bench, &[]);
+    assert_state(row(&found, "views", "1 of 2 views"), "warn", true);
+    let (_, found) = doctor(&bench, &["--fix"]);
+    assert_eq!(row(&found, "views", "1 of 2 views")["fixed"], true, "{found:#?}");
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
 }
 
 #[test]
@@ -321,19 +412,20 @@ const USER: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups";
 const OWN_DEVICE: &str = "mount -t tmpfs none /dev; touch /dev/null";
 
 #[test]
-fn a_missing_and_a_closed_device_are_seen_and_root_opens_it() {
+fn a_missing_and_a_closed_device_are_seen_and_stay_as_they_are() {
     let bench = Bench::new();
     let Some((code, found)) = in_namespace(&bench, "mount -t tmpfs none /dev", "") else { return };
     assert_eq!(code, 1);
     assert_state(row(&found, "device", "there is no /dev/fuse"), "fail", false);
     let closed = format!("{OWN_DEVICE}; mknod -m 600 /dev/fuse c 10 229");
     let (_, found) = in_namespace(&bench, &closed, "").unwrap();
-    assert_state(row(&found, "device", "only root can mount"), "warn", true);
+    assert_state(row(&found, "device", "only root can mount"), "warn", false);
+    let group = format!("{OWN_DEVICE}; mknod -m 660 /dev/fuse c 10 229; chgrp 77 /dev/fuse; FIX=--fix");
+    let (_, found) = in_namespace(&bench, &group, "").unwrap();
+    assert_state(row(&found, "device", "mode 660: only root and group 77 can mount"), "warn", false);
     let (code, found) = in_namespace(&bench, &closed, USER).unwrap();
     assert_eq!(code, 1);
     assert_state(row(&found, "device", "Permission denied"), "fail", false);
-    let (_, found) = in_namespace(&bench, &format!("{closed}; FIX=--fix"), "").unwrap();
-    assert_eq!(row(&found, "device", "only root can mount")["fixed"], true);
     let (_, found) = in_namespace(&bench, &format!("{OWN_DEVICE}; echo > /dev/fuse"), "").unwrap();
     assert_state(row(&found, "device", "is no device"), "fail", false);
 }

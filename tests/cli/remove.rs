@@ -118,3 +118,70 @@ fn a_view_in_use_blocks_and_the_main_checkout_is_never_removed() {
         assert!(said.err.contains(words), "{said:?}");
     }
 }
+
+#[test]
+fn a_worktree_whose_git_file_is_gone_is_removed_with_the_same_questions_as_any_other() {
+    for name in ["fix", "al/fix", "../fix"] {
+        for empty in [false, true] {
+            let bench = created();
+            std::fs::remove_file(bench.path("fix/.git")).unwrap();
+            if empty {
+                std::fs::write(bench.path("fix/.git"), "").unwrap();
+            }
+            bench.write("fix/README.md", "changed\n");
+            let said = bench.depsfs("repo", ["remove", name]);
+            assert_eq!(said.code, 3, "{said:?}");
+            assert!(said.err.contains("--discard-changes"), "{said:?}");
+            std::fs::remove_file(bench.path("fix/.git")).unwrap();
+            bench.ok("repo", ["remove", name, "--discard-changes"]);
+            assert!(!bench.is_there("fix") && bench.mounts().is_empty(), "{name}");
+            assert!(!bench.git("repo", ["worktree", "list"]).contains("/fix"), "{name}");
+            assert_eq!(std::fs::read_dir(bench.path("store/roots")).unwrap().count(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_a_half_done_rm_leaves_is_removed() {
+    let bench = created();
+    // As `rm -rf` leaves it that fails in a view: part of the files gone, the `.git` file too, views mounted.
+    std::fs::remove_file(bench.path("fix/.git")).unwrap();
+    std::fs::remove_dir_all(bench.path("fix/src")).unwrap();
+    assert!(bench.git("repo", ["worktree", "list"]).contains("/fix"));
+    bench.ok("", ["doctor", "--fix"]);
+    bench.ok("repo", ["remove", "fix", "--discard-changes"]);
+    assert!(!bench.is_there("fix") && bench.mounts().is_empty());
+    assert!(!bench.git("repo", ["worktree", "list"]).contains("/fix"));
+}
+
+#[test]
+fn a_worktree_whose_directory_is_gone_is_removed_unless_its_git_directory_holds_the_only_copy() {
+    let bench = created();
+    bench.ok("fix", ["unmount"]);
+    bench.git("fix", ["checkout", "-q", "--detach"]);
+    bench.write("fix/README.md", "work\n");
+    bench.commit("fix", "nobody else has this");
+    std::fs::remove_dir_all(bench.path("fix")).unwrap();
+    let said = bench.depsfs("repo", ["remove", "fix"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("--discard-commits"), "{said:?}");
+    bench.ok("repo", ["remove", "../fix", "--discard-commits"]);
+    assert!(!bench.git("repo", ["worktree", "list"]).contains("/fix"));
+    assert_eq!(std::fs::read_dir(bench.path("store/roots")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_worktree_whose_git_directory_is_gone_is_removed_by_its_path_with_its_views() {
+    let bench = created();
+    std::fs::remove_dir_all(bench.path("repo/.git/worktrees")).unwrap();
+    bench.write("fix/build/mine.o", "artifact\n");
+    let said = bench.depsfs("repo", ["remove", "../fix"]);
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("--discard-untracked"), "{said:?}");
+    assert_eq!(bench.mounts().len(), 2);
+    bench.ok("", ["doctor", "--fix"]);
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    assert_eq!(bench.read("fix/build/mine.o"), "artifact\n");
+    bench.ok("repo", ["remove", "../fix", "--discard-untracked"]);
+    assert!(!bench.is_there("fix"));
+}

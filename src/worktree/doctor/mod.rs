@@ -5,9 +5,9 @@
 //! | `mounting`  | /dev/fuse, fusermount3, `user_allow_other`, `mount_max`                                  |
 //! | `apparmor`  | what AppArmor has denied                                                                 |
 //! | `kernel`    | the kernel's version, and which fast paths are on                                        |
-//! | `mounts`    | views that nobody answers for (dead), whose daemon does not answer (hung), or has given up |
+//! | `mounts`    | views that nobody answers for (dead), whose daemon does not answer (hung), or has given up; that are missing |
 //! | `journals`  | copies of journals that were damaged                                                     |
-//! | `worktrees` | worktrees that are gone, roots that name nothing                                         |
+//! | `worktrees` | worktrees of which a part is gone, roots that name nothing                               |
 //! | `lost`      | stores that mounted views miss something of                                              |
 //! | `store`     | leftovers, free space, a sample of the hashes                                            |
 //! | `machine`   | inotify's limits, git                                                                    |

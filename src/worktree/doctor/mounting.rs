@@ -31,20 +31,17 @@ fn device(sight: &Sight) -> Row {
             let remedy = "remove it, then make the device: sudo mknod -m 666 /dev/fuse c 10 229";
             Row::fail(check, format!("{DEVICE} is no device"), remedy)
         }
-        Err(e) => {
-            let row = Row::fail(check, format!("cannot open {DEVICE} (mode {mode:o}): {e}"), open_it);
-            if sight.is_root { row.fixed_by(open_to_all) } else { row }
-        }
+        Err(e) => Row::fail(check, format!("cannot open {DEVICE} (mode {mode:o}): {e}"), open_it),
+        // Somebody may have meant it so: that is nothing to undo without being asked.
         Ok(_) if sight.is_root && !is_open_to_all => {
-            let words = format!("{DEVICE} has mode {mode:o}: only root can mount");
-            Row::warn(check, words, open_it).fixed_by(open_to_all)
+            let who = match mode & 0o060 == 0o060 {
+                true => format!("only root and group {} can mount", stat.gid),
+                false => "only root can mount".into(),
+            };
+            Row::warn(check, format!("{DEVICE} has mode {mode:o}: {who}"), open_it)
         }
         Ok(_) => Row::ok(check, format!("{DEVICE} can be opened (mode {mode:o})")),
     }
-}
-
-fn open_to_all() -> Result<(), crate::worktree::Error> {
-    Ok(path::set_mode(Path::new(DEVICE), 0o666)?)
 }
 
 fn fusermount3(sight: &Sight) -> Row {

@@ -28,6 +28,8 @@ struct Known {
     /// The worktree, or the directory that is mounted at.
     place: PathBuf,
     views: Vec<PathBuf>,
+    /// Where its views shall be, but for those that its user dropped.
+    wanted: Vec<PathBuf>,
     health: Health,
 }
 
@@ -54,7 +56,32 @@ pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
     }
     rows.append(&mut hung);
     rows.extend(refusing(&known));
+    rows.extend(partly(sight, &known));
     Ok(rows)
+}
+
+/// Worktrees that have some of their views and not the others. One without any was unmounted.
+fn partly(sight: &Sight, known: &[Known]) -> Vec<Row> {
+    let row = |known: &Known| {
+        known.health.keeper?;
+        let is_mounted = |view: &&PathBuf| sight.mounts.iter().any(|m| m.kind == mount::KIND && m.path == **view);
+        let (there, missing): (Vec<_>, Vec<_>) = known.wanted.iter().partition(is_mounted);
+        if there.is_empty() || missing.is_empty() {
+            return None;
+        }
+        let names: Vec<String> = missing.iter().map(|view| view.shown().to_string()).collect();
+        let words = format!(
+            "{} of {} views of {} are not mounted: {}",
+            missing.len(),
+            known.wanted.len(),
+            known.place.shown(),
+            super::few(&names)
+        );
+        let state_dir = known.state_dir.clone();
+        let row = Row::warn("views", words, format!("depsfs mount {}", shell(&known.place)));
+        Some(row.fixed_by(move || Views::load(&state_dir)?.mount()))
+    };
+    known.iter().filter_map(row).collect()
 }
 
 /// Daemons that gave up: their views answer EIO to everything.
@@ -86,8 +113,9 @@ fn known(sight: &Sight) -> Result<Vec<Known>, Error> {
         let health = health(&state_dir);
         let mut views: Vec<PathBuf> = manifest.views.iter().map(|v| manifest.worktree.join(&v.path)).collect();
         views.extend(health.views.iter().map(|v| v.path.clone()));
-        let place = Views { state_dir: state_dir.clone(), manifest }.top();
-        known.push(Known { state_dir, place, views, health });
+        let all = Views { state_dir: state_dir.clone(), manifest };
+        let wanted = all.manifest.views.iter().filter(|v| !all.is_dropped(v)).map(|v| all.place(v)).collect();
+        known.push(Known { state_dir, place: all.top(), views, wanted, health });
     }
     Ok(known)
 }

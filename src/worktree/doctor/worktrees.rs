@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use super::{Row, Sight, is_in_fuse, shell};
 use crate::daemon::client;
 use crate::store::{Absence, RootState, Store};
-use crate::sys::path;
 use crate::sys::terminal::Shown;
-use crate::worktree::Error;
-use crate::worktree::git::Git;
+use crate::sys::{IoError, mount, path};
+use crate::worktree::broken::{Broken, Fault};
 use crate::worktree::views::{self, Views};
+use crate::worktree::{Error, Risk, remove, sole};
 
 pub fn rows(sight: &Sight) -> Vec<Row> {
     let mut rows = gone(sight);
+    rows.extend(headless(sight));
     let known = sight.worktrees().count();
     if rows.is_empty() {
         rows.push(Row::ok("worktrees", format!("{known} known, none is gone")));
@@ -25,48 +26,115 @@ pub fn rows(sight: &Sight) -> Vec<Row> {
     rows
 }
 
-/// Somebody removed the directory; git's record of it and the manifest are still there.
+/// Worktrees of which something is gone while their manifests are there.
 fn gone(sight: &Sight) -> Vec<Row> {
     let mut rows = Vec::new();
     for (state_dir, manifest) in sight.worktrees() {
         let place = Views { state_dir: state_dir.clone(), manifest: manifest.clone() }.top();
-        if is_in_fuse(&sight.mounts, &place) || path::is_there(&place) {
+        if is_in_fuse(&sight.mounts, &place) {
             continue;
         }
-        let words = format!("{} is gone, and was not removed by depsfs", place.shown());
-        // A disk that is not mounted may come back, with all that was written.
-        if !matches!(Absence::of(&place), Ok(Absence::Gone)) {
-            let remedy = format!("mount the disk that holds {0}, or rm -r {1}", place.shown(), shell(&state_dir));
-            rows.push(Row::warn("worktrees", words, remedy));
-            continue;
-        }
-        let Some(store) = sight.store.clone() else { continue };
-        let repository = repository(&state_dir);
-        let remedy = match &repository {
-            Some(git) => format!("git -C {} worktree remove -f -f {}", shell(git), shell(&place)),
-            None => format!("rm -r {}", shell(&state_dir)),
+        let is_there = path::is_there(&place);
+        let found = match (Broken::of_state(&state_dir, &place).transpose(), is_there) {
+            (Some(broken), _) => broken_row(sight, &state_dir, &place, broken),
+            (None, false) => gone_row(sight, &state_dir, &place, None),
+            (None, true) => None,
         };
-        let row = Row::warn("worktrees", words, remedy);
-        rows.push(row.fixed_by(move || forget(&store, &state_dir, &place, repository.as_deref())));
+        rows.extend(found);
     }
     rows
 }
 
-/// The repository's shared git directory, when the state is that of a linked worktree.
-fn repository(state_dir: &Path) -> Option<PathBuf> {
-    let git_dir = state_dir.parent()?;
-    let shared = path::read_if_there(&git_dir.join("commondir")).ok()??;
-    let shared = git_dir.join(String::from_utf8_lossy(&shared).trim());
-    path::canonical(&shared).ok()
+fn broken_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Result<Broken, IoError>) -> Option<Row> {
+    let broken = match broken {
+        Ok(broken) => broken,
+        Err(e) => {
+            return Some(Row::warn(
+                "worktrees",
+                format!("{} cannot be looked at: {e}", place.shown()),
+                "git worktree list",
+            ));
+        }
+    };
+    let remove = format!("depsfs remove {}", shell(&broken.root));
+    let words = format!("{} is broken: {}", broken.root.shown(), broken.fault.words());
+    match broken.fault {
+        Fault::NoPlace => gone_row(sight, state_dir, &broken.root.clone(), Some(broken)),
+        Fault::NoDotGit | Fault::EmptyDotGit => {
+            let remedy = format!("git -C {} worktree repair", shell(&broken.common_dir));
+            Some(Row::warn("worktrees", words, remedy).fixed_by(move || broken.repair().map(drop)))
+        }
+        Fault::Taken | Fault::NoGitDir => Some(Row::warn("worktrees", words, remove)),
+    }
 }
 
-fn forget(store: &Store, state_dir: &Path, place: &Path, repository: Option<&Path>) -> Result<(), Error> {
-    client::unmount(state_dir, true)?;
-    match repository {
-        Some(shared) => Git::deaf(shared).remove_worktree(place)?,
-        None => path::remove_tree(state_dir)?,
+/// Its directory is gone: deleted, moved, or on a disk that is not mounted.
+fn gone_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Option<Broken>) -> Option<Row> {
+    let words = format!("{} is gone, and was not removed by depsfs", place.shown());
+    let let_go = match &broken {
+        Some(_) => format!("depsfs remove {}", shell(place)),
+        None => format!("rm -r {}", shell(state_dir)),
+    };
+    // A disk that is not mounted may come back, with all that was written.
+    if !matches!(Absence::of(place), Ok(Absence::Gone)) {
+        let remedy = format!("mount the disk that holds {}, or {let_go}", place.shown());
+        return Some(Row::warn("worktrees", words, remedy));
     }
+    let store = sight.store.clone()?;
+    let Some(broken) = broken else {
+        let (state_dir, row) = (state_dir.to_path_buf(), Row::warn("worktrees", words, let_go));
+        return Some(row.fixed_by(move || forget(&store, &state_dir)));
+    };
+    match only_there(&broken) {
+        Ok(kept) if kept.is_empty() => {
+            Some(Row::warn("worktrees", words, let_go).fixed_by(move || broken.remove(true)))
+        }
+        kept => {
+            let kept = kept.unwrap_or_else(|e| vec![format!("its git directory cannot be looked at: {e}")]);
+            let words = format!("{words}; what only its git directory has is kept: {}", super::few(&kept));
+            let git = shell(&broken.common_dir);
+            let remedy = format!("git -C {git} worktree repair PATH, where it is now; or {let_go}");
+            Some(Row::warn("worktrees", words, remedy))
+        }
+    }
+}
+
+/// What a worktree without its directory still has, and nothing else: commits, staged changes, what views remember; or
+/// somebody's wish that it stays.
+fn only_there(broken: &Broken) -> Result<Vec<String>, Error> {
+    let mut kept: Vec<String> = broken.risks()?.iter().map(Risk::words).collect();
+    if let Err(e) = remove::refuse_lock(&broken.root, &broken.git_dir) {
+        kept.push(e.to_string());
+    }
+    match sole::journals(&broken.git_dir)? {
+        0 => {}
+        n => kept.push(format!("what was deleted or moved in {n} of its views")),
+    }
+    Ok(kept)
+}
+
+/// The state of a directory without git.
+fn forget(store: &Store, state_dir: &Path) -> Result<(), Error> {
+    client::unmount(state_dir, true)?;
+    path::remove_tree(state_dir)?;
     Ok(store.roots().remove(&views::manifest_file(state_dir))?)
+}
+
+/// Worktrees whose git directory is gone while their views are still mounted.
+fn headless(sight: &Sight) -> Vec<Row> {
+    let held = sight.roots.iter().filter(|r| r.state == RootState::Dead && r.held.is_some());
+    let mut rows = Vec::new();
+    for git_dir in held.filter_map(|r| r.manifest.as_deref()?.parent()?.parent()) {
+        // Their daemon's views are those that lie around a `.git` file which leads there.
+        let tops = sight.mounts.iter().filter(|m| m.kind == mount::KIND).flat_map(|m| m.path.ancestors().skip(1));
+        let near = |dir: &&Path| !is_in_fuse(&sight.mounts, dir);
+        let broken = tops.filter(near).find_map(|dir| Broken::at(dir).ok().flatten().filter(|b| b.git_dir == git_dir));
+        let Some(broken) = broken else { continue };
+        let words = format!("{}: {}, and views are mounted in it", broken.root.shown(), broken.fault.words());
+        let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell(&broken.root)));
+        rows.push(row.fixed_by(move || broken.unmount(true)));
+    }
+    rows
 }
 
 fn orphans(sight: &Sight) -> Vec<Row> {
