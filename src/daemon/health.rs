@@ -33,7 +33,10 @@ pub fn health(state_dir: &Path) -> Health {
     let state = DaemonState::load(&dir).unwrap_or_default();
     let is_its = keeper == Some(state.pid);
     let refuses = state.trouble.filter(|_| is_its && state.refusing);
-    Health { keeper, server: state.server_pid.filter(|_| is_its), refuses, views: state.views }
+    // A server may be gone, and its number another's: its keeper writes of the next one a moment later.
+    let is_it = |pid: &ProcessId| state.server_started.is_none_or(|then| proc::started(*pid) == Some(then));
+    let server = state.server_pid.filter(|_| is_its).filter(is_it);
+    Health { keeper, server, refuses, views: state.views }
 }
 
 /// Whether a daemon that is gone has left a view mounted.

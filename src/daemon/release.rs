@@ -72,7 +72,7 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
 /// Has the keeper detach what is there, and waits until it has ended, or goes on for others.
 fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<Released, DaemonError> {
     let watch = Watch::renames_into(dir.path())?;
-    let end = process::watch(pid).map_err(|_| DaemonError::Silent { log: dir.log() })?;
+    let end = process::watch_that(pid, dir.started(pid)).map_err(|_| DaemonError::Silent { log: dir.log() })?;
     signal(dir, pid, Ask::End)?;
     let has_let_go = |state: &DaemonState| state.ending && state.views.iter().all(|v| !v.mounted);
     let is_held = |state: &DaemonState| has_let_go(state) && state.held.is_some_and(|held| held > 0);
@@ -175,5 +175,5 @@ pub fn detach_dead(dir: &StateDir, manifest: Option<&Manifest>) -> Result<(), Da
 
 fn signal(dir: &StateDir, pid: ProcessId, what: Ask) -> Result<(), DaemonError> {
     // One that is gone is noticed by whoever waits for it.
-    process::ask(pid, what).map(drop).map_err(|_| DaemonError::Silent { log: dir.log() })
+    process::ask_that(pid, dir.started(pid), what).map(drop).map_err(|_| DaemonError::Silent { log: dir.log() })
 }

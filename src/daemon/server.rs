@@ -111,7 +111,11 @@ struct Server {
 impl Server {
     /// Answers every request of one connection with EIO until it ends.
     fn refuse(&self, serve: &Serve, device: &OwnedFd) {
-        if let Err(e) = fuse_dev::resend(device.as_fd()).and_then(|()| fuse_dev::refuse_all(device.as_fd())) {
+        if let Err(e) = fuse_dev::resend(device.as_fd()) {
+            // Kernels before 6.9: what a server had read that is gone stays unanswered; all else gets its error.
+            tracing::warn!(view = serve.view.id, "the kernel does not send unanswered requests again: {e}");
+        }
+        if let Err(e) = fuse_dev::refuse_all(device.as_fd()) {
             tracing::error!(view = serve.view.id, "cannot even refuse: {e}");
         }
         self.tell(&FromServer::Ended { connection: serve.connection });

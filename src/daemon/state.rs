@@ -88,6 +88,16 @@ impl StateDir {
         Ok(Some(String::from_utf8_lossy(&paths::read(&path)?).trim().parse().ok()))
     }
 
+    /// When a process was started that the daemon's files name.
+    pub(super) fn started(&self, pid: ProcessId) -> Option<u64> {
+        DaemonState::load(self)?.started(pid)
+    }
+
+    /// Stands for what the overlay of a view keeps: another after that was deleted and made again.
+    pub(super) fn view_identity(&self, id: &str) -> Option<(u64, u64, u64)> {
+        paths::stat(&self.view(id)).ok().flatten().map(|stat| (stat.dev, stat.ino, stat.born))
+    }
+
     /// Waits for its turn among those who mount and unmount.
     pub(super) fn client_lock(&self) -> Result<Lock, IoError> {
         let path = self.0.join("client.lock");
@@ -106,6 +116,9 @@ pub struct DaemonState {
     /// The keeper.
     pub pid: ProcessId,
     pub server_pid: Option<ProcessId>,
+    /// When both were started ([`crate::sys::proc::started`]): a number may be another process's by the time it is read.
+    pub started: Option<u64>,
+    pub server_started: Option<u64>,
     /// Of the manifest that was compared with last.
     pub generation: u64,
     /// Of the server.
@@ -178,6 +191,15 @@ impl DaemonState {
             let place = super::mounts::whereabouts(mounts, &view.path, view.device).map(Path::to_path_buf);
             view.mounted = place.is_some();
             view.path = place.unwrap_or_else(|| std::mem::take(&mut view.path));
+        }
+    }
+
+    /// When one of its processes was started, as far as it says.
+    pub(super) fn started(&self, pid: ProcessId) -> Option<u64> {
+        match (self.pid == pid, self.server_pid == Some(pid)) {
+            (true, _) => self.started,
+            (_, true) => self.server_started,
+            _ => None,
         }
     }
 

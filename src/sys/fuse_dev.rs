@@ -110,6 +110,9 @@ pub fn abort(connection: u32) -> io::Result<()> {
 /// Asks the kernel (6.9 or newer) to queue again every request that was read and not answered. The
 /// requests come with bit 63 of their number set.
 pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {
+    if super::kernel::is_without("resend") {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     write_header(device, FUSE_NOTIFY_RESEND, 0)
 }
 

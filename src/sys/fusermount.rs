@@ -76,8 +76,35 @@ pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
         command.arg("--").arg(path).env("LC_ALL", "C");
     })?;
     // Its exit code is 1 for everything: the words tell.
-    finish(child).map_err(|e| match e.to_string() {
-        said if said.contains("resource busy") => rustix::io::Errno::BUSY.into(),
+    finish(child).or_else(|e| match e.to_string() {
+        said if said.contains("resource busy") => Err(rustix::io::Errno::BUSY.into()),
+        said if said.contains(MTAB) => by_umount(path, lazy).map_err(|_| io::Error::other(missing_mtab())),
+        _ => Err(e),
+    })
+}
+
+/// What fusermount3 reads the mounts from before it unmounts one.
+const MTAB: &str = "/etc/mtab";
+
+/// Why nothing can be unmounted where it is missing, and what helps, in words.
+pub fn missing_mtab() -> String {
+    format!("fusermount3 needs {MTAB}, which is not there (ln -s /proc/self/mounts {MTAB})")
+}
+
+/// Whether it is missing.
+pub fn has_no_mtab() -> bool {
+    !super::path::is_there(Path::new(MTAB))
+}
+
+/// umount(8) unmounts a FUSE file system for the user who has mounted it, by the kernel's own table.
+fn by_umount(path: &Path, lazy: bool) -> io::Result<()> {
+    let mut command = Command::new("umount");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).env("LC_ALL", "C");
+    if lazy {
+        command.arg("-l");
+    }
+    finish(command.arg("--").arg(path).spawn()?).map_err(|e| match e.to_string() {
+        said if said.contains("busy") => rustix::io::Errno::BUSY.into(),
         _ => e,
     })
 }

@@ -10,6 +10,15 @@ use super::{path as paths, watch::Watch};
 /// How much of a log is looked at, from its end.
 const TAIL: u64 = 1 << 20;
 
+/// For tests: what this process does as if the kernel did not have it, as words between commas.
+const WITHOUT: &str = "DEPSFS_WITHOUT";
+
+/// Whether a test wants `feature` (`pidfd`, `close_range`, `resend`) to be missing, as in a kernel of before it or under a
+/// filter of system calls. Daemons inherit the wish.
+pub(super) fn is_without(feature: &str) -> bool {
+    std::env::var(WITHOUT).is_ok_and(|all| all.split(',').any(|word| word == feature))
+}
+
 /// The release, as `uname -r` has it.
 pub fn release() -> String {
     nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default()

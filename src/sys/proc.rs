@@ -3,7 +3,9 @@
 //! `cmdline` is not: reading it takes the lock of the process's memory, which one that is stuck in a view may hold.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,8 @@ pub struct Glance {
     pub is_stopped: bool,
     /// In clock ticks, all threads together.
     pub cpu: u64,
+    /// When it was started, in clock ticks since the machine was: with the id it names one process for good.
+    pub started: u64,
 }
 
 /// `None` when there is no such process.
@@ -30,7 +34,23 @@ fn parse(stat: &str) -> Option<Glance> {
     let fields: Vec<&str> = rest.split(' ').collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     // A zombie answers nothing, but it is gone rather than stopped.
-    Some(Glance { is_stopped: matches!(*fields.first()?, "T" | "t"), cpu: number(11)? + number(12)? })
+    Some(Glance {
+        is_stopped: matches!(*fields.first()?, "T" | "t"),
+        cpu: number(11)? + number(12)?,
+        started: number(19)?,
+    })
+}
+
+/// When a process was started, as [`Glance::started`]; `None` when there is no such process.
+pub fn started(pid: ProcessId) -> Option<u64> {
+    glance(pid).map(|g| g.started)
+}
+
+/// Whether a process has ended and was not reaped yet.
+pub fn is_dead(pid: ProcessId) -> bool {
+    let stat = paths::read_if_there(Path::new(&format!("/proc/{pid}/stat"))).ok().flatten().unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// Whether a process is stopped (SIGSTOP, or by a debugger).
@@ -45,6 +65,45 @@ pub fn used_by_family(pid: ProcessId) -> u64 {
     let children = String::from_utf8_lossy(&children).into_owned();
     let family = children.split_whitespace().filter_map(|child| child.parse().ok()).chain([pid]);
     family.filter_map(glance).map(|g| g.cpu).sum()
+}
+
+/// What a process has done so far, all threads together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Nanoseconds on a processor, and in the queue for one (`/proc/<pid>/task/<tid>/schedstat`).
+    ran: u64,
+    /// Bytes and calls of its input and output, as far as they may be read (`/proc/<pid>/io`).
+    io: u64,
+    /// A thread runs, or would if there were a processor for it.
+    is_runnable: bool,
+}
+
+impl Work {
+    /// A thread that only looks at the clock now and then uses less than this.
+    const LEAST: u64 = 10_000_000;
+
+    /// Whether it has got on since then.
+    pub fn is_more_than(self, then: Work) -> bool {
+        self.is_runnable || self.ran >= then.ran + Work::LEAST || self.io != then.io
+    }
+}
+
+/// Reads a few files for each thread. Of a process that is gone: no work.
+pub fn work(pid: ProcessId) -> Work {
+    let read = |file: PathBuf| paths::read_if_there(&file).ok().flatten().unwrap_or_default();
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    let numbers = |bytes: &[u8]| -> Vec<u64> {
+        String::from_utf8_lossy(bytes).split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    };
+    let mut work = Work { io: numbers(&read(proc.join("io"))).iter().sum(), ..Work::default() };
+    let tasks = proc.join("task");
+    for task in paths::list(&tasks).unwrap_or_default() {
+        let task = tasks.join(OsStr::from_bytes(&task.name));
+        work.ran += numbers(&read(task.join("schedstat"))).iter().take(2).sum::<u64>();
+        let stat = String::from_utf8_lossy(&read(task.join("stat"))).into_owned();
+        work.is_runnable |= stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R'));
+    }
+    work
 }
 
 /// Whether a thread of a server that reads requests (`fuser-…`) waits for something else than the next one, told by
@@ -161,10 +220,25 @@ mod tests {
     #[test]
     fn a_stopped_process_is_told_from_a_running_one_whatever_it_is_called() {
         let line = |state: &str| format!("12 (a) S (b) {state} 1 12 12 0 -1 4194560 5 0 0 0 30 12 0 0 20 0 1 0 9 8 7");
-        assert_eq!(parse(&line("S")), Some(Glance { is_stopped: false, cpu: 42 }));
-        assert_eq!(parse(&line("T")), Some(Glance { is_stopped: true, cpu: 42 }));
+        assert_eq!(parse(&line("S")), Some(Glance { is_stopped: false, cpu: 42, started: 9 }));
+        assert_eq!(parse(&line("T")), Some(Glance { is_stopped: true, cpu: 42, started: 9 }));
         assert_eq!(parse("12 (a"), None);
         assert!(!is_stopped(super::super::process::id()));
+    }
+
+    #[test]
+    fn a_process_that_runs_waits_for_a_processor_or_reads_is_at_work_and_a_sleeping_one_is_not() {
+        let before = Work { ran: 1000, io: 5, is_runnable: false };
+        assert!(!before.is_more_than(before));
+        assert!(!Work { ran: 1000 + Work::LEAST / 2, ..before }.is_more_than(before), "it looked at the clock");
+        assert!(Work { ran: 1000 + Work::LEAST, ..before }.is_more_than(before));
+        assert!(Work { io: 6, ..before }.is_more_than(before));
+        assert!(Work { is_runnable: true, ..before }.is_more_than(before));
+        let own = work(super::super::process::id());
+        let until = Instant::now() + Duration::from_millis(30);
+        while Instant::now() < until {}
+        assert!(work(super::super::process::id()).is_more_than(own));
+        assert_eq!(work(-1), Work::default());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::kernel::is_without;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
 
@@ -27,7 +28,7 @@ pub fn boot_id() -> Option<String> {
 /// Of the caller's descriptors it has only `given` (see [`given`]); stdin is empty, output goes to `log`.
 pub fn start_apart(program: &Path, args: &[&OsStr], log: BorrowedFd<'_>, given: BorrowedFd<'_>) -> io::Result<()> {
     let mut command = command(program, args, log)?;
-    let given = given.as_raw_fd();
+    let (given, has_close_range) = (given.as_raw_fd(), !is_without("close_range"));
     // SAFETY: the closure makes only async-signal-safe calls, as between fork and exec they must be: the
     // intermediate process, which is the caller's child, ends at once; the one after it goes on to exec.
     unsafe {
@@ -38,7 +39,7 @@ pub fn start_apart(program: &Path, args: &[&OsStr], log: BorrowedFd<'_>, given: 
                 _ => libc::_exit(0),
             }
             rustix::process::setsid()?;
-            give(given)
+            give(given, has_close_range)
         })
     };
     command.spawn()?.wait().map(drop)
@@ -52,9 +53,9 @@ pub fn start_child(
     given: BorrowedFd<'_>,
 ) -> io::Result<ProcessId> {
     let mut command = command(program, args, log)?;
-    let given = given.as_raw_fd();
+    let (given, has_close_range) = (given.as_raw_fd(), !is_without("close_range"));
     // SAFETY: `give` makes only async-signal-safe calls.
-    unsafe { command.pre_exec(move || give(given)) };
+    unsafe { command.pre_exec(move || give(given, has_close_range)) };
     Ok(command.spawn()?.id() as ProcessId)
 }
 
@@ -96,16 +97,55 @@ fn run(program: &Path, args: &[&str], limit: Duration) -> io::Result<std::proces
 }
 
 /// Puts `fd` at [`GIVEN`] and closes everything above it when exec succeeds.
-fn give(fd: i32) -> io::Result<()> {
+fn give(fd: i32, has_close_range: bool) -> io::Result<()> {
     // SAFETY: plain system calls on numbers; close_range with CLOEXEC closes nothing yet, so the pipe on which
     // the standard library reports a failing exec stays.
     unsafe {
         let moved = if fd == GIVEN { libc::fcntl(fd, libc::F_SETFD, 0) } else { libc::dup2(fd, GIVEN) };
-        if moved < 0 || libc::syscall(libc::SYS_close_range, GIVEN + 1, i32::MAX, libc::CLOSE_RANGE_CLOEXEC) < 0 {
+        if moved < 0 {
             return Err(io::Error::last_os_error());
+        }
+        let all = || libc::syscall(libc::SYS_close_range, GIVEN + 1, i32::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0;
+        if !has_close_range || !all() {
+            // Kernels before 5.11 don't know the flag.
+            close_on_exec_above(GIVEN);
         }
     }
     Ok(())
+}
+
+/// Marks each descriptor above `last` to be closed by exec, by the list in `/proc/self/fd`; without `/proc`, by number.
+/// Makes only async-signal-safe calls, and allocates nothing.
+fn close_on_exec_above(last: i32) {
+    // As of linux_dirent64: inode u64, offset i64, length u16, type u8, name.
+    const LENGTH: usize = 16;
+    const NAME: usize = 19;
+    let mark = |fd: i32| {
+        if fd > last {
+            // SAFETY: a plain system call on a number; that of a closed descriptor is an error, which changes nothing.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    };
+    // SAFETY: plain system calls; the kernel writes at most the length of the buffer, and says how much.
+    let dir = unsafe { libc::open(c"/proc/self/fd".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
+    if dir < 0 {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the kernel fills the structure.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+        return (last + 1..limit.rlim_cur.min(1 << 20) as i32).for_each(mark);
+    }
+    let mut buf = [0_u8; 4096];
+    loop {
+        // SAFETY: as above.
+        let n = unsafe { libc::syscall(libc::SYS_getdents64, dir, buf.as_mut_ptr(), buf.len()) };
+        let Ok(n @ 1..) = usize::try_from(n) else { break };
+        let mut at = 0;
+        while at + NAME < n {
+            let name = buf[at + NAME..n].iter().take_while(|byte| byte.is_ascii_digit());
+            mark(name.fold(0_i32, |number, byte| number.saturating_mul(10).saturating_add(i32::from(byte - b'0'))));
+            at += usize::from(u16::from_ne_bytes([buf[at + LENGTH], buf[at + LENGTH + 1]])).max(NAME);
+        }
+    }
 }
 
 /// The descriptor this process was started with by [`start_apart`] or [`start_child`]; to be taken once.
@@ -158,27 +198,47 @@ pub enum Ask {
     GoOn,
 }
 
-/// Sends a signal; `false` when there is no such process.
-pub fn ask(pid: ProcessId, what: Ask) -> io::Result<bool> {
-    let signal = match what {
-        Ask::Reconcile => Signal::HUP,
-        Ask::End => Signal::TERM,
-        Ask::Kill => Signal::KILL,
-        Ask::GoOn => Signal::CONT,
-    };
-    let Some(pid) = Pid::from_raw(pid) else { return Ok(false) };
-    match rustix::process::kill_process(pid, signal) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::SRCH) => Ok(false),
-        Err(e) => Err(e.into()),
+impl Ask {
+    fn signal(self) -> Signal {
+        match self {
+            Ask::Reconcile => Signal::HUP,
+            Ask::End => Signal::TERM,
+            Ask::Kill => Signal::KILL,
+            Ask::GoOn => Signal::CONT,
+        }
     }
 }
 
-/// As [`ask`] to compare, naming a file that this process has open: it has to stay so until the other has done it.
-pub fn ask_with_file(pid: ProcessId, file: BorrowedFd<'_>) -> io::Result<bool> {
+/// Sends a signal to a child that was not reaped; `false` when there is no such process. One that a file names may be
+/// gone, and its number another's: [`ask_that`].
+pub fn ask(pid: ProcessId, what: Ask) -> io::Result<bool> {
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(false) };
+    is_there(rustix::process::kill_process(pid, what.signal()))
+}
+
+/// Sends a signal to the process that was started then ([`super::proc::started`]), if it still lives; `false`: it doesn't.
+/// Where nothing is known of when, to whoever has the number.
+pub fn ask_that(pid: ProcessId, started: Option<u64>, what: Ask) -> io::Result<bool> {
+    match find(pid, started)? {
+        Found::Gone => Ok(false),
+        Found::Held(process) => is_there(rustix::process::pidfd_send_signal(process, what.signal())),
+        Found::Number(_) => ask(pid, what),
+    }
+}
+
+/// As [`ask_that`] to compare, naming a file that this process has open: it has to stay so until the other has done it.
+pub fn ask_with_file(pid: ProcessId, started: Option<u64>, file: BorrowedFd<'_>) -> io::Result<bool> {
+    let found = find(pid, started)?;
+    if matches!(found, Found::Gone) {
+        return Ok(false);
+    }
     let value = libc::sigval { sival_ptr: file.as_raw_fd() as usize as *mut libc::c_void };
-    // SAFETY: a plain system call; the value is a number, which the receiver takes for nothing else.
-    match unsafe { libc::sigqueue(pid, libc::SIGHUP, value) } {
+    let done = match &found {
+        Found::Held(process) => send_value(process.as_fd(), libc::SIGHUP, value),
+        // SAFETY: a plain system call; the value is a number, which the receiver takes for nothing else.
+        _ => unsafe { libc::sigqueue(pid, libc::SIGHUP, value) },
+    };
+    match done {
         0 => Ok(true),
         _ => match io::Error::last_os_error() {
             e if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
@@ -187,14 +247,104 @@ pub fn ask_with_file(pid: ProcessId, file: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// A descriptor that becomes readable when the process ends; `None` when it is gone already.
-pub fn watch(pid: ProcessId) -> io::Result<Option<OwnedFd>> {
-    let Some(pid) = Pid::from_raw(pid) else { return Ok(None) };
-    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(rustix::io::Errno::SRCH) => Ok(None),
+/// sigqueue(3) by a descriptor of the process (pidfd_send_signal(2)).
+fn send_value(process: BorrowedFd<'_>, signal: i32, value: libc::sigval) -> i32 {
+    // The beginning of siginfo_t as the kernel has it for a queued signal: signal, errno, code, padding, pid, uid, value.
+    #[repr(C)]
+    struct Queued {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        #[cfg(target_pointer_width = "64")]
+        _padding: i32,
+        pid: i32,
+        uid: u32,
+        value: libc::sigval,
+    }
+    // SAFETY: siginfo_t is plain old data, larger than `Queued` and at least as aligned; the kernel only reads it.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let queued = (&raw mut info).cast::<Queued>();
+        (*queued).signal = signal;
+        (*queued).code = libc::SI_QUEUE;
+        (*queued).pid = libc::getpid();
+        (*queued).uid = libc::getuid();
+        (*queued).value = value;
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, &raw const info, 0) as i32
+    }
+}
+
+fn is_there(sent: rustix::io::Result<()>) -> io::Result<bool> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::SRCH) => Ok(false),
         Err(e) => Err(e.into()),
     }
+}
+
+/// A process by its number.
+enum Found {
+    /// There is none, or another has the number by now.
+    Gone,
+    /// It is this one and stays so.
+    Held(OwnedFd),
+    /// It is there, and may be another the next moment: descriptors of processes can't be had.
+    Number(ProcessId),
+}
+
+fn find(pid: ProcessId, started: Option<u64>) -> io::Result<Found> {
+    let Some(raw) = Pid::from_raw(pid) else { return Ok(Found::Gone) };
+    let opened = match is_without("pidfd") {
+        true => Err(rustix::io::Errno::NOSYS),
+        false => rustix::process::pidfd_open(raw, PidfdFlags::empty()),
+    };
+    // Looked at after the descriptor was opened: if it is the one that is meant, so is the descriptor.
+    let is_another = || {
+        let now = super::proc::started(pid);
+        now.is_none() || started.is_some_and(|then| now != Some(then))
+    };
+    match opened {
+        Ok(_) if is_another() => Ok(Found::Gone),
+        Ok(process) => Ok(Found::Held(process)),
+        Err(rustix::io::Errno::SRCH) => Ok(Found::Gone),
+        // Before Linux 5.3, or a filter of system calls (seccomp(2)).
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if is_another() => Ok(Found::Gone),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(Found::Number(pid)),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A descriptor that becomes readable when the process ends; `None` when it is gone already.
+pub fn watch(pid: ProcessId) -> io::Result<Option<OwnedFd>> {
+    watch_that(pid, None)
+}
+
+/// As [`watch`], for the process that was started then.
+pub fn watch_that(pid: ProcessId, started: Option<u64>) -> io::Result<Option<OwnedFd>> {
+    match find(pid, started)? {
+        Found::Gone => Ok(None),
+        Found::Held(process) => Ok(Some(process)),
+        Found::Number(pid) => watch_by_looking(pid, started.or_else(|| super::proc::started(pid))).map(Some),
+    }
+}
+
+/// A pipe whose other end a thread closes when it no longer sees the process.
+fn watch_by_looking(pid: ProcessId, started: Option<u64>) -> io::Result<OwnedFd> {
+    const EVERY: Duration = Duration::from_millis(20);
+    let (end, ours) = pipe()?;
+    let look = move || {
+        let is_there =
+            || super::proc::started(pid).is_some_and(|now| started == Some(now) && !super::proc::is_dead(pid));
+        let is_awaited = || {
+            let mut polls = [PollFd::from_borrowed_fd(ours.as_fd(), PollFlags::empty())];
+            poll(&mut polls, Some(&Timespec::default())).is_ok_and(|n| n == 0)
+        };
+        while is_there() && is_awaited() {
+            std::thread::sleep(EVERY);
+        }
+    };
+    std::thread::Builder::new().name("watch".into()).stack_size(64 * 1024).spawn(look)?;
+    Ok(end)
 }
 
 /// Waits until one of `fds` is readable or closed at its other end; says which are. All `false`: time is up. A signal
@@ -326,5 +476,69 @@ fn file_of(pid: u32, number: u32) -> Option<OwnedFd> {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::proc;
+
+    #[test]
+    fn a_signal_reaches_the_process_that_was_meant_and_no_other_with_its_number() {
+        let mut child = Command::new("sleep").arg("100").spawn().expect("sleep is there");
+        let pid = child.id() as ProcessId;
+        let started = proc::started(pid).expect("it runs");
+        let another = Some(started + 1);
+        let file = std::fs::File::open("/dev/null").expect("it is there");
+        assert!(!ask_that(pid, another, Ask::Kill).expect("asked"));
+        assert!(!ask_with_file(pid, another, file.as_fd()).expect("asked"));
+        assert!(watch_that(pid, another).expect("asked").is_none());
+        assert!(child.try_wait().expect("ours").is_none(), "it lives");
+        let end = watch_that(pid, Some(started)).expect("asked").expect("it runs");
+        let by_looking = watch_by_looking(pid, Some(started)).expect("a thread");
+        assert_eq!(wait_any(&[end.as_fd(), by_looking.as_fd()], Some(Duration::ZERO)).expect("polled"), [false, false]);
+        assert!(ask_that(pid, Some(started), Ask::Kill).expect("asked"));
+        let limit = Some(Duration::from_secs(10));
+        assert!(wait_any(&[end.as_fd()], limit).expect("polled")[0]);
+        assert!(wait_any(&[by_looking.as_fd()], limit).expect("polled")[0], "also before it was reaped");
+        child.wait().expect("ours");
+        assert!(!ask_that(pid, Some(started), Ask::Kill).expect("asked"));
+    }
+
+    #[test]
+    fn a_queued_signal_by_a_descriptor_of_the_process_brings_its_value() {
+        let mut child = Command::new("sleep").arg("100").spawn().expect("sleep is there");
+        let file = std::fs::File::open("/dev/null").expect("it is there");
+        let pid = child.id() as ProcessId;
+        assert!(ask_with_file(pid, proc::started(pid), file.as_fd()).expect("asked"));
+        let status = child.wait().expect("ours");
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGHUP));
+    }
+
+    #[test]
+    fn each_descriptor_above_the_last_is_closed_by_exec_and_no_other() {
+        let files: Vec<_> = (0..300).map(|_| std::fs::File::open("/dev/null").expect("it is there")).collect();
+        let last = files[100].as_raw_fd();
+        let is_marked = |fd: i32| {
+            // SAFETY: a plain system call on a number.
+            unsafe { libc::fcntl(fd, libc::F_GETFD) & libc::FD_CLOEXEC != 0 }
+        };
+        let mut reads = Command::new("sh");
+        reads.args(["-c", "ls /proc/self/fd | sort -n | tail -n 1"]);
+        // SAFETY: makes only async-signal-safe calls.
+        unsafe {
+            reads.pre_exec(move || {
+                (3..last + 300).for_each(|fd| _ = libc::fcntl(fd, libc::F_SETFD, 0));
+                close_on_exec_above(last);
+                let all = (3..=last).all(|fd| !is_marked(fd) || libc::fcntl(fd, libc::F_GETFD) < 0);
+                let none = (last + 1..last + 150).all(|fd| libc::fcntl(fd, libc::F_GETFD) < 0 || is_marked(fd));
+                if all && none { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+            });
+        }
+        // The list itself is open in `ls` while it is read.
+        let output = reads.output().expect("it ran");
+        assert!(output.status.success());
+        drop(files);
     }
 }

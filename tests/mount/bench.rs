@@ -105,8 +105,13 @@ impl Bench {
 
     /// Daemons are started with this wish for passthrough (`DEPSFS_PASSTHROUGH`).
     pub fn wish_passthrough(&mut self, wish: &str) {
+        self.start_with(&format!("DEPSFS_PASSTHROUGH={wish}"));
+    }
+
+    /// Daemons are started with this variable and its value.
+    pub fn start_with(&mut self, variable: &str) {
         self.program = self.dir.join("with a wish");
-        let script = format!("#!/bin/sh\nDEPSFS_PASSTHROUGH={wish} exec '{PROGRAM}' \"$@\"\n");
+        let script = format!("#!/bin/sh\n{variable} exec '{PROGRAM}' \"$@\"\n");
         // By another process: what another thread starts meanwhile would hold the script open to write (ETXTBSY).
         let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
         let made = Command::new("sh").args(["-c", write, "sh", &script]).arg(&self.program).status().expect("sh");

@@ -117,7 +117,19 @@ fn when_only_the_keeper_is_killed_the_server_ends_too_and_mount_recovers() {
 
 #[test]
 fn a_server_that_dies_again_and_again_leaves_views_that_answer_eio_until_mount_is_asked_for() {
-    let bench = bench!("a");
+    dies_again_and_again(&bench!("a"));
+}
+
+#[test]
+fn they_answer_eio_also_where_the_kernel_sends_nothing_again() {
+    let mut bench = bench!("a");
+    // As kernels before 6.9: `DEPSFS_WITHOUT` is for tests.
+    bench.start_with("DEPSFS_WITHOUT=resend");
+    dies_again_and_again(&bench);
+    assert!(bench.log().contains("does not send unanswered requests again"), "{}", bench.log());
+}
+
+fn dies_again_and_again(bench: &Bench) {
     bench.mount();
     for _ in 0..20 {
         let pid = bench.state().and_then(|s| s.server_pid).expect("a server");

@@ -44,6 +44,10 @@ pub struct Connection {
     pub passed: BTreeMap<u64, Passed>,
     /// The server that there is now answers it.
     pub answered: bool,
+    /// What its overlay kept when it was first served ([`crate::daemon::state::StateDir::view_identity`]).
+    pub identity: Option<(u64, u64, u64)>,
+    /// What its overlay kept was deleted: it answers EIO to whoever still has it.
+    pub refused: bool,
     /// It has its place in the file system. Without, it lives on for whoever has it open.
     pub mounted: bool,
 }
@@ -82,6 +86,8 @@ impl Connection {
             passes: None,
             passed: BTreeMap::new(),
             answered: false,
+            identity: None,
+            refused: false,
             mounted: true,
         })
     }

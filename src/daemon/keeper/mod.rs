@@ -223,9 +223,14 @@ impl Keeper {
                 self.version = version;
                 self.former = None;
                 if let Some(known) = self.connections.get_mut(&connection) {
+                    if known.offer.is_none() {
+                        known.identity = self.state.view_identity(&known.view.id);
+                    }
                     (known.offer, known.answered, known.passes) = (Some(offer), true, passes);
                 }
-                if let Some(server) = self.server.as_mut().filter(|_| self.connections.values().all(|c| c.answered)) {
+                if let Some(server) =
+                    self.server.as_mut().filter(|_| self.connections.values().all(|c| c.answered || c.refused))
+                {
                     server.serving = server.serving.or(Some(std::time::Instant::now()));
                 }
                 return self.ask_to_regraft(connection);
@@ -301,7 +306,7 @@ impl Keeper {
     /// Whether a server still has to say that it serves this one as it shall be served.
     fn is_awaited(&self, connection: &Connection) -> bool {
         let is_answered = connection.answered || self.deaths.given_up;
-        connection.offer.is_none() || connection.wanted.is_some() || !is_answered
+        !connection.refused && (connection.offer.is_none() || connection.wanted.is_some() || !is_answered)
     }
 
     /// Ends a comparison as soon as every view of it is served or has failed.

@@ -12,7 +12,7 @@ use crate::daemon::wire;
 use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;
 use crate::sys::terminal::Shown;
-use crate::sys::{IoError, fs, path as paths, process};
+use crate::sys::{IoError, fs, path as paths, proc, process};
 
 /// A comparison that takes longer than this is in the log, and so is a server that is silent for as long.
 pub const SLOW: Duration = Duration::from_secs(5);
@@ -127,6 +127,8 @@ impl Keeper {
         DaemonState {
             pid: process::id(),
             server_pid: self.server.as_ref().map(|s| s.pid),
+            started: proc::started(process::id()),
+            server_started: self.server.as_ref().and_then(|s| s.started),
             generation: self.generation,
             version: self.version.clone(),
             build: self.program.build().into(),

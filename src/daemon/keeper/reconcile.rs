@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::store::manifest::ViewSpec;
 use crate::store::{Manifest, Store, StoreError};
 use crate::sys::mountinfo::MountTable;
+use crate::sys::terminal::Shown;
 use crate::sys::{IoError, mount};
 
 use super::connection::{Connection, Uppers};
@@ -44,6 +45,7 @@ impl Keeper {
         if detached > 0 {
             self.work(|| format!("{detached} views detached"));
         }
+        self.let_go(&wanted);
         let there: HashSet<&str> =
             self.connections.values().filter(|c| c.mounted).map(|c| c.view.id.as_str()).collect();
         let missing = manifest.views.iter().filter(|v| !there.contains(v.id.as_str()));
@@ -52,6 +54,28 @@ impl Keeper {
         self.change_grafts(&manifest, &wanted);
         self.manifest = Some(manifest);
         self.begin(new)
+    }
+
+    /// Views that begin anew, while somebody still has them as they were: open, or mounted in another mount namespace.
+    /// An overlay whose journal was deleted must change nothing in the upper any more. So another server takes over, which
+    /// answers EIO for those.
+    fn let_go(&mut self, wanted: &HashMap<&str, &ViewSpec>) {
+        let begins_anew = |c: &&mut Connection| {
+            let id = c.view.id.as_str();
+            let is_old = !c.mounted && !c.refused && c.offer.is_some() && wanted.contains_key(id);
+            is_old && self.state.view_identity(id) != c.identity && c.is_alive()
+        };
+        let mut count = 0;
+        for connection in self.connections.values_mut().filter(begins_anew) {
+            let path = connection.path.shown();
+            tracing::warn!("{path} begins anew; those who still have it as it was get errors");
+            connection.refused = true;
+            count += 1;
+        }
+        if count > 0 {
+            self.dismiss();
+            self.restart();
+        }
     }
 
     /// Mounts what is missing, while a server starts. Answers the new connections.
@@ -123,7 +147,7 @@ impl Keeper {
         mounts::detach_dead(mounts, &path).map_err(IoError::of("detach the dead mount at", &path))?;
         let options = mounts::options(manifest, view);
         for id in before {
-            let Some(connection) = self.connections.get_mut(id) else { continue };
+            let Some(connection) = self.connections.get_mut(id).filter(|c| !c.refused) else { continue };
             let is_same =
                 connection.view.upper == view.upper && connection.path == path && connection.options == options;
             if is_same && connection.mount_again(&manifest.worktree)? {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::wire::{self, ConnectionId, Serve, ToServer};
 use crate::sys::process::{self, Ask, ProcessId};
-use crate::sys::socket;
+use crate::sys::{proc, socket};
 
 use super::Keeper;
 
@@ -29,6 +29,8 @@ const TURN: Duration = Duration::from_millis(50);
 
 pub struct ServerProcess {
     pub pid: ProcessId,
+    /// When it was started; see [`proc::started`].
+    pub started: Option<u64>,
     pub socket: OwnedFd,
     /// Since when it serves every connection that it was told of.
     pub serving: Option<Instant>,
@@ -39,7 +41,7 @@ impl ServerProcess {
         let (ours, theirs) = socket::packet_pair()?;
         let log = process::stderr();
         let pid = process::start_child(&keeper.program.path(), &[OsStr::new("server")], log, theirs.as_fd())?;
-        let server = ServerProcess { pid, socket: ours, serving: None };
+        let server = ServerProcess { pid, started: proc::started(pid), socket: ours, serving: None };
         let hello = ToServer::Hello { state_dir: keeper.state.path().to_path_buf(), protocol: wire::PROTOCOL };
         wire::send(server.socket.as_fd(), &hello, &[keeper.lock.as_fd()])?;
         Ok(server)
@@ -121,7 +123,7 @@ impl Keeper {
             view: connection.view.clone(),
             generation: connection.generation,
             offer: connection.offer,
-            refuse: self.deaths.given_up,
+            refuse: self.deaths.given_up || connection.refused,
             exchange: connection.exchange,
             notes_passed: true,
             passes: connection.passes,

@@ -45,7 +45,7 @@ impl Keeper {
     }
 
     /// Ends the server, between two changes if it can.
-    fn dismiss(&mut self) {
+    pub fn dismiss(&mut self) {
         let Some(server) = &self.server else { return };
         let pid = server.pid;
         let asked = wire::send(server.socket.as_fd(), &ToServer::Leave, &[]).is_ok();

@@ -66,6 +66,10 @@ fn fusermount3(sight: &Sight) -> Row {
         let remedy = "start depsfs outside of the sandbox that has set it (a container's security options, a service)";
         return Row::fail(check, format!("{words} has no effect: this process has no_new_privs set"), remedy);
     }
+    if fusermount::has_no_mtab() {
+        let remedy = "sudo ln -s /proc/self/mounts /etc/mtab";
+        return Row::warn(check, format!("{words} unmounts nothing for ordinary users: there is no /etc/mtab"), remedy);
+    }
     Row::ok(check, format!("{words} mounts for ordinary users"))
 }
 

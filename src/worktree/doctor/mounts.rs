@@ -4,21 +4,24 @@
 //! connection's device open answers for it; a process that is stopped does not, nor does one that uses no time while
 //! requests wait (or, where the kernel doesn't say whether they do, while it has one in hand).
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Row, Sight, shell};
 use crate::daemon::{Health, health};
 use crate::sys::mountinfo::MountPoint;
+use crate::sys::proc::Work;
 use crate::sys::process::{self, Ask, ProcessId};
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
 use crate::worktree::Error;
 use crate::worktree::views::{self, Views};
 
-/// Requests that wait for longer than that, while nobody works, wait for somebody who hangs.
-const GLANCES: u32 = 4;
-const BETWEEN: Duration = Duration::from_millis(200);
+/// Requests that wait for longer than that, while nobody works, wait for somebody who hangs. On a machine that has much to
+/// do, a healthy server may get no processor for a while, or wait for the disk.
+const LOOKS: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(250);
 /// How long a daemon may take to go on.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -45,8 +48,7 @@ pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
     let findings = findings(sight, &known);
     let (dead, alive): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.answering.is_empty());
     let count: usize = alive.iter().map(|f| f.mounts.len()).sum();
-    let hung = alive.iter().filter_map(|f| f.hangs().map(|why| (f, why)));
-    let mut hung: Vec<Row> = hung.map(|(f, why)| f.hung_row(&why)).collect();
+    let mut hung: Vec<Row> = hung(&alive).into_iter().map(|(f, why)| f.hung_row(&why)).collect();
     let mut rows: Vec<Row> = dead.iter().map(Finding::dead_row).collect();
     if rows.is_empty() {
         rows.push(Row::ok("dead_mounts", "none"));
@@ -124,12 +126,15 @@ fn findings<'a>(sight: &'a Sight, known: &'a [Known]) -> Vec<Finding<'a>> {
     let held = proc::fuse_connections();
     let mut findings: Vec<Finding<'a>> = Vec::new();
     let ours = |m: &&MountPoint| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user));
+    let told = |k: &'a Known| k.health.views.iter().filter_map(move |v| Some(((v.device?, v.path.as_path()), k)));
+    let told: HashMap<_, _> = known.iter().rev().flat_map(told).collect();
+    let placed = |k: &'a Known| k.views.iter().map(move |path| (path.as_path(), k));
+    let placed: HashMap<_, _> = known.iter().rev().flat_map(placed).collect();
     for mount in sight.mounts.iter().filter(ours) {
-        let is_told =
-            |k: &&Known| k.health.views.iter().any(|v| v.device == Some(mount.device) && v.path == mount.path);
-        let owner = known.iter().find(is_told).or_else(|| known.iter().find(|k| k.views.contains(&mount.path)));
+        let teller = told.get(&(mount.device, mount.path.as_path())).copied();
+        let owner = teller.or_else(|| placed.get(mount.path.as_path()).copied());
         let by_device = held.as_ref().and_then(|held| held.get(&mount.device.1)).cloned().unwrap_or_default();
-        let by_state = owner.filter(is_told).map(|k| k.health.processes()).unwrap_or_default();
+        let by_state = teller.map(|k| k.health.processes()).unwrap_or_default();
         if held.is_none() && owner.is_none() {
             // Somebody's, and this kernel doesn't tell whose.
             continue;
@@ -144,6 +149,40 @@ fn findings<'a>(sight: &'a Sight, known: &'a [Known]) -> Vec<Finding<'a>> {
         }
     }
     findings
+}
+
+/// Those that hang, with why: of all, nobody is waited for longer than of one.
+fn hung<'a>(alive: &'a [Finding<'a>]) -> Vec<(&'a Finding<'a>, String)> {
+    let (stopped, others): (Vec<_>, Vec<_>) = alive.iter().partition(|f| !f.stopped().is_empty());
+    let mut hung: Vec<_> = stopped
+        .into_iter()
+        .map(|f| (f, format!("process {} of its daemon is stopped", super::few(&f.stopped()))))
+        .collect();
+    let awaited = others.into_iter().filter(|f| f.is_awaited());
+    let mut silent: Vec<_> = awaited.map(|f| (f, Works::of(&f.answering))).collect();
+    for _ in 0..LOOKS {
+        if silent.is_empty() {
+            break;
+        }
+        std::thread::sleep(BETWEEN);
+        silent.retain(|(f, before)| f.is_awaited() && !before.has_more());
+    }
+    hung.extend(silent.into_iter().map(|(f, _)| (f, "requests wait, and its daemon does nothing".into())));
+    hung
+}
+
+/// What processes have done up to a moment.
+struct Works(Vec<(ProcessId, Work)>);
+
+impl Works {
+    fn of(pids: &[ProcessId]) -> Works {
+        Works(pids.iter().map(|pid| (*pid, proc::work(*pid))).collect())
+    }
+
+    /// Whether one of them has got on since.
+    fn has_more(&self) -> bool {
+        self.0.iter().any(|(pid, before)| proc::work(*pid).is_more_than(*before))
+    }
 }
 
 impl Finding<'_> {
@@ -179,32 +218,20 @@ impl Finding<'_> {
         self.mounts.iter().any(|m| m.path == place)
     }
 
-    /// Why it hangs, if it does.
-    fn hangs(&self) -> Option<String> {
-        let stopped: Vec<_> = self.answering.iter().copied().filter(|pid| proc::is_stopped(*pid)).collect();
-        if !stopped.is_empty() {
-            let words = format!("process {} of its daemon is stopped", super::few(&stopped));
-            return Some(words);
-        }
-        let work = || self.answering.iter().filter_map(|pid| proc::glance(*pid)).map(|g| g.cpu).sum::<u64>();
+    fn stopped(&self) -> Vec<ProcessId> {
+        self.answering.iter().copied().filter(|pid| proc::is_stopped(*pid)).collect()
+    }
+
+    /// Whether requests wait for an answer.
+    fn is_awaited(&self) -> bool {
         // An ordinary user is not told how many requests wait where fusectl isn't mounted.
         let in_a_request = || self.answering.iter().any(|pid| proc::waits_in_a_request(*pid));
         let is_waiting = |m: &&MountPoint| fuse_dev::waiting(m.device.1).map_or_else(in_a_request, |n| n > 0);
-        let waits = || self.mounts.iter().any(is_waiting);
-        let before = work();
-        for n in 0..GLANCES {
-            if !waits() || work() != before {
-                return None;
-            }
-            if n + 1 < GLANCES {
-                std::thread::sleep(BETWEEN);
-            }
-        }
-        Some("requests wait, and its daemon does nothing".into())
+        self.mounts.iter().any(is_waiting)
     }
 
     fn hung_row(&self, why: &str) -> Row {
-        let stopped: Vec<_> = self.answering.iter().copied().filter(|pid| proc::is_stopped(*pid)).collect();
+        let stopped = self.stopped();
         let keeper = self.known.and_then(|k| k.health.keeper);
         let servers: Vec<_> = self.answering.iter().copied().filter(|pid| Some(*pid) != keeper).collect();
         let remedy = match (stopped.is_empty(), &servers[..]) {
@@ -219,6 +246,7 @@ impl Finding<'_> {
             return Row::warn("hung_mounts", words, remedy);
         }
         let row = Row::fail("hung_mounts", words, remedy);
+        let (stopped, servers) = (Process::all(&stopped), Process::all(&servers));
         row.fixed_by(move || revive(&stopped, keeper.is_some().then_some(&servers), &connections))
     }
 }
@@ -239,20 +267,39 @@ fn detach(dead: &[(PathBuf, (u32, u32))]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Has stopped processes go on; a server that still does nothing is killed, for its keeper to start another.
-fn revive(stopped: &[ProcessId], servers: Option<&Vec<ProcessId>>, connections: &[u32]) -> Result<(), Error> {
-    let signal = |pid: ProcessId, what| process::ask(pid, what).map_err(IoError::of("signal", Path::new("the daemon")));
-    for pid in stopped {
-        signal(*pid, Ask::GoOn)?;
+/// A process as it was seen: by the time it is signalled, its number may be another's.
+struct Process {
+    pid: ProcessId,
+    started: Option<u64>,
+}
+
+impl Process {
+    fn all(pids: &[ProcessId]) -> Vec<Process> {
+        pids.iter().map(|pid| Process { pid: *pid, started: proc::started(*pid) }).collect()
     }
+
+    fn signal(&self, what: Ask) -> Result<(), Error> {
+        let sent = process::ask_that(self.pid, self.started, what);
+        Ok(sent.map(drop).map_err(IoError::of("signal", Path::new("the daemon")))?)
+    }
+}
+
+/// Has stopped processes go on; a server that still does nothing is killed, for its keeper to start another.
+fn revive(stopped: &[Process], servers: Option<&Vec<Process>>, connections: &[u32]) -> Result<(), Error> {
+    for process in stopped {
+        process.signal(Ask::GoOn)?;
+    }
+    let servers: Vec<&Process> = servers.into_iter().flatten().collect();
+    let before = Works::of(&servers.iter().map(|s| s.pid).collect::<Vec<_>>());
     let answers = || connections.iter().all(|c| fuse_dev::waiting(*c).is_none_or(|n| n == 0));
-    let go_on = || stopped.iter().all(|pid| !proc::is_stopped(*pid)) && (!stopped.is_empty() || answers());
+    let go_on = || stopped.iter().all(|s| !proc::is_stopped(s.pid)) && (!stopped.is_empty() || answers());
     let limit = if stopped.is_empty() { Duration::ZERO } else { PATIENCE };
-    if proc::wait_until(limit, || go_on() && answers()) {
+    // One that has begun to work meanwhile is only busy.
+    if proc::wait_until(limit, || go_on() && answers()) || before.has_more() {
         return Ok(());
     }
-    for pid in servers.into_iter().flatten() {
-        signal(*pid, Ask::Kill)?;
+    for server in servers {
+        server.signal(Ask::Kill)?;
     }
     proc::wait_until(PATIENCE, answers);
     Ok(())
