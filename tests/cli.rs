@@ -52,6 +52,8 @@ mod life;
 mod many;
 #[path = "cli/mtimes.rs"]
 mod mtimes;
+#[path = "cli/namespaces.rs"]
+mod namespaces;
 #[path = "cli/ordinary.rs"]
 mod ordinary;
 #[path = "cli/outcome.rs"]

@@ -8,6 +8,7 @@ use super::confirm::confirm;
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
+use super::unmount::say_held;
 use crate::sys::terminal::Shown;
 use crate::worktree::{diff, reset, thaw};
 
@@ -46,7 +47,7 @@ impl Reset {
             return output::print("nothing changed\n");
         }
         for (views, view, inside) in &all {
-            reset::reset(views, view, inside)?;
+            say_held(reset::reset(views, view, inside)?, "what it has there answers errors from now on");
         }
         output::done("the changes were dropped", &format!("dropped {}\n", count(lost, "change")))
     }

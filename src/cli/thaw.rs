@@ -8,6 +8,7 @@ use super::output::{self, count};
 use super::places;
 use super::progress::Bar;
 use super::report::Failure;
+use super::unmount::say_held;
 use crate::store::Progress;
 use crate::sys::terminal::Shown;
 use crate::worktree::thaw;
@@ -45,7 +46,10 @@ impl Thaw {
                 bar.tick();
             })?;
             drop(bar);
-            let plain = if whole { ", no view any more" } else { "" };
+            if let Some(released) = whole {
+                say_held(released, "it goes on with it as it was");
+            }
+            let plain = if whole.is_some() { ", no view any more" } else { "" };
             let line = format!("thawed {}: {}{plain}\n", name.shown(), count(nodes, "path"));
             reported = reported.and(output::done("the paths were thawed", &line));
         }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::sys::terminal::Shown;
-
 use clap::Args;
 
 use super::report::Failure;
 use super::{output, places};
+use crate::daemon::Released;
+use crate::sys::proc;
+use crate::sys::terminal::Shown;
 
 /// Unmount all views of a worktree, or of a directory
 ///
@@ -29,8 +30,20 @@ pub struct Unmount {
 impl Unmount {
     pub fn run(self) -> Result<(), Failure> {
         let views = places::views(self.at.as_deref().or(self.worktree.as_deref()))?;
-        views.unmount(self.lazy)?;
+        let released = views.release(self.lazy)?;
+        if !self.lazy {
+            say_held(released, "it goes on with them as they were");
+        }
         let place = self.at.unwrap_or(views.manifest.worktree);
         output::done("the views were unmounted", &format!("unmounted the views of {}\n", place.shown()))
+    }
+}
+
+/// Says on stderr who has views all the same, and what becomes of them there, if that is known.
+pub(super) fn say_held(released: Released, then: &str) {
+    if let Released::Held(Some(pid)) = released {
+        let name = proc::name(pid).unwrap_or_default();
+        let name = name.shown();
+        eprintln!("note: process {pid} ({name}) has a copy of the mount in a mount namespace of its own; {then}");
     }
 }

@@ -14,6 +14,7 @@ use super::diff::{self, Difference};
 use super::error::Error;
 use super::thaw;
 use super::views::Views;
+use crate::daemon::Released;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
 
@@ -22,17 +23,21 @@ pub fn dropped(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
     diff::of_view(views, view, inside)
 }
 
-/// Drops it.
-pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error> {
+/// Drops it. Whoever has a whole view mounted in another mount namespace gets errors from it afterwards: what is left
+/// there must change nothing in the new one.
+pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, Error> {
     if !inside.as_os_str().is_empty() {
-        return Access::open(views, view)?.reset(inside);
+        return Access::open(views, view)?.reset(inside).map(|()| Released::Gone);
     }
     // A dropped view is asked back, also when its daemon ended with the last view.
     let serves = views.state().is_some() || views.is_dropped(view);
-    thaw::release(views, view)?;
+    let released = thaw::release(views, view)?;
     let upper = views.upper(view);
     path::make_dirs(&upper)?;
     path::empty_dir(&upper)?;
     views.forget(view)?;
-    if serves { views.mount() } else { Ok(()) }
+    if serves {
+        views.mount()?;
+    }
+    Ok(released)
 }

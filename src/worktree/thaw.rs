@@ -14,7 +14,7 @@ use std::path::Path;
 use super::access::{Access, child};
 use super::error::Error;
 use super::views::{ManifestLock, Views};
-use crate::daemon::{DaemonError, client};
+use crate::daemon::{DaemonError, Released, client};
 use crate::store::manifest::ViewSpec;
 use crate::store::{Store, StoreError};
 use crate::sys::{mount, path};
@@ -30,8 +30,14 @@ pub fn check(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error>
     if is_there { Ok(()) } else { Err(Error::Absent(at)) }
 }
 
-/// Thaws what `inside` names in one view; calls `step` for each node. Answers whether the whole view became plain.
-pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn FnMut()) -> Result<bool, Error> {
+/// Thaws what `inside` names in one view; calls `step` for each node. Answers what became of the
+/// view, if the whole of it became plain.
+pub fn thaw(
+    views: &mut Views,
+    view: &ViewSpec,
+    inside: &Path,
+    step: &mut dyn FnMut(),
+) -> Result<Option<Released>, Error> {
     let place = views.place(view);
     let is_whole = inside.as_os_str().is_empty();
     if is_whole && views.is_mounted(view) && matches!(mount::is_busy(&place), Ok(Some(true))) {
@@ -43,9 +49,9 @@ pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn Fn
         node(&access, inside, is_dir, step)?;
     }
     if !is_whole {
-        return Ok(false);
+        return Ok(None);
     }
-    release(views, view)?;
+    let released = release(views, view)?;
     let file = super::views::manifest_file(&views.state_dir);
     {
         let _lock = ManifestLock::wait(&views.state_dir)?;
@@ -64,14 +70,14 @@ pub fn thaw(views: &mut Views, view: &ViewSpec, inside: &Path, step: &mut dyn Fn
     } else if views.state().is_some() {
         views.mount()?;
     }
-    Ok(true)
+    Ok(Some(released))
 }
 
-/// Unmounts one view; who uses it is named.
-pub fn release(views: &Views, view: &ViewSpec) -> Result<(), Error> {
+/// Unmounts one view; who uses it is named. Nobody waits for those who have it in another mount namespace.
+pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, Error> {
     match client::unmount_view(&views.state_dir, &view.id, false) {
         Err(DaemonError::Busy { paths }) => Err(Error::Busy { view: views.place(view), by: paths }),
-        other => Ok(other.map(drop)?),
+        released => Ok(released?),
     }
 }
 

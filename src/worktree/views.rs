@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::checkout::Checkout;
@@ -13,6 +13,7 @@ use crate::overlay::journal::DAMAGED;
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
 use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::lock::Lock;
+use crate::sys::mountinfo::MountTable;
 use crate::sys::{IoError, path};
 
 /// In a state directory: the path of the one that is meant.
@@ -28,8 +29,8 @@ pub struct Views {
 impl Views {
     /// Those of the worktree that holds `place`, or of the directory that entries were mounted at.
     pub fn containing(place: &Path, states: &Path) -> Result<Views, Error> {
-        let place = path::absolute(place)?;
-        for dir in place.ancestors() {
+        let (place, real) = places(place)?;
+        for dir in place.ancestors().chain(real.iter().flat_map(|real| real.ancestors())) {
             if let Some(state_dir) = known_at(states, dir)? {
                 return Views::load(&state_dir);
             }
@@ -221,6 +222,26 @@ impl Views {
             whole.strip_prefix(&self.manifest.worktree).or_else(|_| absolute.strip_prefix(&self.manifest.worktree));
         inside.map(Path::to_path_buf).map_err(|_| Error::NotInView(place.into()))
     }
+}
+
+/// The absolute path of a place, without `..`, and the one without symlinks. A mount at the place itself is not looked at:
+/// it may be a view that is dead or hangs.
+fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
+    let mut absolute = path::absolute(place)?;
+    let components: Vec<_> = absolute.components().collect();
+    if let Some(last) = components.iter().rposition(|c| matches!(c, Component::ParentDir)) {
+        // What `..` leads to is for the file system to say: what is before it may be a symlink.
+        let (above, below) = components.split_at(last + 1);
+        let above = path::canonical(&above.iter().collect::<PathBuf>())?;
+        absolute = below.iter().fold(above, |whole, component| whole.join(component));
+    }
+    let beside = match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => path::canonical(parent).ok().map(|parent| parent.join(name)),
+        _ => None,
+    };
+    let is_mounted = |at: &PathBuf| MountTable::current().is_ok_and(|table| table.at(at).next().is_some());
+    let real = beside.map(|at| if is_mounted(&at) { at } else { path::canonical(&at).unwrap_or(at) });
+    Ok((absolute, real))
 }
 
 /// Held by whoever reads the manifest, changes it and writes it: one at a time. The kernel takes it back from the dead.
