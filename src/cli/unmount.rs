@@ -44,6 +44,8 @@ pub(super) fn say_held(released: Released, then: &str) {
     if let Released::Held(Some(pid)) = released {
         let name = proc::name(pid).unwrap_or_default();
         let name = name.shown();
-        eprintln!("note: process {pid} ({name}) has a copy of the mount in a mount namespace of its own; {then}");
+        output::note(&format!(
+            "note: process {pid} ({name}) has a copy of the mount in a mount namespace of its own; {then}"
+        ));
     }
 }

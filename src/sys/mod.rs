@@ -23,6 +23,7 @@ pub mod process;
 pub mod program;
 pub mod readiness;
 pub mod shell;
+mod signal;
 pub mod socket;
 pub mod stream;
 pub mod terminal;

@@ -106,15 +106,28 @@ pub fn work(pid: ProcessId) -> Work {
     work
 }
 
-/// Whether a thread of a server that reads requests (`fuser-…`) waits for something else than the next one, told by
-/// the kernel function it sleeps in (`/proc/<pid>/task/<tid>/wchan`); not while it runs, nor where that isn't told.
+/// In what kernel functions a server's threads wait for something to do: a request, a message, another thread's work.
+const IDLE: [&[u8]; 8] = [
+    b"fuse_dev_",
+    b"futex_",
+    b"ep_poll",
+    b"do_epoll_wait",
+    b"eventfd_read",
+    b"pipe_read",
+    b"anon_pipe_read",
+    b"__skb_wait",
+];
+
+/// Whether a thread of a server that answers requests (`fuser-…`, `blocking`) waits for something else than the next one,
+/// told by the kernel function it sleeps in (`/proc/<pid>/task/<tid>/wchan`); not while it runs, nor where that isn't told.
 pub fn waits_in_a_request(pid: ProcessId) -> bool {
     let read = |file: PathBuf| paths::read_if_there(&file).ok().flatten().unwrap_or_default();
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
     let names = paths::list(&tasks).unwrap_or_default().into_iter().map(|e| e.name);
     names.filter_map(|n| String::from_utf8(n).ok()).any(|tid| {
         let (comm, place) = (read(tasks.join(&tid).join("comm")), read(tasks.join(&tid).join("wchan")));
-        comm.starts_with(b"fuser-") && !place.is_empty() && place != b"0" && !place.starts_with(b"fuse_dev_")
+        let answers = comm.starts_with(b"fuser-") || comm.starts_with(b"blocking");
+        answers && !place.is_empty() && place != b"0" && !IDLE.iter().any(|idle| place.starts_with(idle))
     })
 }
 

@@ -1,4 +1,4 @@
-//! Processes: starting them apart from the caller's terminal and descriptors, signals, waiting with a bound.
+//! Processes: starting them apart from the caller's terminal and descriptors, waiting with a bound.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::kernel::is_without;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions};
+use rustix::process::{Resource, Rlimit, WaitOptions};
+
+pub use super::signal::{Ask, Signalled, Signals, ask, ask_that, ask_with_file, watch, watch_that};
 
 /// The number under which a process that was started here finds the one descriptor it was given.
 const GIVEN: i32 = 3;
@@ -185,168 +187,6 @@ pub fn reap() -> Vec<(ProcessId, String)> {
     ended
 }
 
-/// The signals a daemon acts on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// SIGHUP: compare with what is wanted.
-    Reconcile,
-    /// SIGTERM, SIGINT: end.
-    End,
-    /// SIGKILL.
-    Kill,
-    /// SIGCONT: go on after having been stopped.
-    GoOn,
-}
-
-impl Ask {
-    fn signal(self) -> Signal {
-        match self {
-            Ask::Reconcile => Signal::HUP,
-            Ask::End => Signal::TERM,
-            Ask::Kill => Signal::KILL,
-            Ask::GoOn => Signal::CONT,
-        }
-    }
-}
-
-/// Sends a signal to a child that was not reaped; `false` when there is no such process. One that a file names may be
-/// gone, and its number another's: [`ask_that`].
-pub fn ask(pid: ProcessId, what: Ask) -> io::Result<bool> {
-    let Some(pid) = Pid::from_raw(pid) else { return Ok(false) };
-    is_there(rustix::process::kill_process(pid, what.signal()))
-}
-
-/// Sends a signal to the process that was started then ([`super::proc::started`]), if it still lives; `false`: it doesn't.
-/// Where nothing is known of when, to whoever has the number.
-pub fn ask_that(pid: ProcessId, started: Option<u64>, what: Ask) -> io::Result<bool> {
-    match find(pid, started)? {
-        Found::Gone => Ok(false),
-        Found::Held(process) => is_there(rustix::process::pidfd_send_signal(process, what.signal())),
-        Found::Number(_) => ask(pid, what),
-    }
-}
-
-/// As [`ask_that`] to compare, naming a file that this process has open: it has to stay so until the other has done it.
-pub fn ask_with_file(pid: ProcessId, started: Option<u64>, file: BorrowedFd<'_>) -> io::Result<bool> {
-    let found = find(pid, started)?;
-    if matches!(found, Found::Gone) {
-        return Ok(false);
-    }
-    let value = libc::sigval { sival_ptr: file.as_raw_fd() as usize as *mut libc::c_void };
-    let done = match &found {
-        Found::Held(process) => send_value(process.as_fd(), libc::SIGHUP, value),
-        // SAFETY: a plain system call; the value is a number, which the receiver takes for nothing else.
-        _ => unsafe { libc::sigqueue(pid, libc::SIGHUP, value) },
-    };
-    match done {
-        0 => Ok(true),
-        _ => match io::Error::last_os_error() {
-            e if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
-            e => Err(e),
-        },
-    }
-}
-
-/// sigqueue(3) by a descriptor of the process (pidfd_send_signal(2)).
-fn send_value(process: BorrowedFd<'_>, signal: i32, value: libc::sigval) -> i32 {
-    // The beginning of siginfo_t as the kernel has it for a queued signal: signal, errno, code, padding, pid, uid, value.
-    #[repr(C)]
-    struct Queued {
-        signal: i32,
-        errno: i32,
-        code: i32,
-        #[cfg(target_pointer_width = "64")]
-        _padding: i32,
-        pid: i32,
-        uid: u32,
-        value: libc::sigval,
-    }
-    // SAFETY: siginfo_t is plain old data, larger than `Queued` and at least as aligned; the kernel only reads it.
-    unsafe {
-        let mut info: libc::siginfo_t = std::mem::zeroed();
-        let queued = (&raw mut info).cast::<Queued>();
-        (*queued).signal = signal;
-        (*queued).code = libc::SI_QUEUE;
-        (*queued).pid = libc::getpid();
-        (*queued).uid = libc::getuid();
-        (*queued).value = value;
-        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, &raw const info, 0) as i32
-    }
-}
-
-fn is_there(sent: rustix::io::Result<()>) -> io::Result<bool> {
-    match sent {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::SRCH) => Ok(false),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// A process by its number.
-enum Found {
-    /// There is none, or another has the number by now.
-    Gone,
-    /// It is this one and stays so.
-    Held(OwnedFd),
-    /// It is there, and may be another the next moment: descriptors of processes can't be had.
-    Number(ProcessId),
-}
-
-fn find(pid: ProcessId, started: Option<u64>) -> io::Result<Found> {
-    let Some(raw) = Pid::from_raw(pid) else { return Ok(Found::Gone) };
-    let opened = match is_without("pidfd") {
-        true => Err(rustix::io::Errno::NOSYS),
-        false => rustix::process::pidfd_open(raw, PidfdFlags::empty()),
-    };
-    // Looked at after the descriptor was opened: if it is the one that is meant, so is the descriptor.
-    let is_another = || {
-        let now = super::proc::started(pid);
-        now.is_none() || started.is_some_and(|then| now != Some(then))
-    };
-    match opened {
-        Ok(_) if is_another() => Ok(Found::Gone),
-        Ok(process) => Ok(Found::Held(process)),
-        Err(rustix::io::Errno::SRCH) => Ok(Found::Gone),
-        // Before Linux 5.3, or a filter of system calls (seccomp(2)).
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if is_another() => Ok(Found::Gone),
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(Found::Number(pid)),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// A descriptor that becomes readable when the process ends; `None` when it is gone already.
-pub fn watch(pid: ProcessId) -> io::Result<Option<OwnedFd>> {
-    watch_that(pid, None)
-}
-
-/// As [`watch`], for the process that was started then.
-pub fn watch_that(pid: ProcessId, started: Option<u64>) -> io::Result<Option<OwnedFd>> {
-    match find(pid, started)? {
-        Found::Gone => Ok(None),
-        Found::Held(process) => Ok(Some(process)),
-        Found::Number(pid) => watch_by_looking(pid, started.or_else(|| super::proc::started(pid))).map(Some),
-    }
-}
-
-/// A pipe whose other end a thread closes when it no longer sees the process.
-fn watch_by_looking(pid: ProcessId, started: Option<u64>) -> io::Result<OwnedFd> {
-    const EVERY: Duration = Duration::from_millis(20);
-    let (end, ours) = pipe()?;
-    let look = move || {
-        let is_there =
-            || super::proc::started(pid).is_some_and(|now| started == Some(now) && !super::proc::is_dead(pid));
-        let is_awaited = || {
-            let mut polls = [PollFd::from_borrowed_fd(ours.as_fd(), PollFlags::empty())];
-            poll(&mut polls, Some(&Timespec::default())).is_ok_and(|n| n == 0)
-        };
-        while is_there() && is_awaited() {
-            std::thread::sleep(EVERY);
-        }
-    };
-    std::thread::Builder::new().name("watch".into()).stack_size(64 * 1024).spawn(look)?;
-    Ok(end)
-}
-
 /// Waits until one of `fds` is readable or closed at its other end; says which are. All `false`: time is up. A signal
 /// doesn't end the waiting.
 pub fn wait_any(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
@@ -424,97 +264,9 @@ pub fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Signals as something to wait for: a descriptor in place of handlers.
-pub struct Signals(nix::sys::signalfd::SignalFd);
-
-/// What came.
-#[derive(Debug)]
-pub enum Signalled {
-    /// With the file that the sender has named, if it has and if it may be looked at.
-    Reconcile(Option<OwnedFd>),
-    End,
-    ChildEnded,
-}
-
-impl Signals {
-    /// Blocks SIGHUP, SIGTERM, SIGINT and SIGCHLD for this thread and those it starts, and takes them here
-    /// instead. Programs that are started get the usual mask back (the standard library sees to it).
-    pub fn take_over() -> io::Result<Signals> {
-        use nix::sys::signal::{SigSet, Signal};
-        use nix::sys::signalfd::{SfdFlags, SignalFd};
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD] {
-            set.add(signal);
-        }
-        set.thread_block()?;
-        Ok(Signals(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
-    }
-
-    /// Every kind of signal that came since the last call.
-    pub fn drain(&self) -> io::Result<Vec<Signalled>> {
-        let mut came = Vec::new();
-        while let Some(info) = self.0.read_signal()? {
-            came.push(match info.ssi_signo as i32 {
-                libc::SIGHUP if info.ssi_code == libc::SI_QUEUE => {
-                    Signalled::Reconcile(file_of(info.ssi_pid, info.ssi_ptr as u32))
-                }
-                libc::SIGHUP => Signalled::Reconcile(None),
-                libc::SIGCHLD => Signalled::ChildEnded,
-                _ => Signalled::End,
-            });
-        }
-        Ok(came)
-    }
-}
-
-/// What another process of this user has open under a number.
-fn file_of(pid: u32, number: u32) -> Option<OwnedFd> {
-    let path = format!("/proc/{pid}/fd/{number}");
-    rustix::fs::open(path, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()
-}
-
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::proc;
-
-    #[test]
-    fn a_signal_reaches_the_process_that_was_meant_and_no_other_with_its_number() {
-        let mut child = Command::new("sleep").arg("100").spawn().expect("sleep is there");
-        let pid = child.id() as ProcessId;
-        let started = proc::started(pid).expect("it runs");
-        let another = Some(started + 1);
-        let file = std::fs::File::open("/dev/null").expect("it is there");
-        assert!(!ask_that(pid, another, Ask::Kill).expect("asked"));
-        assert!(!ask_with_file(pid, another, file.as_fd()).expect("asked"));
-        assert!(watch_that(pid, another).expect("asked").is_none());
-        assert!(child.try_wait().expect("ours").is_none(), "it lives");
-        let end = watch_that(pid, Some(started)).expect("asked").expect("it runs");
-        let by_looking = watch_by_looking(pid, Some(started)).expect("a thread");
-        assert_eq!(wait_any(&[end.as_fd(), by_looking.as_fd()], Some(Duration::ZERO)).expect("polled"), [false, false]);
-        assert!(ask_that(pid, Some(started), Ask::Kill).expect("asked"));
-        let limit = Some(Duration::from_secs(10));
-        assert!(wait_any(&[end.as_fd()], limit).expect("polled")[0]);
-        assert!(wait_any(&[by_looking.as_fd()], limit).expect("polled")[0], "also before it was reaped");
-        child.wait().expect("ours");
-        assert!(!ask_that(pid, Some(started), Ask::Kill).expect("asked"));
-    }
-
-    #[test]
-    fn a_queued_signal_by_a_descriptor_of_the_process_brings_its_value() {
-        let mut child = Command::new("sleep").arg("100").spawn().expect("sleep is there");
-        let file = std::fs::File::open("/dev/null").expect("it is there");
-        let pid = child.id() as ProcessId;
-        assert!(ask_with_file(pid, proc::started(pid), file.as_fd()).expect("asked"));
-        let status = child.wait().expect("ours");
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGHUP));
-    }
 
     #[test]
     fn each_descriptor_above_the_last_is_closed_by_exec_and_no_other() {
