@@ -10,13 +10,9 @@ use crate::sys::fs::{SetTime, Timespec};
 /// `st_blksize`: what programs read at a time.
 const BLOCK_SIZE: u32 = 4096;
 
-/// Added to the inode number of a file that has two for the kernel (see `passthrough`). No graft's numbers come this far,
-/// and those of the upper begin above.
-pub const OTHER: u64 = 1 << 61;
-
 /// The inode behind a number that the kernel was given.
 pub fn ino(number: INodeNo) -> Ino {
-    Ino(if (OTHER..2 * OTHER).contains(&number.0) { number.0 - OTHER } else { number.0 })
+    Ino::of_kernel(number.0)
 }
 
 pub fn caller(request: &Request) -> Caller {

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::attr::OTHER;
 use super::{Blocking, Passthrough};
-use crate::overlay::{Error, Ino, Stale, Wrote};
+use crate::overlay::{Error, Ino, OTHER, Stale, Wrote};
 use crate::store::Name;
 use crate::sys::fuse_dev;
 

@@ -36,10 +36,10 @@ use std::time::Duration;
 use fuser::{BackingId, Errno, FileAttr, FileHandle, FopenFlags, INodeNo, OpenAccMode, OpenFlags, ReplyOpen};
 use serde::{Deserialize, Serialize};
 
-use super::attr::{OTHER, file_attr, ino};
+use super::attr::{file_attr, ino};
 use super::errno::to_errno;
 use super::{FOREVER, backing};
-use crate::overlay::{Attr, Error, Ino, Overlay, Stored};
+use crate::overlay::{Attr, Error, Ino, OTHER, Overlay, Stored};
 use crate::sys::fuse_dev;
 
 /// Passed through is nothing.

@@ -57,7 +57,7 @@ impl View {
 
     /// Whether this inode is a directory that only the upper has.
     pub(super) fn is_upper_dir(&mut self, ino: Ino) -> bool {
-        ino.upper_real().is_some() && self.locate(ino).is_ok_and(|(_, _, stat)| stat.is_dir())
+        ino.is_upper() && self.locate(ino).is_ok_and(|(_, _, stat)| stat.is_dir())
     }
 
     fn orphan_attr(&mut self, ino: Ino) -> Result<Attr> {
@@ -322,7 +322,7 @@ pub(super) fn without_set_id(mode: u32, gid: u32, caller: Caller) -> u32 {
 pub(super) fn plain_attr(ino: Ino, stat: &Stat) -> Attr {
     Attr {
         ino,
-        generation: if ino.upper_real().is_some() { stat.born } else { 0 },
+        generation: if ino.is_upper() { stat.born } else { 0 },
         mode: stat.mode,
         nlink: stat.nlink,
         uid: stat.uid,

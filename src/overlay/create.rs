@@ -161,14 +161,14 @@ impl View {
         self.files.forget(ino);
         self.upper.forget_dir(ino);
         self.subdirs.remove(&ino);
-        if ino.upper_real().is_some() && (self.delta.has_overrides(ino) || self.delta.place(ino).is_some()) {
+        if ino.is_upper() && (self.delta.has_overrides(ino) || self.delta.place(ino).is_some()) {
             self.record(Record::Emptied { dir: ino })?;
         }
         self.see(ino, dir, name);
         self.upper.note(dir, name, Some((stat.kind(), stat.ino)));
         if stat.is_dir() {
             self.count_subdir(dir, 1);
-            if ino.upper_real().is_some() {
+            if ino.is_upper() {
                 self.subdirs.insert(ino, 0);
             }
         }

@@ -96,7 +96,7 @@ impl View {
         };
         // What was moved here or thawed was put here by the user.
         let is_moved = matches!(self.delta.name(dir, name), Some(Override::Moved(_)))
-            || (found.ino.upper_real().is_none() && !self.lower.places(found.ino).contains(&(dir, name.clone())));
+            || (!found.ino.is_upper() && !self.lower.places(found.ino).contains(&(dir, name.clone())));
         let can_be = !is_moved && !self.delta.is_opaque(dir) && (!is_own(&found) || self.upper.aside.is_some());
         // The store may have it no more.
         let is_as_long = self.objects.size_of(wanted.held).is_none_or(|size| size == stat.size);
@@ -165,7 +165,7 @@ impl View {
         fs::rename_at(aside, from.as_bytes(), &fd, name.bytes(), RenameFlags::NOREPLACE)
             .map_err(upper("rename a file"))?;
         self.orphans.remove(&ino);
-        let real = ino.upper_real().unwrap_or_default();
+        let real = fs::stat_at(&fd, name.bytes()).map_err(upper("look at a file"))?.ino;
         self.upper.note(dir, &name, Some((FileType::RegularFile, real)));
         self.see(ino, dir, &name);
         self.shows_again(dir, name);
@@ -209,7 +209,7 @@ impl View {
 }
 
 fn is_own(found: &Found) -> bool {
-    found.ino.upper_real().is_some()
+    found.ino.is_upper()
 }
 
 fn has_content(file: &Arc<OwnedFd>, held: &ObjectId) -> Result<bool> {

@@ -16,7 +16,8 @@ use crate::sys::fs;
 
 use super::error::{Error, Result, upper};
 use super::journal::{Frame, Frames, Piece, Record};
-use super::lower::{FIRST_BASE, Graft, Lower};
+use super::lower::{Graft, Lower};
+use super::numbers::{FIRST_BASE, LOWER_END};
 use super::resolve::View;
 use super::state::Delta;
 use super::{Ino, Overlay};
@@ -55,7 +56,7 @@ pub(super) fn known_grafts(frames: &Frames) -> Vec<Record> {
 /// Where `nodes` numbers lie between those of known grafts.
 fn gap(known: &[Record], nodes: u32) -> Option<u64> {
     let range = |r: &Record| match r {
-        Record::Graft { base, nodes, .. } => Some((*base, base + u64::from(*nodes))),
+        Record::Graft { base, nodes, .. } => Some((*base, base.saturating_add(u64::from(*nodes)))),
         _ => None,
     };
     let mut ranges: Vec<(u64, u64)> = known.iter().filter_map(range).collect();
@@ -72,7 +73,7 @@ impl View {
         let mut free: Vec<(u64, &Record)> = Vec::new();
         for record in known {
             if let Record::Graft { base, nodes, .. } = record {
-                next = next.max(base + u64::from(*nodes));
+                next = next.max(base.saturating_add(u64::from(*nodes)));
                 free.push((*base, record));
             }
         }
@@ -87,12 +88,15 @@ impl View {
                 None if spec.retired => continue,
                 None => {
                     let base = gap(known, nodes).filter(|_| damaged).unwrap_or(next);
-                    next = next.max(base + u64::from(nodes));
+                    next = next.max(base.saturating_add(u64::from(nodes)));
                     fresh.push(Record::Graft { base, nodes, tree, at: at_bytes.clone() });
                     base
                 }
             };
             grafts.push((base, spec, at_bytes));
+        }
+        if next > LOWER_END {
+            return Err(upper("number the files of a tree")(std::io::Error::from_raw_os_error(libc::EOVERFLOW)));
         }
         // Grafts below the root are laid over directories that those at the root may have: those come first.
         let at_root = |g: &&(u64, GraftSpec, Vec<u8>)| g.2.is_empty();

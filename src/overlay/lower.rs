@@ -13,9 +13,6 @@ use crate::sys::fs::FileType;
 use super::Ino;
 use super::journal::Record;
 
-/// The first inode number of the first graft.
-pub(super) const FIRST_BASE: u64 = 256;
-
 /// One node of one graft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LowerNode {

@@ -26,6 +26,7 @@ mod intact;
 pub mod journal;
 mod lower;
 mod names;
+mod numbers;
 mod open;
 mod orphan;
 mod position;
@@ -58,6 +59,7 @@ use crate::sys::fs::{self, SetTime, StatVfs, Timespec};
 pub use error::{Error, Result};
 pub use graft::{GraftSpec, Stale};
 pub use home::IN_UPPER;
+pub use numbers::{LOWER_END, OTHER};
 pub use open::OverlayConfig;
 use resolve::View;
 pub use stored::Stored;
@@ -66,13 +68,8 @@ pub use unchanged::{Laid, Unchanged};
 pub use uncover::Covered;
 pub use write::Wrote;
 
-/// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount.
-///
-/// | range                | what it names                                             |
-/// |----------------------|-----------------------------------------------------------|
-/// | 1                    | the view's root                                           |
-/// | 2⁸ ..                | nodes of grafted trees: the graft's base plus the node's index |
-/// | 2⁶² + n              | a file that is only in the upper, where it is inode n      |
+/// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount. The ranges
+/// are in `numbers.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ino(pub u64);
 

@@ -110,7 +110,7 @@ impl View {
         }
         let fd = self.dir_fd(dir)?.ok_or(Error::NotFound)?;
         let stat = fs::stat_at(&fd, name.bytes()).map_err(super::error::upper("look at a file"))?;
-        if !stat.is_dir() || shown.ino.upper_real().is_some() {
+        if !stat.is_dir() || shown.ino.is_upper() {
             self.see(shown.ino, dir, name);
         }
         self.attr_of(&Found { ino: shown.ino, upper: Some(stat) })

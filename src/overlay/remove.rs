@@ -59,7 +59,7 @@ impl View {
         if is_dir && self.is_recorded(found.ino) {
             records.push(Record::Emptied { dir: found.ino });
         }
-        if found.ino.upper_real().is_none() && orphan.is_some() && self.delta.copied(found.ino).is_some() {
+        if !found.ino.is_upper() && orphan.is_some() && self.delta.copied(found.ino).is_some() {
             records.push(Record::Uncopied { ino: found.ino });
         }
         records.extend(self.one_name_less(found));
@@ -85,7 +85,7 @@ impl View {
 
     /// A file of the lower that loses one of several names changes thereby (unlink(2): its ctime).
     pub(super) fn one_name_less(&self, found: &Found) -> Option<Record> {
-        let lower = found.upper.is_none() && found.ino.upper_real().is_none();
+        let lower = found.upper.is_none() && !found.ino.is_upper();
         if !lower || self.lower.is_dir(found.ino) || self.lower.has_one_name(found.ino) {
             return None;
         }
@@ -145,7 +145,7 @@ impl View {
                 continue;
             };
             let mut at = *dir;
-            while at.upper_real().is_some() && self.delta.place(at).is_none() {
+            while at.is_upper() && self.delta.place(at).is_none() {
                 let (parent, name) = self.dir_place(at)?;
                 out.push(Record::Place { ino: at, dir: parent, name });
                 at = parent;

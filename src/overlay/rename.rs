@@ -97,7 +97,7 @@ impl View {
     /// The inode that the journal must show at the new name: of a directory that the lower has, or of a
     /// file that only the lower has.
     fn carried(&self, found: &Found, is_dir: bool) -> Option<Ino> {
-        let lower = found.ino.upper_real().is_none();
+        let lower = !found.ino.is_upper();
         (lower && (is_dir || found.upper.is_none())).then_some(found.ino)
     }
 

@@ -125,7 +125,7 @@ impl View {
             match against_mode(&fd, || fs::stat_at(&fd, name.bytes())) {
                 Ok(stat) => {
                     let ino = self.identity(self.lower_named(dir, name), stat.kind(), stat.ino);
-                    if !stat.is_dir() || ino.upper_real().is_some() {
+                    if !stat.is_dir() || ino.is_upper() {
                         self.see(ino, dir, name);
                     }
                     return Ok(Found { ino, upper: Some(stat) });
@@ -192,7 +192,7 @@ impl View {
 
     /// Where a directory is now; whether that place shows is for the caller to see on the way up.
     pub(super) fn dir_place(&mut self, dir: Ino) -> Result<(Ino, Name)> {
-        if dir.upper_real().is_some() {
+        if dir.is_upper() {
             return self.upper_name(dir)?.ok_or(Error::NotFound);
         }
         self.lower_places(dir).into_iter().next().ok_or(Error::NotFound)
@@ -222,7 +222,7 @@ impl View {
 
     /// Whether a directory is still somewhere in the view.
     pub(super) fn shows(&self, mut dir: Ino) -> bool {
-        while dir != Ino::ROOT && dir.upper_real().is_none() {
+        while dir != Ino::ROOT && !dir.is_upper() {
             match self.lower_places(dir).into_iter().next() {
                 Some((parent, _)) => dir = parent,
                 None => return false,
@@ -259,7 +259,7 @@ impl View {
                 if entry.kind == FileType::Directory {
                     todo.push(ino);
                 }
-                if entry.kind != FileType::Directory || ino.upper_real().is_some() {
+                if entry.kind != FileType::Directory || ino.is_upper() {
                     self.see(ino, dir, &name);
                 }
             }
@@ -269,14 +269,16 @@ impl View {
 
     /// Whether the bytes and metadata of this file come from the upper.
     pub(super) fn is_in_upper(&self, ino: Ino) -> bool {
-        ino.upper_real().is_some() || self.delta.copied(ino).is_some()
+        ino.is_upper() || self.delta.copied(ino).is_some()
     }
 
     /// A name under which the upper has this non-directory now, with its directory open and its metadata.
     pub(super) fn locate(&mut self, ino: Ino) -> Result<(Arc<OwnedFd>, Name, Stat)> {
-        let real = ino.upper_real().or(self.delta.copied(ino)).ok_or(Error::UnknownInode(ino.0))?;
+        if !self.is_in_upper(ino) {
+            return Err(Error::UnknownInode(ino.0));
+        }
         while let Some((dir, name)) = self.seen.get(&ino).and_then(|seen| seen.names.first()).cloned() {
-            if let Some((fd, stat)) = self.has(dir, &name, real)? {
+            if let Some((fd, stat)) = self.has(dir, &name, ino)? {
                 return Ok((fd, name, stat));
             }
             if let Some(seen) = self.seen.get_mut(&ino) {
@@ -285,20 +287,22 @@ impl View {
         }
         let told = self.delta.place(ino).cloned();
         for (dir, name) in told.into_iter().chain(self.lower_names(ino)) {
-            if let Some((fd, stat)) = self.has(dir, &name, real)? {
+            if let Some((fd, stat)) = self.has(dir, &name, ino)? {
                 self.see(ino, dir, &name);
                 return Ok((fd, name, stat));
             }
         }
         self.search(Ino::ROOT)?;
         let (dir, name) = self.upper_name(ino)?.ok_or(Error::UnknownInode(ino.0))?;
-        let (fd, stat) = self.has(dir, &name, real)?.ok_or(Error::UnknownInode(ino.0))?;
+        let (fd, stat) = self.has(dir, &name, ino)?.ok_or(Error::UnknownInode(ino.0))?;
         Ok((fd, name, stat))
     }
 
-    /// The upper's directory for `dir` and what is at `name` in it, if that is the upper's inode `real`.
-    fn has(&mut self, dir: Ino, name: &Name, real: u64) -> Result<Option<(Arc<OwnedFd>, Stat)>> {
-        Ok(self.upper_at(dir, name)?.filter(|(_, stat)| stat.ino == real))
+    /// The upper's directory for `dir` and what is at `name` in it, if that is the upper's file for `ino`.
+    fn has(&mut self, dir: Ino, name: &Name, ino: Ino) -> Result<Option<(Arc<OwnedFd>, Stat)>> {
+        let copied = self.delta.copied(ino);
+        let is_it = |stat: &Stat| copied.map_or_else(|| Ino::of_upper(stat.ino) == ino, |real| stat.ino == real);
+        Ok(self.upper_at(dir, name)?.filter(|(_, stat)| is_it(stat)))
     }
 
     /// The upper's directory for `dir` and what is at `name` in it. Only what is not there is nothing: a look that fails

@@ -37,7 +37,7 @@ impl View {
 
     /// Numbers that no tree has would be those of a tree to come.
     fn drop_unknown(&mut self) {
-        let is_known = |ino: Ino| ino == Ino::ROOT || ino.upper_real().is_some() || self.lower.node(ino).is_some();
+        let is_known = |ino: Ino| ino == Ino::ROOT || ino.is_upper() || self.lower.node(ino).is_some();
         let mut records = self.delta.records();
         records.retain(|record| match record {
             Record::Root { .. } | Record::Graft { .. } => true,
@@ -81,7 +81,7 @@ impl View {
     }
 
     fn place_in_lower(&self, dir: Ino) -> Option<(Ino, Name)> {
-        let is_end = dir == Ino::ROOT || dir.upper_real().is_some();
+        let is_end = dir == Ino::ROOT || dir.is_upper();
         if is_end { None } else { self.lower_places(dir).into_iter().next() }
     }
 

@@ -11,23 +11,6 @@ use super::Ino;
 use super::journal::{Meta, Record};
 use super::lower::Lower;
 
-/// Inode numbers from here on name files that are only in the upper: this plus the upper's own number.
-/// Far above any tree's node, and below 2⁵³ with the inode numbers of common file systems, so that
-/// programs that keep inode numbers in a double tell them apart.
-const UPPER_BASE: u64 = 1 << 48;
-
-impl Ino {
-    /// The inode of a file that is only in the upper.
-    pub(super) fn of_upper(real: u64) -> Ino {
-        Ino(UPPER_BASE.saturating_add(real))
-    }
-
-    /// The upper's own inode number, for a file that is only there.
-    pub(super) fn upper_real(self) -> Option<u64> {
-        self.0.checked_sub(UPPER_BASE)
-    }
-}
-
 /// What the journal says of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Override {
@@ -234,7 +217,7 @@ impl Delta {
     /// Directories of the upper alone that names are kept for.
     pub fn named_upper_dirs(&self) -> Vec<Ino> {
         let dirs = self.names.keys().chain(&self.opaque).chain(self.places.values().map(|(d, _)| d));
-        let set: HashSet<Ino> = dirs.copied().filter(|d| d.upper_real().is_some()).collect();
+        let set: HashSet<Ino> = dirs.copied().filter(|d| d.is_upper()).collect();
         set.into_iter().collect()
     }
 

@@ -7,6 +7,7 @@
 mod damage;
 mod fault;
 mod listing;
+mod numbers;
 mod ops;
 mod xattr;
 
@@ -283,7 +284,7 @@ impl Case {
             bytes,
             xattrs: xattrs.map(|n| Ok((n.clone(), overlay.xattr(attr.ino, &n)?))).collect::<Result<_, Error>>()?,
             mtime: if is_new { "new".into() } else { format!("{}", attr.mtime.sec) },
-            ino: if attr.ino.upper_real().is_some() { "own".into() } else { attr.ino.0.to_string() },
+            ino: if attr.ino.is_upper() { "own".into() } else { attr.ino.0.to_string() },
         })
     }
 

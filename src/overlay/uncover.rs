@@ -132,7 +132,7 @@ impl View {
 
     /// A directory that was made where one was deleted, of which nothing is said: it can become the same one again.
     fn is_fresh_dir(&self, found: &Found, said: Option<Override>) -> bool {
-        let is_upper_dir = found.upper.is_some_and(|s| s.is_dir()) && found.ino.upper_real().is_some();
+        let is_upper_dir = found.upper.is_some_and(|s| s.is_dir()) && found.ino.is_upper();
         is_upper_dir
             && said == Some(Override::Whiteout)
             && !self.is_recorded(found.ino)

@@ -133,7 +133,7 @@ impl View {
 
     /// The copy behind this inode, while its bytes are promised.
     pub(super) fn unsettled_copy(&self, ino: Ino) -> Option<u64> {
-        let real = ino.upper_real().or(self.delta.copied(ino))?;
+        let real = self.delta.copied(ino).or(ino.plain_upper())?;
         self.unsettled.promises.contains_key(&real).then_some(real)
     }
 

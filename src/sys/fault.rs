@@ -36,6 +36,13 @@ pub fn room(len: usize) -> io::Result<usize> {
     Ok(len)
 }
 
+/// The inode number of a file in its file system: as it is, but where a test has planned otherwise.
+#[cfg(not(test))]
+#[inline(always)]
+pub fn number(ino: u64) -> u64 {
+    ino
+}
+
 /// As [`point`], for an open: one that may make a file wants room.
 #[inline(always)]
 pub fn point_to_open(flags: super::fs::OpenFlags) -> io::Result<()> {
@@ -51,12 +58,12 @@ pub fn inherit<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
 }
 
 #[cfg(test)]
-pub use planned::{Guard, Plan, Stall, inherit, point, room};
+pub use planned::{Guard, Numbers, Plan, Stall, inherit, number, point, room};
 
 #[cfg(test)]
 mod planned {
     use std::backtrace::Backtrace;
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
     use std::io;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -69,6 +76,27 @@ mod planned {
     thread_local! {
         static PLAN: RefCell<Option<Arc<State>>> = const { RefCell::new(None) };
         static STALL: RefCell<Option<Arc<Held>>> = const { RefCell::new(None) };
+        static NUMBER: Cell<fn(u64) -> u64> = const { Cell::new(|ino| ino) };
+    }
+
+    /// While it lives, files have the inode numbers that a function makes of their own: for the thread that laid it.
+    pub struct Numbers(());
+
+    impl Numbers {
+        pub fn lay(of: fn(u64) -> u64) -> Numbers {
+            NUMBER.set(of);
+            Numbers(())
+        }
+    }
+
+    impl Drop for Numbers {
+        fn drop(&mut self) {
+            NUMBER.set(|ino| ino);
+        }
+    }
+
+    pub fn number(ino: u64) -> u64 {
+        NUMBER.get()(ino)
     }
 
     /// While it lives, calls of one kind wait until they are let through: by the thread that laid it, and by those that

@@ -75,7 +75,7 @@ impl Stat {
         let born = time(s.stx_btime);
         Stat {
             dev: rfs::makedev(s.stx_dev_major, s.stx_dev_minor),
-            ino: s.stx_ino,
+            ino: fault::number(s.stx_ino),
             mode: s.stx_mode.into(),
             nlink: s.stx_nlink,
             uid: s.stx_uid,
@@ -376,7 +376,7 @@ pub fn list(dir: impl AsFd) -> io::Result<Vec<DirEntry>> {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            out.push(DirEntry { name: name.to_vec(), ino: entry.ino(), kind: entry.file_type() });
+            out.push(DirEntry { name: name.to_vec(), ino: fault::number(entry.ino()), kind: entry.file_type() });
         }
     }
     Ok(out)

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::overlay::{Ino, Laid, Unchanged};
+use crate::overlay::{Ino, LOWER_END, Laid, Unchanged};
 use crate::store::import::{ImportError, Imported, Shared, import_shared};
 use crate::store::{Name, Node, Progress, Store, Tree, escape};
 use crate::sys::{fs, fs_type, path};
@@ -100,9 +100,6 @@ struct Line {
     retired: bool,
 }
 
-/// No graft's inode numbers begin above.
-const HIGHEST: u64 = 1 << 48;
-
 fn laid(root: &OwnedFd) -> io::Result<Vec<Laid>> {
     let mut all = Vec::new();
     loop {
@@ -112,7 +109,7 @@ fn laid(root: &OwnedFd) -> io::Result<Vec<Laid>> {
         }
         for line in lines(&text)? {
             let Line { base, tree, at, retired } = serde_json::from_str(line)?;
-            if base > HIGHEST {
+            if base > LOWER_END {
                 return Err(unreadable());
             }
             all.push(Laid { base, tree: tree.parse().map_err(|_| unreadable())?, at: Ino(at), retired });

@@ -336,6 +336,18 @@ fn a_file_of_which_one_name_was_moved_has_both_when_other_trees_show_its_directo
     run(2, &[rename, Step::Lay(6), Step::Compare, Step::Lay(210), Step::Compare]);
 }
 
+/// Found by the test above.
+#[test]
+fn a_directory_that_was_moved_out_of_a_tree_that_goes_can_be_read() {
+    if let Some(why) = crate::bench::cannot_mount() {
+        return eprintln!("skipped: {why}");
+    }
+    let at = |path: &str| path.to_owned();
+    let steps =
+        [Step::Do(Op::Exchange(at("a"), at("c"))), Step::Compare, Step::Do(Op::RemoveAll(at("c"))), Step::Lay(128)];
+    run(3, &steps);
+}
+
 fn run(layers: usize, steps: &[Step]) {
     let mut bench = Bench::new(&["build"]);
     let store = store(&bench);

@@ -258,7 +258,7 @@ impl<'a> Reader<'a> {
     }
 
     fn ino(&mut self) -> Result<Ino, Malformed> {
-        self.u64().map(Ino)
+        self.u64().map(Ino::recorded)
     }
 
     fn name(&mut self) -> Result<Name, Malformed> {
