@@ -245,17 +245,77 @@ impl View {
     }
 }
 
-/// Deletes `name` from a directory of ours, with all below it; nothing there is fine.
+/// Deletes `name` from a directory of ours, with all below it; nothing there is fine. No symlink is followed.
+///
+/// However deep it is, a few descriptors are open and nothing is called again: a directory below that isn't empty is
+/// moved up into `name` before its turn comes.
 pub(super) fn remove_tree(dir: &OwnedFd, name: &[u8]) -> std::io::Result<()> {
-    match against_mode(dir, || fs::unlink_at(dir, name)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {
-            let below = against_mode(dir, || fs::open_at(dir, name, OpenFlags::PATH | OpenFlags::DIRECTORY, 0))?;
-            let names = against_mode(&below, || fs::list(fs::open_dir_at(&below, b".")?))?;
-            names.iter().try_for_each(|entry| remove_tree(&below, &entry.name))?;
-            against_mode(dir, || fs::rmdir_at(dir, name))
+    if !unlink_or_is_dir(dir, name)? {
+        return Ok(());
+    }
+    let top = open_to_empty(dir, name)?;
+    let (mut todo, mut number) = (Vec::new(), 0u64);
+    for entry in fs::list(fs::open_dir_at(&top, b".")?)? {
+        if unlink_or_is_dir(&top, &entry.name)? {
+            todo.push(entry.name);
         }
-        other => other,
+    }
+    while let Some(child) = todo.pop() {
+        let below = match open_to_empty(&top, &child) {
+            // It was empty, and another took its name.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            opened => opened?,
+        };
+        for entry in fs::list(fs::open_dir_at(&below, b".")?)? {
+            if unlink_or_is_dir(&below, &entry.name)? {
+                todo.push(move_up(&below, &entry.name, &top, &mut number)?);
+            }
+        }
+        fs::rmdir_at(&top, &child)?;
+    }
+    against_mode(dir, || fs::rmdir_at(dir, name))
+}
+
+/// Deletes what is no directory, and answers whether one is there.
+fn unlink_or_is_dir(dir: &OwnedFd, name: &[u8]) -> std::io::Result<bool> {
+    match against_mode(dir, || fs::unlink_at(dir, name)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) if e.raw_os_error() == Some(libc::EISDIR) => Ok(true),
+        // What POSIX has for a directory, and some file systems answer.
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
+            let is_dir = against_mode(dir, || fs::stat_at(dir, name)).is_ok_and(|stat| stat.is_dir());
+            if is_dir { Ok(true) } else { Err(e) }
+        }
+        done => done.map(|()| false),
+    }
+}
+
+/// Opens a directory that is going to be deleted, with the permissions to do so.
+fn open_to_empty(dir: &OwnedFd, name: &[u8]) -> std::io::Result<OwnedFd> {
+    let opened = against_mode(dir, || fs::open_at(dir, name, OpenFlags::PATH | OpenFlags::DIRECTORY, 0))?;
+    if fs::stat(&opened)?.mode & 0o700 != 0o700 {
+        fs::chmod_path_fd(&opened, 0o700)?;
+    }
+    Ok(opened)
+}
+
+/// Gives a directory of `from` a name in `to`, of which all is going to be deleted: an empty directory may have it.
+fn move_up(from: &OwnedFd, name: &[u8], to: &OwnedFd, number: &mut u64) -> std::io::Result<Vec<u8>> {
+    let mut may_write = false;
+    loop {
+        let new = format!("moved up {number:x}").into_bytes();
+        match fs::rename_at(from, name, to, &new, RenameFlags::empty()) {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOTEMPTY | libc::EEXIST | libc::ENOTDIR)) => *number += 1,
+            // It gets another parent, which its own mode may forbid to all but root (rename(2), EACCES).
+            Err(e) if e.raw_os_error() == Some(libc::EACCES) && !may_write => {
+                open_to_empty(from, name)?;
+                may_write = true;
+            }
+            done => {
+                *number += 1;
+                return done.map(|()| new);
+            }
+        }
     }
 }
 
@@ -285,4 +345,55 @@ pub(super) fn restore_times(dir: &OwnedFd, was: &Stat) {
 /// The directory's content changed just now. As with [`restore_times`], that is done.
 pub(super) fn touch_dir(dir: &OwnedFd) {
     let _ = fs::utimens_at(dir, b"", SetTime::Keep, SetTime::Now);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn made_deep(dir: &std::path::Path, depth: usize) -> OwnedFd {
+        let top = crate::sys::path::open_dir(dir).expect("there");
+        let mut at = fs::duplicate(std::os::fd::AsFd::as_fd(&top)).expect("a descriptor");
+        for _ in 0..depth {
+            fs::mkdir_at(&at, b"d", 0o755).expect("made");
+            at = fs::open_dir_at(&at, b"d").expect("opened");
+        }
+        top
+    }
+
+    #[test]
+    fn a_directory_of_any_depth_is_deleted_with_little_stack_and_few_descriptors() {
+        let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+        let top = made_deep(temp.path(), 20_000);
+        let work = move || remove_tree(&top, b"d").expect("deleted");
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).expect("a thread").join().expect("done");
+        assert_eq!(std::fs::read_dir(temp.path()).expect("listed").count(), 0);
+    }
+
+    #[test]
+    fn a_tree_is_deleted_whatever_its_modes_are_and_nothing_behind_its_links() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| temp.path().join(path);
+        for dir in ["d/a/b/c", "d/moved up 0/moved up 1", "d/e", "kept"] {
+            std::fs::create_dir_all(at(dir)).expect("made");
+        }
+        for file in ["d/a/f", "d/a/b/c/f", "d/moved up 0/moved up 1/f", "kept/f"] {
+            std::fs::write(at(file), "x").expect("written");
+        }
+        for (link, to) in [("d/l", "../kept"), ("d/a/b/l", "../../../kept"), ("d/a/gone", "nowhere")] {
+            symlink(to, at(link)).expect("linked");
+        }
+        for (dir, mode) in [("d/a/b/c", 0), ("d/a/b", 0o500), ("d/a", 0o100), ("d/moved up 0", 0o500), ("d", 0)] {
+            std::fs::set_permissions(at(dir), std::fs::Permissions::from_mode(mode)).expect("set");
+        }
+        let top = crate::sys::path::open_dir(temp.path()).expect("there");
+        remove_tree(&top, b"d").expect("deleted");
+        remove_tree(&top, b"d").expect("nothing there");
+        let left: Vec<_> =
+            std::fs::read_dir(temp.path()).expect("listed").map(|e| e.expect("one").file_name()).collect();
+        assert_eq!(left, ["kept"]);
+        assert_eq!(std::fs::read(at("kept/f")).expect("kept"), b"x");
+    }
 }
