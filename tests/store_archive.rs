@@ -1,5 +1,7 @@
 //! Importing archives: what tar can say comes back, what is wrong or could reach outside is refused and leaves nothing.
 
+#[path = "store_archive/bad.rs"]
+mod bad;
 #[path = "store/case.rs"]
 mod case;
 
@@ -378,14 +380,16 @@ fn a_cut_or_changed_archive_is_refused_wherever_that_happened() {
 fn limits_of_size_count_and_depth_hold() {
     let case = Case::new();
     let path = case.file("a.tar", &Raw::default().file("d/e/a", &[0; 600]).file("b", &[0; 600]).end());
-    let limits = Limits { bytes: 2000, members: 2, depth: 3 };
+    let limits = Limits { bytes: 2000, members: 4, depth: 3, ..Limits::default() };
     let import = |limits: &Limits| match import_archive(&case.store, &path, limits, &()) {
         Err(ImportError::Refused { why, .. }) => Some(why),
         Err(e) => panic!("{e}"),
         Ok(_) => None,
     };
     assert_eq!(import(&Limits { bytes: 1200, ..limits.clone() }), Some(Refused::Bytes(1200)));
-    assert_eq!(import(&Limits { members: 1, ..limits.clone() }), Some(Refused::Members(1)));
+    // `d` and `d/e` count, too.
+    assert_eq!(import(&Limits { members: 3, ..limits.clone() }), Some(Refused::Members(3)));
+    assert_eq!(import(&Limits { memory: 2000, ..limits.clone() }), Some(Refused::Memory(2000)));
     assert_eq!(
         import(&Limits { depth: 2, ..limits.clone() }),
         Some(Refused::Depth { member: "d/e/a".into(), limit: 2 })

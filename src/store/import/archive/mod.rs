@@ -37,15 +37,18 @@ use crate::sys::fs::FileType;
 pub struct Limits {
     /// Bytes of all files (holes included), names and attributes: 64 GiB.
     pub bytes: u64,
-    /// 10 million.
+    /// Members, and directories that no member describes: 10 million.
     pub members: u64,
     /// Directories below each other: 1000.
     pub depth: usize,
+    /// Bytes of memory for what is remembered of members and of the directories that they imply, as they are estimated:
+    /// 2 GiB, which is some 3 million files.
+    pub memory: u64,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { bytes: 64 << 30, members: 10_000_000, depth: 1000 }
+        Limits { bytes: 64 << 30, members: 10_000_000, depth: 1000, memory: 2 << 30 }
     }
 }
 
@@ -76,7 +79,7 @@ pub fn import_archive(
     let (send, pieces) = stream::pipe();
     let plan = std::thread::scope(|scope| {
         scope.spawn(fault::inherit(move || stream::decompress(source, format, &send)));
-        unpack(&stage, Tar::new(pieces), limits, progress)
+        unpack(&stage, Tar::within(pieces, limits), limits, progress)
     });
     let plan = plan.map_err(|e| e.of(path))?;
     let bytes = plan.builder.finish()?;

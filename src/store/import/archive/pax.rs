@@ -1,23 +1,32 @@
 //! What PAX headers say of a member: times, attributes, sparse maps.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use super::refused::Refused;
 use super::tar::Kind;
 use crate::store::tree::Xattr;
 use crate::sys::fs::Timespec;
+
+/// Keys and values that are said of all members that follow; the last one of a key counts.
+pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Headers that change the next member.
 #[derive(Default)]
 pub(super) struct Extra {
     pub name: Option<Vec<u8>>,
     pub link: Option<Vec<u8>>,
+    /// Its own.
     pub records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Shared by all members.
+    pub global: Rc<Records>,
 }
 
 impl Extra {
     /// The value of a PAX key: the last one counts, an empty one takes it back.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let last = self.records.iter().rev().find(|(k, _)| k == key);
-        last.map(|(_, v)| &v[..]).filter(|v| !v.is_empty())
+        let own = self.records.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v);
+        own.or_else(|| self.global.get(key)).map(|v| &v[..]).filter(|v| !v.is_empty())
     }
 
     pub fn number(&self, key: &[u8]) -> Result<Option<u64>, Refused> {
@@ -72,8 +81,9 @@ pub(super) fn time(text: &[u8]) -> Result<Timespec, Refused> {
 
 /// The user xattrs that star, GNU tar and libarchive write; later ones win.
 pub(super) fn xattrs(extra: &Extra) -> Vec<Xattr> {
-    let mut found = std::collections::BTreeMap::new();
-    for (key, value) in &extra.records {
+    let mut found = BTreeMap::new();
+    let own = extra.records.iter().map(|(key, value)| (key, value));
+    for (key, value) in extra.global.iter().chain(own) {
         let Some(name) = key.strip_prefix(b"SCHILY.xattr.") else { continue };
         let fit = name.starts_with(b"user.") && !name.starts_with(b"user.depsfs.") && !name.contains(&0);
         if fit && name.len() <= 255 && value.len() <= 64 * 1024 {

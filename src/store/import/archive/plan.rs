@@ -3,15 +3,20 @@
 use std::collections::HashSet;
 
 use super::Limits;
-use super::refused::Refused;
+use super::refused::{Refused, shown as in_words};
 use super::tar::{Kind, Member};
-use crate::store::escape::escape;
 use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder};
 use crate::store::{Name, ObjectId};
 use crate::sys::fs::Timespec;
 
 /// The mode of directories that no member describes.
 const DIR_MODE: u32 = 0o755;
+/// What a node takes in memory until the tree is written, beside its name, which is there three times; what a directory
+/// takes beside that; another name of a file; an attribute.
+const NODE_BYTES: u64 = 600;
+const DIR_BYTES: u64 = 400;
+const NAME_BYTES: u64 = 150;
+const XATTR_BYTES: u64 = 100;
 
 /// A tree that grows with each member. Files have no object yet: their bytes come after their header.
 pub struct Plan<'l> {
@@ -19,6 +24,7 @@ pub struct Plan<'l> {
     limits: &'l Limits,
     members: u64,
     bytes: u64,
+    memory: u64,
     /// Directories that no member described (yet): they take the time of the newest member in them.
     implied: HashSet<Slot>,
 }
@@ -26,7 +32,7 @@ pub struct Plan<'l> {
 impl<'l> Plan<'l> {
     pub fn new(limits: &'l Limits) -> Plan<'l> {
         let builder = TreeBuilder::new(Meta { perm: DIR_MODE, ..Meta::default() });
-        Plan { builder, limits, members: 0, bytes: 0, implied: HashSet::from([Slot::ROOT]) }
+        Plan { builder, limits, members: 0, bytes: 0, memory: 0, implied: HashSet::from([Slot::ROOT]) }
     }
 
     /// Adds a member; the slot is that of a file whose bytes follow.
@@ -56,7 +62,7 @@ impl<'l> Plan<'l> {
                 return Ok(None);
             }
             Kind::Device => return Err(Refused::of(Refused::Device, &shown)),
-            Kind::Other(kind) => return Err(Refused::Kind { member: escape(&shown), kind: kind.into() }),
+            Kind::Other(kind) => return Err(Refused::Kind { member: in_words(&shown), kind: kind.into() }),
             Kind::Dir => (Item::Dir, false),
             Kind::Symlink(target) => (self.target(target, &shown)?, false),
             Kind::Fifo => (Item::Fifo, false),
@@ -71,19 +77,41 @@ impl<'l> Plan<'l> {
     }
 
     fn count(&mut self, member: &Member) -> Result<(), Refused> {
-        self.members += 1;
-        if self.members > self.limits.members {
-            return Err(Refused::Members(self.limits.members));
-        }
+        let kind = match &member.kind {
+            Kind::Dir => NODE_BYTES + DIR_BYTES,
+            Kind::HardLink(_) => NAME_BYTES,
+            Kind::Symlink(target) => NODE_BYTES + 2 * target.len() as u64,
+            _ => NODE_BYTES,
+        };
+        let last = member.name.rsplit(|b| *b == b'/').find(|part| !part.is_empty()).unwrap_or_default();
+        self.count_one(kind + 3 * last.len() as u64)?;
         let own = match &member.kind {
             Kind::File { size, .. } => *size,
             Kind::Symlink(target) | Kind::HardLink(target) => target.len() as u64,
             _ => 0,
         };
         let xattrs: usize = member.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.remember(2 * xattrs as u64 + XATTR_BYTES * member.xattrs.len() as u64)?;
         self.bytes = self.bytes.saturating_add(own).saturating_add((xattrs + member.name.len()) as u64);
         if self.bytes > self.limits.bytes {
             return Err(Refused::Bytes(self.limits.bytes));
+        }
+        Ok(())
+    }
+
+    /// A member or a directory more, of which so much is remembered.
+    fn count_one(&mut self, memory: u64) -> Result<(), Refused> {
+        self.members += 1;
+        if self.members > self.limits.members {
+            return Err(Refused::Members(self.limits.members));
+        }
+        self.remember(memory)
+    }
+
+    fn remember(&mut self, bytes: u64) -> Result<(), Refused> {
+        self.memory = self.memory.saturating_add(bytes);
+        if self.memory > self.limits.memory {
+            return Err(Refused::Memory(self.limits.memory));
         }
         Ok(())
     }
@@ -103,7 +131,7 @@ impl<'l> Plan<'l> {
             }
             path.push(Name::new(part).map_err(|_| Refused::of(Refused::Name, name))?);
             if path.len() > self.limits.depth {
-                return Err(Refused::Depth { member: escape(name), limit: self.limits.depth });
+                return Err(Refused::Depth { member: in_words(name), limit: self.limits.depth });
             }
         }
         Ok(path)
@@ -122,6 +150,7 @@ impl<'l> Plan<'l> {
                     return Err(Refused::of(why, member));
                 }
                 None => {
+                    self.count_one(NODE_BYTES + DIR_BYTES + 3 * name.bytes().len() as u64)?;
                     let meta = Meta { perm: DIR_MODE, mtime, xattrs: vec![] };
                     let slot = self.builder.add(dir, name.clone(), meta, Item::Dir).map_err(|e| refused(e, member))?;
                     self.implied.insert(slot);
@@ -143,14 +172,14 @@ impl<'l> Plan<'l> {
     fn link(&mut self, parent: Slot, name: &Name, member: &[u8], target: &[u8]) -> Result<(), Refused> {
         let path = match self.path(target) {
             Err(Refused::Absolute(_) | Refused::Outside(_)) => {
-                return Err(Refused::LinkOutside { member: escape(member), target: escape(target) });
+                return Err(Refused::LinkOutside { member: in_words(member), target: in_words(target) });
             }
             path => path?,
         };
         let found = path.iter().try_fold(Slot::ROOT, |dir, name| self.builder.find(dir, name));
         match found.filter(|slot| !self.builder.is_dir(*slot)) {
             Some(slot) => self.builder.link(parent, name.clone(), slot).map_err(|e| refused(e, member)),
-            None => Err(Refused::LinkMissing { member: escape(member), target: escape(target) }),
+            None => Err(Refused::LinkMissing { member: in_words(member), target: in_words(target) }),
         }
     }
 

@@ -37,14 +37,25 @@ pub enum Refused {
     Bytes(u64),
     #[error("it holds more than {0} members")]
     Members(u64),
+    #[error("what is remembered of its members takes more than {0} bytes of memory")]
+    Memory(u64),
     #[error("member {member} lies more than {limit} directories deep")]
     Depth { member: String, limit: usize },
+}
+
+/// A name or target in a message: one of a megabyte is cut.
+pub(super) fn shown(name: &[u8]) -> String {
+    const MOST: usize = 1024;
+    match name.get(..MOST) {
+        Some(begin) if name.len() > MOST => format!("{}…", escape(begin)),
+        _ => escape(name),
+    }
 }
 
 impl Refused {
     /// For variants that hold a member's name.
     pub(super) fn of(kind: fn(String) -> Refused, name: &[u8]) -> Refused {
-        kind(escape(name))
+        kind(shown(name))
     }
 
     pub(super) fn corrupt(what: &str) -> Refused {

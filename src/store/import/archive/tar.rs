@@ -4,17 +4,23 @@
 //! are errors.
 
 use std::io::{self, Read};
+use std::rc::Rc;
 
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
+use super::Limits;
 use super::header::{self, BLOCK};
-use super::pax::{Extra, decimal, pairs, sparse, time, xattrs};
+use super::pax::{Extra, Records, decimal, pairs, sparse, time, xattrs};
 use super::refused::Refused;
 use crate::store::tree::Xattr;
 use crate::sys::fs::Timespec;
 
-/// The longest name or PAX header that is read.
+/// The most bytes of names and PAX headers that change one member, and of those that change all that follow.
 const MAX_HEADER: u64 = 1 << 20;
+/// The most stretches of data in a sparse file.
+const MAX_STRETCHES: usize = 1 << 19;
+/// The digits of the greatest number.
+const MAX_DIGITS: usize = 20;
 
 /// What a member is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,34 +63,55 @@ pub struct Tar<R> {
     /// Bytes of the current member that were not read yet, and the padding after them.
     left: u64,
     padding: u64,
-    global: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What PAX headers say of all members that follow, and how many bytes they had.
+    global: Rc<Records>,
+    global_bytes: u64,
+    /// How many bytes the stream may still have, of how many.
+    room: u64,
+    most: u64,
 }
 
 impl<R: Read> Tar<R> {
     pub fn new(from: R) -> Tar<R> {
-        Tar { from, left: 0, padding: 0, global: vec![] }
+        Tar { from, left: 0, padding: 0, global: Rc::default(), global_bytes: 0, room: u64::MAX, most: u64::MAX }
+    }
+
+    /// A stream that is as long as an archive within these limits can be: with headers, without holes.
+    pub fn within(from: R, limits: &Limits) -> Tar<R> {
+        let headers = limits.members.saturating_mul(4 * BLOCK as u64).saturating_add(MAX_HEADER);
+        Tar { room: limits.bytes.saturating_add(headers), most: limits.bytes, ..Tar::new(from) }
     }
 
     /// The next member; nothing after a sound end. What of the last one's data wasn't read is skipped.
     pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
-        let mut extra = Extra { records: self.global.clone(), ..Extra::default() };
+        let (mut extra, mut extra_bytes) = (Extra::default(), 0);
         loop {
             self.skip()?;
             let Some(header) = self.header()? else { return Ok(None) };
             let size = header::stored_size(&header)?;
-            match header.entry_type() {
+            let kind = header.entry_type();
+            if kind.is_pax_global_extensions() {
+                count_header(&mut self.global_bytes, size)?;
+            } else if matches!(kind, EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader) {
+                count_header(&mut extra_bytes, size)?;
+            }
+            match kind {
                 EntryType::GNULongName => extra.name = Some(self.long(size)?),
                 EntryType::GNULongLink => extra.link = Some(self.long(size)?),
-                kind @ (EntryType::XHeader | EntryType::XGlobalHeader) => {
+                EntryType::XHeader => {
                     let data = self.take(size)?;
-                    let records = header::records(&data)?;
-                    let into = if kind.is_pax_global_extensions() { &mut self.global } else { &mut extra.records };
-                    into.extend(records.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
-                    if into.len() > MAX_HEADER as usize {
-                        return Err(Refused::corrupt("too many PAX records").into());
-                    }
+                    extra.records.extend(header::records(&data)?.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
                 }
-                _ => return self.member(&header, size, extra).map(Some),
+                EntryType::XGlobalHeader => {
+                    let data = self.take(size)?;
+                    // Not shared now: nothing is copied.
+                    let global = Rc::make_mut(&mut self.global);
+                    global.extend(header::records(&data)?.into_iter().map(|(k, v)| (k.to_vec(), v.to_vec())));
+                }
+                _ => {
+                    extra.global = self.global.clone();
+                    return self.member(&header, size, extra).map(Some);
+                }
             }
         }
     }
@@ -95,7 +122,7 @@ impl<R: Read> Tar<R> {
         if want == 0 {
             return Ok(0);
         }
-        match read_some(&mut self.from, &mut buf[..want])? {
+        match self.some(&mut buf[..want])? {
             0 => Err(Refused::Truncated.into()),
             n => {
                 self.left -= n as u64;
@@ -116,7 +143,7 @@ impl<R: Read> Tar<R> {
         }
         let mut buf = vec![0; 64 * 1024];
         loop {
-            match read_some(&mut self.from, &mut buf)? {
+            match self.some(&mut buf)? {
                 0 => return Ok(None),
                 n if buf[..n].iter().any(|b| *b != 0) => return Err(Refused::Trailing.into()),
                 _ => {}
@@ -124,10 +151,22 @@ impl<R: Read> Tar<R> {
         }
     }
 
+    /// What one read of the stream gives; 0 at its end.
+    fn some(&mut self, buf: &mut [u8]) -> Result<usize, TarError> {
+        let n = loop {
+            match self.from.read(buf) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
+            }
+        };
+        self.room = self.room.checked_sub(n as u64).ok_or(Refused::Bytes(self.most))?;
+        Ok(n)
+    }
+
     fn fill(&mut self, buf: &mut [u8]) -> Result<(), TarError> {
         let mut done = 0;
         while done < buf.len() {
-            match read_some(&mut self.from, &mut buf[done..])? {
+            match self.some(&mut buf[done..])? {
                 0 => return Err(Refused::Truncated.into()),
                 n => done += n,
             }
@@ -148,11 +187,8 @@ impl<R: Read> Tar<R> {
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// All of a header's data.
+    /// All of a header's data, which [`count_header`] allows.
     fn take(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
-        if size > MAX_HEADER {
-            return Err(Refused::corrupt("a header is longer than 1 MiB").into());
-        }
         self.begin(size);
         let mut data = vec![0; size as usize];
         self.fill(&mut data)?;
@@ -216,7 +252,7 @@ impl<R: Read> Tar<R> {
         let mut numbers = Vec::new();
         let mut line = Vec::new();
         loop {
-            if self.left < BLOCK as u64 || numbers.len() as u64 > MAX_HEADER {
+            if self.left < BLOCK as u64 || numbers.len() > MAX_STRETCHES * 2 + 1 {
                 return Err(Refused::corrupt("a sparse file's map is malformed").into());
             }
             let mut block = [0; BLOCK];
@@ -227,11 +263,12 @@ impl<R: Read> Tar<R> {
                     (b'\n', _) => {
                         numbers.push(decimal(&line)?);
                         line.clear();
-                        if numbers[0] > MAX_HEADER {
+                        if numbers[0] > MAX_STRETCHES as u64 {
                             return Err(Refused::corrupt("a sparse file's map is too long").into());
                         }
                     }
-                    _ => line.push(byte),
+                    _ if line.len() < MAX_DIGITS => line.push(byte),
+                    _ => return Err(Refused::corrupt("a sparse file's map is malformed").into()),
                 }
             }
             self.left -= BLOCK as u64;
@@ -252,7 +289,7 @@ impl<R: Read> Tar<R> {
             self.fill(block.as_mut_bytes())?;
             header::sparse_pairs(block.sparse(), &mut data)?;
             more = block.is_extended();
-            if data.len() as u64 > MAX_HEADER {
+            if data.len() > MAX_STRETCHES {
                 return Err(Refused::corrupt("a sparse file's map is too long").into());
             }
         }
@@ -262,11 +299,11 @@ impl<R: Read> Tar<R> {
     }
 }
 
-fn read_some(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match from.read(buf) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
+/// One more header of so many bytes, of those that count together.
+fn count_header(sum: &mut u64, size: u64) -> Result<(), Refused> {
+    *sum = sum.saturating_add(size);
+    if *sum > MAX_HEADER {
+        return Err(Refused::corrupt("its headers are longer than 1 MiB for one member, or for all"));
     }
+    Ok(())
 }
