@@ -207,6 +207,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),
         Error::NotEmpty(_) => (REFUSED, "name an empty directory, or one that is absent".into()),
         Error::Beneath { .. } => (REFUSED, "give a workdir that lies elsewhere".into()),
+        Error::Overlap(..) => (REFUSED, "give directories of which none lies in another".into()),
         Error::OtherUpper { .. } => (REFUSED, "give another workdir: it has the journal of one upper".into()),
         Error::NoState => (USAGE, "give a workdir, or set HOME".into()),
         Error::MountedElsewhere(_) => (REFUSED, "unmount it there first".into()),

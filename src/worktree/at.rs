@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
+use super::made::Made;
 use super::views::{self, ManifestLock, Views};
 use super::{stacked, thaw};
 use crate::store::import::{self, Skipped};
@@ -46,7 +47,7 @@ pub struct Wish {
 
 /// Mounts at `dir`, which is made when absent. `states` is where the state of such directories is kept, if there is
 /// such a place. Mounting the same again is harmless; another lower replaces the first. Answers what of plain
-/// directories can't be in a tree.
+/// directories can't be in a tree. When it fails, nothing is left that was not there before.
 pub fn mount(
     store: &Store,
     wish: &Wish,
@@ -57,9 +58,25 @@ pub fn mount(
     let _share = store.share()?;
     is_there(store, &wish.lower)?;
     detach_stale(dir)?;
-    path::make_dirs(dir)?;
-    let dir = path::canonical(dir)?;
-    let place = Place::of(wish, &dir, states)?;
+    let mut made = Made::default();
+    let mounted = mount_made(store, wish, dir, states, progress, &mut made);
+    if mounted.is_err() {
+        made.undo(store);
+    }
+    mounted
+}
+
+fn mount_made(
+    store: &Store,
+    wish: &Wish,
+    dir: &Path,
+    states: Option<&Path>,
+    progress: &dyn Progress,
+    made: &mut Made,
+) -> Result<Vec<Skipped>, Error> {
+    let dir = made.dir(dir)?;
+    let place = Place::of(wish, &dir, states, made)?;
+    made.state(&place.state_dir);
     let known = place.known()?;
     let (grafts, skipped) = place.grafts(store, &wish.lower, known.as_ref(), states, progress)?;
     let mut views = match known {
@@ -140,10 +157,12 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    fn of(wish: &Wish, dir: &'a Path, states: Option<&Path>) -> Result<Place<'a>, Error> {
-        let upper = wish.upper.as_deref().map(made).transpose()?;
-        let state_dir = match (&wish.workdir, &upper, states) {
-            (Some(workdir), ..) => made(workdir)?.join("depsfs"),
+    fn of(wish: &Wish, dir: &'a Path, states: Option<&Path>, made: &mut Made) -> Result<Place<'a>, Error> {
+        let upper = wish.upper.as_deref().map(|upper| made.dir(upper)).transpose()?;
+        let workdir = wish.workdir.as_deref().map(|workdir| made.dir(workdir)).transpose()?;
+        are_apart(wish, upper.as_deref(), workdir.as_deref())?;
+        let state_dir = match (&workdir, &upper, states) {
+            (Some(workdir), ..) => workdir.join("depsfs"),
             (None, Some(upper), _) => {
                 let name = upper.file_name().ok_or_else(|| Error::NotEmpty(upper.clone()))?;
                 let mut hidden = OsString::from(".");
@@ -276,8 +295,23 @@ fn entry(store: &Store, name: &str) -> Result<Graft, Error> {
     })
 }
 
-/// A directory, made when absent, without symlinks in its path.
-fn made(dir: &Path) -> Result<PathBuf, Error> {
-    path::make_dirs(dir)?;
-    Ok(path::canonical(dir)?)
+/// As overlayfs has it: neither of upper and workdir lies in the other, nor in a lower, nor a lower in them. What is in
+/// the upper would show in the view, where the journal could be deleted; what is in a lower would be taken into the
+/// store with it.
+fn are_apart(wish: &Wish, upper: Option<&Path>, workdir: Option<&Path>) -> Result<(), Error> {
+    let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+    let refuse = |a: &Path, b: &Path| Err(Error::Overlap(a.into(), b.into()));
+    if let (Some(upper), Some(workdir)) = (upper, workdir)
+        && overlap(upper, workdir)
+    {
+        return refuse(workdir, upper);
+    }
+    let Lower::Directories(lowers) = &wish.lower else { return Ok(()) };
+    for lower in lowers {
+        let lower = path::canonical(lower)?;
+        if let Some(own) = [upper, workdir].into_iter().flatten().find(|own| overlap(own, &lower)) {
+            return refuse(own, &lower);
+        }
+    }
+    Ok(())
 }

@@ -106,6 +106,8 @@ pub enum Error {
     NotEmpty(PathBuf),
     #[error("{} is in {}, which will be mounted over", state.shown(), dir.shown())]
     Beneath { state: PathBuf, dir: PathBuf },
+    #[error("{} and {} lie in each other", .0.shown(), .1.shown())]
+    Overlap(PathBuf, PathBuf),
     #[error("{} belongs to the upper {}", state.shown(), upper.shown())]
     OtherUpper { state: PathBuf, upper: PathBuf },
     #[error("there is no place for the state of a directory: HOME and XDG_STATE_HOME are not set")]

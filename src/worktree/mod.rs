@@ -45,6 +45,7 @@ pub mod list;
 pub mod lockfile;
 mod lossy;
 mod lower;
+mod made;
 pub mod mtime;
 pub mod naming;
 mod obstacle;

@@ -269,6 +269,85 @@ fn what_lies_under_the_mount_is_refused_as_a_journal_and_stays_as_it_was_as_a_lo
     }
 }
 
+/// The names in a directory and below it.
+fn names(bench: &Bench, at: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut todo = vec![bench.path(at)];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            names.push(entry.path().display().to_string());
+            if entry.file_type().unwrap().is_dir() {
+                todo.push(entry.path());
+            }
+        }
+    }
+    let store = bench.path("store").display().to_string();
+    names.retain(|name| !name.starts_with(&store));
+    names.sort();
+    names
+}
+
+#[test]
+fn a_mount_that_is_refused_leaves_nothing_and_upper_workdir_and_lowers_do_not_lie_in_each_other() {
+    let bench = bench();
+    bench.write("mine/own", "own\n");
+    let before = names(&bench, "");
+    let tell = |left: &Vec<String>| left.iter().filter(|n| !before.contains(n)).cloned().collect::<Vec<_>>();
+    for (upper, workdir) in [
+        ("upper", "upper/work"),
+        ("work/upper", "work"),
+        ("work", "work"),
+        ("low/upper", "work"),
+        ("upper", "low/work"),
+        ("new/upper", "new"),
+    ] {
+        let args = ["mount", "--at", "new/view", "--lower", "low", "--upper", upper, "--workdir", workdir];
+        let said = bench.depsfs("", args);
+        assert_eq!(said.code, 3, "{upper} {workdir}: {}", said.err);
+        let options = format!("store={},lowerdir=", bench.path("store").display());
+        let options = format!("{options}{},upperdir=", bench.path("low").display());
+        let options = format!("{options}{},workdir={}", bench.path(upper).display(), bench.path(workdir).display());
+        assert_eq!(helper(&bench, "none", &bench.path("new/view"), &options).code, 32, "{upper} {workdir}");
+        assert_eq!(names(&bench, ""), before, "{upper} {workdir} left {:?}", tell(&names(&bench, "")));
+    }
+    // Another view has the upper.
+    bench.ok("", MOUNT);
+    let busy = ["mount", "--at", "other", "--lower", "low", "--upper", "upper", "--workdir", "work"];
+    assert_ne!(bench.depsfs("", busy).code, 0);
+    assert!(!bench.is_there("other") && !bench.is_there("work"));
+    bench.ok("", ["mount", "--at", "other", "--lower", "low", "--upper", "mine", "--workdir", "work"]);
+    bench.ok("", ["unmount", "--at", "other"]);
+    bench.ok("", ["unmount", "--at", "view"]);
+    bench.assert_sound();
+}
+
+#[test]
+fn a_damaged_journal_is_told_until_its_copy_is_deleted() {
+    let bench = bench();
+    bench.ok("", MOUNT);
+    fs::remove_file(bench.path("view/dir/a")).unwrap();
+    bench.ok("", ["unmount", "view"]);
+    let journal = bench.path(".upper.depsfs/views/0000000000000001/journal");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[30..60].fill(0xa5);
+    fs::write(&journal, bytes).unwrap();
+    bench.ok("", MOUNT);
+    let copy = ".upper.depsfs/views/0000000000000001/journal.damaged";
+    for _ in 0..2 {
+        assert!(bench.ok("", ["status", "view"]).contains("journal.damaged until you delete it"));
+        assert!(bench.depsfs("", ["doctor"]).out.contains("[warn]  journals: the journal of "));
+        let status = json(&bench.ok("", ["status", "view", "--json"]));
+        assert_eq!(status["views"][0]["damaged_journals"][0], bench.path(copy).display().to_string());
+        bench.ok("", ["unmount", "view"]);
+        bench.ok("", MOUNT);
+    }
+    fs::remove_file(bench.path(copy)).unwrap();
+    assert!(!bench.ok("", ["status", "view"]).contains("journal:"));
+    assert!(bench.depsfs("", ["doctor"]).out.contains("[ok]    journals: none was damaged"));
+    bench.ok("", ["unmount", "view"]);
+}
+
 /// The helper as mount(8) runs it: no PATH, no HOME.
 fn helper(bench: &Bench, source: &str, target: &Path, options: &str) -> Said {
     let mut command = Command::new(HELPER);
