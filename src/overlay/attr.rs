@@ -177,7 +177,7 @@ impl View {
             self.copy_file(ino, &Attr { mode, uid, gid, ..*before }, size)?;
         } else {
             // Opened first: without descriptors the rest could not be taken back.
-            self.settle(ino)?;
+            self.settle_to_cut(ino, size)?;
             self.open_to_write(ino)?;
             let others = changes(mode, &kept_times);
             if others {

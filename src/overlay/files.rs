@@ -25,6 +25,12 @@ pub(super) struct OpenFile {
 impl View {
     /// The file's bytes, to read: the object's while nobody has written to it.
     pub(super) fn open_to_read(&mut self, ino: Ino) -> Result<Extent> {
+        self.has_all(ino, None)?;
+        self.open_bytes(ino)
+    }
+
+    /// As [`View::open_to_read`], of a file that may lack bytes, elsewhere.
+    pub(super) fn open_bytes(&mut self, ino: Ino) -> Result<Extent> {
         if let Some(file) = self.files.find(ino) {
             return Ok(Extent::whole(file.fd.clone()));
         }
@@ -43,17 +49,23 @@ impl View {
     /// The file's bytes, to read without moving its access time.
     pub(super) fn open_unnoticed(&mut self, ino: Ino) -> Result<Extent> {
         if !self.has_upper_bytes(ino) {
-            return self.open_to_read(ino);
+            return self.open_bytes(ino);
         }
         // Refused for files of other users (open(2)): theirs move.
         match self.open_upper(ino, OpenFlags::RDONLY | OpenFlags::NOATIME) {
             Ok(file) => Ok(Extent::whole(file)),
-            Err(_) => self.open_to_read(ino),
+            Err(_) => self.open_bytes(ino),
         }
     }
 
     /// The file's own bytes in the upper, to write. They must be there (see [`View::copy_up`]).
     pub(super) fn open_to_write(&mut self, ino: Ino) -> Result<Arc<OpenFile>> {
+        self.has_all(ino, None)?;
+        self.open_own(ino)
+    }
+
+    /// As [`View::open_to_write`], of a file that may lack bytes.
+    pub(super) fn open_own(&mut self, ino: Ino) -> Result<Arc<OpenFile>> {
         if let Some(file) = self.files.find(ino)
             && file.writable
         {

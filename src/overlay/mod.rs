@@ -24,6 +24,7 @@ mod graft;
 mod home;
 mod intact;
 pub mod journal;
+mod lacking;
 mod lower;
 mod names;
 mod numbers;

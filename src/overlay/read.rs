@@ -17,7 +17,8 @@ impl Overlay {
     /// Calls `done` with up to `len` bytes from `offset`; fewer only at the end of the file.
     pub fn read<R>(&self, ino: Ino, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let mut view = self.view.lock();
-        let file = view.open_to_read(ino)?;
+        view.has_all(ino, Some(offset..offset.saturating_add(len as u64)))?;
+        let file = view.open_bytes(ino)?;
         view.accessed(ino);
         drop(view);
         read(&file, offset, len, done)
@@ -25,7 +26,10 @@ impl Overlay {
 
     /// As [`Overlay::read`], for who opened the file with O_NOATIME: its access time stays.
     pub fn read_unnoticed<R>(&self, ino: Ino, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
-        let file = self.view.lock().open_unnoticed(ino)?;
+        let mut view = self.view.lock();
+        view.has_all(ino, Some(offset..offset.saturating_add(len as u64)))?;
+        let file = view.open_unnoticed(ino)?;
+        drop(view);
         read(&file, offset, len, done)
     }
 

@@ -16,7 +16,6 @@
 //! never copied would hold. So that a hole means "not written yet", a copy is settled before it is cut or punched.
 
 use std::collections::HashMap;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -26,12 +25,11 @@ use parking_lot::Mutex;
 
 use crate::store::ObjectId;
 use crate::sys::copy::write_back;
-use crate::sys::extent::Extent;
-use crate::sys::fs::{self, OpenFlags, SetTime};
+use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{fs_type, process};
 
 use super::emptied::Later;
-use super::error::{Result, upper};
+use super::error::{Error, Result, upper};
 use super::resolve::View;
 use super::{Ino, Overlay};
 
@@ -44,6 +42,8 @@ const DELAY: Duration = Duration::from_secs(1);
 pub(super) struct Unsettled {
     /// By the copy's inode number in the upper.
     promises: HashMap<u64, Promise>,
+    /// Those whose object can't be read, and that lack bytes of it (`lacking.rs`).
+    pub lacking: HashMap<u64, Promise>,
     /// The view itself, for the thread that settles; that thread lives while there is something to settle.
     pub view: Weak<Mutex<View>>,
     /// What that thread does beside.
@@ -55,16 +55,16 @@ pub(super) struct Unsettled {
 
 /// What stands for a copy until its bytes are on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Promise {
+pub(super) struct Promise {
     boot: String,
     /// The copy, in the upper's file system, and when it was made.
-    real: u64,
+    pub real: u64,
     born: u64,
-    object: ObjectId,
+    pub object: ObjectId,
 }
 
 impl Promise {
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         format!("{PREFIX}{}.{:016x}.{:016x}.{}", self.boot, self.real, self.born, self.object)
     }
 
@@ -139,6 +139,7 @@ impl View {
 
     /// Before a change that makes holes.
     pub(super) fn settle(&mut self, ino: Ino) -> Result<()> {
+        self.has_all(ino, None)?;
         let Some(real) = self.unsettled_copy(ino) else { return Ok(()) };
         let file = self.open_to_read(ino)?;
         file.as_file().map_or(Ok(()), write_back).map_err(upper("write a file"))?;
@@ -148,7 +149,7 @@ impl View {
 
     pub(super) fn settle_all(&mut self) -> Result<()> {
         while let Some(promise) = self.unsettled.promises.values().next().cloned() {
-            if let Some(file) = self.copy_of(&promise) {
+            if let Some(file) = self.copy_of(&promise)? {
                 write_back(&*file).map_err(upper("write a file"))?;
             }
             self.settled(promise.real);
@@ -157,29 +158,37 @@ impl View {
     }
 
     /// The copy that was promised, open to read; nothing when it is gone.
-    fn copy_of(&mut self, promise: &Promise) -> Option<Arc<OwnedFd>> {
-        let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
-        let bytes = self.open_to_read(ino).ok()?;
-        let file = bytes.as_file()?;
-        let is_it = fs::stat(file).is_ok_and(|s| s.ino == promise.real)
-            && fs::birth(file, b"").is_ok_and(|born| born == promise.born);
-        is_it.then(|| file.clone())
+    pub(super) fn copy_of(&mut self, promise: &Promise) -> Result<Option<Arc<OwnedFd>>> {
+        let bytes = match self.open_bytes(self.promised_to(promise)) {
+            Err(Error::NotFound | Error::UnknownInode(_)) => return Ok(None),
+            bytes => bytes?,
+        };
+        let Some(file) = bytes.as_file() else { return Ok(None) };
+        let stat = fs::stat(file).map_err(upper("look at a file"))?;
+        Ok((stat.ino == promise.real && stat.born == promise.born).then(|| file.clone()))
+    }
+
+    pub(super) fn promised_to(&self, promise: &Promise) -> Ino {
+        self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real))
     }
 
     /// At an opening: what was promised before a power cut is made true; what a server promised that is gone by
-    /// itself is in the kernel's memory, and this one settles it.
+    /// itself is in the kernel's memory, and this one settles it. A promise that can't be kept stays.
     pub(super) fn keep_promises(&mut self) -> Result<()> {
-        let Some(aside) = &self.upper.aside else { return Ok(()) };
-        let names = fs::list(aside).map_err(upper("list a directory"))?;
+        let Some(aside) = self.upper.aside.clone() else { return Ok(()) };
+        let names = fs::list(&*aside).map_err(upper("list a directory"))?;
         for entry in names.iter().filter(|e| is_promise(&e.name)) {
             let promise = Promise::of_name(&entry.name);
-            match promise.filter(|p| Some(&p.boot) == self.unsettled.boot().as_ref()) {
-                Some(recent) => {
-                    // Nothing is missing, but where the disk alone was taken away and brought back.
-                    self.fulfil(&recent)?;
-                    self.unsettled.promises.insert(recent.real, recent);
-                }
-                None => self.make_true(Promise::of_name(&entry.name), &entry.name)?,
+            let Some(promise) = promise else {
+                fs::unlink_at(&*aside, &entry.name).map_err(upper("delete a file"))?;
+                continue;
+            };
+            // Of a recent one nothing is missing, but where the disk alone was taken away and brought back.
+            let is_recent = Some(&promise.boot) == self.unsettled.boot().as_ref();
+            match (self.fulfil(&promise)?, is_recent) {
+                (false, _) => drop(self.unsettled.lacking.insert(promise.real, promise)),
+                (true, true) => drop(self.unsettled.promises.insert(promise.real, promise)),
+                (true, false) => fs::unlink_at(&*aside, &entry.name).map_err(upper("delete a file"))?,
             }
         }
         if !self.unsettled.promises.is_empty() {
@@ -187,43 +196,6 @@ impl View {
         }
         Ok(())
     }
-
-    /// Gives a copy what it lacks of what was promised.
-    fn fulfil(&mut self, promise: &Promise) -> Result<()> {
-        if self.copy_of(promise).is_none() {
-            return Ok(());
-        }
-        let ino = self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real));
-        match self.objects.content(&promise.object) {
-            Ok(object) => {
-                let copy = self.open_to_write(ino)?.fd.clone();
-                refill(&object, &copy).map_err(upper("write a file"))
-            }
-            Err(e) => {
-                tracing::error!("a copy may lack bytes since the last power cut: {e}");
-                Ok(())
-            }
-        }
-    }
-
-    fn make_true(&mut self, promise: Option<Promise>, name: &[u8]) -> Result<()> {
-        if let Some(promise) = promise {
-            self.fulfil(&promise)?;
-        }
-        match &self.upper.aside {
-            Some(aside) => fs::unlink_at(aside, name).map_err(upper("delete a file")),
-            None => Ok(()),
-        }
-    }
-}
-
-fn refill(object: &Extent, copy: &OwnedFd) -> io::Result<()> {
-    let was = fs::stat(copy)?;
-    if object.fill_missing(copy)? {
-        fs::utimens(copy, SetTime::At(was.atime), SetTime::At(was.mtime))?;
-        fs::fsync(copy)?;
-    }
-    Ok(())
 }
 
 impl Unsettled {
@@ -255,7 +227,8 @@ fn settle_later(view: &Weak<Mutex<View>>) {
         emptied.write_back();
         let due: Vec<Promise> = shared.lock().unsettled.promises.values().cloned().collect();
         for promise in due {
-            let copy = shared.lock().copy_of(&promise);
+            // What can't be looked at now is looked at again.
+            let Ok(copy) = shared.lock().copy_of(&promise) else { continue };
             if copy.is_none_or(|copy| write_back(&*copy).is_ok()) {
                 shared.lock().fulfilled(&promise);
             }
@@ -439,6 +412,56 @@ mod tests {
             change(&view, ino);
             assert_eq!(bench.promises(), [""; 0], "{what}");
         }
+    }
+
+    #[test]
+    fn a_copy_that_lacks_bytes_of_a_lost_object_says_so_until_the_object_is_back() {
+        let bench = Bench::new();
+        let view = bench.open();
+        let ino = big(&view);
+        view.write(ino, 0, b"first", None).expect("written");
+        let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
+        drop(view);
+        let path = bench.dir.path().join("upper/big");
+        let copy = std::fs::File::options().write(true).read(true).open(&path).expect("a plain file");
+        copy.set_len(6 << 20).expect("cut");
+        let (real, born) = (copy.metadata().expect("there").ino(), fs::birth(&copy, b"").expect("known"));
+        let promise = Promise { boot: "before".into(), real, born, object };
+        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+        let there = bench.dir.path().join("store/objects").join(object.place());
+        let away = bench.dir.path().join("away");
+        let read = |view: &Overlay, at| view.read(ino, at, 4096, |bytes| bytes.len());
+        let is_lost = |done: Result<usize>| matches!(done, Err(Error::LostObject { .. }));
+
+        std::fs::rename(&there, &away).expect("moved");
+        for _ in 0..2 {
+            let view = bench.open();
+            assert_eq!(bench.promises().len(), 1);
+            assert_eq!(view.getattr(ino).expect("there").size, 8 << 20);
+            assert_eq!(read(&view, 0).expect("on disk"), 4096);
+            assert!(is_lost(read(&view, 6 << 20)) && is_lost(read(&view, (6 << 20) - 2048)));
+            assert!(is_lost(view.write(ino, 7 << 20, b"x", None).map(|_| 0)));
+            assert!(view.copy_range((ino, 0), (ino, 7 << 20), 10, None).is_err());
+        }
+        let view = bench.open();
+        std::fs::write(&there, vec![b'x'; 8 * MIB]).expect("other bytes");
+        assert!(is_lost(read(&view, 7 << 20)), "what is not the object fills nothing");
+        std::fs::remove_file(&there).expect("deleted");
+        std::fs::copy(&away, &there).expect("healed");
+        assert_eq!(read(&view, 7 << 20).expect("filled"), 4096);
+        assert_eq!(bench.promises(), [""; 0]);
+        let bytes = std::fs::read(&path).expect("there");
+        assert!(bytes.len() == 8 * MIB && bytes.starts_with(b"firsto") && bytes.ends_with(b"oooo"));
+        drop(view);
+
+        copy.set_len(6 << 20).expect("cut");
+        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+        std::fs::remove_file(&there).expect("deleted");
+        let view = bench.open();
+        assert!(is_lost(read(&view, 7 << 20)));
+        view.view.lock().truncate(ino, 0).expect("emptied");
+        view.write(ino, 0, b"anew", None).expect("written");
+        assert_eq!((read(&view, 0).expect("read"), bench.promises().len()), (4, 0));
     }
 
     #[test]

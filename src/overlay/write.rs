@@ -80,7 +80,7 @@ impl View {
             return self.copy_up(ino, size);
         }
         self.regain(ino)?;
-        self.settle(ino)?;
+        self.settle_to_cut(ino, size)?;
         self.precede()?;
         let file = self.open_to_write(ino)?;
         fs::truncate(&*file.fd, size).map_err(upper("truncate a file"))

@@ -1,0 +1,135 @@
+//! Copies that lack bytes since a power cut, and whose object can't be read: the promise stays.
+//!
+//! What of such a copy is on disk is read as ever; of the rest a read is EIO, as of an object that is lost. So is every
+//! change of its bytes, for a written block would hide what else was in it; but it may be emptied. Each time it is asked
+//! for, and at each opening of the view, the object is looked for again.
+
+use std::ops::Range;
+
+use crate::store::{ObjectId, StoreError};
+use crate::sys::fs::{self, SetTime};
+
+use super::Ino;
+use super::error::{Error, Result, upper};
+use super::resolve::View;
+use super::unsettled::Promise;
+
+impl View {
+    /// Gives a copy what it lacks of what was promised; whether it has all now.
+    pub(super) fn fulfil(&mut self, promise: &Promise) -> Result<bool> {
+        let Some(copy) = self.copy_of(promise)? else { return Ok(true) };
+        let ino = self.promised_to(promise);
+        let size = self.promised_size(ino, promise);
+        let was = fs::stat(&*copy).map_err(upper("look at a file"))?;
+        if let Some(size) = size
+            && was.size >= size
+            && missing_in(&copy, 0..size)?.is_none()
+        {
+            return Ok(true);
+        }
+        let (object, hash) = match self.objects.content(&promise.object) {
+            Ok(object) => match ObjectId::of_extent(&object) {
+                Ok(hash) => (object, hash),
+                Err(e) => return self.lacks(ino, promise, size, &e.to_string()).map(|()| false),
+            },
+            Err(StoreError::Io(e)) if matches!(e.errno(), libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
+                return Err(upper("open an object")(e.source));
+            }
+            Err(e) => return self.lacks(ino, promise, size, &e.to_string()).map(|()| false),
+        };
+        if hash != promise.object {
+            return self.lacks(ino, promise, size, "it is damaged").map(|()| false);
+        }
+        let copy = self.open_own(ino)?.fd.clone();
+        let fill = || -> std::io::Result<()> {
+            if object.fill_missing(&*copy)? {
+                fs::utimens(&*copy, SetTime::At(was.atime), SetTime::At(was.mtime))?;
+                fs::fsync(&*copy)?;
+            }
+            Ok(())
+        };
+        fill().map_err(upper("write a file"))?;
+        Ok(true)
+    }
+
+    /// It is as long as it was, so that what is missing is a hole.
+    fn lacks(&mut self, ino: Ino, promise: &Promise, size: Option<u64>, why: &str) -> Result<()> {
+        if self.unsettled.lacking.contains_key(&promise.real) {
+            return Ok(());
+        }
+        tracing::error!(
+            "a copy lacks bytes since the last power cut, and object {} can't be read: {why}",
+            promise.object
+        );
+        let copy = self.open_own(ino)?.fd.clone();
+        let was = fs::stat(&*copy).map_err(upper("look at a file"))?;
+        if let Some(size) = size.filter(|size| *size > was.size) {
+            fs::truncate(&*copy, size).map_err(upper("truncate a file"))?;
+            let times = fs::utimens(&*copy, SetTime::At(was.atime), SetTime::At(was.mtime));
+            times.map_err(upper("set times"))?;
+        }
+        Ok(())
+    }
+
+    /// How long the copy was, by its tree or its object.
+    fn promised_size(&self, ino: Ino, promise: &Promise) -> Option<u64> {
+        let source = self.lower.source(ino).filter(|(tree, node)| tree.object(*node) == Some(promise.object));
+        source.map(|(tree, node)| tree.stat(node).size).or_else(|| self.objects.size_of(&promise.object))
+    }
+
+    /// Before a file's bytes are read, or (with no `range`) changed or asked for as a whole: whether all of them are
+    /// there.
+    ///
+    /// # Errors
+    /// [`Error::LostObject`].
+    pub(super) fn has_all(&mut self, ino: Ino, range: Option<Range<u64>>) -> Result<()> {
+        if self.unsettled.lacking.is_empty() || self.is_gone(ino) {
+            return Ok(());
+        }
+        let real = self.delta.copied(ino).or(ino.plain_upper());
+        let Some(promise) = real.and_then(|real| self.unsettled.lacking.get(&real)).cloned() else { return Ok(()) };
+        if self.fulfil(&promise)? {
+            return self.lacks_no_more(&promise);
+        }
+        if let (Some(range), Some(copy)) = (range, self.copy_of(&promise)?) {
+            let end = self.promised_size(ino, &promise).map_or(range.end, |size| size.min(range.end));
+            if missing_in(&copy, range.start..end)?.is_none() {
+                return Ok(());
+            }
+        }
+        let source = Box::new(StoreError::NoObject(promise.object));
+        Err(Error::LostObject { id: promise.object, source })
+    }
+
+    /// Before a file is cut to `size`: what it lacks is of no use to an empty one.
+    pub(super) fn settle_to_cut(&mut self, ino: Ino, size: u64) -> Result<()> {
+        let real = self.delta.copied(ino).or(ino.plain_upper());
+        if size == 0
+            && let Some(promise) = real.and_then(|real| self.unsettled.lacking.get(&real)).cloned()
+        {
+            return self.lacks_no_more(&promise);
+        }
+        self.settle(ino)
+    }
+
+    fn lacks_no_more(&mut self, promise: &Promise) -> Result<()> {
+        self.unsettled.lacking.remove(&promise.real);
+        match &self.upper.aside {
+            Some(aside) => fs::unlink_at(&**aside, promise.name().as_bytes()).map_err(upper("delete a file")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first hole of a file in a range.
+fn missing_in(file: &std::os::fd::OwnedFd, range: Range<u64>) -> Result<Option<u64>> {
+    if range.is_empty() {
+        return Ok(None);
+    }
+    match fs::seek_data(file, range.start, true) {
+        Ok(hole) => Ok(Some(hole).filter(|hole| *hole < range.end)),
+        // Behind its end.
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(Some(range.start)),
+        Err(e) => Err(upper("seek in a file")(e)),
+    }
+}
