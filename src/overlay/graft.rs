@@ -165,15 +165,19 @@ impl View {
         let kept = self.lower.kept_numbers();
         self.read_at.retain(|ino, _| !self.lower.is_retired(*ino) || kept.contains_key(ino));
         let mut stale = Vec::new();
-        self.lower.compare(&before, Ino::ROOT, &mut |parent, name| {
+        let mut differs = |parent, name: &Name| {
             if stale.last().is_none_or(|s| !matches!(s, Stale::Entry { parent: p, .. } if *p == parent)) {
                 stale.push(Stale::Inode(parent));
             }
             stale.push(Stale::Entry { parent, name: name.clone() });
-        });
+        };
+        self.lower.compare(&before, Ino::ROOT, &mut differs);
+        // A directory that was moved shows although its own place may not: what is in it is compared by itself.
+        let (dirs, files): (Vec<Ino>, Vec<Ino>) =
+            self.delta.all_moved().into_iter().partition(|ino| before.is_dir(*ino));
+        dirs.into_iter().for_each(|dir| self.lower.compare(&before, dir, &mut differs));
         // How many names of a file show may have changed with any directory.
-        let moved = self.delta.all_moved().into_iter().filter(|ino| !self.lower.is_dir(*ino));
-        let linked: HashSet<Ino> = self.lower.linked().chain(moved).collect();
+        let linked: HashSet<Ino> = self.lower.linked().chain(files).collect();
         stale.extend(linked.into_iter().map(Stale::Inode));
         // A copy may take other space on its disk, and have other names, than its tree said.
         let new = self.delta.all_copied().filter(|(ino, _)| !copied.contains(ino));
