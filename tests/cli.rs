@@ -28,6 +28,8 @@ mod directories;
 mod doctor;
 #[path = "cli/errors.rs"]
 mod errors;
+#[path = "cli/dry_run.rs"]
+mod dry_run;
 #[path = "cli/everywhere.rs"]
 mod everywhere;
 #[path = "cli/fill.rs"]

@@ -62,6 +62,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
+
 pub use absence::Absence;
 pub use entries::{Entries, Entry, Provenance};
 pub use error::StoreError;
@@ -99,6 +101,8 @@ pub struct Store {
     path: PathBuf,
     dir: Arc<OwnedFd>,
     objects: Arc<Objects>,
+    /// Of a dry handle: the trees that it was given.
+    dry: Option<Arc<DashMap<TreeId, Arc<Tree>>>>,
 }
 
 /// While it is held, gc deletes nothing.
@@ -136,7 +140,17 @@ impl Store {
         }
         let dir = Arc::new(paths::open_dir(&path)?);
         let objects = Arc::new(Objects::open_dir(&path)?);
-        Ok(Store { path, dir, objects })
+        Ok(Store { path, dir, objects, dry: None })
+    }
+
+    /// Another handle of this store, for a dry run: what is imported through it is hashed and not written, and its trees are
+    /// in memory, for this handle and its clones.
+    pub fn dry(&self) -> Store {
+        Store { dry: Some(Arc::default()), ..self.clone() }
+    }
+
+    fn is_dry(&self) -> bool {
+        self.dry.is_some()
     }
 
     /// Absolute, without symlinks.
@@ -161,6 +175,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoTree`] when it isn't there, [`StoreError::BadTree`] when it is damaged.
     pub fn tree(&self, id: TreeId) -> Result<Arc<Tree>, StoreError> {
+        if let Some(tree) = self.dry.as_ref().and_then(|trees| trees.get(&id).map(|t| t.clone())) {
+            return Ok(tree);
+        }
         self.read_tree(id).map(|(tree, _)| Arc::new(tree))
     }
 
@@ -213,6 +230,9 @@ impl Store {
     /// and then finds it done. Nobody waits for ever: after [`PATIENCE`], or where the file system has no such locks, it
     /// is done twice. `false` from `go_on` ends the waiting.
     pub(crate) fn turn(&self, what: &blake3::Hash, go_on: impl Fn() -> bool) -> Option<Lock> {
+        if self.is_dry() {
+            return None;
+        }
         let number = tree::u64_at(what.as_bytes(), 0);
         let until = Instant::now() + PATIENCE;
         while go_on() && Instant::now() < until {
@@ -266,6 +286,11 @@ impl Store {
     /// As [`Store::put_tree`], for a tree that was built already. A tree that is there is left as it is.
     pub fn put_tree_bytes(&self, bytes: &[u8]) -> Result<TreeId, StoreError> {
         let id = TreeId::of(bytes);
+        if let Some(trees) = &self.dry {
+            let tree = Tree::from_bytes(bytes.to_vec()).map_err(|source| StoreError::BadTree { id, source })?;
+            trees.insert(id, Arc::new(tree));
+            return Ok(id);
+        }
         if !self.tree(id).is_ok_and(|tree| tree.bytes() == bytes) {
             let (bucket, rest) = id.split();
             self.make_tree_dir(&bucket).map_err(IoError::of("create", &self.path.join("trees")))?;

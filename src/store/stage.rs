@@ -64,8 +64,13 @@ impl Stage {
         let share = store.share()?;
         // From here on gc takes nothing away; what it took before must not count as there.
         store.objects().packs().look_again()?;
-        let path = store.path().join("tmp").join(super::aside_name());
-        paths::make_dir(&path)?;
+        let path = match store.is_dry() {
+            true => store.path().to_path_buf(),
+            false => store.path().join("tmp").join(super::aside_name()),
+        };
+        if !store.is_dry() {
+            paths::make_dir(&path)?;
+        }
         let dir = paths::open_dir(&path)?;
         Ok(Stage {
             store: store.clone(),
@@ -83,7 +88,7 @@ impl Stage {
     pub fn add_bytes(&self, bytes: &[u8]) -> Result<ObjectId, StoreError> {
         let id = ObjectId::of(bytes);
         let size = bytes.len() as u64;
-        if self.staged.contains_key(&id) || self.objects.contains_whole(&id, size) {
+        if self.is_dry() || self.staged.contains_key(&id) || self.objects.contains_whole(&id, size) {
             return Ok(id);
         }
         let file = self.next_file();
@@ -192,6 +197,11 @@ impl Stage {
         writer.finish().map_err(CopyError::Store)
     }
 
+    /// Whether it only hashes ([`Store::dry`]).
+    pub(super) fn is_dry(&self) -> bool {
+        self.store.is_dry()
+    }
+
     /// The stage's directory, for messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -234,8 +244,10 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // What can't be removed now is in `tmp`, where gc sweeps.
-        let _ = paths::remove_tree(&self.path);
+        if !self.is_dry() {
+            // What can't be removed now is in `tmp`, where gc sweeps.
+            let _ = paths::remove_tree(&self.path);
+        }
     }
 }
 

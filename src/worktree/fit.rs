@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
 use super::checkout::{Checkout, plain};
 use super::create::{Created, go_on};
 use super::error::Error;
@@ -38,32 +41,93 @@ pub fn fit(
     plan: &Plan,
     ignored: &Ignored,
     new: &Checkout,
-    modules: &[(PathBuf, Checkout, Checkout)],
+    modules: &[Module],
     created: &mut Created,
     undo: &mut Undo<'_>,
 ) -> Result<Fitting, Error> {
-    let mut fitting = Fitting::default();
-    let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
-    all.push((Path::new(""), new));
     let ignore_files: Vec<PathBuf> = ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
     created.copied += copy_files(plan, new, &ignore_files, undo)?;
-    let directories = group(&ignored.directories, plan, &all, created);
-    let files = group(&ignored.files, plan, &all, created);
+    let (fitting, unfit) = placed(plan, ignored, new, modules, &Patterns::default())?;
+    for (path, why) in &unfit {
+        if *why == NOT_IGNORED && is_ignore_file(path) && undo.uncopy(&new.root.join(path))? {
+            created.copied = created.copied.saturating_sub(1);
+        }
+    }
+    created.unfit.extend(unfit);
+    Ok(fitting)
+}
+
+/// As [`fit`], for a dry run: nothing is copied, and the patterns of what would be are looked at where they are. What fits,
+/// and what does not, and why.
+pub fn look(plan: &Plan, ignored: &Ignored, new: &Checkout, modules: &[Module]) -> Result<(Fitting, Unfit), Error> {
+    let is_new = |at: &&PathBuf| is_ignore_file(at) && !path::is_there(&new.root.join(at));
+    let patterns = Patterns::load(&plan.source, ignored.files.iter().filter(is_new))?;
+    placed(plan, ignored, new, modules, &patterns)
+}
+
+/// A submodule: where it is, and its checkouts in the source and in the worktree.
+type Module = (PathBuf, Checkout, Checkout);
+type Unfit = Vec<(PathBuf, &'static str)>;
+
+fn placed(
+    plan: &Plan,
+    ignored: &Ignored,
+    new: &Checkout,
+    modules: &[Module],
+    patterns: &Patterns,
+) -> Result<(Fitting, Unfit), Error> {
+    let (mut fitting, mut all_unfit) = (Fitting::default(), Unfit::new());
+    let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
+    all.push((Path::new(""), new));
+    let directories = group(&ignored.directories, plan, &all, &mut all_unfit);
+    let files = group(&ignored.files, plan, &all, &mut all_unfit);
     for (((above, checkout), directories), files) in all.into_iter().zip(directories).zip(files) {
         let (reachable, blocked) = reachable(&checkout.root, directories);
-        created.unfit.extend(blocked.into_iter().map(|(at, why)| (above.join(at), why)));
-        let (fits, unfit) = sorted(asked(checkout, reachable, files)?);
-        for (path, why) in unfit {
-            if why == NOT_IGNORED && is_ignore_file(&path) && undo.uncopy(&checkout.root.join(&path))? {
-                created.copied = created.copied.saturating_sub(1);
-            }
-            created.unfit.push((above.join(path), why));
+        all_unfit.extend(blocked.into_iter().map(|(at, why)| (above.join(at), why)));
+        let mut asked = asked(checkout, reachable, files)?;
+        for one in &mut asked {
+            one.is_ignored = patterns.say(&above.join(&one.path), one.is_dir).unwrap_or(one.is_ignored);
         }
+        let (fits, unfit) = sorted(asked);
+        all_unfit.extend(unfit.into_iter().map(|(path, why)| (above.join(path), why)));
         fitting.directories.extend(fits.directories.into_iter().map(|at| above.join(at)));
         fitting.files.extend(fits.files.into_iter().map(|at| above.join(at)));
     }
     fitting.directories.sort();
-    Ok(fitting)
+    Ok((fitting, all_unfit))
+}
+
+/// What ignore files of the source say that are not in the worktree yet; the deepest come first, as in git.
+#[derive(Default)]
+struct Patterns(Vec<(PathBuf, Gitignore)>);
+
+impl Patterns {
+    fn load<'a>(source: &Checkout, files: impl Iterator<Item = &'a PathBuf>) -> Result<Patterns, Error> {
+        let mut all = Vec::new();
+        for file in files {
+            let dir = file.parent().unwrap_or(Path::new(""));
+            let mut patterns = GitignoreBuilder::new(dir);
+            for line in String::from_utf8_lossy(&path::read(&source.root.join(file))?).lines() {
+                // git passes over a line that it does not understand.
+                let _ = patterns.add_line(None, line);
+            }
+            if let Ok(patterns) = patterns.build() {
+                all.push((dir.to_path_buf(), patterns));
+            }
+        }
+        all.sort_by_key(|(dir, _)| std::cmp::Reverse(dir.components().count()));
+        Ok(Patterns(all))
+    }
+
+    /// Whether a path is ignored, where one of them has a say.
+    fn say(&self, at: &Path, is_dir: bool) -> Option<bool> {
+        let above = self.0.iter().filter(|(dir, _)| at.starts_with(dir));
+        above.map(|(_, patterns)| patterns.matched_path_or_any_parents(at, is_dir)).find_map(|found| match found {
+            Match::Ignore(_) => Some(true),
+            Match::Whitelist(_) => Some(false),
+            Match::None => None,
+        })
+    }
 }
 
 /// Directories that nothing is in the way of, and the others, and why.
@@ -119,7 +183,7 @@ fn is_ignore_file(path: &Path) -> bool {
 }
 
 /// Each path relative to the innermost checkout that holds it; one list for each of `all`.
-fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], created: &mut Created) -> Vec<Vec<PathBuf>> {
+fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], unfit: &mut Unfit) -> Vec<Vec<PathBuf>> {
     let mut lists = vec![Vec::new(); all.len()];
     let mut modules = Vec::new();
     plan.modules.iter().for_each(|m| m.flatten(Path::new(""), &mut modules));
@@ -128,7 +192,7 @@ fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], created: &m
         let home = home.max_by_key(|at| at.as_os_str().len()).unwrap_or(Path::new(""));
         match all.iter().position(|(at, _)| *at == home) {
             Some(number) => lists[number].push(path.strip_prefix(home).unwrap_or(path).to_path_buf()),
-            None => created.unfit.push((path.clone(), NO_MODULE)),
+            None => unfit.push((path.clone(), NO_MODULE)),
         }
     }
     lists

@@ -105,6 +105,9 @@ impl Previous {
 
 /// Notes which file each node of `tree` was and which hold `watched`, for the next import of `source`.
 pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, seen: &[Seen], watched: &[u8]) {
+    if store.is_dry() {
+        return;
+    }
     let mut out = Vec::with_capacity(HEADER + seen.len() * RECORD + watched.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());

@@ -107,6 +107,11 @@ fn open(whole: &Path) -> Result<Extent, Error> {
     Ok(Extent::whole(file.map_err(IoError::of("open", whole))?))
 }
 
+/// The object that a file's content is.
+pub fn content_of(file: &Path) -> Result<ObjectId, Error> {
+    content(file, &open(file)?)
+}
+
 fn content(whole: &Path, bytes: &Extent) -> Result<ObjectId, Error> {
     Ok(ObjectId::of_extent(bytes).map_err(IoError::of("read", whole))?)
 }

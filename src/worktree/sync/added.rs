@@ -12,7 +12,7 @@ use super::{Synced, Takes, Task, fits};
 use crate::daemon::client;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
-use crate::worktree::create::Created;
+use crate::worktree::component::AbsolutePaths;
 use crate::worktree::error::Error;
 use crate::worktree::fit;
 use crate::worktree::ignored::Ignored;
@@ -22,6 +22,8 @@ use crate::worktree::submodule;
 use crate::worktree::traces::{self, Record, Traced};
 use crate::worktree::undo::Undo;
 use crate::worktree::views::{self, ManifestLock, Views};
+
+const PATH_OF_SOURCE: &str = "it holds the absolute path of the source";
 
 /// Adds what is meant and fits; in a look only says it.
 pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
@@ -36,20 +38,26 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     if wanted.is_empty() {
         return Ok(());
     }
-    let mut undo = Undo::new(&plan.source, task.store);
-    let fitting = fitting(plan, task, wanted, synced, &mut undo)?;
-    if task.look || fitting.is_empty() {
-        synced.added.extend(fitting);
+    let fitting = fitting(plan, task, wanted, synced)?;
+    if fitting.is_empty() {
         return Ok(());
     }
     views::refuse_too_many(fitting.len())?;
     let taken = Snapshots::start(plan, &fitting, task.store, task.progress.clone())?.wait()?;
+    if task.look {
+        let is_out = |s: &Snapshot| !s.traces.is_empty() && plan.policies.of(&s.path) == AbsolutePaths::Exclude;
+        let (out, added): (Vec<_>, Vec<_>) = taken.into_iter().partition(is_out);
+        synced.unfit.extend(out.into_iter().map(|s| (s.path, PATH_OF_SOURCE)));
+        synced.added.extend(added.into_iter().map(|s| s.path));
+        return Ok(());
+    }
+    let mut undo = Undo::new(&plan.source, task.store);
     for at in &fitting {
         undo.make_dirs(&task.target.root.join(at))?;
     }
     let settled = traces::settle(task.store, &task.target.root, taken, &plan.policies, &mut undo)?;
     let excluded = settled.excluded.into_iter();
-    synced.unfit.extend(excluded.map(|at| (at, "it holds the absolute path of the source")));
+    synced.unfit.extend(excluded.map(|at| (at, PATH_OF_SOURCE)));
     let none = |at: &Path| Traced { path: at.into(), traces: Vec::new() };
     let traced = |s: &Snapshot| settled.record.of(&s.path).cloned().unwrap_or_else(|| none(&s.path));
     let traced = settled.snapshots.iter().map(traced).collect();
@@ -74,14 +82,12 @@ fn fitting(
     task: &Task<'_>,
     wanted: Vec<PathBuf>,
     synced: &mut Synced,
-    undo: &mut Undo<'_>,
 ) -> Result<Vec<PathBuf>, Error> {
     let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
     let ignored = Ignored { directories: wanted, files: Vec::new(), ..plan.ignored.clone() };
-    let mut created = Created::default();
-    let directories = fit::fit(plan, &ignored, task.target, &modules, &mut created, undo)?.directories;
-    synced.unfit.extend(created.unfit);
-    Ok(directories)
+    let (fitting, unfit) = fit::look(plan, &ignored, task.target, &modules)?;
+    synced.unfit.extend(unfit);
+    Ok(fitting.directories)
 }
 
 /// On an error they are no views again, and those that were mounted are unmounted.

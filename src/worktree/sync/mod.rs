@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::checkout::Checkout;
 use super::component::{AbsolutePaths, Components};
-use super::diff::Difference;
+use super::diff::{self, Difference};
 use super::error::Error;
 use super::lockfile;
 use super::plan::{self, Plan};
@@ -70,6 +70,10 @@ pub struct Task<'a> {
 /// Brings what `takes` speaks for up to date with the source.
 pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Result<Synced, Error> {
     let _share = task.store.share()?;
+    // A dry run only hashes what is new, and writes nothing anywhere.
+    let store = if task.look { Arc::new(task.store.dry()) } else { task.store.clone() };
+    let (target, components, takes, look) = (task.target, task.components, task.takes, task.look);
+    let task = &Task { target, store: &store, components, takes, look, progress: task.progress.clone() };
     let plan = plan::of_existing(source, task.target, task.components, true, task.store.path())?;
     let mut synced = Synced::default();
     let mut wanted = Vec::new();
@@ -87,7 +91,11 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
         let Some(view) = views.manifest.views.iter().find(|v| v.path == snapshot.path).cloned() else { continue };
         if live(&view).map(|g| (g.tree, &g.at)).eq(snapshot.grafts.iter().map(|g| (g.tree, &g.at))) {
             // A sync that was ended after step 4 has left files for this one.
-            if !task.look && relocate(views, &plan, task, &snapshot, record.of(&view.path))? {
+            let is_changed = match task.look {
+                true => would_relocate(views, &plan, task, &view, &snapshot, record.of(&view.path))?,
+                false => relocate(views, &plan, task, &snapshot, record.of(&view.path))?,
+            };
+            if is_changed {
                 synced.changed.push(view.path);
             }
             continue;
@@ -105,7 +113,11 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
                 None => Vec::new(),
             };
             let is_own = |path: &Path| !relocated.iter().any(|r| swap.view.path.join(&r.path) == path);
-            synced.hidden.extend(swap.hidden(views)?.into_iter().filter(|(_, path)| is_own(path)));
+            for (kind, path) in swap.hidden(views)?.into_iter().filter(|(_, path)| is_own(path)) {
+                if !swap.gives_up(views, &path)? {
+                    synced.hidden.push((kind, path));
+                }
+            }
         }
     } else if !swaps.is_empty() {
         exchange(views, &plan, task, &mut swaps, &mut synced)?;
@@ -184,6 +196,25 @@ fn relocate(
     let changed = is_wanted && traces::relocate_shown(task.store, &task.target.root, snapshot, &mut traces)?;
     Record::note(&views.state_dir, vec![Traced { path: snapshot.path.clone(), traces }])?;
     Ok(changed)
+}
+
+/// Whether [`relocate`] would change a file, by what the view has of its own.
+fn would_relocate(
+    views: &Views,
+    plan: &Plan,
+    task: &Task<'_>,
+    view: &ViewSpec,
+    snapshot: &Snapshot,
+    known: Option<&Traced>,
+) -> Result<bool, Error> {
+    if plan.policies.of(&snapshot.path) != AbsolutePaths::Relocate || snapshot.traces.is_empty() {
+        return Ok(false);
+    }
+    let done: HashSet<&Path> = known.iter().flat_map(|k| k.done()).collect();
+    let own: HashSet<PathBuf> = diff::of_view(views, view, Path::new(""))?.into_iter().map(|(_, path)| path).collect();
+    let is_stored = |at: &Path| view.path.join(at).ancestors().all(|above| !own.contains(above));
+    let open = snapshot.traces.iter().filter(|trace| !done.contains(&*trace.path) && is_stored(&trace.path));
+    traces::can_relocate(task.store, &task.target.root, snapshot, open)
 }
 
 /// Step 3. A view that shows something else by now than what was compared stays as it is: what others have added would

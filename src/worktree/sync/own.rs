@@ -7,7 +7,7 @@ use super::{Synced, Takes, Task};
 use crate::sys::{IoError, fs, path};
 use crate::worktree::create::Created;
 use crate::worktree::error::Error;
-use crate::worktree::fit::{copy_files, fit};
+use crate::worktree::fit;
 use crate::worktree::ignored::Ignored;
 use crate::worktree::plan::Plan;
 use crate::worktree::submodule;
@@ -41,16 +41,20 @@ pub fn copy(plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Err
     if files.is_empty() {
         return Ok(());
     }
-    let mut undo = Undo::new(&plan.source, task.store);
     let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
     let ignored = Ignored { directories: Vec::new(), files, ..plan.ignored.clone() };
-    let mut created = Created::default();
-    let files = fit(plan, &ignored, task.target, &modules, &mut created, &mut undo)?.files;
-    synced.unfit.extend(created.unfit);
-    if !task.look {
-        copy_files(plan, task.target, &files, &mut undo)?;
-        undo.keep();
+    if task.look {
+        let (fitting, unfit) = fit::look(plan, &ignored, task.target, &modules)?;
+        synced.unfit.extend(unfit);
+        synced.added.extend(fitting.files);
+        return Ok(());
     }
+    let mut undo = Undo::new(&plan.source, task.store);
+    let mut created = Created::default();
+    let files = fit::fit(plan, &ignored, task.target, &modules, &mut created, &mut undo)?.files;
+    synced.unfit.extend(created.unfit);
+    fit::copy_files(plan, task.target, &files, &mut undo)?;
+    undo.keep();
     synced.added.extend(files);
     Ok(())
 }

@@ -6,6 +6,7 @@ use super::live;
 use crate::store::manifest::ViewSpec;
 use crate::store::{ObjectId, Store};
 use crate::sys::fs::FileType;
+use crate::sys::path;
 use crate::worktree::checkout::Checkout;
 use crate::worktree::component::give_up;
 use crate::worktree::diff::{self, Difference};
@@ -48,6 +49,20 @@ impl Swap {
         let view = views.manifest.views.iter().find(|v| v.id == self.view.id).unwrap_or(&self.view);
         let own = diff::of_view(views, view, Path::new(""))?;
         Ok(own.into_iter().filter(|(_, path)| is_newer(path)).collect())
+    }
+}
+
+impl Swap {
+    /// Whether a file of the view's own, relative to the worktree, is still just what the old trees have: such a copy goes
+    /// before the new ones show ([`Swap::give_up`]).
+    pub fn gives_up(&self, views: &Views, file: &Path) -> Result<bool, Error> {
+        let whole = views.manifest.worktree.join(file);
+        let inside = file.strip_prefix(&self.view.path).unwrap_or(file);
+        let Some((tree, node)) = self.old.find(inside) else { return Ok(false) };
+        let (Some(object), held) = (tree.object(node), tree.stat(node)) else { return Ok(false) };
+        let stat = path::stat(&whole)?;
+        let is_alike = stat.is_some_and(|s| s.is_file() && s.size == held.size && s.mode & 0o7777 == held.perm);
+        Ok(is_alike && give_up::content_of(&whole)? == object)
     }
 }
 

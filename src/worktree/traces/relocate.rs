@@ -122,6 +122,21 @@ pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trac
     Ok(changed)
 }
 
+/// Whether there is something to relocate in one of these files of a snapshot, as the store has them.
+pub fn can<'a>(
+    store: &Store,
+    root: &Path,
+    snapshot: &Snapshot,
+    mut traces: impl Iterator<Item = &'a Trace>,
+) -> Result<bool, Error> {
+    let lower = Lower::of(store, live(&snapshot.grafts))?;
+    let found = traces.find_map(|trace| {
+        let (tree, node) = lower.find(&trace.path).filter(|_| trace.kind != Kind::Binary)?;
+        relocated(store, tree, node, trace, root).transpose()
+    });
+    Ok(found.transpose()?.is_some())
+}
+
 /// A file or symlink has been relocated, and is so still.
 fn holds(at: &Path, kind: Kind, content: &[u8]) -> Result<bool, IoError> {
     match kind {
