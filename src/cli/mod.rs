@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod doctor;
 mod gc;
+mod hints;
 mod hook_input;
 mod init;
 mod list;

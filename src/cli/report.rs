@@ -10,7 +10,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::output;
+use super::{hints, output};
 use crate::cache::CacheError;
 use crate::daemon::DaemonError;
 use crate::store::StoreError;
@@ -135,20 +135,20 @@ fn judge(failure: &Failure) -> (u8, String) {
         Failure::Unwell(_) => (FAILED, "depsfs doctor --fix does what is marked so; the rest is yours".into()),
         Failure::NotAll(_) => (FAILED, "the others are mounted; depsfs doctor tells more".into()),
         Failure::Systemd(_) => (FAILED, "journalctl --user -u depsfs tells more".into()),
-        Failure::Io(_) => (FAILED, io_hint()),
-        Failure::Os { .. } => (FAILED, "look at the limits of this process (ulimit -a)".into()),
-        Failure::Output(_) => (FAILED, "look at where the output goes".into()),
-        Failure::Unreported { .. } => (FAILED, "look at where the output goes; what was done stays".into()),
+        Failure::Io(e) => (FAILED, hints::io(&e.source)),
+        Failure::Os { source, .. } => (FAILED, hints::io(source)),
+        Failure::Output(e) => (FAILED, hints::output(e)),
+        Failure::Unreported { source, .. } => (FAILED, format!("{}; what was done stays", hints::output(source))),
     }
 }
 
 fn worktree(e: &Error) -> (u8, String) {
     match e {
-        Error::Io(_) => (FAILED, io_hint()),
+        Error::Io(e) => (FAILED, hints::io(&e.source)),
         Error::Git(e) | Error::Ignored(IgnoredError::Git(e)) | Error::Mtime(MtimeError::Git(e)) => git(e),
         Error::Submodule(SubmoduleError::Git(e)) => git(e),
-        Error::Ignored(IgnoredError::Io(_)) | Error::Mtime(MtimeError::Io(_)) => (FAILED, io_hint()),
-        Error::Submodule(SubmoduleError::Io(_)) => (FAILED, io_hint()),
+        Error::Ignored(IgnoredError::Io(e)) | Error::Mtime(MtimeError::Io(e)) => (FAILED, hints::io(&e.source)),
+        Error::Submodule(SubmoduleError::Io(e)) => (FAILED, hints::io(&e.source)),
         Error::Submodule(SubmoduleError::Nameless(_) | SubmoduleError::Ambiguous(_) | SubmoduleError::Name { .. }) => {
             (REFUSED, "git show COMMIT:.gitmodules shows it; nothing of that submodule was run or fetched".into())
         }
@@ -163,7 +163,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Store(e) => store(e),
         Error::Import(e) => import(e),
         Error::Daemon(e) => daemon(e),
-        Error::Overlay(_) => (FAILED, "depsfs reset makes a path again what the store says".into()),
+        Error::Overlay(e) => (FAILED, hints::overlay(e)),
         Error::NotACheckout(_) => (REFUSED, "go to a checkout of the repository first".into()),
         Error::Bare(_) => (REFUSED, "go to one of its worktrees: git worktree list shows them".into()),
         Error::PathTaken(_) => (REFUSED, "take another name, or remove what is there".into()),
@@ -221,7 +221,7 @@ fn component(e: &component::Error) -> (u8, String) {
     use component::Error;
     match e {
         Error::Config(_) => (USAGE, "README.md has the table of its keys; so has depsfs init --schema".into()),
-        Error::Io(_) => (FAILED, io_hint()),
+        Error::Io(e) => (FAILED, hints::io(&e.source)),
         Error::Git(e) => git(e),
         Error::Unapproved { .. } => {
             (REFUSED, "look at them, then run depsfs approve, or give --approve; nothing was run".into())
@@ -250,13 +250,13 @@ fn git(e: &GitError) -> (u8, String) {
         GitError::Failed { .. } => (FAILED, "these are git's own words: what stops git has to be settled first".into()),
         GitError::Unreadable { .. } => (FAILED, "git 2.39 and later are known to work".into()),
         GitError::Interrupted(_) => (FAILED, "run it again".into()),
-        GitError::Io(_) => (FAILED, io_hint()),
+        GitError::Io(e) => (FAILED, hints::io(&e.source)),
     }
 }
 
 fn store(e: &StoreError) -> (u8, String) {
     match e {
-        StoreError::Io(_) => (FAILED, io_hint()),
+        StoreError::Io(e) => (FAILED, hints::io(&e.source)),
         StoreError::NotAStore { .. } => (REFUSED, "set DEPSFS_STORE to a store, or to a directory to be made".into()),
         StoreError::Gone { .. } => (
             REFUSED,
@@ -291,7 +291,7 @@ fn import(e: &ImportError) -> (u8, String) {
             FAILED,
             "have its owner make it readable, or leave its directory out with git config --add depsfs.exclude".into(),
         ),
-        ImportError::Io(_) => (FAILED, io_hint()),
+        ImportError::Io(e) => (FAILED, hints::io(&e.source)),
         ImportError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
         ImportError::Cancelled => (FAILED, "run it again".into()),
         ImportError::Refused { .. } => (REFUSED, "fetch or make the archive again; nothing of it was kept".into()),
@@ -300,7 +300,7 @@ fn import(e: &ImportError) -> (u8, String) {
 
 fn cache(e: &CacheError) -> (u8, String) {
     match e {
-        CacheError::Io(_) => (FAILED, io_hint()),
+        CacheError::Io(e) => (FAILED, hints::io(&e.source)),
         CacheError::Store(e) => store(e),
         CacheError::Import(e) => import(e),
         CacheError::Name(_) => (FAILED, "it is one file name, such as noir-0123456789abcdef.tar.gz".into()),
@@ -314,7 +314,7 @@ fn cache(e: &CacheError) -> (u8, String) {
 
 fn daemon(e: &DaemonError) -> (u8, String) {
     match e {
-        DaemonError::Io(_) => (FAILED, io_hint()),
+        DaemonError::Io(e) => (FAILED, hints::io(&e.source)),
         DaemonError::Store(e) => store(e),
         DaemonError::Busy { .. } => {
             (REFUSED, "end the programs that use it or leave its directories; --lazy detaches all the same".into())
@@ -325,8 +325,4 @@ fn daemon(e: &DaemonError) -> (u8, String) {
         DaemonError::Protocol { .. } => (REFUSED, "depsfs unmount, then depsfs mount".into()),
         DaemonError::Start { .. } | DaemonError::Silent { .. } => (FAILED, "its log says more".into()),
     }
-}
-
-fn io_hint() -> String {
-    "look at the path, its owner and the space left there".into()
 }

@@ -1,0 +1,87 @@
+//! What helps against an error of the kernel, or of a view. No hint costs data: none names a command that deletes.
+
+use std::io::{self, ErrorKind};
+
+use crate::overlay::journal::JournalError;
+use crate::overlay;
+
+/// What to do about an error of the kernel that concerns a path, or a limit of this process.
+pub fn io(e: &io::Error) -> String {
+    match e.kind() {
+        ErrorKind::StorageFull => "free space on that file system, then run it again",
+        ErrorKind::QuotaExceeded => "free space below your quota there, then run it again",
+        ErrorKind::ReadOnlyFilesystem => "that file system is mounted read-only: mount it to write, or use another place",
+        ErrorKind::PermissionDenied => "look at the owner and the permissions of that path, and of the directories above",
+        ErrorKind::NotFound => "look whether that path is still there",
+        ErrorKind::AlreadyExists => "something came to that name meanwhile: look at it, then run it again",
+        ErrorKind::NotADirectory | ErrorKind::IsADirectory => "something else is at that path than was expected: look at it",
+        ErrorKind::ResourceBusy => "end what uses that path, then run it again",
+        ErrorKind::OutOfMemory => "free memory, then run it again",
+        ErrorKind::NotConnected => "a view there has lost its daemon: depsfs mount, or depsfs doctor --fix",
+        ErrorKind::StaleNetworkFileHandle => "mount that network file system anew",
+        _ => match e.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n), then run it again",
+            Some(libc::EAGAIN) => "raise the limit of processes (ulimit -u, or the container's pids limit), then run it again",
+            Some(libc::EIO) => "depsfs doctor looks at the store; the kernel's log names a disk that fails",
+            _ => "depsfs doctor looks at the store and the views; look at that path, too",
+        },
+    }
+    .into()
+}
+
+/// What to do when nothing can be written to the standard output.
+pub fn output(e: &io::Error) -> String {
+    match e.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space where the output goes",
+        _ => "look at where the output goes",
+    }
+    .into()
+}
+
+/// What to do when a view refuses what was to be done in it.
+pub fn overlay(e: &overlay::Error) -> String {
+    use overlay::Error;
+    match e {
+        Error::Upper { source, .. } => io(source),
+        Error::LostObject { .. } => {
+            "depsfs doctor --fix reads the checkouts again; a new create or store add from a good copy brings it back".into()
+        }
+        Error::Journal(JournalError::Io(e)) => io(&e.source),
+        Error::Journal(JournalError::NotAJournal { .. }) => {
+            "keep a copy of that file; depsfs doctor looks at the views".into()
+        }
+        Error::Journal(JournalError::TooLong) => "do it in several steps: fewer paths at once".into(),
+        Error::Journal(JournalError::Version { .. }) => "use the depsfs that wrote it".into(),
+        Error::Moved => "move the directory back first, or name the directory above both places".into(),
+        Error::NotFound => "depsfs diff lists what was added and deleted".into(),
+        Error::Exists
+        | Error::NotDirectory
+        | Error::IsDirectory
+        | Error::NotEmpty
+        | Error::UnknownInode(_)
+        | Error::NoXattr
+        | Error::XattrExists
+        | Error::Invalid
+        | Error::NotSupported
+        | Error::NotPermitted
+        | Error::NoData
+        | Error::Kept => "something changed in the view meanwhile: depsfs diff shows it; run it again".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_hint_names_a_command_that_drops_what_a_user_wrote() {
+        let upper = |errno| overlay::Error::Upper { verb: "write", source: io::Error::from_raw_os_error(errno) };
+        let errnos = [libc::ENOSPC, libc::EDQUOT, libc::EIO, libc::EACCES, libc::EROFS, libc::EMFILE, libc::EPERM];
+        let mut hints: Vec<String> = errnos.iter().map(|errno| overlay(&upper(*errno))).collect();
+        hints.extend([overlay::Error::Moved, overlay::Error::Kept, overlay::Error::NotFound].iter().map(overlay));
+        for hint in hints {
+            assert!(!hint.contains("reset") && !hint.contains("rm ") && !hint.contains("delete"), "{hint}");
+        }
+        assert!(overlay(&upper(libc::ENOSPC)).contains("free space"));
+    }
+}
