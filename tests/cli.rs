@@ -26,10 +26,10 @@ mod create;
 mod directories;
 #[path = "cli/doctor.rs"]
 mod doctor;
-#[path = "cli/errors.rs"]
-mod errors;
 #[path = "cli/dry_run.rs"]
 mod dry_run;
+#[path = "cli/errors.rs"]
+mod errors;
 #[path = "cli/everywhere.rs"]
 mod everywhere;
 #[path = "cli/fill.rs"]

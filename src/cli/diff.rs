@@ -9,6 +9,7 @@ use super::report::Failure;
 use super::{output, places};
 use crate::sys::terminal::Shown;
 use crate::worktree::diff::{self, Difference};
+use crate::worktree::json_path;
 
 /// Show what a worktree changed in its views
 ///
@@ -38,7 +39,7 @@ impl Diff {
             found.extend(diff::of_view(&views, &view, &inside)?);
         }
         if self.json {
-            let lines = found.iter().map(|(kind, path)| Line { kind: *kind, path: path.to_string_lossy().into() });
+            let lines = found.iter().map(|(kind, path)| Line { kind: *kind, path: json_path::text(path) });
             return output::json(&lines.collect::<Vec<_>>());
         }
         let lines = found.iter().map(|(kind, path)| format!("{} {}\n", kind.letter(), path.shown()));

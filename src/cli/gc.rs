@@ -15,6 +15,7 @@ use crate::store::{GcOptions, GcReport};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
+use crate::worktree::json_path;
 
 /// Delete from the store what no worktree and no recent entry needs
 ///
@@ -56,10 +57,10 @@ impl Gc {
                 "objects": report.objects,
                 "trees": report.trees,
                 "entries": report.entries,
-                "dead_roots": report.dead_roots.iter().map(|p| p.to_string_lossy()).collect::<Vec<_>>(),
-                "away": report.away.iter().map(|a| json!({"path": git_dir(&a.manifest).to_string_lossy(), "bytes": a.bytes}))
+                "dead_roots": report.dead_roots.iter().map(|p| json_path::text(p)).collect::<Vec<_>>(),
+                "away": report.away.iter().map(|a| json!({"path": json_path::text(git_dir(&a.manifest)), "bytes": a.bytes}))
                     .collect::<Vec<_>>(),
-                "forgotten": report.forgotten.iter().map(|p| git_dir(p).to_string_lossy()).collect::<Vec<_>>(),
+                "forgotten": report.forgotten.iter().map(|p| json_path::text(git_dir(p))).collect::<Vec<_>>(),
                 "live_roots": report.live_roots,
                 "snapshots": report.snapshots,
                 "temporaries": report.temporaries,

@@ -2,26 +2,34 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::overlay::journal::JournalError;
 use crate::overlay;
+use crate::overlay::journal::JournalError;
 
 /// What to do about an error of the kernel that concerns a path, or a limit of this process.
 pub fn io(e: &io::Error) -> String {
     match e.kind() {
         ErrorKind::StorageFull => "free space on that file system, then run it again",
         ErrorKind::QuotaExceeded => "free space below your quota there, then run it again",
-        ErrorKind::ReadOnlyFilesystem => "that file system is mounted read-only: mount it to write, or use another place",
-        ErrorKind::PermissionDenied => "look at the owner and the permissions of that path, and of the directories above",
+        ErrorKind::ReadOnlyFilesystem => {
+            "that file system is mounted read-only: mount it to write, or use another place"
+        }
+        ErrorKind::PermissionDenied => {
+            "look at the owner and the permissions of that path, and of the directories above"
+        }
         ErrorKind::NotFound => "look whether that path is still there",
         ErrorKind::AlreadyExists => "something came to that name meanwhile: look at it, then run it again",
-        ErrorKind::NotADirectory | ErrorKind::IsADirectory => "something else is at that path than was expected: look at it",
+        ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            "something else is at that path than was expected: look at it"
+        }
         ErrorKind::ResourceBusy => "end what uses that path, then run it again",
         ErrorKind::OutOfMemory => "free memory, then run it again",
         ErrorKind::NotConnected => "a view there has lost its daemon: depsfs mount, or depsfs doctor --fix",
         ErrorKind::StaleNetworkFileHandle => "mount that network file system anew",
         _ => match e.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n), then run it again",
-            Some(libc::EAGAIN) => "raise the limit of processes (ulimit -u, or the container's pids limit), then run it again",
+            Some(libc::EAGAIN) => {
+                "raise the limit of processes (ulimit -u, or the container's pids limit), then run it again"
+            }
             Some(libc::EIO) => "depsfs doctor looks at the store; the kernel's log names a disk that fails",
             _ => "depsfs doctor looks at the store and the views; look at that path, too",
         },
@@ -44,7 +52,8 @@ pub fn overlay(e: &overlay::Error) -> String {
     match e {
         Error::Upper { source, .. } => io(source),
         Error::LostObject { .. } => {
-            "depsfs doctor --fix reads the checkouts again; a new create or store add from a good copy brings it back".into()
+            "depsfs doctor --fix reads the checkouts again; a new create or store add from a good copy brings it back"
+                .into()
         }
         Error::Journal(JournalError::Io(e)) => io(&e.source),
         Error::Journal(JournalError::NotAJournal { .. }) => {

@@ -15,6 +15,7 @@ use super::{mount_all, output, places};
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::terminal::Shown;
 use crate::sys::{path, proc};
+use crate::worktree::json_path;
 
 const UNIT: &str = "depsfs.service";
 /// `systemctl enable --now` returns when everything is mounted.
@@ -115,7 +116,7 @@ fn status(json: bool) -> Result<(), Failure> {
     let file = unit_file()?;
     let status = Status {
         installed: path::is_there(&file),
-        unit: file.to_string_lossy().into_owned(),
+        unit: json_path::text(&file),
         enabled: ask("is-enabled"),
         active: ask("is-active"),
     };

@@ -13,6 +13,7 @@ use crate::sys::terminal::Shown;
 use crate::worktree::component::bring::{self, Brought};
 use crate::worktree::component::decide::Way;
 use crate::worktree::component::{Components, Declared, Undeclared};
+use crate::worktree::json_path;
 use crate::worktree::remove;
 use crate::worktree::sync::{self, Synced, Takes};
 use crate::worktree::views::Views;
@@ -133,7 +134,7 @@ fn words(brought: &[Brought], synced: &Synced, views: &Views) -> String {
 }
 
 fn as_json(brought: &[Brought], synced: &Synced) -> serde_json::Value {
-    let text = |at: &PathBuf| at.to_string_lossy().into_owned();
+    let text = |at: &PathBuf| json_path::text(at);
     let component = |b: &Brought| {
         json!({
             "name": b.decision.component,

@@ -14,10 +14,10 @@ use crate::store::{RootState, Store};
 /// One worktree. Serialised as `--json` prints it.
 #[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
-    #[serde(serialize_with = "super::lossy::path")]
+    #[serde(serialize_with = "super::json_path::path")]
     pub path: PathBuf,
     pub branch: Option<String>,
-    #[serde(serialize_with = "super::lossy::optional")]
+    #[serde(serialize_with = "super::json_path::optional")]
     pub source: Option<PathBuf>,
     pub created: String,
     pub views: usize,

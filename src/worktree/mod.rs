@@ -16,7 +16,7 @@
 //! | `everywhere` | all worktrees that are known, of whatever repository |
 //! | `doctor` | what has to be right for views to work, and how it is repaired |
 //! | `broken`, `sole` | worktrees of which a part is gone, and what a git directory alone still holds |
-//! | `lossy` | paths in JSON |
+//! | `json_path` | paths in JSON |
 //! | `status`, `list`, `diff`, `thaw`, `reset`, `sync`, `remove` | one file per verb |
 
 pub mod access;
@@ -41,9 +41,9 @@ mod gitmodules;
 pub mod ignored;
 pub mod include;
 pub mod index;
+pub mod json_path;
 pub mod list;
 pub mod lockfile;
-mod lossy;
 mod lower;
 mod made;
 pub mod mtime;

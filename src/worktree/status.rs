@@ -15,13 +15,13 @@ use crate::sys::path;
 /// All there is to say of a worktree's views. Serialised as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    #[serde(serialize_with = "super::lossy::path")]
+    #[serde(serialize_with = "super::json_path::path")]
     pub worktree: PathBuf,
-    #[serde(serialize_with = "super::lossy::optional")]
+    #[serde(serialize_with = "super::json_path::optional")]
     pub source: Option<PathBuf>,
     pub commit: Option<String>,
     pub created: String,
-    #[serde(serialize_with = "super::lossy::path")]
+    #[serde(serialize_with = "super::json_path::path")]
     pub store: PathBuf,
     /// What of the store the views need is not there, in words.
     pub store_trouble: Option<String>,
@@ -29,7 +29,7 @@ pub struct Status {
     pub daemon: Option<Daemon>,
     pub views: Vec<View>,
     /// Lock files that differ from those the artifacts were made with.
-    #[serde(serialize_with = "super::lossy::list")]
+    #[serde(serialize_with = "super::json_path::list")]
     pub drift: Vec<PathBuf>,
     /// Artifacts with files that hold the absolute path of another checkout.
     pub absolute_paths: Vec<Traced>,
@@ -47,7 +47,7 @@ pub struct Daemon {
 
 #[derive(Debug, Serialize)]
 pub struct View {
-    #[serde(serialize_with = "super::lossy::path")]
+    #[serde(serialize_with = "super::json_path::path")]
     pub path: PathBuf,
     pub mounted: bool,
     /// It answers EIO to everything.
@@ -63,7 +63,7 @@ pub struct View {
     /// Where its content came from.
     pub origin: Vec<String>,
     /// Copies of its journal that was damaged, until they are deleted.
-    #[serde(serialize_with = "super::lossy::list")]
+    #[serde(serialize_with = "super::json_path::list")]
     pub damaged_journals: Vec<PathBuf>,
 }
 

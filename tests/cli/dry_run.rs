@@ -14,7 +14,11 @@ fn all_of(root: &Path) -> BTreeMap<PathBuf, String> {
         for entry in std::fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
             let m = std::fs::symlink_metadata(&path).unwrap();
-            let content = if m.is_file() { blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string() } else { String::new() };
+            let content = if m.is_file() {
+                blake3::hash(&std::fs::read(&path).unwrap()).to_hex().to_string()
+            } else {
+                String::new()
+            };
             // A look into a view that is not mounted stamps its journal, and changes no byte of it.
             let times = if path.ends_with("journal") { (0, 0) } else { (m.mtime(), m.mtime_nsec()) };
             found.insert(path.clone(), format!("{} {:o} {} {times:?} {content}", m.ino(), m.mode(), m.size()));

@@ -77,12 +77,7 @@ fn is_vacant(place: &Path) -> Result<bool, Error> {
 }
 
 /// What git ignores in the worktree, too, and where nothing is in the way.
-fn fitting(
-    plan: &Plan,
-    task: &Task<'_>,
-    wanted: Vec<PathBuf>,
-    synced: &mut Synced,
-) -> Result<Vec<PathBuf>, Error> {
+fn fitting(plan: &Plan, task: &Task<'_>, wanted: Vec<PathBuf>, synced: &mut Synced) -> Result<Vec<PathBuf>, Error> {
     let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
     let ignored = Ignored { directories: wanted, files: Vec::new(), ..plan.ignored.clone() };
     let (fitting, unfit) = fit::look(plan, &ignored, task.target, &modules)?;

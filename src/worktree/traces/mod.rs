@@ -11,7 +11,9 @@ mod relocate;
 use std::path::{Path, PathBuf};
 
 pub use record::{Kind, Record, Trace, Traced};
-pub use relocate::{can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated};
+pub use relocate::{
+    can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,
+};
 
 use super::component::{AbsolutePaths, Components};
 use super::error::Error;
