@@ -51,7 +51,7 @@ pub fn overlay(e: &overlay::Error) -> String {
     use overlay::Error;
     match e {
         Error::Upper { source, .. } => io(source),
-        Error::LostObject { .. } => {
+        Error::LostObject { .. } | Error::LostTree(_) => {
             "depsfs doctor --fix reads the checkouts again; a new create or store add from a good copy brings it back"
                 .into()
         }
