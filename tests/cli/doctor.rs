@@ -191,6 +191,37 @@ fn a_view_whose_server_waits_for_ever_is_seen_as_hung_though_nobody_stopped_it()
     bench.ok("", ["unmount", "--at", "outer"]);
 }
 
+/// Processes that are ended when it goes.
+struct Busy(Vec<std::process::Child>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|child| drop(child.kill().and_then(|()| child.wait())));
+    }
+}
+
+#[test]
+fn a_busy_server_that_hardly_gets_a_processor_is_not_called_hung() {
+    let bench = Bench::new();
+    bench.write("content/file", "text\n");
+    let mount = ["-n", "19", PROGRAM, "mount", "--at", "m", "--lower", "content", "--upper", "m.own"];
+    let mounted = run(bench.command("nice", "").args(mount));
+    assert_eq!(mounted.code, 0, "{mounted:?}");
+    let start = |script: &str| bench.command("sh", "").args(["-c", script]).spawn().unwrap();
+    // Each look-up is of another name: the server is asked.
+    let asks = (0..3).map(|n| format!("i=0; while :; do [ -e m/{n}.$i ]; i=$((i + 1)); done"));
+    let spins = (0..6).map(|_| "while :; do :; done".to_owned());
+    let busy = Busy(asks.chain(spins).map(|script| start(&script)).collect());
+    for _ in 0..3 {
+        let (_, found) = doctor(&bench, &[]);
+        let is_called_hung = |row: &&Value| row["check"] == "hung_mounts" && row["reason"].to_string().contains("/m: ");
+        let of_ours = |row: &&Value| row["reason"].to_string().contains(&*bench.path("").to_string_lossy());
+        assert!(!found.iter().any(|row| is_called_hung(&row) && of_ours(&row)), "{found:#?}");
+    }
+    drop(busy);
+    bench.ok("", ["unmount", "--at", "m", "--lazy"]);
+}
+
 #[test]
 fn a_daemon_that_has_given_up_is_seen_and_tries_again() {
     let bench = Bench::new();
