@@ -122,7 +122,7 @@ impl Shared {
         let state = self.state.lock();
         match state.waiting.is_empty() {
             false => Some(STUCK / 2),
-            true if state.workers.len() > 1 => Some(IDLE / 2),
+            true if state.workers.len() + state.starting > 1 => Some(IDLE / 2),
             true => None,
         }
     }
