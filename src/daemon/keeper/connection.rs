@@ -105,7 +105,8 @@ impl Connection {
     /// Takes its place in the file system away, as the kernel's table has it. Whoever has it open goes on.
     pub fn detach(&mut self, mounts: &MountTable) {
         if std::mem::take(&mut self.mounted)
-            && let Err(e) = mounts::detach(mounts, &self.path, self.device_number)
+            && let Some(place) = self.place(mounts)
+            && let Err(e) = mounts::detach(mounts, place, self.device_number)
         {
             tracing::error!(view = self.view.id, "cannot detach {}: {e}", self.path.shown());
         }
@@ -113,6 +114,12 @@ impl Connection {
 }
 
 impl Connection {
+    /// Where it is mounted ([`mounts::whereabouts`]). Once a connection has ended, the kernel gives its device number to
+    /// the next mount: what the table says of that number then is somebody else's.
+    pub fn place<'a>(&'a self, mounts: &'a MountTable) -> Option<&'a Path> {
+        if self.is_alive() { mounts::whereabouts(mounts, &self.path, self.device_number) } else { None }
+    }
+
     /// Whether it is mounted anywhere, or open: a connection ends with its last user.
     pub fn is_alive(&self) -> bool {
         fuse_dev::is_connected(self.device.as_fd())
@@ -162,4 +169,44 @@ fn open_beneath(worktree: &Path, relative: &Path) -> Result<OwnedFd, IoError> {
         dir = opened.map_err(IoError::of("open", &path))?;
     }
     Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mountinfo::MountPoint;
+    use crate::sys::socket;
+
+    #[test]
+    fn a_connection_that_has_ended_is_not_taken_for_the_view_that_has_its_device_number_now() {
+        let (device, kernel) = socket::packet_pair().expect("a pair");
+        let mut connection = Connection {
+            view: ViewSpec::default(),
+            generation: 1,
+            wanted: None,
+            path: "/one/node_modules".into(),
+            options: mount::Options::default(),
+            upper: device.try_clone().expect("ours"),
+            upper_id: (0, 0),
+            alone: None,
+            device,
+            device_number: Some((0, 7)),
+            offer: None,
+            exchange: None,
+            passes: None,
+            passed: BTreeMap::new(),
+            answered: false,
+            mounted: true,
+            identity: None,
+            refused: false,
+        };
+        let there =
+            MountPoint { path: "/two/node_modules".into(), kind: mount::KIND.into(), device: (0, 7), user: None };
+        let mounts = MountTable::new(vec![there]);
+        assert_eq!(connection.place(&mounts), Some(Path::new("/two/node_modules")), "moved");
+        drop(kernel);
+        assert_eq!(connection.place(&mounts), None);
+        connection.detach(&mounts);
+        assert!(!connection.mounted);
+    }
 }

@@ -1,6 +1,7 @@
 //! Making what is mounted what the manifest wants.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use crate::store::manifest::ViewSpec;
 use crate::store::{Manifest, Store, StoreError};
@@ -32,9 +33,9 @@ impl Keeper {
         let wanted: HashMap<&str, &ViewSpec> = manifest.views.iter().map(|v| (v.id.as_str(), v)).collect();
         let mut detached = 0;
         for connection in self.connections.values_mut().filter(|c| c.mounted) {
-            let place = mounts::whereabouts(&mounts, &connection.path, connection.device_number);
+            let place = connection.place(&mounts).map(Path::to_path_buf);
             connection.mounted = place.is_some();
-            connection.path = place.unwrap_or(&connection.path).to_path_buf();
+            connection.path = place.unwrap_or_else(|| std::mem::take(&mut connection.path));
             let view = wanted.get(connection.view.id.as_str());
             let is_wanted = view.is_some_and(|v| mounts::place(&manifest.worktree, v) == connection.path);
             if !is_wanted || self.state.is_dropped(&connection.view.id) {
