@@ -44,7 +44,7 @@ pub(super) struct Unsettled {
     promises: HashMap<u64, Promise>,
     /// Those whose object can't be read, and that lack bytes of it (`lacking.rs`).
     pub lacking: HashMap<u64, Promise>,
-    /// The view itself, for the thread that settles; that thread lives while there is something to settle.
+    /// The view itself, for the thread that settles ([`SETTLING`]).
     pub view: Weak<Mutex<View>>,
     /// What that thread does beside.
     pub emptied: Later,
@@ -207,38 +207,65 @@ impl Unsettled {
         self.boot.clone()
     }
 
-    /// Has a thread settle what is promised, unless one does.
+    /// Has the thread settle what is promised, unless it will.
     pub fn start(&mut self) {
         if !self.is_running {
-            let view = self.view.clone();
-            let started = thread::Builder::new().name("settle".into()).spawn(move || settle_later(&view));
             // Without a thread the promises hold until the view is closed.
-            self.is_running = started.is_ok();
+            self.is_running = SETTLING.add(self.view.clone());
         }
     }
 }
 
-/// Settles one copy after the other, without holding the view up, until there is none.
-fn settle_later(view: &Weak<Mutex<View>>) {
-    loop {
-        thread::sleep(DELAY);
-        let Some(shared) = view.upgrade() else { return };
-        let emptied = std::mem::take(&mut shared.lock().unsettled.emptied);
-        emptied.write_back();
-        let due: Vec<Promise> = shared.lock().unsettled.promises.values().cloned().collect();
-        for promise in due {
-            // What can't be looked at now is looked at again.
-            let Ok(copy) = shared.lock().copy_of(&promise) else { continue };
-            if copy.is_none_or(|copy| write_back(&*copy).is_ok()) {
-                shared.lock().fulfilled(&promise);
+/// The views of this process with something to settle. They have one thread, as long as there are any.
+static SETTLING: Settling = Settling(Mutex::new((Vec::new(), false)));
+
+/// The views, and whether the thread runs.
+struct Settling(Mutex<(Vec<Weak<Mutex<View>>>, bool)>);
+
+impl Settling {
+    /// `false`: there is no thread to be had.
+    fn add(&'static self, view: Weak<Mutex<View>>) -> bool {
+        let mut state = self.0.lock();
+        if !state.1 {
+            state.1 = thread::Builder::new().name("settle".into()).spawn(|| self.run()).is_ok();
+        }
+        if state.1 {
+            state.0.push(view);
+        }
+        state.1
+    }
+
+    /// Settles what is left of all views, now and again, until there is nothing.
+    fn run(&self) {
+        loop {
+            thread::sleep(DELAY);
+            let mut views = std::mem::take(&mut self.0.lock().0);
+            views.retain(|view| view.upgrade().is_some_and(|view| !settle(&view)));
+            let mut state = self.0.lock();
+            state.0.append(&mut views);
+            if state.0.is_empty() {
+                return state.1 = false;
             }
         }
-        let mut view = shared.lock();
-        if view.unsettled.promises.is_empty() && view.unsettled.emptied.is_empty() {
-            view.unsettled.is_running = false;
-            return;
+    }
+}
+
+/// Settles one copy after the other, without holding the view up; whether there is none left.
+fn settle(shared: &Mutex<View>) -> bool {
+    let emptied = std::mem::take(&mut shared.lock().unsettled.emptied);
+    emptied.write_back();
+    let due: Vec<Promise> = shared.lock().unsettled.promises.values().cloned().collect();
+    for promise in due {
+        // What can't be looked at now is looked at again.
+        let Ok(copy) = shared.lock().copy_of(&promise) else { continue };
+        if copy.is_none_or(|copy| write_back(&*copy).is_ok()) {
+            shared.lock().fulfilled(&promise);
         }
     }
+    let mut view = shared.lock();
+    let is_done = view.unsettled.promises.is_empty() && view.unsettled.emptied.is_empty();
+    view.unsettled.is_running = !is_done;
+    is_done
 }
 
 #[cfg(test)]
