@@ -18,6 +18,7 @@ use std::path::Path;
 use super::local::Aside;
 use super::{ArtifactName, CacheError, Environment};
 use crate::store::Progress;
+use crate::store::import::archive::LONGEST_FILE;
 use crate::sys::command::{self, Ended};
 use crate::sys::{fs, path as paths};
 
@@ -96,8 +97,9 @@ impl Remote {
             Remote::Aws { params } => ("aws", aws(params, ["cp", &place, "-"])),
             Remote::Ssh { host, .. } => ("ssh", ssh(host, &format!("curl -sSfL {}", quoted(&place)))),
         };
-        let mut begun = false;
+        let (mut begun, mut room) = (false, Room(LONGEST_FILE));
         let ended = command::run(program, &args, None, &mut |piece| {
+            room.take(piece)?;
             if !std::mem::replace(&mut begun, true) {
                 progress.begin("downloading", length(headers));
             }
@@ -117,8 +119,9 @@ impl Remote {
     /// Whether the remote has it; `false` also when it can't be asked.
     pub fn has(&self, name: &ArtifactName) -> Result<bool, CacheError> {
         let place = self.place(name);
-        let mut out = Vec::new();
+        let (mut out, mut room) = (Vec::new(), Room(1 << 20));
         let mut take = |piece: &[u8]| {
+            room.take(piece)?;
             out.extend_from_slice(piece);
             Ok(())
         };
@@ -206,6 +209,16 @@ impl Remote {
     }
 }
 
+/// How many more bytes a remote may send: some send for ever.
+struct Room(u64);
+
+impl Room {
+    fn take(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.0 = self.0.checked_sub(piece.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(())
+    }
+}
+
 fn interrupted(e: io::Error) -> Option<CacheError> {
     (e.kind() == io::ErrorKind::Interrupted).then_some(CacheError::Interrupted)
 }
@@ -214,6 +227,9 @@ fn not_run(program: &str, e: io::Error) -> Missed {
     match e.kind() {
         io::ErrorKind::Interrupted => Missed::Failed(CacheError::Interrupted),
         io::ErrorKind::NotFound => Missed::Broken { words: format!("{program} is not installed"), again: false },
+        io::ErrorKind::FileTooLarge => {
+            Missed::Broken { words: "the remote sends more bytes than an artifact may have".into(), again: false }
+        }
         _ => Missed::Broken { words: format!("{program}: {e}"), again: false },
     }
 }
@@ -290,6 +306,15 @@ mod tests {
         assert_eq!(place(aws), "s3://aztec-ci-artifacts/build-cache/a-01.zst");
         let server = with(|e| (e.server, e.aws_params) = (Some("http://h:1/".into()), Some("x".into())));
         assert_eq!(place(server), "http://h:1/artifacts/a-01.zst");
+    }
+
+    #[test]
+    fn a_remote_that_sends_for_ever_is_given_up() {
+        let mut room = Room(10);
+        assert!(room.take(&[0; 10]).is_ok() && room.take(&[]).is_ok());
+        let e = room.take(&[0]).expect_err("no room");
+        let Missed::Broken { words, again: false } = not_run("curl", e) else { panic!("it would be tried again") };
+        assert_eq!(words, "the remote sends more bytes than an artifact may have");
     }
 
     #[test]

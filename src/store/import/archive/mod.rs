@@ -48,9 +48,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { bytes: 64 << 30, members: 10_000_000, depth: 1000, memory: 2 << 30 }
+        Limits { bytes: LONGEST_FILE, members: 10_000_000, depth: 1000, memory: 2 << 30 }
     }
 }
+
+/// The longest archive file, in bytes: no more than it may unpack to.
+pub const LONGEST_FILE: u64 = 64 << 30;
 
 /// Up to this size a member's bytes are handed to a worker, together with others until they are as many bytes.
 const SMALL: u64 = 512 * 1024;
