@@ -319,3 +319,18 @@ fn what_holds_the_watched_path_is_named_and_that_costs_no_reading_again() {
         )
     );
 }
+
+#[test]
+fn a_directory_that_lies_too_deep_ends_the_import_with_its_reason() {
+    let case = Case::new();
+    let source = case.dir.path().join("deep");
+    fs::create_dir_all(source.join("d/".repeat(1000))).unwrap();
+    // Few descriptors may be allowed here: then that is the reason.
+    let as_deep_as_allowed = import_dir(&case.store, &source, &());
+    if let Err(e) = &as_deep_as_allowed {
+        assert!(e.to_string().contains("Too many open files"), "{e}");
+    }
+    fs::create_dir_all(source.join("d/".repeat(1002))).unwrap();
+    let e = import_dir(&case.store, &source, &()).unwrap_err().to_string();
+    assert!(e.contains("it lies more than 1000 directories deep") || e.contains("Too many open files"), "{e}");
+}

@@ -21,11 +21,16 @@ pub(super) struct Place {
     pub parent: Option<Arc<Place>>,
     pub in_view: bool,
     pub dev: u64,
+    /// Directories above it, in the source.
+    pub depth: usize,
 }
+
+/// As deep as an archive's members may lie: every directory on the way is open while those below it are read.
+pub(super) const DEPTH: usize = 1000;
 
 impl Place {
     pub fn root(path: &Path, fd: OwnedFd, in_view: bool, dev: u64) -> Place {
-        Place { fd, name: path.as_os_str().as_bytes().into(), parent: None, in_view, dev }
+        Place { fd, name: path.as_os_str().as_bytes().into(), parent: None, in_view, dev, depth: 0 }
     }
 
     /// The path of `name` in this directory, for messages.

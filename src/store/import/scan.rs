@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-use super::place::{Place, is_gone, is_view, list, read_link};
+use super::place::{DEPTH, Place, is_gone, is_view, list, read_link};
 use super::read::{FileFound, ReadJob, xattrs_of};
 use super::shared::{Shared, list_in};
 use super::snapshot::Previous;
@@ -108,6 +108,10 @@ impl<'a> Scan<'a> {
         match job {
             Job::Read(job) => self.read(job, out),
             Job::Root { place, stat, key } => self.dir(place, stat, key, out, queue),
+            Job::Dir { parent, name, .. } if parent.depth >= DEPTH => {
+                let why = format!("it lies more than {DEPTH} directories deep");
+                Err(parent.failed("import", &name, std::io::Error::other(why)))
+            }
             Job::Dir { parent, name, key } => {
                 let fd = match fs::open_dir_at(&parent.fd, &name) {
                     Ok(fd) => fd,
@@ -117,8 +121,8 @@ impl<'a> Scan<'a> {
                 let stat = fs::stat(&fd).map_err(|e| parent.failed("stat", &name, e))?;
                 let mount = stat.dev != parent.dev;
                 let in_view = if mount { is_view(&fd) } else { parent.in_view };
-                let dev = stat.dev;
-                let place = Arc::new(Place { fd, name, parent: Some(parent), in_view, dev });
+                let (dev, depth) = (stat.dev, parent.depth + 1);
+                let place = Arc::new(Place { fd, name, parent: Some(parent), in_view, dev, depth });
                 if mount && !in_view {
                     return self.foreign(&place, stat, key, out);
                 }
