@@ -71,10 +71,15 @@ fn change(view: &Overlay, dice: &mut impl FnMut(usize) -> usize) {
 
 #[test]
 fn all_of_a_graft_shows_or_is_told_of_and_nothing_else_comes_back() {
-    let seed = std::env::var("DEPSFS_UNCOVER_SEED").ok().and_then(|s| s.parse().ok());
+    let number = |name: &str| std::env::var(name).ok().and_then(|s| s.parse().ok());
+    let given: Option<u64> = number("DEPSFS_UNCOVER_SEED");
+    let now = std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
+    let first = given.unwrap_or(now % 1_000_000_000_000);
+    let cases = if given.is_some() { 1 } else { number("DEPSFS_UNCOVER_CASES").unwrap_or(300) };
+    println!("seed: DEPSFS_UNCOVER_SEED={first} and the {cases} that follow, each replayed by itself");
     let f = Fixture::new();
     let (one, two) = (f.tree(&ONE), f.tree(&TWO));
-    for seed in seed.map_or(1..300, |one: u64| one..one + 1) {
+    for seed in first..first + cases {
         for own in ["upper", "state"].map(|own| f.dir.path().join(own)) {
             std::fs::remove_dir_all(&own).and_then(|()| std::fs::create_dir(&own)).expect("a new directory");
         }
