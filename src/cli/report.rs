@@ -248,7 +248,8 @@ fn git(e: &GitError) -> (u8, String) {
     match e {
         GitError::Absent(_) => (FAILED, "git has to be installed and in PATH".into()),
         GitError::Failed { .. } => (FAILED, "these are git's own words: what stops git has to be settled first".into()),
-        GitError::Unreadable { .. } => (FAILED, "git 2.39 and later are known to work".into()),
+        GitError::TooOld { .. } => (REFUSED, "install a newer git, or put one first in PATH; nothing was made".into()),
+        GitError::Unreadable { .. } => (FAILED, "depsfs doctor looks at git".into()),
         GitError::Interrupted(_) => (FAILED, "run it again".into()),
         GitError::Io(e) => (FAILED, hints::io(&e.source)),
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 pub(super) use super::git_environment::LOCAL_VARIABLES;
 use super::git_environment::{self, Setting};
 use super::git_output::{first_lines, objects, settings};
+use super::git_version::{OLDEST, refuse_old};
 use crate::sys::{IoError, interrupt};
 
 /// How long a git that was asked to end may take for its own cleaning up.
@@ -24,6 +25,8 @@ const END_PATIENCE: Duration = Duration::from_secs(3);
 pub enum GitError {
     #[error("cannot run git: {0}")]
     Absent(io::Error),
+    #[error("git {found} is too old: git {}.{} or later is needed", OLDEST.0, OLDEST.1)]
+    TooOld { found: String },
     #[error("git {what} failed: {}", first_lines(.stderr))]
     Failed { what: &'static str, code: Option<i32>, stderr: String },
     #[error("git {what} answered what this program does not understand")]
@@ -121,7 +124,13 @@ impl Git {
     /// Ignored paths of the checkout; a directory ends with a slash and stands for all below it, unless paths
     /// below it are listed as well.
     pub fn ignored(&self) -> Result<Vec<PathBuf>, GitError> {
-        self.paths("ls-files", ["ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"], None)
+        std::thread::scope(|scope| {
+            let version = scope.spawn(refuse_old);
+            let args = ["ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"];
+            let listed = self.paths("ls-files", args, None);
+            version.join().expect("asking for a version does not panic")?;
+            listed
+        })
     }
 
     /// Those of `paths` that git ignores. A path with a slash at its end is looked at as a directory.
@@ -291,6 +300,9 @@ impl Git {
             return Ok(stdout);
         }
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
+        if !stderr.is_empty() {
+            refuse_old()?;
+        }
         Err(GitError::Failed { what, code: status.code(), stderr })
     }
 
@@ -332,6 +344,12 @@ impl Git {
         }
         Ok((stdout, stderr))
     }
+}
+
+/// What `git version` prints; `None` when it can't be run.
+pub(super) fn version() -> Option<String> {
+    let said = Command::new("git").arg("version").stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
 /// Asks a git to end, and ends it when it won't. What one that is `apart` has started may finish first, if that is

@@ -37,6 +37,7 @@ mod fit;
 pub mod git;
 mod git_environment;
 mod git_output;
+pub(crate) mod git_version;
 mod gitmodules;
 pub mod ignored;
 pub mod include;

@@ -90,3 +90,31 @@ fn git_clean_empties_the_worktree_and_reset_brings_the_views_back() {
     assert_eq!(bench.read("fix/node_modules/a/b/deep.js"), "module.exports = 2\n");
     assert_unharmed(&bench);
 }
+
+#[test]
+fn a_git_that_leaves_something_out_is_refused_with_its_version_before_anything_is_made() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    let real = run(bench.command("sh", "").args(["-c", "command -v git"])).out;
+    let with = |version: &str, args: &[&str]| {
+        let script = format!(
+            "#!/bin/sh\ncase $1 in version | --version) echo 'git version {version}' ;; *) exec {} \"$@\" ;; esac\n",
+            real.trim()
+        );
+        bench.write("bin/git", &script);
+        std::fs::set_permissions(bench.path("bin/git"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap());
+        run(bench.command(crate::bench::PROGRAM, "repo").env("PATH", path).args(args))
+    };
+    for args in [&["create", "fix"][..], &["create", "fix", "--dry-run"], &["init", "--print"]] {
+        let said = with("2.30.2", args);
+        assert_eq!(said.code, 3, "{said:?}");
+        assert!(said.err.contains("because: git 2.30.2 is too old: git 2.32 or later is needed"), "{said:?}");
+    }
+    assert!(!bench.is_there("fix") && bench.git("repo", ["branch", "--format=%(refname:short)"]) == "main");
+    let doctor = with("2.31.8", &["doctor"]);
+    assert!(doctor.code == 1 && doctor.out.contains("[FAIL]  git: git version 2.31.8"), "{doctor:?}");
+    for works in ["2.32.0", "2.34.1.windows.1", "2.47.3 (Apple Git-1)", "unheard of"] {
+        assert_eq!(with(works, &["create", "fix", "--dry-run"]).code, 0, "{works}");
+    }
+}

@@ -5,9 +5,8 @@ use std::time::Duration;
 use super::{Row, Sight};
 use crate::sys::terminal::Shown;
 use crate::sys::{kernel, proc, process};
+use crate::worktree::git_version::OLDEST;
 
-/// The oldest git that is known to work.
-const GIT: (u32, u32) = (2, 39);
 /// Editors and bundlers that watch a big tree need about as many.
 const FEW_WATCHES: u64 = 65_536;
 const FEW_INSTANCES: u64 = 64;
@@ -44,7 +43,7 @@ fn inotify() -> Row {
 
 fn git(sight: &Sight) -> Row {
     let check = "git";
-    let wanted = format!("install git {}.{} or later", GIT.0, GIT.1);
+    let wanted = format!("install git {}.{} or later", OLDEST.0, OLDEST.1);
     let Some(program) = proc::find_program("git", &sight.fuse_places()) else {
         return Row::fail(check, "not in PATH", wanted);
     };
@@ -52,8 +51,8 @@ fn git(sight: &Sight) -> Row {
     match process::output(&program, &["--version"], PATIENCE) {
         Err(e) => Row::fail(check, format!("{place} does not run: {e}"), wanted),
         Ok(said) => match said.strip_prefix("git version ").and_then(kernel::version) {
-            Some(version) if version >= GIT => Row::ok(check, format!("{said} ({place})")),
-            Some(_) => Row::warn(check, format!("{said} ({place}) was never tried"), wanted),
+            Some(version) if version >= OLDEST => Row::ok(check, format!("{said} ({place})")),
+            Some(_) => Row::fail(check, format!("{said} ({place}) is too old"), wanted),
             None => Row::warn(check, format!("{place} says {said:?} for its version"), wanted),
         },
     }
