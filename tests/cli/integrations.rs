@@ -240,3 +240,48 @@ fn conductor_sets_a_workspace_up_and_can_remove_it_once_it_is_archived() {
     bench.git("repo", ["worktree", "remove", "../conductor/lima"]);
     assert!(!bench.is_there("conductor/lima"));
 }
+
+#[test]
+fn with_husky_the_hook_outlives_what_husky_writes_anew_and_leaves_no_trace_when_uninstalled() {
+    // As husky 9 makes it, and makes it again with each install.
+    let husky = |bench: &Bench| {
+        bench.write(
+            "repo/.husky/_/h",
+            "s=$(dirname \"$(dirname \"$0\")\")/$(basename \"$0\")\n[ ! -f \"$s\" ] && exit 0\nsh -e \"$s\" \"$@\"\n",
+        );
+        bench.write("repo/.husky/_/.gitignore", "*");
+        for name in ["post-checkout", "pre-commit"] {
+            bench.write(&format!("repo/.husky/_/{name}"), "#!/usr/bin/env sh\n. \"$(dirname \"$0\")/h\"");
+            let executable = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(bench.path(&format!("repo/.husky/_/{name}")), executable).unwrap();
+        }
+        bench.git("repo", ["config", "core.hooksPath", ".husky/_"]);
+    };
+    let add = |bench: &Bench, name: &str| {
+        let said = run(git(bench, "repo").args(["worktree", "add", "-q", "-b", name, &format!("../{name}")]));
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(bench.read(&format!("{name}/build/out.o")), "object\n");
+        said
+    };
+    let bench = Bench::new();
+    husky(&bench);
+    for _ in 0..2 {
+        assert_eq!(install(&bench, "--install").code, 0, "twice is as once");
+        husky(&bench);
+    }
+    add(&bench, "one");
+    bench.assert_clean("repo");
+    assert_eq!(install(&bench, "--uninstall").code, 0);
+    assert!(!bench.is_there("repo/.husky/post-checkout") && !bench.is_there("repo/.git/depsfs-post-checkout"));
+    bench.assert_clean("repo");
+    // A hook of the repository's own stays, and runs.
+    let own = "#!/bin/sh\necho own >&2\n";
+    bench.write("repo/.husky/post-checkout", own);
+    bench.commit("repo", "a hook");
+    assert_eq!(install(&bench, "--install").code, 0);
+    husky(&bench);
+    assert!(add(&bench, "two").err.contains("own"));
+    assert_eq!(install(&bench, "--uninstall").code, 0);
+    assert_eq!(bench.read("repo/.husky/post-checkout"), own);
+    bench.assert_clean("repo");
+}
