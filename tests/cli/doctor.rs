@@ -557,8 +557,8 @@ fn an_old_git_is_seen_and_so_is_none() {
         rows(&run(command.args(["doctor", "--json"]).env("PATH", path)))
     };
     let (code, found) = with_path(&bench.path("bin"));
-    assert_eq!(code, 0, "{found:#?}");
-    assert_state(row(&found, "git", "git version 2.20.1"), "warn", false);
+    assert_eq!(code, 1, "{found:#?}");
+    assert_state(row(&found, "git", "git version 2.20.1"), "fail", false);
     let (code, found) = with_path(&bench.path("repo"));
     assert_eq!(code, 1);
     assert_state(row(&found, "git", "not in PATH"), "fail", false);
