@@ -42,6 +42,8 @@ mod full;
 mod gc;
 #[path = "cli/git.rs"]
 mod git;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/include.rs"]
 mod include;
 #[path = "cli/init.rs"]

@@ -62,7 +62,7 @@ pub fn overlay(e: &overlay::Error) -> String {
         Error::Journal(JournalError::TooLong) => "do it in several steps: fewer paths at once".into(),
         Error::Journal(JournalError::Version { .. }) => "use the depsfs that wrote it".into(),
         Error::Moved => "move the directory back first, or name the directory above both places".into(),
-        Error::NotFound => "depsfs diff lists what was added and deleted".into(),
+        Error::NotFound => "depsfs diff lists the changes in this view".into(),
         Error::Exists
         | Error::NotDirectory
         | Error::IsDirectory

@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod doctor;
 mod gc;
+mod help;
 mod hints;
 mod hook_input;
 mod init;
@@ -33,6 +34,7 @@ mod status;
 mod store;
 mod sync;
 mod thaw;
+mod topics;
 mod unmount;
 
 use clap::{Parser, Subcommand};
@@ -49,7 +51,8 @@ use report::Failure;
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused and nothing changed.
 #[derive(Parser)]
-#[command(name = "depsfs", version, max_term_width = 100)]
+#[command(name = "depsfs", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_long_help = help::topic_list())]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -77,6 +80,7 @@ enum Verb {
     Init(init::Init),
     Approve(approve::Approve),
     Completions(completions::Completions),
+    Help(help::Help),
     #[command(hide = true)]
     Man(man::Man),
     #[command(hide = true)]
@@ -120,6 +124,7 @@ impl Verb {
             Verb::Init(v) => v.run(),
             Verb::Approve(v) => v.run(),
             Verb::Completions(v) => v.run(),
+            Verb::Help(v) => v.run(),
             Verb::Man(v) => v.run(),
             Verb::HookInput(v) => v.run(),
         }
@@ -148,7 +153,7 @@ impl Verb {
             Verb::Publish(_) => "not everything was published".into(),
             Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),
-            Verb::Completions(_) | Verb::Man(_) => "nothing could be written".into(),
+            Verb::Completions(_) | Verb::Help(_) | Verb::Man(_) => "nothing could be written".into(),
         }
     }
 }

@@ -1,0 +1,50 @@
+//! `depsfs help` and `depsfs man`: verbs and topics from one source.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::bench::PROGRAM;
+
+fn depsfs(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).output().expect("the program is there")
+}
+
+fn topics() -> Vec<(String, String)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/topics");
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let topic = |path: std::path::PathBuf| {
+        (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+    };
+    files.map(topic).collect()
+}
+
+#[test]
+fn every_topic_is_listed_printed_as_it_is_written_and_a_manual_page() {
+    let list = String::from_utf8(depsfs(&["help"]).stdout).unwrap();
+    let topics = topics();
+    assert!(topics.len() > 5, "only {} topics", topics.len());
+    for (name, text) in topics {
+        assert!(list.contains(&format!("\n  {name} ")), "{name} is not in {list}");
+        assert_eq!(String::from_utf8(depsfs(&["help", &name]).stdout).unwrap(), text);
+        let page = String::from_utf8(depsfs(&["man", &name]).stdout).unwrap();
+        assert!(page.contains(&format!(".TH depsfs-{name} 7")), "{page}");
+    }
+}
+
+#[test]
+fn the_help_of_a_verb_is_what_its_option_help_prints() {
+    for verb in [&["create"][..], &["store", "add"]] {
+        let asked = depsfs(&[&["help"], verb].concat());
+        assert!(asked.status.success());
+        assert_eq!(asked.stdout, depsfs(&[verb, &["--help"]].concat()).stdout);
+    }
+}
+
+#[test]
+fn help_for_what_is_not_there_is_wrong_usage() {
+    for args in [["help", "nosuch"], ["man", "nosuch"]] {
+        let asked = depsfs(&args);
+        assert_eq!((asked.status.code(), asked.stdout.len()), (Some(2), 0));
+        assert!(String::from_utf8_lossy(&asked.stderr).contains("hint: depsfs help lists them"));
+    }
+}
