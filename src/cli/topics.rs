@@ -146,6 +146,8 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     #[test]
@@ -175,5 +177,32 @@ mod tests {
             assert!(topic.text.starts_with("# "), "{} has no title", topic.name);
             assert!(topic.summary.len() <= 80, "the summary of {} is long", topic.name);
         }
+    }
+
+    /// The command lines of a text: those indented lines that begin with the program, without their comments.
+    fn commands(text: &str) -> impl Iterator<Item = Vec<&str>> {
+        let indented = text.lines().filter_map(|line| line.strip_prefix("    "));
+        let lines = indented.map(|line| line.strip_prefix("$ ").unwrap_or(line)).filter(|l| l.starts_with("depsfs "));
+        lines.map(|line| {
+            let words = line.split_whitespace();
+            words.take_while(|word| !["#", "|", ">", "&&"].contains(word)).map(|word| word.trim_matches('\'')).collect()
+        })
+    }
+
+    #[test]
+    fn every_command_in_the_documents_is_one_that_depsfs_takes() {
+        let documents =
+            TOPICS.iter().map(|topic| (topic.name, topic.text)).chain([("README.md", include_str!("../../README.md"))]);
+        let (mut seen, mut wrong) = (0, Vec::new());
+        for (name, words) in documents.flat_map(|(name, text)| commands(text).map(move |words| (name, words))) {
+            seen += 1;
+            if let Err(e) = super::super::Cli::try_parse_from(&words)
+                && e.use_stderr()
+            {
+                wrong.push(format!("{name}: {}: {e}", words.join(" ")));
+            }
+        }
+        assert!(seen > 30, "only {seen} commands were read");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 }
