@@ -13,7 +13,8 @@
 #   --fixtures DIR              where the fixtures are kept, made at the first run (default: /var/tmp/depsfs-bench-<uid>)
 #   --npm DIR                   DIR/node_modules is taken instead of what npm would install (847 MB)
 #   --out DIR                   bench.txt, bench.json and bench.svg go there; without it the table is only printed
-#   --publish                   they go to scripts/bench, and the chart with a short table into README.md
+#   --publish                   they go to scripts/bench, a short table into README.md, and the whole one into the topic
+#                               performance (src/cli/topics/performance.md)
 #
 # Engines: a plain copy on the disk, hard links, reflinks on xfs and btrfs (in files, by loop), the kernel's overlayfs,
 # fuse-overlayfs 1.x and 2.x (FUSE_OVERLAYFS=<program> names another than that in PATH), depsfs as root, depsfs as an

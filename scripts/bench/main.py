@@ -41,7 +41,7 @@ def arguments():
                         help="where they are kept [default: %(default)s]")
     parser.add_argument("--npm", type=Path, help="a directory with node_modules made before, instead of npm install")
     parser.add_argument("--out", type=Path, help="where bench.txt, bench.json and bench.svg go")
-    parser.add_argument("--publish", action="store_true", help="into scripts/bench and the README")
+    parser.add_argument("--publish", action="store_true", help="into scripts/bench, the README and the topic performance")
     parser.add_argument("--depsfs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--ops", type=Path, required=True, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -208,7 +208,7 @@ def main():
         report.as_json(args.out / "bench.json", facts, rows, figures)
         chart.chart(args.out / "bench.svg", rows, facts)
     if args.publish:
-        report.publish(top / "README.md", rows, facts)
+        report.publish(top / "README.md", top / "src/cli/topics/performance.md", rows, facts)
     say("done")
     if wrong:
         sys.exit("bench: WRONG: " + "; ".join(wrong))

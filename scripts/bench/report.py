@@ -64,22 +64,33 @@ def as_json(path, about, all_rows, figures):
 
 PUBLISHED = ["create", "create-all", "remove", "walk", "walk-first", "walk-first@1", "walk-cold", "open", "open-cold", "rg",
              "node", "cargo", "exec", "seq", "make", "make@1", "delete", "rm-rf", "rename", "append-ext4", "memory"]
+# Of these the README has the first engines only: what a reader with two minutes compares.
+IN_BRIEF = ["create", "walk", "open", "open-cold", "node", "make"]
 SHOWN = ["overlayfs", "fuse-overlayfs", "fuse-overlayfs 2.0", "depsfs", "depsfs as user"]
 BEGIN, END = "<!-- what scripts/bench.sh --publish measured -->\n", "<!-- until here -->\n"
 
 
-def publish(readme, all_rows, about):
-    """Puts the chart and a short table into the README, between two marks."""
+def publish(readme, topic, all_rows, about):
+    """Puts a few rows into the README, and the chart with the whole table into the topic, each between two marks."""
+    missing = "".join(f" Without {name}: {why}." for name, why in about["missing"].items())
+    how = (f"CPU of client and daemon, or wall time where it says so, against a plain directory (×) in the same run; medians "
+           f"of {about['rounds']} rounds, Linux {about['kernel']}, {about['cpus']} cores.")
+    between(readme, table(IN_BRIEF, all_rows) + f"\n{how}\n")
+    between(topic, f"The chart is `scripts/bench/bench.svg`, all rows are in `scripts/bench/bench.txt`.\n\n{how}{missing}\n\n"
+            + table(PUBLISHED, all_rows))
+
+
+def table(keys, all_rows):
     engines = [e for e in SHOWN if any(e in r["values"] for r in all_rows)]
     lines = [f"| | {' | '.join(engines)} |", "|---|" + "---|" * len(engines)]
-    for row in (r for key in PUBLISHED for r in all_rows if r["key"] == key):
+    for row in (r for key in keys for r in all_rows if r["key"] == key):
         unit = {"cpu": "×", "wall": "× (wall)", "size": "×"}.get(row["of"], row["of"])
         cells = [f"{row['values'][e]:.3g} {unit}" if row["values"].get(e) is not None else "" for e in engines]
         lines.append(f"| {row['what'].replace('  on', 'the same, on')} | {' | '.join(cells)} |")
-    missing = "".join(f" Without {name}: {why}." for name, why in about["missing"].items())
-    text = (f"![what each engine costs against a plain directory](scripts/bench/bench.svg)\n\n"
-            f"CPU of client and daemon, or wall time where it says so, against a plain directory (×) in the same run; medians "
-            f"of {about['rounds']} rounds, Linux {about['kernel']}, {about['cpus']} cores.{missing} All of it: "
-            f"`scripts/bench/bench.txt`.\n\n" + "\n".join(lines) + "\n")
-    before, rest = readme.read_text().split(BEGIN)
-    readme.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1])
+    return "\n".join(lines) + "\n"
+
+
+def between(path, text):
+    """Replaces what stands between the two marks of a file."""
+    before, rest = path.read_text().split(BEGIN)
+    path.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END)[1])
