@@ -80,11 +80,12 @@ impl Bench {
         let manifest = Manifest { views, generation: 1, ..Manifest::new(&worktree, store.path()) };
         let bench = Bench { dir, manifest, program: PROGRAM.into(), _temp: Some(temp) };
         fs::create_dir_all(bench.state_dir()).expect("made");
+        fs::write(bench.dir.join("gitdir/HEAD"), "ref: refs/heads/main\n").expect("written");
         bench.save();
         bench
     }
 
-    /// As a linked worktree has it: beside the state directory lies git's `gitdir`.
+    /// As a linked worktree has it: beside the state directory lies git's `HEAD`.
     pub fn state_dir(&self) -> PathBuf {
         self.dir.join("gitdir/depsfs")
     }
