@@ -112,6 +112,37 @@ fn a_directory_that_is_full_to_the_last_block_can_be_deleted_from_and_what_is_fr
 }
 
 #[test]
+fn on_a_full_btrfs_files_of_the_store_can_be_deleted_and_change_their_modes() {
+    let Some(disk) = small::btrfs() else { return };
+    let bench = Bench::new(disk);
+    let view = bench.open();
+    let dir = view.lookup(Ino::ROOT, &name("d")).expect("there").ino;
+    view.unlink(dir, &name("file 0")).expect("unlinked");
+    view.settle().expect("on disk");
+    fill(&bench.disk.at);
+    for n in 1..300 {
+        view.unlink(dir, &name(&format!("file {n}"))).unwrap_or_else(|e| panic!("file {n}: {e}"));
+    }
+    let set = depsfs::overlay::SetAttr {
+        mode: Some(0o600),
+        uid: None,
+        gid: None,
+        size: None,
+        atime: depsfs::sys::fs::SetTime::Keep,
+        mtime: depsfs::sys::fs::SetTime::Keep,
+    };
+    for n in 300..400 {
+        let ino = view.lookup(dir, &name(&format!("file {n}"))).expect("there").ino;
+        view.setattr(ino, ME, set).unwrap_or_else(|e| panic!("file {n}: {e}"));
+    }
+    drop(view);
+    std::fs::remove_file(bench.disk.at.join("filler")).expect("removed");
+    let view = bench.open();
+    let dir = view.lookup(Ino::ROOT, &name("d")).expect("there").ino;
+    assert_eq!(names(&view, dir), FILES - 300);
+}
+
+#[test]
 fn without_an_inode_left_nothing_is_made_and_files_can_be_deleted() {
     let Some(disk) = small(&["-N", "64"]) else { return };
     let bench = Bench::new(disk);

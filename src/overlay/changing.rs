@@ -1,5 +1,6 @@
 //! How a change is made: what the journal is told, and in which order with the upper.
 
+use crate::store::Name;
 use crate::sys::fs;
 
 use super::Ino;
@@ -18,9 +19,12 @@ impl View {
         // What comes of lost bytes must not become the worktree's own.
         self.lower.must_be_sound()?;
         if fs::stat(&*self.upper.root).map_err(upper("look at the directory"))?.nlink == 0 {
-            let is_empty = self.is_empty_dir(Ino::ROOT)?;
             let gone = std::io::Error::from_raw_os_error(libc::EIO);
-            return Err(if is_empty { Error::NotFound } else { upper("change anything: it was deleted")(gone) });
+            let shows = self
+                .lower
+                .entries(Ino::ROOT)
+                .any(|(_, name, _)| Name::new(name).is_ok_and(|name| self.lower_at(Ino::ROOT, &name).is_some()));
+            return Err(if shows { upper("change anything: it was deleted")(gone) } else { Error::NotFound });
         }
         if self.journal.is_lost() {
             self.rewrite_journal()?;

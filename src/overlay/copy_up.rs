@@ -22,6 +22,7 @@ use crate::store::Name;
 use crate::sys::copy::{Copied, write_back};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
+use crate::sys::fs_type;
 
 use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
@@ -95,6 +96,7 @@ impl View {
             self.orphans.entry(ino).or_insert(Orphan { kept: Kept::Store, attr: Attr { nlink: 0, ..*attr } });
             return self.copy_orphan(ino, attr, &object, keep);
         };
+        self.may_have(names.len())?;
         let dir_fd = self.ensure_dir(*dir)?;
         let copy = match self.open_kept(|| fs::open_tmpfile(&dir_fd, 0o600)) {
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => self.create_aside(&dir_fd)?,
@@ -107,6 +109,7 @@ impl View {
     /// Steps 2 to 5, for a copy of the first `keep` bytes that has no name yet.
     fn place_copy(&mut self, ino: Ino, attr: &Attr, copy: OwnedFd, copied: Copied, keep: u64) -> Result<()> {
         let names = self.names_of_copy(ino)?;
+        self.may_have(names.len())?;
         let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;
@@ -134,6 +137,17 @@ impl View {
         }
         let emptied = (keep == 0).then(Emptied::default);
         self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true, emptied }));
+        Ok(())
+    }
+
+    /// Whether a file of the upper may have so many names: all of them or none are made, and tens of thousands leave a
+    /// big directory behind.
+    fn may_have(&self, names: usize) -> Result<()> {
+        const SO_MANY_EVERYWHERE: usize = 1000;
+        if names > SO_MANY_EVERYWHERE && fs_type::most_links(&*self.upper.root).is_some_and(|most| names as u64 > most)
+        {
+            return Err(upper("link a file")(std::io::Error::from_raw_os_error(libc::EMLINK)));
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 mod damage;
 mod fault;
+mod limits;
 mod listing;
 mod numbers;
 mod ops;

@@ -1,6 +1,6 @@
 //! Which file system holds a file, where that makes a difference (`statfs(2)`).
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::fs as rfs;
 
@@ -32,6 +32,13 @@ pub fn write_in_place(file: impl AsFd) {
 /// Whether this file was made without [`write_in_place`], where that makes a difference.
 pub fn is_written_elsewhere(file: impl AsFd) -> bool {
     is_btrfs(&file) && rfs::ioctl_getflags(&file).is_ok_and(|flags| !flags.contains(rfs::IFlags::NOCOW))
+}
+
+/// How many names a file may have in the file system that holds `fd` (`_PC_LINK_MAX`, fpathconf(3)), if it says so.
+pub fn most_links(fd: impl AsFd) -> Option<u64> {
+    // SAFETY: the descriptor is open while `fd` is borrowed; the call touches no memory of ours.
+    let most = unsafe { libc::fpathconf(fd.as_fd().as_raw_fd(), libc::_PC_LINK_MAX) };
+    u64::try_from(most).ok()
 }
 
 fn is_btrfs(fd: impl AsFd) -> bool {

@@ -70,6 +70,29 @@ pub fn limited(limit: &str) -> Option<Small> {
     Some(disk)
 }
 
+/// A btrfs, which writes what is changed elsewhere than it was.
+pub fn btrfs() -> Option<Small> {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root has loop devices");
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let (image, at) = (dir.path().join("image"), dir.path().join("at"));
+    std::fs::File::create(&image).and_then(|f| f.set_len(160 << 20)).expect("an image");
+    std::fs::create_dir(&at).expect("a directory");
+    let made = Command::new("mkfs.btrfs").arg("-q").arg(&image).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        println!("skipped: mkfs.btrfs can't be run");
+        return None;
+    }
+    let mounted = Command::new("mount").args(["-o", "loop"]).args([&image, &at]).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("skipped: a btrfs on a loop device can't be mounted");
+        return None;
+    }
+    Some(Small { mounted: at.clone(), at, _dir: dir })
+}
+
 impl Small {
     /// From now on there is room.
     pub fn lift_limit(&self) {

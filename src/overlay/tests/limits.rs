@@ -1,0 +1,57 @@
+//! What the upper can't have, or is no longer there to have.
+
+use super::*;
+
+#[test]
+fn a_file_with_more_names_than_the_upper_allows_is_refused_and_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let most = crate::sys::fs_type::most_links(paths::open_dir(dir.path()).expect("opened"));
+    let Some(most) = most.filter(|most| *most < 100_000) else {
+        return println!("skipped: the temporary directory's file system allows any number of names");
+    };
+    let store = Store::open(&dir.path().join("store")).expect("a store");
+    let stage = store.stage().expect("a stage");
+    let mut builder = TreeBuilder::new(meta(0o755));
+    let object = stage.add_bytes(b"many names").expect("an object");
+    let sub = builder.add(Slot::ROOT, name("sub"), meta(0o755), Item::Dir).expect("a directory");
+    let item = Item::File { object, size: 10, blocks: 8 };
+    let file = builder.add(sub, name("first"), meta(0o644), item).expect("a file");
+    for n in 0..most {
+        builder.link(sub, name(&format!("{n}")), file).expect("linked");
+    }
+    stage.publish().expect("published");
+    let tree = store.tree(store.put_tree(&builder).expect("put")).expect("a tree");
+    for part in ["upper", "state"] {
+        paths::make_dir(&dir.path().join(part)).expect("made");
+    }
+    let upper = paths::open_dir(&dir.path().join("upper")).expect("opened");
+    let (grafts, objects) = (vec![graft(&tree, false)], store.objects().clone());
+    let config = OverlayConfig { state_dir: dir.path().join("state"), grafts, objects, takeover: false };
+    let view = Overlay::open(upper, config).expect("a view");
+    let sub = view.lookup(Ino::ROOT, &name("sub")).expect("there").ino;
+    let first = view.lookup(sub, &name("first")).expect("there").ino;
+    let refused = view.write(first, 0, b"x", None).expect_err("too many names");
+    assert_eq!(errno(&refused), Some(libc::EMLINK));
+    assert_eq!(paths::list(&dir.path().join("upper")).expect("listed").len(), 0);
+}
+
+#[test]
+fn every_change_of_a_view_whose_upper_was_deleted_is_an_i_o_error_and_reading_goes_on() {
+    let lab = Lab::new();
+    let case = lab.case();
+    case.cool();
+    paths::remove_tree(&case.dir.path().join("upper")).expect("deleted");
+    let (lower, dir) = (case.ino("dir/two"), case.ino("dir"));
+    let mode = SetAttr { mode: Some(0o600), ..keep() };
+    for failed in [
+        case.overlay().setattr(lower, case.caller(), mode).map(drop),
+        case.overlay().write(lower, 0, b"x", None).map(drop),
+        case.overlay().unlink(dir, &name("two")),
+        case.overlay().create(Ino::ROOT, &name("made"), 0o644, case.caller(), true).map(drop),
+        case.overlay().mkdir(dir, &name("made"), 0o755, case.caller()).map(drop),
+        case.overlay().set_xattr(lower, b"user.x", b"1", XattrFlags::empty()),
+    ] {
+        assert_eq!(failed.as_ref().err().and_then(errno), Some(libc::EIO), "{failed:?}");
+    }
+    assert_eq!(case.overlay().read(lower, 0, 9, <[u8]>::to_vec).expect("read"), b"two two");
+}
