@@ -22,6 +22,8 @@ mod cache;
 mod components;
 #[path = "cli/create.rs"]
 mod create;
+#[path = "cli/damage.rs"]
+mod damage;
 #[path = "cli/directories.rs"]
 mod directories;
 #[path = "cli/doctor.rs"]

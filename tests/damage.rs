@@ -2,6 +2,8 @@
 
 #[path = "store/case.rs"]
 mod case;
+#[path = "damage/objects.rs"]
+mod objects;
 #[path = "damage/trees.rs"]
 mod trees;
 
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 use case::Case;
 use depsfs::overlay::{GraftSpec, Ino, Overlay, OverlayConfig};
 use depsfs::store::import::import_dir;
-use depsfs::store::{Name, Tree, TreeId};
+use depsfs::store::{Name, Store, Tree, TreeId};
 
 /// Opens a file of the store to be damaged: they are there to be read only.
 fn to_damage(path: &Path) -> fs::File {
@@ -54,9 +56,9 @@ impl Case {
         let (upper, state_dir) = (dir.join("upper"), dir.join("state"));
         fs::create_dir(&upper).unwrap();
         fs::create_dir(&state_dir).unwrap();
-        let grafts =
-            vec![GraftSpec { at: PathBuf::new(), tree: self.store.mapped_tree(tree).unwrap(), retired: false }];
-        let objects = self.store.objects().clone();
+        let store = Store::open(self.store.path()).unwrap();
+        let grafts = vec![GraftSpec { at: PathBuf::new(), tree: store.mapped_tree(tree).unwrap(), retired: false }];
+        let objects = store.objects().clone();
         let upper = depsfs::sys::path::open_dir(&upper).unwrap();
         Overlay::open(upper, OverlayConfig { state_dir, grafts, objects, takeover: false }).unwrap()
     }

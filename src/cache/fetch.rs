@@ -68,6 +68,10 @@ pub fn fetch(
 /// An entry that is there counts as used now.
 fn known(store: &Store, name: &ArtifactName, to: &Reporting<'_>) -> Result<Option<Artifact>, CacheError> {
     let Some(entry) = name.find(store)? else { return Ok(None) };
+    if !store.is_complete(entry.tree)? {
+        (to.say)(&format!("{name} is in the store, but damaged: it is fetched again."));
+        return Ok(None);
+    }
     (to.say)(&format!("Local cache hit for {name}."));
     // In a store of somebody else it stays as it is.
     let _ = store.entries().touch(&entry.name);

@@ -268,7 +268,7 @@ fn store(e: &StoreError) -> (u8, String) {
             FAILED,
             "depsfs doctor --fix makes it again from the checkout that it came from, if that is unchanged".into(),
         ),
-        StoreError::BadPack { .. } | StoreError::NoObject(_) => {
+        StoreError::BadPack { .. } | StoreError::NoObject(_) | StoreError::BadObject { .. } => {
             (FAILED, "depsfs doctor --fix brings back what the checkouts still have".into())
         }
         StoreError::NoEntry(_) => (REFUSED, "depsfs store list shows the entries".into()),

@@ -18,7 +18,7 @@ use crate::worktree::status::{self, Status as Seen, View};
 pub struct Status {
     /// The worktree, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
-    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, views, drift, absolute_paths
+    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, lost_objects, views, drift, absolute_paths
     #[arg(long)]
     json: bool,
 }
@@ -46,6 +46,12 @@ impl Status {
         if let Some(why) = &status.store_trouble {
             let place = status.store.shown();
             lines.push(format!("store:    {place}: {why}; what was not read before answers \"Input/output error\""));
+        }
+        if let Some(first) = status.lost_objects.first() {
+            let all = count(status.lost_objects.len() as u64, "object");
+            lines.push(format!(
+                "damaged:  {all} of the store, as {first}: files with them answer EIO; depsfs doctor --fix"
+            ));
         }
         let passing = status.views.iter().filter(|view| view.mode == Some("passthrough"));
         lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.shown())));

@@ -3,13 +3,14 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::store::{Name, StoreError};
+use crate::store::{FileTimes, Name, Node, OTHER_BYTES, ObjectId, Objects, StoreError, Tree};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
 use super::Ino;
 use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
+use super::graft::Stale;
 use super::resolve::{Kept, View};
 use super::upper::against_mode;
 
@@ -22,8 +23,49 @@ pub(super) struct OpenFile {
     pub emptied: Option<Emptied>,
 }
 
+/// An object up to this size, in bytes, is read whole and compared with its name when a server reads it first.
+const CHECKED_WHOLE: u64 = 1 << 20;
+
+/// An object whose bytes nobody has compared with its name yet.
+pub(super) struct Unchecked {
+    tree: Arc<Tree>,
+    node: Node,
+    id: ObjectId,
+    pub size: usize,
+    objects: Arc<Objects>,
+}
+
+impl Unchecked {
+    /// Compares all of it: `bytes` are what was read.
+    ///
+    /// # Errors
+    /// [`Error::LostObject`]; it is asked again at the next read, when it may be whole.
+    pub fn is_in(&self, bytes: &[u8]) -> Result<()> {
+        self.end(bytes.len() == self.size && ObjectId::of(bytes) == self.id)
+    }
+
+    /// Reads it to compare it.
+    pub fn check(&self, bytes: &Extent) -> Result<()> {
+        self.end(ObjectId::of_extent(bytes).map_err(upper("read an object"))? == self.id)
+    }
+
+    fn end(&self, is_sound: bool) -> Result<()> {
+        self.tree.note_checked(self.node, is_sound);
+        if is_sound {
+            self.objects.lost().is_sound(&self.id);
+            return Ok(());
+        }
+        Err(lost(&self.objects, self.id, StoreError::BadObject { id: self.id, why: OTHER_BYTES }))
+    }
+}
+
+fn lost(objects: &Objects, id: ObjectId, source: StoreError) -> Error {
+    objects.report_lost(&id, &source);
+    Error::LostObject { id, source: Box::new(source) }
+}
+
 impl View {
-    /// The file's bytes, to read: the object's while nobody has written to it.
+    /// The file's bytes, to read: the object's while nobody has written to it. A small object is what its name says.
     pub(super) fn open_to_read(&mut self, ino: Ino) -> Result<Extent> {
         self.has_all(ino, None)?;
         self.open_bytes(ino)
@@ -31,30 +73,93 @@ impl View {
 
     /// As [`View::open_to_read`], of a file that may lack bytes, elsewhere.
     pub(super) fn open_bytes(&mut self, ino: Ino) -> Result<Extent> {
-        if let Some(file) = self.files.find(ino) {
-            return Ok(Extent::whole(file.fd.clone()));
+        let (bytes, unchecked) = self.open_unchecked(ino)?;
+        match unchecked {
+            Some(object) => object.check(&bytes).inspect_err(|_| self.files.forget(ino)).map(|()| bytes),
+            None => Ok(bytes),
         }
-        let bytes = if self.has_upper_bytes(ino) {
-            Extent::whole(self.open_upper(ino, OpenFlags::RDONLY)?)
-        } else {
-            self.open_object(ino)?
-        };
-        // A part of a pack has no descriptor of its own, and is found again without a system call.
-        if let Some(fd) = bytes.as_file() {
-            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, emptied: None }));
-        }
-        Ok(bytes)
     }
 
-    /// The file's bytes, to read without moving its access time.
-    pub(super) fn open_unnoticed(&mut self, ino: Ino) -> Result<Extent> {
+    /// As [`View::open_to_read`]; a small object whose bytes nobody has compared with its name comes with what that takes.
+    pub(super) fn open_unchecked(&mut self, ino: Ino) -> Result<(Extent, Option<Unchecked>)> {
+        if let Some(file) = self.files.find(ino) {
+            if !self.is_outdated(ino, &file)? {
+                let unchecked = if file.writable { None } else { self.unchecked(ino) };
+                return Ok((Extent::whole(file.fd.clone()), unchecked));
+            }
+            return self.open_again(ino, &file);
+        }
+        self.open_afresh(ino)
+    }
+
+    fn open_afresh(&mut self, ino: Ino) -> Result<(Extent, Option<Unchecked>)> {
+        let is_own = self.has_upper_bytes(ino);
+        let bytes =
+            if is_own { Extent::whole(self.open_upper(ino, OpenFlags::RDONLY)?) } else { self.open_object(ino)? };
+        // A part of a pack has no descriptor of its own, and is found again without a system call.
+        if let Some(fd) = bytes.as_file() {
+            if !is_own {
+                self.lower.watch(ino, FileTimes::of(&fs::stat(fd).map_err(upper("look at an object"))?));
+            }
+            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, emptied: None }));
+        }
+        let unchecked = if is_own { None } else { self.unchecked(ino) };
+        Ok((bytes, unchecked))
+    }
+
+    /// Whether the file of an object was changed, replaced or deleted since it was opened. It is looked at now and then.
+    fn is_outdated(&mut self, ino: Ino, file: &OpenFile) -> Result<bool> {
+        if file.writable {
+            return Ok(false);
+        }
+        let Some(known) = self.lower.watched(ino) else { return Ok(false) };
+        let stat = fs::stat(&file.fd).map_err(upper("look at an object"))?;
+        Ok(stat.nlink == 0 || FileTimes::of(&stat) != known)
+    }
+
+    /// The object anew. Where the store has it no more (its tree is not shown any longer, say), the open file goes on
+    /// being it, if all its bytes still are.
+    fn open_again(&mut self, ino: Ino, before: &OpenFile) -> Result<(Extent, Option<Unchecked>)> {
+        self.files.forget(ino);
+        if let Some((tree, node)) = self.lower.source(ino) {
+            tree.note_checked(node, false);
+        }
+        // What the kernel has of it may be what was there meanwhile.
+        self.on_stale.iter().for_each(|tell| tell(Stale::Inode(ino)));
+        let lost = match self.open_afresh(ino) {
+            Err(e @ Error::LostObject { .. }) if !self.has_upper_bytes(ino) => e,
+            opened => return opened,
+        };
+        let bytes = Extent::whole(before.fd.clone());
+        let id = self.lower_object(ino).ok_or(Error::UnknownInode(ino.0))?;
+        if ObjectId::of_extent(&bytes).map_err(upper("read an object"))? != id {
+            return Err(lost);
+        }
+        self.lower.watch(ino, FileTimes::of(&fs::stat(&before.fd).map_err(upper("look at an object"))?));
+        self.files.keep(ino, Arc::new(OpenFile { fd: before.fd.clone(), writable: false, emptied: None }));
+        Ok((bytes, None))
+    }
+
+    /// What it takes to check the small object that holds this file's bytes, unless that was done.
+    pub(super) fn unchecked(&self, ino: Ino) -> Option<Unchecked> {
+        let (tree, node) = self.lower.shared_source(ino)?;
+        let size = tree.stat(node).size;
+        if size == 0 || size > CHECKED_WHOLE || tree.is_checked(node) {
+            return None;
+        }
+        let (id, objects) = (tree.object(node)?, self.objects.clone());
+        Some(Unchecked { tree: tree.clone(), node, id, size: size as usize, objects })
+    }
+
+    /// As [`View::open_unchecked`], to read without moving the file's access time.
+    pub(super) fn open_unnoticed(&mut self, ino: Ino) -> Result<(Extent, Option<Unchecked>)> {
         if !self.has_upper_bytes(ino) {
-            return self.open_bytes(ino);
+            return self.open_unchecked(ino);
         }
         // Refused for files of other users (open(2)): theirs move.
         match self.open_upper(ino, OpenFlags::RDONLY | OpenFlags::NOATIME) {
-            Ok(file) => Ok(Extent::whole(file)),
-            Err(_) => self.open_bytes(ino),
+            Ok(file) => Ok((Extent::whole(file), None)),
+            Err(_) => self.open_unchecked(ino),
         }
     }
 
@@ -87,23 +192,23 @@ impl View {
 
     pub(super) fn open_object(&mut self, ino: Ino) -> Result<Extent> {
         let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
-        let id = tree.object(node).ok_or(Error::Invalid);
+        let (id, size) = (tree.object(node).ok_or(Error::Invalid), tree.stat(node).size);
         self.lower.must_be_sound()?;
         let id = id?;
         let objects = self.objects.clone();
         // Missing or damaged is one thing, a call that fails for want of descriptors, say, is another.
         let lost = |source| match source {
             StoreError::Io(e) => upper("open an object")(e.source),
-            source => Error::LostObject { id, source: Box::new(source) },
+            source => lost(&objects, id, source),
         };
-        match objects.content(&id) {
-            Err(_) => {
+        match objects.content_of(&id, size) {
+            Err(StoreError::Io(_)) => {
                 // It may be our own descriptors that ran out: give back what is kept, once.
                 self.upper.close_kept();
                 self.files.clear();
-                objects.content(&id).map_err(lost)
+                objects.content_of(&id, size).map_err(lost)
             }
-            Ok(bytes) => Ok(bytes),
+            opened => opened.map_err(lost),
         }
     }
 

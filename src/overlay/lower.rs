@@ -11,6 +11,7 @@ use crate::store::{Name, Node, Tree, TreeId};
 use crate::sys::fs::FileType;
 
 use super::Ino;
+use super::intact::Intact;
 use super::journal::Record;
 
 /// One node of one graft.
@@ -53,10 +54,7 @@ pub(super) struct Lower {
     /// Nodes whose inode number is another node's: members of a merged directory, a graft's root, a file that
     /// is just as a retired graft had it.
     alias: HashMap<LowerNode, Ino>,
-    /// When the files of the trees were last looked at, by [`coarse_ms`].
-    pub(super) looked_ms: u64,
-    /// The graft whose tree has lost bytes.
-    pub(super) lost: Option<usize>,
+    pub(super) intact: Intact,
 }
 
 impl Lower {
@@ -245,11 +243,16 @@ impl Lower {
 
     /// The tree and node that give `ino` its metadata: for a merged directory the winning layer.
     pub fn source(&self, ino: Ino) -> Option<(&Tree, Node)> {
+        self.shared_source(ino).map(|(tree, node)| (&**tree, node))
+    }
+
+    /// As [`Lower::source`], for who keeps the tree.
+    pub fn shared_source(&self, ino: Ino) -> Option<(&Arc<Tree>, Node)> {
         let n = match self.stacks.get(&ino) {
             Some(stack) => *stack.first()?,
             None => self.node(ino)?,
         };
-        Some((self.tree(n), n.node))
+        Some((&self.grafts[n.graft].tree, n.node))
     }
 
     /// The directory that `tree`, laid by a live graft, has among the layers of `dir`.

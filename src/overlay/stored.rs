@@ -26,7 +26,12 @@ impl Overlay {
 
     /// The store's file that holds these bytes and nothing else, open to read; `None` when there are others in it.
     pub fn stored_file(&self, ino: Ino) -> Result<Option<Arc<OwnedFd>>> {
-        Ok(self.view.lock().open_object(ino)?.as_file().cloned())
+        let mut view = self.view.lock();
+        let bytes = view.open_object(ino)?;
+        if let Some(object) = view.unchecked(ino) {
+            object.check(&bytes)?;
+        }
+        Ok(bytes.as_file().cloned())
     }
 
     /// As [`Overlay::lseek`], in the bytes that the store has.

@@ -27,6 +27,8 @@ pub enum StoreError {
     BadPack { id: PackId, source: PackError },
     #[error("object {0} is not in the store")]
     NoObject(ObjectId),
+    #[error("object {id} is damaged: {why}")]
+    BadObject { id: ObjectId, why: &'static str },
     #[error("no entry is named {0:?}")]
     NoEntry(String),
     #[error("{0:?} cannot name an entry: 1 to 255 bytes, no slash or control character, no dot in front")]

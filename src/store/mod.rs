@@ -9,6 +9,7 @@
 //! entries/<name>     names for trees, and where they came from ([`Entries`])
 //! roots/<hash>       one per worktree: where its manifest is, and what its daemon needs ([`Roots`])
 //! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
+//! damaged/<hash>     objects that were met damaged or missing ([`Lost`])
 //! tmp/               everything is written here first, then renamed
 //! lock               shared by imports and creates, exclusive for gc
 //! turns              of those that import the same thing at once, one after the other ([`Store::turn`])
@@ -41,6 +42,7 @@ mod fault_tests;
 mod gc;
 mod id;
 pub mod import;
+mod lost;
 pub mod manifest;
 mod name;
 mod objects;
@@ -69,11 +71,12 @@ pub use entries::{Entries, Entry, Provenance};
 pub use error::StoreError;
 pub use gc::{AwayRoot, GcOptions, GcReport};
 pub use id::{BadId, ObjectId, PackId, TreeId};
+pub use lost::{FileTimes, Lost};
 pub use manifest::Manifest;
 #[cfg(test)]
 pub(crate) use name::with_equal_cookies;
 pub use name::{Cookie, NAME_MAX, Name, NameError};
-pub use objects::Objects;
+pub use objects::{OTHER_BYTES, Objects};
 pub use progress::Progress;
 pub use roots::{Root, RootHold, RootState, Roots};
 pub use stage::{CopyError, Stage};
@@ -383,7 +386,9 @@ fn make(path: &Path) -> Result<(), StoreError> {
     if paths::read_if_there(&version)?.is_none() {
         // Another process may be making the same store: what it writes, also aside, is no stranger.
         let ours = |name: &[u8]| {
-            DIRS.iter().chain(&["version", "CACHEDIR.TAG", "lock", "turns"]).any(|d| name.starts_with(d.as_bytes()))
+            DIRS.iter()
+                .chain(&["version", "CACHEDIR.TAG", "lock", "turns", "damaged"])
+                .any(|d| name.starts_with(d.as_bytes()))
         };
         let has_others = paths::list(path)?.iter().any(|e| !ours(&e.name));
         // It may be whole by now, and in use.

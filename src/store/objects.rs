@@ -1,12 +1,13 @@
 //! The bytes of files, each once: the small ones in packs, the others in loose files named by their hash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::lost::Lost;
 use super::pack::Packs;
-use super::{ObjectId, StoreError};
+use super::{Node, ObjectId, StoreError, Tree};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::{IoError, path as paths};
@@ -16,12 +17,16 @@ pub struct Objects {
     path: PathBuf,
     dir: OwnedFd,
     packs: Packs,
+    lost: Lost,
 }
+
+/// What is said of an object whose hash is another.
+pub const OTHER_BYTES: &str = "its bytes are not those of its name";
 
 impl Objects {
     pub(super) fn open_dir(store: &Path) -> Result<Objects, StoreError> {
         let path = store.join("objects");
-        Ok(Objects { dir: paths::open_dir(&path)?, path, packs: Packs::of(store) })
+        Ok(Objects { dir: paths::open_dir(&path)?, path, packs: Packs::of(store), lost: Lost::of(store) })
     }
 
     /// An object's bytes, to be read. One that is missing is [`StoreError::NoObject`], which is damage.
@@ -34,6 +39,39 @@ impl Objects {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::NoObject(*id)),
             Err(e) => Err(IoError::of("open", &self.path_of(id))(e).into()),
         }
+    }
+
+    /// As [`Objects::content`], of as many bytes as the object should have: fewer are those of a broken disk.
+    pub fn content_of(&self, id: &ObjectId, size: u64) -> Result<Extent, StoreError> {
+        let bytes = self.content(id)?;
+        let len = bytes.size().map_err(IoError::of("stat", &self.path_of(id)))?;
+        if len != size {
+            return Err(StoreError::BadObject { id: *id, why: "it has not as many bytes as it should" });
+        }
+        match bytes.as_file() {
+            Some(file) if self.lost.is_known_bad(id, file) => Err(StoreError::BadObject { id: *id, why: OTHER_BYTES }),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// As [`Objects::content`], all of which was read, and is what its name says.
+    pub fn sound_content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
+        let bytes = self.content(id)?;
+        match ObjectId::of_extent(&bytes).map_err(IoError::of("read", &self.path_of(id)))? == *id {
+            true => Ok(bytes),
+            false => Err(StoreError::BadObject { id: *id, why: OTHER_BYTES }),
+        }
+    }
+
+    /// Notes that an object is damaged or missing; at the next question it is looked for anew.
+    pub fn report_lost(&self, id: &ObjectId, why: &StoreError) {
+        self.packs.look_again_soon();
+        self.lost.report(id, why);
+    }
+
+    /// What is damaged, as far as it was met.
+    pub fn lost(&self) -> &Lost {
+        &self.lost
     }
 
     pub fn contains(&self, id: &ObjectId) -> bool {
@@ -49,6 +87,23 @@ impl Objects {
     pub fn size_of(&self, id: &ObjectId) -> Option<u64> {
         let packed = self.packs.size_of(id).ok().flatten();
         packed.or_else(|| self.loose_size(id))
+    }
+
+    /// The files of a tree whose object isn't there, or not with as many bytes as it should have. One look at each pack;
+    /// a system call for each object that is in none, which are the large ones.
+    pub fn missing_of(&self, tree: &Tree) -> Result<HashSet<Node>, StoreError> {
+        let nodes = || (0..tree.node_count()).map(Node).filter_map(|n| Some((n, tree.object(n)?)));
+        let mut files = nodes();
+        let mut loose = Vec::new();
+        self.packs.sizes_of(nodes().map(|(_, id)| id), |id, len| {
+            if let Some((node, _)) = files.next()
+                && len != Some(tree.stat(node).size)
+            {
+                loose.push((node, id));
+            }
+        })?;
+        loose.retain(|(node, id)| self.loose_size(id) != Some(tree.stat(*node).size));
+        Ok(loose.into_iter().map(|(node, _)| node).collect())
     }
 
     fn loose_size(&self, id: &ObjectId) -> Option<u64> {

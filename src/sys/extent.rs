@@ -42,6 +42,14 @@ impl Extent {
         if self.part.is_none() { Some(&self.file) } else { None }
     }
 
+    /// How many bytes these are.
+    pub fn size(&self) -> io::Result<u64> {
+        match &self.part {
+            Some(part) => Ok(part.end - part.start),
+            None => Ok(fs::stat(&self.file)?.size),
+        }
+    }
+
     /// Reads at `offset` until `buf` is full or the bytes end; returns how many were read. A part whose file ends too
     /// early is damaged: EIO.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -1,5 +1,6 @@
 //! `depsfs status`: one line of truth for each view of a worktree.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -9,7 +10,7 @@ use super::lockfile;
 use super::traces::{Record, Traced};
 use super::views::Views;
 use crate::daemon::DaemonState;
-use crate::store::Manifest;
+use crate::store::{Manifest, ObjectId, Store};
 use crate::sys::path;
 
 /// All there is to say of a worktree's views. Serialised as `--json` prints it.
@@ -27,6 +28,8 @@ pub struct Status {
     pub store_trouble: Option<String>,
     /// `None`: no daemon lives.
     pub daemon: Option<Daemon>,
+    /// Objects of its views that the store has lost, as far as they were read: files with them answer EIO.
+    pub lost_objects: Vec<String>,
     pub views: Vec<View>,
     /// Lock files that differ from those the artifacts were made with.
     #[serde(serialize_with = "super::json_path::list")]
@@ -87,6 +90,18 @@ pub(super) fn store_trouble(manifest: &Manifest) -> Result<Option<String>, Error
     Ok((missing > 0).then(|| format!("it has lost {missing} of the trees that the views show")))
 }
 
+/// Those that are noted in the store, of the trees of these views.
+fn lost_objects(manifest: &Manifest) -> Vec<String> {
+    let Ok(store) = Store::open(&manifest.store) else { return vec![] };
+    let noted = store.lost_objects().unwrap_or_default();
+    if noted.is_empty() {
+        return vec![];
+    }
+    let trees = manifest.trees().into_iter().filter_map(|tree| store.tree(tree).ok());
+    let needed: HashSet<ObjectId> = trees.flat_map(|tree| tree.objects().collect::<Vec<_>>()).collect();
+    noted.into_iter().filter(|id| needed.contains(id)).map(|id| id.hex()).collect()
+}
+
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
 pub fn status(views: &Views) -> Result<Status, Error> {
     let state = views.state();
@@ -122,6 +137,7 @@ pub fn status(views: &Views) -> Result<Status, Error> {
             version: s.version,
             trouble: s.trouble,
         }),
+        lost_objects: lost_objects(manifest),
         views: seen,
         drift: drift.into_iter().collect(),
         absolute_paths: Record::load(&views.state_dir)?.artifacts,

@@ -64,6 +64,7 @@ fn import(
 ) -> Result<Imported, ImportError> {
     let path = paths::canonical(path)?;
     let stage = store.stage()?;
+    store.drop_damaged()?;
     let _turn = store.turn(&blake3::hash(path.as_os_str().as_bytes()), || !progress.is_cancelled());
     let known = if shared.is_some() { None } else { Previous::load(store, &path) };
     let previous = known.filter(|p| watched.is_none_or(|w| w == p.watched()));
@@ -87,6 +88,7 @@ fn import(
             found.stats.add(&kept);
             progress.begin("writing", None);
             found.stats.new_objects = publish(&stage, progress)?;
+            store.drop_damaged()?;
             let tree = store.put_tree_bytes(&bytes)?;
             if shared.is_none() {
                 snapshot::save(store, &path, tree, begun, &seen, &watched);

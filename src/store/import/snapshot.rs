@@ -17,6 +17,7 @@
 //! Behind the nodes stands the path that was looked for in the files, or nothing. Version 1 had no such path, and nodes
 //! of 28 bytes; it is read as if it were missing.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,10 +63,12 @@ pub(super) struct Previous {
     pub tree: Arc<Tree>,
     bytes: Vec<u8>,
     begun: i128,
+    /// Files whose objects the store has lost: they are read again.
+    lost: HashSet<Node>,
 }
 
 impl Previous {
-    /// What is known of `source`, if the tree it became is still in the store.
+    /// What is known of `source`, if the tree it became is still in the store; of its objects some may be lost.
     pub fn load(store: &Store, source: &Path) -> Option<Previous> {
         let bytes = paths::read_if_there(&path_of(store, source)).ok()??;
         let tree = store.tree(check(&bytes)?).ok()?;
@@ -73,7 +76,8 @@ impl Previous {
             return None;
         }
         let begun = Timespec { sec: u64_at(&bytes, 16) as i64, nsec: u32_at(&bytes, 24) };
-        Some(Previous { tree, bytes, begun: nanoseconds(begun) })
+        let lost = store.objects().missing_of(&tree).ok()?;
+        Some(Previous { tree, bytes, begun: nanoseconds(begun), lost })
     }
 
     /// The path that was looked for in all its files.
@@ -95,7 +99,8 @@ impl Previous {
     /// Whether `stat` is that of the file that `n` was, unchanged since: bytes, mode, names and xattrs too.
     pub fn is_same(&self, n: Node, stat: &Stat) -> bool {
         let node = self.tree.stat(n);
-        self.ident(n) == Ident::of(stat)
+        !self.lost.contains(&n)
+            && self.ident(n) == Ident::of(stat)
             && nanoseconds(stat.ctime) + RACY_NS < self.begun
             && node.mtime == stat.mtime
             && node.kind == stat.kind()

@@ -86,6 +86,30 @@ impl Packs {
         Ok(self.find(&mut self.known.lock(), id)?.map(|(_, record)| record.len.into()))
     }
 
+    /// The pack that answers for an object.
+    pub fn pack_of(&self, id: &ObjectId) -> Result<Option<PackId>, StoreError> {
+        let mut known = self.known.lock();
+        Ok(self.find(&mut known, id)?.map(|(at, _)| known.packs[at].pack.id()))
+    }
+
+    /// Calls `each` with how many bytes each object has, or nothing for one that no pack has. The directory is looked at
+    /// once.
+    pub fn sizes_of(
+        &self,
+        ids: impl Iterator<Item = ObjectId>,
+        mut each: impl FnMut(ObjectId, Option<u64>),
+    ) -> Result<(), StoreError> {
+        let mut known = self.known.lock();
+        self.refresh(&mut known)?;
+        ids.for_each(|id| each(id, known.find(&id).map(|(_, record)| record.len.into())));
+        Ok(())
+    }
+
+    /// At the next question it is looked what has come or gone.
+    pub fn look_again_soon(&self) {
+        self.known.lock().looked = None;
+    }
+
     /// Notices what has come or gone.
     pub fn look_again(&self) -> Result<(), StoreError> {
         self.refresh(&mut self.known.lock()).map(drop)

@@ -5,6 +5,7 @@
 //! name, and its records to fit together (`structure`); [`Tree::check`] is stricter.
 
 mod build;
+mod checked;
 mod compose;
 mod file;
 mod format;
@@ -21,6 +22,8 @@ pub(in crate::store) use format::{u32_at, u64_at};
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 
 use crate::store::{Cookie, Name, ObjectId, TreeId};
 use crate::sys::fs::{FileType, Stat, Timespec};
@@ -67,6 +70,8 @@ pub struct Tree {
     layout: Layout,
     /// Its file when it was read.
     times: Option<Stat>,
+    /// A bit for each object: its bytes were found to be those of its name.
+    checked: OnceLock<Box<[AtomicU64]>>,
 }
 
 impl Tree {
@@ -81,7 +86,7 @@ impl Tree {
             Bytes::Owned(v) => v,
         };
         let layout = Layout::read(all, all.len() as u64)?;
-        let tree = Tree { id, bytes, layout, times: None };
+        let tree = Tree { id, bytes, layout, times: None, checked: OnceLock::new() };
         if tree.kind(Node::ROOT) != Some(FileType::Directory) {
             return Err(TreeError::Damaged("the root is not a directory"));
         }

@@ -1,10 +1,12 @@
 //! The store: what was left in it, how much space there is, and whether its files are what their names say.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Row, Sight, is_in_fuse};
-use crate::store::{Damage, DamageKind, PackId, Store, StoreError, import};
+use crate::store::{Damage, DamageKind, PackId, Store, StoreError, escape, import};
 use crate::sys::mountinfo::MountPoint;
 use crate::sys::terminal::Shown;
 use crate::sys::{fs, path};
@@ -96,26 +98,37 @@ fn half_written(dir: &Path) -> Vec<PathBuf> {
 
 fn hashes(sight: &Sight, store: &Store) -> Row {
     let check = "hashes";
-    match store.verify_some(SAMPLED_FOR) {
+    match damage(sight, store) {
         Ok((bytes, damage)) if damage.is_empty() => {
             Row::ok(check, format!("{} MB of the store read, all as its names say", bytes.div_ceil(1_000_000)))
         }
         Ok((_, damage)) => {
             let words: Vec<String> = damage.iter().map(ToString::to_string).collect();
-            let remedy = "depsfs store verify names all; depsfs create or store add from a good copy brings back what is missing";
+            let remedy =
+                "depsfs store verify names all; create or store add from a good copy brings back what is missing";
             let row = Row::fail(check, super::few(&words), remedy);
-            if !damage.iter().any(|d| is_wrong_object(d) || wrong_pack(d).is_some()) {
-                return row;
-            }
             let sources = sight
                 .worktrees()
                 .flat_map(|(_, m)| m.source.iter().flat_map(|s| m.views.iter().map(|v| s.join(&v.path))));
-            let sources: Vec<PathBuf> = sources.filter(|s| !is_in_fuse(&sight.mounts, s)).collect();
+            let entries = store.entries().list().unwrap_or_default();
+            let added = entries.iter().filter_map(|e| escape::unescape(&e.provenance.source));
+            let added = added.map(|path| PathBuf::from(OsString::from_vec(path))).filter(|path| path.is_absolute());
+            let sources: Vec<PathBuf> = sources.chain(added).filter(|s| !is_in_fuse(&sight.mounts, s)).collect();
             let store = store.clone();
             row.fixed_by(move || mend(&store, sources))
         }
         Err(e) => Row::fail(check, e.to_string(), "depsfs store verify"),
     }
+}
+
+/// What a sample shows, what views have met, and what worktrees need in vain; and how many bytes were read.
+fn damage(sight: &Sight, store: &Store) -> Result<(u64, Vec<Damage>), StoreError> {
+    let (bytes, mut damage) = store.verify_some(SAMPLED_FOR)?;
+    damage.extend(store.lost_damage()?);
+    damage.extend(store.missing_trees(&sight.roots));
+    damage.sort();
+    damage.dedup_by(|a, b| a.path == b.path);
+    Ok((bytes, damage))
 }
 
 /// The file of one object, with other bytes than its name says.
@@ -140,8 +153,18 @@ fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
     store.forget_snapshots()?;
     sources.sort();
     sources.dedup();
-    for source in sources.iter().filter(|s| path::is_dir(s)) {
-        import::import_dir(store, source, &())?;
+    for source in &sources {
+        // What can't be read helps nothing; the others may.
+        let read = match path::is_dir(source) {
+            true => import::import_dir(store, source, &()).map(drop),
+            false if path::is_there(source) => {
+                import::import_archive(store, source, &import::Limits::default(), &()).map(drop)
+            }
+            false => Ok(()),
+        };
+        if let Err(e) = read {
+            tracing::warn!("{e}");
+        }
     }
     Ok(())
 }

@@ -197,7 +197,7 @@ fn relocated(store: &Store, tree: &Tree, node: Node, trace: &Trace, to: &Path) -
     }
     let size = tree.stat(node).size;
     let Some(object) = tree.object(node).filter(|_| size <= LONGEST) else { return Ok(None) };
-    let bytes = store.objects().content(&object)?;
+    let bytes = store.objects().sound_content(&object)?;
     let mut text = vec![0; size as usize];
     let n = bytes.read_at(&mut text, 0).map_err(IoError::of("read", &store.objects().path_of(&object)))?;
     text.truncate(n);

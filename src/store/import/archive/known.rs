@@ -17,7 +17,7 @@ use super::super::ImportError;
 use super::Limits;
 use super::stream::Format;
 use crate::store::tree::u32_at;
-use crate::store::{Node, Progress, Store, Tree, TreeId};
+use crate::store::{Progress, Store, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, path as paths};
@@ -63,12 +63,7 @@ impl Known {
     pub fn tree(&self, store: &Store) -> Option<std::sync::Arc<Tree>> {
         let bytes = paths::read_if_there(&self.file(store)).ok()??;
         let tree = store.tree(check(&bytes)?).ok()?;
-        let mut nodes = (0..tree.node_count()).map(Node);
-        let is_there = |n: Node| match tree.object(n) {
-            Some(object) => store.objects().contains_whole(&object, tree.stat(n).size),
-            None => true,
-        };
-        nodes.all(is_there).then_some(tree)
+        store.objects().missing_of(&tree).ok()?.is_empty().then_some(tree)
     }
 
     /// Notes the tree that was made of the archive, unless the file may have changed since it was hashed.

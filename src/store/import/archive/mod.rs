@@ -71,6 +71,7 @@ pub fn import_archive(
 ) -> Result<Imported, ImportError> {
     let refused = |e: Refused| ImportError::Refused { path: path.into(), why: e };
     let stage = store.stage()?;
+    store.drop_damaged()?;
     let (source, start) = stream::Source::open(path, progress)?;
     let format = stream::format_of(path, &start).map_err(refused)?;
     let known = known::Known::of(path, format, limits, progress)?;
@@ -88,6 +89,7 @@ pub fn import_archive(
     let bytes = plan.builder.finish()?;
     progress.begin("writing", None);
     let new_objects = stage.publish()? as u64;
+    store.drop_damaged()?;
     let tree = store.put_tree_bytes(&bytes)?;
     known.save(store, path, tree);
     let stats = ImportStats { new_objects, ..count(&*store.tree(tree)?) };
