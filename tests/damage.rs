@@ -2,6 +2,8 @@
 
 #[path = "store/case.rs"]
 mod case;
+#[path = "damage/flips.rs"]
+mod flips;
 #[path = "damage/objects.rs"]
 mod objects;
 #[path = "damage/trees.rs"]
