@@ -23,6 +23,8 @@ pub enum CacheError {
     Outside(PathBuf),
     #[error("{} changed while it was read", .0.shown())]
     Changed(PathBuf),
+    #[error("{} is no host: it begins as an option does", .0.shown())]
+    Host(String),
     #[error("{program} failed: {words}")]
     Upload { program: &'static str, words: String },
     #[error("interrupted by a signal")]

@@ -57,7 +57,7 @@ pub fn fetch(
             Err(e) => return Err(e),
         }
     }
-    let Some(remote) = Remote::of(env) else {
+    let Some(remote) = Remote::of(env)? else {
         (to.say)(&format!("Local cache miss for {name}, and there is no remote."));
         return Ok(None);
     };
@@ -195,5 +195,5 @@ pub fn exists(store: &Store, name: &ArtifactName, env: &Environment) -> Result<b
     {
         return Ok(true);
     }
-    Remote::of(env).map_or(Ok(false), |remote| remote.has(name))
+    Remote::of(env)?.map_or(Ok(false), |remote| remote.has(name))
 }

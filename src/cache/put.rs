@@ -41,7 +41,7 @@ pub fn put(
         return Ok(Put::Skipped("NO_CACHE_UPLOAD is set"));
     }
     let local = Local::open(env, to.say);
-    let remote = Remote::of(env).filter(|remote| remote.takes_uploads() && !env.is_local);
+    let remote = Remote::of(env)?.filter(|remote| remote.takes_uploads() && !env.is_local);
     if local.is_none() && remote.is_none() {
         return Ok(Put::Skipped("there is nothing to save it to"));
     }

@@ -8,7 +8,8 @@
 //! | `CACHE_SSH_HOST`            | `ssh $CACHE_SSH_HOST curl $ENDPOINT/<name>`     | `aws s3 cp` there     |
 //! | an endpoint                 | `GET $ENDPOINT/<name>`                          | none                  |
 //!
-//! The first that is set is the one.
+//! The first that is set is the one. A URL may hold a password: `curl` reads it from stdin, where no other user sees it, and
+//! what is stored and printed of it is [`Remote::place`]. Nothing in a URL is expanded (`globoff`), and nothing is an option.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,7 +21,7 @@ use super::{ArtifactName, CacheError, Environment};
 use crate::store::Progress;
 use crate::store::import::archive::LONGEST_FILE;
 use crate::sys::command::{self, Ended};
-use crate::sys::{fs, path as paths};
+use crate::sys::{fs, path as paths, url};
 
 /// The bucket of the build cache, and the folder in it.
 const BUCKET: &str = "s3://aztec-ci-artifacts/build-cache";
@@ -50,28 +51,32 @@ pub enum Missed {
 
 impl Remote {
     /// The one that is set; `None` when none is.
-    pub fn of(env: &Environment) -> Option<Remote> {
+    ///
+    /// # Errors
+    /// [`CacheError::Host`] for a host that `ssh` would take for an option.
+    pub fn of(env: &Environment) -> Result<Option<Remote>, CacheError> {
         let trimmed = |url: &str| url.trim_end_matches('/').to_owned();
         if let Some(server) = &env.server {
-            return Some(Remote::Http { start: trimmed(server) + "/artifacts" });
+            return Ok(Some(Remote::Http { start: trimmed(server) + "/artifacts" }));
         }
         if let Some(params) = &env.aws_params {
-            return Some(Remote::Aws { params: words(params) });
+            return Ok(Some(Remote::Aws { params: words(params) }));
         }
         let endpoint = env.endpoint.as_deref().map(trimmed);
-        match &env.ssh_host {
+        Ok(match &env.ssh_host {
+            Some(host) if host.starts_with('-') => return Err(CacheError::Host(host.clone())),
             Some(host) => {
                 Some(Remote::Ssh { host: host.clone(), start: endpoint.unwrap_or_else(|| BUCKET_URL.into()) })
             }
             None => endpoint.map(|start| Remote::Http { start }),
-        }
+        })
     }
 
-    /// What an artifact is called there.
+    /// What an artifact is called there, for people: without what is secret.
     pub fn place(&self, name: &ArtifactName) -> String {
         match self {
-            Remote::Http { start } | Remote::Ssh { start, .. } => format!("{start}/{name}"),
-            Remote::Aws { .. } => format!("{BUCKET}/{name}"),
+            Remote::Http { start } | Remote::Ssh { start, .. } => format!("{}/{name}", url::public(start)),
+            Remote::Aws { .. } => in_bucket(name),
         }
     }
 
@@ -91,23 +96,24 @@ impl Remote {
         headers: &Path,
         progress: &dyn Progress,
     ) -> Result<(), Missed> {
-        let place = self.place(name);
-        let (program, args) = match self {
-            Remote::Http { .. } => ("curl", curl(["-D".into(), headers.into(), place.clone().into()])),
-            Remote::Aws { params } => ("aws", aws(params, ["cp", &place, "-"])),
-            Remote::Ssh { host, .. } => ("ssh", ssh(host, &format!("curl -sSfL {}", quoted(&place)))),
+        let (program, args, input) = match self {
+            Remote::Http { start } => ("curl", curl(["-D".into(), headers.into()]), asking(start, name)),
+            Remote::Aws { params } => ("aws", aws(params, ["cp", &in_bucket(name), "-"]), Ok(None)),
+            Remote::Ssh { host, start } => ("ssh", ssh(host, "curl -sSfL -K -"), asking(start, name)),
         };
         let (mut begun, mut room) = (false, Room(LONGEST_FILE));
-        let ended = command::run(program, &args, None, &mut |piece| {
-            room.take(piece)?;
-            if !std::mem::replace(&mut begun, true) {
-                progress.begin("downloading", length(headers));
-            }
-            if progress.is_cancelled() {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            progress.advance(piece.len() as u64);
-            fs::write_all(to, piece)
+        let ended = input.and_then(|input| {
+            command::run(program, &args, input, &mut |piece| {
+                room.take(piece)?;
+                if !std::mem::replace(&mut begun, true) {
+                    progress.begin("downloading", length(headers));
+                }
+                if progress.is_cancelled() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                progress.advance(piece.len() as u64);
+                fs::write_all(to, piece)
+            })
         });
         let ended = match ended {
             Ok(ended) => ended,
@@ -118,7 +124,6 @@ impl Remote {
 
     /// Whether the remote has it; `false` also when it can't be asked.
     pub fn has(&self, name: &ArtifactName) -> Result<bool, CacheError> {
-        let place = self.place(name);
         let (mut out, mut room) = (Vec::new(), Room(1 << 20));
         let mut take = |piece: &[u8]| {
             room.take(piece)?;
@@ -126,14 +131,14 @@ impl Remote {
             Ok(())
         };
         let ended = match self {
-            Remote::Http { .. } => {
-                let head = ["-I", "-o", "/dev/null", "-w", "%{http_code}", &place].map(OsString::from);
-                command::run("curl", &curl(head), None, &mut take)
+            Remote::Http { start } => {
+                let head = ["-I", "-o", "/dev/null", "-w", "%{http_code}"].map(OsString::from);
+                asking(start, name).and_then(|input| command::run("curl", &curl(head), input, &mut take))
             }
-            Remote::Aws { params } => command::run("aws", &aws(params, ["ls", &place]), None, &mut take),
-            Remote::Ssh { host, .. } => {
-                let head = format!("curl -sSfLI -o /dev/null {}", quoted(&place));
-                command::run("ssh", &ssh(host, &head), None, &mut take)
+            Remote::Aws { params } => command::run("aws", &aws(params, ["ls", &in_bucket(name)]), None, &mut take),
+            Remote::Ssh { host, start } => {
+                let head = ssh(host, "curl -sSfLI -o /dev/null -K -");
+                asking(start, name).and_then(|input| command::run("ssh", &head, input, &mut take))
             }
         };
         let is_success = match ended {
@@ -144,23 +149,13 @@ impl Remote {
         let said = String::from_utf8_lossy(&out);
         Ok(match self {
             // Some servers don't know HEAD.
-            Remote::Http { .. } if matches!(said.trim(), "405" | "501") => self.has_first_byte(&place),
+            Remote::Http { start } if matches!(said.trim(), "405" | "501") => has_first_byte(start, name),
             // `ls` also tells of names that only begin so.
             Remote::Aws { .. } => {
                 is_success && said.lines().any(|l| l.split_whitespace().last() == Some(name.as_str()))
             }
             _ => is_success,
         })
-    }
-
-    /// Asks for the file, and hangs up when it begins to come.
-    fn has_first_byte(&self, place: &str) -> bool {
-        let mut came = false;
-        let ended = command::run("curl", &curl([place.into()]), None, &mut |_| {
-            came = true;
-            Err(io::ErrorKind::BrokenPipe.into())
-        });
-        came || ended.is_ok_and(|e| e.is_success())
     }
 
     /// Whether artifacts can be saved there.
@@ -170,7 +165,7 @@ impl Remote {
 
     /// Saves the file at `path`, open as `file` at its start.
     pub fn upload(&self, name: &ArtifactName, path: &Path, file: OwnedFd) -> Result<(), CacheError> {
-        let place = format!("{BUCKET}/{name}");
+        let place = in_bucket(name);
         let (program, args, input) = match self {
             Remote::Http { .. } => return Ok(()),
             Remote::Aws { params } => {
@@ -181,7 +176,7 @@ impl Remote {
             Remote::Ssh { host, .. } => ("ssh", ssh(host, &format!("aws s3 cp - {}", quoted(&place))), Some(file)),
         };
         let ended = command::run(program, &args, input, &mut |_| Ok(()));
-        let failed = |words: String| CacheError::Upload { program, words };
+        let failed = |words: String| CacheError::Upload { program, words: url::without_userinfo(&words) };
         match ended {
             Ok(ended) if ended.is_success() => Ok(()),
             Ok(ended) => Err(failed(ended.words())),
@@ -191,7 +186,7 @@ impl Remote {
 
     /// What the end of a program means.
     fn missed(&self, ended: &Ended, status: Option<u16>) -> Missed {
-        let words = ended.words();
+        let words = url::without_userinfo(&ended.words());
         let broken = |again| Missed::Broken { words: words.clone(), again };
         match (self, ended.code) {
             // `-f`: the server answered, with an error.
@@ -234,9 +229,38 @@ fn not_run(program: &str, e: io::Error) -> Missed {
     }
 }
 
+/// Asks for the file, and hangs up when it begins to come.
+fn has_first_byte(start: &str, name: &ArtifactName) -> bool {
+    let mut came = false;
+    let mut take = |_: &[u8]| {
+        came = true;
+        Err(io::ErrorKind::BrokenPipe.into())
+    };
+    let ended = asking(start, name).and_then(|input| command::run("curl", &curl([]), input, &mut take));
+    came || ended.is_ok_and(|e| e.is_success())
+}
+
+fn in_bucket(name: &ArtifactName) -> String {
+    format!("{BUCKET}/{name}")
+}
+
+/// What `curl -K -` reads: the URL, of which nothing is expanded (curl(1), --config).
+fn asking(start: &str, name: &ArtifactName) -> io::Result<Option<OwnedFd>> {
+    let mut config = String::from("globoff\nurl = \"");
+    for c in format!("{start}/{}", url::segment(name.as_str())).chars() {
+        match c {
+            '"' | '\\' => config.extend(['\\', c]),
+            '\n' => config.push_str("\\n"),
+            '\r' => config.push_str("\\r"),
+            c => config.push(c),
+        }
+    }
+    command::input(&(config + "\"\n")).map(Some)
+}
+
 /// Quiet but for errors, which are exit codes; a server that says nothing for a minute is given up.
 fn curl(more: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let limits = ["-sSfL", "--connect-timeout", "15", "--speed-limit", "1", "--speed-time", "60"];
+    let limits = ["-sSfL", "--connect-timeout", "15", "--speed-limit", "1", "--speed-time", "60", "-K", "-"];
     limits.map(OsString::from).into_iter().chain(more).collect()
 }
 
@@ -288,7 +312,7 @@ mod tests {
     fn with(change: impl FnOnce(&mut Environment)) -> Option<Remote> {
         let mut env = Environment::default();
         change(&mut env);
-        Remote::of(&env)
+        Remote::of(&env).expect("a host")
     }
 
     #[test]
@@ -306,6 +330,10 @@ mod tests {
         assert_eq!(place(aws), "s3://aztec-ci-artifacts/build-cache/a-01.zst");
         let server = with(|e| (e.server, e.aws_params) = (Some("http://h:1/".into()), Some("x".into())));
         assert_eq!(place(server), "http://h:1/artifacts/a-01.zst");
+        let secret = with(|e| e.server = Some("https://u:s3cr3t@h/x?token=s3cr3t".into()));
+        assert_eq!(place(secret), "https://h/x/a-01.zst");
+        let option = Environment { ssh_host: Some("-oProxyCommand=id".into()), ..Environment::default() };
+        assert!(matches!(Remote::of(&option), Err(CacheError::Host(_))));
     }
 
     #[test]

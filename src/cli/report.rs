@@ -308,6 +308,7 @@ fn cache(e: &CacheError) -> (u8, String) {
         CacheError::Absent(_) => (FAILED, "nothing was saved; build it first".into()),
         CacheError::Outside(_) => (FAILED, "nothing was saved; go to the directory of the component first".into()),
         CacheError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
+        CacheError::Host(_) => (FAILED, "set CACHE_SSH_HOST to a host, such as me@build.example.org".into()),
         CacheError::Upload { .. } => (FAILED, "NO_CACHE_UPLOAD=1 saves nothing; CI=0 uploads nothing".into()),
         CacheError::Interrupted => (FAILED, "run it again".into()),
     }

@@ -11,7 +11,7 @@ use super::report::Failure;
 use crate::store::import::{Limits, import_archive, import_dir};
 use crate::store::{Provenance, Store as Opened, escape};
 use crate::sys::terminal::Shown;
-use crate::sys::{interrupt, path as paths};
+use crate::sys::{interrupt, path as paths, url};
 use crate::worktree::{Error, views};
 
 /// Add to the store, list its entries, check it
@@ -90,7 +90,7 @@ fn name_of(path: &Path) -> String {
 fn list(store: &Opened) -> Result<(), Failure> {
     let lines = store.entries().list()?.into_iter().map(|entry| {
         let p = &entry.provenance;
-        format!("{}  {}, {}  {}\n", entry.name, count(p.files, "file"), size(p.bytes), p.source)
+        format!("{}  {}, {}  {}\n", entry.name, count(p.files, "file"), size(p.bytes), url::public(&p.source).shown())
     });
     output::print(&lines.collect::<String>())
 }

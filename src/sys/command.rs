@@ -1,12 +1,14 @@
 //! Programs of the user that do a part of the work (curl, ssh, aws): found in PATH, listened to, ended with the work.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use super::interrupt;
 
+/// A pipe holds as much (pipe(7)): it can be written before anybody reads.
+const LONGEST_INPUT: usize = 16 * 1024;
 /// So much of what a program says on stderr is kept.
 const LONGEST_WORDS: usize = 16 * 1024;
 
@@ -32,6 +34,16 @@ impl Ended {
             (None, None) => "ended by a signal".into(),
         }
     }
+}
+
+/// A short text as what a program reads from stdin: unlike an argument, no other user sees it.
+pub fn input(text: &str) -> io::Result<OwnedFd> {
+    if text.len() > LONGEST_INPUT {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let (read, mut write) = io::pipe()?;
+    write.write_all(text.as_bytes())?;
+    Ok(read.into())
 }
 
 /// Runs a program to its end, with `input` (or nothing) on stdin; `take` gets what it writes to stdout, piece by piece.

@@ -29,6 +29,7 @@ pub mod stream;
 pub mod terminal;
 pub mod thread;
 pub mod time;
+pub mod url;
 pub mod watch;
 mod xattr;
 

@@ -43,6 +43,7 @@ pub(super) fn staged_line(line: &[u8]) -> Result<Option<(u32, String, PathBuf)>,
 
 /// What of git's words is shown: the lines that say what is wrong.
 pub(super) fn first_lines(stderr: &str) -> String {
+    let stderr = &crate::sys::url::without_userinfo(stderr);
     let wrong: Vec<&str> =
         stderr.lines().filter_map(|l| l.strip_prefix("fatal: ").or_else(|| l.strip_prefix("error: "))).collect();
     let lines = if wrong.is_empty() { stderr.lines().collect() } else { wrong };

@@ -268,6 +268,59 @@ fn ssh_has_the_far_side_download() {
 }
 
 #[test]
+fn a_password_in_a_url_is_neither_stored_nor_printed_nor_seen_by_other_users() {
+    let (bench, web) = (Bench::new(), Web::start());
+    web.lay(&format!("/artifacts/{NAME}"), &[Answer::Whole(usual(&bench))]);
+    let real = run(bench.command("sh", "").args(["-c", "command -v curl"])).out;
+    let script = format!("echo \"$@\" >> \"$HOME/args\"\nexec {} \"$@\"\n", real.trim());
+    let path = fake(&bench, "curl", &script);
+    let server = web.url.replace("://", "://ada:s3cr3tpw@");
+    let set = [("PATH", path.as_str()), ("CI3_SERVER", server.as_str())];
+    let mut all = String::new();
+    for words in [["exists", NAME], ["get", "absent-01.zst"], ["get", NAME]] {
+        let said = cache(&bench, &words, &set);
+        all += &format!("{said:?}");
+    }
+    assert!(bench.is_there("plain/dest/a"), "{all}");
+    let elsewhere = [set[0], ("CI3_SERVER", "http://ada:s3cr3tpw@no host.invalid:x")];
+    all += &format!("{:?}", cache(&bench, &["get", "other-01.zst"], &elsewhere));
+    all += &bench.ok("", ["store", "list"]);
+    all += &bench.read("args");
+    all += &run(bench.command("grep", "").args(["-ra", "s3cr3tpw", "store"])).out;
+    assert!(!all.contains("s3cr3tpw"), "{all}");
+    assert!(all.contains(&format!("{}/artifacts/{NAME}", web.url)), "{all}");
+    // One that an earlier depsfs has stored is not printed either.
+    let entry = format!("store/entries/{}", NAME.trim_end_matches(".tar.gz"));
+    let text = bench.read(&entry).replace("http://", "http://ada:s3cr3tpw@");
+    assert!(text.contains("s3cr3tpw"));
+    bench.write(&entry, &text);
+    let list = bench.ok("", ["store", "list"]);
+    assert!(list.contains(&web.url) && !list.contains("s3cr3tpw"), "{list}");
+}
+
+#[test]
+fn nothing_in_the_name_of_an_artifact_is_expanded_or_ends_the_url() {
+    let (bench, web) = (Bench::new(), Web::start());
+    let name = "{a,b}[1-2]?c#d%20.tar.gz";
+    web.lay("/artifacts/%7Ba,b%7D%5B1-2%5D%3Fc%23d%2520.tar.gz", &[Answer::Whole(usual(&bench))]);
+    let said = cache(&bench, &["get", name], &[("CI3_SERVER", web.url.as_str())]);
+    assert_eq!((said.code, bench.read("plain/dest/a").as_str()), (0, "a\n"), "{said:?}");
+    assert_eq!(web.asked().len(), 1);
+    assert_eq!(cache(&bench, &["get", name], &[]).code, 0);
+}
+
+#[test]
+fn a_host_that_is_an_option_of_ssh_is_refused() {
+    let bench = Bench::new();
+    let host = format!("-oProxyCommand=touch {}", bench.path("pwned").display());
+    for words in [["get", NAME], ["exists", NAME]] {
+        let said = cache(&bench, &words, &[("CACHE_SSH_HOST", &host)]);
+        assert!(said.code == 1 && said.err.contains("is no host"), "{said:?}");
+    }
+    assert!(!bench.is_there("pwned"));
+}
+
+#[test]
 fn the_endpoint_is_configured_by_a_variable_or_by_git() {
     let (bench, web) = (Bench::new(), Web::start());
     web.lay(&format!("/a/{NAME}"), &[Answer::Whole(usual(&bench))]);
