@@ -263,6 +263,9 @@ fn store(e: &StoreError) -> (u8, String) {
             REFUSED,
             "put it back there, or mount the disk that holds it; what you wrote is in the worktrees themselves".into(),
         ),
+        StoreError::OtherOwner { .. } => {
+            (REFUSED, "set DEPSFS_STORE to a directory of your own; a store is for one user, also for root".into())
+        }
         StoreError::Version { .. } => (REFUSED, "use the depsfs that made it, or another store".into()),
         StoreError::NoTree(_) | StoreError::BadTree { .. } => (
             FAILED,

@@ -17,6 +17,8 @@ pub enum StoreError {
     NotAStore { path: PathBuf },
     #[error("the store {} is gone", path.shown())]
     Gone { path: PathBuf },
+    #[error("the store {} is another user's: its owner is {owner}, and this is user {user}", path.shown())]
+    OtherOwner { path: PathBuf, owner: u32, user: u32 },
     #[error("the store {} is of version {found:?}, this depsfs knows {known:?}", path.shown())]
     Version { path: PathBuf, found: String, known: &'static str },
     #[error("tree {0} is not in the store")]

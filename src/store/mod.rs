@@ -11,6 +11,7 @@
 //! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
 //! damaged/<hash>     objects that were met damaged or missing ([`Lost`])
 //! tmp/               everything is written here first, then renamed
+//! private            the directory was made, or has been made, 0700 ([`private`]): a later chmod is its owner's
 //! lock               shared by imports and creates, exclusive for gc
 //! turns              of those that import the same thing at once, one after the other ([`Store::turn`])
 //! ```
@@ -48,6 +49,7 @@ mod name;
 mod objects;
 pub mod pack;
 mod pool;
+mod private;
 mod progress;
 mod publish;
 mod repack;
@@ -95,9 +97,6 @@ const VERSION: &str = "depsfs store 2\n";
 const WITHOUT_PACKS: &str = "depsfs store 1\n";
 /// How long one import waits for another of the same thing.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// <https://bford.info/cachedir/>
-const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# depsfs store; gc: depsfs gc\n";
-const DIRS: [&str; 7] = ["objects", "packs", "trees", "entries", "roots", "snapshots", "tmp"];
 
 /// An open store. Clones share one descriptor.
 #[derive(Clone)]
@@ -116,10 +115,11 @@ pub struct StoreShare {
 }
 
 impl Store {
-    /// Opens the store at `path`, made when it is absent or an empty directory.
+    /// Opens the store at `path`, made when it is absent or an empty directory. Nobody but its owner may.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
+        private::refuse_others(path)?;
         if !paths::is_dir(&path.join("objects")) || paths::read_if_there(&path.join("version"))?.is_none() {
-            make(path)?;
+            private::make(path)?;
         }
         Store::open_made(path)
     }
@@ -143,6 +143,7 @@ impl Store {
             return Err(StoreError::Version { path, found, known: VERSION.trim_end() });
         }
         let dir = Arc::new(paths::open_dir(&path)?);
+        private::tighten(&dir, &path)?;
         let objects = Arc::new(Objects::open_dir(&path)?);
         Ok(Store { path, dir, objects, dry: None })
     }
@@ -345,31 +346,6 @@ fn make_dir(dir: impl AsFd, name: &str) -> std::io::Result<bool> {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         made => made.map(|()| true),
     }
-}
-
-/// Makes what a store has, at a path that is absent, empty, or a store that was half made.
-fn make(path: &Path) -> Result<(), StoreError> {
-    paths::make_dirs(path)?;
-    let version = path.join("version");
-    if paths::read_if_there(&version)?.is_none() {
-        // Another process may be making the same store: what it writes, also aside, is no stranger.
-        let ours = |name: &[u8]| {
-            DIRS.iter()
-                .chain(&["version", "CACHEDIR.TAG", "lock", "turns", "damaged"])
-                .any(|d| name.starts_with(d.as_bytes()))
-        };
-        let has_others = paths::list(path)?.iter().any(|e| !ours(&e.name));
-        // It may be whole by now, and in use.
-        if has_others && paths::read_if_there(&version)?.is_none() {
-            return Err(StoreError::NotAStore { path: path.into() });
-        }
-        paths::replace_synced(&path.join("CACHEDIR.TAG"), CACHEDIR_TAG.as_bytes())?;
-        for dir in DIRS {
-            paths::make_dir(&path.join(dir))?;
-        }
-        paths::replace_synced(&version, VERSION.as_bytes())?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

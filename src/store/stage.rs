@@ -232,7 +232,7 @@ impl Stage {
     fn create(&self, file: u32) -> io::Result<OwnedFd> {
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
         let fd = fs::open_at(&self.dir, name_of(file).as_bytes(), flags, 0o444)?;
-        // The umask may have taken bits that readers of a shared store need.
+        // Whatever the umask is: who may read is said by the mode of the store's directory.
         fs::chmod(&fd, 0o444)?;
         Ok(fd)
     }

@@ -52,10 +52,10 @@ impl Checkout {
             Ok(found) => Checkout::of(root, found.path(), found.commondir()).map(Some),
             Err(e) if e.code() == ErrorCode::NotFound => Ok(None),
             // A repository libgit2 declines (sha256, another ref storage, another owner) is git's to explain.
-            Err(_) => match Git::at(root).directories() {
+            Err(e) => match Git::at(root).directories() {
                 Ok((git_dir, common_dir)) => Checkout::of(root, &git_dir, &common_dir).map(Some),
                 // Packages bring `.git` files along that mean nothing here.
-                Err(GitError::Failed { .. }) if !path::is_dir(&dot_git) => Ok(None),
+                Err(GitError::Failed { .. }) if e.code() != ErrorCode::Owner && !path::is_dir(&dot_git) => Ok(None),
                 Err(e) => Err(e),
             },
         }

@@ -198,3 +198,78 @@ fn files_of_a_key_may_have_any_name() {
     assert!(said.contains("whose key is the same"), "{said}");
     bench.ok("fix", ["unmount"]);
 }
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+}
+
+#[test]
+fn what_is_in_a_store_is_seen_by_its_owner_alone() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench.ok("fix", ["unmount"]);
+    let mode = |at: &str| std::os::unix::fs::PermissionsExt::mode(&bench.path(at).metadata().unwrap().permissions());
+    assert_eq!(mode("store") & 0o777, 0o700);
+    if !is_root() {
+        println!("skipped: the rest, because only root can become another user");
+        return;
+    }
+    // The way to the store is open to all.
+    run(bench.command("chmod", "").args(["755", "."]));
+    let mut other = bench.command("grep", "");
+    std::os::unix::process::CommandExt::uid(&mut other, 65534);
+    let said = run(other.args(["-r", "SECRET", "store"]));
+    assert!(said.code == 2 && said.out.is_empty(), "{said:?}");
+    let mut other = bench.command(PROGRAM, "");
+    std::os::unix::process::CommandExt::uid(&mut other, 65534);
+    let said = run(other.args(["store", "list"]));
+    assert!(said.code == 3 && said.err.contains("another user's"), "{said:?}");
+}
+
+#[test]
+fn the_store_of_another_user_is_refused_by_every_command() {
+    if !is_root() {
+        println!("skipped: because only root can become another user");
+        return;
+    }
+    let ada = Bench::of_user(Some(65534));
+    ada.ok("repo", ["create", "fix"]);
+    ada.write("archive/x", "1");
+    run(ada.command("tar", "archive").args(["-czf", "../a-01.tar.gz", "."]));
+    let before = crate::bench::metadata(&ada.path("store"));
+    // root has a repository of its own, and her store.
+    let bench = Bench::new();
+    let words: [&[&str]; 12] = [
+        &["store", "list"],
+        &["store", "verify"],
+        &["store", "add", "src"],
+        &["gc"],
+        &["gc", "--dry-run"],
+        &["create", "mine"],
+        &["list", "--all"],
+        &["mount", "--all"],
+        &["mount", "x", "--at", "there"],
+        &["cache", "get", "a-01.tar.gz"],
+        &["cache", "exists", "a-01.tar.gz"],
+        &["doctor", "--fix"],
+    ];
+    for words in words {
+        let mut command = bench.command(PROGRAM, "repo");
+        command.env("DEPSFS_STORE", ada.path("store")).env("CACHE_LOCAL_DIR", ada.path(""));
+        let said = run(command.args(words));
+        let refused = if matches!(words[0], "cache" | "doctor") { 1 } else { 3 };
+        let told = said.err.clone() + &said.out;
+        assert!(said.code == refused && told.contains("is another user's"), "{words:?}: {said:?}");
+        assert!(told.contains("DEPSFS_STORE") && !told.contains("remove "), "{words:?}: {said:?}");
+    }
+    assert_eq!(crate::bench::metadata(&ada.path("store")), before);
+    assert!(!bench.is_there("mine"));
+    // In her worktree as well; there git speaks first.
+    for words in [["status"], ["diff"], ["unmount"]] {
+        let mut command = ada.command("env", "repo");
+        std::os::unix::process::CommandExt::uid(&mut command, 0);
+        let said = run(command.arg(PROGRAM).args(words).arg(ada.path("fix")));
+        assert!(said.code != 0 && said.err.contains("dubious ownership"), "{words:?}: {said:?}");
+    }
+    ada.ok("fix", ["unmount"]);
+}

@@ -37,6 +37,7 @@ pub fn open(place: Option<&Path>, mounts: &[MountPoint]) -> Result<Option<Store>
 fn remedy(e: &StoreError) -> &'static str {
     match e {
         StoreError::Gone { .. } => "mount the disk that holds it",
+        StoreError::OtherOwner { .. } => "set DEPSFS_STORE to a directory of your own",
         StoreError::Version { .. } => "use the depsfs that made it, or set DEPSFS_STORE to another store",
         _ => "look at the owner and the permissions of the store",
     }

@@ -6,7 +6,7 @@ use super::{Row, Sight, is_in_fuse, shell};
 use crate::daemon::client;
 use crate::store::{Absence, RootState, Store};
 use crate::sys::terminal::Shown;
-use crate::sys::{IoError, mount, path};
+use crate::sys::{IoError, mount, path, process};
 use crate::worktree::broken::{Broken, Fault};
 use crate::worktree::views::{self, Views};
 use crate::worktree::{Error, Risk, remove, sole};
@@ -162,7 +162,11 @@ fn orphans(sight: &Sight) -> Vec<Row> {
         let RootState::Unreadable(why) = &root.state else { continue };
         let file = root.manifest.as_ref().unwrap_or(&root.file);
         let words = format!("{} cannot be read: {why}; gc deletes nothing until that is settled", file.shown());
+        let owner = path::stat(file).ok().flatten().map(|stat| stat.uid);
         let remedy = match &root.manifest {
+            _ if owner.is_some_and(|uid| uid != process::user()) => {
+                format!("it is not yours: ask its owner, user {}", owner.unwrap_or_default())
+            }
             Some(_) => format!("use the depsfs that made it, or remove {} and its worktree", file.shown()),
             None => format!("remove {}, then depsfs mount in each worktree makes it anew", file.shown()),
         };
