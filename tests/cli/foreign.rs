@@ -273,3 +273,30 @@ fn the_store_of_another_user_is_refused_by_every_command() {
     }
     ada.ok("fix", ["unmount"]);
 }
+
+#[test]
+fn an_archive_with_a_git_directory_is_refused_whole() {
+    let bench = Bench::new();
+    let before = bench.git("repo", ["rev-parse", "HEAD"]);
+    for (n, at) in [".git/hooks", "a/.GIT/hooks", "git~1", "a/.git "].iter().enumerate() {
+        bench.write(&format!("members-{n}/{at}/post-checkout"), "#!/bin/sh\ntouch $HOME/pwned\n");
+        bench.write(&format!("members-{n}/good"), "1");
+        run(bench.command("chmod", "").args(["-R", "755", &format!("members-{n}")]));
+        run(bench.command("tar", &format!("members-{n}")).args(["-czf", &format!("../x-{n}.tar.gz"), "."]));
+        let mut get = bench.command(PROGRAM, "repo");
+        let name = format!("x-{n}.tar.gz");
+        let said = run(get.env("CACHE_LOCAL_DIR", bench.path("")).args(["cache", "get", &name]));
+        assert!(said.code == 1 && said.err.contains("git directory"), "{at}: {said:?}");
+        assert!(!bench.is_there("repo/good") && !bench.is_there("repo/.git/hooks/post-checkout"), "{at}");
+        let said = bench.depsfs("", ["store", "add", &name]);
+        assert!(said.code == 3 && said.err.contains("git directory"), "{at}: {said:?}");
+    }
+    assert_eq!(bench.ok("", ["store", "list"]), "");
+    // What an earlier depsfs has taken: here the tree of a directory, which is the user's own and may have one.
+    bench.ok("", ["store", "add", "members-0", "--name", "y-01"]);
+    let said = bench.depsfs("repo", ["cache", "get", "y-01.tar.gz"]);
+    assert!(said.code == 1 && said.err.contains("git directory"), "{said:?}");
+    assert!(!bench.is_there("repo/good") && !bench.is_there("repo/.git/hooks/post-checkout"));
+    bench.git("repo", ["checkout", "-q", "--detach", &before]);
+    assert!(!bench.is_there("pwned"));
+}

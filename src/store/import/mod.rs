@@ -14,7 +14,7 @@ mod watch;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use archive::{Limits, Refused, import_archive};
+pub use archive::{Limits, Refused, import_archive, refuse_git};
 pub use dir::{import_dir, import_dir_watching, import_shared};
 pub use read::xattrs_of;
 pub use shared::Shared;

@@ -26,6 +26,7 @@ use super::checkout::Checkout;
 use super::error::Error;
 use super::views::Views;
 use crate::cache::Artifact;
+use crate::store::import::refuse_git;
 use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
 use crate::sys::path;
 use crate::sys::terminal::Shown;
@@ -115,7 +116,9 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn of(store: &Store, wish: &Wish<'a>) -> Result<Target<'a>, Error> {
-        Ok(Target { wish: *wish, tree: store.tree(wish.artifact.tree)?, out: resolved(wish.out_dir)?, home: None })
+        let tree = store.tree(wish.artifact.tree)?;
+        refuse_git(Path::new(wish.artifact.name.as_str()), &tree)?;
+        Ok(Target { wish: *wish, tree, out: resolved(wish.out_dir)?, home: None })
     }
 
     /// Writes as plain files what isn't in one of `parts`.

@@ -4,6 +4,7 @@
 //! in the store before the archive's last byte was checked: a refused archive leaves nothing. One whose bytes were
 //! imported before is only hashed ([`known`]); of several that import the same at once, one unpacks it.
 
+mod dot_git;
 mod header;
 mod known;
 mod pax;
@@ -77,6 +78,7 @@ pub fn import_archive(
     let known = known::Known::of(path, format, limits, progress)?;
     let _turn = store.turn(&known.id, || !progress.is_cancelled());
     if let Some(tree) = known.tree(store) {
+        refuse_git(path, &tree)?;
         let stats = ImportStats { files_read: 0, bytes_read: 0, ..count(&tree) };
         return Ok(Imported { tree: tree.id(), stats, skipped: vec![], holding: vec![] });
     }
@@ -282,4 +284,10 @@ fn count(tree: &Tree) -> ImportStats {
         }
     }
     stats
+}
+/// Refuses a tree of an archive that an earlier depsfs has imported.
+pub fn refuse_git(archive: &Path, tree: &Tree) -> Result<(), ImportError> {
+    let Some(member) = dot_git::git_member(tree) else { return Ok(()) };
+    let why = Refused::of(Refused::Git, member.as_os_str().as_encoded_bytes());
+    Err(ImportError::Refused { path: archive.into(), why })
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::Limits;
+use super::dot_git;
 use super::refused::{Refused, shown as in_words};
 use super::tar::{Kind, Member};
 use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder};
@@ -128,6 +129,9 @@ impl<'l> Plan<'l> {
         for part in name.split(|b| *b == b'/').filter(|part| !matches!(*part, b"" | b".")) {
             if part == b".." {
                 return Err(Refused::of(Refused::Outside, name));
+            }
+            if dot_git::is_git(part) {
+                return Err(Refused::of(Refused::Git, name));
             }
             path.push(Name::new(part).map_err(|_| Refused::of(Refused::Name, name))?);
             if path.len() > self.limits.depth {

@@ -17,6 +17,8 @@ pub enum Refused {
     Absolute(String),
     #[error("member {0} leads outside: its name holds `..`")]
     Outside(String),
+    #[error("member {0} is or lies in a git directory")]
+    Git(String),
     #[error("member {0} has a name that no file can have")]
     Name(String),
     #[error("member {0} lies below a symlink of the archive's own")]
