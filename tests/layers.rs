@@ -142,7 +142,33 @@ fn the_map_in_lib_rs_names_files_that_are_there() {
     none(wrong);
 }
 
+#[test]
+fn every_test_that_security_md_names_is_there() {
+    let text = fs::read_to_string(root().join("../SECURITY.md")).unwrap();
+    let table = text.split("## Where foreign text becomes").nth(1).and_then(|t| t.split("\n## ").next()).unwrap();
+    let all = [sources(), rust_files(&root().join("../tests"))].concat();
+    let mut seen = 0;
+    let mut wrong = Vec::new();
+    for row in table.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| foreign text")) {
+        let tests: Vec<&str> = row.rsplit('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2).collect();
+        seen += tests.len();
+        let is_there =
+            |test: &&str| all.iter().any(|s| s.text.contains(&format!("#[test]\nfn {test}()")) || is_inner(s, test));
+        wrong.extend(tests.iter().filter(|t| !is_there(t)).map(|t| format!("SECURITY.md names {t}, which is no test")));
+        wrong.extend(tests.is_empty().then(|| format!("no test: {row}")));
+    }
+    assert!(seen > 20, "only {seen} tests were read from SECURITY.md");
+    none(wrong);
+}
+
+/// A test in a module, or one of proptest's, which have arguments.
+fn is_inner(source: &Source, test: &str) -> bool {
+    let at = source.text.find(&format!(" fn {test}("));
+    at.is_some_and(|at| source.text[..at].trim_end().ends_with("#[test]"))
+}
+
 /// One file of Rust.
+#[derive(Clone)]
 struct Source {
     /// Relative to `src`, or for a test to `tests`.
     name: String,
