@@ -157,7 +157,7 @@ fn worktree(e: &Error) -> (u8, String) {
             (USAGE, "it stands at the top of the source checkout; its patterns are those of .gitignore".into())
         }
         Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
-        Error::Config(_) => (USAGE, "README.md has the keys of a depsfs.toml".into()),
+        Error::Config(_) => (USAGE, "depsfs help components has the keys of a depsfs.toml".into()),
         Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs tells where it stands".into()),
         Error::Component(e) => component(e),
         Error::Store(e) => store(e),
@@ -220,7 +220,7 @@ fn worktree(e: &Error) -> (u8, String) {
 fn component(e: &component::Error) -> (u8, String) {
     use component::Error;
     match e {
-        Error::Config(_) => (USAGE, "README.md has the table of its keys; so has depsfs init --schema".into()),
+        Error::Config(_) => (USAGE, "depsfs help components has the table of its keys; so has depsfs init --schema".into()),
         Error::Io(e) => (FAILED, hints::io(&e.source)),
         Error::Git(e) => git(e),
         Error::Unapproved { .. } => {

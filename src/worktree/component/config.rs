@@ -1,4 +1,5 @@
-//! `depsfs.toml`: what a repository builds, as data. The table of its keys is in README.md and in `depsfs init --schema`.
+//! `depsfs.toml`: what a repository builds, as data. `depsfs help components` has the table of its keys, `depsfs init
+//! --schema` their JSON schema.
 //!
 //! A key that isn't known, a name that is used twice, an order that goes in a circle: each is an error that names the
 //! file, the line and the key.

@@ -20,7 +20,7 @@ use crate::worktree::checkout::{self, Checkout};
 const MOST: usize = 60;
 
 const HEAD: &str = "\
-# What this repository builds, for depsfs: https://github.com/depsfs/depsfs (README.md, \"Components\").
+# What this repository builds, for depsfs: https://github.com/depsfs/depsfs (depsfs help components).
 #
 # `depsfs create` tells each component's key in the new worktree, and takes its artifacts from the store or the build
 # cache, from the source checkout when that has the same key, or builds them. Commands run after `depsfs approve`.
