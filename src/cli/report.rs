@@ -220,7 +220,9 @@ fn worktree(e: &Error) -> (u8, String) {
 fn component(e: &component::Error) -> (u8, String) {
     use component::Error;
     match e {
-        Error::Config(_) => (USAGE, "depsfs help components has the table of its keys; so has depsfs init --schema".into()),
+        Error::Config(_) => {
+            (USAGE, "depsfs help components has the table of its keys; so has depsfs init --schema".into())
+        }
         Error::Io(e) => (FAILED, hints::io(&e.source)),
         Error::Git(e) => git(e),
         Error::Unapproved { .. } => {
