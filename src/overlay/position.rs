@@ -94,6 +94,11 @@ pub(super) fn region_of(name: &Name) -> u64 {
     name.cookie().0 >> TAG_BITS
 }
 
+/// The position after a name that is alone in its region.
+pub(super) fn end_of(name: &Name) -> u64 {
+    region_of(name) << TAG_BITS | END
+}
+
 /// Sorts before all names that may be after a position: those of its region, or of the next one when that is done.
 pub(super) fn first_after(after: u64) -> Name {
     let region = after >> TAG_BITS;

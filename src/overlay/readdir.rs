@@ -9,7 +9,7 @@ use crate::store::Name;
 use crate::sys::fs::{self, FileType};
 
 use super::error::{Error, Result};
-use super::position::{END, first_after, region_of, region_within};
+use super::position::{END, end_of, first_after, region_of, region_within};
 use super::resolve::{Found, View};
 use super::state::Override;
 use super::{Ino, Listed, Overlay};
@@ -165,7 +165,7 @@ impl View {
             let is_last = batch.len() < BATCH;
             for (name, shown) in batch {
                 if region.last().is_some_and(|(last, _)| region_of(last) != region_of(&name))
-                    && !self.give_region(dir, std::mem::take(&mut region), after, each)
+                    && !self.give_region(dir, &mut region, after, each)
                 {
                     return Ok(());
                 }
@@ -174,23 +174,30 @@ impl View {
             match region.last() {
                 Some((last, _)) if !is_last => from = last.clone(),
                 _ => {
-                    self.give_region(dir, region, after, each);
+                    self.give_region(dir, &mut region, after, each);
                     return Ok(());
                 }
             }
         }
     }
 
-    /// Gives the names of a region that are after a position; false when no more are wanted.
+    /// Gives the names of a region that are after a position, and takes them; false when no more are wanted.
     fn give_region(
         &mut self,
         dir: Ino,
-        names: Vec<(Name, Shown)>,
+        names: &mut Vec<(Name, Shown)>,
         after: u64,
         each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
     ) -> bool {
         let number = names.first().map(|(name, _)| region_of(name));
-        let mut arranged = self.order.arrange(names);
+        if names.len() == 1
+            && let Some((name, shown)) = names.pop()
+        {
+            // So it is nearly always: nothing is hashed, and no room is made.
+            let at = end_of(&name);
+            return at <= after || each(self, at, &name, shown);
+        }
+        let mut arranged = self.order.arrange(std::mem::take(names));
         if arranged.len() > LARGE
             && let Some(number) = number
         {
