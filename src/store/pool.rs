@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::sys::fault;
+use crate::sys::{fault, spawn};
 
 struct State<J> {
     jobs: Vec<J>,
@@ -74,12 +74,9 @@ pub fn run<J: Send, W: Send, E: Send>(
         Ok(own)
     };
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores()).map(|_| scope.spawn(fault::inherit(&worker))).collect();
+        let others: Vec<_> = (1..cores()).map(|_| spawn::scoped(scope, fault::inherit(&worker))).collect();
         let mine = worker();
-        let done = std::iter::once(mine).chain(others.into_iter().map(|t| match t.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }));
+        let done = std::iter::once(mine).chain(others.into_iter().map(spawn::Work::join));
         done.collect()
     })
 }

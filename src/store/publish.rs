@@ -17,9 +17,8 @@ use std::sync::Arc;
 
 use super::stage::{Loose, Stage, Staged, name_of};
 use super::{ObjectId, PackId, StoreError};
-use crate::sys::fault;
 use crate::sys::fs::{self, OpenFlags};
-use crate::sys::{IoError, copy, fs_type};
+use crate::sys::{IoError, copy, fault, fs_type, spawn};
 
 /// As many objects are synced one by one where there are several journals; more, all at once.
 const SYNC_EACH: usize = 64;
@@ -45,8 +44,8 @@ impl Stage {
         let half = loose.len().div_ceil(2).max(1);
         std::thread::scope(|scope| {
             let parts: Vec<_> =
-                loose.chunks(half).map(|part| scope.spawn(fault::inherit(|| self.name_all(part)))).collect();
-            parts.into_iter().try_for_each(|part| part.join().expect("naming objects does not panic"))
+                loose.chunks(half).map(|part| spawn::scoped(scope, fault::inherit(|| self.name_all(part)))).collect();
+            parts.into_iter().try_for_each(|part| part.join())
         })?;
         self.name_packs(&packs)?;
         self.sync_names(&loose, !packs.is_empty())?;

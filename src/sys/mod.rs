@@ -25,6 +25,7 @@ pub mod readiness;
 pub mod shell;
 mod signal;
 pub mod socket;
+pub mod spawn;
 pub mod stream;
 pub mod terminal;
 pub mod thread;

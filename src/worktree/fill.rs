@@ -28,7 +28,7 @@ use super::index::{self, Index, NewStat, StatData, Tracked};
 use super::mtime::{Pair, pair_up, parents};
 use super::settings::Settings;
 use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
-use crate::sys::{interrupt, path};
+use crate::sys::{interrupt, path, spawn};
 
 /// Threads that write, or processes of git's: some wait for the disk while others write.
 const FEWEST: usize = 4;
@@ -97,9 +97,9 @@ fn fill(source: &Checkout, new: &Checkout) {
     let portion = pairs.len().div_ceil(at_once()).max(1);
     let made: Vec<NewStat<'_>> = std::thread::scope(|scope| {
         let (from, to) = (&from, &to);
-        let work = |portion| scope.spawn(move || copy_all(from, to, portion));
+        let work = |portion| spawn::scoped(scope, move || copy_all(from, to, portion));
         let threads: Vec<_> = pairs.chunks(portion).map(work).collect();
-        threads.into_iter().flat_map(|t| t.join().expect("copying does not panic")).collect()
+        threads.into_iter().flat_map(spawn::Work::join).collect()
     });
     if !made.is_empty() {
         // Without it git finds files that it knows nothing of, and writes them again.

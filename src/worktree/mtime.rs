@@ -14,7 +14,7 @@ use super::checkout::Checkout;
 use super::git::GitError;
 use super::index::{self, Index, NewStat, StatData, Tracked};
 use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
-use crate::sys::{IoError, path};
+use crate::sys::{IoError, path, spawn};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MtimeError {
@@ -39,9 +39,9 @@ pub fn take_over(source: &Checkout, new: &Checkout) -> Result<usize, MtimeError>
     let (pairs, unequal) = pair_up(&old, &fresh);
     let half = pairs.len() / 2;
     let mut done = std::thread::scope(|scope| {
-        let first = scope.spawn(|| set_times(&from, &to, &pairs[..half]));
+        let first = spawn::scoped(scope, || set_times(&from, &to, &pairs[..half]));
         let mut done = set_times(&from, &to, &pairs[half..]);
-        done.add(first.join().expect("setting times does not panic"));
+        done.add(first.join());
         done
     });
     done.unequal.extend(unequal);

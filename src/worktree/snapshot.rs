@@ -17,7 +17,7 @@ use super::views::{self, Views};
 use crate::store::import::{ImportError, Imported, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, TreeId};
-use crate::sys::{fs, interrupt};
+use crate::sys::{fs, interrupt, spawn};
 
 /// How many directories are taken at once.
 const AT_ONCE: usize = 4;
@@ -72,7 +72,7 @@ impl Snapshots {
         let views = Views::of(&plan.source)?;
         let record = views.as_ref().map(|v| Record::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();
-        std::thread::spawn(move || {
+        spawn::detached(move || {
             let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), record.of(at), &*inner);
             // Nobody listens any more when the create has failed meanwhile.
             let _ = sender.send(take_all(&directories, take));
@@ -139,8 +139,8 @@ fn take_all(
         mine.collect::<Result<Vec<_>, Error>>()
     };
     let parts = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(directories.len())).map(|_| scope.spawn(work)).collect();
-        let done = threads.into_iter().map(|t| t.join().expect("taking snapshots does not panic"));
+        let threads: Vec<_> = (0..AT_ONCE.min(directories.len())).map(|_| spawn::scoped(scope, work)).collect();
+        let done = threads.into_iter().map(spawn::Work::join);
         done.collect::<Result<Vec<_>, Error>>()
     })?;
     let mut all = parts.concat();

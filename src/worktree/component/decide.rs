@@ -16,6 +16,7 @@ use super::key::{self, Keyed, Keys};
 use super::{Components, Declared, Error};
 use crate::cache::{self, Artifact, ArtifactName, Environment, Reporting};
 use crate::store::{Progress, Store};
+use crate::sys::spawn;
 use crate::worktree::checkout::Checkout;
 
 /// How many artifacts are fetched at once: mostly they wait, for a remote or for the disk.
@@ -161,8 +162,8 @@ fn find_all(asked: &[&Declared], keys: &Keys, supply: &Supply<'_>) -> Result<Vec
         mine.map(|(n, declared)| Ok((n, find(declared, keys, supply)?))).collect::<Result<Vec<_>, Error>>()
     };
     let mut all = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| scope.spawn(work)).collect();
-        let done = threads.into_iter().map(|t| t.join().expect("looking for artifacts does not panic"));
+        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| spawn::scoped(scope, work)).collect();
+        let done = threads.into_iter().map(spawn::Work::join);
         done.collect::<Result<Vec<_>, Error>>()
     })?
     .concat();

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::files::Files;
 use super::{Components, Declared, Error};
 use crate::sys::shell::{self, Ended, Shell};
+use crate::sys::spawn;
 use crate::sys::terminal::Shown;
 use crate::worktree::git::LOCAL_VARIABLES;
 
@@ -135,8 +136,8 @@ fn ask_all(components: &Components, root: &Path) -> Result<Answers, Error> {
         .collect::<Result<Vec<_>, Error>>()
     };
     let parts = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| scope.spawn(work)).collect();
-        let done = threads.into_iter().map(|t| t.join().expect("asking for keys does not panic"));
+        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| spawn::scoped(scope, work)).collect();
+        let done = threads.into_iter().map(spawn::Work::join);
         done.collect::<Result<Vec<_>, Error>>()
     })?;
     Ok(parts.into_iter().flatten().collect())
