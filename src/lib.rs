@@ -52,8 +52,9 @@
 //! (`worktree/traces/mod.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
 //! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,
 //! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
-//! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. What fails half-way is taken back
-//! (`worktree/undo.rs`). `depsfs adopt` does the same for a worktree that is there already (`worktree/adopt.rs`).
+//! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. Each view is asked
+//! once whether it answers (`worktree/answering.rs`). What fails half-way is taken back (`worktree/undo.rs`), also that of a
+//! create that was killed, of which a record tells (`worktree/unfinished.rs`). `depsfs adopt` does the same for a worktree that is there already (`worktree/adopt.rs`).
 //!
 //! **`depsfs cache get`.** `cli/cache.rs` reads the variables, `cache/fetch.rs` finds the artifact in the store, in
 //! `CACHE_LOCAL_DIR` (`cache/local.rs`) or at the remote (`cache/remote.rs`), one process at a time (`cache/turn.rs`),

@@ -52,6 +52,8 @@ mod include;
 mod init;
 #[path = "cli/integrations.rs"]
 mod integrations;
+#[path = "cli/killed.rs"]
+mod killed;
 #[path = "cli/life.rs"]
 mod life;
 #[path = "cli/many.rs"]

@@ -31,7 +31,10 @@ impl Bar {
 
 impl Progress for Bar {
     fn begin(&self, step: &'static str, bytes: Option<u64>) {
-        self.0.enable_steady_tick(Duration::from_millis(120));
+        // The ticker is a thread, and ends the program where there is none to be had.
+        if !self.0.is_hidden() && std::thread::Builder::new().spawn(|| ()).is_ok() {
+            self.0.enable_steady_tick(Duration::from_millis(120));
+        }
         self.0.set_message(step);
         self.0.set_position(0);
         if let Some(bytes) = bytes {

@@ -52,6 +52,12 @@ impl Remove {
     }
 
     pub fn run(self) -> Result<(), Failure> {
+        if let Some(removed) =
+            places::checkout().ok().map(|here| remove::unfinished(&here, &self.name)).transpose()?.flatten()
+        {
+            let words = format!("removed {}, which a create that was killed had left\n", removed.worktree.shown());
+            return output::print(&words);
+        }
         let worktree = self.worktree()?;
         let accept = Accept {
             changes: self.discard_changes,

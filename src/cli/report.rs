@@ -102,7 +102,8 @@ pub fn print(what: &str, failure: &Failure) -> u8 {
     output::note(&format!("depsfs: {what}"));
     output::note(&format!("  because: {failure}"));
     output::note(&format!("  hint: {hint}"));
-    if let Failure::Worktree(Error::Undone { left, .. }) = failure {
+    if let Failure::Worktree(Error::Undone { left, log, .. }) = failure {
+        log.iter().for_each(|line| output::note(&format!("  its log: {line}")));
         left.iter().for_each(|words| output::note(&format!("  left behind: {words}")));
     }
     code
@@ -167,6 +168,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::NotACheckout(_) => (REFUSED, "go to a checkout of the repository first".into()),
         Error::Bare(_) => (REFUSED, "go to one of its worktrees: git worktree list shows them".into()),
         Error::PathTaken(_) => (REFUSED, "take another name, or remove what is there".into()),
+        Error::BeingMade(_) => (REFUSED, "wait until it is done".into()),
         Error::BranchTaken(_) => (REFUSED, "leave the base-ref away to check it out, or give --branch".into()),
         Error::BranchInUse { .. } => (REFUSED, "give another branch with --branch".into()),
         Error::BranchInTheWay { .. } => (REFUSED, "git cannot have both: give another branch with --branch".into()),
@@ -181,7 +183,7 @@ fn worktree(e: &Error) -> (u8, String) {
             (REFUSED, "set mount_max in /etc/fuse.conf, or leave some out with git config --add depsfs.exclude".into())
         }
         Error::Interrupted(_) => (FAILED, "run it again".into()),
-        Error::Undone { source, left } => {
+        Error::Undone { source, left, .. } => {
             let (_, hint) = worktree(source);
             (FAILED, if left.is_empty() { format!("what was made has been taken back; {hint}") } else { hint })
         }
@@ -211,7 +213,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::OtherUpper { .. } => (REFUSED, "give another workdir: it has the journal of one upper".into()),
         Error::NoState => (USAGE, "give a workdir, or set HOME".into()),
         Error::MountedElsewhere(_) => (REFUSED, "unmount it there first".into()),
-        Error::NoMounts(_) => (FAILED, "/dev/fuse and fusermount3 are needed".into()),
+        Error::NoMounts(_) => (FAILED, "depsfs doctor says what is missing, and what to do; nothing was made".into()),
         Error::OtherStore(_) => (REFUSED, "set DEPSFS_STORE to that one".into()),
         Error::Unreadable(_) => (FAILED, "depsfs unmount and mount start the daemon of this version".into()),
     }
@@ -248,6 +250,9 @@ fn flags(risks: &[worktree::Risk]) -> String {
 
 fn git(e: &GitError) -> (u8, String) {
     match e {
+        GitError::Absent(e) if e.kind() != io::ErrorKind::NotFound => {
+            (FAILED, "look at the limits on processes and descriptors (ulimit -a; a container's pids limit)".into())
+        }
         GitError::Absent(_) => (FAILED, "git has to be installed and in PATH".into()),
         GitError::Failed { .. } => (FAILED, "these are git's own words: what stops git has to be settled first".into()),
         GitError::TooOld { .. } => (REFUSED, "install a newer git, or put one first in PATH; nothing was made".into()),

@@ -109,13 +109,6 @@ fn by_umount(path: &Path, lazy: bool) -> io::Result<()> {
     })
 }
 
-/// Whether it is in PATH or in one of its usual places.
-pub fn is_there() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).any(|dir| super::path::is_there(&dir.join("fusermount3")));
-    in_path || USUAL_PLACES.iter().any(|place| super::path::is_there(Path::new(place)))
-}
-
 /// Starts it from PATH, or else from where it usually is.
 fn start(prepare: impl Fn(&mut Command)) -> io::Result<Child> {
     let mut places = std::iter::once("fusermount3").chain(USUAL_PLACES);

@@ -12,6 +12,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use serde::{Deserialize, Serialize};
 
 use super::fusermount;
+use super::terminal::Shown;
 
 /// The file system type a view shows in mountinfo, `df` and `findmnt`.
 pub const KIND: &str = "fuse.depsfs";
@@ -65,10 +66,17 @@ pub fn room() -> Option<usize> {
 /// Why no view can be mounted here, as far as that can be told without trying, in words.
 pub fn is_possible() -> Result<(), String> {
     super::fuse_dev::open().map_err(|e| format!("/dev/fuse cannot be opened: {e}"))?;
-    if rustix::process::geteuid().is_root() || fusermount::is_there() {
+    if rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    Err("fusermount3 is not installed (package fuse3)".into())
+    let Some(program) = fusermount::program(&[]) else {
+        return Err("fusermount3 is not installed (package fuse3)".into());
+    };
+    let stat = rustix::fs::stat(&program).map_err(|e| format!("{} cannot be looked at: {e}", program.shown()))?;
+    if stat.st_uid != 0 || stat.st_mode & 0o4000 == 0 {
+        return Err(format!("{} is not set-user-id root", program.shown()));
+    }
+    Ok(())
 }
 
 /// Mounts the connection behind `device` over the directory `over`. A connection that was detached but is

@@ -22,10 +22,11 @@ use super::plan::Plan;
 use super::snapshot::Snapshots;
 use super::submodule;
 use super::undo::Undo;
+use super::unfinished::Killed;
 use super::views::{self, Views};
 use crate::store::{Progress, Store};
 use crate::sys::lock::Lock;
-use crate::sys::{IoError, fs, path};
+use crate::sys::{IoError, fs, mount, path};
 
 /// As many files of its own are counted in an artifact directory.
 pub const COUNTED: usize = 10_000;
@@ -50,6 +51,10 @@ pub fn source_of(target: &Checkout, given: Option<&Path>) -> Result<Checkout, Er
 
 /// The views a worktree has already. Refused when a source was asked for that is not theirs.
 pub fn present(target: &Checkout, source: &Checkout, asked: bool) -> Result<Option<Views>, Error> {
+    // What a create that was killed has not made of git's part.
+    if let Some(killed) = Killed::at(&target.common_dir, &target.root)? {
+        killed.complete(target)?;
+    }
     let Some(views) = Views::of(target)?.filter(|v| !v.manifest.views.is_empty()) else { return Ok(None) };
     if asked && views.manifest.source.as_ref() != Some(&source.root) {
         return Err(Error::HasViews { worktree: target.root.clone(), of: views.manifest.source });
@@ -73,6 +78,7 @@ pub fn adopt(
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
     if how.mount {
+        mount::is_possible().map_err(Error::NoMounts)?;
         views::refuse_too_many(plan.ignored.directories.len())?;
     }
     submodule::check_names(&plan.modules, target)?;
@@ -93,7 +99,8 @@ pub fn adopt(
                 other => other,
             };
             drop(snapshots);
-            Err(Error::Undone { source: Box::new(source), left: undo.run() })
+            let (log, left) = (undo.log(), undo.run());
+            Err(Error::Undone { source: Box::new(source), left, log })
         }
     }
 }

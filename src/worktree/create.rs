@@ -10,11 +10,13 @@
 //! | 6. the manifest, and the store's root       | as 2; removing the root |
 //! | 7. the views are mounted                    | unmounting them |
 //!
-//! A crash (`kill -9`) leaves what was made until then; `git worktree list` shows it.
+//! A crash (`kill -9`) leaves what was made until then, and a record of it that was made first (`unfinished.rs`): the next
+//! create of the name, `remove` and `doctor --fix` take it back.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
+use super::answering;
 use super::checkout::Checkout;
 use super::component::choose;
 use super::component::decide::{Decision, Supply};
@@ -30,11 +32,12 @@ use super::snapshot::Snapshots;
 use super::submodule;
 use super::traces::{self, Traced};
 use super::undo::Undo;
+use super::unfinished::Unfinished;
 use super::views::{self, ManifestLock};
 use crate::daemon::client;
 use crate::store::manifest::Manifest;
 use crate::store::{Progress, Store};
-use crate::sys::{interrupt, path};
+use crate::sys::{interrupt, mount, path, spawn};
 
 /// How to make it.
 #[derive(Clone, Copy, Debug)]
@@ -79,14 +82,17 @@ pub fn create(
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
     if how.mount {
+        mount::is_possible().map_err(Error::NoMounts)?;
         views::refuse_too_many(plan.ignored.directories.len())?;
     }
+    let record = Unfinished::begin(plan, store)?;
     // While this is held, gc leaves alone what the new manifest is about to name.
     let _share = store.share()?;
     let mut undo = Undo::new(&plan.source, store);
     match make(plan, store, how, supply, progress, &mut undo) {
         Ok(created) => {
             undo.keep();
+            record.end()?;
             Ok(created)
         }
         Err(e) => {
@@ -96,9 +102,15 @@ pub fn create(
             };
             // The one who lost the race for the name has made nothing.
             if matches!(source, Error::PathTaken(_)) {
+                record.end()?;
                 return Err(source);
             }
-            Err(Error::Undone { source: Box::new(source), left: undo.run() })
+            let (log, left) = (undo.log(), undo.run());
+            // What could not be taken back now, the next who finds the record takes back.
+            if left.is_empty() {
+                record.end()?;
+            }
+            Err(Error::Undone { source: Box::new(source), left, log })
         }
     }
 }
@@ -185,6 +197,7 @@ pub(super) fn furnish(
     if how.mount && !manifest.views.is_empty() {
         undo.views(&new.state_dir());
         views::all_mounted(client::mount(&new.state_dir())?)?;
+        answering::wait(&manifest)?;
     }
     created.timed = timed.wait()?;
     go_on()?;
@@ -213,29 +226,35 @@ fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
 }
 
 /// The times of tracked files, set on a thread of its own.
-struct Timed(Option<std::thread::JoinHandle<Result<usize, mtime::MtimeError>>>);
+struct Timed {
+    thread: Option<std::thread::JoinHandle<()>>,
+    done: mpsc::Receiver<Result<usize, mtime::MtimeError>>,
+}
 
 impl Timed {
     fn start(plan: &Plan, new: &Checkout, modules: &[(PathBuf, Checkout, Checkout)], how: How) -> Timed {
+        let (sender, done) = mpsc::channel();
         if !how.mtimes {
-            return Timed(None);
+            return Timed { thread: None, done };
         }
         let mut pairs = vec![(plan.source.clone(), new.clone())];
         pairs.extend(modules.iter().map(|(_, source, new)| (source.clone(), new.clone())));
-        Timed(Some(std::thread::spawn(move || pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum())))
+        let thread = spawn::detached(move || {
+            // Nobody listens to it when the create has failed meanwhile.
+            let _ = sender.send(pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum());
+        });
+        Timed { thread, done }
     }
 
-    fn wait(mut self) -> Result<usize, Error> {
-        match self.0.take() {
-            Some(thread) => Ok(thread.join().expect("setting times does not panic")?),
-            None => Ok(0),
-        }
+    fn wait(self) -> Result<usize, Error> {
+        // No sender: no times are wanted.
+        Ok(self.done.recv().unwrap_or(Ok(0))?)
     }
 }
 
 impl Drop for Timed {
     /// A create that fails meanwhile takes the worktree back: not under the hands of this thread.
     fn drop(&mut self) {
-        let _ = self.0.take().map(std::thread::JoinHandle::join);
+        let _ = self.thread.take().map(std::thread::JoinHandle::join);
     }
 }

@@ -51,6 +51,9 @@ pub enum Error {
     Bare(PathBuf),
     #[error("{} exists already", .0.shown())]
     PathTaken(PathBuf),
+    /// By a create that runs.
+    #[error("{} is being created", .0.shown())]
+    BeingMade(PathBuf),
     #[error("branch {0} exists already")]
     BranchTaken(String),
     #[error("branch {branch} is checked out in {}", at.shown())]
@@ -73,7 +76,7 @@ pub enum Error {
     Interrupted(i32),
     /// A create that failed after it had begun. `left` says what could not be undone.
     #[error("{source}")]
-    Undone { source: Box<Error>, left: Vec<String> },
+    Undone { source: Box<Error>, left: Vec<String>, log: Vec<String> },
     #[error("{} is broken: {why}", worktree.shown())]
     Broken { worktree: PathBuf, why: &'static str },
     #[error("no worktree of this repository is called {0:?}")]

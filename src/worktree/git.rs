@@ -16,7 +16,7 @@ pub(super) use super::git_environment::LOCAL_VARIABLES;
 use super::git_environment::{self, Setting};
 use super::git_output::{first_lines, objects, settings};
 use super::git_version::{OLDEST, refuse_old};
-use crate::sys::{IoError, interrupt};
+use crate::sys::{IoError, interrupt, process, spawn};
 
 /// How long a git that was asked to end may take for its own cleaning up.
 const END_PATIENCE: Duration = Duration::from_secs(3);
@@ -125,10 +125,10 @@ impl Git {
     /// below it are listed as well.
     pub fn ignored(&self) -> Result<Vec<PathBuf>, GitError> {
         std::thread::scope(|scope| {
-            let version = scope.spawn(refuse_old);
+            let version = spawn::scoped(scope, refuse_old);
             let args = ["ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"];
             let listed = self.paths("ls-files", args, None);
-            version.join().expect("asking for a version does not panic")?;
+            version.join()?;
             listed
         })
     }
@@ -194,7 +194,7 @@ impl Git {
         self.in_new_worktree().run("read-tree", args, None).map(drop)
     }
 
-    fn in_new_worktree(&self) -> Git {
+    pub(super) fn in_new_worktree(&self) -> Git {
         Git { killed: true, ..self.apart() }
     }
 
@@ -244,12 +244,6 @@ impl Git {
         String::from_utf8_lossy(&out).trim().parse().map_err(|_| GitError::Unreadable { what })
     }
 
-    /// Paths that the index has otherwise than HEAD.
-    pub fn differing_from_head(&self) -> Result<Vec<PathBuf>, GitError> {
-        let args = ["diff-index", "--cached", "--name-only", "--no-renames", "-z", "HEAD", "--"];
-        self.paths("diff-index", args, None)
-    }
-
     /// The branch HEAD stands for (`None`: detached), for a repository libgit2 declines.
     pub fn branch(&self) -> Result<Option<String>, GitError> {
         match self.run("symbolic-ref", ["symbolic-ref", "--quiet", "HEAD"], None) {
@@ -291,8 +285,12 @@ impl Git {
         let mut child = command.spawn().map_err(GitError::Absent)?;
         let feeder = stdin.zip(child.stdin.take()).map(|(bytes, mut pipe)| {
             // A git that ends early closes its end; what it then says matters, not this write.
-            std::thread::spawn(move || drop(pipe.write_all(&bytes)))
+            std::thread::Builder::new().spawn(move || drop(pipe.write_all(&bytes)))
         });
+        let feeder = match feeder.transpose() {
+            Ok(feeder) => feeder,
+            Err(e) => return Err(without_thread(&mut child, e)),
+        };
         let (stdout, stderr) = self.collect(&mut child)?;
         let status = child.wait().map_err(GitError::Absent)?;
         feeder.map(|f| f.join());
@@ -306,23 +304,20 @@ impl Git {
         Err(GitError::Failed { what, code: status.code(), stderr })
     }
 
-    /// Both outputs to their ends; on a signal the child is ended instead.
+    /// Both outputs to their ends, without a thread; on a signal the child is ended instead, unless it is deaf.
     fn collect(&self, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>), GitError> {
         let mut out = child.stdout.take().expect("stdout was piped");
         let mut err = child.stderr.take().expect("stderr was piped");
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        if !self.interruptible {
-            let reader = std::thread::spawn(move || err.read_to_end(&mut stderr).map(|_| stderr));
-            out.read_to_end(&mut stdout).map_err(GitError::Absent)?;
-            return Ok((stdout, reader.join().unwrap_or(Ok(Vec::new())).map_err(GitError::Absent)?));
-        }
         let (mut out_open, mut err_open) = (true, true);
         let mut buffer = vec![0; 64 * 1024];
         while out_open || err_open {
             let fds: Vec<_> = [(out_open, out.as_fd()), (err_open, err.as_fd())].into_iter().filter(|f| f.0).collect();
             let mut ready = vec![false; fds.len()];
             let fds: Vec<_> = fds.into_iter().map(|f| f.1).collect();
-            if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
+            if !self.interruptible {
+                ready = process::wait_any(&fds, None).map_err(GitError::Absent)?;
+            } else if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
                 if self.killed {
                     interrupt::kill_group(child.id());
                 }
@@ -350,6 +345,13 @@ impl Git {
 pub(super) fn version() -> Option<String> {
     let said = Command::new("git").arg("version").stdin(Stdio::null()).output().ok()?;
     Some(String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+/// Ends a git that can't be talked to.
+fn without_thread(child: &mut Child, e: io::Error) -> GitError {
+    let _ = child.kill();
+    let _ = child.wait();
+    GitError::Absent(e)
 }
 
 /// Asks a git to end, and ends it when it won't. What one that is `apart` has started may finish first, if that is

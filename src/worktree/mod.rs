@@ -6,6 +6,7 @@
 //! | `git`, `tracked`, `gitmodules`, `git_output`, `git_environment`, `checkout`, `index`, `settings` | what git is asked, and what is read of it without asking |
 //! | `plan`, `create`, `fit`, `snapshot`, `mtime`, `undo` | `create`: first everything is checked, then made, or taken back |
 //! | `fill`, `conversion` | tracked files copied from the source, where a checkout would write the same bytes |
+//! | `unfinished` | the record of a create that has begun, for whoever comes after one that was killed |
 //! | `adopt`, `obstacle` | the same for a worktree that is there, and what is in its way |
 //! | `traces/` | files of artifacts that hold the source's absolute path |
 //! | `component/` | what a repository builds: `depsfs.toml` |
@@ -21,6 +22,7 @@
 
 pub mod access;
 pub mod adopt;
+mod answering;
 pub mod at;
 pub mod broken;
 pub mod checkout;
@@ -66,6 +68,7 @@ pub mod traces;
 mod tracked;
 pub mod unchanged;
 mod undo;
+mod unfinished;
 pub mod views;
 
 pub use error::{Error, Risk};

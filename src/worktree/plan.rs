@@ -15,9 +15,10 @@ use super::naming::{self, Names};
 use super::settings::Settings;
 use super::submodule::{self, Submodule};
 use super::traces::Policies;
+use super::unfinished::Killed;
 use super::views::Views;
-use crate::sys::path;
 use crate::sys::terminal::Shown;
+use crate::sys::{path, spawn};
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +61,11 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
     settings.absolute_paths()?;
     let initials = naming::initials(settings.value("user.initials"), settings.value("user.name"));
     let names = naming::names(&source.root, &wish.name, wish.branch.as_deref(), initials.as_deref())?;
+    if !wish.dry_run
+        && let Some(killed) = Killed::at(&source.common_dir, &names.path)?
+    {
+        killed.take_back()?;
+    }
     if path::is_there(&names.path) {
         return Err(Error::PathTaken(names.path));
     }
@@ -117,9 +123,9 @@ pub fn of_existing(
 /// What git lists as ignored, and its configuration, both asked at once.
 fn look(source: &Checkout) -> Result<(Vec<PathBuf>, Settings), Error> {
     let (listed, settings) = std::thread::scope(|scope| {
-        let listed = scope.spawn(|| source.git().ignored());
+        let listed = spawn::scoped(scope, || source.git().ignored());
         let settings = Settings::load(&source.git());
-        (listed.join().expect("listing does not panic"), settings)
+        (listed.join(), settings)
     });
     Ok((listed?, settings?))
 }

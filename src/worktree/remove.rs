@@ -19,6 +19,7 @@ use super::error::{Error, Risk};
 use super::git::Git;
 use super::sole;
 use super::submodule;
+use super::unfinished::{Killed, Outcome};
 use super::views::Views;
 use crate::store::{Store, StoreError};
 use crate::sys::path;
@@ -99,6 +100,23 @@ pub fn target(from: &Checkout, name: &str) -> Result<Target, Error> {
             Err(Error::Ambiguous { name: name.into(), all: found.into_iter().map(|(root, _)| root.clone()).collect() })
         }
     }
+}
+
+/// Takes back what a create made that was killed, when `name` (a path, its last segment or a branch) means that, and
+/// nobody has worked in it since.
+pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, Error> {
+    let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
+    let as_path = super::checkout::plain(&as_path);
+    let is_meant = |killed: &Killed| {
+        let worktree = killed.worktree();
+        worktree == as_path || worktree.file_name() == Some(OsStr::new(name)) || killed.branch() == name
+    };
+    let Some(killed) = Killed::all(&from.common_dir)?.into_iter().find(is_meant) else { return Ok(None) };
+    let worktree = killed.worktree().to_path_buf();
+    Ok(match killed.take_back()? {
+        Outcome::TakenBack => Some(Removed { worktree, ..Removed::default() }),
+        Outcome::Kept => None,
+    })
 }
 
 /// The linked worktree whose top a path names, of whatever repository.

@@ -11,6 +11,24 @@ use super::git_output::staged_line;
 pub type Committed = (u32, String, PathBuf);
 
 impl Git {
+    /// Paths that the index has otherwise than HEAD.
+    pub fn differing_from_head(&self) -> Result<Vec<PathBuf>, GitError> {
+        let args = ["diff-index", "--cached", "--name-only", "--no-renames", "-z", "HEAD", "--"];
+        self.paths("diff-index", args, None)
+    }
+
+    /// Makes tracked files that are not there, as the index has them; `anew`: as `HEAD` has them.
+    pub fn complete_checkout(&self, anew: bool) -> Result<(), GitError> {
+        if anew {
+            self.read_head_into_index()?;
+        }
+        match self.in_new_worktree().run("checkout-index", ["checkout-index", "--all", "--quiet"], None) {
+            // Some are there, and stay as they are.
+            Err(GitError::Failed { .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Every tracked path of stage 0 with mode and blob id, for an index libgit2 declines.
     pub fn staged(&self) -> Result<Vec<(u32, String, PathBuf)>, GitError> {
         let what = "ls-files";

@@ -1,19 +1,30 @@
 //! Takes back what a create or an adopt has made so far, last thing first.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::checkout::Checkout;
+use super::error::Error;
 use super::git::{Git, GitError};
-use crate::daemon::client;
-use crate::store::Store;
-use crate::sys::{IoError, path};
+use crate::daemon::{client, health};
+use crate::store::{Manifest, Store};
+use crate::sys::process::{self, Ask};
+use crate::sys::{IoError, mount, mountinfo, path};
 
 /// How long git may take from making its directory for a worktree until it says what that is for.
 const BEING_MADE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long a mount may resist: whoever fills the limit on processes may end in that time.
+const UNMOUNTED_WITHIN: Duration = Duration::from_secs(10);
+/// How long a daemon has to unmount by itself.
+const ASKED_FOR: Duration = Duration::from_secs(5);
+/// How much of a daemon's log is told when it goes.
+const LOG_LINES: usize = 12;
+const LOG_TAIL: usize = 4096;
 
 /// One thing that was made.
 enum Made {
@@ -113,6 +124,15 @@ impl<'a> Undo<'a> {
         self.made.clear();
     }
 
+    /// What the daemon of the views that were made had to say.
+    pub fn log(&self) -> Vec<String> {
+        let views = self.made.iter().filter_map(|made| match made {
+            Made::Views(state_dir) => Some(log_tail(state_dir)),
+            _ => None,
+        });
+        views.flatten().collect()
+    }
+
     /// Takes everything back; answers, in words, what could not be.
     pub fn run(mut self) -> Vec<String> {
         self.take_back()
@@ -125,7 +145,7 @@ impl<'a> Undo<'a> {
 
     fn take_one_back(&self, made: &Made) -> Result<(), String> {
         match made {
-            Made::Views(state_dir) => client::unmount(state_dir, true).map_err(|e| format!("views stay mounted: {e}")),
+            Made::Views(state_dir) => unmount(state_dir).map_err(|e| format!("views stay mounted: {e}")),
             Made::Root(manifest) => self.store.roots().remove(manifest).map_err(|e| e.to_string()),
             Made::Directory(at) => remove_worktree(self.source, at).map_err(|e| e.to_string()),
             Made::Empty(at) => remove_if_empty(at).map_err(|e| e.to_string()),
@@ -143,9 +163,80 @@ impl Drop for Undo<'_> {
     }
 }
 
+/// Unmounts the views of a worktree whatever its daemon can still do. An ordinary user's mounts go through a program
+/// that has to be started: where the threads of the daemon fill the limit on processes, the daemon has to end first.
+pub(super) fn unmount(state_dir: &Path) -> Result<(), Error> {
+    let asked = ask_to_unmount(state_dir);
+    let mut left = mounted(state_dir)?;
+    if left.is_empty() && asked.is_ok() {
+        return Ok(());
+    }
+    let (until, mut last) = (Instant::now() + UNMOUNTED_WITHIN, asked.err());
+    while !left.is_empty() {
+        // Nobody has seen this worktree yet who would miss its server.
+        end_daemon(state_dir);
+        for at in left.iter().rev() {
+            if let Err(e) = mount::unmount(at, true) {
+                last = Some(IoError::of("unmount", at)(e).into());
+            }
+        }
+        left = mounted(state_dir)?;
+        if Instant::now() > until {
+            break;
+        }
+        if !left.is_empty() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+    match last.filter(|_| !left.is_empty()) {
+        Some(e) => Err(e),
+        None => Ok(()),
+    }
+}
+
+/// The daemon's own way to unmount, as long as it does not take too long: one that has no thread left may not answer.
+fn ask_to_unmount(state_dir: &Path) -> Result<(), Error> {
+    let (sender, answer) = mpsc::channel();
+    let dir = state_dir.to_path_buf();
+    let asking = std::thread::Builder::new().spawn(move || sender.send(client::unmount(&dir, true)));
+    if asking.is_ok()
+        && let Ok(done) = answer.recv_timeout(ASKED_FOR)
+    {
+        return Ok(done?);
+    }
+    end_daemon(state_dir);
+    match asking {
+        // It ends with the daemon.
+        Ok(_) => Ok(answer.recv_timeout(ASKED_FOR).unwrap_or(Ok(()))?),
+        Err(_) => Ok(client::unmount(state_dir, true)?),
+    }
+}
+
+fn end_daemon(state_dir: &Path) {
+    for pid in health(state_dir).processes() {
+        let _ = process::ask(pid, Ask::Kill);
+    }
+}
+
+/// Where views of a manifest are mounted, without touching one.
+fn mounted(state_dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let Ok(manifest) = Manifest::load(&super::views::manifest_file(state_dir)) else { return Ok(Vec::new()) };
+    let mounts = mountinfo::read()?.into_iter().filter(|m| m.kind == mount::KIND).map(|m| m.path);
+    let places: BTreeSet<PathBuf> = manifest.views.iter().map(|view| manifest.worktree.join(&view.path)).collect();
+    Ok(mounts.filter(|at| places.contains(at)).collect())
+}
+
+/// The last lines of the daemon's log, which goes with the worktree.
+pub(super) fn log_tail(state_dir: &Path) -> Vec<String> {
+    let log = path::read_if_there(&state_dir.join("daemon.log")).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL)..]).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
 /// git reads all registrations for that, and fails at one that another git is just making or taking back. A git that
 /// was ended leaves its lock of the branch, which nobody else knows yet.
-fn delete_branch(source: &Checkout, name: &str) -> Result<(), GitError> {
+pub(super) fn delete_branch(source: &Checkout, name: &str) -> Result<(), GitError> {
     let git = Git::deaf(&source.root);
     let until = Instant::now() + BEING_MADE;
     while git.delete_branch(name).is_err() {

@@ -100,6 +100,8 @@ struct Sight {
     is_root: bool,
     user: u32,
     states: Option<PathBuf>,
+    /// The working directory.
+    here: Option<PathBuf>,
 }
 
 impl Sight {
@@ -115,7 +117,16 @@ impl Sight {
             None => Vec::new(),
         };
         let user = process::user();
-        Ok(Sight { mounts, store, no_store, roots, is_root: user == 0, user, states: places.states.clone() })
+        Ok(Sight {
+            mounts,
+            store,
+            no_store,
+            roots,
+            is_root: user == 0,
+            user,
+            states: places.states.clone(),
+            here: std::env::current_dir().ok(),
+        })
     }
 
     /// Directories that may make whoever looks at them wait.

@@ -1,5 +1,8 @@
 //! Worktrees that are gone without `depsfs remove`, and roots of the store that name nothing any more.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Row, Sight, is_in_fuse, shell};
@@ -8,12 +11,15 @@ use crate::store::{Absence, RootState, Store};
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, mount, path, process};
 use crate::worktree::broken::{Broken, Fault};
+use crate::worktree::checkout::Checkout;
+use crate::worktree::unfinished::Killed;
 use crate::worktree::views::{self, Views};
 use crate::worktree::{Error, Risk, remove, sole};
 
 pub fn rows(sight: &Sight) -> Vec<Row> {
     let mut rows = gone(sight);
     rows.extend(headless(sight));
+    rows.extend(unfinished(sight));
     let known = sight.worktrees().count();
     if rows.is_empty() {
         rows.push(Row::ok("worktrees", format!("{known} known, none is gone")));
@@ -135,6 +141,30 @@ fn headless(sight: &Sight) -> Vec<Row> {
         rows.push(row.fixed_by(move || broken.unmount(true)));
     }
     rows
+}
+
+/// Worktrees that a create was making when it was killed, in this repository and in those that are known.
+fn unfinished(sight: &Sight) -> Vec<Row> {
+    let mut repositories: BTreeSet<PathBuf> = sight.worktrees().filter_map(|(dir, _)| repository(&dir)).collect();
+    let here = sight.here.as_deref().filter(|here| !is_in_fuse(&sight.mounts, here));
+    repositories.extend(here.and_then(|here| Checkout::containing(here).ok().flatten()).map(|here| here.common_dir));
+    let mut rows = Vec::new();
+    for killed in repositories.iter().flat_map(|common_dir| Killed::all(common_dir).unwrap_or_default()) {
+        let words =
+            format!("{} was being created by process {}, which is gone", killed.worktree().shown(), killed.pid());
+        let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell(killed.worktree())));
+        rows.push(row.fixed_by(move || killed.take_back().map(drop)));
+    }
+    rows
+}
+
+/// The repository of a state directory: the shared git directory of a linked worktree, else the one that it is in.
+fn repository(state_dir: &Path) -> Option<PathBuf> {
+    let git_dir = state_dir.parent()?;
+    match path::read_if_there(&git_dir.join("commondir")).ok()? {
+        Some(line) => path::canonical(&git_dir.join(OsStr::from_bytes(line.trim_ascii()))).ok(),
+        None => Some(git_dir.to_path_buf()),
+    }
 }
 
 fn orphans(sight: &Sight) -> Vec<Row> {

@@ -1,0 +1,322 @@
+//! The record of a create that has begun: whoever comes after one that was killed (SIGKILL, a power cut) finds in it what
+//! was made, and takes it back.
+//!
+//! `<repository>/depsfs/creating/<16 hex digits of the worktree's path>.json`, JSON, version 1. Its creator holds the
+//! file's lock as long as it lives.
+//!
+//! | step of `create`                         | a kill right after it leaves                                          |
+//! |------------------------------------------|-----------------------------------------------------------------------|
+//! | 1. the record is made, locked, written   | an empty record: nothing was made                                     |
+//! | 2. it is synced                          | the record alone                                                      |
+//! | 3. all else                              | what the record names: the directory, the branch, the registration    |
+//! | 4. the record is removed                 | a whole worktree                                                      |
+//!
+//! The next `create` of the name, `remove` and `doctor --fix` take back what step 3 left, unless somebody has worked in
+//! it since; `adopt` completes it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::checkout::Checkout;
+use super::error::Error;
+use super::git::Git;
+use super::plan::Plan;
+use super::views::{self, Views};
+use super::{diff, sole, undo};
+use crate::store::{Store, escape};
+use crate::sys::fs::{self, OpenFlags, open_path};
+use crate::sys::lock::Lock;
+use crate::sys::process::ProcessId;
+use crate::sys::{IoError, path, proc, process};
+
+const VERSION: u32 = 1;
+/// How long a daemon that ends may hold its root.
+const LET_GO_WITHIN: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    version: u32,
+    #[serde(with = "escape::path")]
+    worktree: PathBuf,
+    branch: String,
+    /// The branch is of this create's making.
+    makes_branch: bool,
+    /// What it starts at.
+    commit: Option<String>,
+    /// The store that its root is in.
+    #[serde(with = "escape::path")]
+    store: PathBuf,
+    /// The creator, and when it was started, in clock ticks since the boot.
+    pid: ProcessId,
+    started: Option<u64>,
+}
+
+/// Held by a create until it has made everything, or taken it back.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: PathBuf,
+    _lock: Lock,
+}
+
+impl Unfinished {
+    /// Writes the record of a create that is about to begin.
+    ///
+    /// # Errors
+    /// [`Error::BeingMade`] while another create makes a worktree at the same path.
+    pub fn begin(plan: &Plan, store: &Store) -> Result<Unfinished, Error> {
+        let (dir, worktree) = (dir_of(&plan.source.common_dir), &plan.names.path);
+        path::make_private_dirs(&dir)?;
+        let record = Record {
+            version: VERSION,
+            worktree: worktree.clone(),
+            branch: plan.names.branch.clone(),
+            makes_branch: !plan.branch_exists,
+            commit: plan.commit.clone(),
+            store: store.path().into(),
+            pid: process::id(),
+            started: proc::started(process::id()),
+        };
+        let file = dir.join(name_of(worktree));
+        let flags = OpenFlags::RDWR | OpenFlags::CREATE;
+        let opened = open_path(&file, flags, 0o600).map_err(IoError::of("create", &file))?;
+        let lock = Lock::try_exclusive(opened).map_err(IoError::of("lock", &file))?;
+        let Some(lock) = lock.filter(|lock| is_at(lock, &file)) else { return Err(Error::BeingMade(worktree.clone())) };
+        let bytes = serde_json::to_vec(&record).expect("strings and numbers are always JSON");
+        lock.write(&bytes).and_then(|()| fs::fdatasync(&lock)).map_err(IoError::of("write", &file))?;
+        Ok(Unfinished { file, _lock: lock })
+    }
+
+    /// Everything was made, or nothing is left of it.
+    pub fn end(self) -> Result<(), IoError> {
+        remove(&self.file)
+    }
+}
+
+/// A create that ended before it was done.
+#[derive(Debug)]
+pub struct Killed {
+    file: PathBuf,
+    record: Record,
+    common_dir: PathBuf,
+    _lock: Lock,
+}
+
+/// What became of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    TakenBack,
+    /// Somebody has worked in it: it stays, as any other worktree.
+    Kept,
+}
+
+impl Killed {
+    /// The create that was killed while it made the worktree at this path; an error while it lives.
+    pub fn at(common_dir: &Path, worktree: &Path) -> Result<Option<Killed>, Error> {
+        match Killed::read(common_dir, &dir_of(common_dir).join(name_of(worktree)))? {
+            Found::Living => Err(Error::BeingMade(worktree.into())),
+            Found::Nothing => Ok(None),
+            Found::Killed(killed) => Ok(Some(killed)),
+        }
+    }
+
+    /// Those of a repository.
+    pub fn all(common_dir: &Path) -> Result<Vec<Killed>, Error> {
+        let mut found = Vec::new();
+        for entry in path::list(&dir_of(common_dir))? {
+            if let Found::Killed(killed) =
+                Killed::read(common_dir, &dir_of(common_dir).join(OsStr::from_bytes(&entry.name)))?
+            {
+                found.push(killed);
+            }
+        }
+        Ok(found)
+    }
+
+    fn read(common_dir: &Path, file: &Path) -> Result<Found, Error> {
+        let opened = match open_path(file, OpenFlags::RDWR, 0) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            opened => opened.map_err(IoError::of("open", file))?,
+        };
+        let Some(lock) = Lock::try_exclusive(opened).map_err(IoError::of("lock", file))? else {
+            return Ok(Found::Living);
+        };
+        let bytes = path::read_if_there(file)?.unwrap_or_default();
+        match serde_json::from_slice::<Record>(&bytes) {
+            Ok(record) if record.version == VERSION && is_at(&lock, file) => {
+                Ok(Found::Killed(Killed { file: file.into(), record, common_dir: common_dir.into(), _lock: lock }))
+            }
+            // Killed before it was synced: nothing was made.
+            Err(_) if is_at(&lock, file) && !bytes.trim_ascii_end().ends_with(b"}") => {
+                remove(file)?;
+                Ok(Found::Nothing)
+            }
+            _ => Ok(Found::Nothing),
+        }
+    }
+
+    pub fn worktree(&self) -> &Path {
+        &self.record.worktree
+    }
+
+    pub fn branch(&self) -> &str {
+        &self.record.branch
+    }
+
+    pub fn pid(&self) -> ProcessId {
+        self.record.pid
+    }
+
+    /// Takes back what was made, unless somebody has worked in it since.
+    pub fn take_back(self) -> Result<Outcome, Error> {
+        let repository = repository(&self.common_dir);
+        let git_dir = self.git_dir(&repository)?;
+        // git registers a worktree before it puts anything into its directory: what is there else is somebody's.
+        let is_somebodys = git_dir.is_none() && !path::list(&self.record.worktree)?.is_empty();
+        if is_somebodys || self.was_worked_in(git_dir.as_deref())? {
+            remove(&self.file)?;
+            return Ok(Outcome::Kept);
+        }
+        if let Some(git_dir) = &git_dir {
+            undo::unmount(&git_dir.join("depsfs"))?;
+        }
+        undo::remove_worktree(&repository, &self.record.worktree)?;
+        // The root is there before the manifest is.
+        if let Some(git_dir) = git_dir.filter(|_| path::is_dir(&self.record.store)) {
+            forget(&Store::open(&self.record.store)?, &views::manifest_file(&git_dir.join("depsfs")))?;
+        }
+        let tip = Git::at(&self.common_dir).resolve(&[format!("refs/heads/{}", self.record.branch)])?.pop().flatten();
+        let is_ours = self.record.makes_branch && tip.is_some_and(|tip| Some(&tip.id) == self.record.commit.as_ref());
+        if is_ours {
+            undo::delete_branch(&repository, &self.record.branch)?;
+        }
+        remove(&self.file)?;
+        Ok(Outcome::TakenBack)
+    }
+
+    /// Completes git's part, for views to follow: tracked files that are not there are made, and none is changed.
+    pub fn complete(self, target: &Checkout) -> Result<(), Error> {
+        target.git().complete_checkout(!path::is_there(&target.git_dir.join("index")))?;
+        Ok(remove(&self.file)?)
+    }
+
+    /// The private git directory that was registered for it.
+    fn git_dir(&self, repository: &Checkout) -> Result<Option<PathBuf>, IoError> {
+        let all = repository.registered()?.into_iter();
+        Ok(all.filter(|(root, _)| *root == self.record.worktree).map(|(_, git_dir)| git_dir).next())
+    }
+
+    /// Commits, staged or untracked files, changes other than missing files and files that are written in part; changes in
+    /// views.
+    fn was_worked_in(&self, git_dir: Option<&Path>) -> Result<bool, Error> {
+        let Some(git_dir) = git_dir else { return Ok(false) };
+        // Without both no command of git's could be given in it.
+        if !path::is_there(&git_dir.join("index")) || !path::is_there(&self.record.worktree.join(".git")) {
+            return Ok(false);
+        }
+        let head = Git::at(git_dir).resolve(&["HEAD^{commit}".into()])?.pop().flatten();
+        if head.is_some_and(|head| Some(&head.id) != self.record.commit.as_ref()) || sole::operation(git_dir).is_some()
+        {
+            return Ok(true);
+        }
+        let Some(worktree) = Checkout::at(&self.record.worktree)? else { return Ok(false) };
+        // A manifest is written when all but the mounting was done.
+        if let Some(views) = Views::of(&worktree)? {
+            let differs = |view| diff::of_view(&views, view, Path::new("")).is_ok_and(|found| !found.is_empty());
+            if views.manifest.views.iter().any(differs) {
+                return Ok(true);
+            }
+        }
+        for (letters, at) in worktree.git().status()? {
+            if letters == "??" || (letters.contains('M') && !self.is_part(&worktree, &at)?) || letters.contains('A') {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a file is the beginning of what its commit holds: it was being written when the create was killed.
+    fn is_part(&self, worktree: &Checkout, at: &Path) -> Result<bool, Error> {
+        let name = [b"HEAD:", at.as_os_str().as_bytes()].concat();
+        let Ok(name) = String::from_utf8(name) else { return Ok(false) };
+        let whole = worktree.git().blob(&name)?.unwrap_or_default();
+        let part = path::read_if_there(&worktree.root.join(at))?.unwrap_or_default();
+        Ok(whole.starts_with(&part))
+    }
+}
+
+/// Removes a root. A daemon that has not noticed yet that its manifest is gone holds it for a moment.
+fn forget(store: &Store, manifest: &Path) -> Result<(), Error> {
+    let until = Instant::now() + LET_GO_WITHIN;
+    loop {
+        store.roots().remove(manifest)?;
+        let is_there = store.roots().list()?.iter().any(|root| root.manifest.as_deref() == Some(manifest));
+        // gc finds it later.
+        if !is_there || Instant::now() > until {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+enum Found {
+    Nothing,
+    Living,
+    Killed(Killed),
+}
+
+/// The repository itself as a place to run git in.
+fn repository(common_dir: &Path) -> Checkout {
+    let dir = common_dir.to_path_buf();
+    Checkout { root: dir.clone(), git_dir: dir.clone(), common_dir: dir }
+}
+
+fn dir_of(common_dir: &Path) -> PathBuf {
+    common_dir.join("depsfs/creating")
+}
+
+fn name_of(worktree: &Path) -> String {
+    format!("{}.json", views::id_of(worktree))
+}
+
+/// Whether the locked file still has its name: another may have removed it meanwhile.
+fn is_at(lock: &Lock, file: &Path) -> bool {
+    let there = path::stat(file).ok().flatten();
+    fs::stat(lock).is_ok_and(|locked| there.is_some_and(|there| (there.dev, there.ino) == (locked.dev, locked.ino)))
+}
+
+/// The record, and the directories around it that are empty then.
+fn remove(file: &Path) -> Result<(), IoError> {
+    path::remove_file(file)?;
+    for dir in file.ancestors().skip(1).take(2) {
+        // Where another create's record is, it stays.
+        let _ = path::remove_dir(dir);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_what_it_was_in_version_1() {
+        let golden = br#"{"version":1,"worktree":"/src/f%25x","branch":"al/fix","makes_branch":true,"commit":"01","store":"/s","pid":7,"started":99}"#;
+        let record = Record {
+            version: 1,
+            worktree: "/src/f%x".into(),
+            branch: "al/fix".into(),
+            makes_branch: true,
+            commit: Some("01".into()),
+            store: "/s".into(),
+            pid: 7,
+            started: Some(99),
+        };
+        assert_eq!(serde_json::to_vec(&record).expect("JSON"), golden);
+        assert_eq!(serde_json::from_slice::<Record>(golden).expect("read"), record);
+    }
+}
