@@ -39,6 +39,7 @@ use crate::sys::process::ProcessId;
 use crate::sys::terminal::Shown;
 
 pub use health::{Health, health, left_mounted};
+pub use mounts::whereabouts;
 pub use release::Released;
 pub use state::{DaemonState, SETTLED, StateDir, ViewState};
 

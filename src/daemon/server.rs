@@ -204,7 +204,9 @@ impl Server {
     /// | 1. mark    | an empty view, still mounted; the next `mount` detaches it             |
     /// | 2. detach  | the plain, empty directory                                             |
     fn drop_view(&self, serve: &Serve) -> Result<bool, IoError> {
-        if mounts::top_view(&MountTable::read()?, &serve.path) != serve.device {
+        let mounts = MountTable::read()?;
+        let Some(place) = mounts::whereabouts(&mounts, &serve.path, serve.device) else { return Ok(false) };
+        if mounts::top_view(&mounts, place) != serve.device {
             return Ok(false);
         }
         let mark = self.state.dropped(&serve.view.id);
@@ -212,9 +214,9 @@ impl Server {
         if paths::is_there(&self.state.view(&serve.view.id)) {
             paths::replace(&mark, b"")?;
         }
-        if let Err(e) = mount::unmount(&serve.path, true) {
+        if let Err(e) = mount::unmount(place, true) {
             paths::remove_file(&mark)?;
-            return Err(IoError::of("detach", &serve.path)(e));
+            return Err(IoError::of("detach", place)(e));
         }
         Ok(true)
     }

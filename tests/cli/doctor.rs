@@ -131,6 +131,26 @@ fn dead_views_are_seen_without_touching_them_and_mounted_again_with_all_that_was
 }
 
 #[test]
+fn a_dead_view_whose_parent_was_renamed_is_found_and_detached() {
+    let bench = Bench::new();
+    bench.write("content/file", "text\n");
+    std::fs::create_dir(bench.path("one")).unwrap();
+    bench.ok("", ["mount", "--at", "one/view", "--lower", "content", "--upper", "own"]);
+    let state: Value = serde_json::from_str(&bench.read(".own.depsfs/daemon.json")).unwrap();
+    std::fs::rename(bench.path("one"), bench.path("two")).unwrap();
+    assert_eq!(bench.read("two/view/file"), "text\n");
+    signal(&state["pid"], "-KILL");
+    signal(&state["server_pid"], "-KILL");
+    let asked = || std::fs::metadata(bench.path("two/view/absent")).unwrap_err().raw_os_error();
+    soon("it is dead", || asked() == Some(107));
+    let (_, found) = doctor(&bench, &[]);
+    assert_state(row(&found, "dead_mounts", "two/view"), "fail", true);
+    let (_, found) = doctor(&bench, &["--fix"]);
+    assert_eq!(row(&found, "dead_mounts", "two/view")["fixed"], true, "{found:#?}");
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+}
+
+#[test]
 fn a_hung_view_is_told_from_a_dead_one_and_woken() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);

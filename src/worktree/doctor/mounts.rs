@@ -4,13 +4,13 @@
 //! connection's device open answers for it; a process that is stopped does not, nor does one that uses no time while
 //! requests wait (or, where the kernel doesn't say whether they do, while it has one in hand).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Row, Sight, shell};
-use crate::daemon::{Health, health};
-use crate::sys::mountinfo::MountPoint;
+use crate::daemon::{Health, health, whereabouts};
+use crate::sys::mountinfo::{MountPoint, MountTable};
 use crate::sys::proc::Work;
 use crate::sys::process::{self, Ask, ProcessId};
 use crate::sys::terminal::Shown;
@@ -24,6 +24,9 @@ const LOOKS: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(250);
 /// How long a daemon may take to go on.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who has which connection open.
+type Held = BTreeMap<u32, Vec<ProcessId>>;
 
 /// A daemon that is known by its state directory.
 struct Known {
@@ -44,8 +47,9 @@ struct Finding<'a> {
 }
 
 pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
-    let known = known(sight)?;
-    let findings = findings(sight, &known);
+    let held = proc::fuse_connections();
+    let known = known(sight, held.as_ref())?;
+    let findings = findings(sight, &known, held.as_ref());
     let (dead, alive): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.answering.is_empty());
     let count: usize = alive.iter().map(|f| f.mounts.len()).sum();
     let mut hung: Vec<Row> = hung(&alive).into_iter().map(|(f, why)| f.hung_row(&why)).collect();
@@ -101,7 +105,8 @@ fn refusing(known: &[Known]) -> Vec<Row> {
     if rows.is_empty() { vec![Row::ok(check, format!("{living} run"))] } else { rows }
 }
 
-fn known(sight: &Sight) -> Result<Vec<Known>, Error> {
+fn known(sight: &Sight, held: Option<&Held>) -> Result<Vec<Known>, Error> {
+    let table = MountTable::new(sight.mounts.clone());
     let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
     dirs.extend(sight.states.iter().flat_map(|states| views::all_at(states)));
     dirs.sort();
@@ -112,7 +117,16 @@ fn known(sight: &Sight) -> Result<Vec<Known>, Error> {
             continue;
         }
         let Ok(manifest) = crate::store::Manifest::load(&views::manifest_file(&state_dir)) else { continue };
-        let health = health(&state_dir);
+        let mut health = health(&state_dir);
+        // A directory above one may have been renamed. Numbers are used again: those of a daemon that is gone tell nothing
+        // while somebody has the connection.
+        let is_free = |minor| held.is_some_and(|held| !held.contains_key(&minor));
+        let lives = health.keeper.is_some();
+        for view in health.views.iter_mut().filter(|v| lives || v.device.is_some_and(|(_, minor)| is_free(minor))) {
+            if let Some(at) = whereabouts(&table, &view.path, view.device).map(Path::to_path_buf) {
+                view.path = at;
+            }
+        }
         let mut views: Vec<PathBuf> = manifest.views.iter().map(|v| manifest.worktree.join(&v.path)).collect();
         views.extend(health.views.iter().map(|v| v.path.clone()));
         let all = Views { state_dir: state_dir.clone(), manifest };
@@ -122,8 +136,7 @@ fn known(sight: &Sight) -> Result<Vec<Known>, Error> {
     Ok(known)
 }
 
-fn findings<'a>(sight: &'a Sight, known: &'a [Known]) -> Vec<Finding<'a>> {
-    let held = proc::fuse_connections();
+fn findings<'a>(sight: &'a Sight, known: &'a [Known], held: Option<&Held>) -> Vec<Finding<'a>> {
     let mut findings: Vec<Finding<'a>> = Vec::new();
     let ours = |m: &&MountPoint| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user));
     let told = |k: &'a Known| k.health.views.iter().filter_map(move |v| Some(((v.device?, v.path.as_path()), k)));
@@ -133,7 +146,7 @@ fn findings<'a>(sight: &'a Sight, known: &'a [Known]) -> Vec<Finding<'a>> {
     for mount in sight.mounts.iter().filter(ours) {
         let teller = told.get(&(mount.device, mount.path.as_path())).copied();
         let owner = teller.or_else(|| placed.get(mount.path.as_path()).copied());
-        let by_device = held.as_ref().and_then(|held| held.get(&mount.device.1)).cloned().unwrap_or_default();
+        let by_device = held.and_then(|held| held.get(&mount.device.1)).cloned().unwrap_or_default();
         let by_state = teller.map(|k| k.health.processes()).unwrap_or_default();
         if held.is_none() && owner.is_none() {
             // Somebody's, and this kernel doesn't tell whose.
