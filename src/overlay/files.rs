@@ -82,14 +82,15 @@ impl View {
 
     /// As [`View::open_to_read`]; a small object whose bytes nobody has compared with its name comes with what that takes.
     pub(super) fn open_unchecked(&mut self, ino: Ino) -> Result<(Extent, Option<Unchecked>)> {
-        if let Some(file) = self.files.find(ino) {
-            if !self.is_outdated(ino, &file)? {
-                let unchecked = if file.writable { None } else { self.unchecked(ino) };
-                return Ok((Extent::whole(file.fd.clone()), unchecked));
-            }
+        let Some(file) = self.files.find(ino) else { return self.open_afresh(ino) };
+        // A file of the upper may be open to read only, too: it is no object, though it was one.
+        if file.writable || self.has_upper_bytes(ino) {
+            return Ok((Extent::whole(file.fd.clone()), None));
+        }
+        if self.is_outdated(ino, &file)? {
             return self.open_again(ino, &file);
         }
-        self.open_afresh(ino)
+        Ok((Extent::whole(file.fd.clone()), self.unchecked(ino)))
     }
 
     fn open_afresh(&mut self, ino: Ino) -> Result<(Extent, Option<Unchecked>)> {
@@ -109,9 +110,6 @@ impl View {
 
     /// Whether the file of an object was changed, replaced or deleted since it was opened. It is looked at now and then.
     fn is_outdated(&mut self, ino: Ino, file: &OpenFile) -> Result<bool> {
-        if file.writable {
-            return Ok(false);
-        }
         let Some(known) = self.lower.watched(ino) else { return Ok(false) };
         let stat = fs::stat(&file.fd).map_err(upper("look at an object"))?;
         Ok(stat.nlink == 0 || FileTimes::of(&stat) != known)
