@@ -92,7 +92,7 @@ pub(super) fn store_trouble(manifest: &Manifest) -> Result<Option<String>, Error
 
 /// Those that are noted in the store, of the trees of these views.
 fn lost_objects(manifest: &Manifest) -> Vec<String> {
-    let Ok(store) = Store::open(&manifest.store) else { return vec![] };
+    let Ok(store) = Store::existing(&manifest.store) else { return vec![] };
     let noted = store.lost_objects().unwrap_or_default();
     if noted.is_empty() {
         return vec![];
