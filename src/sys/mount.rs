@@ -73,7 +73,9 @@ pub fn is_possible() -> Result<(), String> {
         return Err("fusermount3 is not installed (package fuse3)".into());
     };
     let stat = rustix::fs::stat(&program).map_err(|e| format!("{} cannot be looked at: {e}", program.shown()))?;
-    if stat.st_uid != 0 || stat.st_mode & 0o4000 == 0 {
+    // A script has no bit of its own: it may start a program that has it.
+    let is_script = super::path::read(&program).is_ok_and(|bytes| bytes.starts_with(b"#!"));
+    if !is_script && (stat.st_uid != 0 || stat.st_mode & 0o4000 == 0) {
         return Err(format!("{} is not set-user-id root", program.shown()));
     }
     Ok(())
