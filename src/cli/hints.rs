@@ -1,11 +1,11 @@
-//! What helps against an error of the kernel, or of a view. No hint costs data: none names a command that deletes.
+//! Hints for errors of the kernel and of a view. No hint costs data: none names a command that deletes.
 
 use std::io::{self, ErrorKind};
 
 use crate::overlay;
 use crate::overlay::journal::JournalError;
 
-/// What to do about an error of the kernel that concerns a path, or a limit of this process.
+/// The hint for a kernel error that concerns a path, or a limit of this process.
 pub fn io(e: &io::Error) -> String {
     match e.kind() {
         ErrorKind::StorageFull => "free space on that file system, then run it again",
@@ -37,7 +37,7 @@ pub fn io(e: &io::Error) -> String {
     .into()
 }
 
-/// What to do when nothing can be written to the standard output.
+/// The hint for a standard output that cannot be written.
 pub fn output(e: &io::Error) -> String {
     match e.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space where the output goes",
@@ -46,7 +46,7 @@ pub fn output(e: &io::Error) -> String {
     .into()
 }
 
-/// What to do when a view refuses what was to be done in it.
+/// The hint for an operation that a view refuses.
 pub fn overlay(e: &overlay::Error) -> String {
     use overlay::Error;
     match e {

@@ -1,4 +1,4 @@
-//! What goes to stdout, in one piece, and lines for stderr: both without what would control a terminal.
+//! Writes to stdout in one piece, and lines to stderr; both without characters that control a terminal.
 
 use std::io::{ErrorKind, Write};
 
