@@ -5,19 +5,23 @@
 //! They look one way only; a layer may skip down, never up (`tests/layers.rs` holds this and the rules below):
 //!
 //! ```text
-//! cli → worktree → cache → daemon → fuse → overlay → store → sys
+//! cli → doctor → worktree → component → views → git → cache → daemon → fuse → overlay → store → sys
 //! ```
 //!
-//! | layer      | what it knows                                                    | named nowhere else       |
-//! |------------|------------------------------------------------------------------|--------------------------|
-//! | `cli`      | words, flags, exit codes: one file per verb                       | clap, the terminal       |
-//! | `worktree` | git's worktrees: what they share, how they are made and removed   | the program `git`, libgit2 |
-//! | `cache`    | the ci3 build cache: artifacts by name, where they come from and go to | the programs curl, aws, ssh |
-//! | `daemon`   | one daemon per worktree: keeper and server, and how to ask them   | its state directory      |
-//! | `fuse`     | the kernel's requests as calls on the overlay                     | the crate `fuser`        |
-//! | `overlay`  | one view without a kernel: upper, journal and lower as one tree   | the journal              |
-//! | `store`    | objects, trees, entries, roots: what all worktrees share          | their bytes on disk      |
-//! | `sys`      | files, maps, mounts, processes, as the operating system has them  | `unsafe`, system calls   |
+//! | layer       | contents                                                              | named nowhere else       |
+//! |-------------|-----------------------------------------------------------------------|--------------------------|
+//! | `cli`       | words, flags, exit codes: one file per verb                           | clap, the terminal       |
+//! | `doctor`    | checks of the machine, the store and all worktrees, and their repairs |                          |
+//! | `worktree`  | a worktree's life: planned, created, adopted, synced, removed         |                          |
+//! | `component` | `depsfs.toml`: what a repository builds, and the keys of its artifacts |                         |
+//! | `views`     | the views of one worktree: manifest, status, diff, thaw, reset        |                          |
+//! | `git`       | repositories, ignored files, the index, submodules, naming            | the program `git`, libgit2 |
+//! | `cache`     | the build cache: artifacts by name, their sources and destinations    | the programs curl, aws, ssh |
+//! | `daemon`    | one daemon per worktree: keeper and server, and requests to them      | its state directory      |
+//! | `fuse`      | the kernel's requests as calls on the overlay                         | the crate `fuser`        |
+//! | `overlay`   | one view without a kernel: upper, journal and lower as one tree       | the journal              |
+//! | `store`     | objects, trees, entries, roots: what all worktrees share              | their bytes on disk      |
+//! | `sys`       | files, maps, mounts, processes, as the operating system has them      | `unsafe`, system calls   |
 //!
 //! # Five walks
 //!
@@ -40,30 +44,30 @@
 //! (`overlay/rename.rs`).
 //!
 //! **`depsfs create`.** `cli/create.rs` finds the checkout and the store (`cli/places.rs`); `worktree/plan.rs` checks
-//! everything first: names (`worktree/naming.rs`), configuration (`worktree/settings.rs`), what git ignores
-//! (`worktree/ignored.rs`), submodules (`worktree/submodule.rs`). Then `worktree/create.rs` has git make the worktree
-//! (`worktree/git.rs`), with the source's files where those are the blobs (`worktree/fill.rs`),
+//! everything first: names (`git/naming.rs`), configuration (`git/settings.rs`), what git ignores
+//! (`git/ignored.rs`), submodules (`git/submodule.rs`). Then `worktree/create.rs` has git make the worktree
+//! (`git/command.rs`), with the source's files where those are the blobs (`worktree/copy_checkout.rs`),
 //! while a thread makes trees of the source's directories (`worktree/snapshot.rs`,
 //! `store/import/dir.rs`: one `fstatat` for each file that did not change, `store/import/scan.rs`; what it does read, it
 //! searches for the source's absolute path, `store/import/watch.rs`; a changed view is asked for what was changed, and
-//! the rest copied from its trees, `worktree/unchanged.rs`, `store/import/shared.rs`, `overlay/unchanged.rs`). What has
+//! the rest copied from its trees, `views/changed_source.rs`, `store/import/shared.rs`, `overlay/unchanged.rs`). What has
 //! no place at the new commit is left out (`worktree/fit.rs`). Tracked files take
 //! the source's times (`worktree/mtime.rs`), files that hold the source's path are relocated if that is wanted
-//! (`worktree/traces/mod.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
+//! (`worktree/relocation/mod.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
 //! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,
 //! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
 //! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. Each view is asked
-//! once whether it answers (`worktree/answering.rs`). What fails half-way is taken back (`worktree/undo.rs`), also that of a
+//! once whether it answers (`views/probe.rs`). What fails half-way is taken back (`worktree/undo.rs`), also that of a
 //! create that was killed, of which a record tells (`worktree/unfinished.rs`). `depsfs adopt` does the same for a worktree that is there already (`worktree/adopt.rs`).
 //!
 //! **`depsfs cache get`.** `cli/cache.rs` reads the variables, `cache/fetch.rs` finds the artifact in the store, in
 //! `CACHE_LOCAL_DIR` (`cache/local.rs`) or at the remote (`cache/remote.rs`), one process at a time (`cache/turn.rs`),
-//! and imports it (`store/import/archive/mod.rs`). `worktree/place/mod.rs` finds out where its members belong
-//! (`worktree/place/ground.rs` asks git), makes a tree of each part (`store/tree/build.rs`), names them in the manifest
-//! and has the daemon show them (`worktree/place/shown.rs`); in the view what was deleted of them comes back
+//! and imports it (`store/import/archive/mod.rs`). `worktree/placement/mod.rs` finds out where its members belong
+//! (`worktree/placement/layout.rs` asks git), makes a tree of each part (`store/tree/build.rs`), names them in the manifest
+//! and has the daemon show them (`views/layers.rs`); in the view what was deleted of them comes back
 //! (`overlay/uncover.rs`). The others become plain files (`store/extract.rs`). `depsfs sync` brings other artifacts to a
-//! worktree the same way (`worktree/component/bring.rs`, `worktree/sync/mod.rs`); private copies that are still what the old
-//! ones held are given up first (`worktree/component/give_up.rs`, `overlay/give_up.rs`).
+//! worktree the same way (`worktree/artifacts/materialize.rs`, `worktree/sync/mod.rs`); private copies that are still what the old
+//! ones held are given up first (`views/drop_unchanged.rs`, `overlay/give_up.rs`).
 //!
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds
@@ -71,19 +75,23 @@
 //! then it sweeps trees, and after them objects, the small ones by whole packs (`store/repack.rs`).
 //! What it cannot read stops it before it deletes anything.
 //!
-//! Beside them, `depsfs doctor` (`worktree/doctor/mod.rs`) looks at every part of this without waiting for one
+//! Beside them, `depsfs doctor` (`doctor/mod.rs`) looks at every part of this without waiting for one
 //! (`daemon/health.rs`, `sys/proc.rs`), and `cli/mount_all.rs` and `cli/service.rs` go over all worktrees there are
-//! (`worktree/everywhere.rs`).
+//! (`views/all_worktrees.rs`).
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used))]
 
 pub mod cache;
 pub mod cli;
+pub mod component;
 pub mod daemon;
+pub mod doctor;
 pub mod fuse;
+pub mod git;
 pub mod overlay;
 pub mod store;
 #[allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
 pub mod sys;
+pub mod views;
 pub mod worktree;

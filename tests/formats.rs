@@ -366,7 +366,7 @@ fn journal_2_says_that_the_journal_is_in_the_upper() {
 
 #[test]
 fn what_is_known_of_components_has_these_bytes_and_other_versions_are_refused() {
-    use depsfs::worktree::component::record::{Known, Record, State};
+    use depsfs::component::record::{Known, Record, State};
     let golden = include_bytes!("formats/components-1.json");
     let mut record = Record::default();
     let known = |name: &str, key: Option<&str>, entries: &[&str], state| Known {

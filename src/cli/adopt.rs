@@ -9,10 +9,10 @@ use super::create::{mount_source, words};
 use super::progress::Bar;
 use super::report::Failure;
 use super::{output, places};
+use crate::component::load;
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
 use crate::worktree::adopt;
-use crate::worktree::component::load;
 use crate::worktree::create::How;
 use crate::worktree::plan;
 

@@ -8,9 +8,9 @@ use clap::Args;
 use super::confirm::confirm;
 use super::report::Failure;
 use super::{output, places};
-use crate::worktree::component::approve::Approval;
-use crate::worktree::component::{Components, load};
-use crate::worktree::settings::Settings;
+use crate::component::approve::Approval;
+use crate::component::{Components, load};
+use crate::git::settings::Settings;
 
 /// Let depsfs run the commands that this repository's depsfs.toml names
 ///

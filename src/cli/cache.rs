@@ -10,13 +10,13 @@ use super::places;
 use super::progress::Bar;
 use super::report::Failure;
 use crate::cache::{self, Artifact, ArtifactName, Environment, Put, Reporting};
+use crate::git::checkout::Checkout;
+use crate::git::settings::Settings;
 use crate::store::Store;
 use crate::sys::terminal::Shown;
 use crate::sys::{interrupt, path as paths, process};
 use crate::worktree::Error;
-use crate::worktree::checkout::Checkout;
-use crate::worktree::place::{self, Wish};
-use crate::worktree::settings::Settings;
+use crate::worktree::placement::{self, Wish};
 
 /// Get and save build artifacts by name, as ci3's cache_download and cache_upload do
 ///
@@ -84,7 +84,7 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
         return Err(Failure::Missed);
     }
     // A worktree that has views has them of one store.
-    let store = match place::store_at(out_dir)? {
+    let store = match placement::store_at(out_dir)? {
         Some(path) => Store::existing(&path)?,
         None => places::store()?,
     };
@@ -92,7 +92,7 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
     let _share = store.share()?;
     let artifact = fetch(&store, name, &env)?;
     let placed =
-        place::place(&store, &[Wish { artifact: &artifact, out_dir, instead_of: &[], reveal: true }], is_ci())?;
+        placement::place(&store, &[Wish { artifact: &artifact, out_dir, instead_of: &[], reveal: true }], is_ci())?;
     placed.words().iter().for_each(|words| say(words));
     Ok(())
 }

@@ -6,15 +6,16 @@ use super::progress::Bar;
 use super::report::Failure;
 use super::{approve, cache, places};
 use crate::cache::Environment;
+use crate::component::{Components, load};
+use crate::git::checkout::Checkout;
 use crate::store::Store;
 use crate::sys::path as paths;
+use crate::views::set::Views;
 use crate::worktree::Error;
-use crate::worktree::checkout::Checkout;
-use crate::worktree::component::bring::{Brought, Task};
-use crate::worktree::component::decide::{Decision, Supply, Way};
-use crate::worktree::component::{Components, bring, foresee, load};
+use crate::worktree::artifacts::materialize::{Brought, Task};
+use crate::worktree::artifacts::resolve::{Decision, Supply, Way};
+use crate::worktree::artifacts::{materialize, plan};
 use crate::worktree::plan::Plan;
-use crate::worktree::views::Views;
 
 /// The store, the build cache, and the person at the terminal.
 pub struct Outside {
@@ -48,7 +49,7 @@ pub fn foreseen(plan: &Plan, approved: bool) -> Result<String, Failure> {
     // A store that isn't there holds nothing, and isn't made for a look.
     let is_there = paths::is_dir(&path);
     let outside = Outside::new(Store::open(if is_there { &path } else { &away })?);
-    let told = outside.with(false, |supply| foresee::foresee(plan, supply));
+    let told = outside.with(false, |supply| plan::foresee(plan, supply));
     if !is_there {
         paths::remove_tree(&away).map_err(Error::from)?;
     }
@@ -66,7 +67,7 @@ pub fn lines(decisions: &[Decision]) -> String {
 /// Goes on with what a worktree's components still need: what is not to be fetched is built.
 pub fn go_on(checkout: &Checkout, components: &Components, outside: &Outside) -> Result<Vec<Brought>, Failure> {
     let done = outside.with(true, |supply| {
-        bring::bring(&Task { checkout, components, supply, source: None, changed: false, builds: true })
+        materialize::bring(&Task { checkout, components, supply, source: None, changed: false, builds: true })
     });
     Ok(done?)
 }
@@ -80,7 +81,7 @@ pub fn bring(
 ) -> Result<Vec<Brought>, Failure> {
     let source = source_of(checkout)?;
     let done = outside.with(true, |supply| {
-        bring::bring(&Task { checkout, components, supply, source: source.as_ref(), changed: true, builds })
+        materialize::bring(&Task { checkout, components, supply, source: source.as_ref(), changed: true, builds })
     });
     Ok(done?)
 }
@@ -89,9 +90,16 @@ pub fn bring(
 pub fn would_bring(checkout: &Checkout, components: &Components, outside: &Outside) -> Result<Vec<Brought>, Failure> {
     let source = source_of(checkout)?;
     let (record, decisions) = outside.with(false, |supply| {
-        bring::decisions(&Task { checkout, components, supply, source: source.as_ref(), changed: true, builds: false })
+        materialize::decisions(&Task {
+            checkout,
+            components,
+            supply,
+            source: source.as_ref(),
+            changed: true,
+            builds: false,
+        })
     })?;
-    Ok(bring::not_done(&record, decisions))
+    Ok(materialize::not_done(&record, decisions))
 }
 
 /// The checkout that a worktree was made from, if it is still there.

@@ -9,18 +9,18 @@ use super::components::{self, Outside};
 use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
+use crate::git::checkout::Checkout;
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
+use crate::views::set::Views;
 use crate::worktree::adopt;
-use crate::worktree::checkout::Checkout;
-use crate::worktree::component::bring::Brought;
-use crate::worktree::component::decide::Way;
-use crate::worktree::component::foresee;
+use crate::worktree::artifacts;
+use crate::worktree::artifacts::materialize::Brought;
+use crate::worktree::artifacts::resolve::Way;
 use crate::worktree::create::{self, Created, How};
 use crate::worktree::plan::{self, Plan, Wish};
+use crate::worktree::relocation::{Trace, Traced};
 use crate::worktree::remove;
-use crate::worktree::traces::{Trace, Traced};
-use crate::worktree::views::Views;
 
 /// Create a git worktree with the artifact directories of this checkout
 ///
@@ -103,8 +103,8 @@ impl Create {
         let outside = Outside::new(places::store()?);
         if self.frozen_only && !plan.components.is_empty() {
             // Fetched, not only asked for: what is promised has to be there.
-            let foreseen = outside.with(true, |supply| foresee::foresee(&plan, supply))?;
-            foresee::refuse_builds(&foreseen.unwrap_or_default())?;
+            let foreseen = outside.with(true, |supply| artifacts::plan::foresee(&plan, supply))?;
+            artifacts::plan::refuse_builds(&foreseen.unwrap_or_default())?;
         }
         self.make(&plan, &outside)
     }
@@ -226,8 +226,7 @@ pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> Str
     for (path, why) in &created.unfit {
         lines.push(format!("  left out: {}: {why}", path.shown()));
     }
-    for (path, why) in plan.ignored.left_out.iter().filter(|(_, why)| *why != crate::worktree::ignored::LeftOut::Empty)
-    {
+    for (path, why) in plan.ignored.left_out.iter().filter(|(_, why)| *why != crate::git::ignored::LeftOut::Empty) {
         lines.push(format!("  left out: {}: {}", path.shown(), why.words()));
     }
     lines.extend(created.traced.iter().map(|traced| format!("  paths:    {}", trace_words(traced))));

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::terminal::Shown;
-use crate::worktree::diff::{self, Difference};
-use crate::worktree::json_path;
+use crate::views::diff::{self, Difference};
+use crate::views::json_path;
 
 /// Show what a worktree changed in its views
 ///
@@ -49,7 +49,7 @@ impl Diff {
 
 /// A worktree without views has no differences; a path that is in none is an error.
 fn targets(
-    views: &crate::worktree::views::Views,
+    views: &crate::views::set::Views,
     place: &Path,
 ) -> Result<Vec<(crate::store::manifest::ViewSpec, PathBuf)>, Failure> {
     if views.manifest.views.is_empty() { Ok(Vec::new()) } else { Ok(views.targets(place)?) }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::report::Failure;
 use super::{output, places};
-use crate::worktree::doctor::{self, Places, Row, State};
+use crate::doctor::{self, Places, Row, State};
 
 /// Look whether everything is right that views need, and repair what can be
 ///

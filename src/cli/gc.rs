@@ -15,7 +15,7 @@ use crate::store::{GcOptions, GcReport};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
-use crate::worktree::json_path;
+use crate::views::json_path;
 
 /// Delete from the store what no worktree and no recent entry needs
 ///
@@ -83,7 +83,7 @@ impl Gc {
 /// Absolute, without `..`; it need not be there.
 fn plain(path: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(path).map_err(crate::sys::IoError::of("resolve", path))?;
-    Ok(crate::worktree::checkout::plain(&absolute))
+    Ok(crate::git::checkout::plain(&absolute))
 }
 
 /// What stands for a worktree that is away: the directory that its state is in.

@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::report::Failure;
 use super::{output, places};
+use crate::component::{Config, config, init};
 use crate::sys::path as paths;
 use crate::sys::terminal::Shown;
 use crate::worktree::Error;
-use crate::worktree::component::{Config, config, init};
 
 /// Write a depsfs.toml for this repository, of what is found in it
 ///

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::report::Failure;
 use super::{output, places};
+use crate::git::checkout::Checkout;
 use crate::sys::terminal::Shown;
-use crate::worktree::checkout::Checkout;
 use crate::worktree::{Error, list};
 
 /// List the worktrees that have views

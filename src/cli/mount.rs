@@ -12,8 +12,8 @@ use super::report::Failure;
 use super::{mount_all, places};
 use crate::store::Store;
 use crate::sys::terminal::Shown;
-use crate::worktree::at::{self, Lower, Wish};
-use crate::worktree::views::Views;
+use crate::views::set::Views;
+use crate::views::standalone_mount::{self, Lower, Wish};
 
 /// Mount the views of a worktree, or entries of the store or plain directories at a directory
 ///
@@ -131,7 +131,7 @@ impl Mount {
             None => places::store()?,
         };
         let states = places::states().ok();
-        for left_out in at::mount(&store, &wish, dir, states.as_deref(), &Bar::new())? {
+        for left_out in standalone_mount::mount(&store, &wish, dir, states.as_deref(), &Bar::new())? {
             output::note(&format!("left out {}: {}", left_out.path.shown(), left_out.why));
         }
         output::done("the directory was mounted", &format!("mounted {words} at {}\n", dir.shown()))

@@ -6,12 +6,12 @@ use super::report::Failure;
 use super::{output, places, report};
 use crate::store::Store;
 use crate::sys::terminal::Shown;
-use crate::worktree::everywhere::{self, Outcome};
+use crate::views::all_worktrees::{self, Outcome};
 
 /// Mounts each, and tells of each; how many are mounted, and how many could not be.
 pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Failure> {
     let (mut mounted, mut failed, mut reported) = (0, 0, Ok(()));
-    for known in everywhere::known(store, states)? {
+    for known in all_worktrees::known(store, states)? {
         let place = known.place.shown().to_string();
         match known.mount() {
             Outcome::Done => {
@@ -38,7 +38,7 @@ pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Fai
 /// Unmounts each that nobody uses; those in use stay.
 pub fn unmount() -> Result<(), Failure> {
     let mut reported = Ok(());
-    for known in everywhere::known(&places::store()?, places::states().ok().as_deref())? {
+    for known in all_worktrees::known(&places::store()?, places::states().ok().as_deref())? {
         let place = known.place.shown().to_string();
         match known.unmount() {
             Outcome::Done => {

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::report::Failure;
+use crate::component::load::User;
+use crate::git;
+use crate::git::checkout::Checkout;
 use crate::store::Store;
+use crate::views::set::Views;
 use crate::worktree::Error;
-use crate::worktree::checkout::Checkout;
-use crate::worktree::component::load::User;
-use crate::worktree::views::Views;
 
 /// `$DEPSFS_STORE`, else `$XDG_DATA_HOME/depsfs/store`, else `~/.local/share/depsfs/store`. A relative `DEPSFS_STORE` is
 /// refused: it would be another store in each working directory.
@@ -64,7 +65,7 @@ pub fn checkout() -> Result<Checkout, Failure> {
 /// As [`checkout`], of any path.
 pub fn checkout_at(here: &Path) -> Result<Checkout, Failure> {
     let found = Checkout::containing(here).map_err(Error::from)?;
-    let absent = || Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into()));
+    let absent = || git::Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into()));
     let checkout = found.ok_or_else(absent)?.outermost().map_err(Error::from)?;
-    if checkout.is_bare() { Err(Error::Bare(checkout.root).into()) } else { Ok(checkout) }
+    if checkout.is_bare() { Err(git::Error::Bare(checkout.root).into()) } else { Ok(checkout) }
 }

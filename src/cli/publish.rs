@@ -8,12 +8,13 @@ use super::components::{self, Outside};
 use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
+use crate::component::Declared;
+use crate::git::checkout::Checkout;
 use crate::sys::{interrupt, path as paths};
+use crate::views::set::Views;
 use crate::worktree::Error;
-use crate::worktree::checkout::Checkout;
-use crate::worktree::component::bring::{self, Task};
-use crate::worktree::component::{Declared, freeze};
-use crate::worktree::views::Views;
+use crate::worktree::artifacts::capture;
+use crate::worktree::artifacts::materialize::{self, Task};
 
 /// Keep what this worktree has built as an entry of the store, which the next worktree gets
 ///
@@ -58,8 +59,8 @@ impl Publish {
             inside.push(below.ok_or(Failure::Usage(outside_it, "go to a directory above all of them"))?.to_path_buf());
         }
         let _share = outside.store.share()?;
-        let frozen = freeze::freeze(&outside.store, &base, &inside, &*outside.bar)?;
-        freeze::name(&outside.store, name, &frozen, &base)?;
+        let frozen = capture::freeze(&outside.store, &base, &inside, &*outside.bar)?;
+        capture::name(&outside.store, name, &frozen, &base)?;
         let (files, bytes) = (count(frozen.files, "file"), size(frozen.bytes));
         output::done(format!("{name} was published"), &format!("published {name}: {files}, {bytes}\n"))
     }
@@ -83,7 +84,7 @@ impl Publish {
         };
         let published = outside.with(true, |supply| {
             let task = Task { checkout, components: &components, supply, source: None, changed: false, builds: false };
-            bring::publish_all(&task, &is_wanted, !self.paths.is_empty())
+            materialize::publish_all(&task, &is_wanted, !self.paths.is_empty())
         })?;
         if published.is_empty() {
             return Err(Failure::Refused {
@@ -92,7 +93,7 @@ impl Publish {
                 hint: "build one first; or give paths and --name",
             });
         }
-        let line = |(name, entry, frozen): &(String, String, freeze::Frozen)| {
+        let line = |(name, entry, frozen): &(String, String, capture::Frozen)| {
             format!("published {name} as {entry}: {}, {}\n", count(frozen.files, "file"), size(frozen.bytes))
         };
         output::done("the components were published", &published.iter().map(line).collect::<String>())

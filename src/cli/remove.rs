@@ -7,6 +7,7 @@ use clap::Args;
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
+use crate::git;
 use crate::sys::terminal::Shown;
 use crate::worktree::Error;
 use crate::worktree::remove::{self, Accept, Target};
@@ -40,7 +41,7 @@ impl Remove {
     /// A name means a worktree of the repository around; a path may name one of any.
     fn worktree(&self) -> Result<Target, Failure> {
         match places::checkout().and_then(|here| Ok(remove::target(&here, &self.name)?)) {
-            Err(Failure::Worktree(e @ (Error::NotACheckout(_) | Error::NoWorktree(_)))) => {
+            Err(Failure::Worktree(e @ (Error::Git(git::Error::NotACheckout(_)) | Error::NoWorktree(_)))) => {
                 Ok(remove::at(Path::new(&self.name))?.ok_or(e)?)
             }
             found => found,

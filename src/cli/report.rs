@@ -12,16 +12,17 @@ use std::path::PathBuf;
 
 use super::{hints, output};
 use crate::cache::CacheError;
+use crate::component;
 use crate::daemon::DaemonError;
+use crate::git::command::GitError;
+use crate::git::ignored::IgnoredError;
+use crate::git::submodule::SubmoduleError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::terminal::Shown;
-use crate::worktree::component;
-use crate::worktree::git::GitError;
-use crate::worktree::ignored::IgnoredError;
 use crate::worktree::mtime::MtimeError;
-use crate::worktree::submodule::SubmoduleError;
 use crate::worktree::{self, Error};
+use crate::{git, views};
 
 /// Whatever ends a verb without success.
 #[derive(Debug, thiserror::Error)]
@@ -77,11 +78,17 @@ impl Failure {
     }
 }
 
-impl From<component::Error> for Failure {
-    fn from(e: component::Error) -> Failure {
-        Failure::Worktree(e.into())
-    }
+macro_rules! of_a_worktree {
+    ($($error:ty),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(e: $error) -> Failure {
+                Failure::Worktree(e.into())
+            }
+        })*
+    };
 }
+
+of_a_worktree!(component::Error, views::Error, git::Error, GitError);
 
 /// Prints a failure on stderr; answers the exit code.
 pub fn print(what: &str, failure: &Failure) -> u8 {
@@ -146,27 +153,14 @@ fn judge(failure: &Failure) -> (u8, String) {
 fn worktree(e: &Error) -> (u8, String) {
     match e {
         Error::Io(e) => (FAILED, hints::io(&e.source)),
-        Error::Git(e) | Error::Ignored(IgnoredError::Git(e)) | Error::Mtime(MtimeError::Git(e)) => git(e),
-        Error::Submodule(SubmoduleError::Git(e)) => git(e),
-        Error::Ignored(IgnoredError::Io(e)) | Error::Mtime(MtimeError::Io(e)) => (FAILED, hints::io(&e.source)),
-        Error::Submodule(SubmoduleError::Io(e)) => (FAILED, hints::io(&e.source)),
-        Error::Submodule(SubmoduleError::Nameless(_) | SubmoduleError::Ambiguous(_) | SubmoduleError::Name { .. }) => {
-            (REFUSED, "git show COMMIT:.gitmodules shows it; nothing of that submodule was run or fetched".into())
-        }
-        Error::Naming(_) => (USAGE, "depsfs create --help tells how names are made".into()),
-        Error::Pattern(e) if e.place == crate::worktree::include::FILE => {
-            (USAGE, "it stands at the top of the source checkout; its patterns are those of .gitignore".into())
-        }
-        Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
-        Error::Config(_) => (USAGE, "depsfs help components has the keys of a depsfs.toml".into()),
-        Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs tells where it stands".into()),
+        Error::Git(e) => of_git(e),
+        Error::Views(e) => of_views(e),
+        Error::Mtime(MtimeError::Git(e)) => git(e),
+        Error::Mtime(MtimeError::Io(e)) => (FAILED, hints::io(&e.source)),
         Error::Component(e) => component(e),
         Error::Store(e) => store(e),
         Error::Import(e) => import(e),
         Error::Daemon(e) => daemon(e),
-        Error::Overlay(e) => (FAILED, hints::overlay(e)),
-        Error::NotACheckout(_) => (REFUSED, "go to a checkout of the repository first".into()),
-        Error::Bare(_) => (REFUSED, "go to one of its worktrees: git worktree list shows them".into()),
         Error::PathTaken(_) => (REFUSED, "take another name, or remove what is there".into()),
         Error::BeingMade(_) => (REFUSED, "wait until it is done".into()),
         Error::BranchTaken(_) => (REFUSED, "leave the base-ref away to check it out, or give --branch".into()),
@@ -177,10 +171,6 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Unbuilt(_) => (REFUSED, "build the source first, or give --allow-unbuilt".into()),
         Error::WouldBuild(_) => {
             (REFUSED, "leave --frozen-only away, or take a base-ref with the same lock files".into())
-        }
-        Error::View { .. } => (FAILED, "depsfs status tells more; so does daemon.log in the git directory".into()),
-        Error::TooManyViews { .. } => {
-            (REFUSED, "set mount_max in /etc/fuse.conf, or leave some out with git config --add depsfs.exclude".into())
         }
         Error::Interrupted(_) => (FAILED, "run it again".into()),
         Error::Undone { source, left, .. } => {
@@ -201,11 +191,49 @@ fn worktree(e: &Error) -> (u8, String) {
             (REFUSED, "depsfs status lists them; leave --source away to have them mounted".into())
         }
         Error::NoSource(_) => (REFUSED, "name a built worktree of it with --source".into()),
+        Error::WouldLose { risks, .. } => (REFUSED, format!("keep it elsewhere, or give {}", flags(risks))),
+        Error::Locked { .. } => (REFUSED, "git worktree unlock takes the lock away".into()),
+    }
+}
+
+fn of_git(e: &git::Error) -> (u8, String) {
+    use git::Error;
+    match e {
+        Error::Command(e) | Error::Ignored(IgnoredError::Git(e)) => git(e),
+        Error::Submodule(SubmoduleError::Git(e)) => git(e),
+        Error::Io(e) | Error::Ignored(IgnoredError::Io(e)) => (FAILED, hints::io(&e.source)),
+        Error::Submodule(SubmoduleError::Io(e)) => (FAILED, hints::io(&e.source)),
+        Error::Submodule(SubmoduleError::Nameless(_) | SubmoduleError::Ambiguous(_) | SubmoduleError::Name { .. }) => {
+            (REFUSED, "git show COMMIT:.gitmodules shows it; nothing of that submodule was run or fetched".into())
+        }
+        Error::Naming(_) => (USAGE, "depsfs create --help tells how names are made".into()),
+        Error::Pattern(e) if e.place == crate::git::include::FILE => {
+            (USAGE, "it stands at the top of the source checkout; its patterns are those of .gitignore".into())
+        }
+        Error::Pattern(_) => (USAGE, "git config --show-origin --get-all depsfs.exclude tells where it stands".into()),
+        Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs tells where it stands".into()),
+        Error::NotACheckout(_) => (REFUSED, "go to a checkout of the repository first".into()),
+        Error::Bare(_) => (REFUSED, "go to one of its worktrees: git worktree list shows them".into()),
+    }
+}
+
+fn of_views(e: &views::Error) -> (u8, String) {
+    use views::Error;
+    match e {
+        Error::Io(e) => (FAILED, hints::io(&e.source)),
+        Error::Git(e) => of_git(e),
+        Error::Store(e) => store(e),
+        Error::Import(e) => import(e),
+        Error::Daemon(e) => daemon(e),
+        Error::Interrupted(_) => (FAILED, "run it again".into()),
+        Error::Overlay(e) => (FAILED, hints::overlay(e)),
+        Error::View { .. } => (FAILED, "depsfs status tells more; so does daemon.log in the git directory".into()),
+        Error::TooManyViews { .. } => {
+            (REFUSED, "set mount_max in /etc/fuse.conf, or leave some out with git config --add depsfs.exclude".into())
+        }
         Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views, depsfs adopt gives it some".into()),
         Error::NotInView(_) => (REFUSED, "depsfs status lists the views".into()),
         Error::Absent(_) => (REFUSED, "depsfs diff lists what was deleted; depsfs reset brings that back".into()),
-        Error::WouldLose { risks, .. } => (REFUSED, format!("keep it elsewhere, or give {}", flags(risks))),
-        Error::Locked { .. } => (REFUSED, "git worktree unlock takes the lock away".into()),
         Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),
         Error::NotEmpty(_) => (REFUSED, "name an empty directory, or one that is absent".into()),
         Error::Beneath { .. } => (REFUSED, "give a workdir that lies elsewhere".into()),
@@ -227,6 +255,7 @@ fn component(e: &component::Error) -> (u8, String) {
         }
         Error::Io(e) => (FAILED, hints::io(&e.source)),
         Error::Git(e) => git(e),
+        Error::Views(e) => of_views(e),
         Error::Unapproved { .. } => {
             (REFUSED, "look at them, then run depsfs approve, or give --approve; nothing was run".into())
         }

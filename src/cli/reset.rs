@@ -10,7 +10,7 @@ use super::places;
 use super::report::Failure;
 use super::unmount::say_held;
 use crate::sys::terminal::Shown;
-use crate::worktree::{diff, reset, thaw};
+use crate::views::{diff, reset, thaw};
 
 /// Make paths of views again what the store says
 ///

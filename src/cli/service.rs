@@ -15,7 +15,7 @@ use super::{mount_all, output, places};
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::terminal::Shown;
 use crate::sys::{path, proc};
-use crate::worktree::json_path;
+use crate::views::json_path;
 
 const UNIT: &str = "depsfs.service";
 /// `systemctl enable --now` returns when everything is mounted.

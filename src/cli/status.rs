@@ -9,7 +9,7 @@ use super::output::{self, count};
 use super::places;
 use super::report::Failure;
 use crate::sys::terminal::Shown;
-use crate::worktree::status::{self, Status as Seen, View};
+use crate::views::status::{self, Status as Seen, View};
 
 /// Show the views of a worktree, and whether they are there
 ///

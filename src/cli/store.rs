@@ -12,7 +12,8 @@ use crate::store::import::{Limits, import_archive, import_dir};
 use crate::store::{Provenance, Store as Opened, escape};
 use crate::sys::terminal::Shown;
 use crate::sys::{interrupt, path as paths, url};
-use crate::worktree::{Error, views};
+use crate::views::set;
+use crate::worktree::Error;
 
 /// Add to the store, list its entries, check it
 #[derive(Args)]
@@ -72,7 +73,7 @@ fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failur
     drop(bar);
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
     let source = escape::escape(std::os::unix::ffi::OsStrExt::as_bytes(whole.as_os_str()));
-    let provenance = Provenance { source, command: "depsfs store add".into(), created: views::now(), files, bytes };
+    let provenance = Provenance { source, command: "depsfs store add".into(), created: set::now(), files, bytes };
     store.entries().put(&name, imported.tree, provenance)?;
     for skipped in &imported.skipped {
         output::note(&format!("left out {}: {}", skipped.path.shown(), skipped.why));

@@ -8,15 +8,15 @@ use serde_json::json;
 use super::components::{self, Outside};
 use super::report::Failure;
 use super::{output, places};
+use crate::component::{Components, Declared, Undeclared};
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
-use crate::worktree::component::bring::{self, Brought};
-use crate::worktree::component::decide::Way;
-use crate::worktree::component::{Components, Declared, Undeclared};
-use crate::worktree::json_path;
+use crate::views::json_path;
+use crate::views::set::Views;
+use crate::worktree::artifacts::materialize::{self, Brought};
+use crate::worktree::artifacts::resolve::Way;
 use crate::worktree::remove;
 use crate::worktree::sync::{self, Synced, Takes};
-use crate::worktree::views::Views;
 
 /// Bring the artifacts of a worktree up to date, after a rebase or a pull
 ///
@@ -78,7 +78,7 @@ impl Sync {
                 let synced = sync::from_source(&mut views, source, &task)?;
                 if !self.dry_run {
                     let unfit = |declared: &Declared| synced.unfit.iter().any(|(at, _)| declared.covers(at));
-                    bring::took_source(&checkout, &components, &mut brought, &unfit)?;
+                    materialize::took_source(&checkout, &components, &mut brought, &unfit)?;
                 }
                 synced
             }

@@ -11,7 +11,7 @@ use super::report::Failure;
 use super::unmount::say_held;
 use crate::store::Progress;
 use crate::sys::terminal::Shown;
-use crate::worktree::thaw;
+use crate::views::thaw;
 
 /// Turn paths of views into plain files of the worktree
 ///

@@ -47,6 +47,17 @@ pub fn raised() -> Option<i32> {
     }
 }
 
+/// A signal asked the program to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted by signal {0}")]
+pub struct Interrupted(pub i32);
+
+/// # Errors
+/// A signal came since [`catch`].
+pub fn check() -> Result<(), Interrupted> {
+    raised().map_or(Ok(()), |signal| Err(Interrupted(signal)))
+}
+
 /// Waits until one of `fds` can be read (or is closed) or a signal was noted; `true` for the latter. Without
 /// [`catch`], waits for the descriptors alone. `done[i]` says which descriptors are ready.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], done: &mut [bool]) -> io::Result<bool> {

@@ -2,6 +2,7 @@
 //!
 //! Views and uppers are reached through descriptors ([`super::fs`]), never through here.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +15,11 @@ use rustix::fs as rfs;
 use super::IoError;
 use super::fault::{self, Call};
 use super::fs::{DirEntry, FileType, OpenFlags, SetTime, Stat};
+
+/// The path of a child, by the bytes of its name.
+pub fn child(dir: &Path, name: &[u8]) -> PathBuf {
+    dir.join(OsStr::from_bytes(name))
+}
 
 /// The whole content of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {

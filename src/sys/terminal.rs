@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What can be printed as a name.
 pub trait Shown {
@@ -46,6 +46,15 @@ impl Shown for [u8] {
     fn shown(&self) -> Quoted<'_> {
         Quoted(self)
     }
+}
+
+/// The first few of some paths, for a message.
+pub fn listed(paths: &[PathBuf]) -> String {
+    let mut words: Vec<String> = paths.iter().take(5).map(|p| p.shown().to_string()).collect();
+    if paths.len() > 5 {
+        words.push(format!("{} more", paths.len() - 5));
+    }
+    words.join(", ")
 }
 
 /// A name on its way to a terminal.

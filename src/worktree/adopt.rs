@@ -14,19 +14,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkout::Checkout;
 use super::create::{self, Created, How};
 use super::error::Error;
-use super::git::GitError;
 use super::plan::Plan;
 use super::snapshot::Snapshots;
-use super::submodule;
 use super::undo::Undo;
 use super::unfinished::Killed;
-use super::views::{self, Views};
+use crate::git;
+use crate::git::checkout::Checkout;
+use crate::git::command::GitError;
+use crate::git::submodule;
 use crate::store::{Progress, Store};
+use crate::sys::interrupt::Interrupted;
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, fs, mount, path};
+use crate::views;
+use crate::views::set::{self, Views};
 
 /// As many files of its own are counted in an artifact directory.
 pub const COUNTED: usize = 10_000;
@@ -34,7 +37,7 @@ pub const COUNTED: usize = 10_000;
 /// The checkout a worktree takes its artifacts from: the one given, else the main worktree of its repository.
 pub fn source_of(target: &Checkout, given: Option<&Path>) -> Result<Checkout, Error> {
     let source = match given {
-        Some(at) => Checkout::containing(at)?.ok_or_else(|| Error::NotACheckout(at.into()))?.outermost()?,
+        Some(at) => Checkout::containing(at)?.ok_or_else(|| git::Error::NotACheckout(at.into()))?.outermost()?,
         None => target.main()?.ok_or_else(|| Error::NoSource(target.root.clone()))?,
     };
     if source.common_dir != target.common_dir {
@@ -78,8 +81,8 @@ pub fn adopt(
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
     if how.mount {
-        mount::is_possible().map_err(Error::NoMounts)?;
-        views::refuse_too_many(plan.ignored.directories.len())?;
+        mount::is_possible().map_err(views::Error::NoMounts)?;
+        set::refuse_too_many(plan.ignored.directories.len())?;
     }
     submodule::check_names(&plan.modules, target)?;
     let _share = store.share()?;
@@ -95,7 +98,9 @@ pub fn adopt(
         }
         Err(e) => {
             let source = match e {
-                Error::Git(GitError::Interrupted(signal)) => Error::Interrupted(signal),
+                Error::Git(git::Error::Command(GitError::Interrupted(signal))) => {
+                    Error::Interrupted(Interrupted(signal))
+                }
                 other => other,
             };
             drop(snapshots);
@@ -123,7 +128,7 @@ fn count_files(top: &Path) -> Result<usize, Error> {
     while let Some(dir) = todo.pop().filter(|_| count < COUNTED) {
         for entry in path::list(&dir)? {
             match entry.kind {
-                fs::FileType::Directory => todo.push(super::access::child(&dir, &entry.name)),
+                fs::FileType::Directory => todo.push(path::child(&dir, &entry.name)),
                 _ => count += 1,
             }
         }

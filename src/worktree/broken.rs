@@ -13,15 +13,15 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::checkout::{self, Checkout};
 use super::error::{Error, Risk};
-use super::git::Git;
-use super::sole;
-use super::views;
+use super::sole_holder;
 use crate::daemon::client;
+use crate::git::checkout::{self, Checkout};
+use crate::git::command::Git;
 use crate::store::{Manifest, Store};
 use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::{IoError, mount, path, process};
+use crate::views::set;
 
 /// A linked worktree that git can't use as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Broken {
     /// What would be lost with it.
     pub fn risks(&self) -> Result<Vec<Risk>, Error> {
         if self.fault != Fault::NoGitDir {
-            return sole::risks(&self.git_dir);
+            return sole_holder::risks(&self.git_dir);
         }
         let files = own_files(&self.root, &self.root, &views_below(&self.root)?)?;
         Ok(if files.is_empty() { Vec::new() } else { vec![Risk::Untracked(files)] })
@@ -120,7 +120,7 @@ impl Broken {
     /// Unmounts its views, then deletes its directory and what its repository knows of it. Risks are the caller's.
     pub fn remove(&self, lazy: bool) -> Result<(), Error> {
         let state_dir = self.git_dir.join("depsfs");
-        let file = views::manifest_file(&state_dir);
+        let file = set::manifest_file(&state_dir);
         let store = Manifest::load(&file).ok().map(|manifest| manifest.store);
         client::unmount(&state_dir, lazy)?;
         if self.fault == Fault::NoGitDir {

@@ -16,28 +16,31 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use super::answering;
-use super::checkout::Checkout;
-use super::component::choose;
-use super::component::decide::{Decision, Supply};
-use super::described;
+use super::artifacts::resolve::{Decision, Supply};
+use super::artifacts::select;
+use super::copy_checkout;
 use super::error::Error;
-use super::fill;
 use super::fit::{copy_files, fit};
-use super::git::{Git, GitError};
-use super::ignored::Ignored;
+use super::manifest_builder;
 use super::mtime;
 use super::plan::Plan;
+use super::relocation::{self, Traced};
 use super::snapshot::Snapshots;
-use super::submodule;
-use super::traces::{self, Traced};
 use super::undo::Undo;
 use super::unfinished::Unfinished;
-use super::views::{self, ManifestLock};
 use crate::daemon::client;
+use crate::git;
+use crate::git::checkout::Checkout;
+use crate::git::command::{Git, GitError};
+use crate::git::ignored::Ignored;
+use crate::git::submodule;
 use crate::store::manifest::Manifest;
 use crate::store::{Progress, Store};
+use crate::sys::interrupt::Interrupted;
 use crate::sys::{interrupt, mount, path, spawn};
+use crate::views;
+use crate::views::probe;
+use crate::views::set::{self, ManifestLock};
 
 /// How to make it.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +85,8 @@ pub fn create(
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
     if how.mount {
-        mount::is_possible().map_err(Error::NoMounts)?;
-        views::refuse_too_many(plan.ignored.directories.len())?;
+        mount::is_possible().map_err(views::Error::NoMounts)?;
+        set::refuse_too_many(plan.ignored.directories.len())?;
     }
     let record = Unfinished::begin(plan, store)?;
     // While this is held, gc leaves alone what the new manifest is about to name.
@@ -97,7 +100,9 @@ pub fn create(
         }
         Err(e) => {
             let source = match e {
-                Error::Git(GitError::Interrupted(signal)) => Error::Interrupted(signal),
+                Error::Git(git::Error::Command(GitError::Interrupted(signal))) => {
+                    Error::Interrupted(Interrupted(signal))
+                }
                 other => other,
             };
             // The one who lost the race for the name has made nothing.
@@ -129,22 +134,22 @@ fn make(
     }
     undo.directory(at);
     // Beside git's work. When the create ends early it is told to stop, and waited for a moment.
-    let early = choose::early(plan);
+    let early = select::early(plan);
     let snapshots = Snapshots::start(plan, &early.directories, store, progress.clone())?;
     make_branch(plan, undo)?;
-    fill::add_worktree(&plan.source, &plan.settings, at, &plan.names.branch, how.mtimes)?;
-    let new = Checkout::at(at)?.ok_or_else(|| Error::NotACheckout(at.clone()))?;
-    go_on()?;
+    copy_checkout::add_worktree(&plan.source, &plan.settings, at, &plan.names.branch, how.mtimes)?;
+    let new = Checkout::at(at)?.ok_or_else(|| git::Error::NotACheckout(at.clone()))?;
+    interrupt::check()?;
     if plan.components.is_empty() {
         return furnish(plan, &plan.ignored, store, how, &new, &[&snapshots], undo);
     }
     submodule::initialise(&plan.modules, &new, Path::new(""), &mut |made| undo.submodule(made))?;
-    let choice = choose::choose(plan, &new, supply)?;
+    let choice = select::choose(plan, &new, supply)?;
     let mut late = choice.ignored.directories.clone();
     late.retain(|at| !early.directories.contains(at));
     let more = Snapshots::start(plan, &late, store, progress)?;
     let mut created = furnish(plan, &choice.ignored, store, how, &new, &[&snapshots, &more], undo)?;
-    choose::record(&choice.decisions).save(&new.state_dir())?;
+    select::record(&choice.decisions).save(&new.state_dir())?;
     created.decisions = choice.decisions;
     Ok(created)
 }
@@ -166,26 +171,26 @@ pub(super) fn furnish(
         undo.make_dirs(&new.root.join(directory))?;
     }
     created.copied += copy_files(plan, new, &fitting.files, undo)?;
-    go_on()?;
+    interrupt::check()?;
     let timed = Timed::start(plan, new, &modules, how);
     let mut taken = Vec::new();
     for snapshots in snapshots {
         taken.extend(snapshots.wait()?);
     }
-    go_on()?;
+    interrupt::check()?;
     taken.retain(|s| fitting.directories.contains(&s.path));
-    let settled = traces::settle(store, &new.root, taken, &plan.policies, undo)?;
+    let settled = relocation::settle(store, &new.root, taken, &plan.policies, undo)?;
     let excluded = settled.excluded.into_iter();
     created.unfit.extend(excluded.map(|at| (at, "it holds the absolute path of the source")));
-    let mut manifest = described::describe(plan, store, new, settled.snapshots, &mut created)?;
+    let mut manifest = manifest_builder::describe(plan, store, new, settled.snapshots, &mut created)?;
     manifest.allow_other = how.allow_other;
     undo.state(&new.state_dir())?;
     path::make_private_dirs(&new.state_dir())?;
-    let file = views::manifest_file(&new.state_dir());
+    let file = set::manifest_file(&new.state_dir());
     {
         let _lock = ManifestLock::wait(&new.state_dir())?;
         if path::is_there(&file) {
-            described::join(&mut manifest, Manifest::load(&file)?);
+            manifest_builder::join(&mut manifest, Manifest::load(&file)?);
         } else {
             undo.root(&file);
         }
@@ -196,20 +201,15 @@ pub(super) fn furnish(
     created.traced = settled.record.artifacts;
     if how.mount && !manifest.views.is_empty() {
         undo.views(&new.state_dir());
-        views::all_mounted(client::mount(&new.state_dir())?)?;
-        answering::wait(&manifest)?;
+        set::all_mounted(client::mount(&new.state_dir())?)?;
+        probe::wait(&manifest)?;
     }
     created.timed = timed.wait()?;
-    go_on()?;
+    interrupt::check()?;
     created.worktree = new.root.clone();
     created.branch = plan.names.branch.clone();
     created.commit = plan.commit.clone().unwrap_or_default();
     Ok(created)
-}
-
-/// Ends the create when a signal came.
-pub(super) fn go_on() -> Result<(), Error> {
-    interrupt::raised().map_or(Ok(()), |signal| Err(Error::Interrupted(signal)))
 }
 
 fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {

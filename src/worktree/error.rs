@@ -2,53 +2,42 @@
 
 use std::path::PathBuf;
 
-use super::component::ConfigError;
-use super::git::GitError;
-use super::ignored::IgnoredError;
 use super::mtime::MtimeError;
-use super::naming::NamingError;
-use super::settings::{BadPattern, BadSetting};
-use super::submodule::SubmoduleError;
+use crate::component::ConfigError;
 use crate::daemon::DaemonError;
+use crate::git::command::GitError;
+use crate::git::ignored::IgnoredError;
+use crate::git::include::IncludeError;
+use crate::git::naming::NamingError;
+use crate::git::settings::{BadPattern, BadSetting};
+use crate::git::submodule::SubmoduleError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
-use crate::sys::terminal::Shown;
+use crate::sys::interrupt::Interrupted;
+use crate::sys::terminal::{Shown, listed};
+use crate::{git, views};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Io(#[from] IoError),
     #[error(transparent)]
-    Git(#[from] GitError),
-    #[error(transparent)]
-    Naming(#[from] NamingError),
-    #[error(transparent)]
-    Ignored(#[from] IgnoredError),
-    #[error(transparent)]
-    Submodule(#[from] SubmoduleError),
-    #[error(transparent)]
     Mtime(#[from] MtimeError),
     #[error(transparent)]
-    Pattern(#[from] BadPattern),
+    Git(#[from] git::Error),
     #[error(transparent)]
-    Setting(#[from] BadSetting),
+    Views(#[from] views::Error),
     #[error(transparent)]
-    Component(#[from] super::component::Error),
+    Interrupted(#[from] Interrupted),
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Component(#[from] crate::component::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Import(#[from] ImportError),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
-    #[error(transparent)]
-    Overlay(#[from] crate::overlay::Error),
-    #[error("{} is in no git checkout", .0.shown())]
-    NotACheckout(PathBuf),
-    #[error("{} is the directory of a bare repository, which has no files checked out", .0.shown())]
-    Bare(PathBuf),
     #[error("{} exists already", .0.shown())]
     PathTaken(PathBuf),
     /// By a create that runs.
@@ -68,12 +57,6 @@ pub enum Error {
     Unbuilt(PathBuf),
     #[error("artifacts would have to be built: {}", listed(.0))]
     WouldBuild(Vec<PathBuf>),
-    #[error("{} was not mounted: {why}", view.shown())]
-    View { view: PathBuf, why: String },
-    #[error("{views} views are to be mounted, and fusermount3 mounts only {room} more for an ordinary user")]
-    TooManyViews { views: usize, room: usize },
-    #[error("interrupted by signal {0}")]
-    Interrupted(i32),
     /// A create that failed after it had begun. `left` says what could not be undone.
     #[error("{source}")]
     Undone { source: Box<Error>, left: Vec<String>, log: Vec<String> },
@@ -93,36 +76,33 @@ pub enum Error {
     HasViews { worktree: PathBuf, of: Option<PathBuf> },
     #[error("the repository of {} has no main worktree to take as the source", .0.shown())]
     NoSource(PathBuf),
-    #[error("depsfs knows of no views in {}", .0.shown())]
-    NoViews(PathBuf),
-    #[error("{} is in no view", .0.shown())]
-    NotInView(PathBuf),
-    #[error("{} does not exist", .0.shown())]
-    Absent(PathBuf),
     #[error("{} would be lost with {}", listed_words(.risks), worktree.shown())]
     WouldLose { worktree: PathBuf, risks: Vec<Risk> },
     #[error("{} is locked: {reason}", worktree.shown())]
     Locked { worktree: PathBuf, reason: String },
-    #[error("{} is in use: {}", view.shown(), listed(.by))]
-    Busy { view: PathBuf, by: Vec<PathBuf> },
-    #[error("{} is there and not empty", .0.shown())]
-    NotEmpty(PathBuf),
-    #[error("{} is in {}, which will be mounted over", state.shown(), dir.shown())]
-    Beneath { state: PathBuf, dir: PathBuf },
-    #[error("{} and {} lie in each other", .0.shown(), .1.shown())]
-    Overlap(PathBuf, PathBuf),
-    #[error("{} belongs to the upper {}", state.shown(), upper.shown())]
-    OtherUpper { state: PathBuf, upper: PathBuf },
-    #[error("there is no place for the state of a directory: HOME and XDG_STATE_HOME are not set")]
-    NoState,
-    #[error("its upper is mounted at {}", .0.shown())]
-    MountedElsewhere(PathBuf),
-    #[error("no view can be mounted: {0}")]
-    NoMounts(String),
-    #[error("its views are of the store {}", .0.shown())]
-    OtherStore(PathBuf),
-    #[error("a view answers what this program does not understand: {0}")]
-    Unreadable(PathBuf),
+}
+
+/// Lets `?` lift the error of a layer below, by the type that stands between.
+macro_rules! lifted {
+    ($($error:ty => $through:ident),* $(,)?) => {
+        $(impl From<$error> for Error {
+            fn from(e: $error) -> Error {
+                Error::$through(e.into())
+            }
+        })*
+    };
+}
+
+lifted! {
+    GitError => Git,
+    IgnoredError => Git,
+    IncludeError => Git,
+    NamingError => Git,
+    SubmoduleError => Git,
+    BadPattern => Git,
+    BadSetting => Git,
+    ConfigError => Component,
+    crate::overlay::Error => Views,
 }
 
 /// Work that removing a worktree would lose, and how much of it.
@@ -156,13 +136,4 @@ impl Risk {
 
 fn listed_words(risks: &[Risk]) -> String {
     risks.iter().map(Risk::words).collect::<Vec<_>>().join(" and ")
-}
-
-/// The first few of some paths.
-fn listed(paths: &[PathBuf]) -> String {
-    let mut words: Vec<String> = paths.iter().take(5).map(|p| p.shown().to_string()).collect();
-    if paths.len() > 5 {
-        words.push(format!("{} more", paths.len() - 5));
-    }
-    words.join(", ")
 }

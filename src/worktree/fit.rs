@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::checkout::{Checkout, plain};
-use super::create::{Created, go_on};
+use super::conflict;
+use super::create::Created;
 use super::error::Error;
-use super::ignored::Ignored;
-use super::index::Index;
-use super::obstacle;
 use super::plan::Plan;
 use super::undo::Undo;
+use crate::git::checkout::{Checkout, plain};
+use crate::git::ignored::Ignored;
+use crate::git::index::Index;
+use crate::sys::interrupt;
 use crate::sys::path;
 
 /// What of the source's ignored paths has its place in the new worktree.
@@ -134,7 +135,7 @@ impl Patterns {
 fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(PathBuf, &'static str)>) {
     let (mut free, mut blocked) = (Vec::new(), Vec::new());
     for at in directories {
-        match obstacle::of_directory(root, &at) {
+        match conflict::of_directory(root, &at) {
             Some(why) => blocked.push((at, why)),
             None => free.push(at),
         }
@@ -147,7 +148,7 @@ fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) ->
     let index = Index::read(checkout);
     // With a slash at the end, a pattern for directories fits one that isn't there.
     let slashed = directories.into_iter().map(|at| (at.join(""), true));
-    let files = files.into_iter().filter(|at| obstacle::in_the_way(&checkout.root, at).is_none()).map(|at| (at, false));
+    let files = files.into_iter().filter(|at| conflict::in_the_way(&checkout.root, at).is_none()).map(|at| (at, false));
     let all: Vec<(PathBuf, bool)> = slashed.chain(files).collect();
     let paths: Vec<PathBuf> = all.iter().map(|(at, _)| at.clone()).collect();
     let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&paths)?.into_iter().collect();
@@ -201,8 +202,8 @@ fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], unfit: &mut
 pub fn copy_files(plan: &Plan, new: &Checkout, files: &[PathBuf], undo: &mut Undo<'_>) -> Result<usize, Error> {
     let mut copied = 0;
     for file in files {
-        go_on()?;
-        if obstacle::in_the_way(&new.root, file).is_none() {
+        interrupt::check()?;
+        if conflict::in_the_way(&new.root, file).is_none() {
             copied += usize::from(undo.copy(&plan.source.root.join(file), &new.root.join(file))?);
         }
     }

@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::broken::Broken;
-use super::checkout::Checkout;
 use super::error::Error;
-use super::views::Views;
+use crate::git::checkout::Checkout;
 use crate::store::{RootState, Store};
+use crate::views::set::Views;
 
 /// One worktree. Serialised as `--json` prints it.
 #[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
-    #[serde(serialize_with = "super::json_path::path")]
+    #[serde(serialize_with = "crate::views::json_path::path")]
     pub path: PathBuf,
     pub branch: Option<String>,
-    #[serde(serialize_with = "super::json_path::optional")]
+    #[serde(serialize_with = "crate::views::json_path::optional")]
     pub source: Option<PathBuf>,
     pub created: String,
     pub views: usize,
@@ -63,7 +63,7 @@ pub fn of_store(store: &Store) -> Result<Vec<Listed>, Error> {
 fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Listed>, Error> {
     let mut found = BTreeSet::new();
     for state_dir in state_dirs {
-        if !crate::sys::path::is_there(&super::views::manifest_file(&state_dir)) {
+        if !crate::sys::path::is_there(&crate::views::set::manifest_file(&state_dir)) {
             continue;
         }
         let views = match Views::load(&state_dir) {

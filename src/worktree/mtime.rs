@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::checkout::Checkout;
-use super::git::GitError;
-use super::index::{self, Index, NewStat, StatData, Tracked};
+use crate::git::checkout::Checkout;
+use crate::git::command::GitError;
+use crate::git::index::{self, Index, NewStat, StatData, Tracked};
 use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
 use crate::sys::{IoError, path, spawn};
 

@@ -2,23 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checkout::Checkout;
-use super::component::load::{self, User};
-use super::component::{Components, Declared};
 use super::error::Error;
-use super::git::Git;
-use super::gitmodules;
-use super::ignored::{self, Ignored, Limits};
-use super::include::Included;
-use super::lockfile;
-use super::naming::{self, Names};
-use super::settings::Settings;
-use super::submodule::{self, Submodule};
-use super::traces::Policies;
+use super::relocation::Policies;
 use super::unfinished::Killed;
-use super::views::Views;
+use crate::component::load::{self, User};
+use crate::component::{Components, Declared};
+use crate::git::checkout::Checkout;
+use crate::git::command::Git;
+use crate::git::gitmodules;
+use crate::git::ignored::{self, Ignored, Limits};
+use crate::git::include::Included;
+use crate::git::naming::{self, Names};
+use crate::git::settings::Settings;
+use crate::git::submodule::{self, Submodule};
+use crate::sys::interrupt::Interrupted;
 use crate::sys::terminal::Shown;
 use crate::sys::{path, spawn};
+use crate::views::lockfile;
+use crate::views::set::Views;
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]
@@ -149,7 +150,7 @@ fn remote_of<'a>(settings: &Settings, base: &'a str) -> Option<(&'a str, &'a str
 fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), Error> {
     let Some((remote, branch)) = remote_of(settings, base) else { return Ok(()) };
     git.fetch(remote, branch).map_err(|source| match source {
-        super::git::GitError::Interrupted(signal) => Error::Interrupted(signal),
+        crate::git::command::GitError::Interrupted(signal) => Error::Interrupted(Interrupted(signal)),
         source => Error::Fetch { remote: remote.into(), branch: branch.into(), source },
     })
 }

@@ -13,17 +13,17 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::broken::Broken;
-use super::checkout::Checkout;
-use super::diff;
 use super::error::{Error, Risk};
-use super::git::Git;
-use super::sole;
-use super::submodule;
+use super::sole_holder;
 use super::unfinished::{Killed, Outcome};
-use super::views::Views;
+use crate::git::checkout::Checkout;
+use crate::git::command::Git;
+use crate::git::submodule;
 use crate::store::{Store, StoreError};
 use crate::sys::path;
 use crate::sys::terminal::Shown;
+use crate::views::diff;
+use crate::views::set::Views;
 
 /// What the user accepts to lose, and more.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,7 +74,7 @@ pub fn target(from: &Checkout, name: &str) -> Result<Target, Error> {
     let registered = from.registered()?;
     let as_path = path::absolute(Path::new(name))?;
     let as_path = path::canonical(&as_path).unwrap_or(as_path);
-    let as_path = super::checkout::plain(&as_path);
+    let as_path = crate::git::checkout::plain(&as_path);
     let mut found: Vec<&(PathBuf, PathBuf)> = registered.iter().filter(|(root, _)| *root == as_path).collect();
     if found.is_empty() && from.main()?.is_some_and(|main| main.root == as_path) {
         return Err(Error::IsMain(as_path));
@@ -106,7 +106,7 @@ pub fn target(from: &Checkout, name: &str) -> Result<Target, Error> {
 /// nobody has worked in it since.
 pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, Error> {
     let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
-    let as_path = super::checkout::plain(&as_path);
+    let as_path = crate::git::checkout::plain(&as_path);
     let is_meant = |killed: &Killed| {
         let worktree = killed.worktree();
         worktree == as_path || worktree.file_name() == Some(OsStr::new(name)) || killed.branch() == name
@@ -172,7 +172,7 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, Error> {
     }
     from.git().remove_worktree(&checkout.root)?;
     if let Some(views) = &views {
-        let file = super::views::manifest_file(&views.state_dir);
+        let file = crate::views::set::manifest_file(&views.state_dir);
         match Store::existing(&views.manifest.store) {
             // A store that is gone keeps nothing for it.
             Err(StoreError::Gone { .. }) => {}
@@ -193,14 +193,14 @@ fn bare(checkout: &Checkout) -> Checkout {
 }
 
 /// A lock that isn't the daemon's own is somebody's wish that the worktree stays.
-fn refuse_locked(checkout: &Checkout) -> Result<(), Error> {
+pub(crate) fn refuse_locked(checkout: &Checkout) -> Result<(), Error> {
     if !checkout.is_linked() {
         return Err(Error::IsMain(checkout.root.clone()));
     }
     refuse_lock(&checkout.root, &checkout.git_dir)
 }
 
-pub(super) fn refuse_lock(root: &Path, git_dir: &Path) -> Result<(), Error> {
+pub(crate) fn refuse_lock(root: &Path, git_dir: &Path) -> Result<(), Error> {
     let reason = path::read_if_there(&git_dir.join("locked"))?;
     match reason.map(|r| String::from_utf8_lossy(&r).trim().to_owned()) {
         Some(reason) if !reason.starts_with("depsfs") => Err(Error::Locked { worktree: root.into(), reason }),
@@ -219,7 +219,7 @@ fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Resu
     if !untracked.is_empty() {
         found.push(Risk::Untracked(paths(untracked)));
     }
-    found.extend(sole::operation(&checkout.git_dir).map(Risk::Operation));
+    found.extend(sole_holder::operation(&checkout.git_dir).map(Risk::Operation));
     let git = checkout.git();
     let known = ["--branches", "--remotes", "--tags"];
     let (of, count) = match branch {

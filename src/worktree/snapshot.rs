@@ -9,15 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::error::Error;
-use super::lockfile::{self, Beside};
 use super::plan::Plan;
-use super::traces::{self, Record, Trace, Traced};
-use super::unchanged::Changed;
-use super::views::{self, Views};
+use super::relocation::{self, Record, Trace, Traced};
 use crate::store::import::{ImportError, Imported, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, TreeId};
+use crate::sys::interrupt::Interrupted;
 use crate::sys::{fs, interrupt, spawn};
+use crate::views::changed_source::Changed;
+use crate::views::lockfile::{self, Beside};
+use crate::views::set::{self, Views};
 
 /// How many directories are taken at once.
 const AT_ONCE: usize = 4;
@@ -40,13 +41,7 @@ impl Snapshot {
     /// The view that shows it in another worktree.
     pub fn into_view(self) -> ViewSpec {
         let lockfiles = self.lockfiles.into_iter().map(|(path, blake3)| LockFile { path, blake3 }).collect();
-        ViewSpec {
-            id: views::id_of(&self.path),
-            path: self.path,
-            grafts: self.grafts,
-            lockfiles,
-            ..ViewSpec::default()
-        }
+        ViewSpec { id: set::id_of(&self.path), path: self.path, grafts: self.grafts, lockfiles, ..ViewSpec::default() }
     }
 }
 
@@ -87,7 +82,7 @@ impl Snapshots {
                 Ok(result) => return result,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if let Some(signal) = interrupt::raised() {
-                        return Err(Error::Interrupted(signal));
+                        return Err(Error::Interrupted(Interrupted(signal)));
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => panic!("taking snapshots does not panic"),
@@ -164,14 +159,14 @@ fn take(
             lockfiles = made_with;
         }
         let (files, bytes) = grafts.iter().map(|g| size_of(store, g.tree)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        let traces = traces::of(Vec::new(), root, inherited);
+        let traces = relocation::of(Vec::new(), root, inherited);
         return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces });
     }
     let imported = import(store, &whole, root, view_at(at, views, store).is_some(), progress)?;
     let origin = format!("snapshot of {}", whole.to_string_lossy());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
-    let traces = traces::of(imported.holding, root, inherited);
+    let traces = relocation::of(imported.holding, root, inherited);
     Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces })
 }
 

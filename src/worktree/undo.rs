@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::checkout::Checkout;
 use super::error::Error;
-use super::git::{Git, GitError};
 use crate::daemon::{client, health};
+use crate::git::checkout::Checkout;
+use crate::git::command::{Git, GitError};
 use crate::store::{Manifest, Store};
 use crate::sys::process::{self, Ask};
 use crate::sys::{IoError, mount, mountinfo, path};
@@ -98,7 +98,7 @@ impl<'a> Undo<'a> {
 
     /// The state directory of a worktree, before anything is written there.
     pub fn state(&mut self, state_dir: &Path) -> Result<(), IoError> {
-        let manifest = path::read_if_there(&super::views::manifest_file(state_dir))?;
+        let manifest = path::read_if_there(&crate::views::set::manifest_file(state_dir))?;
         if !path::is_there(state_dir) || manifest.is_some() {
             self.made.push(Made::State(state_dir.into(), manifest));
         }
@@ -220,7 +220,7 @@ fn end_daemon(state_dir: &Path) {
 
 /// Where views of a manifest are mounted, without touching one.
 fn mounted(state_dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let Ok(manifest) = Manifest::load(&super::views::manifest_file(state_dir)) else { return Ok(Vec::new()) };
+    let Ok(manifest) = Manifest::load(&crate::views::set::manifest_file(state_dir)) else { return Ok(Vec::new()) };
     let mounts = mountinfo::read()?.into_iter().filter(|m| m.kind == mount::KIND).map(|m| m.path);
     let places: BTreeSet<PathBuf> = manifest.views.iter().map(|view| manifest.worktree.join(&view.path)).collect();
     Ok(mounts.filter(|at| places.contains(at)).collect())
@@ -286,7 +286,7 @@ fn remove_if_empty(dir: &Path) -> Result<(), IoError> {
 
 fn restore_state(dir: &Path, manifest: Option<&[u8]>) -> Result<(), IoError> {
     match manifest {
-        Some(manifest) => path::replace(&super::views::manifest_file(dir), manifest),
+        Some(manifest) => path::replace(&crate::views::set::manifest_file(dir), manifest),
         None => path::remove_tree(dir),
     }
 }

@@ -21,17 +21,18 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::checkout::Checkout;
 use super::error::Error;
-use super::git::Git;
 use super::plan::Plan;
-use super::views::{self, Views};
-use super::{diff, sole, undo};
+use super::{sole_holder, undo};
+use crate::git::checkout::Checkout;
+use crate::git::command::Git;
 use crate::store::{Store, escape};
 use crate::sys::fs::{self, OpenFlags, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::process::ProcessId;
 use crate::sys::{IoError, path, proc, process};
+use crate::views::diff;
+use crate::views::set::{self, Views};
 
 const VERSION: u32 = 1;
 /// How long a daemon that ends may hold its root.
@@ -187,7 +188,7 @@ impl Killed {
         undo::remove_worktree(&repository, &self.record.worktree)?;
         // The root is there before the manifest is.
         if let Some(git_dir) = git_dir.filter(|_| path::is_dir(&self.record.store)) {
-            forget(&Store::open(&self.record.store)?, &views::manifest_file(&git_dir.join("depsfs")))?;
+            forget(&Store::open(&self.record.store)?, &set::manifest_file(&git_dir.join("depsfs")))?;
         }
         let tip = Git::at(&self.common_dir).resolve(&[format!("refs/heads/{}", self.record.branch)])?.pop().flatten();
         let is_ours = self.record.makes_branch && tip.is_some_and(|tip| Some(&tip.id) == self.record.commit.as_ref());
@@ -219,7 +220,8 @@ impl Killed {
             return Ok(false);
         }
         let head = Git::at(git_dir).resolve(&["HEAD^{commit}".into()])?.pop().flatten();
-        if head.is_some_and(|head| Some(&head.id) != self.record.commit.as_ref()) || sole::operation(git_dir).is_some()
+        if head.is_some_and(|head| Some(&head.id) != self.record.commit.as_ref())
+            || sole_holder::operation(git_dir).is_some()
         {
             return Ok(true);
         }
@@ -280,7 +282,7 @@ fn dir_of(common_dir: &Path) -> PathBuf {
 }
 
 fn name_of(worktree: &Path) -> String {
-    format!("{}.json", views::id_of(worktree))
+    format!("{}.json", set::id_of(worktree))
 }
 
 /// Whether the locked file still has its name: another may have removed it meanwhile.

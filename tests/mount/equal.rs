@@ -10,7 +10,7 @@ use std::process::Command;
 
 use depsfs::store::import::{import_dir, import_dir_watching};
 use depsfs::store::{Cookie, Store};
-use depsfs::worktree::unchanged::Changed;
+use depsfs::views::changed_source::Changed;
 use rustix::fs::{SeekFrom, seek};
 
 use crate::bench::{Bench, signal, wait_until};

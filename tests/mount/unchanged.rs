@@ -12,7 +12,7 @@ use depsfs::store::tree::{Item, Meta, Slot};
 use depsfs::store::{Name, Store, TreeBuilder, TreeId};
 use depsfs::sys::fs as calls;
 use depsfs::sys::fs::Timespec;
-use depsfs::worktree::unchanged::Changed;
+use depsfs::views::changed_source::Changed;
 use proptest::prelude::*;
 
 use crate::bench::{Bench, bench};

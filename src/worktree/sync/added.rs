@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 
 use super::{Synced, Takes, Task, fits};
 use crate::daemon::client;
+use crate::git::ignored::Ignored;
+use crate::git::settings::AbsolutePaths;
+use crate::git::submodule;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
-use crate::worktree::component::AbsolutePaths;
+use crate::views::set::{self, ManifestLock, Views};
 use crate::worktree::error::Error;
 use crate::worktree::fit;
-use crate::worktree::ignored::Ignored;
 use crate::worktree::plan::Plan;
+use crate::worktree::relocation::{self, Record, Traced};
 use crate::worktree::snapshot::{Snapshot, Snapshots};
-use crate::worktree::submodule;
-use crate::worktree::traces::{self, Record, Traced};
 use crate::worktree::undo::Undo;
-use crate::worktree::views::{self, ManifestLock, Views};
 
 const PATH_OF_SOURCE: &str = "it holds the absolute path of the source";
 
@@ -42,7 +42,7 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     if fitting.is_empty() {
         return Ok(());
     }
-    views::refuse_too_many(fitting.len())?;
+    set::refuse_too_many(fitting.len())?;
     let taken = Snapshots::start(plan, &fitting, task.store, task.progress.clone())?.wait()?;
     if task.look {
         let is_out = |s: &Snapshot| !s.traces.is_empty() && plan.policies.of(&s.path) == AbsolutePaths::Exclude;
@@ -55,7 +55,7 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     for at in &fitting {
         undo.make_dirs(&task.target.root.join(at))?;
     }
-    let settled = traces::settle(task.store, &task.target.root, taken, &plan.policies, &mut undo)?;
+    let settled = relocation::settle(task.store, &task.target.root, taken, &plan.policies, &mut undo)?;
     let excluded = settled.excluded.into_iter();
     synced.unfit.extend(excluded.map(|at| (at, PATH_OF_SOURCE)));
     let none = |at: &Path| Traced { path: at.into(), traces: Vec::new() };
@@ -64,7 +64,7 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     synced.added.extend(settled.snapshots.iter().map(|s| s.path.clone()));
     show(views, settled.snapshots)?;
     undo.keep();
-    Record::note(&views.state_dir, traced)
+    Ok(Record::note(&views.state_dir, traced)?)
 }
 
 fn is_apart(a: &Path, b: &Path) -> bool {
@@ -94,7 +94,10 @@ fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
         let is_taken = |view: &&ViewSpec| !there.iter().all(|v| is_apart(&v.path, &view.path));
         if let Some(taken) = new.iter().find(is_taken) {
             is_refused = true;
-            return Err(Error::View { view: taken.path.clone(), why: "another view came there meanwhile".into() });
+            return Err(crate::views::Error::View {
+                view: taken.path.clone(),
+                why: "another view came there meanwhile".into(),
+            });
         }
         there.extend(new.iter().cloned());
         there.sort_by(|a, b| a.path.cmp(&b.path));
@@ -103,7 +106,7 @@ fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
     if done.is_err() && !is_refused {
         take_out(views, &new)?;
     }
-    done
+    Ok(done?)
 }
 
 /// What was shown in them meanwhile by others stays theirs.

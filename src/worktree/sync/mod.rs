@@ -2,7 +2,7 @@
 //!
 //! A view is looked at when the lock files beside it are the same in the source as in the worktree: else what the source
 //! has doesn't fit, and the view stays. Directories that the source has and the worktree doesn't become views ([`added`]).
-//! Files that were relocated are relocated again ([`crate::worktree::traces`]).
+//! Files that were relocated are relocated again ([`super::relocation`]).
 //!
 //! | step                                            | a crash right after it leaves |
 //! |-------------------------------------------------|-------------------------------|
@@ -13,24 +13,25 @@
 //! | 5. files are relocated                          | done |
 
 mod added;
-mod own;
+mod local_files;
 mod swap;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::checkout::Checkout;
-use super::component::{AbsolutePaths, Components};
-use super::diff::{self, Difference};
 use super::error::Error;
-use super::lockfile;
 use super::plan::{self, Plan};
+use super::relocation::{self, Record, Traced};
 use super::snapshot::{Snapshot, Snapshots};
-use super::traces::{self, Record, Traced};
-use super::views::Views;
+use crate::component::Components;
+use crate::git::checkout::Checkout;
+use crate::git::settings::AbsolutePaths;
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store};
+use crate::views::diff::{self, Difference};
+use crate::views::lockfile;
+use crate::views::set::Views;
 use swap::Swap;
 
 /// What became of the views that the source's artifacts are in.
@@ -109,7 +110,7 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
     if task.look {
         for swap in swaps.values() {
             let relocated = match record.of(&swap.view.path) {
-                Some(traced) => traces::still_relocated(task.store, views, &swap.view, traced)?,
+                Some(traced) => relocation::still_relocated(task.store, views, &swap.view, traced)?,
                 None => Vec::new(),
             };
             let is_own = |path: &Path| !relocated.iter().any(|r| swap.view.path.join(&r.path) == path);
@@ -125,8 +126,8 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
     synced.changed.extend(swaps.into_values().map(|swap| swap.view.path));
     synced.changed.sort();
     added::add(views, &plan, task, &mut synced)?;
-    own::tell(views, &plan, task, &mut synced);
-    own::copy(&plan, task, &mut synced)?;
+    local_files::tell(views, &plan, task, &mut synced);
+    local_files::copy(&plan, task, &mut synced)?;
     Ok(synced)
 }
 
@@ -169,7 +170,7 @@ fn exchange(
     for swap in swaps.values() {
         swap.give_up(task.target, views)?;
         if let Some(traced) = record.of(&swap.view.path) {
-            traces::give_up_relocated(task.store, views, &swap.view, traced)?;
+            relocation::give_up_relocated(task.store, views, &swap.view, traced)?;
         }
     }
     show(views, swaps, synced)?;
@@ -193,7 +194,7 @@ fn relocate(
     let done: HashSet<&Path> = known.iter().flat_map(|k| k.done()).collect();
     traces.iter_mut().for_each(|trace| trace.relocated = done.contains(&*trace.path));
     let is_wanted = plan.policies.of(&snapshot.path) == AbsolutePaths::Relocate;
-    let changed = is_wanted && traces::relocate_shown(task.store, &task.target.root, snapshot, &mut traces)?;
+    let changed = is_wanted && relocation::relocate_shown(task.store, &task.target.root, snapshot, &mut traces)?;
     Record::note(&views.state_dir, vec![Traced { path: snapshot.path.clone(), traces }])?;
     Ok(changed)
 }
@@ -214,7 +215,7 @@ fn would_relocate(
     let own: HashSet<PathBuf> = diff::of_view(views, view, Path::new(""))?.into_iter().map(|(_, path)| path).collect();
     let is_stored = |at: &Path| view.path.join(at).ancestors().all(|above| !own.contains(above));
     let open = snapshot.traces.iter().filter(|trace| !done.contains(&*trace.path) && is_stored(&trace.path));
-    traces::can_relocate(task.store, &task.target.root, snapshot, open)
+    relocation::can_relocate(task.store, &task.target.root, snapshot, open)
 }
 
 /// Step 3. A view that shows something else by now than what was compared stays as it is: what others have added would

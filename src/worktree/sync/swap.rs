@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use super::live;
+use crate::git::checkout::Checkout;
 use crate::store::manifest::ViewSpec;
 use crate::store::{ObjectId, Store};
 use crate::sys::fs::FileType;
 use crate::sys::path;
-use crate::worktree::checkout::Checkout;
-use crate::worktree::component::give_up;
-use crate::worktree::diff::{self, Difference};
+use crate::views::diff::{self, Difference};
+use crate::views::drop_unchanged;
+use crate::views::lower::Lower;
+use crate::views::set::Views;
 use crate::worktree::error::Error;
-use crate::worktree::lower::Lower;
 use crate::worktree::snapshot::Snapshot;
-use crate::worktree::views::Views;
 
 /// A view that shows other trees from now on.
 pub struct Swap {
@@ -33,7 +33,7 @@ impl Swap {
     pub fn give_up(&self, target: &Checkout, views: &Views) -> Result<(), Error> {
         for (at, before) in &self.old.0 {
             if let Some((_, after)) = self.new.0.iter().find(|(there, _)| there == at) {
-                give_up::give_up(target, Some(views), &self.view.path.join(at), before, after)?;
+                drop_unchanged::give_up(target, Some(views), &self.view.path.join(at), before, after)?;
             }
         }
         Ok(())
@@ -62,7 +62,7 @@ impl Swap {
         let (Some(object), held) = (tree.object(node), tree.stat(node)) else { return Ok(false) };
         let stat = path::stat(&whole)?;
         let is_alike = stat.is_some_and(|s| s.is_file() && s.size == held.size && s.mode & 0o7777 == held.perm);
-        Ok(is_alike && give_up::content_of(&whole)? == object)
+        Ok(is_alike && drop_unchanged::content_of(&whole)? == object)
     }
 }
 

@@ -1,0 +1,170 @@
+//! `depsfs init`: a first `depsfs.toml`, of what lies in a checkout.
+//!
+//! | found                                   | a component for                      |
+//! |-----------------------------------------|--------------------------------------|
+//! | package-lock.json, npm-shrinkwrap.json  | npm                                  |
+//! | pnpm-lock.yaml, yarn.lock               | pnpm, yarn                           |
+//! | Cargo.lock                              | cargo                                |
+//! | the topmost CMakeLists.txt              | cmake                                |
+//! | foundry.toml                            | foundry                              |
+//! | ci3/cache_content_hash, and a bootstrap.sh beside .rebuild_patterns | ci3      |
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::git::checkout::{self, Checkout};
+
+/// No more components are written.
+const MOST: usize = 60;
+
+const HEAD: &str = "\
+# What this repository builds, for depsfs: https://github.com/depsfs/depsfs (depsfs help components).
+#
+# `depsfs create` tells each component's key in the new worktree, and takes its artifacts from the store or the build
+# cache, from the source checkout when that has the same key, or builds them. Commands run after `depsfs approve`.
+
+# Ignored directories that no component names: \"share\" takes them from the source checkout, \"leave\" does not.
+# undeclared = \"share\"
+";
+
+const EMPTY: &str = "
+# [[component]]
+# name = \"web\"
+# dir = \"web\"                             # where commands run; paths are relative to it
+# paths = [\"node_modules\", \"dist\"]        # what it makes; git must ignore it
+# key = { files = [\"package-lock.json\"] } # or command = \"./content-hash\"
+# cache = \"web-{key}.tar.gz\"              # its name in the build cache
+# build = \"npm ci && npm run build\"       # when it can't be had otherwise
+# after = []                              # what has to be built before
+";
+
+/// One component to be written.
+struct Found {
+    kind: &'static str,
+    dir: PathBuf,
+    paths: Vec<String>,
+    key: String,
+    cache: Option<String>,
+    build: &'static str,
+    more: &'static str,
+    about: &'static str,
+}
+
+/// The text of a `depsfs.toml` for a checkout.
+pub fn text(of: &Checkout) -> Result<String, Error> {
+    let tracked: Vec<PathBuf> = of.git().staged()?.into_iter().map(|(_, _, path)| path).collect();
+    let untracked = of.git().untracked()?;
+    let all: BTreeSet<PathBuf> = tracked.into_iter().chain(untracked).collect();
+    let ignored: Vec<PathBuf> = of.git().ignored()?.iter().map(|p| checkout::plain(p)).collect();
+    let mut found: Vec<Found> = all.iter().filter_map(|path| component(path, &all, &ignored)).collect();
+    found.truncate(MOST);
+    let mut text = HEAD.to_owned();
+    if found.is_empty() {
+        text += EMPTY;
+    }
+    let mut names = BTreeSet::new();
+    for one in &found {
+        let name = name_of(one, &mut names);
+        write_one(&mut text, one, &name);
+    }
+    Ok(text)
+}
+
+/// The component that a file stands for.
+fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Option<Found> {
+    let dir = path.parent()?.to_path_buf();
+    let has = |name: &str| all.contains(&dir.join(name));
+    let simple = |kind, paths: &[&str], files: &[&str], build, more, about| {
+        let quoted: Vec<String> = files.iter().map(|f| format!("{f:?}")).collect();
+        let key = format!("{{ files = [{}] }}", quoted.join(", "));
+        let paths = paths.iter().map(|p| (*p).to_owned()).collect();
+        Some(Found { kind, dir: dir.clone(), paths, key, cache: None, build, more, about })
+    };
+    let nested: &[&str] = &["node_modules", "**/node_modules"];
+    match path.file_name()?.to_str()? {
+        "package-lock.json" if !has("npm-shrinkwrap.json") => {
+            simple("npm", &["node_modules"], &["package-lock.json"], "npm ci", "", "Packages that npm installs.")
+        }
+        "npm-shrinkwrap.json" => {
+            simple("npm", &["node_modules"], &["npm-shrinkwrap.json"], "npm ci", "", "Packages that npm installs.")
+        }
+        "pnpm-lock.yaml" => {
+            let build = "pnpm install --frozen-lockfile";
+            simple("pnpm", nested, &["pnpm-lock.yaml"], build, "", "Packages that pnpm installs.")
+        }
+        "yarn.lock" => {
+            let build = if has(".yarnrc.yml") { "yarn install --immutable" } else { "yarn install --frozen-lockfile" };
+            simple("yarn", nested, &["yarn.lock"], build, "", "Packages that yarn installs.")
+        }
+        "Cargo.lock" => {
+            let about = "What cargo builds. It builds on what the source has, also when the key is another.";
+            simple("cargo", &["target"], &["Cargo.lock"], "cargo build", "incremental = true\n", about)
+        }
+        "CMakeLists.txt" if dir.ancestors().skip(1).all(|up| !all.contains(&up.join("CMakeLists.txt"))) => {
+            let (files, build) = (["**/CMakeLists.txt", "**/*.cmake"], "cmake -S . -B build && cmake --build build");
+            let more = "incremental = true\nabsolute-paths = \"relocate\" # CMakeCache.txt names the checkout it was made in\n";
+            simple("cmake", &["build"], &files, build, more, "What CMake configures and builds.")
+        }
+        "foundry.toml" => {
+            let files = ["foundry.toml", "src/**", "script/**", "test/**", "lib"];
+            simple("foundry", &["out", "cache"], &files, "forge build", "", "Contracts that forge compiles.")
+        }
+        "bootstrap.sh" if has(".rebuild_patterns") && all.contains(Path::new("ci3/cache_content_hash")) => {
+            Some(ci3(&dir, ignored))
+        }
+        _ => None,
+    }
+}
+
+/// A component of ci3: its hash and its build are its own scripts'.
+fn ci3(dir: &Path, ignored: &[PathBuf]) -> Found {
+    let below = ignored.iter().filter_map(|p| p.strip_prefix(dir).ok()).filter(|p| !p.as_os_str().is_empty());
+    let mut paths: Vec<String> =
+        below.filter(|p| !p.ends_with("node_modules")).map(|p| p.to_string_lossy().into_owned()).collect();
+    if paths.is_empty() {
+        paths.push("dest".into());
+    }
+    let last = dir.file_name().map_or("all".into(), |name| name.to_string_lossy().into_owned());
+    Found {
+        kind: "ci3",
+        dir: dir.into(),
+        paths,
+        key: "{ command = '\"$(git rev-parse --show-toplevel)\"/ci3/cache_content_hash .rebuild_patterns' }".into(),
+        cache: Some(format!("{last}-{{key}}.tar.gz")),
+        build: "./bootstrap.sh",
+        more: "",
+        about: "A component of ci3. `cache` has to be the name that its bootstrap.sh gives to cache_upload.",
+    }
+}
+
+/// Its directory's name, or its kind's at the top; with a kind or a number behind it when that is taken.
+fn name_of(one: &Found, names: &mut BTreeSet<String>) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@+".contains(c);
+    let dir: String = one.dir.to_string_lossy().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
+    let dir = dir.trim_start_matches(['.', '-', '/']);
+    let first = if dir.is_empty() { one.kind.to_owned() } else { dir.to_owned() };
+    let second = format!("{first}-{}", one.kind);
+    let numbered = (2..).map(|n| format!("{second}-{n}"));
+    let mut candidates = [first.clone(), second.clone()].into_iter().chain(numbered);
+    let name = candidates.find(|name| !names.contains(name)).unwrap_or(first);
+    names.insert(name.clone());
+    name
+}
+
+fn write_one(text: &mut String, one: &Found, name: &str) {
+    let paths: Vec<String> = one.paths.iter().map(|p| format!("{p:?}")).collect();
+    // Writing to a string does not fail.
+    let _ = write!(text, "\n# {}\n[[component]]\nname = {name:?}\n", one.about);
+    if !one.dir.as_os_str().is_empty() {
+        let _ = writeln!(text, "dir = {:?}", one.dir.to_string_lossy());
+    }
+    let _ = writeln!(text, "paths = [{}]", paths.join(", "));
+    let _ = writeln!(text, "key = {}", one.key);
+    match &one.cache {
+        Some(cache) => drop(writeln!(text, "cache = {cache:?}")),
+        None => drop(writeln!(text, "# cache = \"{}-{{key}}-{{platform}}.tar.gz\"", name.replace('/', "-"))),
+    }
+    let _ = write!(text, "build = {:?}\n{}", one.build, one.more);
+}

@@ -1,0 +1,175 @@
+//! The key of a component: what its artifacts depend on, as 16 hex digits or as a command prints it.
+//!
+//! A key of files is a hash of their names and of the ids of their contents as git has them, of the build command, and of
+//! the keys of the components it comes after. So it is the same for files on disk and for a commit that is nowhere
+//! checked out. A key command is asked, in a checkout; the same command in the same directory once only.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::files::Files;
+use super::{Components, Declared, Error};
+use crate::git::command::LOCAL_VARIABLES;
+use crate::sys::shell::{self, Ended, Shell};
+use crate::sys::spawn;
+use crate::sys::terminal::Shown;
+
+/// What a key command prints when the hash can't be told.
+const DISABLED: &str = "disabled-cache";
+/// The longest a key command may take, if it isn't said otherwise.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How many key commands run at once.
+const AT_ONCE: usize = 8;
+/// What a key may be at most: it is a part of file names.
+const LONGEST: usize = 100;
+
+/// What is known of a component's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keyed {
+    Key(String),
+    /// None is declared.
+    None,
+    /// Its command says that there is none this time.
+    Disabled,
+    /// None of its files is there: nor is what is built of them.
+    Absent,
+}
+
+impl Keyed {
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Keyed::Key(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+/// The keys of components, by their names.
+pub type Keys = BTreeMap<String, Keyed>;
+
+/// Computes them all. `root`: the checkout in which key commands run.
+pub fn keys(components: &Components, files: &Files<'_>, root: &Path) -> Result<Keys, Error> {
+    let answers = ask_all(components, root)?;
+    let contents =
+        files.of(components.all.iter().map(|d| d.component.key.iter().flat_map(|k| &k.files)), components)?;
+    let mut keys = Keys::new();
+    for (declared, contents) in components.all.iter().zip(contents) {
+        let key = key_of(declared, &contents, &answers, &keys)?;
+        keys.insert(declared.component.name.clone(), key);
+    }
+    Ok(keys)
+}
+
+/// Whether a checkout is needed to compute them.
+pub fn need_commands(components: &Components) -> bool {
+    components.all.iter().any(|d| d.component.key.as_ref().is_some_and(|k| k.command.is_some()))
+}
+
+/// A command of the user's own and one of the repository may run in different shells.
+type Answers = BTreeMap<(bool, PathBuf, String), String>;
+
+fn key_of(declared: &Declared, contents: &[(PathBuf, String)], answers: &Answers, keys: &Keys) -> Result<Keyed, Error> {
+    let component = &declared.component;
+    let Some(key) = &component.key else { return Ok(Keyed::None) };
+    let answer = key.command.as_ref().and_then(|c| answers.get(&(declared.is_users, component.dir.clone(), c.clone())));
+    if answer.is_some_and(|a| a.contains(DISABLED)) {
+        return Ok(Keyed::Disabled);
+    }
+    if let Some(answer) = answer.filter(|_| key.files.is_empty()) {
+        return as_key(&component.name, answer).map(Keyed::Key);
+    }
+    if contents.is_empty() {
+        return Ok(Keyed::Absent);
+    }
+    let mut hash = blake3::Hasher::new_derive_key("depsfs 1 key of a component");
+    let mut add = |text: &[u8]| {
+        hash.update(&(text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    add(component.build.as_deref().unwrap_or_default().as_bytes());
+    add(answer.map_or("", |a| a.trim()).as_bytes());
+    for (path, id) in contents {
+        add(path.as_os_str().as_encoded_bytes());
+        add(id.as_bytes());
+    }
+    for name in &component.after {
+        match keys.get(name) {
+            Some(Keyed::Key(key)) => add(key.as_bytes()),
+            Some(Keyed::Disabled) => return Ok(Keyed::Disabled),
+            _ => add(b""),
+        }
+    }
+    Ok(Keyed::Key(hash.finalize().to_hex()[..16].to_owned()))
+}
+
+/// The one line a key command prints.
+fn as_key(component: &str, answer: &str) -> Result<String, Error> {
+    let key = answer.trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    if key.is_empty() || key.len() > LONGEST || !key.chars().all(is_plain) {
+        let why = format!("its command printed {:?}, which is no hash", key.chars().take(60).collect::<String>());
+        return Err(Error::Key { component: component.into(), why });
+    }
+    Ok(key.into())
+}
+
+/// Asks every key command that is needed, some at a time.
+fn ask_all(components: &Components, root: &Path) -> Result<Answers, Error> {
+    let mut asked: BTreeMap<(bool, PathBuf, String), &Declared> = BTreeMap::new();
+    for declared in &components.all {
+        if let Some(command) = declared.component.key.as_ref().and_then(|k| k.command.as_ref()) {
+            let at = (declared.is_users, declared.component.dir.clone(), command.clone());
+            asked.entry(at).or_insert(declared);
+        }
+    }
+    let asked: Vec<_> = asked.into_iter().collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let mine = numbers.map_while(|n| asked.get(n));
+        mine.filter_map(|(at, declared)| {
+            Some(ask(components, declared, root).transpose()?.map(|answer| (at.clone(), answer)))
+        })
+        .collect::<Result<Vec<_>, Error>>()
+    };
+    let parts = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| spawn::scoped(scope, work)).collect();
+        let done = threads.into_iter().map(spawn::Work::join);
+        done.collect::<Result<Vec<_>, Error>>()
+    })?;
+    Ok(parts.into_iter().flatten().collect())
+}
+
+/// What a key command prints; `None` when the directory it would run in isn't there.
+fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Option<String>, Error> {
+    let component = &declared.component;
+    let Some(key) = &component.key else { return Ok(None) };
+    let Some(command) = &key.command else { return Ok(None) };
+    let dir = root.join(&component.dir);
+    let wrong = |why: String| Error::Key { component: component.name.clone(), why };
+    if !crate::sys::path::is_dir(&dir) {
+        return Err(wrong(format!("there is no directory {}", component.dir.shown())));
+    }
+    let set = environment(component.name.as_str(), root);
+    let limit = Some(key.timeout.unwrap_or(PATIENCE));
+    let shell = components.shell_of(declared);
+    let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
+    match shell::ask(&run).map_err(|e| wrong(format!("{}: {e}", shell[0])))? {
+        (Ended::Code(0), answer) => Ok(Some(String::from_utf8_lossy(&answer).into_owned())),
+        (Ended::Interrupted(signal), _) => Err(crate::git::command::GitError::Interrupted(signal).into()),
+        (ended, _) => Err(wrong(format!("of its command {command:?}, {}", ended.words()))),
+    }
+}
+
+/// What every command of a component finds in its environment.
+pub fn environment(component: &str, root: &Path) -> Vec<(&'static str, OsString)> {
+    vec![
+        ("DEPSFS_COMPONENT", component.into()),
+        ("DEPSFS_WORKTREE", root.into()),
+        // Inside a view git has to find the repository around it.
+        ("GIT_DISCOVERY_ACROSS_FILESYSTEM", "1".into()),
+    ]
+}

@@ -1,0 +1,30 @@
+//! Components: what a repository builds, as `depsfs.toml` and the user's own configuration declare it, and their keys.
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `config`, `pattern`, `template`, `order` | `depsfs.toml`: its keys, patterns and names |
+//! | `init` | a first `depsfs.toml`, of what lies in a checkout |
+//! | `load`, `declared`, `approve` | the components of a checkout and of its user, and which commands may run |
+//! | `key`, `files` | the inputs of artifacts, as a key |
+//! | `record` | `components.json`: the artifacts that a worktree's components have |
+//!
+//! Nothing is built or fetched here: that is `worktree/artifacts`.
+
+pub mod approve;
+pub mod config;
+pub mod declared;
+mod error;
+pub mod files;
+pub mod init;
+pub mod key;
+pub mod load;
+mod order;
+mod pattern;
+pub mod record;
+mod template;
+
+pub use config::{Component, Config, ConfigError, FILE, Key, Undeclared};
+pub use declared::{Components, Declared, Identity};
+pub use error::Error;
+pub use files::Files;
+pub use key::{Keyed, Keys};

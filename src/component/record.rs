@@ -1,0 +1,115 @@
+//! `components.json`, beside a worktree's manifest: which artifacts its components have, and what is still to be built.
+//!
+//! Version 1. Written aside and renamed. It is only remembered, never obeyed: without it, everything is looked at again.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+use crate::sys::path;
+use crate::views::set::ManifestLock;
+
+const VERSION: u32 = 1;
+const FILE: &str = "components.json";
+
+/// What is known of all components of a worktree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    version: u32,
+    pub components: Vec<Known>,
+}
+
+/// One component, as a worktree has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    pub name: String,
+    /// The key its artifacts were made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The entries of the store that it shows, or was published as.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<String>,
+    pub state: State,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Its artifact is in place.
+    Artifact,
+    /// It has what the source had.
+    Source,
+    /// It was built here.
+    Built,
+    /// It has still to be fetched or built.
+    Pending,
+    /// Its build failed.
+    Failed,
+    /// There is nothing to be had or built.
+    Nothing,
+}
+
+impl Default for Record {
+    fn default() -> Record {
+        Record { version: VERSION, components: Vec::new() }
+    }
+}
+
+impl Record {
+    /// That of the worktree with this state directory; an empty one when there is none.
+    pub fn load(state_dir: &Path) -> Result<Record, Error> {
+        let file = state_dir.join(FILE);
+        let Some(bytes) = path::read_if_there(&file)? else { return Ok(Record::default()) };
+        Record::parse(&bytes).map_err(|why| Error::Record { file, why })
+    }
+
+    /// What its bytes say, or why they can't be read.
+    pub fn parse(bytes: &[u8]) -> Result<Record, String> {
+        let record: Record = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        match record.version {
+            VERSION => Ok(record),
+            other => Err(format!("it has version {other}, this depsfs knows {VERSION}")),
+        }
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("strings and numbers are always JSON");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    pub fn save(&self, state_dir: &Path) -> Result<(), Error> {
+        path::make_private_dirs(state_dir)?;
+        Ok(path::replace_synced(&state_dir.join(FILE), &self.bytes())?)
+    }
+
+    /// Changes the record that is there now, whatever others have changed of it since it was last read.
+    pub fn change(state_dir: &Path, change: impl FnOnce(&mut Record)) -> Result<(), super::Error> {
+        path::make_private_dirs(state_dir)?;
+        let _lock = ManifestLock::wait(state_dir)?;
+        let mut record = Record::load(state_dir)?;
+        change(&mut record);
+        record.save(state_dir)
+    }
+
+    pub fn of(&self, name: &str) -> Option<&Known> {
+        self.components.iter().find(|c| c.name == name)
+    }
+
+    /// Replaces what is known of one.
+    pub fn set(&mut self, known: Known) {
+        match self.components.iter_mut().find(|c| c.name == known.name) {
+            Some(there) => *there = known,
+            None => self.components.push(known),
+        }
+    }
+
+    /// Whether something is to be gone on with.
+    pub fn has_work(&self) -> bool {
+        self.components.iter().any(|c| matches!(c.state, State::Pending | State::Failed))
+    }
+}

@@ -1,0 +1,36 @@
+//! Journals that were damaged: their copies are there until somebody has looked.
+
+use std::path::PathBuf;
+
+use super::{Row, Sight, is_in_fuse, shell};
+use crate::store::Manifest;
+use crate::sys::terminal::Shown;
+use crate::views::set::{self, Views};
+
+pub fn rows(sight: &Sight) -> Vec<Row> {
+    let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
+    dirs.extend(sight.states.iter().flat_map(|states| set::all_at(states)));
+    dirs.sort();
+    dirs.dedup();
+    dirs.retain(|dir| !is_in_fuse(&sight.mounts, dir));
+    let mut rows = Vec::new();
+    for state_dir in dirs {
+        // What can't be read is another check's.
+        let Ok(manifest) = Manifest::load(&set::manifest_file(&state_dir)) else { continue };
+        let views = Views { state_dir, manifest };
+        for view in &views.manifest.views {
+            rows.extend(views.damaged(view).into_iter().map(|copy| row(&views.place(view), &copy)));
+        }
+    }
+    if rows.is_empty() { vec![Row::ok("journals", "none was damaged")] } else { rows }
+}
+
+fn row(place: &std::path::Path, copy: &std::path::Path) -> Row {
+    let words = format!(
+        "the journal of {} was damaged: what was deleted, moved or changed there may be as in the store again",
+        place.shown()
+    );
+    let remedy =
+        format!("depsfs diff {} shows what the view holds; when you have looked: rm {}", shell(place), shell(copy));
+    Row::warn("journals", words, remedy)
+}

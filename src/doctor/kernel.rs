@@ -1,0 +1,101 @@
+//! What the kernel offers, and which of depsfs's fast paths that turns on.
+
+use super::{Row, Sight, is_in_fuse};
+use crate::daemon::client;
+use crate::sys::kernel;
+use crate::sys::terminal::Shown;
+
+/// What is needed at all (close_range(2) with CLOSE_RANGE_CLOEXEC), and what sends requests again.
+const NEEDED: (u32, u32) = (5, 11);
+const RESENDS: (u32, u32) = (6, 9);
+/// `linux/fuse.h`.
+const FUSE_NO_OPEN_SUPPORT: u64 = 1 << 17;
+const FUSE_NO_OPENDIR_SUPPORT: u64 = 1 << 24;
+const FUSE_PASSTHROUGH: u64 = 1 << 37;
+const FUSE_HAS_RESEND: u64 = 1 << 39;
+
+/// How many worktrees are tried for clones.
+const TRIED: usize = 3;
+
+pub fn rows(sight: &Sight) -> Vec<Row> {
+    let release = kernel::release();
+    let version = kernel::version(&release);
+    vec![version_row(&release, version), fast_paths(sight, version)]
+}
+
+fn version_row(release: &str, version: Option<(u32, u32)>) -> Row {
+    let check = "kernel";
+    let resends = format!("{}.{}", RESENDS.0, RESENDS.1);
+    match version {
+        Some(version) if version >= RESENDS => Row::ok(check, format!("Linux {release}")),
+        Some(version) if version >= NEEDED => {
+            let words = format!("Linux {release}: a request that a crashed server had begun stays unanswered");
+            Row::warn(check, words, format!("boot Linux {resends} or later"))
+        }
+        Some(_) => {
+            let words = format!("Linux {release} is too old: {}.{} or later is needed", NEEDED.0, NEEDED.1);
+            Row::fail(check, words, format!("boot Linux {resends} or later"))
+        }
+        None => Row::warn(check, format!("Linux {release:?} has an unknown version"), format!("boot Linux {resends}")),
+    }
+}
+
+/// For a living view the kernel's own word counts, else its version.
+fn fast_paths(sight: &Sight, version: Option<(u32, u32)>) -> Row {
+    let check = "fast_paths";
+    let states = sight.worktrees().filter_map(|(dir, _)| client::state(&dir));
+    let mounted: Vec<_> = states.flat_map(|s| s.views).filter(|view| view.mounted).collect();
+    let offered = mounted.iter().find_map(|view| view.capabilities);
+    let since = |needed| version.is_some_and(|v| v >= needed);
+    let offers = |bit: u64, needed| offered.map_or(since(needed), |bits| bits & bit == bit);
+    let opens = offers(FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT, (5, 1));
+    let resend = offers(FUSE_HAS_RESEND, RESENDS);
+    let passthrough = offers(FUSE_PASSTHROUGH, RESENDS);
+    let passing = mounted.iter().filter(|view| view.passes.is_some()).count();
+    let passthrough = match passing {
+        0 if passthrough => "passthrough offered, used by no view".into(),
+        0 => "passthrough not offered".into(),
+        n => format!("passthrough used by {n} of {} views", mounted.len()),
+    };
+    let word = |on: bool| if on { "on" } else { "off" };
+    let mut words = vec![
+        format!("opens without a message {}", word(opens)),
+        format!("requests sent again after a crash {}", word(resend)),
+        passthrough,
+        format!("openat2 {}", word(kernel::has_openat2())),
+    ];
+    words.extend(clones(sight));
+    let words = words.join(", ");
+    match opens && resend {
+        true => Row::ok(check, words),
+        false => Row::warn(check, words, "boot a newer kernel: everything works, but slower"),
+    }
+}
+
+fn clones(sight: &Sight) -> Vec<String> {
+    let Some(store) = &sight.store else { return Vec::new() };
+    let near = |path: &std::path::Path| !is_in_fuse(&sight.mounts, path);
+    let worktrees = sight.worktrees().map(|(_, m)| m.worktree.clone()).filter(|w| near(w)).take(TRIED);
+    let said = |on| match on {
+        Some(true) => "clones",
+        Some(false) => "copies",
+        None => "copies or clones",
+    };
+    let mut words = vec![format!("the store {}", said(kernel::clones(store.path(), store.path())))];
+    words.extend(worktrees.map(|w| format!("{} {}", w.shown(), said(kernel::clones(store.path(), &w)))));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    #[test]
+    fn kernels_are_told_that_work_that_work_but_for_crashes_and_that_do_not() {
+        let state = |text: &str| version_row(text, kernel::version(text)).state;
+        let table =
+            [("6.18.1", State::Ok), ("6.9", State::Ok), ("6.8.0-31-generic", State::Warn), ("5.4.0", State::Fail)];
+        table.iter().for_each(|(text, want)| assert_eq!(state(text), *want, "{text}"));
+    }
+}

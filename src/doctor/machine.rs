@@ -1,0 +1,59 @@
+//! What belongs to the machine: how many files may be watched, and git.
+
+use std::time::Duration;
+
+use super::{Row, Sight};
+use crate::git::version::OLDEST;
+use crate::sys::terminal::Shown;
+use crate::sys::{kernel, proc, process};
+
+/// Editors and bundlers that watch a big tree need about as many.
+const FEW_WATCHES: u64 = 65_536;
+const FEW_INSTANCES: u64 = 64;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub fn rows(sight: &Sight) -> Vec<Row> {
+    vec![inotify(), git(sight)]
+}
+
+/// A user namespace can have less than the machine.
+fn inotify() -> Row {
+    let check = "inotify";
+    let least = |what: &str| {
+        let files = [format!("/proc/sys/fs/inotify/max_user_{what}"), format!("/proc/sys/user/max_inotify_{what}")];
+        files.iter().filter_map(|file| kernel::number(file)).min()
+    };
+    let (watches, instances) = (least("watches").unwrap_or(u64::MAX), least("instances").unwrap_or(u64::MAX));
+    let words = format!("{watches} watches, {instances} instances for each user");
+    let remedy = |watches: u64, instances: u64| {
+        format!("sudo sysctl fs.inotify.max_user_watches={watches} fs.inotify.max_user_instances={instances}")
+    };
+    let enough = remedy(watches.clamp(524_288, u64::MAX / 2), instances.clamp(512, u64::MAX / 2));
+    match kernel::can_watch() {
+        Err(e) => {
+            let more = remedy(watches.saturating_mul(2).max(524_288), instances.saturating_mul(2).max(512));
+            Row::fail(check, format!("nothing can be watched ({e}): {words}"), more)
+        }
+        Ok(()) if watches < FEW_WATCHES || instances < FEW_INSTANCES => {
+            Row::warn(check, format!("{words}: too few for editors and bundlers in big trees"), enough)
+        }
+        Ok(()) => Row::ok(check, words),
+    }
+}
+
+fn git(sight: &Sight) -> Row {
+    let check = "git";
+    let wanted = format!("install git {}.{} or later", OLDEST.0, OLDEST.1);
+    let Some(program) = proc::find_program("git", &sight.fuse_places()) else {
+        return Row::fail(check, "not in PATH", wanted);
+    };
+    let place = program.shown();
+    match process::output(&program, &["--version"], PATIENCE) {
+        Err(e) => Row::fail(check, format!("{place} does not run: {e}"), wanted),
+        Ok(said) => match said.strip_prefix("git version ").and_then(kernel::version) {
+            Some(version) if version >= OLDEST => Row::ok(check, format!("{said} ({place})")),
+            Some(_) => Row::fail(check, format!("{said} ({place}) is too old"), wanted),
+            None => Row::warn(check, format!("{place} says {said:?} for its version"), wanted),
+        },
+    }
+}

@@ -1,0 +1,319 @@
+//! Views that are mounted and do not work: dead ones, which nobody answers for, and hung ones, whose daemon lives.
+//!
+//! A dead view answers ENOTCONN at once, a hung one makes whoever touches it wait; so none is touched. Who has a
+//! connection's device open answers for it; a process that is stopped does not, nor does one that uses no time while
+//! requests wait (or, where the kernel doesn't say whether they do, while it has one in hand).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Row, Sight, shell};
+use crate::daemon::{Health, health, whereabouts};
+use crate::sys::mountinfo::{MountPoint, MountTable};
+use crate::sys::proc::Work;
+use crate::sys::process::{self, Ask, ProcessId};
+use crate::sys::terminal::Shown;
+use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
+use crate::views::set::{self, Views};
+use crate::worktree::Error;
+
+/// Requests that wait for longer than that, while nobody works, wait for somebody who hangs. On a machine that has much to
+/// do, a healthy server may get no processor for a while, or wait for the disk.
+const LOOKS: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(250);
+/// How long a daemon may take to go on.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Who has which connection open.
+type Held = BTreeMap<u32, Vec<ProcessId>>;
+
+/// A daemon that is known by its state directory.
+struct Known {
+    state_dir: PathBuf,
+    /// The worktree, or the directory that is mounted at.
+    place: PathBuf,
+    views: Vec<PathBuf>,
+    /// Where its views shall be, but for those that its user dropped.
+    wanted: Vec<PathBuf>,
+    health: Health,
+}
+
+/// The views of one daemon that is known, or one view of whoever else.
+struct Finding<'a> {
+    known: Option<&'a Known>,
+    mounts: Vec<&'a MountPoint>,
+    answering: Vec<ProcessId>,
+}
+
+pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
+    let held = proc::fuse_connections();
+    let known = known(sight, held.as_ref())?;
+    let findings = findings(sight, &known, held.as_ref());
+    let (dead, alive): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.answering.is_empty());
+    let count: usize = alive.iter().map(|f| f.mounts.len()).sum();
+    let mut hung: Vec<Row> = hung(&alive).into_iter().map(|(f, why)| f.hung_row(&why)).collect();
+    let mut rows: Vec<Row> = dead.iter().map(Finding::dead_row).collect();
+    if rows.is_empty() {
+        rows.push(Row::ok("dead_mounts", "none"));
+    }
+    if hung.is_empty() {
+        hung.push(Row::ok("hung_mounts", format!("none; {count} views are mounted")));
+    }
+    rows.append(&mut hung);
+    rows.extend(refusing(&known));
+    rows.extend(partly(sight, &known));
+    Ok(rows)
+}
+
+/// Worktrees that have some of their views and not the others. One without any was unmounted.
+fn partly(sight: &Sight, known: &[Known]) -> Vec<Row> {
+    let row = |known: &Known| {
+        known.health.keeper?;
+        let is_mounted = |view: &&PathBuf| sight.mounts.iter().any(|m| m.kind == mount::KIND && m.path == **view);
+        let (there, missing): (Vec<_>, Vec<_>) = known.wanted.iter().partition(is_mounted);
+        if there.is_empty() || missing.is_empty() {
+            return None;
+        }
+        let names: Vec<String> = missing.iter().map(|view| view.shown().to_string()).collect();
+        let words = format!(
+            "{} of {} views of {} are not mounted: {}",
+            missing.len(),
+            known.wanted.len(),
+            known.place.shown(),
+            super::few(&names)
+        );
+        let state_dir = known.state_dir.clone();
+        let row = Row::warn("views", words, format!("depsfs mount {}", shell(&known.place)));
+        Some(row.fixed_by(move || Ok(Views::load(&state_dir)?.mount()?)))
+    };
+    known.iter().filter_map(row).collect()
+}
+
+/// Daemons that gave up: their views answer EIO to everything.
+fn refusing(known: &[Known]) -> Vec<Row> {
+    let check = "daemons";
+    let row = |known: &Known| {
+        let why = known.health.refuses.as_ref()?;
+        let words = format!("the views of {} answer EIO: {why}", known.place.shown());
+        let state_dir = known.state_dir.clone();
+        let row = Row::fail(check, words, format!("depsfs mount {}", shell(&known.place)));
+        Some(row.fixed_by(move || Ok(Views::load(&state_dir)?.mount()?)))
+    };
+    let rows: Vec<Row> = known.iter().filter_map(row).collect();
+    let living = known.iter().filter(|k| k.health.keeper.is_some()).count();
+    if rows.is_empty() { vec![Row::ok(check, format!("{living} run"))] } else { rows }
+}
+
+fn known(sight: &Sight, held: Option<&Held>) -> Result<Vec<Known>, Error> {
+    let table = MountTable::new(sight.mounts.clone());
+    let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
+    dirs.extend(sight.states.iter().flat_map(|states| set::all_at(states)));
+    dirs.sort();
+    dirs.dedup();
+    let mut known = Vec::new();
+    for state_dir in dirs {
+        if super::is_in_fuse(&sight.mounts, &state_dir) {
+            continue;
+        }
+        let Ok(manifest) = crate::store::Manifest::load(&set::manifest_file(&state_dir)) else { continue };
+        let mut health = health(&state_dir);
+        // A directory above one may have been renamed. Numbers are used again: those of a daemon that is gone tell nothing
+        // while somebody has the connection.
+        let is_free = |minor| held.is_some_and(|held| !held.contains_key(&minor));
+        let lives = health.keeper.is_some();
+        for view in health.views.iter_mut().filter(|v| lives || v.device.is_some_and(|(_, minor)| is_free(minor))) {
+            if let Some(at) = whereabouts(&table, &view.path, view.device).map(Path::to_path_buf) {
+                view.path = at;
+            }
+        }
+        let mut views: Vec<PathBuf> = manifest.views.iter().map(|v| manifest.worktree.join(&v.path)).collect();
+        views.extend(health.views.iter().map(|v| v.path.clone()));
+        let all = Views { state_dir: state_dir.clone(), manifest };
+        let wanted = all.manifest.views.iter().filter(|v| !all.is_dropped(v)).map(|v| all.place(v)).collect();
+        known.push(Known { state_dir, place: all.top(), views, wanted, health });
+    }
+    Ok(known)
+}
+
+fn findings<'a>(sight: &'a Sight, known: &'a [Known], held: Option<&Held>) -> Vec<Finding<'a>> {
+    let mut findings: Vec<Finding<'a>> = Vec::new();
+    let ours = |m: &&MountPoint| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user));
+    let told = |k: &'a Known| k.health.views.iter().filter_map(move |v| Some(((v.device?, v.path.as_path()), k)));
+    let told: HashMap<_, _> = known.iter().rev().flat_map(told).collect();
+    let placed = |k: &'a Known| k.views.iter().map(move |path| (path.as_path(), k));
+    let placed: HashMap<_, _> = known.iter().rev().flat_map(placed).collect();
+    for mount in sight.mounts.iter().filter(ours) {
+        let teller = told.get(&(mount.device, mount.path.as_path())).copied();
+        let owner = teller.or_else(|| placed.get(mount.path.as_path()).copied());
+        let by_device = held.and_then(|held| held.get(&mount.device.1)).cloned().unwrap_or_default();
+        let by_state = teller.map(|k| k.health.processes()).unwrap_or_default();
+        if held.is_none() && owner.is_none() {
+            // Somebody's, and this kernel doesn't tell whose.
+            continue;
+        }
+        let answering = if by_device.is_empty() { by_state } else { by_device };
+        let same = |f: &&mut Finding<'a>| {
+            f.known.zip(owner).is_some_and(|(a, b)| a.state_dir == b.state_dir) && f.answering == answering
+        };
+        match findings.iter_mut().find(same) {
+            Some(finding) => finding.mounts.push(mount),
+            None => findings.push(Finding { known: owner, mounts: vec![mount], answering }),
+        }
+    }
+    findings
+}
+
+/// Those that hang, with why: of all, nobody is waited for longer than of one.
+fn hung<'a>(alive: &'a [Finding<'a>]) -> Vec<(&'a Finding<'a>, String)> {
+    let (stopped, others): (Vec<_>, Vec<_>) = alive.iter().partition(|f| !f.stopped().is_empty());
+    let mut hung: Vec<_> = stopped
+        .into_iter()
+        .map(|f| (f, format!("process {} of its daemon is stopped", super::few(&f.stopped()))))
+        .collect();
+    let awaited = others.into_iter().filter(|f| f.is_awaited());
+    let mut silent: Vec<_> = awaited.map(|f| (f, Works::of(&f.answering))).collect();
+    for _ in 0..LOOKS {
+        if silent.is_empty() {
+            break;
+        }
+        std::thread::sleep(BETWEEN);
+        silent.retain(|(f, before)| f.is_awaited() && !before.has_more());
+    }
+    hung.extend(silent.into_iter().map(|(f, _)| (f, "requests wait, and its daemon does nothing".into())));
+    hung
+}
+
+/// What processes have done up to a moment.
+struct Works(Vec<(ProcessId, Work)>);
+
+impl Works {
+    fn of(pids: &[ProcessId]) -> Works {
+        Works(pids.iter().map(|pid| (*pid, proc::work(*pid))).collect())
+    }
+
+    /// Whether one of them has got on since.
+    fn has_more(&self) -> bool {
+        self.0.iter().any(|(pid, before)| proc::work(*pid).is_more_than(*before))
+    }
+}
+
+impl Finding<'_> {
+    fn words(&self) -> String {
+        let views: Vec<_> = self.mounts.iter().map(|m| m.path.shown().to_string()).collect();
+        super::few(&views)
+    }
+
+    fn dead_row(&self) -> Row {
+        let check = "dead_mounts";
+        let words = format!("{}: mounted, but the daemon is gone", self.words());
+        let paths: Vec<PathBuf> = self.mounts.iter().map(|m| m.path.clone()).collect();
+        match self.known {
+            Some(known) if path::is_dir(&known.place) || self.covers(&known.place) => {
+                let state_dir = known.state_dir.clone();
+                let remedy = format!("depsfs mount {}", shell(&known.place));
+                Row::fail(check, words, remedy).fixed_by(move || Ok(Views::load(&state_dir)?.mount()?))
+            }
+            _ => {
+                let all: Vec<_> = paths.iter().map(|p| format!("fusermount3 -u -z {}", shell(p))).collect();
+                let devices: Vec<_> = self.mounts.iter().map(|m| (m.path.clone(), m.device)).collect();
+                match self.known {
+                    Some(_) => Row::fail(check, words, all.join("; ")).fixed_by(move || detach(&devices)),
+                    // Of another store, whose own doctor mounts it again.
+                    None => Row::warn(check, words, all.join("; ")),
+                }
+            }
+        }
+    }
+
+    /// Whether looking at the path would be looking into one of these.
+    fn covers(&self, place: &Path) -> bool {
+        self.mounts.iter().any(|m| m.path == place)
+    }
+
+    fn stopped(&self) -> Vec<ProcessId> {
+        self.answering.iter().copied().filter(|pid| proc::is_stopped(*pid)).collect()
+    }
+
+    /// Whether requests wait for an answer.
+    fn is_awaited(&self) -> bool {
+        // An ordinary user is not told how many requests wait where fusectl isn't mounted.
+        let in_a_request = || self.answering.iter().any(|pid| proc::waits_in_a_request(*pid));
+        let is_waiting = |m: &&MountPoint| fuse_dev::waiting(m.device.1).map_or_else(in_a_request, |n| n > 0);
+        self.mounts.iter().any(is_waiting)
+    }
+
+    fn hung_row(&self, why: &str) -> Row {
+        let stopped = self.stopped();
+        let keeper = self.known.and_then(|k| k.health.keeper);
+        let servers: Vec<_> = self.answering.iter().copied().filter(|pid| Some(*pid) != keeper).collect();
+        let remedy = match (stopped.is_empty(), &servers[..]) {
+            (false, _) => format!("kill -CONT {}", joined(&stopped)),
+            // Another takes over, and what waits is answered.
+            (true, servers) => format!("kill -KILL {}", joined(servers)),
+        };
+        let connections: Vec<u32> = self.mounts.iter().map(|m| m.device.1).collect();
+        let words = format!("{}: mounted, but {why}", self.words());
+        if self.known.is_none() {
+            // Of another store: whoever stopped it may have meant to.
+            return Row::warn("hung_mounts", words, remedy);
+        }
+        let row = Row::fail("hung_mounts", words, remedy);
+        let (stopped, servers) = (Process::all(&stopped), Process::all(&servers));
+        row.fixed_by(move || revive(&stopped, keeper.is_some().then_some(&servers), &connections))
+    }
+}
+
+fn joined(pids: &[ProcessId]) -> String {
+    pids.iter().map(ProcessId::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Detaches those that are still dead: somebody may have mounted them again since.
+fn detach(dead: &[(PathBuf, (u32, u32))]) -> Result<(), Error> {
+    for (path, device) in dead {
+        let is_held = proc::fuse_connections().is_some_and(|held| held.contains_key(&device.1));
+        let is_there = mountinfo::read()?.iter().any(|m| m.path == *path && m.device == *device);
+        if is_there && !is_held {
+            mount::unmount(path, true).map_err(IoError::of("detach the dead mount at", path))?;
+        }
+    }
+    Ok(())
+}
+
+/// A process as it was seen: by the time it is signalled, its number may be another's.
+struct Process {
+    pid: ProcessId,
+    started: Option<u64>,
+}
+
+impl Process {
+    fn all(pids: &[ProcessId]) -> Vec<Process> {
+        pids.iter().map(|pid| Process { pid: *pid, started: proc::started(*pid) }).collect()
+    }
+
+    fn signal(&self, what: Ask) -> Result<(), Error> {
+        let sent = process::ask_that(self.pid, self.started, what);
+        Ok(sent.map(drop).map_err(IoError::of("signal", Path::new("the daemon")))?)
+    }
+}
+
+/// Has stopped processes go on; a server that still does nothing is killed, for its keeper to start another.
+fn revive(stopped: &[Process], servers: Option<&Vec<Process>>, connections: &[u32]) -> Result<(), Error> {
+    for process in stopped {
+        process.signal(Ask::GoOn)?;
+    }
+    let servers: Vec<&Process> = servers.into_iter().flatten().collect();
+    let before = Works::of(&servers.iter().map(|s| s.pid).collect::<Vec<_>>());
+    let answers = || connections.iter().all(|c| fuse_dev::waiting(*c).is_none_or(|n| n == 0));
+    let go_on = || stopped.iter().all(|s| !proc::is_stopped(s.pid)) && (!stopped.is_empty() || answers());
+    let limit = if stopped.is_empty() { Duration::ZERO } else { PATIENCE };
+    // One that has begun to work meanwhile is only busy.
+    if proc::wait_until(limit, || go_on() && answers()) || before.has_more() {
+        return Ok(());
+    }
+    for server in servers {
+        server.signal(Ask::Kill)?;
+    }
+    proc::wait_until(PATIENCE, answers);
+    Ok(())
+}

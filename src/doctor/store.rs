@@ -1,0 +1,224 @@
+//! The store: what was left in it, how much space there is, and whether its files are what their names say.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Row, Sight, is_in_fuse};
+use crate::store::{Damage, DamageKind, PackId, Store, StoreError, escape, import};
+use crate::sys::mountinfo::MountPoint;
+use crate::sys::terminal::Shown;
+use crate::sys::{fs, path};
+use crate::worktree::Error;
+
+/// How long files are read for the sample.
+const SAMPLED_FOR: Duration = Duration::from_millis(1500);
+/// Below, in bytes, something is about to fail; below the second and a twentieth, it may soon.
+const TOO_LITTLE: u64 = 64 << 20;
+const LITTLE: u64 = 2 << 30;
+
+/// The store, when it is there and may be looked at; else what is to be said of it.
+pub fn open(place: Option<&Path>, mounts: &[MountPoint]) -> Result<Option<Store>, Row> {
+    let check = "store";
+    let Some(place) = place else {
+        return Err(Row::fail(check, "it has no place: HOME is not set", "set DEPSFS_STORE to an absolute path"));
+    };
+    if is_in_fuse(mounts, place) {
+        let words = format!("{} is in a FUSE mount, which is not looked into", place.shown());
+        return Err(Row::warn(check, words, "set DEPSFS_STORE to a directory of a local disk"));
+    }
+    if !path::is_there(&place.join("version")) {
+        return Err(Row::ok(check, format!("none at {} yet", place.shown())));
+    }
+    Store::open(place).map(Some).map_err(|e| Row::fail(check, e.to_string(), remedy(&e)))
+}
+
+fn remedy(e: &StoreError) -> &'static str {
+    match e {
+        StoreError::Gone { .. } => "mount the disk that holds it",
+        StoreError::OtherOwner { .. } => "set DEPSFS_STORE to a directory of your own",
+        StoreError::Version { .. } => "use the depsfs that made it, or set DEPSFS_STORE to another store",
+        _ => "look at the owner and the permissions of the store",
+    }
+}
+
+pub fn rows(sight: &Sight) -> Vec<Row> {
+    let mut rows = Vec::new();
+    match (&sight.store, &sight.no_store) {
+        (Some(store), _) => {
+            rows.push(Row::ok("store", store.path().shown().to_string()));
+            rows.push(temporaries(sight, store));
+            rows.push(hashes(sight, store));
+        }
+        (None, row) => rows.extend(row.iter().map(Row::again)),
+    }
+    rows.extend(space(sight));
+    rows
+}
+
+impl Row {
+    fn again(&self) -> Row {
+        let remedy = self.remedy.clone();
+        Row { state: self.state, remedy, ..Row::ok(self.check, self.reason.clone()) }
+    }
+}
+
+/// In the store, and beside manifests, that a process that was ended wrote aside.
+fn temporaries(sight: &Sight, store: &Store) -> Row {
+    let check = "temporaries";
+    let beside: Vec<PathBuf> = sight.worktrees().flat_map(|(dir, _)| half_written(&dir)).collect();
+    let left = match store.leftovers() {
+        Ok(left) => left,
+        Err(StoreError::Busy) => return Row::ok(check, "something is being added to the store just now"),
+        Err(e) => return Row::warn(check, e.to_string(), "look at the owner and the permissions of the store"),
+    };
+    if left.is_empty() && beside.is_empty() {
+        return Row::ok(check, "none");
+    }
+    let n = left.len() + beside.len();
+    let first = left.first().or(beside.first()).map(|p| p.shown().to_string()).unwrap_or_default();
+    let row = Row::warn(check, format!("{n} left by programs that were ended, as {first}"), "depsfs gc");
+    let store = store.clone();
+    row.fixed_by(move || {
+        beside.iter().try_for_each(|file| path::remove_file(file))?;
+        Ok(store.remove_leftovers().map(drop)?)
+    })
+}
+
+/// Files written aside whose writer is gone: `manifest.json.<pid>.<n>.new`.
+fn half_written(dir: &Path) -> Vec<PathBuf> {
+    let names = path::list(dir).unwrap_or_default();
+    let names = names.iter().filter_map(|e| std::str::from_utf8(&e.name).ok());
+    let is_left = |name: &&str| {
+        let writer = name.strip_suffix(".new").and_then(|n| n.split('.').find_map(|part| part.parse::<i32>().ok()));
+        writer.is_some_and(|pid| crate::sys::proc::glance(pid).is_none())
+    };
+    names.filter(is_left).map(|name| dir.join(name)).collect()
+}
+
+fn hashes(sight: &Sight, store: &Store) -> Row {
+    let check = "hashes";
+    match damage(sight, store) {
+        Ok((bytes, damage)) if damage.is_empty() => {
+            Row::ok(check, format!("{} MB of the store read, all as its names say", bytes.div_ceil(1_000_000)))
+        }
+        Ok((_, damage)) => {
+            let words: Vec<String> = damage.iter().map(ToString::to_string).collect();
+            let remedy =
+                "depsfs store verify names all; create or store add from a good copy brings back what is missing";
+            let row = Row::fail(check, super::few(&words), remedy);
+            let sources = sight
+                .worktrees()
+                .flat_map(|(_, m)| m.source.iter().flat_map(|s| m.views.iter().map(|v| s.join(&v.path))));
+            let entries = store.entries().list().unwrap_or_default();
+            let added = entries.iter().filter_map(|e| escape::unescape(&e.provenance.source));
+            let added = added.map(|path| PathBuf::from(OsString::from_vec(path))).filter(|path| path.is_absolute());
+            let sources: Vec<PathBuf> = sources.chain(added).filter(|s| !is_in_fuse(&sight.mounts, s)).collect();
+            let store = store.clone();
+            row.fixed_by(move || mend(&store, sources))
+        }
+        Err(e) => Row::fail(check, e.to_string(), "depsfs store verify"),
+    }
+}
+
+/// What a sample shows, what views have met, and what worktrees need in vain; and how many bytes were read.
+fn damage(sight: &Sight, store: &Store) -> Result<(u64, Vec<Damage>), StoreError> {
+    let (bytes, mut damage) = store.verify_some(SAMPLED_FOR)?;
+    damage.extend(store.lost_damage()?);
+    damage.extend(store.missing_trees(&sight.roots));
+    damage.sort();
+    damage.dedup_by(|a, b| a.path == b.path);
+    Ok((bytes, damage))
+}
+
+/// The file of one object, with other bytes than its name says.
+fn is_wrong_object(damage: &Damage) -> bool {
+    let bucket = damage.path.parent();
+    damage.kind == DamageKind::Bytes && bucket.and_then(Path::parent).is_some_and(|dir| dir.ends_with("objects"))
+}
+
+/// The pack with objects of other bytes than their names say, or that can't be read at all.
+fn wrong_pack(damage: &Damage) -> Option<PackId> {
+    let (dir, name) = (damage.path.parent()?, damage.path.file_name()?.to_str()?);
+    let is_wrong = matches!(damage.kind, DamageKind::Bytes | DamageKind::Packed { .. } | DamageKind::Pack(_));
+    name.parse().ok().filter(|_| is_wrong && dir.ends_with("packs"))
+}
+
+/// What is wrong, in the whole store, goes: a view then answers EIO, and no program takes it for right. Then what the
+/// sources still have takes its place.
+fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
+    let damage = store.verify(&())?;
+    damage.iter().filter(|d| is_wrong_object(d)).try_for_each(|d| path::remove_file(&d.path))?;
+    damage.iter().filter_map(wrong_pack).try_for_each(|id| store.salvage(id))?;
+    store.forget_snapshots()?;
+    sources.sort();
+    sources.dedup();
+    for source in &sources {
+        // What can't be read helps nothing; the others may.
+        let read = match path::is_dir(source) {
+            true => import::import_dir(store, source, &()).map(drop),
+            false if path::is_there(source) => {
+                import::import_archive(store, source, &import::Limits::default(), &()).map(drop)
+            }
+            false => Ok(()),
+        };
+        if let Err(e) = read {
+            tracing::warn!("{e}");
+        }
+    }
+    Ok(())
+}
+
+/// One row for each file system that holds the store or a worktree.
+fn space(sight: &Sight) -> Vec<Row> {
+    let mut places: Vec<PathBuf> = sight.store.iter().map(|s| s.path().to_path_buf()).collect();
+    places.extend(sight.worktrees().map(|(_, m)| m.worktree.clone()).filter(|w| !is_in_fuse(&sight.mounts, w)));
+    let (mut seen, mut rows) = (Vec::new(), Vec::new());
+    for place in places {
+        let Ok(dir) = path::open_dir(&place) else { continue };
+        let (Ok(stat), Ok(space)) = (fs::stat(&dir), fs::statfs(&dir)) else { continue };
+        if seen.contains(&stat.dev) {
+            continue;
+        }
+        seen.push(stat.dev);
+        let (free, size) = (space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize);
+        rows.push(space_row(&place, free, size, space.f_favail, space.f_files));
+    }
+    rows
+}
+
+fn space_row(place: &Path, free: u64, size: u64, files_free: u64, files: u64) -> Row {
+    let check = "space";
+    let mb = |bytes: u64| bytes / 1_000_000;
+    let words = format!("{} MB of {} MB are free at {}", mb(free), mb(size), place.shown());
+    let remedy = "depsfs gc, and remove what else is not needed there";
+    // File systems without a fixed number of inodes say 0.
+    if files > 0 && files_free * 200 < files {
+        let words = format!("{files_free} of {files} inodes are free at {}", place.shown());
+        return if files_free < 100 { Row::fail(check, words, remedy) } else { Row::warn(check, words, remedy) };
+    }
+    match free {
+        _ if free < TOO_LITTLE => Row::fail(check, words, remedy),
+        _ if free < LITTLE && free < size / 20 => Row::warn(check, words, remedy),
+        _ => Row::ok(check, words),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    #[test]
+    fn a_disk_is_full_when_nothing_fits_and_nearly_full_by_share_and_size() {
+        let gb = 1_u64 << 30;
+        let state = |free, size, files_free, files| space_row(Path::new("/s"), free, size, files_free, files).state;
+        assert_eq!(state(50 << 20, 100 * gb, 9, 0), State::Fail);
+        assert_eq!(state(gb, 100 * gb, 9, 0), State::Warn);
+        assert_eq!(state(gb, 4 * gb, 9, 0), State::Ok);
+        assert_eq!(state(50 * gb, 100 * gb, 50, 1_000_000), State::Fail);
+        assert_eq!(state(50 * gb, 100 * gb, 4_000, 1_000_000), State::Warn);
+        assert_eq!(state(50 * gb, 100 * gb, 900_000, 1_000_000), State::Ok);
+    }
+}

@@ -1,0 +1,387 @@
+//! The one place that starts `git`: each question and each change is a method with a typed answer.
+//!
+//! What libgit2 reads without a process (discovery, HEAD, the index) is in [`super::checkout`] and [`super::index`];
+//! what it declines there (sha256, split index, reftable) is asked of the binary instead.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub(crate) use super::environment::LOCAL_VARIABLES;
+use super::environment::{self, Setting};
+use super::output::{first_lines, objects, settings};
+use super::version::{OLDEST, refuse_old};
+use crate::sys::{IoError, interrupt, process, spawn};
+
+/// How long a git that was asked to end may take for its own cleaning up.
+const END_PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    #[error("cannot run git: {0}")]
+    Absent(io::Error),
+    #[error("git {found} is too old: git {}.{} or later is needed", OLDEST.0, OLDEST.1)]
+    TooOld { found: String },
+    #[error("git {what} failed: {}", first_lines(.stderr))]
+    Failed { what: &'static str, code: Option<i32>, stderr: String },
+    #[error("git {what} answered what this program does not understand")]
+    Unreadable { what: &'static str },
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+/// What a name resolves to (`git cat-file --batch-check`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub id: String,
+    pub kind: String,
+}
+
+/// git, in one directory that must be the top of a checkout (or a git directory).
+#[derive(Clone, Debug)]
+pub struct Git {
+    dir: PathBuf,
+    /// A signal ends the git process and the call answers [`GitError::Interrupted`]. Off where the end must be known.
+    interruptible: bool,
+    /// git and whatever it starts are a process group of their own. They end together, and a terminal's Ctrl-C does
+    /// not reach them; nor could they ask for a password.
+    apart: bool,
+    /// A signal ends git at once: for what changes nothing but a worktree that is then removed. git's own end on a
+    /// signal may never come, or leave locks behind.
+    killed: bool,
+    /// Paths are names, and no patterns or magic.
+    literal: bool,
+    /// Configuration of this one git, over all other.
+    settings: Vec<Setting>,
+}
+
+impl Git {
+    pub fn at(dir: &Path) -> Git {
+        Git {
+            dir: dir.to_path_buf(),
+            interruptible: true,
+            apart: false,
+            killed: false,
+            literal: false,
+            settings: Vec::new(),
+        }
+    }
+
+    /// As [`Git::at`], deaf to Ctrl-C: for what must end one way or the other, and for undoing.
+    pub fn deaf(dir: &Path) -> Git {
+        Git { interruptible: false, apart: true, ..Git::at(dir) }
+    }
+
+    /// The same, with a setting over all other configuration. Neither key nor value is parsed, whatever is in them.
+    pub fn with(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Git {
+        self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// All configuration, in git's own order: later wins.
+    pub fn config(&self) -> Result<Vec<(String, String)>, GitError> {
+        self.run("config --list", ["config", "-z", "--list"], None).map(|out| settings(&out))
+    }
+
+    /// The private git directory of the checkout, and the one it shares with its sibling worktrees.
+    pub fn directories(&self) -> Result<(PathBuf, PathBuf), GitError> {
+        let what = "rev-parse";
+        let args = [what, "--path-format=absolute", "--git-dir", "--git-common-dir"];
+        let out = self.run(what, args, None)?;
+        let lines = out.split(|b| *b == b'\n').filter(|l| !l.is_empty());
+        let lines: Vec<PathBuf> = lines.map(|l| PathBuf::from(OsStr::from_bytes(l))).collect();
+        // More: one of them holds a line end.
+        let [own, common] = <[PathBuf; 2]>::try_from(lines).map_err(|_| GitError::Unreadable { what })?;
+        Ok((own, common))
+    }
+
+    /// What each name resolves to; names must hold no newline. One process for all.
+    pub fn resolve(&self, names: &[String]) -> Result<Vec<Option<Object>>, GitError> {
+        let what = "cat-file";
+        let asked = names.join("\n") + "\n";
+        let out =
+            self.run(what, ["cat-file", "--batch-check=%(objectname) %(objecttype)"], Some(asked.into_bytes()))?;
+        let answers = objects(&out);
+        if answers.len() == names.len() { Ok(answers) } else { Err(GitError::Unreadable { what }) }
+    }
+
+    /// The bytes of a blob such as `HEAD:Cargo.lock`; `None` when there is none.
+    pub fn blob(&self, name: &str) -> Result<Option<Vec<u8>>, GitError> {
+        match self.run("cat-file", ["cat-file", "blob", name], None) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(GitError::Failed { .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Ignored paths of the checkout; a directory ends with a slash and stands for all below it, unless paths
+    /// below it are listed as well.
+    pub fn ignored(&self) -> Result<Vec<PathBuf>, GitError> {
+        std::thread::scope(|scope| {
+            let version = spawn::scoped(scope, refuse_old);
+            let args = ["ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"];
+            let listed = self.paths("ls-files", args, None);
+            version.join()?;
+            listed
+        })
+    }
+
+    /// Those of `paths` that git ignores. A path with a slash at its end is looked at as a directory.
+    pub fn check_ignored(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, GitError> {
+        if paths.is_empty() {
+            return Ok(Vec::new());
+        }
+        // With a colon at its start it would be magic, which this command can't be kept from otherwise.
+        let is_magic = |path: &Path| path.as_os_str().as_bytes().starts_with(b":");
+        let name = |path: &PathBuf| if is_magic(path) { Path::new(".").join(path) } else { path.clone() };
+        let asked = paths.iter().flat_map(|p| [name(p).as_os_str().as_bytes(), b"\0"].concat()).collect();
+        match self.paths("check-ignore", ["check-ignore", "-z", "--stdin"], Some(asked)) {
+            // 1 says that none of them is.
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(Vec::new()),
+            found => Ok(found?.into_iter().map(|p| p.strip_prefix(".").map_or(p.clone(), Path::to_path_buf)).collect()),
+        }
+    }
+
+    /// Brings the index's stat data up to date with the files.
+    pub fn refresh_index(&self) -> Result<(), GitError> {
+        match self.run("update-index", ["update-index", "-q", "--refresh"], None) {
+            // 1 says that a file differs from the index: nothing wrong.
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Fetches one branch of a remote.
+    pub fn fetch(&self, remote: &str, branch: &str) -> Result<(), GitError> {
+        self.run("fetch", ["fetch", "--quiet", "--no-recurse-submodules", "--", remote, branch], None).map(drop)
+    }
+
+    /// Makes a branch; fails when it exists, also when another process made it just now.
+    pub fn make_branch(&self, branch: &str, base: &str) -> Result<(), GitError> {
+        self.run("branch", ["branch", "--quiet", "--", branch, base], None).map(drop)
+    }
+
+    /// Deletes a branch and its configuration, merged or not.
+    pub fn delete_branch(&self, branch: &str) -> Result<(), GitError> {
+        self.run("branch -D", ["branch", "--quiet", "-D", "--", branch], None).map(drop)
+    }
+
+    /// Makes a worktree at `path`, which may be an empty directory, on `branch`, with its files or without.
+    pub fn add_worktree(&self, path: &Path, branch: &str, checkout: bool) -> Result<(), GitError> {
+        let how = if checkout { "--checkout" } else { "--no-checkout" };
+        let args = ["worktree", "add", "--quiet", how, "--"].map(OsStr::new);
+        let args = args.into_iter().chain([path.as_os_str(), branch.as_ref()]);
+        // `git worktree add` starts a `git reset`, which would go on writing after it was ended alone.
+        self.apart().run("worktree add", args, None).map(drop)
+    }
+
+    /// Makes the index say what `HEAD` holds, and nothing of the files.
+    pub fn read_head_into_index(&self) -> Result<(), GitError> {
+        self.in_new_worktree().run("read-tree", ["read-tree", "HEAD"], None).map(drop)
+    }
+
+    /// Makes all tracked files what `HEAD` holds: those that the index knows to be so are left alone. `git reset --hard`
+    /// does the same and then looks at refs, of which one that is ended leaves lock files behind.
+    pub fn check_out_head(&self) -> Result<(), GitError> {
+        let args = ["read-tree", "--reset", "-u", "--no-recurse-submodules", "HEAD"];
+        self.in_new_worktree().run("read-tree", args, None).map(drop)
+    }
+
+    pub(crate) fn in_new_worktree(&self) -> Git {
+        Git { killed: true, ..self.apart() }
+    }
+
+    /// The same, to which paths are names, and no patterns or magic.
+    pub(crate) fn literal(&self) -> Git {
+        Git { literal: true, ..self.clone() }
+    }
+
+    pub(crate) fn apart(&self) -> Git {
+        Git { apart: true, ..self.clone() }
+    }
+
+    /// One of git's own variables, such as where it looks for attributes.
+    pub fn variable(&self, name: &str) -> Result<Option<OsString>, GitError> {
+        match self.run("var", ["var", name], None) {
+            Ok(out) => Ok(Some(OsString::from_vec(out.trim_ascii_end().to_vec()))),
+            // There is none.
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Removes a worktree and its registration, whatever is in it: its caller has looked.
+    pub fn remove_worktree(&self, path: &Path) -> Result<(), GitError> {
+        let args = ["worktree", "remove", "--force", "--"].map(OsStr::new).into_iter().chain([path.as_os_str()]);
+        self.run("worktree remove", args, None).map(drop)
+    }
+
+    /// `git status --porcelain -z`: two letters and a path each, renames off; submodules with what is in them.
+    pub fn status(&self) -> Result<Vec<(String, PathBuf)>, GitError> {
+        let args = ["--no-optional-locks", "status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=none"];
+        let lines = self.paths("status", args, None)?;
+        Ok(lines
+            .iter()
+            .filter_map(|line| line.as_os_str().as_bytes().split_at_checked(3))
+            .map(|(letters, path)| {
+                (String::from_utf8_lossy(&letters[..2]).into_owned(), OsStr::from_bytes(path).into())
+            })
+            .collect())
+    }
+
+    /// How many commits `of` reaches that none of the `known` revision arguments does.
+    pub fn count_commits(&self, of: &[&str], known: &[&str]) -> Result<u64, GitError> {
+        let what = "rev-list";
+        let args = ["rev-list", "--count"].iter().chain(of).chain(&["--not"]).chain(known).chain(&["--"]);
+        let out = self.run(what, args.map(OsStr::new), None)?;
+        String::from_utf8_lossy(&out).trim().parse().map_err(|_| GitError::Unreadable { what })
+    }
+
+    /// The branch HEAD stands for (`None`: detached), for a repository libgit2 declines.
+    pub fn branch(&self) -> Result<Option<String>, GitError> {
+        match self.run("symbolic-ref", ["symbolic-ref", "--quiet", "HEAD"], None) {
+            Ok(out) => Ok(String::from_utf8_lossy(&out).trim().strip_prefix("refs/heads/").map(str::to_owned)),
+            Err(GitError::Failed { code: Some(1), .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    pub(crate) fn paths<I, S>(
+        &self,
+        what: &'static str,
+        args: I,
+        stdin: Option<Vec<u8>>,
+    ) -> Result<Vec<PathBuf>, GitError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let out = self.run(what, args, stdin)?;
+        let names = out.split(|b| *b == 0).filter(|p| !p.is_empty());
+        Ok(names.map(|p| PathBuf::from(OsString::from_vec(p.to_vec()))).collect())
+    }
+
+    /// Runs git to its end; its output when it succeeds.
+    pub(crate) fn run<I, S>(&self, what: &'static str, args: I, stdin: Option<Vec<u8>>) -> Result<Vec<u8>, GitError>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = Command::new("git");
+        command.args(args).current_dir(&self.dir);
+        environment::prepare(&mut command, &self.dir, &self.settings, self.literal);
+        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.apart {
+            command.process_group(0);
+        }
+        let mut child = command.spawn().map_err(GitError::Absent)?;
+        let feeder = stdin.zip(child.stdin.take()).map(|(bytes, mut pipe)| {
+            // A git that ends early closes its end; what it then says matters, not this write.
+            std::thread::Builder::new().spawn(move || drop(pipe.write_all(&bytes)))
+        });
+        let feeder = match feeder.transpose() {
+            Ok(feeder) => feeder,
+            Err(e) => return Err(without_thread(&mut child, e)),
+        };
+        let (stdout, stderr) = self.collect(&mut child)?;
+        let status = child.wait().map_err(GitError::Absent)?;
+        feeder.map(|f| f.join());
+        if status.success() {
+            return Ok(stdout);
+        }
+        let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
+        if !stderr.is_empty() {
+            refuse_old()?;
+        }
+        Err(GitError::Failed { what, code: status.code(), stderr })
+    }
+
+    /// Both outputs to their ends, without a thread; on a signal the child is ended instead, unless it is deaf.
+    fn collect(&self, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>), GitError> {
+        let mut out = child.stdout.take().expect("stdout was piped");
+        let mut err = child.stderr.take().expect("stderr was piped");
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (mut out_open, mut err_open) = (true, true);
+        let mut buffer = vec![0; 64 * 1024];
+        while out_open || err_open {
+            let fds: Vec<_> = [(out_open, out.as_fd()), (err_open, err.as_fd())].into_iter().filter(|f| f.0).collect();
+            let mut ready = vec![false; fds.len()];
+            let fds: Vec<_> = fds.into_iter().map(|f| f.1).collect();
+            if !self.interruptible {
+                ready = process::wait_any(&fds, None).map_err(GitError::Absent)?;
+            } else if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
+                if self.killed {
+                    interrupt::kill_group(child.id());
+                }
+                end(child, self.apart);
+                return Err(GitError::Interrupted(interrupt::raised().unwrap_or_default()));
+            }
+            let out_ready = out_open && ready[0];
+            let err_ready = err_open && *ready.last().expect("one of two is open");
+            if out_ready {
+                let n = out.read(&mut buffer).map_err(GitError::Absent)?;
+                stdout.extend_from_slice(&buffer[..n]);
+                out_open = n > 0;
+            }
+            if err_ready {
+                let n = err.read(&mut buffer).map_err(GitError::Absent)?;
+                stderr.extend_from_slice(&buffer[..n]);
+                err_open = n > 0;
+            }
+        }
+        Ok((stdout, stderr))
+    }
+}
+
+/// What `git version` prints; `None` when it can't be run.
+pub(crate) fn version() -> Option<String> {
+    let said = Command::new("git").arg("version").stdin(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+/// Ends a git that can't be talked to.
+fn without_thread(child: &mut Child, e: io::Error) -> GitError {
+    let _ = child.kill();
+    let _ = child.wait();
+    GitError::Absent(e)
+}
+
+/// Asks a git to end, and ends it when it won't. What one that is `apart` has started may finish first, if that is
+/// soon: a `git reset` that is ended at the wrong moment leaves the repository's `packed-refs.lock` behind. A hook of
+/// one that isn't apart may go on for a moment: nothing waits for it.
+fn end(child: &mut Child, apart: bool) {
+    let leader = child.id();
+    interrupt::terminate(leader);
+    if has_ended(child, apart) {
+        return;
+    }
+    if apart {
+        interrupt::terminate_group(leader);
+        if has_ended(child, apart) {
+            return;
+        }
+        interrupt::kill_group(leader);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Waits for the end of a git, and of its group, for a while.
+fn has_ended(child: &mut Child, apart: bool) -> bool {
+    let until = Instant::now() + END_PATIENCE;
+    while matches!(child.try_wait(), Ok(None)) || (apart && interrupt::group_lives(child.id())) {
+        if Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}

@@ -1,0 +1,43 @@
+//! Errors of git and of what it stores, as one type.
+
+use std::path::PathBuf;
+
+use super::command::GitError;
+use super::ignored::IgnoredError;
+use super::include::IncludeError;
+use super::naming::NamingError;
+use super::settings::{BadPattern, BadSetting};
+use super::submodule::SubmoduleError;
+use crate::sys::IoError;
+use crate::sys::terminal::Shown;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Command(#[from] GitError),
+    #[error(transparent)]
+    Naming(#[from] NamingError),
+    #[error(transparent)]
+    Ignored(#[from] IgnoredError),
+    #[error(transparent)]
+    Submodule(#[from] SubmoduleError),
+    #[error(transparent)]
+    Pattern(#[from] BadPattern),
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
+    #[error("{} is in no git checkout", .0.shown())]
+    NotACheckout(PathBuf),
+    #[error("{} is the directory of a bare repository, which has no files checked out", .0.shown())]
+    Bare(PathBuf),
+}
+
+impl From<IncludeError> for Error {
+    fn from(e: IncludeError) -> Error {
+        match e {
+            IncludeError::Io(e) => Error::Io(e),
+            IncludeError::Pattern(e) => Error::Pattern(e),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What git's configuration says that concerns depsfs.
+//!
+//! | key               | meaning |
+//! |-------------------|---------|
+//! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
+//! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
+//! | `depsfs.absolutePaths` | what is done with artifacts that hold the source's absolute path: `leave`, `relocate`, `exclude` |
+//! | `user.initials`, `user.name` | the prefix of new branches |
+
+use std::path::Path;
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::command::{Git, GitError};
+
+/// What is done with artifacts that contain the source checkout's absolute path (CMakeCache.txt, scripts of a .venv).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AbsolutePaths {
+    /// They are shared as they are, and named.
+    #[default]
+    Leave,
+    /// In text files the path is rewritten to the new worktree's; those become its own.
+    Relocate,
+    /// The artifact directory isn't shared.
+    Exclude,
+}
+
+/// Configuration as `git config --list` gives it.
+pub struct Settings {
+    pairs: Vec<(String, String)>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {why}")]
+pub struct BadPattern {
+    /// Where it stands.
+    pub place: &'static str,
+    pub why: ignore::Error,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{key} is {value:?}, and not one of {known}")]
+pub struct BadSetting {
+    key: &'static str,
+    value: String,
+    known: &'static str,
+}
+
+impl Settings {
+    pub fn load(git: &Git) -> Result<Settings, GitError> {
+        git.config().map(|pairs| Settings { pairs })
+    }
+
+    /// The last value of a key, written as git lists it (section and name in lower case).
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Whether a hook is configured otherwise than as a file.
+    pub fn has_hooks(&self) -> bool {
+        self.pairs.iter().any(|(key, _)| key.starts_with("hook."))
+    }
+
+    /// Whether tracked files get the source's times.
+    pub fn mtimes(&self) -> bool {
+        !matches!(
+            self.value("depsfs.mtimes").map(str::to_lowercase).as_deref(),
+            Some("false" | "no" | "off" | "0" | "")
+        )
+    }
+
+    /// What is done with artifacts that hold the source's absolute path, where `depsfs.toml` does not say.
+    pub fn absolute_paths(&self) -> Result<AbsolutePaths, BadSetting> {
+        let key = "depsfs.absolutepaths";
+        match self.value(key) {
+            None | Some("leave") => Ok(AbsolutePaths::Leave),
+            Some("relocate") => Ok(AbsolutePaths::Relocate),
+            Some("exclude") => Ok(AbsolutePaths::Exclude),
+            Some(value) => Err(BadSetting { key, value: value.into(), known: "leave, relocate, exclude" }),
+        }
+    }
+
+    pub fn has_remote(&self, name: &str) -> bool {
+        self.value(&format!("remote.{name}.url")).is_some()
+    }
+
+    /// Where the remotes are.
+    pub fn remote_urls(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(|(k, _)| k.starts_with("remote.") && k.ends_with(".url")).map(|(_, v)| v.as_str())
+    }
+
+    /// The patterns of what is not shared, relative to the top of the checkout.
+    pub fn excluded(&self, root: &Path) -> Result<Gitignore, BadPattern> {
+        let bad = |why| BadPattern { place: "depsfs.exclude", why };
+        let mut patterns = GitignoreBuilder::new(root);
+        for pattern in self.values("depsfs.exclude") {
+            patterns.add_line(None, pattern).map_err(bad)?;
+        }
+        patterns.build().map_err(bad)
+    }
+}

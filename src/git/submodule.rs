@@ -1,0 +1,172 @@
+//! Submodules: those initialised in the source are initialised in the new worktree too, from the source's own
+//! clones, so offline and fast.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::checkout::Checkout;
+use super::command::GitError;
+use super::gitmodules::name_of;
+use super::index::Index;
+use super::settings::Settings;
+use crate::sys::terminal::Shown;
+use crate::sys::{IoError, path};
+
+#[derive(Debug, thiserror::Error)]
+pub enum SubmoduleError {
+    #[error(transparent)]
+    Io(#[from] IoError),
+    #[error(transparent)]
+    Git(#[from] GitError),
+    #[error("submodule {} has no name in .gitmodules", .0.shown())]
+    Nameless(PathBuf),
+    #[error("submodule {} has several names in .gitmodules, or its name several paths", .0.shown())]
+    Ambiguous(PathBuf),
+    #[error("submodule {} has the name {} in .gitmodules, which git or another program could misread", path.shown(), name.word())]
+    Name { path: PathBuf, name: OsString },
+}
+
+/// What the source's clone had when a new worktree's was made from it: `remove` counts only commits beyond it.
+const FROM_SOURCE: &str = "refs/depsfs/source";
+pub const FROM_SOURCE_GLOB: &str = "--glob=refs/depsfs/*";
+
+/// An initialised submodule of a checkout, with those inside it.
+#[derive(Clone, Debug)]
+pub struct Submodule {
+    /// Relative to the checkout that holds it.
+    pub path: PathBuf,
+    pub checkout: Checkout,
+    pub inner: Vec<Submodule>,
+}
+
+impl Submodule {
+    /// This one and all inside it, each with its path relative to the topmost checkout.
+    pub fn flatten<'a>(&'a self, above: &Path, out: &mut Vec<(PathBuf, &'a Submodule)>) {
+        let path = above.join(&self.path);
+        out.push((path.clone(), self));
+        self.inner.iter().for_each(|s| s.flatten(&path, out));
+    }
+}
+
+/// The initialised submodules of a checkout: tracked as such, and holding a `.git` that leads somewhere.
+pub fn initialised(of: &Checkout) -> Result<Vec<Submodule>, SubmoduleError> {
+    let mut found = Vec::new();
+    for path in gitlinks(of)? {
+        if let Some(checkout) = Checkout::at(&of.root.join(&path))? {
+            let inner = initialised(&checkout)?;
+            found.push(Submodule { path, checkout, inner });
+        }
+    }
+    Ok(found)
+}
+
+fn gitlinks(of: &Checkout) -> Result<Vec<PathBuf>, SubmoduleError> {
+    // Without .gitmodules there is no submodule, and nearly always no need to read the index.
+    if !path::is_there(&of.root.join(".gitmodules")) {
+        return Ok(Vec::new());
+    }
+    if let Some(index) = Index::read(of) {
+        return Ok(index.gitlinks().map(|t| OsStr::from_bytes(t.path()).into()).collect());
+    }
+    let staged = of.git().staged()?;
+    Ok(staged.into_iter().filter(|e| e.0 == 0o160000).map(|e| e.2).collect())
+}
+
+/// Initialises in `new` what is initialised in the source, all levels. A submodule that `new`'s commit doesn't have
+/// is passed over, one that is initialised there stays as it is. Answers the pairs of checkouts, source's and new one's,
+/// with the path from the top; `made` is told of each that was made.
+pub fn initialise(
+    of_source: &[Submodule],
+    new: &Checkout,
+    above: &Path,
+    made: &mut dyn FnMut(&Checkout),
+) -> Result<Vec<(PathBuf, Checkout, Checkout)>, SubmoduleError> {
+    if of_source.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tracked = gitlinks(new)?;
+    let mut done = Vec::new();
+    for module in of_source.iter().filter(|m| tracked.contains(&m.path)) {
+        let checkout = match Checkout::at(&new.root.join(&module.path))? {
+            Some(there) => there,
+            // Somebody's files lie where it would be checked out.
+            None if !path::list(&new.root.join(&module.path))?.is_empty() => continue,
+            None => initialise_one(module, new, made)?,
+        };
+        let path = above.join(&module.path);
+        done.push((path.clone(), module.checkout.clone(), checkout.clone()));
+        done.extend(initialise(&module.inner, &checkout, &path, made)?);
+    }
+    Ok(done)
+}
+
+/// What [`initialise`] would refuse in a worktree that is there: so that nothing is made first.
+pub fn check_names(of_source: &[Submodule], new: &Checkout) -> Result<(), SubmoduleError> {
+    if of_source.is_empty() {
+        return Ok(());
+    }
+    let tracked = gitlinks(new)?;
+    let mut wanted = Vec::new();
+    for module in of_source.iter().filter(|m| tracked.contains(&m.path)) {
+        if Checkout::at(&new.root.join(&module.path))?.is_none() {
+            wanted.push(module.path.clone());
+        }
+    }
+    super::gitmodules::check_on_disk(new, &wanted)
+}
+
+/// Those of the source's that `new` has initialised, all levels, as [`initialise`] answers them.
+pub fn there(
+    of_source: &[Submodule],
+    new: &Checkout,
+    above: &Path,
+) -> Result<Vec<(PathBuf, Checkout, Checkout)>, SubmoduleError> {
+    let mut found = Vec::new();
+    for module in of_source {
+        let Some(checkout) = Checkout::at(&new.root.join(&module.path))? else { continue };
+        let path = above.join(&module.path);
+        found.push((path.clone(), module.checkout.clone(), checkout.clone()));
+        found.extend(there(&module.inner, &checkout, &path)?);
+    }
+    Ok(found)
+}
+
+/// Clones from the source's git directory (git links the object files: no copy, no dependence), then makes the
+/// clone speak of the same remote as the source's does. A commit the source's clone lacks comes from the remote.
+fn initialise_one(
+    module: &Submodule,
+    new: &Checkout,
+    made: &mut dyn FnMut(&Checkout),
+) -> Result<Checkout, SubmoduleError> {
+    let name = name_of(new, &module.path)?;
+    let local = new.git().update_submodule(&name, &module.path, Some(&module.checkout.common_dir));
+    let at = new.root.join(&module.path);
+    let Some(checkout) = Checkout::at(&at)? else {
+        local?;
+        return Err(SubmoduleError::Nameless(module.path.clone()));
+    };
+    made(&checkout);
+    let remote = Settings::load(&module.checkout.git())?;
+    if let Some(url) = remote.value("remote.origin.url") {
+        let url = absolute_url(&module.checkout, url);
+        checkout.git().set_config("remote.origin.url", &url)?;
+        // The clone took the source's local branches for the remote's: take what the source knows of the remote.
+        checkout.git().fetch_local(&module.checkout.common_dir, "+refs/remotes/origin/*:refs/remotes/origin/*")?;
+    }
+    match local {
+        Ok(()) => {}
+        Err(GitError::Failed { .. }) => new.git().update_submodule(&name, &module.path, None)?,
+        Err(e) => return Err(e.into()),
+    }
+    checkout.git().set_ref(FROM_SOURCE, "HEAD")?;
+    Ok(checkout)
+}
+
+/// A remote given as a relative path means a place seen from the source's checkout.
+fn absolute_url(from: &Checkout, url: &str) -> OsString {
+    if url.starts_with("./") || url.starts_with("../") {
+        return super::checkout::plain(&from.root.join(url)).into_os_string();
+    }
+    url.into()
+}

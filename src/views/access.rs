@@ -1,0 +1,292 @@
+//! One view as `diff`, `thaw` and `reset` reach it: through the mount when a daemon serves it, else in this process.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::Error;
+use super::set::Views;
+pub use crate::overlay::Covered;
+use crate::overlay::{self, Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
+use crate::store::manifest::ViewSpec;
+use crate::store::{Name, ObjectId, Store, TreeId, escape};
+use crate::sys::fs::{self, FileType, OpenFlags};
+use crate::sys::lock::Lock;
+use crate::sys::{IoError, path};
+
+/// How long a reset waits for the kernel to forget.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A view, by one of the two ways.
+pub enum Access {
+    /// Its mount point.
+    Mounted(PathBuf),
+    /// Nobody serves it, and while the lock is held nobody will.
+    Direct { overlay: Box<Overlay>, _lock: Lock },
+}
+
+impl Access {
+    pub fn open(views: &Views, view: &ViewSpec) -> Result<Access, Error> {
+        if views.is_mounted(view) {
+            return Ok(Access::Mounted(views.place(view)));
+        }
+        let lock_file = views.state_dir.join("daemon.lock");
+        let file = fs::open_path(&lock_file, OpenFlags::RDWR | OpenFlags::CREATE, 0o600);
+        let file = file.map_err(IoError::of("open", &lock_file))?;
+        let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &lock_file))?;
+        let place = views.place(view);
+        // A living daemon that serves other views, but not this one.
+        let Some(lock) = lock else { return Err(Error::View { view: place, why: "it is not mounted".into() }) };
+        let store = Store::existing(&views.manifest.store)?;
+        let grafts = view
+            .grafts
+            .iter()
+            .map(|g| Ok(GraftSpec { at: g.at.clone(), tree: store.tree(g.tree)?, retired: g.retired }));
+        let grafts = grafts.collect::<Result<Vec<_>, crate::store::StoreError>>()?;
+        let objects = store.objects().clone();
+        let config = OverlayConfig { state_dir: views.view_dir(view), grafts, objects, takeover: false };
+        path::make_private_dirs(&config.state_dir)?;
+        let upper = views.upper(view);
+        path::make_dirs(&upper)?;
+        let overlay = Box::new(Overlay::open(path::open_dir(&upper)?, config)?);
+        Ok(Access::Direct { overlay, _lock: lock })
+    }
+
+    /// How the names of one directory differ from the store.
+    pub fn changes(&self, dir: &Path) -> Result<Vec<Change>, Error> {
+        let mut all: Vec<Change> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |c| c.cookie);
+            let more = match self {
+                Access::Mounted(root) => changes_through(&root.join(dir), after)?,
+                Access::Direct { overlay, .. } => with_ino(overlay, dir, |ino| overlay.changes(ino, after, 1024))?,
+            };
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more);
+        }
+    }
+
+    /// The names in a directory, each with whether it is a directory.
+    pub fn list(&self, dir: &Path) -> Result<Vec<(Vec<u8>, bool)>, Error> {
+        match self {
+            Access::Mounted(root) => {
+                let names = path::list(&root.join(dir))?;
+                Ok(names.into_iter().map(|n| (n.name, n.kind == FileType::Directory)).collect())
+            }
+            Access::Direct { overlay, .. } => with_ino(overlay, dir, |ino| {
+                let mut names = Vec::new();
+                overlay.readdir(ino, 2, false, &mut |listed| {
+                    let is_dir = FileType::from_raw_mode(listed.mode) == FileType::Directory;
+                    names.push((listed.name.to_vec(), is_dir));
+                    true
+                })?;
+                Ok(names)
+            }),
+        }
+    }
+
+    /// Whether the view shows something at this path.
+    pub fn is_there(&self, at: &Path) -> Result<bool, Error> {
+        match self {
+            Access::Mounted(root) => Ok(path::stat(&root.join(at))?.is_some()),
+            Access::Direct { overlay, .. } => match with_ino(overlay, at, |_| Ok(())) {
+                Err(Error::Overlay(overlay::Error::NotFound | overlay::Error::NotDirectory)) => Ok(false),
+                found => found.map(|()| true),
+            },
+        }
+    }
+
+    pub fn is_dir(&self, at: &Path) -> Result<bool, Error> {
+        match self {
+            Access::Mounted(root) => Ok(path::is_dir(&root.join(at))),
+            Access::Direct { overlay, .. } => {
+                let attr = with_ino(overlay, at, |ino| overlay.getattr(ino))?;
+                Ok(FileType::from_raw_mode(attr.mode) == FileType::Directory)
+            }
+        }
+    }
+
+    /// One node becomes a plain file or directory of the upper.
+    pub fn thaw(&self, at: &Path) -> Result<(), Error> {
+        match self {
+            Access::Mounted(root) => {
+                let path = root.join(at);
+                let has_xattrs = match path::stat(&path)? {
+                    Some(stat) => stat.is_dir() || stat.is_file(),
+                    None => return Ok(()),
+                };
+                match (path.parent(), path.file_name()) {
+                    // The kernel lets no symlink have an attribute of this namespace (xattr(7)).
+                    (Some(dir), Some(name)) if !has_xattrs => set_xattr(dir, b"user.depsfs.thaw-name", name.as_bytes()),
+                    _ => set_xattr(&path, b"user.depsfs.thaw", b"1"),
+                }
+            }
+            Access::Direct { overlay, .. } => with_ino(overlay, at, |ino| overlay.thaw(ino)),
+        }
+    }
+
+    /// Members of the graft of `tree` that were deleted show again. Answers those that don't.
+    pub fn uncover(&self, tree: TreeId) -> Result<Covered, Error> {
+        match self {
+            Access::Mounted(root) => {
+                set_xattr(root, b"user.depsfs.uncover", tree.to_string().as_bytes())?;
+                wait_for_notices(root)?;
+                covered(root, tree)
+            }
+            Access::Direct { overlay, .. } => {
+                overlay.uncover(tree)?;
+                Ok(overlay.covered(tree)?)
+            }
+        }
+    }
+
+    /// The members of the graft of `tree` that don't show. Changes nothing.
+    pub fn covered(&self, tree: TreeId) -> Result<Covered, Error> {
+        match self {
+            Access::Mounted(root) => covered(root, tree),
+            Access::Direct { overlay, .. } => Ok(overlay.covered(tree)?),
+        }
+    }
+
+    /// A file that still has this content and mode goes; whether it did. [`Access::told`] is for afterwards.
+    pub fn give_up(&self, at: &Path, held: &ObjectId, perm: u32) -> Result<bool, Error> {
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(false) };
+        match self {
+            Access::Mounted(root) => {
+                let mut value = format!("{held} {perm:o} ").into_bytes();
+                value.extend(name.as_bytes());
+                match set_xattr(&root.join(parent), b"user.depsfs.give-up", &value) {
+                    // It stays; or a server of another version doesn't know how.
+                    Err(Error::Io(e)) if matches!(e.errno(), libc::EBUSY | libc::EOPNOTSUPP) => Ok(false),
+                    done => done.map(|()| true),
+                }
+            }
+            Access::Direct { overlay, .. } => {
+                let name = Name::new(name.as_bytes()).map_err(|_| Error::NotInView(at.into()))?;
+                with_ino(overlay, parent, |ino| overlay.give_up(ino, &name, held, perm))
+            }
+        }
+    }
+
+    /// Waits until programs see what was done.
+    pub fn told(&self) -> Result<(), Error> {
+        match self {
+            Access::Mounted(root) => wait_for_notices(root),
+            Access::Direct { .. } => Ok(()),
+        }
+    }
+
+    /// One name is again what the store says.
+    pub fn reset(&self, at: &Path) -> Result<(), Error> {
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
+        match self {
+            Access::Mounted(root) => {
+                set_xattr(&root.join(parent), b"user.depsfs.reset", name.as_bytes())?;
+                wait_for_notices(root)
+            }
+            Access::Direct { overlay, .. } => {
+                let name = Name::new(name.as_bytes()).map_err(|_| Error::NotInView(at.into()))?;
+                with_ino(overlay, parent, |ino| overlay.reset(ino, &name))
+            }
+        }
+    }
+}
+
+/// What a mounted view says of the members of a graft.
+fn covered(root: &Path, tree: TreeId) -> Result<Covered, Error> {
+    #[derive(Deserialize)]
+    struct Answer {
+        blocked: u64,
+        paths: Vec<String>,
+    }
+    let name = format!("user.depsfs.covered.{tree}");
+    let bytes = fs::xattr_of_path(root, name.as_bytes()).map_err(IoError::of("ask", root))?;
+    let unreadable = || Error::Unreadable(root.into());
+    let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
+    let kept = answer.paths.iter().map(|p| escape::unescape(p).map(|b| PathBuf::from(OsString::from_vec(b))));
+    Ok(Covered { kept: kept.collect::<Option<_>>().ok_or_else(unreadable)?, blocked: answer.blocked })
+}
+
+/// Until the kernel has been told what it has to forget: before that, programs may still see what was there.
+fn wait_for_notices(root: &Path) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct About {
+        pending: u64,
+    }
+    let until = Instant::now() + NOTICE_PATIENCE;
+    loop {
+        let about = fs::xattr_of_path(root, b"user.depsfs.view").map_err(IoError::of("ask", root))?;
+        let about: About = serde_json::from_slice(&about).map_err(|_| Error::Unreadable(root.into()))?;
+        // The kernel may be busy with a directory that another program holds: then that one sees it when it is done.
+        if about.pending == 0 || Instant::now() > until {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Not following a symlink at the end: the path descriptor is the node itself.
+fn set_xattr(at: &Path, name: &[u8], value: &[u8]) -> Result<(), Error> {
+    let node = fs::open_path(at, OpenFlags::PATH | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", at))?;
+    fs::set_xattr(&node, name, value, fs::XattrFlags::empty()).map_err(IoError::of("change", at))?;
+    Ok(())
+}
+
+/// Calls `act` with the inode a path leads to, then gives the references back.
+fn with_ino<R>(
+    overlay: &Overlay,
+    at: &Path,
+    act: impl FnOnce(Ino) -> Result<R, crate::overlay::Error>,
+) -> Result<R, Error> {
+    let mut held = Vec::new();
+    let mut ino = Ino::ROOT;
+    let walk = || {
+        for part in at.components() {
+            let Ok(name) = Name::new(part.as_os_str().as_bytes()) else { return Err(Error::NotInView(at.into())) };
+            ino = overlay.lookup(ino, &name)?.ino;
+            held.push(ino);
+        }
+        Ok(act(ino)?)
+    };
+    let result = walk();
+    held.into_iter().for_each(|ino| overlay.forget(ino, 1));
+    result
+}
+
+/// One line of `user.depsfs.changes.<cookie>`.
+#[derive(Deserialize)]
+struct Line {
+    name: String,
+    cookie: u64,
+    kind: String,
+    dir: bool,
+}
+
+fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, Error> {
+    let unreadable = || Error::Unreadable(dir.into());
+    let attribute = format!("user.depsfs.changes.{after}");
+    let bytes = fs::xattr_of_path(dir, attribute.as_bytes()).map_err(IoError::of("ask for the changes of", dir))?;
+    let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>();
+    lines
+        .map(|line| {
+            let line = line.map_err(|_| unreadable())?;
+            let name = escape::unescape(&line.name).and_then(|b| Name::new(&b).ok()).ok_or_else(unreadable)?;
+            if line.cookie <= after {
+                return Err(unreadable());
+            }
+            let kind = match line.kind.as_str() {
+                "added" => ChangeKind::Added,
+                "modified" => ChangeKind::Modified,
+                "deleted" => ChangeKind::Deleted,
+                "below" => ChangeKind::Below,
+                _ => return Err(unreadable()),
+            };
+            Ok(Change { name, kind, is_dir: line.dir, cookie: line.cookie })
+        })
+        .collect()
+}

@@ -1,0 +1,99 @@
+//! `depsfs diff`: what is added, modified or deleted in the views of a worktree, against the store.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::access::Access;
+use super::set::Views;
+use crate::overlay::ChangeKind;
+use crate::store::manifest::ViewSpec;
+use crate::sys::path;
+
+/// How a path differs from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Difference {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl Difference {
+    pub fn letter(self) -> char {
+        match self {
+            Difference::Added => 'A',
+            Difference::Modified => 'M',
+            Difference::Deleted => 'D',
+        }
+    }
+}
+
+/// All differences at and below `inside` of one view, with paths relative to the worktree, parents first.
+pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, Error> {
+    let mut found = Vec::new();
+    if views.is_dropped(view) {
+        found.push((Difference::Deleted, view.path.clone()));
+        plain(&views.manifest.worktree, &view.path.join(inside), &mut found)?;
+        return Ok(found);
+    }
+    let access = Access::open(views, view)?;
+    match (inside.parent(), inside.file_name()) {
+        (Some(parent), Some(name)) => {
+            let is_it = |c: &&crate::overlay::Change| c.name.bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name);
+            // Below something added or deleted the parent has no say of its own.
+            if let Some(change) = changes_if_there(&access, parent)?.iter().find(is_it) {
+                one(&access, view, inside, change.kind, change.is_dir, &mut found)?;
+            }
+        }
+        _ => below(&access, view, inside, &mut found)?,
+    }
+    Ok(found)
+}
+
+/// All that is in a directory that took a deleted view's place.
+fn plain(root: &Path, dir: &Path, found: &mut Vec<(Difference, PathBuf)>) -> Result<(), Error> {
+    let mut names = path::list(&root.join(dir))?;
+    names.sort_by(|a, b| a.name.cmp(&b.name));
+    for name in names {
+        let at = path::child(dir, &name.name);
+        found.push((Difference::Added, at.clone()));
+        if path::is_dir(&root.join(&at)) {
+            plain(root, &at, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn changes_if_there(access: &Access, dir: &Path) -> Result<Vec<crate::overlay::Change>, Error> {
+    match access.changes(dir) {
+        Err(Error::Io(e)) if e.source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+fn below(access: &Access, view: &ViewSpec, dir: &Path, found: &mut Vec<(Difference, PathBuf)>) -> Result<(), Error> {
+    let mut changes = access.changes(dir)?;
+    changes.sort_by(|a, b| a.name.bytes().cmp(b.name.bytes()));
+    for change in changes {
+        one(access, view, &path::child(dir, change.name.bytes()), change.kind, change.is_dir, found)?;
+    }
+    Ok(())
+}
+
+fn one(
+    access: &Access,
+    view: &ViewSpec,
+    at: &Path,
+    kind: ChangeKind,
+    is_dir: bool,
+    found: &mut Vec<(Difference, PathBuf)>,
+) -> Result<(), Error> {
+    let whole = view.path.join(at);
+    match kind {
+        ChangeKind::Added => found.push((Difference::Added, whole)),
+        ChangeKind::Modified => found.push((Difference::Modified, whole)),
+        ChangeKind::Deleted => found.push((Difference::Deleted, whole)),
+        ChangeKind::Below => {}
+    }
+    if is_dir && kind != ChangeKind::Deleted { below(access, view, at, found) } else { Ok(()) }
+}

@@ -1,0 +1,171 @@
+//! Layers of views that artifacts are: named in the manifest, shown by the daemon, uncovered where they were deleted.
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::access::{Access, Covered};
+use super::set::{self, ManifestLock, Views};
+use crate::daemon::client;
+use crate::git::checkout::Checkout;
+use crate::store::manifest::{Graft, Manifest, ViewSpec};
+use crate::store::{Store, TreeId};
+use crate::sys::{mount, path};
+
+/// A tree that shall show in a view's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Relative to the worktree.
+    pub view: PathBuf,
+    pub tree: TreeId,
+    pub entry: String,
+    /// Where it came from and where it lies, in words: what has the same is the same layer, perhaps of another time.
+    pub origin: String,
+    pub instead_of: Vec<String>,
+}
+
+impl Layer {
+    fn is(&self, graft: &Graft) -> bool {
+        graft.entry.as_deref() == Some(&self.entry) && graft.origin == self.origin
+    }
+
+    /// The graft goes when this layer comes.
+    fn replaces(&self, graft: &Graft) -> bool {
+        let same_place = graft.origin.split_once(" in ").map(|o| o.1) == self.origin.split_once(" in ").map(|o| o.1);
+        self.is(graft) || (same_place && graft.entry.as_ref().is_some_and(|e| self.instead_of.contains(e)))
+    }
+
+    fn graft(&self) -> Graft {
+        Graft {
+            at: PathBuf::new(),
+            tree: self.tree,
+            entry: Some(self.entry.clone()),
+            origin: self.origin.clone(),
+            retired: false,
+        }
+    }
+}
+
+/// Has the views show these layers. On an error they show what they showed before, and new views are none.
+pub fn show(store: &Store, worktree: &Checkout, known: bool, layers: &[&Layer]) -> Result<(), Error> {
+    mount::is_possible().map_err(Error::NoMounts)?;
+    let state_dir = worktree.state_dir();
+    path::make_private_dirs(&state_dir)?;
+    let (before, dropped) = {
+        let _lock = ManifestLock::wait(&state_dir)?;
+        let mut views = if known || path::is_there(&set::manifest_file(&state_dir)) {
+            Views::load(&state_dir)?
+        } else {
+            first(store, worktree)
+        };
+        if views.manifest.store != store.path() {
+            return Err(Error::OtherStore(views.manifest.store));
+        }
+        let before = views.manifest.clone();
+        let dropped = add(&mut views, layers)?;
+        if views.manifest != before {
+            let file = set::manifest_file(&state_dir);
+            store.roots().add(&file, &views.manifest.trees())?;
+            views.save()?;
+        }
+        dropped.iter().try_for_each(|mark| path::remove_file(mark))?;
+        (before, dropped)
+    };
+    let mounted = mount(&state_dir, layers);
+    if mounted.is_err() {
+        take_back(&state_dir, &before, &dropped, layers)?;
+    }
+    mounted
+}
+
+/// A manifest of no view yet.
+fn first(store: &Store, worktree: &Checkout) -> Views {
+    let manifest = Manifest { created: set::now(), ..Manifest::new(&worktree.root, store.path()) };
+    Views { state_dir: worktree.state_dir(), manifest }
+}
+
+/// Adds what isn't there. Answers the marks of views that their user had emptied: nothing of what they showed comes back.
+fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, Error> {
+    let mut marks = Vec::new();
+    let mut paths: Vec<&Path> = layers.iter().map(|l| l.view.as_path()).collect();
+    paths.sort();
+    paths.dedup();
+    for path in paths {
+        let there = views.manifest.views.iter().position(|v| v.path == path);
+        let at = there.unwrap_or_else(|| {
+            let view = ViewSpec { id: set::id_of(path), path: path.into(), ..ViewSpec::default() };
+            views.manifest.views.push(view);
+            views.manifest.views.len() - 1
+        });
+        let view = views.manifest.views[at].clone();
+        let dropped = views.is_dropped(&view);
+        let shown: Vec<Graft> = view.grafts.iter().filter(|g| !g.retired).cloned().collect();
+        let mut live = if dropped { Vec::new() } else { shown.clone() };
+        for layer in layers.iter().filter(|l| l.view == path) {
+            if live.iter().any(|g| *g == layer.graft()) {
+                continue;
+            }
+            live.retain(|g| !layer.replaces(g));
+            live.push(layer.graft());
+        }
+        if live != shown {
+            views.manifest.views[at].grafts = views.grafts(&view, live)?;
+        }
+        if dropped {
+            views.manifest.views[at].lockfiles.clear();
+            marks.push(views.view_dir(&view).join("dropped"));
+        }
+    }
+    views.manifest.views.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(marks)
+}
+
+/// Everything the manifest wants is mounted; only what shows these layers has to be.
+fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), Error> {
+    let views = Views::load(state_dir)?;
+    let state = views.state().unwrap_or_default();
+    let missing = views.manifest.views.iter().filter(|v| !state.views.iter().any(|s| s.id == v.id && s.mounted));
+    set::refuse_too_many(missing.filter(|v| !views.is_dropped(v)).count())?;
+    let state = client::mount(state_dir)?;
+    for layer in layers {
+        let id = set::id_of(&layer.view);
+        match state.views.iter().find(|v| v.id == id) {
+            Some(view) if view.mounted && view.error.is_none() => {}
+            view => {
+                let why = view.and_then(|v| v.error.clone()).unwrap_or_else(|| "it is not mounted".into());
+                return Err(Error::View { view: layer.view.clone(), why });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was added goes again, whatever others have added meanwhile.
+fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &[&Layer]) -> Result<(), Error> {
+    {
+        let _lock = ManifestLock::wait(state_dir)?;
+        let mut views = Views::load(state_dir)?;
+        for view in &mut views.manifest.views {
+            let was = before.views.iter().find(|v| v.id == view.id);
+            let is_ours = |g: &Graft| layers.iter().any(|l| l.view == view.path && l.graft() == *g);
+            let had = |g: &Graft| was.is_some_and(|v| v.grafts.contains(g));
+            view.grafts.retain(|g| !is_ours(g) || had(g));
+            for graft in view.grafts.iter_mut().filter(|g| g.retired) {
+                let live = Graft { retired: false, ..graft.clone() };
+                graft.retired = !had(&live);
+            }
+        }
+        let was_there = |id: &str| before.views.iter().any(|v| v.id == id);
+        views.manifest.views.retain(|v| !v.grafts.is_empty() || was_there(&v.id));
+        views.save()?;
+        dropped.iter().try_for_each(|mark| path::replace(mark, b""))?;
+    }
+    // The others come back where they can; what is wrong with them is not this one's to say.
+    let _ = client::mount(state_dir);
+    Ok(())
+}
+
+/// Makes members show that were deleted, if that is wished; answers those that don't show.
+pub fn uncover(worktree: &Path, layer: &Layer, reveal: bool) -> Result<Covered, Error> {
+    let access = Access::Mounted(worktree.join(&layer.view));
+    if reveal { access.uncover(layer.tree) } else { access.covered(layer.tree) }
+}

@@ -1,0 +1,38 @@
+//! The views of one worktree as the commands see them: its manifest, its mounts, and the user's own changes.
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `set` | a worktree's manifest, its state directory, its mounts, and the lock of the manifest |
+//! | `access` | one view, through its mount or in this process |
+//! | `layers`, `lower` | the grafts of a view: added for artifacts, and read as one tree |
+//! | `status`, `diff`, `thaw`, `reset` | one file for each verb that works on views |
+//! | `drop_unchanged` | private copies that equal the store are dropped before the trees change |
+//! | `changed_source` | a view with local changes as the source of an import |
+//! | `nested_upper` | an upper as a lower of another view |
+//! | `standalone_mount`, `mount_undo` | `depsfs mount --at`: a view without git |
+//! | `all_worktrees` | the worktrees of all repositories |
+//! | `probe` | one request to each new view, with a time limit |
+//! | `embedded_paths`, `lockfile` | records beside the manifest: relocated files, and the lock files of package managers |
+//! | `json_path` | paths in JSON |
+
+pub mod access;
+pub mod all_worktrees;
+pub mod changed_source;
+pub mod diff;
+pub mod drop_unchanged;
+pub mod embedded_paths;
+mod error;
+pub mod json_path;
+pub mod layers;
+pub mod lockfile;
+pub mod lower;
+mod mount_undo;
+pub mod nested_upper;
+pub mod probe;
+pub mod reset;
+pub mod set;
+pub mod standalone_mount;
+pub mod status;
+pub mod thaw;
+
+pub use error::Error;

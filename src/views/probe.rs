@@ -1,0 +1,49 @@
+//! Whether views answer: each is asked once, through its mount, and has a limit of time for it.
+
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::Error;
+use crate::store::Manifest;
+use crate::sys::{fs, path};
+
+/// How long all of them may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Asks every view of a manifest whose daemon says that they are served.
+///
+/// # Errors
+/// The first that doesn't answer. One that hangs leaves a thread behind, which ends with the view.
+pub fn wait(manifest: &Manifest) -> Result<(), Error> {
+    let places: Vec<(PathBuf, PathBuf)> =
+        manifest.views.iter().map(|view| (view.path.clone(), manifest.worktree.join(&view.path))).collect();
+    let (sender, answers) = mpsc::channel();
+    let count = places.len();
+    let ask = move || {
+        for (view, place) in places {
+            // One question that only the server answers, and one that a listing begins with.
+            let asked = fs::xattr_of_path(&place, b"user.depsfs.view").map(drop);
+            let answer = asked
+                .map_err(|e| e.to_string())
+                .and_then(|()| path::open_dir(&place).map(drop).map_err(|e| e.to_string()));
+            if sender.send((view, answer)).is_err() {
+                return;
+            }
+        }
+    };
+    let silent = |n: usize, why: String| {
+        let view = manifest.views.get(n).map(|view| view.path.clone()).unwrap_or_default();
+        Error::View { view, why }
+    };
+    std::thread::Builder::new().name("answers".into()).spawn(ask).map_err(|e| silent(0, e.to_string()))?;
+    let until = Instant::now() + LIMIT;
+    for n in 0..count {
+        match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok((_, Ok(()))) => {}
+            Ok((view, Err(why))) => return Err(Error::View { view, why: format!("it does not answer: {why}") }),
+            Err(_) => return Err(silent(n, format!("it does not answer within {} s", LIMIT.as_secs()))),
+        }
+    }
+    Ok(())
+}

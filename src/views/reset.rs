@@ -1,0 +1,43 @@
+//! `depsfs reset`: a path of a view is again what the store says; the worktree's own changes there are dropped.
+//!
+//! | step (whole view)                       | a crash right after it leaves |
+//! |-----------------------------------------|-------------------------------|
+//! | 1. the view is unmounted                | everything as it was |
+//! | 2. the upper is emptied                 | whiteouts, without the files that replaced them |
+//! | 3. its state directory is removed       | what the store says, unmounted |
+//! | 4. it is mounted, if it was             | done |
+
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::access::Access;
+use super::diff::{self, Difference};
+use super::set::Views;
+use super::thaw;
+use crate::daemon::Released;
+use crate::store::manifest::ViewSpec;
+use crate::sys::path;
+
+/// What resetting would drop: added and modified paths, and deletions that come back.
+pub fn dropped(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, Error> {
+    diff::of_view(views, view, inside)
+}
+
+/// Drops it. Whoever has a whole view mounted in another mount namespace gets errors from it afterwards: what is left
+/// there must change nothing in the new one.
+pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, Error> {
+    if !inside.as_os_str().is_empty() {
+        return Access::open(views, view)?.reset(inside).map(|()| Released::Gone);
+    }
+    // A dropped view is asked back, also when its daemon ended with the last view.
+    let serves = views.state().is_some() || views.is_dropped(view);
+    let released = thaw::release(views, view)?;
+    let upper = views.upper(view);
+    path::make_dirs(&upper)?;
+    path::empty_dir(&upper)?;
+    views.forget(view)?;
+    if serves {
+        views.mount()?;
+    }
+    Ok(released)
+}

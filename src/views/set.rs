@@ -1,0 +1,378 @@
+//! The views of one worktree, as the commands see them: its manifest, what is mounted, where a path lies.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Error;
+use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
+use crate::git;
+use crate::git::checkout::Checkout;
+use crate::overlay::journal::DAMAGED;
+use crate::store::manifest::{Graft, Manifest, ViewSpec};
+use crate::sys::fs::{OpenFlags, open_path};
+use crate::sys::lock::Lock;
+use crate::sys::mountinfo::MountTable;
+use crate::sys::{IoError, path};
+
+/// In a state directory: the path of the one that is meant.
+const ELSEWHERE: &str = "elsewhere";
+
+/// A worktree (or a directory with entries mounted at it) that has a manifest.
+#[derive(Clone, Debug)]
+pub struct Views {
+    pub state_dir: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Views {
+    /// Those of the worktree that holds `place`, or of the directory that entries were mounted at.
+    pub fn containing(place: &Path, states: &Path) -> Result<Views, Error> {
+        let (place, real) = places(place)?;
+        for dir in place.ancestors().chain(real.iter().flat_map(|real| real.ancestors())) {
+            if let Some(state_dir) = known_at(states, dir)? {
+                return Views::load(&state_dir);
+            }
+        }
+        let innermost = Checkout::containing(&place)?.ok_or_else(|| git::Error::NotACheckout(place.clone()))?;
+        // A submodule, or a clone inside a view, lies in a worktree that has the views.
+        let mut next = Some(innermost.clone());
+        while let Some(checkout) = next {
+            if let Some(views) = Views::of(&checkout)? {
+                return Ok(views);
+            }
+            next = checkout.root.parent().map(Checkout::containing).transpose()?.flatten();
+        }
+        Err(Error::NoViews(innermost.root))
+    }
+
+    /// Those of a checkout; `None` when depsfs never made any.
+    pub fn of(checkout: &Checkout) -> Result<Option<Views>, Error> {
+        let state_dir = checkout.state_dir();
+        if path::is_there(&manifest_file(&state_dir)) { Views::load(&state_dir).map(Some) } else { Ok(None) }
+    }
+
+    pub fn load(state_dir: &Path) -> Result<Views, Error> {
+        let manifest = Manifest::load(&manifest_file(state_dir))?;
+        let mut views = Views { state_dir: state_dir.into(), manifest };
+        // `git worktree move` tells git, not the manifest.
+        if let Some(moved) = moved_to(state_dir)?.filter(|to| *to != views.manifest.worktree) {
+            // Who holds the lock saves it with what they change.
+            if let Some(_lock) = ManifestLock::attempt(state_dir)? {
+                views.manifest = Manifest::load(&manifest_file(state_dir))?;
+                views.manifest.worktree = moved;
+                views.save()?;
+            } else {
+                views.manifest.worktree = moved;
+            }
+        }
+        Ok(views)
+    }
+
+    /// What the daemon says, if one lives.
+    pub fn state(&self) -> Option<DaemonState> {
+        client::state(&self.state_dir)
+    }
+
+    pub fn is_mounted(&self, view: &ViewSpec) -> bool {
+        client::is_mounted(&self.state_dir, &view.id)
+    }
+
+    /// Whether the user deleted the directory of a view, or all that was in it; it is plain since.
+    pub fn is_dropped(&self, view: &ViewSpec) -> bool {
+        path::is_there(&self.view_dir(view).join("dropped"))
+    }
+
+    /// Copies of this view's journal that were kept because it was damaged, until somebody deletes them.
+    pub fn damaged(&self, view: &ViewSpec) -> Vec<PathBuf> {
+        let dir = self.view_dir(view);
+        // A directory that can't be listed is what mounting it tells.
+        let mut names = path::list(&dir).unwrap_or_default();
+        names.retain(|entry| entry.name.starts_with(DAMAGED.as_bytes()));
+        let mut copies: Vec<PathBuf> = names.iter().map(|entry| dir.join(OsStr::from_bytes(&entry.name))).collect();
+        copies.sort();
+        copies
+    }
+
+    /// Mounts what the manifest wants; an error names the first view that wasn't.
+    pub fn mount(&self) -> Result<(), Error> {
+        let missing = self.manifest.views.iter().filter(|v| !self.is_mounted(v) && !self.is_dropped(v));
+        refuse_too_many(missing.count())?;
+        all_mounted(client::mount(&self.state_dir)?)
+    }
+
+    /// Mounts with a changed manifest, whatever others have changed in it meanwhile. When a view that has to be mounted anew for that is in use, nothing changes.
+    pub fn mount_changed(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
+        self.mount_if(|views| {
+            change(&mut views.manifest);
+            Ok(())
+        })
+    }
+
+    /// As [`Views::mount_changed`], when the change, which sees what others have made of it, is not refused.
+    pub fn mount_if(&mut self, change: impl FnOnce(&mut Views) -> Result<(), Error>) -> Result<(), Error> {
+        let lock = ManifestLock::wait(&self.state_dir)?;
+        if path::is_there(&manifest_file(&self.state_dir)) {
+            *self = Views::load(&self.state_dir)?;
+        }
+        let before = self.manifest.clone();
+        if let Err(refused) = change(self) {
+            self.manifest = before;
+            return Err(refused);
+        }
+        if self.manifest == before {
+            drop(lock);
+            return self.mount();
+        }
+        self.save()?;
+        let done = self.mount();
+        if let Err(Error::Daemon(DaemonError::Busy { .. })) = &done {
+            let generation = self.manifest.generation;
+            self.manifest = Manifest { generation, ..before };
+            self.save()?;
+        }
+        done
+    }
+
+    pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
+        self.release(lazy).map(drop)
+    }
+
+    /// As [`Views::unmount`]; says whether somebody has views all the same.
+    pub fn release(&self, lazy: bool) -> Result<Released, Error> {
+        Ok(client::release(&self.state_dir, lazy)?)
+    }
+
+    /// Replaces the manifest.
+    pub fn save(&mut self) -> Result<(), Error> {
+        self.manifest.generation += 1;
+        Ok(self.manifest.save(&manifest_file(&self.state_dir))?)
+    }
+
+    /// The grafts of a view that shows `live` from now on. Those it showed before are kept, retired, as long as its
+    /// journal may speak of them: until it has been opened afresh with them.
+    pub fn grafts(&self, view: &ViewSpec, live: Vec<Graft>) -> Result<Vec<Graft>, Error> {
+        let settled = path::read_if_there(&self.view_dir(view).join(SETTLED))?;
+        let is_settled = settled.is_some_and(|g| g == self.manifest.generation.to_string().as_bytes());
+        let shown = |g: &&Graft| live.iter().any(|l| l.tree == g.tree && l.at == g.at);
+        let kept = view.grafts.iter().filter(|g| !shown(g) && !(g.retired && is_settled));
+        let kept: Vec<Graft> = kept.map(|g| Graft { retired: true, ..g.clone() }).collect();
+        Ok(live.into_iter().chain(kept).collect())
+    }
+
+    /// The worktree; when entries are mounted at a directory, that.
+    pub fn top(&self) -> PathBuf {
+        let is_git = self.state_dir.parent().is_some_and(|dir| path::is_there(&dir.join("HEAD")));
+        match self.manifest.views.as_slice() {
+            [view] if !is_git => self.place(view),
+            _ => self.manifest.worktree.clone(),
+        }
+    }
+
+    /// The place of a view in the file system.
+    pub fn place(&self, view: &ViewSpec) -> PathBuf {
+        self.manifest.worktree.join(&view.path)
+    }
+
+    /// The overlay's own directory of a view: its journal, whether it was dropped.
+    pub fn view_dir(&self, view: &ViewSpec) -> PathBuf {
+        self.state_dir.join("views").join(&view.id)
+    }
+
+    /// Where a view's own files are.
+    pub fn upper(&self, view: &ViewSpec) -> PathBuf {
+        view.upper.clone().unwrap_or_else(|| self.place(view))
+    }
+
+    /// Deletes what depsfs keeps for a view that is not mounted.
+    pub fn forget(&self, view: &ViewSpec) -> Result<(), Error> {
+        path::remove_tree(&self.view_dir(view))?;
+        Ok(path::remove_tree(&self.upper(view).join(crate::overlay::IN_UPPER))?)
+    }
+
+    /// The views that `place` speaks of, each with the path inside it: the one it is in, or all that are below it.
+    pub fn targets(&self, place: &Path) -> Result<Vec<(ViewSpec, PathBuf)>, Error> {
+        if let Ok((view, inside)) = self.locate(place) {
+            return Ok(vec![(view.clone(), inside)]);
+        }
+        let above = self.relative(place)?;
+        let below = self.manifest.views.iter().filter(|v| v.path.starts_with(&above));
+        let found: Vec<_> = below.map(|v| (v.clone(), PathBuf::new())).collect();
+        if found.is_empty() { Err(Error::NotInView(place.into())) } else { Ok(found) }
+    }
+
+    /// The view that `place` (absolute or relative to the working directory) is in, and the path inside it.
+    pub fn locate(&self, place: &Path) -> Result<(&ViewSpec, PathBuf), Error> {
+        let inside = self.relative(place)?;
+        let view = self.manifest.views.iter().filter(|v| inside.starts_with(&v.path));
+        let view = view.max_by_key(|v| v.path.components().count()).ok_or_else(|| Error::NotInView(place.into()))?;
+        Ok((view, inside.strip_prefix(&view.path).unwrap_or(&inside).to_path_buf()))
+    }
+
+    /// The path relative to the worktree. Its last component may be absent, and is never followed.
+    pub fn relative(&self, place: &Path) -> Result<PathBuf, Error> {
+        let absolute = path::absolute(place)?;
+        let absolute = crate::git::checkout::plain(&absolute);
+        let whole = match (absolute.parent(), absolute.file_name()) {
+            (Some(parent), Some(name)) => path::canonical(parent).map(|p| p.join(name)).unwrap_or(absolute.clone()),
+            _ => absolute.clone(),
+        };
+        let inside =
+            whole.strip_prefix(&self.manifest.worktree).or_else(|_| absolute.strip_prefix(&self.manifest.worktree));
+        inside.map(Path::to_path_buf).map_err(|_| Error::NotInView(place.into()))
+    }
+}
+
+/// The absolute path of a place, without `..`, and the one without symlinks. A mount at the place itself is not looked at:
+/// it may be a view that is dead or hangs.
+fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
+    let mut absolute = path::absolute(place)?;
+    let components: Vec<_> = absolute.components().collect();
+    if let Some(last) = components.iter().rposition(|c| matches!(c, Component::ParentDir)) {
+        // What `..` leads to is for the file system to say: what is before it may be a symlink.
+        let (above, below) = components.split_at(last + 1);
+        let above = path::canonical(&above.iter().collect::<PathBuf>())?;
+        absolute = below.iter().fold(above, |whole, component| whole.join(component));
+    }
+    let beside = match (absolute.parent(), absolute.file_name()) {
+        (Some(parent), Some(name)) => path::canonical(parent).ok().map(|parent| parent.join(name)),
+        _ => None,
+    };
+    let is_mounted = |at: &PathBuf| MountTable::current().is_ok_and(|table| table.at(at).next().is_some());
+    let real = beside.map(|at| if is_mounted(&at) { at } else { path::canonical(&at).unwrap_or(at) });
+    Ok((absolute, real))
+}
+
+/// Held by whoever reads the manifest, changes it and writes it: one at a time. The kernel takes it back from the dead.
+#[derive(Debug)]
+pub struct ManifestLock {
+    _lock: Lock,
+}
+
+impl ManifestLock {
+    pub fn wait(state_dir: &Path) -> Result<ManifestLock, Error> {
+        let (path, file) = ManifestLock::file(state_dir)?;
+        Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
+    }
+
+    /// Nothing while somebody holds it.
+    fn attempt(state_dir: &Path) -> Result<Option<ManifestLock>, Error> {
+        let (path, file) = ManifestLock::file(state_dir)?;
+        let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))?;
+        Ok(lock.map(|_lock| ManifestLock { _lock }))
+    }
+
+    fn file(state_dir: &Path) -> Result<(PathBuf, OwnedFd), Error> {
+        let path = state_dir.join("manifest.lock");
+        let file = open_path(&path, OpenFlags::RDWR | OpenFlags::CREATE, 0o600).map_err(IoError::of("open", &path))?;
+        Ok((path, file))
+    }
+}
+
+/// Where a moved worktree (`git worktree move`) is now, by its registration.
+fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, Error> {
+    let Some(git_dir) = state_dir.parent() else { return Ok(None) };
+    let pointer = path::read_if_there(&git_dir.join("gitdir"))?;
+    let root = pointer.and_then(|bytes| {
+        let line = bytes.split(|b| *b == b'\n').next()?;
+        let dot_git = git_dir.join(std::ffi::OsStr::from_bytes(line));
+        crate::git::checkout::plain(&dot_git).parent().map(Path::to_path_buf)
+    });
+    root.filter(|r| path::is_dir(r)).map(|r| path::canonical(&r)).transpose().map_err(Error::from)
+}
+
+pub fn manifest_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("manifest.json")
+}
+
+/// The state directory of a directory without git, below `states`.
+pub fn state_dir_at(states: &Path, dir: &Path) -> PathBuf {
+    states.join("at").join(id_of(dir))
+}
+
+/// Notes that the state of a directory without git is elsewhere (in a workdir).
+pub fn note_elsewhere(states: &Path, dir: &Path, state_dir: &Path) -> Result<(), Error> {
+    let here = state_dir_at(states, dir);
+    path::make_private_dirs(&here)?;
+    Ok(path::replace(&here.join(ELSEWHERE), state_dir.as_os_str().as_bytes())?)
+}
+
+/// The state of a directory without git, if anything was mounted there.
+fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, Error> {
+    let here = state_dir_at(states, dir);
+    let elsewhere = path::read_if_there(&here.join(ELSEWHERE))?.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+    let mut candidates = elsewhere.into_iter().chain([here]);
+    Ok(candidates.find(|state_dir| path::is_there(&manifest_file(state_dir))))
+}
+
+/// The state of every directory without git that something was mounted at, as `states` knows it.
+pub fn all_at(states: &Path) -> Vec<PathBuf> {
+    let at = states.join("at");
+    let names = path::list(&at).unwrap_or_default();
+    let dirs = names.into_iter().map(|e| at.join(std::ffi::OsStr::from_bytes(&e.name)));
+    let meant = dirs.map(|dir| match path::read_if_there(&dir.join(ELSEWHERE)) {
+        Ok(Some(elsewhere)) => PathBuf::from(OsString::from_vec(elsewhere)),
+        _ => dir,
+    });
+    meant.filter(|dir| path::is_there(&manifest_file(dir))).collect()
+}
+
+/// 16 hex digits that stand for a path.
+pub fn id_of(path: &Path) -> String {
+    blake3::hash(path.as_os_str().as_bytes()).to_hex()[..16].to_owned()
+}
+
+/// An error when this user may not mount so many views.
+pub fn refuse_too_many(views: usize) -> Result<(), Error> {
+    match crate::sys::mount::room() {
+        Some(room) if room < views => Err(Error::TooManyViews { views, room }),
+        _ => Ok(()),
+    }
+}
+
+/// An error when a view isn't mounted.
+pub fn all_mounted(state: DaemonState) -> Result<(), Error> {
+    match state.views.into_iter().find(|v| v.error.is_some()) {
+        Some(view) => Err(Error::View { view: view.path, why: view.error.unwrap_or_default() }),
+        None => Ok(()),
+    }
+}
+
+/// The time, as RFC 3339 in UTC.
+pub fn now() -> String {
+    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()))
+}
+
+/// Days since 1970 to a date, by the 400-year cycle of the Gregorian calendar (Hinnant, "chrono-compatible
+/// low-level date algorithms").
+fn rfc3339(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) =
+        (era * 400 + year_of_era + u64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 });
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339() {
+        let table = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_796_000_000, "2026-11-30T00:53:20Z"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(rfc3339(seconds), text);
+        }
+    }
+}

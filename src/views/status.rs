@@ -1,0 +1,145 @@
+//! `depsfs status`: one line of truth for each view of a worktree.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Error;
+use super::embedded_paths::{Record, Traced};
+use super::lockfile;
+use super::set::Views;
+use crate::daemon::DaemonState;
+use crate::store::{Manifest, ObjectId, Store};
+use crate::sys::path;
+
+/// All there is to say of a worktree's views. Serialised as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    #[serde(serialize_with = "super::json_path::path")]
+    pub worktree: PathBuf,
+    #[serde(serialize_with = "super::json_path::optional")]
+    pub source: Option<PathBuf>,
+    pub commit: Option<String>,
+    pub created: String,
+    #[serde(serialize_with = "super::json_path::path")]
+    pub store: PathBuf,
+    /// What of the store the views need is not there, in words.
+    pub store_trouble: Option<String>,
+    /// `None`: no daemon lives.
+    pub daemon: Option<Daemon>,
+    /// Objects of its views that the store has lost, as far as they were read: files with them answer EIO.
+    pub lost_objects: Vec<String>,
+    pub views: Vec<View>,
+    /// Lock files that differ from those the artifacts were made with.
+    #[serde(serialize_with = "super::json_path::list")]
+    pub drift: Vec<PathBuf>,
+    /// Artifacts with files that hold the absolute path of another checkout.
+    pub absolute_paths: Vec<Traced>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Daemon {
+    /// The keeper.
+    pub pid: i64,
+    pub server_pid: Option<i64>,
+    pub version: String,
+    /// What is wrong with all of it, in words.
+    pub trouble: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct View {
+    #[serde(serialize_with = "super::json_path::path")]
+    pub path: PathBuf,
+    pub mounted: bool,
+    /// It answers EIO to everything.
+    pub refusing: bool,
+    /// Its directory, or all in it, was deleted; `depsfs reset` brings the store's back.
+    pub dropped: bool,
+    /// It was dropped, and since then has plain files of the worktree's own.
+    pub remade: bool,
+    /// How its files are opened: `zero-message`, or `passthrough` where big files are read without the server.
+    pub mode: Option<&'static str>,
+    /// Why it is not mounted, where that is known.
+    pub error: Option<String>,
+    /// Where its content came from.
+    pub origin: Vec<String>,
+    /// Copies of its journal that was damaged, until they are deleted.
+    #[serde(serialize_with = "super::json_path::list")]
+    pub damaged_journals: Vec<PathBuf>,
+}
+
+impl Status {
+    /// The views that don't show what they should.
+    pub fn missing(&self) -> impl Iterator<Item = &View> {
+        self.views.iter().filter(|v| !((v.mounted && !v.refusing) || v.remade))
+    }
+}
+
+/// The store is not opened, which would tell less: what is looked for are the names of the trees that the views need.
+pub(crate) fn store_trouble(manifest: &Manifest) -> Result<Option<String>, Error> {
+    let store = &manifest.store;
+    if path::stat(&store.join("version"))?.is_none() {
+        return Ok(Some("it is gone".into()));
+    }
+    let mut missing = 0;
+    for tree in manifest.trees() {
+        missing += usize::from(path::stat(&store.join("trees").join(tree.place()))?.is_none());
+    }
+    Ok((missing > 0).then(|| format!("it has lost {missing} of the trees that the views show")))
+}
+
+/// Those that are noted in the store, of the trees of these views.
+fn lost_objects(manifest: &Manifest) -> Vec<String> {
+    let Ok(store) = Store::existing(&manifest.store) else { return vec![] };
+    let noted = store.lost_objects().unwrap_or_default();
+    if noted.is_empty() {
+        return vec![];
+    }
+    let trees = manifest.trees().into_iter().filter_map(|tree| store.tree(tree).ok());
+    let needed: HashSet<ObjectId> = trees.flat_map(|tree| tree.objects().collect::<Vec<_>>()).collect();
+    noted.into_iter().filter(|id| needed.contains(id)).map(|id| id.hex()).collect()
+}
+
+/// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
+pub fn status(views: &Views) -> Result<Status, Error> {
+    let state = views.state();
+    let manifest = &views.manifest;
+    let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();
+    let seen = manifest.views.iter().map(|view| {
+        let known = all.get(view.id.as_str());
+        View {
+            path: view.path.clone(),
+            mounted: known.is_some_and(|v| v.mounted),
+            refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
+            dropped: views.is_dropped(view),
+            remade: views.is_dropped(view) && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
+            mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),
+            error: known.and_then(|v| v.error.clone()),
+            origin: view.grafts.iter().map(|g| g.origin.clone()).collect(),
+            damaged_journals: views.damaged(view),
+        }
+    });
+    let seen = seen.collect();
+    let recorded = manifest.views.iter().flat_map(|v| &v.lockfiles);
+    let drift = lockfile::drifted(&manifest.worktree, recorded.map(|l| (l.path.as_path(), l.blake3.as_str())))?;
+    Ok(Status {
+        worktree: manifest.worktree.clone(),
+        source: manifest.source.clone(),
+        commit: manifest.commit.clone(),
+        created: manifest.created.clone(),
+        store: manifest.store.clone(),
+        store_trouble: store_trouble(manifest)?,
+        daemon: state.map(|s| Daemon {
+            pid: i64::from(s.pid),
+            server_pid: s.server_pid.map(i64::from),
+            version: s.version,
+            trouble: s.trouble,
+        }),
+        lost_objects: lost_objects(manifest),
+        views: seen,
+        drift: drift.into_iter().collect(),
+        absolute_paths: Record::load(&views.state_dir)?.artifacts,
+    })
+}

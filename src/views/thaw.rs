@@ -1,0 +1,93 @@
+//! `depsfs thaw`: a path of a view becomes plain files of the worktree; a whole view needs no daemon from then on.
+//! A whole view that a program uses is refused; before anything is changed where the kernel says so (to root), else after
+//! step 1.
+//!
+//! | step (whole view)                  | a crash right after it leaves |
+//! |------------------------------------|-------------------------------|
+//! | 1. every node is thawed, bottom up | a view with private copies: what it shows is the same |
+//! | 2. the view is unmounted           | the next mount shows the same |
+//! | 3. the manifest forgets it         | a plain directory; an orphaned state directory |
+//! | 4. what is kept for it is removed  | nothing |
+
+use std::path::Path;
+
+use super::Error;
+use super::access::Access;
+use super::set::{ManifestLock, Views};
+use crate::daemon::{DaemonError, Released, client};
+use crate::store::manifest::ViewSpec;
+use crate::store::{Store, StoreError};
+use crate::sys::{mount, path};
+
+/// Refuses a path that the view doesn't show.
+pub fn check(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error> {
+    let at = views.place(view).join(inside);
+    let is_there = match inside.as_os_str().is_empty() {
+        true => true,
+        false if views.is_dropped(view) => path::stat(&at)?.is_some(),
+        false => Access::open(views, view)?.is_there(inside)?,
+    };
+    if is_there { Ok(()) } else { Err(Error::Absent(at)) }
+}
+
+/// Thaws what `inside` names in one view; calls `step` for each node. Answers what became of the
+/// view, if the whole of it became plain.
+pub fn thaw(
+    views: &mut Views,
+    view: &ViewSpec,
+    inside: &Path,
+    step: &mut dyn FnMut(),
+) -> Result<Option<Released>, Error> {
+    let place = views.place(view);
+    let is_whole = inside.as_os_str().is_empty();
+    if is_whole && views.is_mounted(view) && matches!(mount::is_busy(&place), Ok(Some(true))) {
+        return Err(Error::Busy { view: place.clone(), by: vec![place] });
+    }
+    if !views.is_dropped(view) {
+        let access = Access::open(views, view)?;
+        let is_dir = access.is_dir(inside)?;
+        node(&access, inside, is_dir, step)?;
+    }
+    if !is_whole {
+        return Ok(None);
+    }
+    let released = release(views, view)?;
+    let file = super::set::manifest_file(&views.state_dir);
+    {
+        let _lock = ManifestLock::wait(&views.state_dir)?;
+        *views = Views::load(&views.state_dir)?;
+        views.manifest.views.retain(|v| v.id != view.id);
+        views.save()?;
+    }
+    views.forget(view)?;
+    if views.manifest.views.is_empty() {
+        views.unmount(false)?;
+        match Store::existing(&views.manifest.store) {
+            // A store that is gone keeps nothing for it.
+            Err(StoreError::Gone { .. }) => {}
+            store => store?.roots().remove(&file)?,
+        }
+    } else if views.state().is_some() {
+        views.mount()?;
+    }
+    Ok(Some(released))
+}
+
+/// Unmounts one view; who uses it is named. Nobody waits for those who have it in another mount namespace.
+pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, Error> {
+    match client::unmount_view(&views.state_dir, &view.id, false) {
+        Err(DaemonError::Busy { paths }) => Err(Error::Busy { view: views.place(view), by: paths }),
+        released => Ok(released?),
+    }
+}
+
+fn node(access: &Access, at: &Path, is_dir: bool, step: &mut dyn FnMut()) -> Result<(), Error> {
+    if is_dir {
+        for (name, is_dir) in access.list(at)? {
+            node(access, &path::child(at, &name), is_dir, step)?;
+        }
+    }
+    access.thaw(at)?;
+    step();
+    Ok(())
+}

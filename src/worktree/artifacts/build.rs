@@ -1,0 +1,37 @@
+//! The build of one component, where nothing else has its artifacts.
+
+use super::resolve::Supply;
+use crate::component::key;
+use crate::component::{Components, Declared, Error};
+use crate::git::checkout::Checkout;
+use crate::git::command::LOCAL_VARIABLES;
+use crate::sys::path;
+use crate::sys::shell::{self, Ended, Shell};
+use crate::sys::terminal::Shown;
+
+/// Runs its build command in a checkout, with what it prints on stderr.
+pub fn build(
+    components: &Components,
+    declared: &Declared,
+    key: Option<&str>,
+    checkout: &Checkout,
+    supply: &Supply<'_>,
+) -> Result<(), Error> {
+    let component = &declared.component;
+    let wrong = |why: String| Error::Build { component: component.name.clone(), why };
+    let Some(command) = &component.build else { return Err(wrong("it has no build command".into())) };
+    let dir = checkout.root.join(&component.dir);
+    if !path::is_dir(&dir) {
+        return Err(wrong(format!("there is no directory {}", component.dir.shown())));
+    }
+    (supply.say)(&format!("Building {}: {}", component.name, command.shown()));
+    let mut set = key::environment(&component.name, &checkout.root);
+    set.extend(key.map(|key| ("DEPSFS_KEY", key.into())));
+    let limit = component.timeout;
+    let shell = components.shell_of(declared);
+    let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
+    match shell::run(&run).map_err(|e| wrong(format!("{}: {e}", shell[0])))? {
+        Ended::Code(0) => Ok(()),
+        ended => Err(wrong(format!("of its command {command:?}, {}", ended.words()))),
+    }
+}

@@ -1,0 +1,121 @@
+//! What a worktree built becomes an entry of the store: a tree of artifact directories, as they show, at their places.
+//!
+//! Nothing of the worktree changes. What is written to meanwhile is refused ([`ImportError::Changed`]) or, where one
+//! can't tell, as it was at some moment.
+
+use std::path::{Path, PathBuf};
+
+use crate::component::Declared;
+use crate::git::checkout::Checkout;
+use crate::store::import::{self, ImportError, Imported, import_dir};
+use crate::store::tree::{Item, Meta};
+use crate::store::{CopyError, Name, Progress, Provenance, Store, StoreError, TreeBuilder, TreeId, escape};
+use crate::sys::fs::{self, FileType, OpenFlags, Stat};
+use crate::sys::{IoError, path as paths};
+use crate::views::changed_source::Changed;
+use crate::views::set;
+use crate::worktree::Error;
+
+/// What was frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    pub tree: TreeId,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// The artifacts of a component that are there, relative to its directory; none lies in another.
+pub fn artifacts(checkout: &Checkout, declared: &Declared) -> Result<Vec<PathBuf>, Error> {
+    let dir = &declared.component.dir;
+    let is_there = |at: &&Path| paths::is_there(&checkout.root.join(at));
+    let mut found: Vec<PathBuf> = declared.literals().filter(is_there).map(Path::to_path_buf).collect();
+    if declared.has_globs() {
+        let ignored = checkout.git().ignored()?.into_iter().map(|p| crate::git::checkout::plain(&p));
+        found.extend(ignored.filter(|p| declared.holds(p)));
+    }
+    found.sort();
+    found.dedup();
+    let all = found.clone();
+    found.retain(|p| !all.iter().any(|other| other != p && p.starts_with(other)));
+    Ok(found.iter().filter_map(|p| p.strip_prefix(dir).ok()).map(Path::to_path_buf).collect())
+}
+
+/// Makes one tree of `paths`, which lie below `base`, each at its place in it.
+pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Progress) -> Result<Frozen, Error> {
+    let meta = |at: &Path| Ok::<_, Error>(paths::stat(at)?.map(meta_of).unwrap_or_default());
+    let mut builder = TreeBuilder::new(meta(base)?);
+    let (mut files, mut bytes) = (0, 0);
+    for path in paths {
+        let whole = base.join(path);
+        let stat = paths::stat(&whole)?.ok_or_else(|| gone(&whole))?;
+        if stat.is_dir() {
+            let imported = directory(store, &whole, progress)?;
+            let at = builder.dir_at(path, &Meta { perm: 0o755, ..Meta::default() }).map_err(StoreError::from)?;
+            builder.lay(at, &*store.tree(imported.tree)?).map_err(StoreError::from)?;
+            files += imported.stats.files;
+            bytes += imported.stats.bytes;
+        } else {
+            bytes += one(store, &mut builder, path, &whole, stat)?;
+            files += 1;
+        }
+    }
+    Ok(Frozen { tree: store.put_tree(&builder)?, files, bytes })
+}
+
+/// A view is asked for what was changed in it.
+fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
+    let nothing = Path::new("");
+    let by_change = Changed::of(store, whole).map(|view| view.import(store, whole, nothing, progress)).transpose()?;
+    by_change.flatten().map_or_else(|| import_dir(store, whole, progress), Ok)
+}
+
+/// Gives a frozen tree its name.
+pub fn name(store: &Store, name: &str, frozen: &Frozen, from: &Path) -> Result<(), Error> {
+    let provenance = Provenance {
+        source: escape::escape(from.as_os_str().as_encoded_bytes()),
+        command: "depsfs publish".into(),
+        created: set::now(),
+        files: frozen.files,
+        bytes: frozen.bytes,
+    };
+    Ok(store.entries().put(name, frozen.tree, provenance)?)
+}
+
+/// A single file or symlink; answers its size.
+fn one(store: &Store, builder: &mut TreeBuilder, path: &Path, whole: &Path, stat: Stat) -> Result<u64, Error> {
+    let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { return Err(gone(whole).into()) };
+    let name = Name::new(last.as_encoded_bytes()).map_err(|_| gone(whole))?;
+    let mut meta = meta_of(stat);
+    let item = match stat.kind() {
+        FileType::Symlink => Item::Symlink(paths::read_link(whole)?.into()),
+        FileType::RegularFile => {
+            let stage = store.stage()?;
+            let times = |s: &Stat| (s.size, s.mtime, s.ctime);
+            let file = fs::open_path(whole, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0);
+            let file = file.map_err(IoError::of("open", whole))?;
+            let failed = |e| IoError::of("read", whole)(e);
+            meta.xattrs = import::xattrs_of(&file).map_err(failed)?;
+            let added = stage.add_file(&file, stat.size, &mut Vec::new(), &mut |_| {}).map_err(|e| match e {
+                CopyError::Source(e) => Error::from(failed(e)),
+                CopyError::Store(e) => e.into(),
+            })?;
+            stage.publish()?;
+            if paths::stat(whole)?.is_none_or(|now| times(&now) != times(&stat)) {
+                return Err(ImportError::Changed(whole.into()).into());
+            }
+            Item::File { object: added.id, size: added.size, blocks: added.blocks }
+        }
+        _ => return Err(gone(whole).into()),
+    };
+    let at = builder.dir_at(parent, &Meta { perm: 0o755, ..Meta::default() }).map_err(StoreError::from)?;
+    builder.add(at, name, meta, item).map_err(StoreError::from)?;
+    Ok(stat.size)
+}
+
+fn meta_of(stat: Stat) -> Meta {
+    Meta { perm: stat.mode & 0o1777, mtime: stat.mtime, xattrs: Vec::new() }
+}
+
+fn gone(path: &Path) -> IoError {
+    IoError::of("freeze", path)(std::io::ErrorKind::NotFound.into())
+}

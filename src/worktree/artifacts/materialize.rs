@@ -1,0 +1,308 @@
+//! Components come to their artifacts in a worktree that is there: after a create, when one is gone on with, in a sync.
+//!
+//! | step                                                  | what a crash right after it leaves               |
+//! |-------------------------------------------------------|--------------------------------------------------|
+//! | 1. keys are told, and for each component is decided   | nothing                                          |
+//! | 2. artifacts that are to be had are put in place      | some in place, the record as it was: done again  |
+//! | 3. one after the other is built, frozen, and recorded | what was recorded is done, the rest is gone on with |
+//! | 4. in a sync, the source's views are swapped, then recorded | the same: the next sync swaps them |
+
+use std::path::PathBuf;
+
+use super::build;
+use super::capture::{self, Frozen};
+use super::resolve::{self, Built, Decision, Supply, Way, artifact_name};
+use crate::cache::{Artifact, ArtifactName};
+use crate::component::files::Files;
+use crate::component::key::{self, Keyed, Keys};
+use crate::component::record::{Known, Record, State};
+use crate::component::{Components, Declared};
+use crate::git::checkout::Checkout;
+use crate::sys::path;
+use crate::views::drop_unchanged;
+use crate::views::set::Views;
+use crate::worktree::Error;
+use crate::worktree::placement::{self, Wish};
+
+/// What is to be done in which worktree.
+pub struct Task<'a> {
+    pub checkout: &'a Checkout,
+    pub components: &'a Components,
+    pub supply: &'a Supply<'a>,
+    /// Where artifacts of the same key may be, for who takes them from there; without it they are built.
+    pub source: Option<&'a Checkout>,
+    /// Those whose key has changed are looked at, too; else only what wasn't finished.
+    pub changed: bool,
+    /// What can't be had otherwise is built.
+    pub builds: bool,
+}
+
+/// What became of one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    pub decision: Decision,
+    /// The key it had before.
+    pub before: Option<String>,
+    pub done: bool,
+    /// Paths where something of the worktree's own is in the place of a member, absolute.
+    pub kept: Vec<PathBuf>,
+}
+
+/// What would be done.
+pub fn decisions(task: &Task<'_>) -> Result<(Record, Vec<Decision>), Error> {
+    let record = Record::load(&task.checkout.state_dir())?;
+    let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
+    let has = |declared: &Declared| task.source.is_some_and(|source| source_has(source, declared));
+    let source = task.source.map(|checkout| Built { checkout, has: &has });
+    let wanted = |declared: &Declared| is_wanted(declared, &record, &keys, task.changed);
+    let decisions = resolve::decide(task.components, &keys, source.as_ref(), task.supply, &wanted)?;
+    Ok((record, decisions))
+}
+
+fn is_wanted(declared: &Declared, record: &Record, keys: &Keys, changed: bool) -> bool {
+    let name = &declared.component.name;
+    let key = keys.get(name).unwrap_or(&Keyed::None);
+    match record.of(name) {
+        Some(known) if matches!(known.state, State::Pending | State::Failed) => true,
+        Some(known) => changed && key.key().is_some() && known.key.as_deref() != key.key(),
+        None => changed,
+    }
+}
+
+fn source_has(source: &Checkout, declared: &Declared) -> bool {
+    let mut literals = declared.literals().peekable();
+    literals.peek().is_some() && literals.all(|at| path::is_there(&source.root.join(at)))
+}
+
+/// Does it. A build that fails ends it; what was done until then is recorded.
+pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
+    let (record, decisions) = decisions(task)?;
+    let mut all = not_done(&record, decisions);
+    artifacts(task, &record, &mut all)?;
+    for brought in all.iter_mut().filter(|b| task.builds && b.decision.way == Way::Build) {
+        let Some(declared) = task.components.named(&brought.decision.component) else { continue };
+        let key = brought.decision.key.key();
+        if let Err(e) = build::build(task.components, declared, key, task.checkout, task.supply) {
+            note(task, declared, key, State::Failed, None)?;
+            return Err(e.into());
+        }
+        let published = publish(task, declared, key)?;
+        note(task, declared, key, State::Built, published.map(|(entry, _)| entry))?;
+        brought.done = true;
+    }
+    Ok(all)
+}
+
+/// Remembers what became of a component, beside the entries that it had until now.
+fn note(
+    task: &Task<'_>,
+    declared: &Declared,
+    key: Option<&str>,
+    state: State,
+    entry: Option<String>,
+) -> Result<(), Error> {
+    let (name, key) = (declared.component.name.clone(), key.map(str::to_owned));
+    Ok(Record::change(&task.checkout.state_dir(), |record| {
+        let entries = with_entry(entries_of(record, &name), entry);
+        record.set(Known { name, key, entries, state });
+    })?)
+}
+
+/// Notes that the worktree has from its source what was decided to come from there: the views are swapped by whoever
+/// asked, and told of afterwards. What did not come of it (`unfit`) is tried again the next time.
+pub fn took_source(
+    checkout: &Checkout,
+    components: &Components,
+    all: &mut [Brought],
+    unfit: &dyn Fn(&Declared) -> bool,
+) -> Result<(), Error> {
+    let mut taken: Vec<&mut Brought> = all.iter_mut().filter(|b| b.decision.way == Way::Source).collect();
+    taken.retain(|b| !components.named(&b.decision.component).is_none_or(unfit));
+    if taken.is_empty() {
+        return Ok(());
+    }
+    Ok(Record::change(&checkout.state_dir(), |record| {
+        for brought in taken {
+            let (name, key) = (brought.decision.component.clone(), brought.decision.key.key().map(str::to_owned));
+            record.set(Known { name, key, entries: Vec::new(), state: State::Source });
+            brought.done = true;
+        }
+    })?)
+}
+
+/// What was decided, before anything is done.
+pub fn not_done(record: &Record, decisions: Vec<Decision>) -> Vec<Brought> {
+    let before = |name: &str| record.of(name).and_then(|known| known.key.clone());
+    let brought =
+        |decision: Decision| Brought { before: before(&decision.component), decision, done: false, kept: Vec::new() };
+    decisions.into_iter().map(brought).collect()
+}
+
+/// Artifacts that were fetched go where they belong, all at once.
+fn artifacts(task: &Task<'_>, record: &Record, all: &mut [Brought]) -> Result<(), Error> {
+    let (store, root) = (task.supply.store, &task.checkout.root);
+    let fetched: Vec<(&Declared, Artifact, Vec<String>, PathBuf)> = all
+        .iter()
+        .filter_map(|brought| {
+            let Way::Artifact(Some(artifact)) = &brought.decision.way else { return None };
+            let declared = task.components.named(&brought.decision.component)?;
+            let before = entries_of(record, &declared.component.name);
+            Some((declared, artifact.clone(), before, root.join(&declared.component.dir)))
+        })
+        .collect();
+    if fetched.is_empty() {
+        return Ok(());
+    }
+    for (declared, artifact, before, _) in &fetched {
+        give_up_copies(task, declared, artifact, before)?;
+    }
+    let wishes: Vec<Wish<'_>> = fetched
+        .iter()
+        .map(|(_, artifact, before, out)| Wish { artifact, out_dir: out, instead_of: before, reveal: false })
+        .collect();
+    let placed = placement::place(store, &wishes, false)?;
+    placed.plainly.iter().for_each(|why| (task.supply.say)(&format!("Plain files instead of a view: {why}.")));
+    let of_source: Vec<&Declared> = fetched.iter().map(|(d, ..)| *d).filter(|d| is_of_source(record, d)).collect();
+    retire_snapshots(task, &of_source)?;
+    let mut in_place = Vec::new();
+    for brought in all.iter_mut() {
+        let Some((declared, artifact, before, _)) =
+            fetched.iter().find(|(d, ..)| d.component.name == brought.decision.component)
+        else {
+            continue;
+        };
+        let is_its = |at: &&PathBuf| at.strip_prefix(root).is_ok_and(|at| declared.holds(at));
+        brought.kept = placed.kept.iter().filter(is_its).cloned().collect();
+        unlike(task, declared, artifact, before, &mut brought.kept)?;
+        brought.done = true;
+        in_place.push(Known {
+            name: declared.component.name.clone(),
+            key: brought.decision.key.key().map(str::to_owned),
+            entries: vec![artifact.entry.clone()],
+            state: State::Artifact,
+        });
+    }
+    Ok(Record::change(&task.checkout.state_dir(), |record| in_place.into_iter().for_each(|known| record.set(known)))?)
+}
+
+/// Leaves of some paths those whose artifact has other contents now than the one before had.
+fn unlike(
+    task: &Task<'_>,
+    declared: &Declared,
+    new: &Artifact,
+    before: &[String],
+    paths: &mut Vec<PathBuf>,
+) -> Result<(), Error> {
+    let (store, base) = (task.supply.store, task.checkout.root.join(&declared.component.dir));
+    let new = store.tree(new.tree)?;
+    for entry in before {
+        if let Some(old) = store.entries().get(entry)?.filter(|old| store.has_tree(old.tree)) {
+            let old = store.tree(old.tree)?;
+            let is_same =
+                |at: &PathBuf| at.strip_prefix(&base).is_ok_and(|at| drop_unchanged::is_same_file(&old, &new, at));
+            paths.retain(|at| !is_same(at));
+        }
+    }
+    Ok(())
+}
+
+fn is_of_source(record: &Record, declared: &Declared) -> bool {
+    record.of(&declared.component.name).is_some_and(|known| known.state == State::Source)
+}
+
+/// What the source gave shows no more, where an artifact of the component's own took its place.
+fn retire_snapshots(task: &Task<'_>, of_source: &[&Declared]) -> Result<(), Error> {
+    let Some(mut views) = Views::of(task.checkout)?.filter(|_| !of_source.is_empty()) else { return Ok(()) };
+    Ok(views.mount_if(|views| {
+        for n in 0..views.manifest.views.len() {
+            let view = &views.manifest.views[n];
+            let live: Vec<_> = view.grafts.iter().filter(|g| !g.retired && g.entry.is_some()).cloned().collect();
+            if !live.is_empty() && of_source.iter().any(|d| d.holds(&view.path)) {
+                views.manifest.views[n].grafts = views.grafts(view, live)?;
+            }
+        }
+        Ok(())
+    })?)
+}
+
+/// Unchanged copies of what was there before don't hide what comes.
+fn give_up_copies(task: &Task<'_>, declared: &Declared, new: &Artifact, before: &[String]) -> Result<(), Error> {
+    let store = task.supply.store;
+    let (views, dir) = (Views::of(task.checkout)?, &declared.component.dir);
+    for entry in before {
+        if let Some(old) = store.entries().get(entry)?.filter(|old| store.has_tree(old.tree)) {
+            let (old, new) = (store.tree(old.tree)?, store.tree(new.tree)?);
+            drop_unchanged::give_up(task.checkout, views.as_ref(), dir, &old, &new)?;
+        }
+    }
+    Ok(())
+}
+
+fn entries_of(record: &Record, name: &str) -> Vec<String> {
+    record.of(name).map(|known| known.entries.clone()).unwrap_or_default()
+}
+
+/// Those of a component that was published anew: the last one is the newest.
+fn with_entry(mut entries: Vec<String>, new: Option<String>) -> Vec<String> {
+    entries.retain(|entry| new.as_ref() != Some(entry));
+    entries.extend(new);
+    entries
+}
+
+/// What was built becomes the entry that the next worktree with this key gets. Answers its name; `None` without a key.
+fn publish(task: &Task<'_>, declared: &Declared, key: Option<&str>) -> Result<Option<(String, Frozen)>, Error> {
+    let Some(key) = key else { return Ok(None) };
+    let paths = capture::artifacts(task.checkout, declared)?;
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let store = task.supply.store;
+    // gc must not come between the import and the name.
+    let _share = store.share()?;
+    let base = task.checkout.root.join(&declared.component.dir);
+    let frozen = capture::freeze(store, &base, &paths, task.supply.progress)?;
+    let entry = entry_name(task, declared, key)?;
+    capture::name(store, &entry, &frozen, &base)?;
+    Ok(Some((entry, frozen)))
+}
+
+/// Publishes the components that `wanted` says yes to, with the keys they have now: their names, their entries' names,
+/// what was frozen. One that has no key, or nothing to freeze, is an error if it was `asked` for by itself.
+pub fn publish_all(
+    task: &Task<'_>,
+    wanted: &dyn Fn(&Declared) -> bool,
+    asked: bool,
+) -> Result<Vec<(String, String, Frozen)>, Error> {
+    let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
+    // Only a worktree of depsfs remembers.
+    let remembers = Views::of(task.checkout)?.is_some();
+    let mut done = Vec::new();
+    for declared in task.components.all.iter().filter(|d| wanted(d)) {
+        let name = declared.component.name.clone();
+        let key = keys.get(&name).and_then(Keyed::key);
+        let Some((entry, frozen)) = publish(task, declared, key)? else {
+            if asked {
+                let why = if key.is_none() { "it has no key now" } else { "nothing of it is there" };
+                return Err(crate::component::Error::Publish { component: name, why }.into());
+            }
+            continue;
+        };
+        if remembers {
+            note(task, declared, key, State::Built, Some(entry.clone()))?;
+        }
+        done.push((name, entry, frozen));
+    }
+    Ok(done)
+}
+
+/// The name in the store of a component's artifact.
+fn entry_name(task: &Task<'_>, declared: &Declared, key: &str) -> Result<String, Error> {
+    let name = artifact_name(declared, key);
+    let wrong = |e: crate::cache::CacheError| crate::component::Error::Fetch {
+        component: declared.component.name.clone(),
+        name: name.clone(),
+        why: e.to_string(),
+    };
+    let artifact = ArtifactName::new(&name).map_err(wrong)?;
+    Ok(artifact.entry_name(task.supply.store).map_err(wrong)?.to_owned())
+}

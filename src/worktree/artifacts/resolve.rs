@@ -1,0 +1,203 @@
+//! Which way each component comes to its artifacts.
+//!
+//! | asked in this order                                             | way        |
+//! |------------------------------------------------------------------|------------|
+//! | none of the files of its key is there                            | nothing    |
+//! | it has a key, and the store or the build cache has that artifact | artifact   |
+//! | its key is the source's, or it has none; and the source has it   | source     |
+//! | it has a build command                                           | build      |
+//! | the source has it, made with another key                         | stale      |
+//! | otherwise                                                        | nothing    |
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::cache::{self, Artifact, ArtifactName, Environment, Reporting};
+use crate::component::files::Files;
+use crate::component::key::{self, Keyed, Keys};
+use crate::component::{Components, Declared, Error};
+use crate::git::checkout::Checkout;
+use crate::store::{Progress, Store};
+use crate::sys::spawn;
+
+/// How many artifacts are fetched at once: mostly they wait, for a remote or for the disk.
+const AT_ONCE: usize = 16;
+
+/// Where artifacts come from, and who is told about it.
+pub struct Supply<'a> {
+    pub store: &'a Store,
+    pub env: &'a Environment,
+    pub say: &'a (dyn Fn(&str) + Sync),
+    pub progress: &'a (dyn Progress + Sync),
+    /// Artifacts are fetched; else only asked for.
+    pub fetch: bool,
+}
+
+/// Which way a component comes to its artifacts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `None`: it is there, and was not fetched.
+    Artifact(Option<Artifact>),
+    Source,
+    /// The source's, though its key is another, and nothing can be done about it.
+    Stale,
+    Build,
+    /// In words, why.
+    Nothing(&'static str),
+}
+
+/// What was decided for one component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub component: String,
+    pub key: Keyed,
+    /// What its artifact is called, when it has a key.
+    pub artifact: Option<String>,
+    pub way: Way,
+}
+
+impl Decision {
+    pub fn words(&self) -> String {
+        let artifact = self.artifact.as_deref().unwrap_or_default();
+        match &self.way {
+            Way::Artifact(_) => format!("artifact {artifact}"),
+            Way::Source => match self.key.key() {
+                Some(key) => format!("from the source, whose key is the same: {key}"),
+                None => "from the source".into(),
+            },
+            Way::Stale => "from the source, whose key is another".into(),
+            Way::Build => match self.key.key() {
+                Some(_) => format!("to be built: there is no {artifact}"),
+                None => "to be built".into(),
+            },
+            Way::Nothing(why) => format!("nothing: {why}"),
+        }
+    }
+
+    /// What it needs is not to be had without a build.
+    pub fn needs_build(&self) -> bool {
+        match self.way {
+            Way::Build | Way::Stale => true,
+            Way::Nothing(_) => self.key != Keyed::Absent && self.key != Keyed::None,
+            Way::Artifact(_) | Way::Source => false,
+        }
+    }
+}
+
+/// A source of artifacts: a checkout that was built.
+pub struct Built<'a> {
+    pub checkout: &'a Checkout,
+    /// Whether all of a component's artifacts are there.
+    pub has: &'a dyn Fn(&Declared) -> bool,
+}
+
+/// The name of a component's artifact for a key. One without a `cache` name is in the store only.
+pub fn artifact_name(declared: &Declared, key: &str) -> String {
+    let component = &declared.component;
+    match &component.cache {
+        Some(template) => template.fill(&component.name, key),
+        None => format!("{}-{key}", component.name.replace('/', "-")),
+    }
+}
+
+/// Decides for all, or for those that `wanted` names.
+pub fn decide(
+    components: &Components,
+    keys: &Keys,
+    source: Option<&Built<'_>>,
+    supply: &Supply<'_>,
+    wanted: &dyn Fn(&Declared) -> bool,
+) -> Result<Vec<Decision>, Error> {
+    let asked: Vec<&Declared> = components.all.iter().filter(|d| wanted(d)).collect();
+    let found = find_all(&asked, keys, supply)?;
+    let mut of_source: Option<Keys> = None;
+    let mut decisions = Vec::new();
+    for (declared, found) in asked.into_iter().zip(found) {
+        let key = keys.get(&declared.component.name).cloned().unwrap_or(Keyed::None);
+        let artifact = key.key().map(|k| artifact_name(declared, k));
+        let way = match (&key, found) {
+            (Keyed::Absent, _) => Way::Nothing("none of its key's files is there"),
+            (_, Some(way)) => way,
+            _ => without_artifact(declared, &key, source, &mut of_source, components)?,
+        };
+        decisions.push(Decision { component: declared.component.name.clone(), key, artifact, way });
+    }
+    Ok(decisions)
+}
+
+fn without_artifact(
+    declared: &Declared,
+    key: &Keyed,
+    source: Option<&Built<'_>>,
+    of_source: &mut Option<Keys>,
+    components: &Components,
+) -> Result<Way, Error> {
+    let has = source.is_some_and(|s| (s.has)(declared));
+    let builds = declared.component.build.is_some();
+    let Some(source) = source.filter(|_| has) else {
+        return Ok(if builds {
+            Way::Build
+        } else {
+            Way::Nothing("the source has not built it, and it has no build command")
+        });
+    };
+    let Keyed::Key(key) = key else { return Ok(Way::Source) };
+    let keys = match of_source {
+        Some(keys) => keys,
+        None => of_source.insert(key::keys(components, &Files::Of(source.checkout), &source.checkout.root)?),
+    };
+    let same = keys.get(&declared.component.name).and_then(Keyed::key) == Some(key);
+    Ok(match (same, builds) {
+        (true, _) => Way::Source,
+        (false, true) => Way::Build,
+        (false, false) => Way::Stale,
+    })
+}
+
+/// For each component the artifact of its key, if it is to be had; some are fetched at once.
+fn find_all(asked: &[&Declared], keys: &Keys, supply: &Supply<'_>) -> Result<Vec<Option<Way>>, Error> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let mine = numbers.map_while(|n| asked.get(n).map(|declared| (n, declared)));
+        mine.map(|(n, declared)| Ok((n, find(declared, keys, supply)?))).collect::<Result<Vec<_>, Error>>()
+    };
+    let mut all = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| spawn::scoped(scope, work)).collect();
+        let done = threads.into_iter().map(spawn::Work::join);
+        done.collect::<Result<Vec<_>, Error>>()
+    })?
+    .concat();
+    all.sort_by_key(|(n, _)| *n);
+    Ok(all.into_iter().map(|(_, way)| way).collect())
+}
+
+fn find(declared: &Declared, keys: &Keys, supply: &Supply<'_>) -> Result<Option<Way>, Error> {
+    let Some(key) = keys.get(&declared.component.name).and_then(Keyed::key) else { return Ok(None) };
+    let name = artifact_name(declared, key);
+    let wrong = |e: cache::CacheError| Error::Fetch {
+        component: declared.component.name.clone(),
+        name: name.clone(),
+        why: e.to_string(),
+    };
+    let artifact = ArtifactName::new(&name).map_err(wrong)?;
+    if declared.component.cache.is_none() {
+        let known = artifact.find(supply.store).map_err(wrong)?;
+        let Some(entry) = known else { return Ok(None) };
+        // In a store of somebody else it stays as it is.
+        let _ = supply.fetch.then(|| supply.store.entries().touch(&entry.name));
+        return Ok(Some(Way::Artifact(Some(Artifact { name: artifact, tree: entry.tree, entry: entry.name }))));
+    }
+    if !supply.fetch {
+        let is_there = cache::exists(supply.store, &artifact, supply.env).map_err(wrong)?;
+        return Ok(is_there.then_some(Way::Artifact(None)));
+    }
+    // What comes from here is no news.
+    let say = |words: &str| {
+        if !words.starts_with("Local cache hit") {
+            (supply.say)(words)
+        }
+    };
+    let to = Reporting { say: &say, progress: supply.progress };
+    let found = cache::fetch(supply.store, &artifact, supply.env, &to).map_err(wrong)?;
+    Ok(found.map(|artifact| Way::Artifact(Some(artifact))))
+}

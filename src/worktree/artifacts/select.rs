@@ -1,0 +1,73 @@
+//! For a worktree that is being made: what comes from the source, and what is fetched or built.
+
+use std::path::Path;
+
+use super::resolve::{self, Built, Decision, Supply, Way};
+use crate::component::files::Files;
+use crate::component::key;
+use crate::component::record::{Known, Record, State};
+use crate::component::{Declared, Undeclared};
+use crate::git::checkout::Checkout;
+use crate::git::ignored::Ignored;
+use crate::worktree::Error;
+use crate::worktree::plan::Plan;
+
+/// What was chosen.
+pub struct Choice {
+    pub decisions: Vec<Decision>,
+    /// What the source gives.
+    pub ignored: Ignored,
+}
+
+/// What the source gives in any case: no component with a key speaks of it. Its snapshots need not wait for keys.
+pub fn early(plan: &Plan) -> Ignored {
+    part(plan, &|declared| declared.component.key.is_none())
+}
+
+/// Tells the keys in the new worktree, and decides. Artifacts are fetched.
+pub fn choose(plan: &Plan, new: &Checkout, supply: &Supply<'_>) -> Result<Choice, Error> {
+    let keys = key::keys(&plan.components, &Files::Of(new), &new.root)?;
+    let has = |declared: &Declared| plan.has_built(declared);
+    let source = Built { checkout: &plan.source, has: &has };
+    let decisions = resolve::decide(&plan.components, &keys, Some(&source), supply, &|_| true)?;
+    let ignored = part(plan, &|declared| {
+        let way = decisions.iter().find(|d| d.component == declared.component.name).map(|d| &d.way);
+        match way {
+            Some(Way::Source | Way::Stale) => true,
+            Some(Way::Build) => declared.component.incremental,
+            _ => false,
+        }
+    });
+    Ok(Choice { decisions, ignored })
+}
+
+/// The source's ignored paths, without those of components that don't take theirs from it.
+fn part(plan: &Plan, takes: &dyn Fn(&Declared) -> bool) -> Ignored {
+    let components = &plan.components;
+    let is_shared = |at: &Path| {
+        let covering: Vec<&Declared> = components.covering(at).collect();
+        match covering.is_empty() {
+            true => components.undeclared == Undeclared::Share,
+            false => covering.iter().any(|d| takes(d)),
+        }
+    };
+    let mut ignored = plan.ignored.clone();
+    ignored.directories.retain(|at| is_shared(at));
+    ignored.files.retain(|at| components.all.iter().all(|d| !d.holds(at) || takes(d)));
+    ignored
+}
+
+/// What is to be remembered of a worktree before anything was fetched into it or built.
+pub fn record(decisions: &[Decision]) -> Record {
+    let mut record = Record::default();
+    for decision in decisions {
+        let state = match decision.way {
+            Way::Artifact(_) | Way::Build => State::Pending,
+            Way::Source | Way::Stale => State::Source,
+            Way::Nothing(_) => State::Nothing,
+        };
+        let key = decision.key.key().filter(|_| decision.way != Way::Stale).map(str::to_owned);
+        record.set(Known { name: decision.component.clone(), key, entries: Vec::new(), state });
+    }
+    record
+}

@@ -1,0 +1,266 @@
+//! Which directories of a worktree an artifact's members can be shown in: views that are there, and directories that
+//! git ignores and that can become one.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::Gitignore;
+
+use super::Error;
+use crate::git::checkout::Checkout;
+use crate::git::command::GitError;
+use crate::git::index::Index;
+use crate::git::settings::Settings;
+use crate::store::{Node, Tree};
+use crate::sys::fs::FileType;
+use crate::sys::mountinfo::{self, MountPoint};
+use crate::sys::path;
+
+/// A worktree, and what was found out of it so far.
+pub struct Ground<'a> {
+    worktree: &'a Checkout,
+    views: BTreeSet<PathBuf>,
+    store: &'a Path,
+    cwd: Option<PathBuf>,
+    limits: Option<Limits>,
+    indexes: HashMap<PathBuf, Option<Index>>,
+    /// By checkout and directory: whether git ignores it.
+    foreseen: HashMap<(PathBuf, PathBuf), bool>,
+}
+
+/// What is asked for when the first new view is thought of.
+struct Limits {
+    excluded: Gitignore,
+    others: Vec<PathBuf>,
+    mounts: Vec<MountPoint>,
+}
+
+/// Members that will show in one view: those below `from` in the artifact, at `prefix` in the view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Relative to the worktree.
+    pub view: PathBuf,
+    pub from: PathBuf,
+    pub node: Node,
+    pub prefix: PathBuf,
+}
+
+/// Where the members of one artifact go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    pub parts: Vec<Part>,
+    /// Some members are in none of them.
+    pub plain: bool,
+}
+
+/// A directory of the artifact, and its place.
+struct Spot {
+    node: Node,
+    /// In the artifact.
+    from: PathBuf,
+    /// In the worktree.
+    at: PathBuf,
+    home: Checkout,
+    /// It lies in an ignored directory that can't be a view itself.
+    ignored: bool,
+}
+
+impl<'a> Ground<'a> {
+    pub fn new(worktree: &'a Checkout, views: BTreeSet<PathBuf>, store: &'a Path) -> Ground<'a> {
+        let cwd = path::canonical(Path::new(".")).ok();
+        Ground { worktree, views, store, cwd, limits: None, indexes: HashMap::new(), foreseen: HashMap::new() }
+    }
+
+    /// Where the members of `tree` go when it is laid at `out`, a path in the worktree that lies in the checkout `home`
+    /// (the worktree itself, or a submodule).
+    pub fn parts(&mut self, tree: &Tree, out: &Path, home: &Checkout) -> Result<Parts, Error> {
+        let mut found = Parts::default();
+        let whole = |view: &Path| {
+            let prefix = out.strip_prefix(view).unwrap_or(out).to_path_buf();
+            Part { view: view.into(), from: PathBuf::new(), node: Node::ROOT, prefix }
+        };
+        if let Some(view) = self.views.iter().find(|v| out.starts_with(v)) {
+            found.parts.push(whole(view));
+            return Ok(found);
+        }
+        // Above a view there can be no other.
+        let has_views = self.views.iter().any(|v| v.starts_with(out));
+        let above: Vec<PathBuf> = if has_views { Vec::new() } else { self.ways_to(out, home) };
+        let answers = self.ignored(home, &above)?;
+        let ignored = above.iter().zip(&answers).find(|(_, yes)| **yes).map(|(dir, _)| dir.clone());
+        for dir in above.iter().filter(|dir| ignored.as_ref().is_some_and(|top| dir.starts_with(top))) {
+            if self.can_be_view(dir, home)? {
+                found.parts.push(whole(dir));
+                return Ok(found);
+            }
+        }
+        let home = home.clone();
+        let top = Spot { node: Node::ROOT, from: PathBuf::new(), at: out.into(), home, ignored: ignored.is_some() };
+        let mut level = vec![top];
+        while !level.is_empty() {
+            level = self.descend(tree, level, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// `out` and the directories above it that git can be asked about, from the top.
+    fn ways_to(&self, out: &Path, home: &Checkout) -> Vec<PathBuf> {
+        let start = home.root.strip_prefix(&self.worktree.root).unwrap_or(Path::new("")).to_path_buf();
+        let mut all: Vec<PathBuf> = out.ancestors().take_while(|a| **a != start).map(Path::to_path_buf).collect();
+        all.reverse();
+        all
+    }
+
+    /// Looks at the directories in those of one level: what becomes a part is found, the others are the next level.
+    fn descend(&mut self, tree: &Tree, level: Vec<Spot>, found: &mut Parts) -> Result<Vec<Spot>, Error> {
+        let (mut asked, mut next) = (Vec::new(), Vec::new());
+        for dir in level {
+            // An empty directory is a member, too.
+            found.plain |= tree.entry_count(dir.node) == 0 && dir.node != Node::ROOT;
+            for entry in tree.entries(dir.node, 0) {
+                let name = OsStr::from_bytes(entry.name);
+                let (from, at) = (dir.from.join(name), dir.at.join(name));
+                let there = path::stat(&self.worktree.root.join(&at))?;
+                if tree.kind(entry.node) != Some(FileType::Directory) || there.is_some_and(|s| !s.is_dir()) {
+                    found.plain = true;
+                } else if self.views.contains(&at) {
+                    found.parts.push(Part { view: at, from, node: entry.node, prefix: PathBuf::new() });
+                } else if let Some(home) = there.map(|_| self.nested(&at)).transpose()?.flatten() {
+                    next.push(Spot { node: entry.node, from, at, home, ignored: false });
+                } else {
+                    let (home, ignored) = (dir.home.clone(), dir.ignored);
+                    asked.push(Spot { node: entry.node, from, at, home, ignored });
+                }
+            }
+        }
+        self.ask(&mut asked)?;
+        for spot in asked {
+            if spot.ignored && self.can_be_view(&spot.at, &spot.home)? {
+                let Spot { node, from, at, .. } = spot;
+                found.parts.push(Part { view: at, from, node, prefix: PathBuf::new() });
+            } else {
+                next.push(spot);
+            }
+        }
+        Ok(next)
+    }
+
+    /// Fills in what git ignores, asked once for each checkout.
+    fn ask(&self, spots: &mut [Spot]) -> Result<(), Error> {
+        let mut homes: Vec<Checkout> = Vec::new();
+        for spot in spots.iter().filter(|s| !s.ignored) {
+            if !homes.contains(&spot.home) {
+                homes.push(spot.home.clone());
+            }
+        }
+        for home in homes {
+            let mut mine: Vec<&mut Spot> = spots.iter_mut().filter(|s| !s.ignored && s.home == home).collect();
+            let paths: Vec<PathBuf> = mine.iter().map(|s| s.at.clone()).collect();
+            let answers = self.ignored(&home, &paths)?;
+            mine.iter_mut().zip(answers).for_each(|(spot, answer)| spot.ignored = answer);
+        }
+        Ok(())
+    }
+
+    /// For each of some paths in the worktree whether git ignores a directory there.
+    fn ignored(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, Error> {
+        let known = |dir: &PathBuf| self.foreseen.get(&(home.root.clone(), dir.clone())).copied();
+        match dirs.iter().map(known).collect() {
+            Some(answers) => Ok(answers),
+            None => self.ask_git(home, dirs),
+        }
+    }
+
+    /// Asks git once for what [`Ground::parts`] will ask of each of many artifacts first: the ways to their places, and
+    /// their topmost directories.
+    pub fn foresee(&mut self, artifacts: &[(&Tree, &Path, &Checkout)]) -> Result<(), Error> {
+        let mut by_home: HashMap<PathBuf, (Checkout, BTreeSet<PathBuf>)> = HashMap::new();
+        for (tree, out, home) in artifacts {
+            let ways = self.ways_to(out, home);
+            let tops = tree.entries(Node::ROOT, 0).filter(|e| tree.kind(e.node) == Some(FileType::Directory));
+            let tops = tops.map(|e| out.join(OsStr::from_bytes(e.name)));
+            let all = by_home.entry(home.root.clone()).or_insert_with(|| ((*home).clone(), BTreeSet::new()));
+            all.1.extend(ways.into_iter().chain(tops));
+        }
+        for (root, (home, dirs)) in by_home {
+            let dirs: Vec<PathBuf> = dirs.into_iter().collect();
+            let answers = self.ask_git(&home, &dirs)?;
+            self.foreseen.extend(dirs.into_iter().zip(answers).map(|(dir, yes)| ((root.clone(), dir), yes)));
+        }
+        Ok(())
+    }
+
+    fn ask_git(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, Error> {
+        // With the slash, a pattern for directories matches one that isn't there yet.
+        let slashed: Vec<PathBuf> = dirs.iter().map(|d| self.inside(d, home).join("")).collect();
+        let answer: BTreeSet<PathBuf> = match home.git().check_ignored(&slashed) {
+            Ok(ignored) => ignored.into_iter().collect(),
+            // One in a submodule that isn't initialised spoils the others' answer.
+            Err(GitError::Failed { .. }) if slashed.len() > 1 => {
+                let one = |dir: &PathBuf| home.git().check_ignored(std::slice::from_ref(dir)).unwrap_or_default();
+                slashed.iter().flat_map(one).collect()
+            }
+            Err(GitError::Failed { .. }) => BTreeSet::new(),
+            Err(e) => return Err(e.into()),
+        };
+        Ok(slashed.iter().map(|d| answer.contains(d)).collect())
+    }
+
+    /// A path in the worktree as `home` sees it.
+    fn inside(&self, at: &Path, home: &Checkout) -> PathBuf {
+        let start = home.root.strip_prefix(&self.worktree.root).unwrap_or(Path::new(""));
+        at.strip_prefix(start).unwrap_or(at).to_path_buf()
+    }
+
+    /// A submodule, or a repository of its own.
+    fn nested(&self, at: &Path) -> Result<Option<Checkout>, Error> {
+        Ok(Checkout::at(&self.worktree.root.join(at))?)
+    }
+
+    /// Whether a view can be mounted over an ignored directory and nothing is hidden by it: nothing tracked, no other
+    /// view or mount, no repository, not the store, and not the directory that whoever asks is in.
+    fn can_be_view(&mut self, at: &Path, home: &Checkout) -> Result<bool, Error> {
+        let whole = self.worktree.root.join(at);
+        if path::stat(&whole)?.is_some_and(|s| !s.is_dir())
+            || path::is_there(&whole.join(".git"))
+            || self.views.iter().any(|v| v.starts_with(at))
+            || self.cwd.as_ref().is_some_and(|cwd| cwd.starts_with(&whole))
+            || self.store.starts_with(&whole)
+        {
+            return Ok(false);
+        }
+        let limits = self.limits()?;
+        if limits.others.iter().any(|w| w.starts_with(&whole))
+            || limits.mounts.iter().any(|m| m.path.starts_with(&whole))
+            || limits.excluded.matched_path_or_any_parents(at, true).is_ignore()
+        {
+            return Ok(false);
+        }
+        let inside = self.inside(at, home);
+        let index = self.indexes.entry(home.root.clone()).or_insert_with(|| Index::read(home));
+        Ok(match index {
+            Some(index) => !index.tracks_below(inside.as_os_str().as_bytes()),
+            None => !path::is_there(&whole),
+        })
+    }
+
+    fn limits(&mut self) -> Result<&Limits, Error> {
+        if self.limits.is_none() {
+            let excluded = Settings::load(&self.worktree.git())?.excluded(&self.worktree.root)?;
+            let mut others: Vec<PathBuf> = self.worktree.registered()?.into_iter().map(|(root, _)| root).collect();
+            others.retain(|root| *root != self.worktree.root);
+            self.limits = Some(Limits { excluded, others, mounts: mountinfo::read()? });
+        }
+        Ok(self.limits.as_ref().expect("it was filled just now"))
+    }
+}
+
+/// The path that `place` will have, without symlinks as far as it is there already.
+pub fn resolved(place: &Path) -> Result<PathBuf, Error> {
+    let whole = path::absolute(place)?;
+    let there = whole.ancestors().find(|dir| path::is_there(dir)).unwrap_or(Path::new("/"));
+    let rest = whole.strip_prefix(there).unwrap_or(Path::new(""));
+    Ok(crate::git::checkout::plain(&path::canonical(there)?.join(rest)))
+}

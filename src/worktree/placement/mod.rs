@@ -1,0 +1,203 @@
+//! `depsfs cache get`, the second half: an artifact's members go where they belong.
+//!
+//! | members in                                        | become |
+//! |---------------------------------------------------|--------|
+//! | a view that is there                              | a further layer of it |
+//! | a directory that git ignores, the topmost one     | a view; what is in it already stays on top |
+//! | anything else                                     | plain files; what is there already stays |
+//!
+//! | step                                      | a crash right after it leaves |
+//! |-------------------------------------------|-------------------------------|
+//! | 1. trees of the parts are in the store    | trees that nothing names: gc takes them |
+//! | 2. the manifest names them                | what the next mount shows |
+//! | 3. the daemon has compared                | the artifact, but for what its user had deleted of it |
+//! | 4. what was deleted is uncovered          | all of it, but for its plain files |
+//! | 5. plain files are written                | done |
+//!
+//! Where no view can be had, what was wanted of the manifest is taken back, and all members become plain files.
+
+mod layout;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use self::layout::{Ground, Part, Parts, resolved};
+use super::error::Error;
+use crate::cache::Artifact;
+use crate::git::checkout::Checkout;
+use crate::store::import::refuse_git;
+use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
+use crate::sys::path;
+use crate::sys::terminal::Shown;
+use crate::views::layers::{self, Layer};
+use crate::views::set::Views;
+
+/// So many overrides are named.
+const SHOWN: usize = 20;
+
+/// An artifact, and where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    pub artifact: &'a Artifact,
+    /// What its members are relative to; made when absent.
+    pub out_dir: &'a Path,
+    /// Entries whose layers at the same place go when this one comes.
+    pub instead_of: &'a [String],
+    /// Members that the worktree has deleted show again; else they stay deleted, and are told of.
+    pub reveal: bool,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// Views that show members now, absolute.
+    pub views: BTreeSet<PathBuf>,
+    /// Absolute paths of members that something else is in the place of; a directory stands for all below it.
+    pub kept: Vec<PathBuf>,
+    /// Plain files written.
+    pub written: u64,
+    /// In words, why members that could be in a view are plain files.
+    pub plainly: Option<String>,
+}
+
+impl Placed {
+    /// What the user is told: what is not as the artifact has it, and why.
+    pub fn words(&self) -> Vec<String> {
+        let here = path::canonical(Path::new(".")).unwrap_or_default();
+        let mut words = Vec::new();
+        words.extend(self.plainly.iter().map(|why| format!("Plain files instead of a view: {why}.")));
+        for kept in self.kept.iter().take(SHOWN) {
+            words.push(format!("Local override: {} stays as it is.", kept.strip_prefix(&here).unwrap_or(kept).shown()));
+        }
+        if self.kept.len() > SHOWN {
+            words.push(format!("Local overrides: {} more.", self.kept.len() - SHOWN));
+        }
+        words
+    }
+}
+
+/// The store that the artifacts of a place have to be in, if a worktree with views is there.
+pub fn store_at(place: &Path) -> Result<Option<PathBuf>, Error> {
+    let Some(home) = Checkout::containing(&resolved(place)?)? else { return Ok(None) };
+    Ok(Views::of(&home.outermost()?)?.map(|views| views.manifest.store))
+}
+
+/// Puts artifacts of this store in place, all of one worktree at once. The caller holds a share of the store.
+/// `plain`: without any view.
+pub fn place(store: &Store, wishes: &[Wish<'_>], plain: bool) -> Result<Placed, Error> {
+    let mut placed = Placed::default();
+    let mut by_worktree: BTreeMap<PathBuf, (Checkout, Vec<Target<'_>>)> = BTreeMap::new();
+    for wish in wishes {
+        let target = Target::of(store, wish)?;
+        let home = if plain { None } else { Checkout::containing(&target.out)? };
+        match home {
+            Some(home) => {
+                let worktree = home.clone().outermost()?;
+                let all = by_worktree.entry(worktree.root.clone()).or_insert((worktree, Vec::new()));
+                all.1.push(Target { home: Some(home), ..target });
+            }
+            None => target.extract(store, &[], &mut placed)?,
+        }
+    }
+    for (worktree, targets) in by_worktree.values() {
+        in_worktree(store, worktree, targets, &mut placed)?;
+    }
+    Ok(placed)
+}
+
+/// A wish, looked at.
+struct Target<'a> {
+    wish: Wish<'a>,
+    tree: std::sync::Arc<Tree>,
+    out: PathBuf,
+    home: Option<Checkout>,
+}
+
+impl<'a> Target<'a> {
+    fn of(store: &Store, wish: &Wish<'a>) -> Result<Target<'a>, Error> {
+        let tree = store.tree(wish.artifact.tree)?;
+        refuse_git(Path::new(wish.artifact.name.as_str()), &tree)?;
+        Ok(Target { wish: *wish, tree, out: resolved(wish.out_dir)?, home: None })
+    }
+
+    /// Writes as plain files what isn't in one of `parts`.
+    fn extract(&self, store: &Store, parts: &[&Part], placed: &mut Placed) -> Result<(), Error> {
+        path::make_dirs(&self.out)?;
+        let into = path::open_dir(&self.out)?;
+        let skip = |dir: &Path| parts.iter().any(|p| p.from == dir);
+        let done = extract::extract(store, (&self.tree, Node::ROOT), (&into, &self.out), &skip)?;
+        placed.written += done.written;
+        placed.kept.extend(done.kept.into_iter().map(|k| self.out.join(k)));
+        Ok(())
+    }
+
+    /// The layers that its parts are.
+    fn layers(&self, store: &Store, worktree: &Path, parts: &Parts) -> Result<Vec<Layer>, Error> {
+        let out = self.out.strip_prefix(worktree).unwrap_or(&self.out);
+        let origin = format!("artifact {} in ./{}", self.wish.artifact.name, out.to_string_lossy());
+        let layer = |part: &Part| {
+            Ok(Layer {
+                view: part.view.clone(),
+                tree: part_tree(store, &self.tree, part)?,
+                entry: self.wish.artifact.entry.clone(),
+                origin: origin.clone(),
+                instead_of: self.wish.instead_of.to_vec(),
+            })
+        };
+        parts.parts.iter().map(layer).collect()
+    }
+}
+
+/// The tree of a part: a directory of the artifact, laid as deep in the view as it is in the worktree.
+fn part_tree(store: &Store, tree: &Tree, part: &Part) -> Result<TreeId, Error> {
+    if part.node == Node::ROOT && part.prefix.as_os_str().is_empty() {
+        return Ok(tree.id());
+    }
+    let builder = TreeBuilder::part_of(tree, part.node, &part.prefix).map_err(crate::store::StoreError::from)?;
+    Ok(store.put_tree(&builder)?)
+}
+
+fn in_worktree(store: &Store, worktree: &Checkout, targets: &[Target<'_>], placed: &mut Placed) -> Result<(), Error> {
+    let known = Views::of(worktree)?;
+    let views = known.iter().flat_map(|v| &v.manifest.views).map(|v| v.path.clone()).collect();
+    let mut ground = Ground::new(worktree, views, store.path());
+    if targets.len() > 1 {
+        let place = |t: &'_ Target<'_>| t.out.strip_prefix(&worktree.root).unwrap_or(Path::new("")).to_path_buf();
+        let outs: Vec<PathBuf> = targets.iter().map(place).collect();
+        let many = targets.iter().zip(&outs);
+        let many = many.map(|(t, out)| (&*t.tree, out.as_path(), t.home.as_ref().unwrap_or(worktree)));
+        ground.foresee(&many.collect::<Vec<_>>())?;
+    }
+    let mut all = Vec::new();
+    for target in targets {
+        let inside = target.out.strip_prefix(&worktree.root).unwrap_or(Path::new(""));
+        let home = target.home.as_ref().unwrap_or(worktree);
+        all.push((target, ground.parts(&target.tree, inside, home)?));
+    }
+    let mut layers = Vec::new();
+    for (target, parts) in &all {
+        layers.push(target.layers(store, &worktree.root, parts)?);
+    }
+    let flat: Vec<&Layer> = layers.iter().flatten().collect();
+    let shown = if flat.is_empty() { Ok(()) } else { layers::show(store, worktree, known.is_some(), &flat) };
+    if let Err(why) = &shown {
+        placed.plainly = Some(why.to_string());
+    }
+    for ((target, parts), layers) in all.iter().zip(&layers) {
+        let mut there = Vec::new();
+        for (part, layer) in parts.parts.iter().zip(layers).filter(|_| shown.is_ok()) {
+            let reveal = target.wish.reveal;
+            let covered = layers::uncover(&worktree.root, layer, reveal)?;
+            placed.views.insert(worktree.root.join(&part.view));
+            // What nothing can uncover is written through the view, and what that can't, told.
+            if covered.blocked == 0 || !reveal {
+                placed.kept.extend(covered.kept.iter().map(|k| worktree.root.join(&part.view).join(k)));
+                there.push(part);
+            }
+        }
+        if parts.plain || there.len() < parts.parts.len() {
+            target.extract(store, &there, placed)?;
+        }
+    }
+    Ok(())
+}

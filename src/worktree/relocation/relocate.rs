@@ -1,0 +1,255 @@
+//! Relocates text files and symlinks: the new worktree gets its own, in which its path stands in the other's place.
+//!
+//! They are written into the upper, before anything is mounted over it, with the permissions and times of the files they
+//! hide; so have the directories above them. A file with a zero byte in it is binary and stays as it is: what counts
+//! lengths or offsets would be broken by another path. Nothing is synced, as little as git syncs what it checks out.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{Kind, Trace, Traced};
+use crate::store::import::Watched;
+use crate::store::manifest::{Graft, ViewSpec};
+use crate::store::{Node, NodeStat, ObjectId, Store, Tree};
+use crate::sys::fs::{self, OpenFlags, SetTime};
+use crate::sys::interrupt;
+use crate::sys::{IoError, path};
+use crate::views::access::Access;
+use crate::views::lower::Lower;
+use crate::views::set::Views;
+use crate::worktree::conflict;
+use crate::worktree::error::Error;
+use crate::worktree::snapshot::Snapshot;
+use crate::worktree::undo::Undo;
+
+/// A text that is longer is left as it is.
+const LONGEST: u64 = 256 << 20;
+
+/// Relocates what can be, and notes it.
+pub fn all(
+    store: &Store,
+    root: &Path,
+    snapshot: &Snapshot,
+    traces: &mut [Trace],
+    undo: &mut Undo<'_>,
+) -> Result<(), Error> {
+    let place = root.join(&snapshot.path);
+    let lower = Lower::of(store, live(&snapshot.grafts))?;
+    let mut dressed = BTreeMap::new();
+    if path::list(&place)?.is_empty() {
+        dressed.insert(PathBuf::new(), lower.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
+    }
+    for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
+        interrupt::check()?;
+        let to = place.join(&trace.path);
+        // What the worktree has of its own stays.
+        let is_free = conflict::in_the_way(&place, &trace.path).is_none() && !path::is_there(&to);
+        let Some((tree, node)) = lower.find(&trace.path).filter(|_| is_free) else { continue };
+        let Some(content) = relocated(store, tree, node, trace, root)? else { continue };
+        let above: Vec<&Path> = trace.path.ancestors().skip(1).filter(|a| !path::is_there(&place.join(a))).collect();
+        for dir in above {
+            dressed.insert(dir.into(), lower.find(dir).map(|(tree, node)| tree.stat(node)));
+        }
+        undo.make_dirs(to.parent().unwrap_or(&place))?;
+        undo.file(&to);
+        write(&to, trace.kind, &content, &tree.stat(node))?;
+        trace.relocated = true;
+    }
+    // The deepest first: a directory's time changes with what is made in it.
+    for (dir, stat) in dressed.into_iter().rev() {
+        if let Some(stat) = stat {
+            dress(&place.join(dir), &stat)?;
+        }
+    }
+    Ok(())
+}
+
+/// A file of the worktree's own that is just as it was made when it was relocated.
+pub struct Relocated {
+    /// Relative to its artifact.
+    pub path: PathBuf,
+    content: ObjectId,
+    perm: u32,
+}
+
+/// Those of a view, while it shows what they were made of.
+pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<Vec<Relocated>, Error> {
+    let lower = Lower::of(store, live(&view.grafts))?;
+    let place = views.place(view);
+    let mut found = Vec::new();
+    for trace in traced.traces.iter().filter(|t| t.relocated && t.kind == Kind::Text) {
+        let Some((tree, node)) = lower.find(&trace.path) else { continue };
+        let Some(content) = relocated(store, tree, node, trace, &views.manifest.worktree)? else { continue };
+        if holds(&place.join(&trace.path), trace.kind, &content)? {
+            let perm = tree.stat(node).perm & 0o777;
+            found.push(Relocated { path: trace.path.clone(), content: ObjectId::of(&content), perm });
+        }
+    }
+    Ok(found)
+}
+
+/// Before a view shows other trees: what was relocated of the old ones is given up, if nobody has changed it since.
+pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<(), Error> {
+    let access = Access::open(views, view)?;
+    for file in still(store, views, view, traced)? {
+        access.give_up(&file.path, &file.content, file.perm)?;
+    }
+    Ok(access.told()?)
+}
+
+/// As [`all`], in a view that is mounted: what it shows of the snapshot is replaced, what it has of its own stays. Whether
+/// anything was. What an earlier time has left undone is done; no signal ends it half-way.
+pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, Error> {
+    let place = root.join(&snapshot.path);
+    let lower = Lower::of(store, live(&snapshot.grafts))?;
+    let mut changed = false;
+    for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
+        let to = place.join(&trace.path);
+        let Some((tree, node)) = lower.find(&trace.path) else { continue };
+        let is_stored = is_stored(&to, tree, node);
+        if trace.relocated && !is_stored {
+            continue;
+        }
+        let Some(content) = relocated(store, tree, node, trace, root)? else { continue };
+        if is_stored {
+            trace.relocated = replace(&to, trace.kind, &content, (tree, node))?;
+            changed |= trace.relocated;
+        } else {
+            trace.relocated = holds(&to, trace.kind, &content)?;
+        }
+    }
+    Ok(changed)
+}
+
+/// Whether there is something to relocate in one of these files of a snapshot, as the store has them.
+pub fn can<'a>(
+    store: &Store,
+    root: &Path,
+    snapshot: &Snapshot,
+    mut traces: impl Iterator<Item = &'a Trace>,
+) -> Result<bool, Error> {
+    let lower = Lower::of(store, live(&snapshot.grafts))?;
+    let found = traces.find_map(|trace| {
+        let (tree, node) = lower.find(&trace.path).filter(|_| trace.kind != Kind::Binary)?;
+        relocated(store, tree, node, trace, root).transpose()
+    });
+    Ok(found.transpose()?.is_some())
+}
+
+/// A file or symlink has been relocated, and is so still.
+fn holds(at: &Path, kind: Kind, content: &[u8]) -> Result<bool, IoError> {
+    match kind {
+        Kind::Link => Ok(path::read_link(at).is_ok_and(|now| now == content)),
+        _ => {
+            let is_file = path::stat(at)?.is_some_and(|s| s.is_file() && s.size == content.len() as u64);
+            Ok(is_file && path::read(at)? == content)
+        }
+    }
+}
+
+/// A file or symlink of a view is what the store says.
+fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
+    match tree.object(node) {
+        // The attribute would be that of what a symlink leads to.
+        Some(object) => {
+            path::stat(at).is_ok_and(|s| s.is_some_and(|s| s.is_file()))
+                && fs::xattr_of_path(at, b"user.depsfs.object").is_ok_and(|now| now == object.to_string().as_bytes())
+        }
+        None => path::read_link(at).is_ok_and(|now| now == tree.target(node)),
+    }
+}
+
+/// The two change places, so that what is taken away can be looked at: a file that was written to meanwhile comes back.
+fn replace(to: &Path, kind: Kind, content: &[u8], (tree, node): (&Tree, Node)) -> Result<bool, Error> {
+    let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
+    let mut aside = std::ffi::OsString::from(".");
+    aside.push(name);
+    aside.push(format!(".depsfs-{}", std::process::id()));
+    let aside = dir.join(aside);
+    let kept = path::stat(dir)?;
+    write(&aside, kind, content, &tree.stat(node))?;
+    let exchanged = path::exchange(&aside, to);
+    let is_taken = exchanged.is_ok() && is_stored(&aside, tree, node);
+    if exchanged.is_ok() && !is_taken {
+        // If that fails, what somebody wrote is still there, under the other name.
+        path::exchange(&aside, to)?;
+    }
+    path::remove_file(&aside)?;
+    if let Some(kept) = kept {
+        path::set_mtime(dir, kept.mtime)?;
+    }
+    exchanged?;
+    Ok(is_taken)
+}
+
+fn live(grafts: &[Graft]) -> impl Iterator<Item = &Graft> {
+    grafts.iter().filter(|g| !g.retired)
+}
+
+/// The content, or the target, with the new worktree's path; nothing when there is nothing to put in its place.
+fn relocated(store: &Store, tree: &Tree, node: Node, trace: &Trace, to: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let Some(watched) = Watched::new(trace.root.as_os_str().as_bytes()) else { return Ok(None) };
+    let to = to.as_os_str().as_bytes();
+    if trace.kind == Kind::Link {
+        let target = tree.target(node);
+        return Ok(watched.is_target(target).then(|| [to, &target[watched.path().len()..]].concat()));
+    }
+    let size = tree.stat(node).size;
+    let Some(object) = tree.object(node).filter(|_| size <= LONGEST) else { return Ok(None) };
+    let bytes = store.objects().sound_content(&object)?;
+    let mut text = vec![0; size as usize];
+    let n = bytes.read_at(&mut text, 0).map_err(IoError::of("read", &store.objects().path_of(&object)))?;
+    text.truncate(n);
+    Ok(replaced(&text, &watched, to))
+}
+
+fn replaced(text: &[u8], watched: &Watched, to: &[u8]) -> Option<Vec<u8>> {
+    if text.contains(&0) {
+        return None;
+    }
+    let (mut out, mut done) = (Vec::with_capacity(text.len()), 0);
+    for at in watched.places(text) {
+        out.extend_from_slice(&text[done..at]);
+        out.extend_from_slice(to);
+        done = at + watched.path().len();
+    }
+    out.extend_from_slice(&text[done..]);
+    (done > 0).then_some(out)
+}
+
+fn write(to: &Path, kind: Kind, content: &[u8], stat: &NodeStat) -> Result<(), IoError> {
+    if kind == Kind::Link {
+        path::symlink(content, to)?;
+        return path::set_mtime(to, stat.mtime);
+    }
+    let Some(file) = path::write_new(to, content)? else { return Ok(()) };
+    fs::chmod(&file, stat.perm & 0o777).map_err(IoError::of("set the mode of", to))?;
+    fs::utimens(&file, SetTime::Keep, SetTime::At(stat.mtime)).map_err(IoError::of("set the time of", to))
+}
+
+fn dress(dir: &Path, stat: &NodeStat) -> Result<(), IoError> {
+    let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
+    fs::chmod(&fd, stat.perm & 0o1777).map_err(IoError::of("set the mode of", dir))?;
+    fs::utimens(&fd, SetTime::Keep, SetTime::At(stat.mtime)).map_err(IoError::of("set the time of", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_is_replaced_wherever_it_is_one_and_binary_files_are_left() {
+        let watched = Watched::new(b"/src/repo").expect("a path");
+        let table: [(&[u8], Option<&[u8]>); 5] = [
+            (b"a=/src/repo\nb=/src/repo/x:-I/src/repo/y", Some(b"a=/w\nb=/w/x:-I/w/y")),
+            (b"/src/repo", Some(b"/w")),
+            (b"/src/repository and /home/src/repo", None),
+            (b"/src/repo/src/repo", Some(b"/w/src/repo")),
+            (b"/src/repo\0", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(replaced(text, &watched, b"/w").as_deref(), expected, "{}", String::from_utf8_lossy(text));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a component has from the source beside its views: single files are copied where the worktree has none. And
+//! what it can't have, because the worktree has its own there, which nobody can tell from work.
+
+use std::path::Path;
+
+use super::{Synced, Takes, Task};
+use crate::git::ignored::Ignored;
+use crate::git::submodule;
+use crate::sys::{IoError, fs, path};
+use crate::views::set::Views;
+use crate::worktree::create::Created;
+use crate::worktree::error::Error;
+use crate::worktree::fit;
+use crate::worktree::plan::Plan;
+use crate::worktree::undo::Undo;
+
+const OWN: &str = "the worktree has its own there";
+
+/// Directories that were to come from the source, and are none of its views.
+pub fn tell(views: &Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) {
+    for at in plan.ignored.directories.iter().filter(|at| (task.takes)(at) == Takes::Yes) {
+        let is_its = |v: &&_| views.upper(v) == views.place(v) && !views.is_dropped(v);
+        let is_shown = views.manifest.views.iter().filter(is_its).any(|v| v.path == *at) || synced.added.contains(at);
+        if !is_shown && synced.unfit.iter().all(|(told, _)| told != at) {
+            synced.unfit.push((at.clone(), OWN));
+        }
+    }
+}
+
+/// Copies files that are to come from the source; in a look only says it.
+pub fn copy(plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
+    let mut files = Vec::new();
+    for at in plan.ignored.files.iter().filter(|at| (task.takes)(at) == Takes::Yes) {
+        let (from, to) = (plan.source.root.join(at), task.target.root.join(at));
+        if !path::is_there(&to) {
+            files.push(at.clone());
+        } else if !is_same(&from, &to)? {
+            synced.unfit.push((at.clone(), OWN));
+        }
+    }
+    if files.is_empty() {
+        return Ok(());
+    }
+    let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
+    let ignored = Ignored { directories: Vec::new(), files, ..plan.ignored.clone() };
+    if task.look {
+        let (fitting, unfit) = fit::look(plan, &ignored, task.target, &modules)?;
+        synced.unfit.extend(unfit);
+        synced.added.extend(fitting.files);
+        return Ok(());
+    }
+    let mut undo = Undo::new(&plan.source, task.store);
+    let mut created = Created::default();
+    let files = fit::fit(plan, &ignored, task.target, &modules, &mut created, &mut undo)?.files;
+    synced.unfit.extend(created.unfit);
+    fit::copy_files(plan, task.target, &files, &mut undo)?;
+    undo.keep();
+    synced.added.extend(files);
+    Ok(())
+}
+
+/// Two files of one content, or two symlinks of one target.
+fn is_same(a: &Path, b: &Path) -> Result<bool, Error> {
+    let (Some(a_stat), Some(b_stat)) = (path::stat(a)?, path::stat(b)?) else { return Ok(false) };
+    Ok(match (a_stat.kind(), b_stat.kind()) {
+        (fs::FileType::Symlink, fs::FileType::Symlink) => path::read_link(a)? == path::read_link(b)?,
+        (fs::FileType::RegularFile, fs::FileType::RegularFile) => {
+            a_stat.size == b_stat.size && content(a)? == content(b)?
+        }
+        _ => false,
+    })
+}
+
+fn content(file: &Path) -> Result<crate::store::ObjectId, IoError> {
+    let open = fs::open_path(file, fs::OpenFlags::RDONLY | fs::OpenFlags::NOFOLLOW, 0);
+    let bytes = crate::sys::extent::Extent::whole(open.map_err(IoError::of("open", file))?);
+    crate::store::ObjectId::of_extent(&bytes).map_err(IoError::of("read", file))
+}
