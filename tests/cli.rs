@@ -62,6 +62,8 @@ mod many;
 mod mtimes;
 #[path = "cli/namespaces.rs"]
 mod namespaces;
+#[path = "cli/observe.rs"]
+mod observe;
 #[path = "cli/ordinary.rs"]
 mod ordinary;
 #[path = "cli/outcome.rs"]

@@ -30,6 +30,7 @@ mod remove;
 mod report;
 mod reset;
 mod service;
+mod stats;
 mod status;
 mod store;
 mod sync;
@@ -48,6 +49,9 @@ use report::Failure;
 /// Each ignored directory of a built checkout (node_modules, target, build, …) becomes a view in a new worktree:
 /// complete, private, costing no disk. The store is $DEPSFS_STORE, else $XDG_DATA_HOME/depsfs/store, else
 /// ~/.local/share/depsfs/store.
+///
+/// DEPSFS_LOG=debug logs what a command does on stderr, and what a daemon started by it does in its log
+/// (depsfs help troubleshooting).
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused and nothing changed.
 #[derive(Parser)]
@@ -89,6 +93,7 @@ enum Verb {
 
 /// Runs the program with the arguments of this process; answers its exit code.
 pub fn run() -> u8 {
+    crate::sys::log::begin("off");
     let verb = Cli::parse().verb;
     let what = verb.failing();
     let is_cache = matches!(verb, Verb::Cache(_));

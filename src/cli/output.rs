@@ -64,8 +64,8 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A number with a comma between thousands, and its noun.
-pub fn count(n: u64, noun: &str) -> String {
+/// A number with a comma between thousands.
+pub fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -74,7 +74,12 @@ pub fn count(n: u64, noun: &str) -> String {
         }
         out.push(digit);
     }
-    format!("{out} {noun}{}", if n == 1 { "" } else { "s" })
+    out
+}
+
+/// A number, as [`number`], and its noun.
+pub fn count(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(n), if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

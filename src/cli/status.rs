@@ -8,6 +8,7 @@ use super::create::trace_words;
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
+use super::stats;
 use crate::sys::terminal::Shown;
 use crate::views::status::{self, Status as Seen, View};
 
@@ -18,14 +19,18 @@ use crate::views::status::{self, Status as Seen, View};
 pub struct Status {
     /// The worktree, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
-    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, lost_objects, views, drift, absolute_paths
+    /// Add what the daemon has counted: requests by kind, the slowest, bytes, copy-ups, restarts
+    #[arg(long)]
+    stats: bool,
+    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, lost_objects, views, drift, absolute_paths; with --stats also stats (depsfs help json)
     #[arg(long)]
     json: bool,
 }
 
 impl Status {
     pub fn run(self) -> Result<(), Failure> {
-        let status = status::status(&places::views(self.worktree.as_deref())?)?;
+        let views = places::views(self.worktree.as_deref())?;
+        let status = if self.stats { status::with_stats(&views)? } else { status::status(&views)? };
         if self.json {
             return output::json(&status);
         }
@@ -63,6 +68,7 @@ impl Status {
         lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
         lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.shown())));
         lines.extend(status.absolute_paths.iter().map(|traced| format!("paths:    {}", trace_words(traced))));
+        lines.extend(status.stats.iter().flat_map(stats::lines));
         output::print(&(lines.join("\n") + "\n"))
     }
 }

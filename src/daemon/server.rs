@@ -13,11 +13,11 @@ use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
 use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Pool, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
 use crate::sys::mountinfo::MountTable;
-use crate::sys::{IoError, fuse_dev, mount, path as paths, process, program};
+use crate::sys::{IoError, fuse_dev, log, mount, path as paths, process, program};
 
 /// Runs as `depsfs server`, with the socket to its keeper; ends with the keeper.
 pub fn main(_args: &[OsString]) -> ExitCode {
-    super::keeper::log_to_stderr();
+    log::begin("info");
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

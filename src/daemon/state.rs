@@ -127,6 +127,8 @@ pub struct DaemonState {
     pub build: String,
     /// What the keeper speaks with its servers; 0: the first protocol.
     pub protocol: u32,
+    /// How many servers were started after the first.
+    pub restarts: u64,
     /// How often the keeper has compared.
     pub reconciled: u64,
     /// Grows while the keeper works: with each view that is mounted, served or detached.

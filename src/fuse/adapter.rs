@@ -15,7 +15,8 @@ use fuser::{
 use super::attr::{caller, ino, ordinary, set_time};
 use super::errno::of_name;
 use super::repeat::SentAgain;
-use super::reply::{attributes, data, empty, entry, found, numbered, sized, sought, space};
+use super::reply::{attributes, data, empty, entry, found, made, numbered, sized, sought, space};
+use super::requests::Operation;
 use super::worker::Worker;
 use super::{listing, long, virtual_xattr};
 use crate::overlay::{Error, Overlay, SetAttr};
@@ -33,24 +34,24 @@ const SEEK_HOLE: i32 = 4;
 /// answer the worker may turn to another connection; after what is left to fuser's defaults it stays.
 pub struct Adapter(pub Arc<Worker>);
 
-/// The name, or the answer is an error: `let name = checked!(name, reply)`.
+/// The name, or the answer is an error: `let name = checked!(on, name, reply)`.
 macro_rules! checked {
-    ($name:expr, $reply:ident) => {
+    ($on:ident, $name:expr, $reply:ident) => {
         match Name::new($name.as_bytes()) {
             Ok(name) => name,
-            Err(e) => return $reply.error(of_name(e)),
+            Err(e) => return $reply.error($on.refused(of_name(e))),
         }
     };
 }
 
 impl Filesystem for Adapter {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let on = self.0.request();
+        let on = self.0.request(Operation::Lookup, parent, Some(name));
         // Of a file handle the kernel asks with these names, of a number that it has forgotten (FUSE_EXPORT_SUPPORT).
         match name.as_bytes() {
-            b"." => numbered(&on.view, parent, on.view.overlay.lookup_number(ino(parent)), reply),
-            b".." => entry(&on.view, on.view.overlay.lookup_parent(ino(parent)), reply),
-            _ => found(&on.view, on.view.overlay.lookup(ino(parent), &checked!(name, reply)), reply),
+            b"." => numbered(&on, parent, on.view.overlay.lookup_number(ino(parent)), reply),
+            b".." => entry(&on, on.view.overlay.lookup_parent(ino(parent)), reply),
+            _ => found(&on, on.view.overlay.lookup(ino(parent), &checked!(on, name, reply)), reply),
         }
     }
 
@@ -59,13 +60,13 @@ impl Filesystem for Adapter {
             return self.0.was_called();
         }
         // One of several that fuser has read as one request (FUSE_BATCH_FORGET), perhaps: the worker has to stay.
-        let on = self.0.aside();
+        let on = self.0.aside(Operation::Forget, number);
         on.view.overlay.forget(ino(number), count);
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let on = self.0.request();
-        attributes(&on.view, on.view.overlay.getattr(ino(number)), reply);
+        let on = self.0.request(Operation::Getattr, number, None);
+        attributes(&on, on.view.overlay.getattr(ino(number)), reply);
     }
 
     fn setattr(
@@ -86,60 +87,60 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let on = self.0.request();
+        let on = self.0.request(Operation::Setattr, number, None);
         let mode = mode.map(|m| m & 0o7777);
         let set = SetAttr { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
         if size.is_some() && on.view.passthrough.moves(&on.view.overlay, number) {
-            return reply.error(Errno::ESTALE);
+            return reply.error(on.refused(Errno::ESTALE));
         }
-        attributes(&on.view, on.view.overlay.setattr(ino(number), caller(request), set), reply);
+        attributes(&on, on.view.overlay.setattr(ino(number), caller(request), set), reply);
     }
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
-        let on = self.0.request();
-        data(reply, |answer| on.view.overlay.readlink(ino(number)).map(|target| answer(&target)));
+        let on = self.0.request(Operation::Readlink, number, None);
+        data(&on, reply, |answer| on.view.overlay.readlink(ino(number)).map(|target| answer(&target)));
     }
 
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
-        let on = self.0.request();
-        let name = checked!(name, reply);
-        let made = on.node(request, ino(parent), &name, mode, rdev);
-        on.made(request, ino(parent), &name, mode, made, reply);
+        let on = self.0.request(Operation::Mknod, parent, Some(name));
+        let name = checked!(on, name, reply);
+        let outcome = on.node(request, ino(parent), &name, mode, rdev);
+        made(&on, request, (ino(parent), &name), mode, outcome, reply);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
-        let on = self.0.request();
-        let name = checked!(name, reply);
-        let made = on.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
-        on.made(request, ino(parent), &name, libc::S_IFDIR | mode & 0o7777, made, reply);
+        let on = self.0.request(Operation::Mkdir, parent, Some(name));
+        let name = checked!(on, name, reply);
+        let outcome = on.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
+        made(&on, request, (ino(parent), &name), libc::S_IFDIR | mode & 0o7777, outcome, reply);
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let on = self.0.request();
-        let name = checked!(name, reply);
+        let on = self.0.request(Operation::Unlink, parent, Some(name));
+        let name = checked!(on, name, reply);
         let done = SentAgain::of(request).removed(on.view.overlay.unlink(ino(parent), &name));
         if done.is_ok() {
             on.removed(ino(parent));
         }
-        empty(done, reply);
+        empty(&on, done, reply);
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let on = self.0.quietly();
-        let name = checked!(name, reply);
+        let on = self.0.quietly(Operation::Rmdir, parent, Some(name));
+        let name = checked!(on, name, reply);
         let done = SentAgain::of(request).removed(on.view.overlay.rmdir(ino(parent), &name));
         if done.is_ok() {
             on.removed(ino(parent));
         }
-        empty(done, reply);
+        empty(&on, done, reply);
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let on = self.0.quietly();
-        let name = checked!(name, reply);
+        let on = self.0.quietly(Operation::Symlink, parent, Some(name));
+        let name = checked!(on, name, reply);
         let target = target.as_os_str().as_bytes();
-        let made = on.view.overlay.symlink(ino(parent), &name, target, caller(request));
-        on.made(request, ino(parent), &name, libc::S_IFLNK, made, reply);
+        let outcome = on.view.overlay.symlink(ino(parent), &name, target, caller(request));
+        made(&on, request, (ino(parent), &name), libc::S_IFLNK, outcome, reply);
     }
 
     // A rename cannot take the last name out of the view's root: its target lies in the same view.
@@ -153,41 +154,41 @@ impl Filesystem for Adapter {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let on = self.0.request();
-        let (old, new) = (checked!(old, reply), checked!(new, reply));
+        let on = self.0.request(Operation::Rename, from, Some(old));
+        let (old, new) = (checked!(on, old, reply), checked!(on, new, reply));
         let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
         let (from, to) = ((ino(from), &old), (ino(to), &new));
         let _whole = on.view.whole.read();
-        empty(on.view.rename(request, from, to, flags), reply);
+        empty(&on, on.view.rename(request, from, to, flags), reply);
     }
 
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let on = self.0.quietly();
-        let name = checked!(name, reply);
+        let on = self.0.quietly(Operation::Link, parent, Some(name));
+        let name = checked!(on, name, reply);
         let made = on.view.overlay.link(ino(number), ino(parent), &name);
         let made = SentAgain::of(request).made(made, &on.view.overlay, (ino(parent), &name), None);
-        entry(&on.view, made, reply);
+        entry(&on, made, reply);
     }
 
     fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let on = self.0.request();
-        on.view.passthrough.open(&on.view.overlay, number, flags, reply);
+        let on = self.0.request(Operation::Open, number, None);
+        on.view.passthrough.open(&on, number, flags, reply);
     }
 
-    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let _on = self.0.quietly();
-        reply.error(Errno::ENOSYS);
+    fn opendir(&self, _: &Request, dir: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let on = self.0.quietly(Operation::Opendir, dir, None);
+        reply.error(on.refused(Errno::ENOSYS));
     }
 
     // The kernel then makes files with `mknod` and opens them without a message.
-    fn create(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
-        let _on = self.0.quietly();
-        reply.error(Errno::ENOSYS);
+    fn create(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+        let on = self.0.quietly(Operation::Create, parent, Some(name));
+        reply.error(on.refused(Errno::ENOSYS));
     }
 
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        let _on = self.0.quietly();
-        reply.error(Errno::ENOSYS);
+    fn flush(&self, _: &Request, number: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        let on = self.0.quietly(Operation::Flush, number, None);
+        reply.error(on.refused(Errno::ENOSYS));
     }
 
     fn read(
@@ -201,9 +202,9 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let on = self.0.request();
+        let on = self.0.request(Operation::Read, number, None);
         let (overlay, number, len) = (&on.view.overlay, ino(number), size as usize);
-        data(reply, |answer| match flags.0 & libc::O_NOATIME {
+        data(&on, reply, |answer| match flags.0 & libc::O_NOATIME {
             0 => overlay.read(number, offset, len, answer),
             _ => overlay.read_unnoticed(number, offset, len, answer),
         });
@@ -221,7 +222,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let on = self.0.request();
+        let on = self.0.request(Operation::Write, number, None);
         let (number, kill) = (ino(number), flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID));
         let by = kill.then(|| caller(request));
         let notices = on.notices.clone();
@@ -230,28 +231,28 @@ impl Filesystem for Adapter {
     }
 
     fn fsync(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::Fsync, number, None);
         long::sync(&on, (r, reply), ino(number), data_only);
     }
 
     fn fsyncdir(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::Fsyncdir, number, None);
         long::sync(&on, (r, reply), ino(number), data_only);
     }
 
     fn readdir(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let on = self.0.quietly();
-        listing::plain(&on.view.overlay, ino(dir), offset, reply);
+        let on = self.0.quietly(Operation::Readdir, dir, None);
+        listing::plain(&on, ino(dir), offset, reply);
     }
 
     fn readdirplus(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
-        let on = self.0.request();
-        listing::with_attributes(&on.view, ino(dir), offset, reply);
+        let on = self.0.request(Operation::Readdirplus, dir, None);
+        listing::with_attributes(&on, ino(dir), offset, reply);
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let on = self.0.quietly();
-        space(on.view.overlay.statfs(), reply);
+    fn statfs(&self, _: &Request, number: INodeNo, reply: ReplyStatfs) {
+        let on = self.0.quietly(Operation::Statfs, number, None);
+        space(&on, on.view.overlay.statfs(), reply);
     }
 
     fn setxattr(
@@ -264,52 +265,52 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::Setxattr, number, Some(name));
         let name = name.as_bytes();
         let Some(own) = name.strip_prefix(virtual_xattr::PREFIX) else {
             // What is sent again may have been set: then it is there, and is set once more.
             let first = !SentAgain::of(request).0;
             let flags = if first { XattrFlags::from_bits_retain(flags as u32) } else { XattrFlags::empty() };
-            return empty(on.view.overlay.set_xattr(ino(number), name, value, flags), reply);
+            return empty(&on, on.view.overlay.set_xattr(ino(number), name, value, flags), reply);
         };
         if !on.may_ask(request) {
-            return reply.error(Errno::EPERM);
+            return reply.error(on.refused(Errno::EPERM));
         }
         virtual_xattr::answer_set(&on, ino(number), own, value, (request, reply));
     }
 
     fn getxattr(&self, request: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let on = self.0.request();
+        let on = self.0.request(Operation::Getxattr, number, Some(name));
         let name = name.as_bytes();
         let value = match name.strip_prefix(virtual_xattr::PREFIX) {
             None => on.view.overlay.xattr(ino(number), name),
-            Some(own) if on.may_ask(request) => virtual_xattr::value(&on.view, &on.notices, ino(number), own),
+            Some(own) if on.may_ask(request) => virtual_xattr::value(&on, ino(number), own),
             Some(_) => Err(Error::NoXattr),
         };
-        sized(value, size, reply);
+        sized(&on, value, size, reply);
     }
 
     fn listxattr(&self, _: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::Listxattr, number, None);
         let names = on.view.overlay.xattr_names(ino(number));
         let joined = names.map(|all| all.into_iter().flat_map(|name| name.into_iter().chain([0])).collect());
-        sized(joined, size, reply);
+        sized(&on, joined, size, reply);
     }
 
     fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::Removexattr, number, Some(name));
         if name.as_bytes().starts_with(virtual_xattr::PREFIX) {
-            return reply.error(Errno::EPERM);
+            return reply.error(on.refused(Errno::EPERM));
         }
         let done = on.view.overlay.remove_xattr(ino(number), name.as_bytes());
-        empty(SentAgain::of(request).removed(done), reply);
+        empty(&on, SentAgain::of(request).removed(done), reply);
     }
 
     // ENOSYS would reach programs as it is; what they expect of a file system without the call is ENOTTY.
     fn ioctl(
         &self,
         _: &Request,
-        _: INodeNo,
+        number: INodeNo,
         _: FileHandle,
         _: IoctlFlags,
         _: u32,
@@ -317,25 +318,25 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyIoctl,
     ) {
-        let _on = self.0.quietly();
-        reply.error(Errno::ENOTTY);
+        let on = self.0.quietly(Operation::Ioctl, number, None);
+        reply.error(on.refused(Errno::ENOTTY));
     }
 
     fn fallocate(&self, r: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::Fallocate, number, None);
         let (number, by, notices) = (ino(number), ordinary(r), on.notices.clone());
         let allocate = move |o: &Overlay, _: &[u8]| notices.changed(number, o.fallocate(number, mode, at, len, by));
         long::change(&on, (r, reply), number, &[], allocate);
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::Lseek, number, None);
         let (Ok(offset), true) = (u64::try_from(offset), matches!(whence, SEEK_DATA | SEEK_HOLE)) else {
-            return reply.error(if offset < 0 { Errno::ENXIO } else { Errno::EINVAL });
+            return reply.error(on.refused(if offset < 0 { Errno::ENXIO } else { Errno::EINVAL }));
         };
         let is_outdated = on.view.passthrough.is_outdated(&on.view.overlay, number);
         let seek = if is_outdated { Overlay::stored_lseek } else { Overlay::lseek };
-        sought(seek(&on.view.overlay, ino(number), offset, whence == SEEK_HOLE), reply);
+        sought(&on, seek(&on.view.overlay, ino(number), offset, whence == SEEK_HOLE), reply);
     }
 
     fn copy_file_range(
@@ -351,10 +352,10 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let on = self.0.quietly();
+        let on = self.0.quietly(Operation::CopyFileRange, to, None);
         if on.view.passthrough.is_outdated(&on.view.overlay, from) {
             // The kernel then copies what is read of it.
-            return reply.error(Errno::EXDEV);
+            return reply.error(on.refused(Errno::EXDEV));
         }
         let (from, to, len) = ((ino(from), from_at), (ino(to), to_at), len.min(LONGEST_COPY) as usize);
         let (by, notices) = (ordinary(request), on.notices.clone());

@@ -4,15 +4,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use fuser::{ReplyEntry, Request};
+use fuser::Request;
 use parking_lot::Mutex;
 
 use super::View;
 use super::attr::caller;
 use super::linger::Linger;
 use super::notices::Notices;
-use super::repeat::SentAgain;
-use super::reply::entry;
+use super::requests::Requests;
 use crate::overlay::{Attr, Error, Ino};
 use crate::store::Name;
 use crate::sys::fs::FileType;
@@ -27,24 +26,11 @@ pub struct Connection {
     pub device: Arc<OwnedFd>,
     pub notices: Notices,
     pub linger: Linger,
+    pub requests: Arc<Requests>,
     pub on_end: Mutex<Option<OnEnd>>,
 }
 
 impl Connection {
-    /// Answers a request that makes `name`, of the kind that `mode` says.
-    pub fn made(
-        &self,
-        by: &Request,
-        parent: Ino,
-        name: &Name,
-        mode: u32,
-        made: Result<Attr, Error>,
-        reply: ReplyEntry,
-    ) {
-        let maker = Some((caller(by), mode));
-        entry(&self.view, SentAgain::of(by).made(made, &self.view.overlay, (parent, name), maker), reply);
-    }
-
     /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
     pub fn removed(&self, parent: Ino) {
         if parent == Ino::ROOT && self.view.facts.has_names.load(Ordering::Relaxed) && self.view.overlay.root_is_empty()

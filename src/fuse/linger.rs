@@ -36,16 +36,15 @@ struct State {
 
 impl Linger {
     /// A request has come.
-    pub fn begin(&self) {
+    pub fn begin(&self, now: Instant) {
         let mut state = self.0.lock();
         if let Some((since, looked_out)) = state.answered.take() {
-            state.gaps.note(looked_out, since.elapsed());
+            state.gaps.note(looked_out, now.saturating_duration_since(since));
         }
     }
 
-    /// It has been answered: the thread may look out for the next one of `device`.
-    pub fn end(&self, device: BorrowedFd<'_>) {
-        let now = Instant::now();
+    /// It has been answered: the thread may look out for the next one of `device`. Whether it did.
+    pub fn end(&self, device: BorrowedFd<'_>, now: Instant) -> bool {
         let looks_out = {
             let mut state = self.0.lock();
             let looks_out = state.gaps.look_out();
@@ -55,14 +54,15 @@ impl Linger {
         if looks_out {
             look_out(device, now);
         }
+        looks_out
     }
 
-    /// Something was done that nobody waited for: the thread looks out as long as is left.
-    pub fn aside(&self, device: BorrowedFd<'_>) {
+    /// Something was done that nobody waited for: the thread looks out as long as is left. Whether it did.
+    pub fn aside(&self, device: BorrowedFd<'_>) -> bool {
         let answered = self.0.lock().answered;
-        if let Some((since, true)) = answered {
-            look_out(device, since);
-        }
+        let Some((since, true)) = answered else { return false };
+        look_out(device, since);
+        true
     }
 }
 

@@ -5,33 +5,32 @@ use std::os::unix::ffi::OsStrExt;
 
 use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
-use super::View;
 use super::attr::{file_attr, generation, kind};
-use super::errno::to_errno;
-use crate::overlay::{Ino, Overlay};
+use super::worker::Answering;
+use crate::overlay::Ino;
 
-pub fn plain(overlay: &Overlay, dir: Ino, after: u64, mut reply: ReplyDirectory) {
-    let done = overlay.readdir(dir, after, false, &mut |entry| {
+pub fn plain(on: &Answering<'_>, dir: Ino, after: u64, mut reply: ReplyDirectory) {
+    let done = on.view.overlay.readdir(dir, after, false, &mut |entry| {
         !reply.add(INodeNo(entry.ino.0), entry.cookie, kind(entry.mode), OsStr::from_bytes(entry.name))
     });
     match done {
         Ok(()) => reply.ok(),
-        Err(e) => reply.error(to_errno(&e)),
+        Err(e) => reply.error(on.failed(&e)),
     }
 }
 
 /// With attributes, each of which the kernel takes for a lookup of the name.
-pub fn with_attributes(view: &View, dir: Ino, after: u64, mut reply: ReplyDirectoryPlus) {
-    let done = view.overlay.readdir(dir, after, true, &mut |entry| {
+pub fn with_attributes(on: &Answering<'_>, dir: Ino, after: u64, mut reply: ReplyDirectoryPlus) {
+    let done = on.view.overlay.readdir(dir, after, true, &mut |entry| {
         let Some(attr) = entry.attr else { return true };
         let name = OsStr::from_bytes(entry.name);
         // By its inode number in any case, which is what programs see of a listing; a name that doesn't last is looked
         // up before it is used.
-        let lasts = view.passthrough.lasts(entry.ino, entry.stored);
+        let lasts = on.view.passthrough.lasts(entry.ino, entry.stored);
         !reply.add(INodeNo(entry.ino.0), entry.cookie, name, &lasts, &file_attr(&attr), generation(&attr))
     });
     match done {
         Ok(()) => reply.ok(),
-        Err(e) => reply.error(to_errno(&e)),
+        Err(e) => reply.error(on.failed(&e)),
     }
 }

@@ -14,7 +14,7 @@ use fuser::{Errno, ReplyEmpty, ReplyWrite, Request};
 
 use super::errno::to_errno;
 use super::reply::{empty, written};
-use super::worker::Answering;
+use super::worker::{Answering, Pending};
 use crate::overlay::{Error, Ino, Overlay};
 use crate::sys::fuse_dev;
 
@@ -22,7 +22,7 @@ use crate::sys::fuse_dev;
 pub trait Reply {
     const HAS_BYTES: bool;
 
-    fn give(self, done: Result<usize, Error>);
+    fn give(self, on: &Answering<'_>, done: Result<usize, Error>);
     /// Gives an answer that nobody hears.
     fn give_up(self);
 }
@@ -30,8 +30,8 @@ pub trait Reply {
 impl Reply for ReplyEmpty {
     const HAS_BYTES: bool = false;
 
-    fn give(self, done: Result<usize, Error>) {
-        empty(done.map(drop), self);
+    fn give(self, on: &Answering<'_>, done: Result<usize, Error>) {
+        empty(on, done.map(drop), self);
     }
 
     fn give_up(self) {
@@ -42,8 +42,8 @@ impl Reply for ReplyEmpty {
 impl Reply for ReplyWrite {
     const HAS_BYTES: bool = true;
 
-    fn give(self, done: Result<usize, Error>) {
-        written(done, self);
+    fn give(self, on: &Answering<'_>, done: Result<usize, Error>) {
+        written(on, done, self);
     }
 
     fn give_up(self) {
@@ -62,7 +62,7 @@ pub fn change<R: Reply>(
 ) {
     let overlay = &on.view.overlay;
     if !overlay.copies_long(ino) {
-        return reply.give(change(overlay, data));
+        return reply.give(on, change(overlay, data));
     }
     let (overlay, data) = (overlay.clone(), data.to_vec());
     apart(on, (request, reply), move || {
@@ -76,7 +76,7 @@ pub fn change<R: Reply>(
 pub fn sync(on: &Answering<'_>, (request, reply): (&Request, ReplyEmpty), ino: Ino, data_only: bool) {
     match on.view.overlay.to_sync(ino, data_only) {
         Ok(Some(sync)) => apart(on, (request, reply), move || sync.wait().map(|()| 0)),
-        done => empty(done.map(drop), reply),
+        done => empty(on, done.map(drop), reply),
     }
 }
 
@@ -86,9 +86,12 @@ pub fn apart<R: Reply>(
     (request, reply): (&Request, R),
     work: impl FnOnce() -> Result<usize, Error> + Send + 'static,
 ) {
-    let later = Later { device: on.device.clone(), unique: request.unique().0, has_bytes: R::HAS_BYTES };
-    on.unheard(|| reply.give_up());
-    on.view.blocking.spawn(move || later.give(work()));
+    let pending = on.unheard(|| reply.give_up());
+    let later = Later { device: on.device.clone(), unique: request.unique().0, has_bytes: R::HAS_BYTES, pending };
+    on.view.blocking.spawn(move || {
+        let done = later.pending.work(work);
+        later.give(done);
+    });
 }
 
 /// What is needed to answer a request later.
@@ -96,22 +99,28 @@ struct Later {
     device: Arc<OwnedFd>,
     unique: u64,
     has_bytes: bool,
+    pending: Pending,
 }
 
 impl Later {
     fn give(self, done: Result<usize, Error>) {
         // fuse_write_out: size u32, padding u32.
         let mut body = [0; 8];
-        let result = match done {
+        let result = match &done {
             Ok(bytes) if self.has_bytes => {
-                body[..4].copy_from_slice(&(bytes as u32).to_ne_bytes());
+                body[..4].copy_from_slice(&(*bytes as u32).to_ne_bytes());
                 Ok(&body[..])
             }
             Ok(_) => Ok(&[][..]),
-            Err(e) => Err(to_errno(&e).code()),
+            Err(e) => Err(to_errno(e).code()),
         };
         if let Err(e) = fuse_dev::answer(self.device.as_fd(), self.unique, result) {
             tracing::debug!("an answer that nobody waits for any more: {e}");
         }
+        self.pending.answered(match (done, result) {
+            (_, Err(errno)) => Err(errno),
+            (Ok(bytes), Ok(_)) if self.has_bytes => Ok(bytes),
+            _ => Ok(0),
+        });
     }
 }

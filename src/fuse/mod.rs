@@ -18,6 +18,7 @@
 //! | `pool`            | the workers of a server, and who gets one                        |
 //! | `repeat`          | requests that a server may have carried out before it died        |
 //! | `reply`           | outcomes as replies                                               |
+//! | `requests`        | counters of requests, and a span of each for the log              |
 //! | `session`         | the beginning of a connection, for its first server and any later |
 //! | `worker`          | a thread that answers for one connection after another           |
 //!
@@ -44,6 +45,7 @@ mod passthrough;
 mod pool;
 mod repeat;
 mod reply;
+mod requests;
 mod session;
 mod virtual_xattr;
 mod worker;

@@ -37,7 +37,7 @@ use fuser::{BackingId, Errno, FileAttr, FileHandle, FopenFlags, INodeNo, OpenAcc
 use serde::{Deserialize, Serialize};
 
 use super::attr::{file_attr, ino};
-use super::errno::to_errno;
+use super::worker::Answering;
 use super::{FOREVER, backing};
 use crate::overlay::{Attr, Error, Ino, OTHER, Overlay, Stored};
 use crate::sys::fuse_dev;
@@ -134,31 +134,31 @@ impl Passthrough {
     }
 
     /// Answers an `open`.
-    pub fn open(&self, overlay: &Overlay, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    pub fn open(&self, on: &Answering<'_>, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if self.least().is_none() {
-            return reply.error(Errno::ENOSYS);
+            return reply.error(on.refused(Errno::ENOSYS));
         }
-        let ino = ino(number);
+        let (overlay, ino) = (&on.view.overlay, ino(number));
         match self.place(ino, || overlay.stored(ino)) {
             _ if number.0 != ino.0 => {}
             Place::Ordinary => {}
-            Place::First if flags.acc_mode() == OpenAccMode::O_RDONLY => return self.pass(overlay, ino, reply),
+            Place::First if flags.acc_mode() == OpenAccMode::O_RDONLY => return self.pass(on, ino, reply),
             Place::First | Place::Moved => {
                 self.move_on(ino);
-                return reply.error(Errno::ESTALE);
+                return reply.error(on.refused(Errno::ESTALE));
             }
         }
         reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
     }
 
     /// Gives the kernel the store's file. Where it can't be had, the file moves.
-    fn pass(&self, overlay: &Overlay, ino: Ino, reply: ReplyOpen) {
+    fn pass(&self, on: &Answering<'_>, ino: Ino, reply: ReplyOpen) {
         let known = self.known().remove(&ino);
         let backing = match known {
             Some(Known::Backed(id)) => Some(backing::named(&reply, id)),
-            Some(Known::Moved | Known::HasMoved) | None => match self.back(overlay, ino, &reply) {
+            Some(Known::Moved | Known::HasMoved) | None => match self.back(&on.view.overlay, ino, &reply) {
                 Ok(backing) => backing,
-                Err(e) => return reply.error(to_errno(&e)),
+                Err(e) => return reply.error(on.failed(&e)),
             },
         };
         match backing {
@@ -169,7 +169,7 @@ impl Passthrough {
             }
             None => {
                 self.move_on(ino);
-                reply.error(Errno::ESTALE);
+                reply.error(on.refused(Errno::ESTALE));
             }
         }
     }

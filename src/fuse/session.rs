@@ -80,8 +80,8 @@ impl Session {
         let told = notices.clone();
         view.overlay.on_stale(move |stale| told.send(stale.into()));
         view.passthrough.begin(device.clone());
-        let (key, linger, on_end) = Default::default();
-        let connection = Connection { key, view, device, notices, linger, on_end };
+        let (key, linger, requests, on_end) = Default::default();
+        let connection = Connection { key, view, device, notices, linger, requests, on_end };
         Session { connection, offer }
     }
 

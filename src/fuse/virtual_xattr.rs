@@ -3,6 +3,7 @@
 //! | on        | name                | get or set                                                               |
 //! |-----------|---------------------|--------------------------------------------------------------------------|
 //! | the root  | `view`              | get: one JSON object, see [`value`]                                        |
+//! | the root  | `stats`             | get: one JSON object: what was asked of this connection, and done for it, since its server started |
 //! | a file    | `object`            | get: hex of the object, while the content is the store's                   |
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie, each with its own; empty at the end |
 //! | the root  | `grafts.<n>`        | get: JSON lines, the trees of the lower from number n on; empty at the end  |
@@ -21,6 +22,7 @@ use std::sync::atomic::Ordering;
 use fuser::{ReplyEmpty, Request};
 use serde_json::json;
 
+use super::connection::Connection;
 use super::notices::{Notice, Notices};
 use super::reply::empty;
 use super::worker::Answering;
@@ -44,7 +46,8 @@ const GRAFTS: usize = 200;
 
 /// The value of `PREFIX` + `name`. `view` tells version, view, generation, whether nothing differs from the store
 /// (`clean`), and how many notices to the kernel are still to be sent (`pending`).
-pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn value(on: &Connection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Error> {
+    let view = &on.view;
     match name {
         b"view" if ino == Ino::ROOT => Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -52,10 +55,11 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
             "generation": view.facts.generation.load(Ordering::Relaxed),
             "clean": view.overlay.is_clean(),
             "mode": if view.passthrough.least().is_some() { "passthrough" } else { "zero-message" },
-            "pending": notices.pending(),
+            "pending": on.notices.pending(),
         })
         .to_string()
         .into_bytes()),
+        b"stats" if ino == Ino::ROOT => Ok(stats(on).into_bytes()),
         b"object" => match view.overlay.object(ino) {
             Some(id) => Ok(id.to_string().into_bytes()),
             None => Err(Error::NoXattr),
@@ -75,6 +79,15 @@ pub fn value(view: &View, notices: &Notices, ino: Ino, name: &[u8]) -> Result<Ve
     }
 }
 
+fn stats(on: &Connection) -> String {
+    let counts = on.view.overlay.counts();
+    let mut stats = on.requests.to_json();
+    stats.insert("copy_ups".into(), counts.copy_ups.into());
+    stats.insert("bytes_copied_up".into(), counts.bytes_copied_up.into());
+    stats.insert("objects_hashed".into(), counts.objects_hashed.into());
+    serde_json::Value::Object(stats).to_string()
+}
+
 /// Answers the setting of `PREFIX` + `name`: now, or from a thread when that takes long.
 pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, reply): (&Request, ReplyEmpty)) {
     match copy(value) {
@@ -82,7 +95,7 @@ pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, 
             let (overlay, notices) = (on.view.overlay.clone(), on.notices.clone());
             long::apart(on, (by, reply), move || give_up(&overlay, &notices, ino, copy).map(|()| 0));
         }
-        _ => empty(set(&on.view, &on.notices, ino, name, value), reply),
+        _ => empty(on, set(&on.view, &on.notices, ino, name, value), reply),
     }
 }
 

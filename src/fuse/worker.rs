@@ -19,6 +19,8 @@
 //! Some requests fuser answers itself, without the adapter (those that it doesn't know: ENOSYS). The answer of one that was
 //! read just before a call goes to the socket; it is passed on when the call is read.
 
+use std::cell::Cell;
+use std::ffi::OsStr;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,12 +28,18 @@ use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
+use fuser::{Errno, INodeNo};
 use parking_lot::Mutex;
+use tracing::Span;
+use tracing::span::EnteredSpan;
 
 use super::adapter::Adapter;
 use super::connection::Connection;
+use super::errno::to_errno;
 use super::pool::Shared;
+use super::requests::{self, Operation, Requests};
 use super::session::config;
+use crate::overlay::Error;
 use crate::sys::fuse_dev::{self, KernelOffer, Slot};
 use crate::sys::thread::{self, ThreadId};
 use crate::sys::{fs, socket};
@@ -198,9 +206,9 @@ impl Worker {
     }
 
     /// The request that was begun is answered, and another one of the same connection may come.
-    fn rest(&self) {
+    fn rest(&self, now: Instant) {
         let mut state = self.state.lock();
-        (state.phase, state.since) = (Phase::Reading, Instant::now());
+        (state.phase, state.since) = (Phase::Reading, now);
     }
 
     /// Goes over to a connection that waits, if one does.
@@ -254,8 +262,15 @@ pub struct Answering<'a> {
     worker: &'a Worker,
     connection: Arc<Connection>,
     then: Then,
+    pub operation: Operation,
+    /// `None`: its time is not taken.
+    began: Option<Instant>,
+    /// The error number that it was answered with; `None`: it is answered later, elsewhere.
+    outcome: Cell<Option<i32>>,
+    span: EnteredSpan,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     LookOut,
     Rest,
@@ -265,27 +280,50 @@ enum Then {
 
 impl Worker {
     /// To be held while a request is answered.
-    pub fn request(&self) -> Answering<'_> {
-        let connection = self.begin();
-        connection.linger.begin();
-        Answering { worker: self, connection, then: Then::LookOut }
+    pub fn request(&self, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
+        self.answering(Then::LookOut, operation, number, name)
     }
 
     /// To be held while something is done that nobody waits for; the worker stays with its connection.
-    pub fn aside(&self) -> Answering<'_> {
-        Answering { worker: self, connection: self.begin(), then: Then::Stay }
+    pub fn aside(&self, operation: Operation, number: INodeNo) -> Answering<'_> {
+        self.answering(Then::Stay, operation, number, None)
     }
 
     /// To be held while a request is answered after which no other is expected.
-    pub fn quietly(&self) -> Answering<'_> {
-        Answering { worker: self, connection: self.begin(), then: Then::Rest }
+    pub fn quietly(&self, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
+        self.answering(Then::Rest, operation, number, name)
+    }
+
+    fn answering(&self, then: Then, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
+        let connection = self.begin();
+        let began = (then != Then::Stay).then(Instant::now);
+        if let (Then::LookOut, Some(now)) = (then, began) {
+            connection.linger.begin(now);
+        }
+        let span = requests::span(&connection.view.id, operation, number, name).entered();
+        Answering { worker: self, connection, then, operation, began, outcome: Cell::new(Some(0)), span }
     }
 }
 
 impl Answering<'_> {
-    /// Lets go of fuser's reply, without an answer to the program: that is given later, by somebody else.
-    pub fn unheard(&self, reply: impl FnOnce()) {
+    /// The number of an error, with which the request is answered.
+    pub fn failed(&self, error: &Error) -> Errno {
+        self.refused(to_errno(error))
+    }
+
+    /// This number, with which the request is answered.
+    pub fn refused(&self, errno: Errno) -> Errno {
+        self.outcome.set(Some(errno.code()));
+        errno
+    }
+
+    /// Lets go of fuser's reply: the request is answered later, elsewhere.
+    pub fn unheard(&self, reply: impl FnOnce()) -> Pending {
         self.worker.unheard(&self.connection, reply);
+        self.outcome.set(None);
+        let began = self.began.unwrap_or_else(Instant::now);
+        let requests = self.connection.requests.clone();
+        Pending { requests, operation: self.operation, began, span: self.span.clone() }
     }
 }
 
@@ -299,14 +337,43 @@ impl Deref for Answering<'_> {
 
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
-        match self.then {
-            Then::LookOut => self.connection.linger.end(self.connection.device.as_fd()),
-            Then::Stay => self.connection.linger.aside(self.connection.device.as_fd()),
-            Then::Rest => {}
+        let (now, device) = (Instant::now(), self.connection.device.as_fd());
+        let looked_out = match self.then {
+            Then::LookOut => self.connection.linger.end(device, now),
+            Then::Stay => self.connection.linger.aside(device),
+            Then::Rest => false,
+        };
+        if let Some(errno) = self.outcome.get() {
+            let took = self.began.map(|began| now - began);
+            self.connection.requests.answered(self.operation, took, errno);
+            requests::report(&self.span, took, errno);
         }
-        self.worker.rest();
-        if !matches!(self.then, Then::Stay) {
+        self.worker.rest(if looked_out { Instant::now() } else { now });
+        if self.then != Then::Stay {
             self.worker.take_waiting();
         }
+    }
+}
+
+/// A request that is answered later, by another thread.
+pub struct Pending {
+    requests: Arc<Requests>,
+    operation: Operation,
+    began: Instant,
+    span: Span,
+}
+
+impl Pending {
+    /// Does what it asks for.
+    pub fn work<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.span.in_scope(work)
+    }
+
+    /// It was answered: with bytes of a file that were written, or an error number.
+    pub fn answered(self, outcome: Result<usize, i32>) {
+        let (took, errno) = (Some(self.began.elapsed()), outcome.err().unwrap_or(0));
+        self.requests.answered(self.operation, took, errno);
+        self.requests.has_written(outcome.unwrap_or(0));
+        requests::report(&self.span, took, errno);
     }
 }

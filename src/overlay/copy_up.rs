@@ -132,6 +132,7 @@ impl View {
         };
         let adopted = self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link);
         adopted.inspect_err(|_| self.settled(real))?;
+        self.counters.copied_up(copied, attr.size.min(keep));
         if self.lower.is_retired(ino) && self.lower.lookup(dir, &name) != Some(ino) {
             names.into_iter().for_each(|(dir, name)| self.shows_again(dir, name));
         }
@@ -171,7 +172,7 @@ impl View {
     fn copy_orphan(&mut self, ino: Ino, attr: &Attr, object: &Extent, keep: u64) -> Result<()> {
         let root = self.upper.root.clone();
         let copy = self.open_kept(|| fs::open_tmpfile(&root, 0o600)).map_err(upper("create a file"))?;
-        object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        let copied = object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;
         let copy = Arc::new(copy);
@@ -179,6 +180,7 @@ impl View {
             orphan.kept = Kept::Open(copy.clone());
         }
         self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true, emptied: None }));
+        self.counters.copied_up(copied, attr.size.min(keep));
         Ok(())
     }
 
@@ -210,7 +212,9 @@ impl View {
             self.adopt(ino, dir, &name, (real, born), kind, |view, dir_fd| link(view, dir_fd, real))
         });
         // What can't be finished is taken back; the first error is the one that counts.
-        adopted.inspect_err(|_| drop(fs::unlink_at(&aside, b"node")))
+        adopted.inspect_err(|_| drop(fs::unlink_at(&aside, b"node")))?;
+        self.counters.copied_up(Copied::Cloned, 0);
+        Ok(())
     }
 
     /// Steps 3 to 5: the upper's inode `real` becomes the file `ino`, at `name` in `dir`.

@@ -8,6 +8,7 @@ use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
 use super::Ino;
+use super::counters::Counters;
 use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
 use super::graft::Stale;
@@ -33,6 +34,7 @@ pub(super) struct Unchecked {
     id: ObjectId,
     pub size: usize,
     objects: Arc<Objects>,
+    counters: Arc<Counters>,
 }
 
 impl Unchecked {
@@ -50,6 +52,7 @@ impl Unchecked {
     }
 
     fn end(&self, is_sound: bool) -> Result<()> {
+        self.counters.hashed();
         self.tree.note_checked(self.node, is_sound);
         if is_sound {
             self.objects.lost().is_sound(&self.id);
@@ -145,8 +148,8 @@ impl View {
         if size == 0 || size > CHECKED_WHOLE || tree.is_checked(node) {
             return None;
         }
-        let (id, objects) = (tree.object(node)?, self.objects.clone());
-        Some(Unchecked { tree: tree.clone(), node, id, size: size as usize, objects })
+        let (id, objects, counters) = (tree.object(node)?, self.objects.clone(), self.counters.clone());
+        Some(Unchecked { tree: tree.clone(), node, id, size: size as usize, objects, counters })
     }
 
     /// As [`View::open_unchecked`], to read without moving the file's access time.

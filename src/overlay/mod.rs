@@ -15,6 +15,7 @@ mod cache;
 mod changes;
 mod changing;
 mod copy_up;
+mod counters;
 mod create;
 mod emptied;
 mod error;
@@ -57,6 +58,7 @@ use parking_lot::Mutex;
 use crate::store::Name;
 use crate::sys::fs::{self, SetTime, StatVfs, Timespec};
 
+pub use counters::Counts;
 pub use error::{Error, Result};
 pub use graft::{GraftSpec, Stale};
 pub use home::IN_UPPER;
@@ -151,6 +153,7 @@ pub struct Change {
 /// One view. All methods may be called from several threads at once.
 pub struct Overlay {
     view: Arc<Mutex<View>>,
+    counters: Arc<counters::Counters>,
 }
 
 impl Overlay {

@@ -76,6 +76,7 @@ impl Overlay {
             regions: Vec::new(),
             probes: Cache::new(KEPT_PROBES),
             takes_xattrs: false,
+            counters: Default::default(),
         };
         let is_damaged = frames.damage().is_some();
         let fresh = view.lay(config.grafts, &known_grafts(&frames), is_damaged)?;
@@ -104,7 +105,8 @@ impl Overlay {
             view.find_orphans()?;
         }
         let view = Arc::new(Mutex::new(view));
-        let overlay = Overlay { view: view.clone() };
+        let counters = view.lock().counters.clone();
+        let overlay = Overlay { view: view.clone(), counters };
         let mut view = view.lock();
         view.unsettled.view = Arc::downgrade(&overlay.view);
         view.keep_promises()?;

@@ -8,6 +8,7 @@ use crate::store::{Name, Objects};
 use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
 
 use super::cache::Cache;
+use super::counters::Counters;
 use super::error::{Error, Result, upper};
 use super::files::OpenFile;
 use super::graft::Stale;
@@ -52,6 +53,7 @@ pub(super) struct View {
     pub probes: Cache<OwnedFd>,
     /// The upper's file system has extended attributes.
     pub takes_xattrs: bool,
+    pub counters: Arc<Counters>,
 }
 
 /// An inode whose file is in the upper.

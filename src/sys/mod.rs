@@ -13,6 +13,7 @@ pub mod interrupt;
 pub mod kernel;
 pub mod lease;
 pub mod lock;
+pub mod log;
 mod metadata;
 pub mod mmap;
 pub mod mount;

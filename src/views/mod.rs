@@ -5,6 +5,7 @@
 //! | `set` | a worktree's manifest, its state directory, its mounts, and the lock of the manifest |
 //! | `access` | one view, through its mount or in this process |
 //! | `layers`, `lower` | the grafts of a view: added for artifacts, and read as one tree |
+//! | `stats` | the counters of a worktree's daemon |
 //! | `status`, `diff`, `thaw`, `reset` | one file for each verb that works on views |
 //! | `drop_unchanged` | private copies that equal the store are dropped before the trees change |
 //! | `changed_source` | a view with local changes as the source of an import |
@@ -32,6 +33,7 @@ pub mod probe;
 pub mod reset;
 pub mod set;
 pub mod standalone_mount;
+pub mod stats;
 pub mod status;
 pub mod thaw;
 

@@ -9,6 +9,7 @@ use super::Error;
 use super::embedded_paths::{Record, Traced};
 use super::lockfile;
 use super::set::Views;
+use super::stats::{self, Stats};
 use crate::daemon::DaemonState;
 use crate::store::{Manifest, ObjectId, Store};
 use crate::sys::path;
@@ -36,6 +37,9 @@ pub struct Status {
     pub drift: Vec<PathBuf>,
     /// Artifacts with files that hold the absolute path of another checkout.
     pub absolute_paths: Vec<Traced>,
+    /// Only when it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Stats>,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,6 +106,14 @@ fn lost_objects(manifest: &Manifest) -> Vec<String> {
     noted.into_iter().filter(|id| needed.contains(id)).map(|id| id.hex()).collect()
 }
 
+/// As [`status`], with what the daemon has counted, which each view is asked for.
+///
+/// # Errors
+/// As those of [`status`]. A view that does not answer is an error of its own, in the statistics.
+pub fn with_stats(views: &Views) -> Result<Status, Error> {
+    Ok(Status { stats: Some(stats::stats(views)), ..status(views)? })
+}
+
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
 pub fn status(views: &Views) -> Result<Status, Error> {
     let state = views.state();
@@ -141,5 +153,6 @@ pub fn status(views: &Views) -> Result<Status, Error> {
         views: seen,
         drift: drift.into_iter().collect(),
         absolute_paths: Record::load(&views.state_dir)?.artifacts,
+        stats: None,
     })
 }

@@ -31,7 +31,7 @@ use super::wire::{ConnectionId, FromServer};
 use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
 use crate::sys::process::{self, Signalled, Signals};
-use crate::sys::{IoError, fs, mountinfo, program};
+use crate::sys::{IoError, fs, log, mountinfo, program};
 use connection::Connection;
 use publish::{Progress, SLOW};
 use supervise::{Deaths, ServerProcess};
@@ -43,7 +43,7 @@ pub(super) const AT_WORK: &[u8] = b".";
 
 /// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits.
 pub fn main(args: &[OsString]) -> ExitCode {
-    log_to_stderr();
+    log::begin("info");
     let done = match (process::given(), args.first()) {
         (Ok(ready), Some(state_dir)) => run(Path::new(state_dir), ready),
         (Err(e), _) => Err(e),
@@ -56,29 +56,6 @@ pub fn main(args: &[OsString]) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Where the disk has no room for the log, what is said is lost, and nothing else: tracing would tell of it on stderr,
-/// and panic when that fails, too.
-struct Log(io::Stderr);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _ = self.0.write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Sends what this process has to say to stderr, which is the daemon's log.
-pub(super) fn log_to_stderr() {
-    let level = tracing_subscriber::EnvFilter::try_from_env("DEPSFS_LOG");
-    let level = level.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_writer(|| Log(io::stderr())).with_ansi(false).with_env_filter(level);
-    let _ = log.try_init();
 }
 
 fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
@@ -112,6 +89,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         offered: None,
         version: env!("CARGO_PKG_VERSION").into(),
         deaths: Deaths::default(),
+        servers: 0,
         errors: BTreeMap::new(),
         trouble: None,
         pending: true,
@@ -155,6 +133,8 @@ struct Keeper {
     /// Of the server.
     version: String,
     deaths: Deaths,
+    /// How many were started.
+    servers: u64,
     /// By view: why it is not mounted.
     errors: BTreeMap<String, String>,
     /// What is wrong with everything.

@@ -133,6 +133,7 @@ impl Keeper {
             version: self.version.clone(),
             build: self.program.build().into(),
             protocol: wire::PROTOCOL,
+            restarts: self.servers.saturating_sub(1),
             reconciled: self.reconciled,
             progress: self.progress.count,
             ending: self.ending,

@@ -148,6 +148,7 @@ impl Keeper {
     pub fn start_server(&mut self) -> io::Result<()> {
         if self.server.is_none() {
             self.server = Some(ServerProcess::start(self)?);
+            self.servers += 1;
         }
         Ok(())
     }
