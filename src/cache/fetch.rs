@@ -10,6 +10,7 @@ use super::{Artifact, ArtifactName, CacheError, Environment, Reporting};
 use crate::store::import::{ImportError, Limits, Refused, import_archive};
 use crate::store::{Provenance, Store, escape};
 use crate::sys::fs::Timespec;
+use crate::sys::log::OrWarn;
 use crate::sys::{interrupt, time};
 
 /// Downloads of one artifact, before it is a miss.
@@ -74,7 +75,7 @@ fn known(store: &Store, name: &ArtifactName, to: &Reporting<'_>) -> Result<Optio
     }
     (to.say)(&format!("Local cache hit for {name}."));
     // In a store of somebody else it stays as it is.
-    let _ = store.entries().touch(&entry.name);
+    store.entries().touch(&entry.name).or_warn("the last use of an entry is not noted");
     Ok(Some(Artifact { name: name.clone(), tree: entry.tree, entry: entry.name }))
 }
 

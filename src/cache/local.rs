@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{ArtifactName, CacheError, Environment, Say};
 use crate::store::aside_name;
 use crate::sys::fs::{FileType, OpenFlags, Timespec, open_path};
+use crate::sys::log::OrWarn;
 use crate::sys::{IoError, path as paths};
 
 /// What is written aside begins so, and is no artifact.
@@ -46,7 +47,7 @@ impl Local {
 
     /// Counts the file's last use from now, where that may be written.
     pub fn touch(&self, path: &Path) {
-        let _ = paths::set_mtime(path, Timespec::now());
+        paths::set_mtime(path, Timespec::now()).or_warn("the last use of an artifact is not noted");
     }
 }
 
@@ -95,7 +96,7 @@ impl Aside {
 impl Drop for Aside {
     fn drop(&mut self) {
         // Gone already when it was named.
-        let _ = paths::remove_file(&self.path);
+        paths::remove_file(&self.path).or_warn("a part of a download stays");
     }
 }
 

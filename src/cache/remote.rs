@@ -21,6 +21,7 @@ use super::{ArtifactName, CacheError, Environment};
 use crate::store::Progress;
 use crate::store::import::archive::LONGEST_FILE;
 use crate::sys::command::{self, Ended};
+use crate::sys::log::OrWarn;
 use crate::sys::{fs, path as paths, url};
 
 /// The bucket of the build cache, and the folder in it.
@@ -85,7 +86,7 @@ impl Remote {
         let headers = to.path().with_extension("headers");
         let done = self.download_with(name, to.file(), &headers, progress);
         // Absent where no server was asked, or none answered.
-        let _ = paths::remove_file(&headers);
+        paths::remove_file(&headers).or_warn("the headers of a download stay");
         done
     }
 

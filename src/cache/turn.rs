@@ -16,6 +16,7 @@ use super::CacheError;
 use crate::store::Store;
 use crate::sys::fs::{self, OpenFlags, open_path};
 use crate::sys::lock::Lock;
+use crate::sys::log::OrWarn;
 use crate::sys::{IoError, interrupt, path as paths};
 
 /// How long to sleep between two looks, at most.
@@ -53,7 +54,7 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         // While it is locked: whoever waits for this file sees that it has no name any more.
-        let _ = paths::remove_file(&self.path);
+        paths::remove_file(&self.path).or_warn("the lock file of a download stays");
     }
 }
 

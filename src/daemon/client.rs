@@ -17,6 +17,7 @@ use super::{DaemonError, keeper, known, mounts, wire};
 use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;
 use crate::sys::fs::{OpenFlags, open_path};
+use crate::sys::log::OrWarn;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::process::{self, ProcessId};
 use crate::sys::watch::Watch;
@@ -52,7 +53,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
                 return start(program, &dir).inspect_err(|e| {
                     // One that died may have mounted some of it.
                     if matches!(e, DaemonError::Start { .. }) && dir.living().is_ok_and(|lives| lives.is_none()) {
-                        let _ = detach_dead(&dir, Some(&manifest));
+                        detach_dead(&dir, Some(&manifest)).or_warn("what a dead daemon had mounted stays");
                     }
                 });
             }

@@ -12,6 +12,7 @@ use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
 use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Pool, Session, View, Whole};
 use crate::store::manifest::ViewSpec;
+use crate::sys::log::OrWarn;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::{IoError, fuse_dev, log, mount, path as paths, process, program};
 
@@ -46,7 +47,7 @@ fn run() -> io::Result<()> {
             Ok(Some(received)) => received,
             Ok(None) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                tracing::debug!("not understood: {e}");
+                tracing::warn!("a message of the keeper is not understood: {e}");
                 continue;
             }
             Err(e) => return Err(e),
@@ -223,6 +224,6 @@ impl Server {
 
     fn tell(&self, message: &FromServer) {
         // A keeper that is gone takes this process with it: `run` sees the end of the socket.
-        let _ = wire::send(self.socket.as_fd(), message, &[]);
+        wire::send(self.socket.as_fd(), message, &[]).or_warn("the keeper was not told");
     }
 }

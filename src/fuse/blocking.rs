@@ -66,7 +66,8 @@ impl Blocking {
         } else if state.threads < self.0.most {
             state.threads += 1;
             drop(state);
-            if start(self.0.clone()).is_err() {
+            if let Err(e) = start(self.0.clone()) {
+                tracing::warn!("no thread for the pool {}: {e}", self.0.name);
                 self.0.no_thread();
             }
         }

@@ -206,7 +206,7 @@ impl Passthrough {
         if let Some(Known::Backed(id)) = before
             && let Err(e) = fuse_dev::close_backing(device.as_fd(), id)
         {
-            tracing::debug!("a file that was passed through stays open: {e}");
+            tracing::warn!("a file that was passed through stays open: {e}");
         }
     }
 

@@ -165,7 +165,7 @@ impl Shared {
             let started = self.start(None);
             state = self.state.lock();
             if let Err(e) = started {
-                tracing::debug!("no thread for one more worker: {e}");
+                tracing::warn!("no thread for one more worker: {e}");
                 if !call_away(&state.workers, Duration::ZERO) {
                     return;
                 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use crate::sys::fs::{self, FileType, SetTime, Stat, Timespec, XattrFlags};
+use crate::sys::log::OrWarn;
 
 use super::error::{Error, Result, upper};
 use super::journal::{Meta, Record};
@@ -186,8 +187,10 @@ impl View {
             if let Err(e) = self.truncate(ino, size) {
                 let back = SetAttr { uid: Some(before.uid), gid: Some(before.gid), ..kept_times };
                 // The first error is the one that counts.
-                let _ =
-                    if others { self.set_upper_attr(ino, before, Some(before.mode & 0o7777), &back) } else { Ok(()) };
+                if others {
+                    let back = self.set_upper_attr(ino, before, Some(before.mode & 0o7777), &back);
+                    back.or_warn("attributes that were set before an error stay set");
+                }
                 return Err(e);
             }
         }
@@ -195,7 +198,7 @@ impl View {
         // An ordinary user's truncation drops set-id bits.
         let mode = mode.filter(|mode| mode & SET_ID != 0);
         if changes(mode, &times) {
-            let _ = self.set_upper_attr(ino, before, mode, &times);
+            self.set_upper_attr(ino, before, mode, &times).or_warn("mode or times are not as before a truncation");
         }
         Ok(())
     }
@@ -253,8 +256,13 @@ impl View {
         let changed = change();
         if changed.is_err() {
             // All or nothing; the first error is the one that counts.
-            let _ = if owner_changes { set_owner(Some(before.uid), Some(before.gid)) } else { Ok(()) };
-            let _ = if mode.is_some() { set_mode(before.mode & 0o7777) } else { Ok(()) };
+            const STAY: &str = "attributes that were set before an error stay set";
+            if owner_changes {
+                set_owner(Some(before.uid), Some(before.gid)).or_warn(STAY);
+            }
+            if mode.is_some() {
+                set_mode(before.mode & 0o7777).or_warn(STAY);
+            }
         }
         changed
     }

@@ -23,6 +23,7 @@ use crate::sys::copy::{Copied, write_back};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 use crate::sys::fs_type;
+use crate::sys::log::OrWarn;
 
 use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
@@ -250,7 +251,7 @@ impl View {
                 for (dir, name) in &others[..count] {
                     self.unlink_other(ino, real, *dir, name);
                 }
-                let _ = fs::unlink_at(first.0, first.1.bytes());
+                fs::unlink_at(first.0, first.1.bytes()).or_warn("a copy without its other names stays");
                 return Err(e);
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
+use crate::sys::log::OrWarn;
 use crate::sys::process;
 
 use super::error::{Error, Result, upper};
@@ -146,7 +147,8 @@ impl View {
     fn take_in(&mut self, parent: Ino, dir: &OwnedFd, name: &Name, caller: Caller) -> Result<Found> {
         let taken = give(dir, name, caller).and_then(|stat| self.appeared(parent, name, stat));
         taken.inspect_err(|_| {
-            let _ = fs::unlink_at(dir, name.bytes()).or_else(|_| fs::rmdir_at(dir, name.bytes()));
+            let removed = fs::unlink_at(dir, name.bytes()).or_else(|_| fs::rmdir_at(dir, name.bytes()));
+            removed.or_warn("a name stays that could not be finished");
             self.upper.note(parent, name, None);
         })
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::sys::copy::start_write_back;
+use crate::sys::log::OrWarn;
 
 use super::files::OpenFile;
 use super::resolve::View;
@@ -26,7 +27,7 @@ impl OpenFile {
     pub(super) fn wrote(&self, offset: u64, len: usize) -> bool {
         let Some(emptied) = &self.emptied else { return false };
         if offset == 0 || offset / STRETCH != offset.saturating_add(len as u64) / STRETCH {
-            let _ = start_write_back(&*self.fd);
+            start_write_back(&*self.fd).or_warn("the write-back of a file was not begun");
             return false;
         }
         !emptied.is_due.swap(true, Ordering::AcqRel)
@@ -35,7 +36,7 @@ impl OpenFile {
     fn write_back_what_is_due(&self) {
         // What is written from now on is due again.
         if self.emptied.as_ref().is_some_and(|emptied| emptied.is_due.swap(false, Ordering::AcqRel)) {
-            let _ = start_write_back(&*self.fd);
+            start_write_back(&*self.fd).or_warn("the write-back of a file was not begun");
         }
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::store::Objects;
 use crate::sys::fs;
+use crate::sys::log::OrWarn;
 
 use super::cache::Cache;
 use super::error::{Error, Result, upper};
@@ -256,7 +257,7 @@ impl View {
     /// After an append, which may have made most of the journal void: a deleted directory's names, say.
     pub(super) fn tidy_when_long(&mut self) {
         // A failure leaves the longer journal, which says the same.
-        let _ = self.tidy_journal(TIDY_IN_USE);
+        self.tidy_journal(TIDY_IN_USE).or_warn("the journal stays long");
     }
 
     /// Rewrites a journal that is much longer than what it says.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
+use crate::sys::log::OrWarn;
 
 use super::attr::plain_attr;
 use super::error::{Result, upper};
@@ -25,6 +26,8 @@ use super::{Attr, Ino};
 pub(super) fn aside_name(ino: Ino) -> String {
     format!("{:016x}", ino.0)
 }
+
+const STAYS: &str = "a deleted file stays in its place aside until the next mount";
 
 impl View {
     /// What becomes an orphan when this name goes; `None` while the file has other names.
@@ -71,7 +74,7 @@ impl View {
     /// What was to be replaced stays after all.
     pub(super) fn let_go(&self, kept: &Kept, there: Option<Found>) {
         if let (Kept::Aside, Some(aside), Some(there)) = (kept, &self.upper.aside, there) {
-            let _ = fs::unlink_at(aside, aside_name(there.ino).as_bytes());
+            fs::unlink_at(aside, aside_name(there.ino).as_bytes()).or_warn(STAYS);
         }
     }
 
@@ -112,7 +115,9 @@ impl View {
         if let (Kept::Aside, Some(aside)) = (orphan.kept, &self.upper.aside) {
             let name = aside_name(ino);
             // What stays for an error is deleted by the next mount.
-            let _ = if is_dir { fs::rmdir_at(aside, name.as_bytes()) } else { fs::unlink_at(aside, name.as_bytes()) };
+            let removed =
+                if is_dir { fs::rmdir_at(aside, name.as_bytes()) } else { fs::unlink_at(aside, name.as_bytes()) };
+            removed.or_warn(STAYS);
         }
     }
 

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use crate::store::{Name, ObjectId};
 use crate::sys::fs::{self, FileType, RenameFlags, Stat};
+use crate::sys::log::OrWarn;
 
 use super::error::{Error, Result, upper};
 use super::journal::{Check, Record};
@@ -109,7 +110,7 @@ impl View {
                 let left = self.change(check, records, |view| view.move_out(&dir, name, &stat))?;
                 if let (Some(left), Some(aside)) = (left, &self.upper.aside) {
                     // What stays for an error is deleted by the next mount.
-                    let _ = remove_tree(aside, left.as_bytes());
+                    remove_tree(aside, left.as_bytes()).or_warn("what was moved away stays until the next mount");
                 }
             }
         }

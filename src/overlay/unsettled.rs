@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use crate::store::ObjectId;
 use crate::sys::copy::write_back;
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::log::OrWarn;
 use crate::sys::{fs_type, process};
 
 use super::emptied::Later;
@@ -95,7 +96,7 @@ impl Overlay {
 impl Drop for Overlay {
     fn drop(&mut self) {
         // What stays for an error keeps its promise, for the next opening.
-        let _ = self.view.lock().settle_all();
+        self.view.lock().settle_all().or_warn("not all that was copied is on the disk");
     }
 }
 
@@ -127,7 +128,7 @@ impl View {
     pub(super) fn settled(&mut self, real: u64) {
         if let (Some(promise), Some(aside)) = (self.unsettled.promises.remove(&real), &self.upper.aside) {
             // One that stays is looked at by the next opening, which finds nothing missing.
-            let _ = fs::unlink_at(aside, promise.name().as_bytes());
+            fs::unlink_at(aside, promise.name().as_bytes()).or_warn("the note of a copy that is on the disk stays");
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
+use crate::sys::log::OrWarn;
 
 use super::Ino;
 use super::cache::Cache;
@@ -96,7 +97,7 @@ fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<OwnedFd> {
             continue;
         }
         // What can't be deleted now is in nobody's way.
-        let _ = remove_tree(&aside, &left.name);
+        remove_tree(&aside, &left.name).or_warn("what was moved away stays until the next mount");
     }
     Ok(aside)
 }

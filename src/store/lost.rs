@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::{Damage, DamageKind, ObjectId, Store, StoreError, TreeId};
 use crate::sys::fs::{self, Stat};
+use crate::sys::log::OrWarn;
 use crate::sys::path as paths;
 
 /// One process notes no more than this: when a whole disk is lost, it is known after the first.
@@ -50,7 +51,7 @@ impl Lost {
         );
         let noted = paths::make_dir(&self.dir).and_then(|_| paths::write_new(&self.dir.join(id.hex()), b""));
         if let Err(e) = noted {
-            tracing::debug!("not noted: {e}");
+            tracing::warn!("object {id} is not noted as damaged: {e}");
         }
     }
 
@@ -59,7 +60,7 @@ impl Lost {
         let mut met = self.met.lock();
         if !met.is_empty() && met.remove(id) {
             tracing::info!("object {id} is whole again");
-            let _ = paths::remove_file(&self.dir.join(id.hex()));
+            paths::remove_file(&self.dir.join(id.hex())).or_warn("it is still noted as damaged");
         }
     }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{StoreError, VERSION};
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::log::OrWarn;
 use crate::sys::{IoError, path as paths, process};
 
 /// Says that the directory is private, or was once.
@@ -76,7 +77,7 @@ pub(super) fn tighten(dir: impl AsFd, path: &Path) -> Result<(), StoreError> {
     // On a file system without modes, or one that is read-only, it stays as it is.
     if fs::chmod(&dir, stat.mode & 0o7700).is_ok() {
         // On a full disk it is written another time.
-        let _ = paths::replace(&path.join(MARK), TEXT);
+        paths::replace(&path.join(MARK), TEXT).or_warn("that the store was closed is not noted");
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::pack::PackWriter;
 use super::writer::{Added, ObjectWriter};
 use super::{ObjectId, Objects, PackId, Store, StoreError, StoreShare, write_all};
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::log::OrWarn;
 use crate::sys::{IoError, copy, path as paths};
 
 /// Up to this size a file's bytes are held in memory until its hash says whether the store has them.
@@ -246,7 +247,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if !self.is_dry() {
             // What can't be removed now is in `tmp`, where gc sweeps.
-            let _ = paths::remove_tree(&self.path);
+            paths::remove_tree(&self.path).or_warn("what was staged stays for gc");
         }
     }
 }

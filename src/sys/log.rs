@@ -42,6 +42,18 @@ pub fn begin(default: &str) {
     }
 }
 
+/// For a result whose error changes nothing: the work goes on, and the log tells of it.
+pub trait OrWarn<T> {
+    /// The value; an error is a warning that begins with `so`, the consequence.
+    fn or_warn(self, so: &str) -> Option<T>;
+}
+
+impl<T, E: std::fmt::Display> OrWarn<T> for Result<T, E> {
+    fn or_warn(self, so: &str) -> Option<T> {
+        self.inspect_err(|e| tracing::warn!("{so}: {e}")).ok()
+    }
+}
+
 /// The name of an error number, as in `ENOENT`; `OK` for 0.
 pub fn errno_name(code: i32) -> String {
     match code {

@@ -9,6 +9,7 @@ use crate::daemon::client;
 use crate::git::checkout::Checkout;
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
 use crate::store::{Store, TreeId};
+use crate::sys::log::OrWarn;
 use crate::sys::{mount, path};
 
 /// A tree that shall show in a view's root.
@@ -160,7 +161,7 @@ fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &
         dropped.iter().try_for_each(|mark| path::replace(mark, b""))?;
     }
     // The others come back where they can; what is wrong with them is not this one's to say.
-    let _ = client::mount(state_dir);
+    client::mount(state_dir).or_warn("other views of the worktree are not mounted");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::set::{self, Views};
 use crate::store::Store;
+use crate::sys::log::OrWarn;
 use crate::sys::path;
 
 /// Directories that were not there before.
@@ -36,8 +37,8 @@ impl Made {
     pub fn undo(self, store: &Store) {
         if let Some(state_dir) = self.state_dir.filter(|dir| is_idle(dir)) {
             // What can't be undone is the smaller evil: the error that counts is the mount's.
-            let _ = store.roots().remove(&set::manifest_file(&state_dir));
-            let _ = path::remove_tree(&state_dir);
+            store.roots().remove(&set::manifest_file(&state_dir)).or_warn("a root stays");
+            path::remove_tree(&state_dir).or_warn("a state directory stays");
         }
         for dir in self.dirs.iter().rev() {
             let _ = path::remove_dir(dir);

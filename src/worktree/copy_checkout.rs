@@ -28,6 +28,7 @@ use crate::git::command::{Git, GitError};
 use crate::git::index::{self, Index, NewStat, StatData, Tracked};
 use crate::git::settings::Settings;
 use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
+use crate::sys::log::OrWarn;
 use crate::sys::{interrupt, path, spawn};
 
 /// Threads that write, or processes of git's: some wait for the disk while others write.
@@ -103,7 +104,7 @@ fn fill(source: &Checkout, new: &Checkout) {
     });
     if !made.is_empty() {
         // Without it git finds files that it knows nothing of, and writes them again.
-        let _ = index::write_stats(new, &made, false);
+        index::write_stats(new, &made, false).or_warn("git does not know the copied files, and writes them again");
     }
 }
 

@@ -12,6 +12,7 @@ use crate::daemon::{client, health};
 use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
 use crate::store::{Manifest, Store};
+use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Ask};
 use crate::sys::{IoError, mount, mountinfo, path};
 
@@ -214,7 +215,7 @@ fn ask_to_unmount(state_dir: &Path) -> Result<(), Error> {
 
 fn end_daemon(state_dir: &Path) {
     for pid in health(state_dir).processes() {
-        let _ = process::ask(pid, Ask::Kill);
+        process::ask(pid, Ask::Kill).or_warn("a process of the daemon cannot be killed");
     }
 }
 

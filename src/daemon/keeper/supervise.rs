@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::daemon::wire::{self, ConnectionId, Serve, ToServer};
+use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Ask, ProcessId};
 use crate::sys::{proc, socket};
 
@@ -54,7 +55,7 @@ impl ServerProcess {
             && !process::wait_any(&[watch.as_fd()], Some(limit)).is_ok_and(|awake| awake[0])
         {
             tracing::warn!("the server does not end; killed");
-            let _ = process::ask(self.pid, Ask::Kill);
+            process::ask(self.pid, Ask::Kill).or_warn("the server cannot be killed");
         }
     }
 }
@@ -172,7 +173,9 @@ impl Keeper {
         match wire::receive(server.socket.as_fd(), buf) {
             Ok(Some((message, _))) => self.heard(message),
             Ok(None) => self.bury_when_dead(),
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => tracing::debug!("not understood: {e}"),
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!("a message of the server is not understood: {e}")
+            }
             Err(e) => {
                 tracing::error!("the server cannot be understood: {e}");
                 self.bury_when_dead();
@@ -183,7 +186,7 @@ impl Keeper {
     /// Makes sure that SIGCHLD comes, and stops listening to this server.
     fn bury_when_dead(&mut self) {
         if let Some(server) = &mut self.server {
-            let _ = process::ask(server.pid, Ask::Kill);
+            process::ask(server.pid, Ask::Kill).or_warn("the server cannot be killed");
             // An end that never speaks: the loop would wake for the closed one again and again.
             if let Ok((silent, _)) = socket::packet_pair() {
                 server.socket = silent;

@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::daemon::wire::{self, ToServer};
+use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Ask};
 
 use super::Keeper;
@@ -57,7 +58,7 @@ impl Keeper {
         };
         if !has_ended(limit) {
             tracing::warn!("the server does not leave; killed");
-            let _ = process::ask(pid, Ask::Kill);
+            process::ask(pid, Ask::Kill).or_warn("the server cannot be killed");
             has_ended(PATIENCE);
         }
         self.drain_last_words();

@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::sys::fs::{self, FallocateFlags, OpenFlags};
+use crate::sys::log::OrWarn;
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fs_type};
 
@@ -195,7 +196,7 @@ impl Journal {
         if let Err(e) = self.write_at(&bytes, self.len) {
             self.is_torn = true;
             // As long as that fails nothing is appended.
-            let _ = self.cut_off();
+            self.cut_off().or_warn("half a change stays at the end of the journal for now");
             return Err(e);
         }
         self.len += bytes.len() as u64;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::ImportError;
 use crate::store::Name;
 use crate::sys::fs::{self, Stat};
+use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fs_type};
 
 /// How often a directory or file that changes while it is read is read again.
@@ -55,7 +56,10 @@ pub(super) fn list(place: &Place, mut stat: Stat) -> Result<(Stat, Vec<(Name, St
         let after = fs::stat(&place.fd).map_err(|e| place.failed("stat", b"", e))?;
         match names {
             Some(names) if (after.mtime, after.ctime) == (stat.mtime, stat.ctime) => return Ok((stat, names)),
-            _ => stat = after,
+            _ => {
+                tracing::warn!("{} changed while it was listed, and is listed again", place.path_of(b"").shown());
+                stat = after;
+            }
         }
     }
     Err(ImportError::Changed(place.path_of(b"")))

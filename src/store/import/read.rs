@@ -10,6 +10,7 @@ use super::{Holds, ImportError};
 use crate::store::tree::Xattr;
 use crate::store::{CopyError, ObjectId};
 use crate::sys::fs::{self, OpenFlags, Stat};
+use crate::sys::terminal::Shown;
 
 /// Some files of one directory, with their numbers.
 pub(super) struct ReadJob {
@@ -70,6 +71,7 @@ impl Scan<'_> {
                 let holds = sight.map_or(Holds::Nothing, Sight::end);
                 return Ok(FileFound { stat: before, object, xattrs, holds });
             }
+            tracing::warn!("{} changed while it was read, and is read again", place.path_of(name).shown());
         }
         Err(ImportError::Changed(place.path_of(name)))
     }

@@ -12,6 +12,7 @@ use super::{Holds, ImportStats};
 use crate::store::tree::{Item, Meta, Xattr, item_of, meta_of};
 use crate::store::{Name, Node, Tree};
 use crate::sys::fs::{self, FileType, Stat};
+use crate::sys::terminal::Shown;
 
 /// A view that is mounted, by who knows its trees. Inodes are numbered as `stat(2)` has them.
 pub trait Shared: Sync {
@@ -55,6 +56,7 @@ pub(super) fn list_in(shared: &dyn Shared, place: &Place, mut stat: Stat) -> Res
         if (after.mtime, after.ctime) == (stat.mtime, stat.ctime) {
             return Ok((stat, names, rest));
         }
+        tracing::warn!("{} changed while it was listed, and is listed again", place.path_of(b"").shown());
         stat = after;
     }
     Err(ImportError::Changed(place.path_of(b"")))

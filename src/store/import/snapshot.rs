@@ -26,6 +26,7 @@ use super::Holds;
 use crate::store::tree::{u32_at, u64_at};
 use crate::store::{Node, Store, Tree, TreeId};
 use crate::sys::fs::{Stat, Timespec};
+use crate::sys::log::OrWarn;
 use crate::sys::path as paths;
 use crate::sys::terminal::Shown;
 
@@ -134,7 +135,7 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
     let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &path));
     if let Err(e) = written {
         // The import is whole without it; the next one is slower.
-        let _ = paths::remove_file(&aside);
+        paths::remove_file(&aside).or_warn("a temporary file stays");
         tracing::warn!("the next import of {} will read everything: {e}", source.shown());
     }
 }

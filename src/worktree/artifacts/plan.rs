@@ -11,6 +11,7 @@ use crate::component::files::Files;
 use crate::component::key::{self, Keys};
 use crate::git::checkout::Checkout;
 use crate::git::submodule;
+use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::worktree;
 use crate::worktree::plan::Plan;
@@ -70,6 +71,6 @@ impl ThrowAway<'_> {
 impl Drop for ThrowAway<'_> {
     fn drop(&mut self) {
         // What can't be removed is a plain worktree in the directory for temporary files, which git lists.
-        let _ = undo::remove_worktree(self.source, &self.at);
+        undo::remove_worktree(self.source, &self.at).or_warn("a temporary worktree stays");
     }
 }

@@ -17,6 +17,7 @@ use crate::component::key::{self, Keyed, Keys};
 use crate::component::{Components, Declared, Error};
 use crate::git::checkout::Checkout;
 use crate::store::{Progress, Store};
+use crate::sys::log::OrWarn;
 use crate::sys::spawn;
 
 /// How many artifacts are fetched at once: mostly they wait, for a remote or for the disk.
@@ -184,7 +185,9 @@ fn find(declared: &Declared, keys: &Keys, supply: &Supply<'_>) -> Result<Option<
         let known = artifact.find(supply.store).map_err(wrong)?;
         let Some(entry) = known else { return Ok(None) };
         // In a store of somebody else it stays as it is.
-        let _ = supply.fetch.then(|| supply.store.entries().touch(&entry.name));
+        if supply.fetch {
+            supply.store.entries().touch(&entry.name).or_warn("the last use of an entry is not noted");
+        }
         return Ok(Some(Way::Artifact(Some(Artifact { name: artifact, tree: entry.tree, entry: entry.name }))));
     }
     if !supply.fetch {

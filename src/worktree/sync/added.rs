@@ -14,6 +14,7 @@ use crate::git::ignored::Ignored;
 use crate::git::settings::AbsolutePaths;
 use crate::git::submodule;
 use crate::store::manifest::ViewSpec;
+use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::views::set::{self, ManifestLock, Views};
 use crate::worktree::error::Error;
@@ -122,6 +123,6 @@ fn take_out(views: &mut Views, new: &[ViewSpec]) -> Result<(), Error> {
         views.save()?;
     }
     // What is wrong with the others is not this one's to say.
-    let _ = client::mount(&views.state_dir);
+    client::mount(&views.state_dir).or_warn("other views of the worktree are not mounted");
     Ok(())
 }

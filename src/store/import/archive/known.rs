@@ -19,6 +19,7 @@ use super::stream::Format;
 use crate::store::tree::u32_at;
 use crate::store::{Progress, Store, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
+use crate::sys::log::OrWarn;
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, path as paths};
 
@@ -85,7 +86,7 @@ impl Known {
         let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &self.file(store)));
         if let Err(e) = written {
             // The import is whole without it; the next one is slower.
-            let _ = paths::remove_file(&aside);
+            paths::remove_file(&aside).or_warn("a temporary file stays");
             tracing::warn!("the next import of {} will unpack it again: {e}", path.shown());
         }
     }
