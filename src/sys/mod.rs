@@ -40,9 +40,20 @@ use std::path::{Path, PathBuf};
 
 use terminal::Shown;
 
+/// An error of the kernel in words, without its number.
+pub fn reason(e: &io::Error) -> String {
+    let mut words = e.to_string();
+    while let Some(begin) = words.find(" (os error ")
+        && let Some(length) = words[begin..].find(')')
+    {
+        words.replace_range(begin..=begin + length, "");
+    }
+    words
+}
+
 /// An I/O error with what was being done, and to what.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {verb} {}: {source}", path.shown())]
+#[error("cannot {verb} {}: {}", path.shown(), reason(source))]
 pub struct IoError {
     /// What was tried, as in "cannot *read* file".
     pub verb: &'static str,
@@ -60,5 +71,19 @@ impl IoError {
     /// The kernel's error number; EIO for an error that has none.
     pub fn errno(&self) -> i32 {
         self.source.raw_os_error().unwrap_or(libc::EIO)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_io_error_names_the_path_and_the_reason_and_no_number() {
+        let full = || io::Error::from_raw_os_error(libc::ENOSPC);
+        let nested = io::Error::other(format!("cannot write: {}; nor can the log: {}", full(), full()));
+        assert_eq!(reason(&nested), "cannot write: No space left on device; nor can the log: No space left on device");
+        let error = IoError::of("write", "/a\nb")(full());
+        assert_eq!(error.to_string(), "cannot write \"/a\\nb\": No space left on device");
     }
 }

@@ -62,10 +62,11 @@ pub fn run(shell: &Shell<'_>) -> io::Result<Ended> {
 pub fn ask(shell: &Shell<'_>) -> io::Result<(Ended, Vec<u8>)> {
     let mut child = prepare(shell).stdout(Stdio::piped()).spawn()?;
     let out = child.stdout.take().expect("stdout was piped");
-    let reader = std::thread::spawn(move || {
+    let read = move || {
         let mut answer = Vec::new();
         out.take(LONGEST_ANSWER).read_to_end(&mut answer).map(|_| answer)
-    });
+    };
+    let reader = std::thread::Builder::new().spawn(read).inspect_err(|_| end_group(&mut child))?;
     let ended = wait(&mut child, shell.limit)?;
     // What it left running in the background may hold the pipe open.
     interrupt::kill_group(child.id());

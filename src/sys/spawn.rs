@@ -1,6 +1,7 @@
 //! Threads that make work faster, and that it goes on without: where none can be had (RLIMIT_NPROC, a pids cgroup), the
 //! caller's thread does it.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
@@ -31,6 +32,17 @@ pub fn scoped<'scope, 'env, T: Send + 'scope>(
         Ok(thread) => Work::Elsewhere(thread),
         Err(_) => Work::Done(work.run()),
     }
+}
+
+/// As `scope.spawn`, for work that has to go on beside the caller.
+///
+/// # Errors
+/// There is no thread to be had: nothing of the work was done.
+pub fn beside<'scope, 'env, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> io::Result<ScopedJoinHandle<'scope, T>> {
+    Builder::new().spawn_scoped(scope, work)
 }
 
 /// As `std::thread::spawn`, for work without an outcome.

@@ -29,9 +29,8 @@ pub(super) use known::check;
 use super::{ImportError, ImportStats, Imported};
 use crate::store::tree::Slot;
 use crate::store::{Node, ObjectId, Progress, Stage, Store, StoreError, Tree, pool};
-use crate::sys::IoError;
-use crate::sys::fault;
 use crate::sys::fs::FileType;
+use crate::sys::{IoError, fault, reason, spawn};
 
 /// How much an archive may unpack to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +83,8 @@ pub fn import_archive(
     }
     let (send, pieces) = stream::pipe();
     let plan = std::thread::scope(|scope| {
-        scope.spawn(fault::inherit(move || stream::decompress(source, format, &send)));
+        spawn::beside(scope, fault::inherit(move || stream::decompress(source, format, &send)))
+            .map_err(Failed::Thread)?;
         unpack(&stage, Tar::within(pieces, limits), limits, progress)
     });
     let plan = plan.map_err(|e| e.of(path))?;
@@ -102,6 +102,8 @@ pub fn import_archive(
 enum Failed {
     Tar(TarError),
     Store(StoreError),
+    /// None can be had for the decompression.
+    Thread(std::io::Error),
     Cancelled,
 }
 
@@ -110,12 +112,13 @@ impl Failed {
         use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
         let why = match self {
             Failed::Store(e) => return e.into(),
+            Failed::Thread(e) => return IoError::of("start a thread to unpack", path)(e).into(),
             Failed::Cancelled => return ImportError::Cancelled,
             Failed::Tar(TarError::Refused(why)) => why,
             // The kinds that the decompressors use for bytes they can't make sense of.
             Failed::Tar(TarError::Io(e)) => match e.kind() {
                 UnexpectedEof => Refused::Truncated,
-                InvalidData | InvalidInput | Other => Refused::Corrupt(e.to_string()),
+                InvalidData | InvalidInput | Other => Refused::Corrupt(reason(&e)),
                 _ => return IoError::of("read", path)(e).into(),
             },
         };
@@ -155,13 +158,20 @@ fn unpack<'l>(
     let stop = || failed.load(Ordering::Relaxed) || progress.is_cancelled();
     let (plan, parts) = std::thread::scope(|scope| {
         let work = || store_small(stage, &receive).inspect_err(|_| failed.store(true, Ordering::Relaxed));
-        let workers: Vec<_> = (0..pool::cores()).map(|_| scope.spawn(fault::inherit(work))).collect();
-        let plan = read_members(stage, tar, limits, &stop, send);
+        // With fewer of them, or none, it takes longer.
+        let workers: Vec<_> =
+            (0..pool::cores()).map_while(|_| spawn::beside(scope, fault::inherit(work)).ok()).collect();
+        let mut alone = Vec::new();
+        let plan = read_members(stage, tar, limits, &stop, &mut |small| match workers.is_empty() {
+            true => Ok(store_files(stage, small, &mut alone)?),
+            false => send_until(&send, small, &stop),
+        });
+        drop(send);
         let parts = workers.into_iter().map(|w| match w.join() {
             Ok(part) => part,
             Err(panic) => std::panic::resume_unwind(panic),
         });
-        (plan, parts.collect::<Result<Vec<_>, StoreError>>())
+        (plan, parts.chain([Ok(alone)]).collect::<Result<Vec<_>, StoreError>>())
     });
     // A full disk is told as such, though it also ends the reading.
     let parts = parts?;
@@ -178,12 +188,17 @@ fn store_small(stage: &Stage, receive: &Mutex<Receiver<Small>>) -> Result<Vec<(S
     loop {
         let next = receive.lock().recv();
         let Ok(small) = next else { return Ok(done) };
-        let mut begin = 0;
-        for (slot, end) in small.files {
-            done.push((slot, stage.add_bytes(&small.bytes[begin..end])?));
-            begin = end;
-        }
+        store_files(stage, small, &mut done)?;
     }
+}
+
+fn store_files(stage: &Stage, small: Small, done: &mut Vec<(Slot, ObjectId)>) -> Result<(), StoreError> {
+    let mut begin = 0;
+    for (slot, end) in small.files {
+        done.push((slot, stage.add_bytes(&small.bytes[begin..end])?));
+        begin = end;
+    }
+    Ok(())
 }
 
 type Planned<'l> = (Plan<'l>, Vec<(Slot, ObjectId)>);
@@ -193,7 +208,7 @@ fn read_members<'l>(
     mut tar: Tar<impl std::io::Read>,
     limits: &'l Limits,
     stop: &dyn Fn() -> bool,
-    send: SyncSender<Small>,
+    store: &mut dyn FnMut(Small) -> Result<(), Failed>,
 ) -> Result<Planned<'l>, Failed> {
     let mut plan = Plan::new(limits);
     let mut big = Vec::new();
@@ -214,13 +229,13 @@ fn read_members<'l>(
             }
             small.files.push((slot, done));
             if small.files.len() >= TOGETHER || done as u64 >= SMALL {
-                send_until(&send, std::mem::take(&mut small), stop)?;
+                store(std::mem::take(&mut small))?;
             }
         } else {
             big.push((slot, store_big(stage, &mut tar, size, &data, &mut buf, stop)?));
         }
     }
-    send_until(&send, small, stop)?;
+    store(small)?;
     Ok((plan, big))
 }
 
