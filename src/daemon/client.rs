@@ -21,7 +21,7 @@ use crate::sys::log::OrWarn;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::process::{self, ProcessId};
 use crate::sys::watch::Watch;
-use crate::sys::{IoError, fs, path as paths};
+use crate::sys::{IoError, fs, path as paths, reason};
 
 pub use super::release::{unmount as release, unmount_view};
 
@@ -50,12 +50,16 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
         match dir.living()? {
             None => {
                 detach_dead(&dir, Some(&manifest))?;
-                return start(program, &dir).inspect_err(|e| {
-                    // One that died may have mounted some of it.
-                    if matches!(e, DaemonError::Start { .. }) && dir.living().is_ok_and(|lives| lives.is_none()) {
+                match start(program, &dir) {
+                    Err(e @ DaemonError::Start { .. }) if dir.living()?.is_none() => {
+                        // One that died may have mounted some of it.
                         detach_dead(&dir, Some(&manifest)).or_warn("what a dead daemon had mounted stays");
+                        return Err(e);
                     }
-                });
+                    // Another keeper was faster: that of a client which was killed while it started one.
+                    Err(DaemonError::Start { .. }) => {}
+                    done => return done,
+                }
             }
             Some(Some(pid)) => {
                 if let Some(state) = ask_to_compare(&dir, pid, &manifest, &own)? {
@@ -80,17 +84,17 @@ fn start(program: &Path, dir: &StateDir) -> Result<DaemonState, DaemonError> {
     let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::APPEND;
     let output = open_path(&log, flags, 0o644).map_err(IoError::of("open", &log))?;
     let failed = |why: String| DaemonError::Start { why, log: log.clone() };
-    let (ready, theirs) = process::pipe().map_err(|e| failed(e.to_string()))?;
+    let (ready, theirs) = process::pipe().map_err(|e| failed(reason(&e)))?;
     let args = [OsStr::new("keeper"), dir.path().as_os_str()];
-    process::start_apart(program, &args, output.as_fd(), theirs.as_fd()).map_err(|e| failed(e.to_string()))?;
+    process::start_apart(program, &args, output.as_fd(), theirs.as_fd()).map_err(|e| failed(reason(&e)))?;
     drop(theirs);
     let mut patience = Patience::new();
     // It reports as long as it is at work; the last words end with the pipe.
     let mut said = Vec::new();
     while said != keeper::READY {
-        let awake = process::wait_any(&[ready.as_fd()], Some(patience.left())).map_err(|e| failed(e.to_string()))?;
+        let awake = process::wait_any(&[ready.as_fd()], Some(patience.left())).map_err(|e| failed(reason(&e)))?;
         if awake[0] {
-            let more = fs::read_once(&ready).map_err(|e| failed(e.to_string()))?;
+            let more = fs::read_once(&ready).map_err(|e| failed(reason(&e)))?;
             if more.is_empty() {
                 break;
             }

@@ -25,6 +25,7 @@ mod known;
 mod mounts;
 mod patience;
 mod program;
+mod refused;
 mod release;
 mod served;
 pub mod server;
@@ -49,9 +50,9 @@ pub enum DaemonError {
     Io(#[from] IoError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Views that someone uses; nothing was unmounted.
-    #[error("{} in use", listed(paths))]
-    Busy { paths: Vec<PathBuf> },
+    /// Views that a program uses; nothing was unmounted. `user` is one of those programs, if it was found.
+    #[error("{} in use{}", listed(paths), by(user))]
+    Busy { paths: Vec<PathBuf>, user: Option<(ProcessId, String)> },
     /// A process of it that somebody has stopped (SIGSTOP, a debugger).
     #[error("the daemon does not answer: its {which}, process {pid}, is stopped")]
     Stopped { which: &'static str, pid: ProcessId },
@@ -65,6 +66,10 @@ pub enum DaemonError {
     Start { why: String, log: PathBuf },
     #[error("the daemon does not answer (its log: {})", log.shown())]
     Silent { log: PathBuf },
+}
+
+fn by(user: &Option<(ProcessId, String)>) -> String {
+    user.as_ref().map(|(pid, name)| format!(" by process {pid} ({})", name.shown())).unwrap_or_default()
 }
 
 fn listed(paths: &[PathBuf]) -> String {

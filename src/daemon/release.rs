@@ -3,6 +3,7 @@
 //! A view that is unmounted may be mounted elsewhere all the same: a mount namespace that was made while it was there has
 //! a copy (mount_namespaces(7)). Nobody waits for that: the daemon goes on for it until the copy is gone.
 
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ const SOON: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_secs(5);
 /// How long to wait for the end of a daemon of before, which does not report whether its views are open somewhere.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long a keeper may take from getting its lock to writing its number.
+const STARTS_WITHIN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What has become of views that were unmounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +48,11 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
         return Ok(Released::Gone);
     }
     let _turn = dir.client_lock()?;
-    let Some(pid) = dir.living()? else {
+    let Some(pid) = living(&dir)? else {
         detach_dead(&dir, None)?;
         keeper::worktree_lock::keep(state_dir, false)?;
         return Ok(Released::Gone);
     };
-    let Some(pid) = pid else { return Err(DaemonError::Silent { log: dir.log() }) };
     let views = mounted_views(&dir)?;
     if !lazy {
         let stopped = refuse_stopped(&dir).err();
@@ -67,6 +70,18 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
         signal(&dir, server, Ask::Kill)?;
     }
     end(&dir, pid, &views)
+}
+
+/// The keeper, if a daemon lives. One that starts, or ends, is waited for until it has written its number.
+fn living(dir: &StateDir) -> Result<Option<ProcessId>, DaemonError> {
+    let until = Instant::now() + STARTS_WITHIN;
+    loop {
+        match dir.living()? {
+            Some(None) if Instant::now() < until => std::thread::sleep(PAUSE),
+            Some(None) => return Err(DaemonError::Silent { log: dir.log() }),
+            known => return Ok(known.flatten()),
+        }
+    }
 }
 
 /// Has the keeper detach what is there, and waits until it has ended, or goes on for others.
@@ -92,7 +107,7 @@ fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<Released, 
 pub fn unmount_view(state_dir: &Path, view_id: &str, lazy: bool) -> Result<Released, DaemonError> {
     let dir = StateDir::new(state_dir);
     let _turn = dir.client_lock()?;
-    let Some(Some(pid)) = dir.living()? else { return detach_dead(&dir, None).map(|()| Released::Gone) };
+    let Some(pid) = living(&dir)? else { return detach_dead(&dir, None).map(|()| Released::Gone) };
     let views: Vec<_> = mounted_views(&dir)?.into_iter().filter(|v| v.id == view_id).collect();
     let Some(view) = views.first() else { return Ok(Released::Gone) };
     if lazy {
@@ -128,20 +143,37 @@ pub fn take_down(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<
             break;
         }
         if Instant::now() > until {
-            return Err(DaemonError::Busy { paths });
+            return Err(busy_error(paths));
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(PAUSE);
     }
     for view in views {
-        if let Err(e) = mount::unmount(&view.path, false) {
-            put_back(dir, pid)?;
-            return Err(match e.kind() {
-                std::io::ErrorKind::ResourceBusy => DaemonError::Busy { paths: vec![view.path.clone()] },
+        if let Err(e) = unmount_idle(&view.path) {
+            let error = match e.kind() {
+                ErrorKind::ResourceBusy => busy_error(vec![view.path.clone()]),
                 _ => IoError::of("unmount", &view.path)(e).into(),
-            });
+            };
+            put_back(dir, pid)?;
+            return Err(error);
         }
     }
     Ok(())
+}
+
+/// Unmounts a view that nobody seems to use. A look-up on its way, or a process that is ending, uses it for a moment.
+fn unmount_idle(path: &Path) -> io::Result<()> {
+    let until = Instant::now() + GLANCE;
+    loop {
+        match mount::unmount(path, false) {
+            Err(e) if e.kind() == ErrorKind::ResourceBusy && Instant::now() < until => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+fn busy_error(paths: Vec<PathBuf>) -> DaemonError {
+    let user = paths.iter().find_map(|path| proc::user_of_mount(path));
+    DaemonError::Busy { paths, user: user.map(|pid| (pid, proc::name(pid).unwrap_or_default())) }
 }
 
 /// Has the daemon mount what was unmounted before the one that could not be.

@@ -12,7 +12,7 @@ use crate::fuse::{Caches, Facts};
 use crate::overlay::{self, GraftSpec, Overlay, OverlayConfig};
 use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{Node, Store, StoreError};
-use crate::sys::{IoError, fs, path as paths};
+use crate::sys::{IoError, fs, path as paths, reason};
 
 /// How long the kernel may take to forget.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,9 +26,9 @@ pub enum ServeError {
     Overlay(#[from] overlay::Error),
     #[error(transparent)]
     File(#[from] IoError),
-    #[error("the FUSE connection: {0}")]
+    #[error("the FUSE connection failed: {}", reason(.0))]
     Connection(#[from] std::io::Error),
-    #[error("the kernel does not forget what it has cached")]
+    #[error("the kernel keeps its cached data of the view")]
     Remembered,
 }
 

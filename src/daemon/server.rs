@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::mounts;
+use super::refused::Refusals;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
@@ -42,7 +43,11 @@ fn run() -> io::Result<()> {
     }));
     let mut buf = Vec::new();
     let mut server: Option<Arc<Server>> = None;
+    let mut refusals = Refusals::default();
     loop {
+        for connection in refusals.answer_until_message(&socket)? {
+            server.iter().for_each(|server| server.tell(&FromServer::Ended { connection }));
+        }
         let (message, mut fds) = match wire::receive::<ToServer>(socket.as_fd(), &mut buf) {
             Ok(Some(received)) => received,
             Ok(None) => return Ok(()),
@@ -63,7 +68,7 @@ fn run() -> io::Result<()> {
                 let (served, whole) = Default::default();
                 let (socket, lock) = (socket.clone(), fds.pop());
                 let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", 6));
-                let pool = Pool::new(blocking.clone())?;
+                let pool = OnceLock::new();
                 server = Some(Arc::new(Server { state, socket, served, control, blocking, pool, whole, _lock: lock }));
             }
             ToServer::Leave => {
@@ -81,12 +86,11 @@ fn run() -> io::Result<()> {
                 let (Some(server), Some(upper), Some(device)) = (&server, fds.pop(), fds.pop()) else {
                     return Err(io::Error::other("a message without what belongs to it"));
                 };
-                let server = server.clone();
                 if serve.refuse {
-                    let name = format!("view {}", serve.view.id);
-                    std::thread::Builder::new().name(name).spawn(move || server.refuse(&serve, &device))?;
+                    refusals.add(serve.connection, device, &serve.view.id);
                 } else {
-                    let control = server.control.clone();
+                    server.start_pool()?;
+                    let (server, control) = (server.clone(), server.control.clone());
                     control.spawn(move || server.serve(*serve, device, upper));
                 }
             }
@@ -102,24 +106,23 @@ struct Server {
     control: Blocking,
     /// Requests that take long.
     blocking: Blocking,
-    /// All others.
-    pool: Pool,
+    /// All others; there is none in a server that only refuses.
+    pool: OnceLock<Pool>,
     /// See [`View::whole`].
     whole: Arc<Whole>,
     _lock: Option<OwnedFd>,
 }
 
 impl Server {
-    /// Answers every request of one connection with EIO until it ends.
-    fn refuse(&self, serve: &Serve, device: &OwnedFd) {
-        if let Err(e) = fuse_dev::resend(device.as_fd()) {
-            // Kernels before 6.9: what a server had read that is gone stays unanswered; all else gets its error.
-            tracing::warn!(view = serve.view.id, "the kernel does not send unanswered requests again: {e}");
+    fn start_pool(&self) -> io::Result<()> {
+        if self.pool.get().is_none() {
+            let _ = self.pool.set(Pool::new(self.blocking.clone())?);
         }
-        if let Err(e) = fuse_dev::refuse_all(device.as_fd()) {
-            tracing::error!(view = serve.view.id, "cannot even refuse: {e}");
-        }
-        self.tell(&FromServer::Ended { connection: serve.connection });
+        Ok(())
+    }
+
+    fn pool(&self) -> &Pool {
+        self.pool.get().expect("it is started before the first connection is served")
     }
 
     /// Has one connection served until it ends.
@@ -137,7 +140,7 @@ impl Server {
         self.tell(&FromServer::Ready { connection, offer: session.offer(), version, passes: session.passes() });
         program::give_back_instructions();
         let server = self.clone();
-        if let Err(e) = session.serve(&self.pool, move || server.ended(connection)) {
+        if let Err(e) = session.serve(self.pool(), move || server.ended(connection)) {
             tracing::error!(view = id, "no longer served: {e}");
             self.ended(connection);
         }
@@ -150,6 +153,7 @@ impl Server {
 
     fn begin(self: &Arc<Self>, serve: Serve, device: OwnedFd, upper: OwnedFd) -> Result<Session, ServeError> {
         let facts = Arc::default();
+        fuse_dev::wait_in_reads(device.as_fd())?;
         let (overlay, fast) = self.served.begin(&self.state, &serve, upper, &facts)?;
         let (connection, offer) = (serve.connection, serve.offer);
         let view = View {
@@ -165,8 +169,8 @@ impl Server {
             on_emptied: self.clone().on_emptied(serve),
         };
         let session = match offer {
-            None => Session::first(view, device, fast.sample, &self.pool)?,
-            Some(offer) => Session::next(view, device, offer, &self.pool)?,
+            None => Session::first(view, device, fast.sample, self.pool())?,
+            Some(offer) => Session::next(view, device, offer, self.pool())?,
         };
         self.served.ready(connection, session.caches());
         Ok(session)

@@ -153,16 +153,25 @@ pub fn pass_on(device: BorrowedFd<'_>, answer: &[u8]) -> io::Result<()> {
     Ok(rustix::io::write(device, answer).map(drop)?)
 }
 
-/// Answers every request with EIO until the connection ends. For a view that no server could keep alive:
-/// programs get an error instead of waiting.
-pub fn refuse_all(device: BorrowedFd<'_>) -> io::Result<()> {
+/// Answers every request that waits with EIO, and never waits itself. `false`: the connection has ended.
+pub fn refuse_waiting(device: BorrowedFd<'_>) -> io::Result<bool> {
+    // The flag belongs to the open file, which the keeper and later servers share.
+    let flags = rustix::fs::fcntl_getfl(device)?;
+    rustix::fs::fcntl_setfl(device, flags | OFlags::NONBLOCK)?;
+    let refused = refuse_each(device);
+    rustix::fs::fcntl_setfl(device, flags)?;
+    refused
+}
+
+fn refuse_each(device: BorrowedFd<'_>) -> io::Result<bool> {
     let mut buf = vec![0; (1 << 20) + 4096];
     loop {
         match rustix::io::read(device, &mut buf) {
             Ok(n) if n >= IN_HEADER => {}
             Ok(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::NOENT | rustix::io::Errno::AGAIN) => continue,
-            Err(rustix::io::Errno::NODEV) => return Ok(()),
+            Err(rustix::io::Errno::AGAIN) => return Ok(true),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::NOENT) => continue,
+            Err(rustix::io::Errno::NODEV) => return Ok(false),
             Err(e) => return Err(e.into()),
         }
         let opcode = u32::from_ne_bytes(buf[4..8].try_into().expect("four bytes"));
@@ -176,6 +185,15 @@ pub fn refuse_all(device: BorrowedFd<'_>) -> io::Result<()> {
             done => done?,
         }
     }
+}
+
+/// Reads of the device wait for a request, whatever a server that ended in [`refuse_waiting`] has left.
+pub fn wait_in_reads(device: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(device)?;
+    if flags.contains(OFlags::NONBLOCK) {
+        rustix::fs::fcntl_setfl(device, flags - OFlags::NONBLOCK)?;
+    }
+    Ok(())
 }
 
 /// Whether the kernel would read this file in a view's stead (FUSE_DEV_IOC_BACKING_OPEN); it is let go again.

@@ -65,14 +65,15 @@ pub fn room() -> Option<usize> {
 
 /// Why no view can be mounted here, as far as that can be told without trying, in words.
 pub fn is_possible() -> Result<(), String> {
-    super::fuse_dev::open().map_err(|e| format!("/dev/fuse cannot be opened: {e}"))?;
+    super::fuse_dev::open().map_err(|e| format!("/dev/fuse cannot be opened: {}", super::reason(&e)))?;
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let Some(program) = fusermount::program(&[]) else {
         return Err("fusermount3 is not installed (package fuse3)".into());
     };
-    let stat = rustix::fs::stat(&program).map_err(|e| format!("{} cannot be looked at: {e}", program.shown()))?;
+    let stat = rustix::fs::stat(&program).map_err(io::Error::from);
+    let stat = stat.map_err(|e| format!("cannot stat {}: {}", program.shown(), super::reason(&e)))?;
     // A script has no bit of its own: it may start a program that has it.
     let is_script = super::path::read(&program).is_ok_and(|bytes| bytes.starts_with(b"#!"));
     if !is_script && (stat.st_uid != 0 || stat.st_mode & 0o4000 == 0) {
@@ -120,7 +121,7 @@ pub fn is_busy(path: &Path) -> io::Result<Option<bool>> {
         Err(rustix::io::Errno::BUSY) => Ok(Some(true)),
         Err(rustix::io::Errno::AGAIN) => Ok(forget_mark().map(|()| Some(false))?),
         Err(rustix::io::Errno::PERM) => Ok(None),
-        Ok(()) => Err(io::Error::other("somebody else was about to unmount it, and it is gone")),
+        Ok(()) => Err(io::Error::other("another process unmounted it meanwhile")),
         Err(e) => Err(e.into()),
     }
 }

@@ -32,6 +32,14 @@ pub fn read() -> Result<Vec<MountPoint>, IoError> {
     Ok(parse_all(&text).collect())
 }
 
+/// The kernel's number of the mount that lies on top at a path.
+pub(super) fn id_at(path: &Path) -> Option<u64> {
+    let text = super::path::read(Path::new(TABLE)).ok()?;
+    let mut lines: Vec<&[u8]> = text.split(|b| *b == b'\n').collect();
+    lines.retain(|line| parse(line).is_some_and(|mount| mount.path == path));
+    std::str::from_utf8(lines.last()?.split(|b| *b == b' ').next()?).ok()?.parse().ok()
+}
+
 /// The mounts of such a table.
 pub(super) fn parse_all(text: &[u8]) -> impl Iterator<Item = MountPoint> {
     text.split(|b| *b == b'\n').filter_map(parse)

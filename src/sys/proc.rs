@@ -174,6 +174,36 @@ pub fn mounted_elsewhere(device: (u32, u32)) -> Option<ProcessId> {
     others.find(|pid| has_it(pid))?.parse().ok()
 }
 
+/// Whether a process of this name runs, be it another user's.
+pub fn is_any_called(wanted: &str) -> bool {
+    let pids = paths::list(Path::new("/proc")).unwrap_or_default().into_iter();
+    let mut pids = pids.filter_map(|e| String::from_utf8(e.name).ok()?.parse::<ProcessId>().ok());
+    pids.any(|pid| name(pid).is_some_and(|name| name == wanted))
+}
+
+/// A process of this mount namespace that uses the mount at `path`: by an open file or its working directory; of those
+/// that this user may look at. The mount itself is not touched.
+pub fn user_of_mount(path: &Path) -> Option<ProcessId> {
+    let until = Instant::now() + LOOK;
+    let mount = format!("mnt_id:\t{}", super::mountinfo::id_at(path)?);
+    let uses = |pid: &String| {
+        let proc = Path::new("/proc").join(pid);
+        let is_beneath = |link| {
+            paths::read_link(&proc.join(link)).is_ok_and(|to| Path::new(OsStr::from_bytes(&to)).starts_with(path))
+        };
+        let is_open = |number: Vec<u8>| {
+            let info = paths::read_if_there(&proc.join("fdinfo").join(OsStr::from_bytes(&number))).ok().flatten();
+            info.is_some_and(|text| String::from_utf8_lossy(&text).lines().any(|line| line == mount))
+        };
+        is_beneath("cwd")
+            || is_beneath("root")
+            || paths::list(&proc.join("fdinfo")).unwrap_or_default().into_iter().any(|entry| is_open(entry.name))
+    };
+    let pids = paths::list(Path::new("/proc")).ok()?.into_iter().filter_map(|e| String::from_utf8(e.name).ok());
+    let numbers = pids.filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
+    numbers.take_while(|_| Instant::now() < until).find(uses)?.parse().ok()
+}
+
 /// The name of a process, as `ps -o comm` prints it.
 pub fn name(pid: ProcessId) -> Option<String> {
     let name = paths::read_if_there(Path::new(&format!("/proc/{pid}/comm"))).ok()??;

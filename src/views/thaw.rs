@@ -76,7 +76,7 @@ pub fn thaw(
 /// Unmounts one view; who uses it is named. Nobody waits for those who have it in another mount namespace.
 pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, Error> {
     match client::unmount_view(&views.state_dir, &view.id, false) {
-        Err(DaemonError::Busy { paths }) => Err(Error::Busy { view: views.place(view), by: paths }),
+        Err(DaemonError::Busy { paths, .. }) => Err(Error::Busy { view: views.place(view), by: paths }),
         released => Ok(released?),
     }
 }

@@ -139,7 +139,7 @@ impl Broken {
         for view in views_below(&self.root)?.iter().rev() {
             mount::unmount(&view.path, lazy).map_err(|e| match e.kind() {
                 std::io::ErrorKind::ResourceBusy => {
-                    Error::Daemon(crate::daemon::DaemonError::Busy { paths: vec![view.path.clone()] })
+                    Error::Daemon(crate::daemon::DaemonError::Busy { paths: vec![view.path.clone()], user: None })
                 }
                 _ => IoError::of("unmount", &view.path)(e).into(),
             })?;

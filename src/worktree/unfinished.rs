@@ -15,6 +15,7 @@
 //! it since; `adopt` completes it.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use super::error::Error;
 use super::plan::Plan;
 use super::{sole_holder, undo};
 use crate::git::checkout::Checkout;
-use crate::git::command::Git;
+use crate::git::command::{Git, GitError};
 use crate::store::{Store, escape};
 use crate::sys::fs::{self, OpenFlags, open_path};
 use crate::sys::lock::Lock;
@@ -37,6 +38,9 @@ use crate::views::set::{self, Views};
 const VERSION: u32 = 1;
 /// How long a daemon that ends may hold its root.
 const LET_GO_WITHIN: Duration = Duration::from_secs(3);
+/// How long a git that goes on without its parent is waited for.
+const GIT_ENDS_WITHIN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
@@ -143,9 +147,7 @@ impl Killed {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
             opened => opened.map_err(IoError::of("open", file))?,
         };
-        let Some(lock) = Lock::try_exclusive(opened).map_err(IoError::of("lock", file))? else {
-            return Ok(Found::Living);
-        };
+        let Some(lock) = lock_of_ended(opened, file)? else { return Ok(Found::Living) };
         let bytes = path::read_if_there(file)?.unwrap_or_default();
         match serde_json::from_slice::<Record>(&bytes) {
             Ok(record) if record.version == VERSION && is_at(&lock, file) => {
@@ -176,6 +178,7 @@ impl Killed {
     pub fn take_back(self) -> Result<Outcome, Error> {
         let repository = repository(&self.common_dir);
         let git_dir = self.git_dir(&repository)?;
+        git_dir.iter().for_each(|git_dir| wait_for_git(git_dir, Instant::now() + GIT_ENDS_WITHIN));
         // git registers a worktree before it puts anything into its directory: what is there else is somebody's.
         let is_somebodys = git_dir.is_none() && !path::list(&self.record.worktree)?.is_empty();
         if is_somebodys || self.was_worked_in(git_dir.as_deref())? {
@@ -201,8 +204,20 @@ impl Killed {
 
     /// Completes git's part, for views to follow: tracked files that are not there are made, and none is changed.
     pub fn complete(self, target: &Checkout) -> Result<(), Error> {
-        target.git().complete_checkout(!path::is_there(&target.git_dir.join("index")))?;
-        Ok(remove(&self.file)?)
+        let until = Instant::now() + GIT_ENDS_WITHIN;
+        loop {
+            wait_for_git(&target.git_dir, until);
+            let completed = target.git().complete_checkout(!path::is_there(&target.git_dir.join("index")));
+            let is_locked = path::is_there(&target.git_dir.join("index.lock"));
+            match completed {
+                // That git has begun to write the index just now.
+                Err(GitError::Failed { .. }) if is_locked && Instant::now() < until => {}
+                completed => {
+                    completed?;
+                    return Ok(remove(&self.file)?);
+                }
+            }
+        }
     }
 
     /// The private git directory that was registered for it.
@@ -283,6 +298,40 @@ fn dir_of(common_dir: &Path) -> PathBuf {
 
 fn name_of(worktree: &Path) -> String {
     format!("{}.json", set::id_of(worktree))
+}
+
+/// The lock of the record, `None` while its creator lives. A program that one which was killed was just starting has
+/// it for a moment longer.
+fn lock_of_ended(opened: OwnedFd, file: &Path) -> Result<Option<Lock>, Error> {
+    let mut opened = Some(opened);
+    let until = Instant::now() + LET_GO_WITHIN;
+    loop {
+        let next = opened.take().map_or_else(|| open_path(file, OpenFlags::RDWR, 0), Ok);
+        let lock = match next {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            next => next.and_then(Lock::try_exclusive).map_err(IoError::of("lock", file))?,
+        };
+        let is_over = || {
+            let record = path::read_if_there(file).ok().flatten().unwrap_or_default();
+            let creator = serde_json::from_slice::<Record>(&record).ok();
+            creator.is_none_or(|r| r.started.is_none() || proc::started(r.pid) == r.started) || Instant::now() > until
+        };
+        if lock.is_some() || is_over() {
+            return Ok(lock);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// A git that the killed create has started goes on without it: waits until that has ended, at most until then. One
+/// that was killed, too, has left its locks.
+fn wait_for_git(git_dir: &Path, until: Instant) {
+    let mark = || path::read_if_there(&git_dir.join("locked")).ok().flatten().unwrap_or_default();
+    // git's own mark of a `worktree add` that is under way.
+    let is_locked = || path::is_there(&git_dir.join("index.lock")) || mark().trim_ascii() == b"initializing";
+    while is_locked() && Instant::now() < until && proc::is_any_called("git") {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Whether the locked file still has its name: another may have removed it meanwhile.

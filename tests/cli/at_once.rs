@@ -45,6 +45,23 @@ fn ten_mounts_of_one_worktree_at_once_make_one_daemon() {
 }
 
 #[test]
+fn a_mount_finds_the_keeper_that_a_killed_client_has_just_started() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix", "--no-mount"]);
+    let state = bench.path("repo/.git/worktrees/fix/depsfs");
+    for delay in 0..15 {
+        let mut keeper = bench.command("sh", "");
+        keeper.args(["-c", "exec 3>/dev/null; exec \"$0\" keeper \"$1\" 2>/dev/null", PROGRAM]).arg(&state);
+        let mut keeper = keeper.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay % 5));
+        bench.ok("fix", ["mount"]);
+        assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
+        bench.ok("fix", ["unmount"]);
+        keeper.wait().unwrap();
+    }
+}
+
+#[test]
 fn two_mounts_at_one_path_at_once_leave_one_view_of_one_of_them() {
     let bench = Bench::new();
     bench.write("one/name", "one\n");

@@ -260,6 +260,10 @@ fn a_daemon_that_has_given_up_is_seen_and_tries_again() {
         "{status}"
     );
     assert!(std::fs::metadata(bench.path("fix/build/absent")).is_err_and(|e| e.raw_os_error() == Some(5)));
+    assert!(std::fs::metadata(bench.path("fix/node_modules/b")).is_err_and(|e| e.raw_os_error() == Some(5)));
+    // Refusing takes no thread of its own, for none of the views.
+    let server = daemon(&bench, "fix")["server_pid"].to_string();
+    assert_eq!(std::fs::read_dir(format!("/proc/{server}/task")).unwrap().count(), 1);
     let (code, found) = doctor(&bench, &[]);
     assert_eq!(code, 1);
     assert_state(row(&found, "daemons", "/fix answer EIO: the server died "), "fail", true);

@@ -103,13 +103,7 @@ fn what_somebody_has_worked_in_after_the_create_was_killed_is_not_taken_back() {
     let record = "repo/.git/depsfs/creating";
     for work in ["untracked", "committed", "changed", "built"] {
         bench.ok("repo", ["create", "fix"]);
-        let commit = bench.git("repo", ["rev-parse", "main"]);
-        let id = blake3::hash(bench.path("fix").as_os_str().as_encoded_bytes()).to_hex()[..16].to_owned();
-        let text = serde_json::json!({
-            "version": 1, "worktree": bench.path("fix"), "branch": "al/fix", "makes_branch": true,
-            "commit": commit, "store": bench.path("store"), "pid": 4_000_000, "started": 1
-        });
-        bench.write(&format!("{record}/{id}.json"), &text.to_string());
+        record_of_a_killed_create(&bench);
         match work {
             "untracked" => bench.write("fix/notes.txt", "mine\n"),
             "committed" => {
@@ -149,6 +143,90 @@ fn adopt_completes_what_a_killed_create_has_left() {
         let _ = bench.depsfs("repo", ["remove", "fix", "--delete-branch"]);
     }
     println!("{completed} were completed");
+}
+
+/// The record of a create that was killed, as the create writes it.
+fn record_of_a_killed_create(bench: &Bench) -> std::path::PathBuf {
+    let commit = bench.git("repo", ["rev-parse", "main"]);
+    let id = blake3::hash(bench.path("fix").as_os_str().as_encoded_bytes()).to_hex()[..16].to_owned();
+    let text = serde_json::json!({
+        "version": 1, "worktree": bench.path("fix"), "branch": "al/fix", "makes_branch": true,
+        "commit": commit, "store": bench.path("store"), "pid": 4_000_000, "started": 1
+    });
+    bench.write(&format!("repo/.git/depsfs/creating/{id}.json"), &text.to_string());
+    bench.path(&format!("repo/.git/depsfs/creating/{id}.json"))
+}
+
+#[test]
+fn a_git_that_outlives_the_killed_create_is_waited_for() {
+    let bench = Bench::new();
+    // A program of that name.
+    let sleep = run(bench.command("sh", "").args(["-c", "command -v sleep"])).out;
+    std::fs::copy(sleep.trim(), bench.path("git")).unwrap();
+    for next in ["adopt", "remove"] {
+        bench.ok("repo", ["create", "fix"]);
+        bench.ok("fix", ["unmount"]);
+        record_of_a_killed_create(&bench);
+        let lock = bench.path("repo/.git/worktrees/fix/index.lock");
+        std::fs::remove_file(bench.path("repo/.git/worktrees/fix/index")).unwrap();
+        std::fs::write(&lock, "").unwrap();
+        let mut git = bench.command(bench.path("git").to_str().unwrap(), "").arg("20").spawn().unwrap();
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            std::fs::remove_file(&lock).unwrap();
+        });
+        match next {
+            "adopt" => drop(bench.ok("repo", ["adopt", "../fix"])),
+            _ => drop(bench.ok("repo", ["remove", "fix", "--delete-branch"])),
+        }
+        ends.join().unwrap();
+        git.kill().unwrap();
+        git.wait().unwrap();
+        if next == "adopt" {
+            assert_whole(&bench);
+            bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+        }
+        assert_nothing(&bench);
+    }
+}
+
+#[test]
+fn a_program_that_the_killed_create_was_starting_keeps_its_record_for_a_moment_only() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    let record = record_of_a_killed_create(&bench);
+    let mut holder = bench.command("flock", "");
+    let mut holder = holder.args(["--exclusive"]).arg(&record).args(["sleep", "0.5"]).spawn().unwrap();
+    soon("the record is locked", || {
+        run(bench.command("flock", "").args(["--nonblock"]).arg(&record).arg("true")).code != 0
+    });
+    bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+    holder.wait().unwrap();
+    assert_nothing(&bench);
+}
+
+#[test]
+fn an_archive_is_imported_or_refused_whole_however_few_threads_there_are() {
+    let Some(uid) = is_root().then(lonely).flatten() else {
+        return println!("skipped: because only root becomes a user who has a name and runs nothing");
+    };
+    let bench = Bench::empty(Some(uid));
+    for n in 0..300 {
+        bench.write(&format!("dir/{n}"), &format!("{n}\n"));
+    }
+    let packed = run(bench.command("tar", "").args(["-czf", "dir.tar.gz", "dir"]));
+    assert_eq!(packed.code, 0, "{packed:?}");
+    let mut codes = Vec::new();
+    for limit in 1..9 {
+        let mut command = bench.command("prlimit", "");
+        let said = run(command.args([&format!("--nproc={limit}"), PROGRAM, "store", "add", "dir.tar.gz"]));
+        assert!(!said.err.contains("panicked"), "{limit}: {said:?}");
+        assert!(said.code == 0 || said.err.contains("limit of processes"), "{limit}: {said:?}");
+        codes.push(said.code);
+        bench.assert_sound();
+        let _ = std::fs::remove_dir_all(bench.path("store"));
+    }
+    assert!(codes.contains(&0) && codes.contains(&1), "{codes:?}");
 }
 
 /// A user with a name who runs nothing: limits count all of a user's processes.

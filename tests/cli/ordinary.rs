@@ -47,6 +47,42 @@ fn an_ordinary_user_creates_changes_and_removes_a_worktree() {
 }
 
 #[test]
+fn a_view_that_is_in_use_for_a_moment_is_unmounted_and_one_that_stays_in_use_is_refused_with_the_program() {
+    let Some(real) = ["/usr/bin/fusermount3", "/bin/fusermount3"].iter().find(|p| std::path::Path::new(p).exists())
+    else {
+        return println!("skipped: because fusermount3 is not installed");
+    };
+    let bench = ordinary();
+    bench.ok("repo", ["create", "fix"]);
+    // The first tries meet a program that is just ending.
+    let script = format!(
+        "#!/bin/sh\n\
+         [ \"$1\" != -u ] || [ \"$(wc -l <\"$TRIES\")\" -ge 3 ] || {{\n\
+         echo >>\"$TRIES\"; echo 'fusermount3: failed to unmount x: Device or resource busy' >&2; exit 1; }}\n\
+         exec {real} \"$@\"\n"
+    );
+    bench.write("bin/fusermount3", &script);
+    bench.write("tries", "");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(bench.path("bin/fusermount3"), mode).unwrap();
+    let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap());
+    let mut unmount = bench.command(crate::bench::PROGRAM, "fix");
+    let said = run(unmount.arg("unmount").env("PATH", path).env("TRIES", bench.path("tries")));
+    assert_eq!((said.code, bench.read("tries").as_str()), (0, "\n\n\n"), "{said:?}");
+    assert!(bench.mounts().is_empty());
+    bench.ok("fix", ["mount"]);
+    let mut user = bench.command("sleep", "fix/build").arg("100").spawn().unwrap();
+    let refused = bench.depsfs("fix", ["unmount"]);
+    let (pid, name) = (user.id(), "(sleep)");
+    user.kill().unwrap();
+    user.wait().unwrap();
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.err.contains(&format!("/fix/build is in use by process {pid} {name}")), "{refused:?}");
+    assert_eq!(bench.mounts().len(), 2);
+    bench.ok("repo", ["remove", "fix"]);
+}
+
+#[test]
 fn a_directory_that_may_not_be_read_is_left_out_and_named() {
     use std::os::unix::fs::PermissionsExt;
     let bench = ordinary();

@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mounts;
 use super::program::Program;
@@ -40,6 +40,9 @@ use supervise::{Deaths, ServerProcess};
 pub(super) const READY: &[u8] = b"ready";
 /// Before that, while views are mounted; [`READY`] begins otherwise.
 pub(super) const AT_WORK: &[u8] = b".";
+
+/// How long the lock may be held by processes that only look whether a daemon lives.
+const PROBED_FOR: Duration = Duration::from_secs(10);
 
 /// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits.
 pub fn main(args: &[OsString]) -> ExitCode {
@@ -104,12 +107,14 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
     keeper.attend(&signals)
 }
 
-/// Whoever only looks whether a daemon lives holds the lock for a moment: so a few tries.
+/// Retries: a liveness probe holds the lock shared for a moment, on a busy machine for longer. A daemon holds it alone.
 fn take_lock(state: &StateDir) -> Result<Lock, IoError> {
-    for _ in 0..20 {
+    let (mut refusals, until) = (0, Instant::now() + PROBED_FOR);
+    while refusals < 20 && Instant::now() < until {
         if let Some(lock) = state.try_daemon_lock()? {
             return Ok(lock);
         }
+        refusals += usize::from(state.living()?.is_some());
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(IoError::of("lock", state.path())(io::Error::other("another daemon serves this worktree")))
@@ -211,7 +216,7 @@ impl Keeper {
                 if let Some(server) =
                     self.server.as_mut().filter(|_| self.connections.values().all(|c| c.answered || c.refused))
                 {
-                    server.serving = server.serving.or(Some(std::time::Instant::now()));
+                    server.serving = server.serving.or(Some(Instant::now()));
                 }
                 return self.ask_to_regraft(connection);
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::daemon::wire::{self, ConnectionId, Serve, ToServer};
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Ask, ProcessId};
-use crate::sys::{proc, socket};
+use crate::sys::{proc, reason, socket};
 
 use super::Keeper;
 
@@ -24,6 +24,9 @@ const TOO_MUCH: Duration = Duration::from_secs(2);
 /// However long they lived: so many in an hour are too many.
 const IN_AN_HOUR: usize = 300;
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// How long a killed server may wait in a system call for another file system.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// For so long, messages of the server are read before `daemon.json` is written.
 const TURN: Duration = Duration::from_millis(50);
@@ -48,14 +51,18 @@ impl ServerProcess {
         Ok(server)
     }
 
-    /// Ends it by closing its socket; kills it when that takes too long.
+    /// Ends it by closing its socket; kills it when that takes too long. Returns when it has closed its files, which
+    /// keep the file systems of the store and the uppers in use.
     pub fn stop(self, limit: Duration) {
         drop(self.socket);
-        if let Ok(Some(watch)) = process::watch(self.pid)
-            && !process::wait_any(&[watch.as_fd()], Some(limit)).is_ok_and(|awake| awake[0])
-        {
-            tracing::warn!("the server does not end; killed");
+        let Ok(Some(watch)) = process::watch(self.pid) else { return };
+        let has_ended = |limit| process::wait_any(&[watch.as_fd()], Some(limit)).is_ok_and(|awake| awake[0]);
+        if !has_ended(limit) {
+            if !limit.is_zero() {
+                tracing::warn!("the server does not end; killed");
+            }
             process::ask(self.pid, Ask::Kill).or_warn("the server cannot be killed");
+            has_ended(KILLED_WITHIN);
         }
     }
 }
@@ -104,7 +111,7 @@ impl Keeper {
             if self.server.is_none() {
                 self.detach(&[id]);
                 if let Some(connection) = self.connections.remove(&id) {
-                    self.errors.insert(connection.view.id, format!("no server could be started: {e}"));
+                    self.errors.insert(connection.view.id, format!("no server could be started: {}", reason(&e)));
                 }
             }
         }
