@@ -230,7 +230,7 @@ impl View {
 }
 
 /// The record with other inode numbers; `None` when it speaks of one that no longer has any.
-fn renumbered(record: Record, number: &dyn Fn(Ino) -> Option<Ino>) -> Option<Record> {
+pub(super) fn renumbered(record: Record, number: &dyn Fn(Ino) -> Option<Ino>) -> Option<Record> {
     Some(match record {
         Record::Whiteout { dir, name, time } => Record::Whiteout { dir: number(dir)?, name, time },
         Record::Moved { dir, name, ino, time } => Record::Moved { dir: number(dir)?, name, ino: number(ino)?, time },

@@ -36,6 +36,7 @@ mod read;
 mod readdir;
 mod remove;
 mod rename;
+mod renumber;
 mod resolve;
 mod restore;
 mod sound;

@@ -19,7 +19,7 @@ use super::position::Order;
 use super::resolve::View;
 use super::state::Delta;
 use super::upper::Upper;
-use super::{Attr, Ino, Overlay, home};
+use super::{Ino, Overlay, home};
 
 /// Descriptors kept open for files, the store's and the upper's.
 const KEPT_FILES: usize = 48;
@@ -155,35 +155,18 @@ impl View {
     fn decide(&mut self, frames: Vec<Frame>) -> Result<bool> {
         let Some(Frame::Prepared(check, _)) = frames.last() else { return Ok(false) };
         let (Check::Present { dir, name, real } | Check::Absent { dir, name, real }) = check;
-        let there = self.upper_at(*dir, name)?.is_some_and(|(_, stat)| stat.ino == *real);
+        // A copy of the upper has the file, and the directory, under other inode numbers.
+        let is_copy = self.is_copy()?;
+        if is_copy {
+            self.learn_places(&frames);
+        }
+        let there = self.upper_at(*dir, name)?.is_some_and(|(_, stat)| is_copy || stat.ino == *real);
         let took_place = there == matches!(check, Check::Present { .. });
         if took_place {
             frames.iter().for_each(|frame| self.play(frame));
         }
         self.upper.forget_all();
         Ok(took_place)
-    }
-
-    /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
-    /// deleted the directory while it was not mounted) with the metadata that the winning tree's root has;
-    /// a full one is the old one, copied or restored.
-    fn new_root(&mut self, real: u64, born: u64) -> Result<()> {
-        let known = self.delta.root.is_some();
-        if !self.listing(Ino::ROOT)?.is_empty() {
-            return self.record(Record::Root { real, born });
-        }
-        if let Some((tree, node)) = self.lower.source(Ino::ROOT) {
-            let stat = tree.stat(node);
-            let attr = Attr { mode: stat.perm, mtime: stat.mtime, atime: stat.mtime, ..self.attr(Ino::ROOT)? };
-            let root = fs::open_dir_at(&*self.upper.root, b".").map_err(upper("open the directory"))?;
-            self.dress(&root, &attr, &self.lower_xattrs(Ino::ROOT))?;
-        }
-        if known {
-            self.delta = Delta::default();
-            self.delta.apply(&self.lower, &Record::Root { real, born });
-            return self.rewrite_journal();
-        }
-        self.record(Record::Root { real, born })
     }
 
     /// Forgets what the journal says of files of the upper that went, or were replaced, while the view was
@@ -217,17 +200,7 @@ impl View {
             }
             self.record_all(records)?;
         }
-        for dir in self.delta.named_upper_dirs() {
-            let lives = match self.delta.place(dir).cloned() {
-                Some((parent, name)) => {
-                    self.upper_at(parent, &name)?.is_some_and(|(_, stat)| Ino::of_upper(stat.ino) == dir)
-                }
-                None => true,
-            };
-            if !lives {
-                self.record(Record::Emptied { dir })?;
-            }
-        }
+        self.follow_directories()?;
         self.upper.forget_all();
         self.seen.clear();
         Ok(())

@@ -141,7 +141,11 @@ impl View {
     pub(super) fn places_for(&mut self, records: &[Record]) -> Result<Vec<Record>> {
         let mut out: Vec<Record> = Vec::new();
         for record in records {
-            let (Record::Whiteout { dir, .. } | Record::Moved { dir, .. } | Record::Opaque { dir }) = record else {
+            let (Record::Whiteout { dir, .. }
+            | Record::Moved { dir, .. }
+            | Record::Opaque { dir }
+            | Record::Place { dir, .. }) = record
+            else {
                 continue;
             };
             let mut at = *dir;

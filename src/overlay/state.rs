@@ -221,6 +221,11 @@ impl Delta {
         set.into_iter().collect()
     }
 
+    /// Those, and all others of the upper alone whose places are known.
+    pub fn recorded_upper_dirs(&self) -> HashSet<Ino> {
+        self.named_upper_dirs().into_iter().chain(self.places.keys().copied()).collect()
+    }
+
     pub fn place(&self, ino: Ino) -> Option<&(Ino, Name)> {
         self.places.get(&ino)
     }

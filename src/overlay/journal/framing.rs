@@ -212,10 +212,7 @@ fn checksum(payload: &[u8]) -> u32 {
 /// [`JournalError::TooLong`] for what [`Frames`] would not take back.
 pub(super) fn framed(frame: &Frame) -> Result<(Vec<u8>, bool), JournalError> {
     let payload = frame.encode();
-    let records = match frame {
-        Frame::Plain(records) | Frame::Prepared(_, records) | Frame::Part(records) => records.as_slice(),
-        Frame::Done | Frame::Undone => &[],
-    };
+    let records = frame.records();
     let mut out = Vec::with_capacity(payload.len() + HEAD);
     if payload.len() <= BATCH || records.len() == 1 {
         put(&mut out, &payload)?;

@@ -251,6 +251,11 @@ impl Journal {
         self.len == HEADER as u64
     }
 
+    /// Keeps a copy of the file in `state_dir`, as of a damaged journal, and gives its path.
+    pub fn keep_copy(&self, state_dir: &Path) -> Result<PathBuf, JournalError> {
+        file::keep_damaged(state_dir, &contents(&self.file, &self.path)?)
+    }
+
     /// Goes on in another directory, with a journal that says `records`.
     pub fn move_to(&mut self, dir: &Path, records: Vec<Record>) -> Result<(), JournalError> {
         let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;

@@ -146,6 +146,16 @@ pub enum Frame {
     Undone,
 }
 
+impl Frame {
+    /// What it says.
+    pub fn records(&self) -> &[Record] {
+        match self {
+            Frame::Plain(records) | Frame::Prepared(_, records) | Frame::Part(records) => records,
+            Frame::Done | Frame::Undone => &[],
+        }
+    }
+}
+
 /// The bytes are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;

@@ -1,0 +1,188 @@
+//! The upper is a copy of the one that the journal was written for, or was restored from a copy: its directories have
+//! other inode numbers.
+//!
+//! The journal names a directory that is only in the upper by its inode number there, and has its place, too
+//! ([`Record::Place`]). The directory that is at that place now takes over its records:
+//!
+//! | at the place is                          | the records about names in the directory                         |
+//! |------------------------------------------|------------------------------------------------------------------|
+//! | a directory                              | hold, under the inode number that it has now                     |
+//! | none, and the upper is another one       | are lost: files of the store that were moved there show where their tree has them |
+//! | none, in the same upper                  | are void: its user deleted the directory while it was not mounted |
+//!
+//! Lost records are damage: a copy of the journal is kept, as in `journal/file.rs`.
+
+use std::collections::HashMap;
+
+use crate::sys::fs;
+use crate::sys::terminal::Shown;
+
+use super::error::{Result, upper};
+use super::graft::renumbered;
+use super::journal::{Frame, Record};
+use super::resolve::View;
+use super::state::{Delta, Override};
+use super::{Attr, Ino};
+
+/// Where each directory that the journal names is found now: its inode number, or `None` without a directory.
+type Numbers = HashMap<Ino, Option<Ino>>;
+
+impl View {
+    /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
+    /// deleted the directory while it was not mounted) with the metadata that the winning tree's root has;
+    /// a full one is the old one, copied or restored.
+    pub(super) fn new_root(&mut self, real: u64, born: u64) -> Result<()> {
+        let known = self.delta.root.is_some();
+        if !self.listing(Ino::ROOT)?.is_empty() {
+            return if known { self.adopt_copy(real, born) } else { self.record(Record::Root { real, born }) };
+        }
+        if let Some((tree, node)) = self.lower.source(Ino::ROOT) {
+            let stat = tree.stat(node);
+            let attr = Attr { mode: stat.perm, mtime: stat.mtime, atime: stat.mtime, ..self.attr(Ino::ROOT)? };
+            let root = fs::open_dir_at(&*self.upper.root, b".").map_err(upper("open the directory"))?;
+            self.dress(&root, &attr, &self.lower_xattrs(Ino::ROOT))?;
+        }
+        if known {
+            self.delta = Delta::default();
+            self.delta.apply(&self.lower, &Record::Root { real, born });
+            return self.rewrite_journal();
+        }
+        self.record(Record::Root { real, born })
+    }
+
+    /// Whether the upper is another directory than the one that the journal was written for.
+    pub(super) fn is_copy(&self) -> Result<bool> {
+        let stat = fs::stat(&*self.upper.root).map_err(upper("look at the directory"))?;
+        let born = fs::birth(&*self.upper.root, b"").map_err(upper("look at the directory"))?;
+        Ok(self.delta.root.is_some_and(|root| root != (stat.ino, born)))
+    }
+
+    /// Where directories lie that an undecided change was the first to name.
+    pub(super) fn learn_places(&mut self, frames: &[Frame]) {
+        let records = frames.iter().flat_map(Frame::records);
+        for record in records
+            .filter(|record| matches!(record, Record::Place { ino, .. } if self.delta.place(*ino).is_none()))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.delta.apply(&self.lower, &record);
+        }
+    }
+
+    /// Gives the records about directories of the upper to those of its copy.
+    fn adopt_copy(&mut self, real: u64, born: u64) -> Result<()> {
+        let numbers = self.numbers_now(true)?;
+        let lost = self.lost_moves(&numbers);
+        if lost.is_empty() && numbers.iter().all(|(dir, now)| Some(*dir) == *now) {
+            return self.record(Record::Root { real, born });
+        }
+        if !lost.is_empty() {
+            let copy = self.journal.keep_copy(&self.upper.state_dir)?;
+            tracing::error!(
+                "the upper was copied without directories that files of the store were moved to: {} names show where the \
+                 store has them; a copy of the journal is {}",
+                lost.len(),
+                copy.shown()
+            );
+        }
+        self.renumber(&numbers, true);
+        for ino in lost {
+            self.show_where_stored(ino)?;
+        }
+        self.delta.apply(&self.lower, &Record::Root { real, born });
+        self.upper.forget_all();
+        self.rewrite_journal()
+    }
+
+    /// Directories of the same upper that were deleted while it was not mounted, or restored from a copy.
+    pub(super) fn follow_directories(&mut self) -> Result<()> {
+        let mut numbers = self.numbers_now(false)?;
+        for dir in self.delta.named_upper_dirs() {
+            if numbers.get(&dir) == Some(&None) {
+                self.record(Record::Emptied { dir })?;
+            }
+        }
+        numbers.retain(|_, now| now.is_some());
+        if numbers.iter().any(|(dir, now)| Some(*dir) != *now) {
+            self.renumber(&numbers, false);
+            self.rewrite_journal()?;
+        }
+        Ok(())
+    }
+
+    fn numbers_now(&mut self, is_copy: bool) -> Result<Numbers> {
+        let mut numbers = Numbers::new();
+        for dir in self.delta.recorded_upper_dirs() {
+            self.find_now(dir, is_copy, &mut numbers)?;
+        }
+        Ok(numbers)
+    }
+
+    /// Finds a directory, and those that it lies in, by their places. In a copy no number leads to one: it may be another's.
+    fn find_now(&mut self, dir: Ino, is_copy: bool, numbers: &mut Numbers) -> Result<()> {
+        let (mut chain, mut at) = (Vec::new(), dir);
+        while at != Ino::ROOT && !numbers.contains_key(&at) {
+            let place = match at.is_upper() {
+                true => self.delta.place(at).cloned(),
+                false => self.lower_places(at).into_iter().next(),
+            };
+            let Some((parent, name)) = place else {
+                numbers.insert(at, (!is_copy).then_some(at));
+                break;
+            };
+            // One that is in itself, as a damaged journal may have it, ends here.
+            numbers.insert(at, None);
+            chain.push((at, parent, name));
+            at = parent;
+        }
+        while let Some((at, parent, name)) = chain.pop() {
+            let now = match at.is_upper() {
+                _ if parent != Ino::ROOT && numbers.get(&parent).is_none_or(Option::is_none) => None,
+                false => Some(at),
+                true => {
+                    let there = self.upper_at(parent, &name)?.filter(|(_, stat)| stat.is_dir());
+                    there.map(|(_, stat)| Ino::of_upper(stat.ino))
+                }
+            };
+            numbers.insert(at, now);
+        }
+        Ok(())
+    }
+
+    /// Files and directories of the store that were moved into a directory that is nowhere.
+    fn lost_moves(&self, numbers: &Numbers) -> Vec<Ino> {
+        let moved = self.delta.records().into_iter().filter_map(|record| match record {
+            Record::Moved { dir, ino, .. } if numbers.get(&dir) == Some(&None) => Some(ino),
+            _ => None,
+        });
+        moved.collect()
+    }
+
+    fn renumber(&mut self, numbers: &Numbers, is_copy: bool) {
+        let number = |ino: Ino| match numbers.get(&ino) {
+            _ if !ino.is_upper() => Some(ino),
+            Some(now) => *now,
+            None => (!is_copy).then_some(ino),
+        };
+        let records: Vec<Record> = self.delta.records().into_iter().filter_map(|r| renumbered(r, &number)).collect();
+        self.delta = Delta::default();
+        records.iter().for_each(|record| self.delta.apply(&self.lower, record));
+        self.subdirs.clear();
+        self.upper.forget_all();
+        self.seen.clear();
+    }
+
+    /// What has no other name shows again where the trees have it, unless the upper has something there.
+    fn show_where_stored(&mut self, ino: Ino) -> Result<()> {
+        if !self.lower_places(ino).is_empty() {
+            return Ok(());
+        }
+        for (dir, name) in self.lower.places(ino) {
+            let is_hidden = self.delta.name(dir, &name) == Some(Override::Whiteout);
+            if is_hidden && self.upper_at(dir, &name)?.is_none() {
+                self.delta.apply(&self.lower, &Record::Unset { dir, name, time: None });
+            }
+        }
+        Ok(())
+    }
+}
