@@ -78,10 +78,11 @@ impl Overlay {
             probes: Cache::new(KEPT_PROBES),
             takes_xattrs: false,
             counters: Default::default(),
+            tidy_from: 0,
         };
         let is_damaged = frames.damage().is_some();
         let fresh = view.lay(config.grafts, &known_grafts(&frames), is_damaged)?;
-        let mut is_clear = view.replay(&frames)? && !is_damaged;
+        let is_clear = view.replay(&frames)? && !is_damaged;
         drop(frames);
         if is_damaged {
             view.make_sound();
@@ -97,9 +98,9 @@ impl Overlay {
         if !config.takeover {
             view.drop_retired()?;
         }
-        is_clear &= !view.journal.is_dated();
         match is_clear {
-            true => view.tidy_journal(TIDY_AT_OPEN)?,
+            true if view.journal.is_dated() => view.try_to_rewrite(),
+            true => view.tidy_journal(TIDY_AT_OPEN),
             false => view.rewrite_journal()?,
         }
         if config.takeover {
@@ -229,16 +230,21 @@ impl View {
 
     /// After an append, which may have made most of the journal void: a deleted directory's names, say.
     pub(super) fn tidy_when_long(&mut self) {
-        // A failure leaves the longer journal, which says the same.
-        self.tidy_journal(TIDY_IN_USE).or_warn("the journal stays long");
+        self.tidy_journal(TIDY_IN_USE);
     }
 
-    /// Rewrites a journal that is much longer than what it says.
-    fn tidy_journal(&mut self, from: u64) -> Result<()> {
-        let needed = self.delta.len() as u64 * RECORD_BYTES;
-        if self.journal.len() < from || self.journal.len() < needed * SLACK {
-            return Ok(());
+    /// Rewrites a journal that is much longer than what it says, and twice as long as the last try left it: records with
+    /// long attributes stay long, and a disk may be full for days.
+    fn tidy_journal(&mut self, from: u64) {
+        let (len, needed) = (self.journal.len(), self.delta.len() as u64 * RECORD_BYTES);
+        if len >= from.max(self.tidy_from) && len >= needed * SLACK {
+            self.try_to_rewrite();
+            self.tidy_from = 2 * self.journal.len();
         }
-        self.rewrite_journal()
+    }
+
+    fn try_to_rewrite(&mut self) {
+        // A failure leaves the longer journal, which says the same.
+        self.rewrite_journal().or_warn("the journal stays long");
     }
 }

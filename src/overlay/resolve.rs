@@ -54,6 +54,8 @@ pub(super) struct View {
     /// The upper's file system has extended attributes.
     pub takes_xattrs: bool,
     pub counters: Arc<Counters>,
+    /// The journal is not written anew, as a matter of its length, before it has this one, in bytes.
+    pub tidy_from: u64,
 }
 
 /// An inode whose file is in the upper.

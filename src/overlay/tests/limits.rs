@@ -55,3 +55,53 @@ fn every_change_of_a_view_whose_upper_was_deleted_is_an_i_o_error_and_reading_go
     }
     assert_eq!(case.overlay().read(lower, 0, 9, <[u8]>::to_vec).expect("read"), b"two two");
 }
+
+/// Makes the journal longer by records that stay, and gives how many times it was written anew, and how many calls
+/// wanted room on the disk.
+fn rewritten_while_it_grows(case: &Case, records: u64) -> (usize, u32) {
+    let file = case.state().join("journal");
+    let number = || paths::stat(&file).expect("looked").expect("there").ino;
+    let plan = Plan { calls: |call| call == Call::Add, from: u32::MAX, for_ever: false, errno: 0, torn: false };
+    let (guard, mut view) = (plan.lay(), case.overlay().view.lock());
+    let (mut times, mut last) = (0, number());
+    for n in 0..records {
+        let xattrs = BTreeMap::from([(b"user.long".to_vec(), vec![n as u8; 12 << 10])]);
+        let meta = super::super::journal::Meta { xattrs: Some(xattrs), ..Default::default() };
+        view.record(super::super::journal::Record::Meta { ino: Ino((1 << 30) + n), meta }).expect("recorded");
+        times += usize::from(number() != last);
+        last = number();
+    }
+    (times, guard.seen())
+}
+
+#[test]
+fn a_journal_that_stays_long_or_cannot_be_written_anew_is_tried_again_when_it_is_twice_as_long() {
+    let lab = Lab::new();
+    let case = lab.case();
+    let (times, _) = rewritten_while_it_grows(&case, 500);
+    assert!((1..=4).contains(&times), "{times} times for 6 MB that all stay");
+    let case = lab.case();
+    let records = 500;
+    paths::make_dir(&case.state().join("journal.new")).expect("in the way");
+    let (times, calls) = rewritten_while_it_grows(&case, records);
+    // One write for each record, room beyond the end for some, and a few tries.
+    assert_eq!(times, 0);
+    assert!(calls < records as u32 * 3 / 2, "{calls} calls");
+}
+
+#[test]
+fn a_view_whose_long_journal_cannot_be_written_anew_is_opened_all_the_same() {
+    let lab = Lab::new();
+    let mut case = lab.case();
+    let plain = case.ino("plain");
+    for n in 0..2000u32 {
+        let mode = SetAttr { mode: Some(0o600 + n % 2 * 0o44), ..keep() };
+        case.overlay().setattr(plain, case.caller(), mode).expect("changed");
+    }
+    let before = case.looks().expect("looked");
+    case.overlay = None;
+    assert!(paths::read(&case.state().join("journal")).expect("there").len() > 16 << 10);
+    paths::make_dir(&case.state().join("journal.new")).expect("in the way");
+    case.open().expect("opened");
+    assert!(case.looks().expect("looked") == before);
+}
