@@ -10,9 +10,9 @@ use crate::sys::log::OrWarn;
 
 use super::error::{Error, Result, upper};
 use super::journal::{Meta, Record};
+use super::loosened::against_mode;
 use super::resolve::{Found, View};
 use super::state::stored_xattrs;
-use super::upper::against_mode;
 use super::{Attr, Caller, Ino, SetAttr};
 
 const SET_ID: u32 = 0o6000;
@@ -233,13 +233,14 @@ impl View {
             _ => return self.set_orphan_attr(ino, mode, set),
         };
         let owner_changes = set.uid.is_some() || set.gid.is_some();
+        let aside = self.upper.aside.as_deref();
         // A directory's own mode is no obstacle to itself.
         let set_mode = |mode| match name {
             b"" if open.is_some() => fs::chmod(&dir, mode),
             b"" => fs::chmod_path_fd(&dir, mode),
-            name => against_mode(&dir, || fs::chmod_at(&dir, name, mode)),
+            name => against_mode(aside, &dir, || fs::chmod_at(&dir, name, mode)),
         };
-        let set_owner = |uid, gid| against_mode(&dir, || fs::chown_at(&dir, name, uid, gid));
+        let set_owner = |uid, gid| against_mode(aside, &dir, || fs::chown_at(&dir, name, uid, gid));
         let change = || -> Result<()> {
             if owner_changes {
                 set_owner(set.uid, set.gid).map_err(upper("set the owner"))?;
@@ -249,7 +250,7 @@ impl View {
             }
             if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
                 let set = || fs::utimens_at(&dir, name, set.atime, set.mtime);
-                against_mode(&dir, set).map_err(upper("set times"))?;
+                against_mode(aside, &dir, set).map_err(upper("set times"))?;
             }
             Ok(())
         };

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::store::{FileTimes, Name, Node, OTHER_BYTES, ObjectId, Objects, StoreError, Tree};
+use crate::store::{FileTimes, Node, OTHER_BYTES, ObjectId, Objects, StoreError, Tree};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
@@ -12,8 +12,8 @@ use super::counters::Counters;
 use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
 use super::graft::Stale;
+use super::loosened::{against_mode, open_against_mode};
 use super::resolve::{Kept, View};
-use super::upper::against_mode;
 
 /// A file of its own that is open, for as long as somebody holds it.
 pub(super) struct OpenFile {
@@ -221,18 +221,11 @@ impl View {
         let (dir, name, stat) = self.locate(ino)?;
         match self.open_kept(|| fs::open_at(&dir, name.bytes(), flags | OpenFlags::NONBLOCK, 0)) {
             Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
-                against_mode(&dir, || open_against_mode(&dir, &name, flags, stat.mode)).map_err(upper("open a file"))
+                let aside = self.upper.aside.as_deref();
+                let open = || open_against_mode(aside, (&dir, &name, &stat), flags);
+                against_mode(aside, &dir, open).map_err(upper("open a file"))
             }
             other => other.map_err(upper("open a file")),
         }
     }
-}
-
-/// Opens a file of ours whose mode keeps us out. The kernel checked the permission when the program
-/// opened the file; the mode may have changed since, and what is open stays open.
-fn open_against_mode(dir: &OwnedFd, name: &Name, flags: OpenFlags, mode: u32) -> std::io::Result<OwnedFd> {
-    fs::chmod_at(dir, name.bytes(), (mode & 0o7777) | 0o600)?;
-    let opened = fs::open_at(dir, name.bytes(), flags, 0);
-    fs::chmod_at(dir, name.bytes(), mode & 0o7777)?;
-    opened
 }

@@ -23,9 +23,10 @@ use crate::sys::{IoError, path as paths};
 use super::Overlay;
 use super::error::{Error, Result, upper};
 use super::journal::{self, JournalError};
+use super::loosened::against_mode;
 use super::orphan::aside_name;
 use super::resolve::{Kept, View};
-use super::upper::{against_mode, remove_tree, restore_times};
+use super::upper::{remove_tree, restore_times};
 
 /// In the upper's root, where it must be.
 pub const IN_UPPER: &str = ".depsfs.state";
@@ -74,7 +75,7 @@ pub(super) fn find(root: &OwnedFd, state_dir: &Path, takeover: bool) -> Result<H
 
 /// The directory in the upper's root. One that was there and is gone was deleted with what it said.
 fn directory(root: &OwnedFd, was_there: bool) -> std::io::Result<OwnedFd> {
-    match against_mode(root, || fs::open_dir_at(root, IN_UPPER.as_bytes())) {
+    match against_mode(None, root, || fs::open_dir_at(root, IN_UPPER.as_bytes())) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         other => return other,
     }
@@ -82,13 +83,13 @@ fn directory(root: &OwnedFd, was_there: bool) -> std::io::Result<OwnedFd> {
         tracing::warn!("{IN_UPPER} was deleted: what had been deleted or moved of the store's files is forgotten");
     }
     let kept = fs::stat(root)?;
-    against_mode(root, || fs::mkdir_at(root, IN_UPPER.as_bytes(), 0o700))?;
+    against_mode(None, root, || fs::mkdir_at(root, IN_UPPER.as_bytes(), 0o700))?;
     restore_times(root, &kept);
-    against_mode(root, || fs::open_dir_at(root, IN_UPPER.as_bytes()))
+    against_mode(None, root, || fs::open_dir_at(root, IN_UPPER.as_bytes()))
 }
 
 fn synced(dir: &OwnedFd) -> Result<()> {
-    let dir = against_mode(dir, || fs::open_dir_at(dir, b".")).map_err(upper("open a directory"))?;
+    let dir = against_mode(None, dir, || fs::open_dir_at(dir, b".")).map_err(upper("open a directory"))?;
     fs::fsync(dir).map_err(upper("sync a directory"))
 }
 

@@ -26,6 +26,7 @@ mod home;
 mod intact;
 pub mod journal;
 mod lacking;
+mod loosened;
 mod lower;
 mod names;
 mod numbers;

@@ -94,6 +94,7 @@ impl Overlay {
             view.new_root(stat.ino, born)?;
         }
         view.order = Order::of(view.delta.root);
+        view.restore_modes();
         view.drop_what_is_gone(is_damaged)?;
         if !config.takeover {
             view.drop_retired()?;

@@ -13,13 +13,14 @@ use super::error::{Error, Result, upper};
 use super::files::OpenFile;
 use super::graft::Stale;
 use super::journal::Journal;
+use super::loosened::against_mode;
 use super::lower::Lower;
 use super::names::{Names, Place};
 use super::position::Order;
 use super::readdir::Region;
 use super::state::{Delta, Override};
 use super::unsettled::Unsettled;
-use super::upper::{Upper, against_mode};
+use super::upper::Upper;
 use super::{Attr, Ino};
 
 /// Everything a view knows, behind the overlay's one lock.
@@ -126,7 +127,7 @@ impl View {
         }
         let below = self.lower_at(dir, name);
         if let Some(fd) = self.dir_fd(dir)? {
-            match against_mode(&fd, || fs::stat_at(&fd, name.bytes())) {
+            match against_mode(self.upper.aside.as_deref(), &fd, || fs::stat_at(&fd, name.bytes())) {
                 Ok(stat) => {
                     let ino = self.identity(self.lower_named(dir, name), stat.kind(), stat.ino);
                     if !stat.is_dir() || ino.is_upper() {
@@ -250,15 +251,22 @@ impl View {
 
     /// Walks the upper below `start` and notes every file's names.
     pub(super) fn search(&mut self, start: Ino) -> Result<()> {
+        self.walk_upper(start, &mut |_, _| {})
+    }
+
+    /// As [`View::search`], and calls `each` with every file's directory and entry there; a directory comes before all in it.
+    pub(super) fn walk_upper(&mut self, start: Ino, each: &mut dyn FnMut(&Arc<OwnedFd>, &fs::DirEntry)) -> Result<()> {
         let mut todo = vec![start];
         while let Some(dir) = todo.pop() {
             let Some(fd) = self.dir_fd(dir)? else { continue };
-            let open = against_mode(&fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
+            let aside = self.upper.aside.as_deref();
+            let open = against_mode(aside, &fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
             for entry in fs::list(&open).map_err(upper("list a directory"))? {
                 let Ok(name) = Name::new(&entry.name) else { continue };
                 if self.is_home(dir, &entry.name) {
                     continue;
                 }
+                each(&fd, &entry);
                 let ino = self.identity(self.lower_named(dir, &name), entry.kind, entry.ino);
                 if entry.kind == FileType::Directory {
                     todo.push(ino);
@@ -318,7 +326,7 @@ impl View {
             found => found?,
         };
         let Some(fd) = fd else { return Ok(None) };
-        match against_mode(&fd, || fs::stat_at(&fd, name.bytes())) {
+        match against_mode(self.upper.aside.as_deref(), &fd, || fs::stat_at(&fd, name.bytes())) {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
             found => found.map(|stat| Some((fd, stat))).map_err(upper("look at a file")),
         }

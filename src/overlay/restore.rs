@@ -8,6 +8,7 @@ use crate::sys::log::OrWarn;
 
 use super::error::{Error, Result, upper};
 use super::journal::{Check, Record};
+use super::loosened::against_mode;
 use super::resolve::View;
 use super::upper::{remove_tree, touch_dir};
 use super::{Ino, Overlay};
@@ -123,7 +124,12 @@ impl View {
     /// A file goes at once, a directory to `aside`: the name that it has there. Where there is no `aside`, what is
     /// deleted before an error stays deleted.
     fn move_out(&mut self, dir: &OwnedFd, name: &Name, stat: &Stat) -> Result<Option<String>> {
-        let Some(aside) = self.upper.aside.as_ref().filter(|_| stat.is_dir()) else {
+        let aside = self.upper.aside.as_deref();
+        if !stat.is_dir() {
+            let deleted = against_mode(aside, dir, || fs::unlink_at(dir, name.bytes()));
+            return deleted.map(|()| None).map_err(upper("delete a file"));
+        }
+        let Some(aside) = aside else {
             return remove_tree(dir, name.bytes()).map(|()| None).map_err(upper("delete a file"));
         };
         let to = format!("reset {}", stat.ino);

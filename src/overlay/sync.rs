@@ -12,8 +12,8 @@ use crate::sys::fs;
 
 use super::error::{Result, upper};
 use super::journal::Unsynced;
+use super::loosened::against_mode;
 use super::resolve::View;
-use super::upper::against_mode;
 use super::{Ino, Overlay};
 
 /// What one `fsync` waits for.
@@ -72,10 +72,9 @@ impl View {
         }
         if ino == Ino::ROOT || self.lower.is_dir(ino) || self.is_upper_dir(ino) {
             let Some(dir) = self.dir_fd(ino)? else { return Ok(None) };
-            return self
-                .open_kept(|| against_mode(&dir, || fs::open_dir_at(&dir, b".")))
-                .map(Some)
-                .map_err(upper("open a directory"));
+            let aside = self.upper.aside.clone();
+            let open = || against_mode(aside.as_deref(), &dir, || fs::open_dir_at(&dir, b"."));
+            return self.open_kept(open).map(Some).map_err(upper("open a directory"));
         }
         if !self.is_in_upper(ino) {
             return Ok(None);

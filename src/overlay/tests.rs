@@ -9,6 +9,7 @@ mod damage;
 mod fault;
 mod limits;
 mod listing;
+mod modes;
 mod numbers;
 mod ops;
 mod xattr;

@@ -15,6 +15,7 @@ use crate::sys::log::OrWarn;
 use super::Ino;
 use super::cache::Cache;
 use super::error::{Result, upper};
+use super::loosened::{self, against_mode};
 use super::resolve::View;
 use super::unsettled::is_promise;
 
@@ -30,6 +31,8 @@ pub(super) struct Upper {
     pub root: Arc<OwnedFd>,
     /// A directory of ours in the same file system, to make things aside in.
     pub aside: Option<Arc<OwnedFd>>,
+    /// Names in `aside` that say which modes a crash left loosened (`loosened.rs`).
+    pub notes: Vec<Vec<u8>>,
     /// The root holds the directory of ours that journal and `aside` are in (`home.rs`).
     pub has_home: bool,
     pub state_dir: PathBuf,
@@ -43,9 +46,12 @@ impl Upper {
     /// In `beside`, which is in the upper's file system, things are made aside. What an earlier
     /// crash left there is deleted, but for what a `takeover` goes on with.
     pub fn new(root: OwnedFd, beside: Option<OwnedFd>, takeover: bool) -> std::io::Result<Upper> {
+        let opened = beside.map(|dir| open_aside(&dir, takeover)).transpose()?;
+        let (aside, notes) = opened.map_or((None, Vec::new()), |(aside, notes)| (Some(Arc::new(aside)), notes));
         Ok(Upper {
             root: Arc::new(root),
-            aside: beside.map(|dir| open_aside(&dir, takeover).map(Arc::new)).transpose()?,
+            aside,
+            notes,
             has_home: false,
             state_dir: PathBuf::new(),
             dirs: Cache::new(KEPT_OPEN),
@@ -84,22 +90,27 @@ impl Upper {
     }
 }
 
-fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<OwnedFd> {
+/// The directory, and the notes of modes in it.
+fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<(OwnedFd, Vec<Vec<u8>>)> {
     match fs::mkdir_at(beside, b"aside", 0o700) {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(e) => return Err(e),
     }
-    let aside = fs::open_dir_at(beside, b"aside")?;
+    let (aside, mut notes) = (fs::open_dir_at(beside, b"aside")?, Vec::new());
     for left in fs::list(&aside)? {
         // Names of 16 digits are orphans; a server that takes over serves them on.
         if is_promise(&left.name) || (takeover && left.name.len() == 16) {
             continue;
         }
+        if loosened::is_note(&left.name) {
+            notes.push(left.name);
+            continue;
+        }
         // What can't be deleted now is in nobody's way.
         remove_tree(&aside, &left.name).or_warn("what was moved away stays until the next mount");
     }
-    Ok(aside)
+    Ok((aside, notes))
 }
 
 impl View {
@@ -124,7 +135,8 @@ impl View {
         };
         while let Some((ino, name)) = chain.pop() {
             let open = || fs::open_at(&fd, name.bytes(), OpenFlags::PATH | OpenFlags::DIRECTORY, 0);
-            match self.open_kept(|| against_mode(&fd, open)) {
+            let aside = self.upper.aside.clone();
+            match self.open_kept(|| against_mode(aside.as_deref(), &fd, open)) {
                 Ok(next) => {
                     fd = Arc::new(next);
                     self.upper.dirs.keep(ino, fd.clone());
@@ -229,7 +241,8 @@ impl View {
     }
 
     fn read_listing(&mut self, fd: &OwnedFd, ino: Ino) -> Result<Listing> {
-        let open = || against_mode(fd, || fs::open_dir_at(fd, b"."));
+        let aside = self.upper.aside.clone();
+        let open = || against_mode(aside.as_deref(), fd, || fs::open_dir_at(fd, b"."));
         let dir = self.open_kept(open).map_err(upper("open a directory"))?;
         let mut listing = Listing::new();
         let names = fs::list(&dir).map_err(upper("list a directory"))?;
@@ -274,17 +287,17 @@ pub(super) fn remove_tree(dir: &OwnedFd, name: &[u8]) -> std::io::Result<()> {
         }
         fs::rmdir_at(&top, &child)?;
     }
-    against_mode(dir, || fs::rmdir_at(dir, name))
+    against_mode(None, dir, || fs::rmdir_at(dir, name))
 }
 
 /// Deletes what is no directory, and answers whether one is there.
 fn unlink_or_is_dir(dir: &OwnedFd, name: &[u8]) -> std::io::Result<bool> {
-    match against_mode(dir, || fs::unlink_at(dir, name)) {
+    match against_mode(None, dir, || fs::unlink_at(dir, name)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(e) if e.raw_os_error() == Some(libc::EISDIR) => Ok(true),
         // What POSIX has for a directory, and some file systems answer.
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
-            let is_dir = against_mode(dir, || fs::stat_at(dir, name)).is_ok_and(|stat| stat.is_dir());
+            let is_dir = against_mode(None, dir, || fs::stat_at(dir, name)).is_ok_and(|stat| stat.is_dir());
             if is_dir { Ok(true) } else { Err(e) }
         }
         done => done.map(|()| false),
@@ -293,7 +306,7 @@ fn unlink_or_is_dir(dir: &OwnedFd, name: &[u8]) -> std::io::Result<bool> {
 
 /// Opens a directory that is going to be deleted, with the permissions to do so.
 fn open_to_empty(dir: &OwnedFd, name: &[u8]) -> std::io::Result<OwnedFd> {
-    let opened = against_mode(dir, || fs::open_at(dir, name, OpenFlags::PATH | OpenFlags::DIRECTORY, 0))?;
+    let opened = against_mode(None, dir, || fs::open_at(dir, name, OpenFlags::PATH | OpenFlags::DIRECTORY, 0))?;
     if fs::stat(&opened)?.mode & 0o700 != 0o700 {
         fs::chmod_path_fd(&opened, 0o700)?;
     }
@@ -317,23 +330,6 @@ fn move_up(from: &OwnedFd, name: &[u8], to: &OwnedFd, number: &mut u64) -> std::
                 return done.map(|()| new);
             }
         }
-    }
-}
-
-/// Looks or opens in a directory of ours whose mode keeps us out: who asks was let in by the kernel before the
-/// mode was changed, or asks for what the mode doesn't guard.
-pub(super) fn against_mode<T>(dir: &OwnedFd, open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
-    match open() {
-        Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
-            let mode = fs::stat(dir)?.mode & 0o7777;
-            if mode & 0o700 == 0o700 || fs::chmod_path_fd(dir, mode | 0o700).is_err() {
-                return Err(e);
-            }
-            let opened = open();
-            fs::chmod_path_fd(dir, mode)?;
-            opened
-        }
-        other => other,
     }
 }
 
