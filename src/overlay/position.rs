@@ -12,11 +12,15 @@
 //! Names are listed by (region, tag). Regions follow each other as cookies do, so nothing has to be sorted but the few
 //! names of one region, and most regions have one name, whose tag nobody computes. The hash behind cookies has no key:
 //! names with equal cookies can be made at will, any number of them, and then they are all in one region. There they
-//! are told apart by their tags: two of a million names have equal ones in one of ten cases, and for those the second
-//! counts as one above the first.
+//! are told apart by their tags.
 //!
-//! A name that is removed takes nothing along: the names after it keep their positions. That holds for
-//! [`END`] as well: it is given only when no other name of its region follows.
+//! A name that is removed takes nothing along: the names after it keep their positions, and those before it have their own
+//! tags to be known by, also one that is now the last and has [`END`].
+//!
+//! Two of a million names of one region have equal tags in one of ten cases. Then the first counts as one below the
+//! second. When the first goes, the second stays where it was; when the second goes, the first is where the second was,
+//! and somebody who had come to it would meet it twice. So a region with equal tags is remembered while it is listed
+//! (`readdir.rs`): only a server that takes over in just that moment lists a name twice, and none is ever left out.
 
 use crate::store::Name;
 
@@ -25,8 +29,10 @@ const TAG_BITS: u32 = 42;
 pub(super) const END: u64 = (1 << TAG_BITS) - 1;
 /// Below are the positions of `.` and `..`, and the beginning.
 const FIRST_TAG: u64 = 16;
-/// Room below [`END`] for names that share a tag.
+/// The highest tag of a name is so far below [`END`].
 const SPARE: u64 = 1 << 32;
+/// How many tags there are.
+const TAGS: u64 = END - SPARE - FIRST_TAG;
 
 /// `off_t` is signed: the highest region is that of the highest cookie, 2⁶² + 15.
 const _: () = assert!(((((1u64 << 62) + 15) >> TAG_BITS) << TAG_BITS) | END <= i64::MAX as u64);
@@ -34,6 +40,15 @@ const _: () = assert!(((((1u64 << 62) + 15) >> TAG_BITS) << TAG_BITS) | END <= i
 /// How a view orders names that share a region. The key stays the same over restarts of the server.
 pub(super) struct Order {
     key: [u8; 32],
+    /// So many hashes share a tag; 1 but in tests.
+    share: u64,
+}
+
+/// The names of one region in order, each after its position.
+pub(super) struct Arranged<T> {
+    pub names: Vec<(u64, Name, T)>,
+    /// Some have equal tags.
+    pub is_shared: bool,
 }
 
 impl Order {
@@ -42,37 +57,47 @@ impl Order {
     pub fn of(root: Option<(u64, u64)>) -> Order {
         let (real, born) = root.unwrap_or_default();
         let facts = [real.to_le_bytes(), born.to_le_bytes()].concat();
-        Order { key: blake3::derive_key("depsfs 2026 positions of names with equal cookies", &facts) }
+        Order { key: blake3::derive_key("depsfs 2026 positions of names with equal cookies", &facts), share: 1 }
+    }
+
+    /// The same with so few tags that names have equal ones.
+    #[cfg(test)]
+    pub fn with_tags(self, tags: u64) -> Order {
+        Order { share: TAGS / tags, ..self }
     }
 
     fn tag(&self, name: &Name) -> u64 {
         let hash = blake3::keyed_hash(&self.key, name.bytes());
         let word = u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("32 bytes have 8"));
-        FIRST_TAG + word % (END - SPARE - FIRST_TAG)
+        FIRST_TAG + word % TAGS / self.share * self.share + self.share / 2
     }
 
-    /// Gives the names of one region their positions, in order.
-    pub fn arrange<T>(&self, names: Vec<(Name, T)>) -> Vec<(u64, Name, T)> {
-        let Some(region) = names.first().map(|(name, _)| region_of(name)) else { return Vec::new() };
-        let alone = names.len() == 1;
-        let tagged = names.into_iter().map(|(name, what)| (if alone { END } else { self.tag(&name) }, name, what));
-        let mut all: Vec<_> = tagged.collect();
-        all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
-        let (mut free, last) = (0, all.len() - 1);
-        for (n, (tag, ..)) in all.iter_mut().enumerate() {
-            *tag = if n == last { END } else { (*tag).max(free).min(END - 1) };
-            free = *tag + 1;
-            *tag |= region << TAG_BITS;
+    /// Gives the names of one region their positions, in order: those by which each is known, not yet [`END`].
+    pub fn arrange<T>(&self, names: Vec<(Name, T)>) -> Arranged<T> {
+        let mut names: Vec<_> = names.into_iter().map(|(name, what)| (self.tag(&name), name, what)).collect();
+        names.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        let is_shared = names.windows(2).any(|w| w[0].0 == w[1].0);
+        let mut above = END;
+        for (at, name, _) in names.iter_mut().rev() {
+            above = (*at).min(above - 1).max(FIRST_TAG);
+            *at = region_of(name) << TAG_BITS | above;
         }
-        all
+        Arranged { names, is_shared }
     }
 
     /// The same for names of any regions, given in the order of names; about `limit` of them.
     pub fn arrange_all(&self, names: impl Iterator<Item = Name>, after: u64, limit: usize) -> Vec<(u64, Name)> {
         let (mut out, mut region) = (Vec::new(), Vec::new());
-        let give = |region: &mut Vec<(Name, ())>, out: &mut Vec<(u64, Name)>| {
-            let arranged = self.arrange(std::mem::take(region)).into_iter().map(|(at, name, ())| (at, name));
-            out.extend(arranged.filter(|(at, _)| *at > after));
+        let give = |region: &mut Vec<(Name, ())>, out: &mut Vec<(u64, Name)>| match &region[..] {
+            [] => {}
+            [(name, ())] if region_within(after) != Some(region_of(name)) => {
+                out.extend(Some((end_of(name), name.clone())).filter(|(at, _)| *at > after));
+                region.clear();
+            }
+            _ => {
+                let names = self.arrange(std::mem::take(region)).after(after);
+                out.extend(names.into_iter().map(|(at, name, ())| (at, name)));
+            }
         };
         for name in names {
             if region.last().is_some_and(|(last, ())| region_of(last) != region_of(&name)) {
@@ -86,6 +111,15 @@ impl Order {
         give(&mut region, &mut out);
         out.truncate(limit);
         out
+    }
+}
+
+impl<T> Arranged<T> {
+    /// The names after a position; the last has the region's end.
+    pub fn after(mut self, after: u64) -> Vec<(u64, Name, T)> {
+        self.names.retain(|(at, ..)| *at > after);
+        self.names.iter_mut().last().into_iter().for_each(|(at, ..)| *at |= END);
+        self.names
     }
 }
 
@@ -124,26 +158,48 @@ mod tests {
     #[test]
     fn a_position_is_a_number_that_off_t_holds_and_no_two_names_have_the_same() {
         let order = Order::of(Some((7, 9)));
-        let all = order.arrange(names(10_000));
+        let all = order.arrange(names(10_000)).after(0);
         assert_eq!(all.len(), 10_000);
         assert!(all.windows(2).all(|w| w[0].0 < w[1].0));
         assert!(all.iter().all(|(at, ..)| *at <= i64::MAX as u64 && *at >= FIRST_TAG));
     }
 
+    fn without(all: &[(u64, Name, ())], gone: impl Fn(usize) -> bool) -> Vec<(Name, ())> {
+        let left = all.iter().enumerate().filter(|(n, _)| !gone(*n));
+        left.map(|(_, (_, name, ()))| (name.clone(), ())).collect()
+    }
+
     #[test]
     fn names_that_go_move_no_other_name() {
         let order = Order::of(Some((7, 9)));
-        let mut all = order.arrange(names(1000));
+        let all = order.arrange(names(1000)).after(0);
         for stop in [0, 1, 500, 998] {
-            let (at, ..) = &all[stop];
-            let left: Vec<(Name, ())> = all[stop + 1..].iter().map(|(_, name, ())| (name.clone(), ())).collect();
-            assert_eq!(order.arrange(left), all[stop + 1..]);
-            assert!(all[stop + 1].0 > *at);
+            let at = all[stop].0;
+            let left = without(&all, |n| n <= stop);
+            assert_eq!(order.arrange(left).after(at), all[stop + 1..]);
+            assert!(all[stop + 1].0 > at);
+            // Those before are known by their own tags, also when nothing follows any more.
+            let left = without(&all, |n| n > stop);
+            assert_eq!(order.arrange(left).after(at), []);
+            assert_eq!(order.arrange_all(all[..=stop].iter().map(|(_, name, ())| name.clone()), at, 10), []);
         }
-        let last = all.pop().expect("the last");
-        let now = order.arrange(all.iter().map(|(_, name, ())| (name.clone(), ())).collect());
-        assert_eq!(now[..998], all[..998]);
-        assert_eq!(now[998].0, last.0, "behind the last name nothing comes");
+    }
+
+    #[test]
+    fn of_names_with_equal_tags_none_is_left_out_whichever_go() {
+        let order = Order::of(Some((7, 9))).with_tags(20);
+        let all = order.arrange(names(60));
+        assert!(all.is_shared);
+        let all = all.names;
+        assert!(all.windows(2).all(|w| w[0].0 < w[1].0));
+        for stop in 0..all.len() {
+            for gone in 0..all.len() {
+                let listed = order.arrange(without(&all, |n| n == gone)).after(all[stop].0);
+                let listed: Vec<&Name> = listed.iter().map(|(_, name, ())| name).collect();
+                let due = all[stop + 1..].iter().map(|(_, name, ())| name).filter(|name| **name != all[gone].1);
+                assert!(due.into_iter().all(|name| listed.contains(&name)), "{gone} went behind {stop}");
+            }
+        }
     }
 
     /// Other numbers would make a listing that is being read during an upgrade skip names.

@@ -16,7 +16,8 @@ use super::{Ino, Listed, Overlay};
 
 /// Names taken from the layers at a time.
 const BATCH: usize = 256;
-/// Regions of more names are remembered while they are listed: to put one in order takes its time.
+/// Regions of more names are remembered while they are listed: to put one in order takes its time. So are those with
+/// equal tags (`position.rs`).
 const LARGE: usize = 64;
 /// Regions remembered at a time.
 const KEPT_REGIONS: usize = 4;
@@ -191,25 +192,25 @@ impl View {
     ) -> bool {
         let number = names.first().map(|(name, _)| region_of(name));
         if names.len() == 1
+            && number != region_within(after)
             && let Some((name, shown)) = names.pop()
         {
             // So it is nearly always: nothing is hashed, and no room is made.
             let at = end_of(&name);
             return at <= after || each(self, at, &name, shown);
         }
-        let mut arranged = self.order.arrange(std::mem::take(names));
-        if arranged.len() > LARGE
+        let arranged = self.order.arrange(std::mem::take(names));
+        if (arranged.is_shared || arranged.names.len() > LARGE)
             && let Some(number) = number
         {
             self.regions.retain(|r| r.dir != dir || r.number != number);
             if self.regions.len() >= KEPT_REGIONS {
                 self.regions.remove(0);
             }
-            let names = arranged.iter().map(|(at, name, _)| (*at, name.clone())).collect();
+            let names = arranged.names.iter().map(|(at, name, _)| (*at, name.clone())).collect();
             self.regions.push(Region { dir, number, names });
         }
-        arranged.retain(|(at, ..)| *at > after);
-        arranged.iter().all(|(at, name, shown)| each(self, *at, name, *shown))
+        arranged.after(after).iter().all(|(at, name, shown)| each(self, *at, name, *shown))
     }
 
     /// Goes on with a region that was put in order before.
@@ -220,9 +221,11 @@ impl View {
         each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
     ) -> Result<bool> {
         let from = region.names.partition_point(|(at, _)| *at <= after);
-        for (at, name) in &region.names[from..] {
+        let last = region.names.len() - 1;
+        for (n, (at, name)) in region.names.iter().enumerate().skip(from) {
+            let at = if n == last { at | END } else { *at };
             if let Some(shown) = self.shown_at(region.dir, name)?
-                && !each(self, *at, name, shown)
+                && !each(self, at, name, shown)
             {
                 return Ok(false);
             }

@@ -157,6 +157,39 @@ fn names_with_equal_cookies_that_go_and_come_while_they_are_listed_hide_no_other
 }
 
 #[test]
+fn names_with_equal_tags_that_go_while_they_are_listed_hide_and_repeat_no_other() {
+    let names: Vec<Name> = with_equal_cookies(60).collect();
+    for room in 1..6 {
+        let mut equal = Equal::new(&names, 0..60, 0..0);
+        {
+            let mut view = equal.overlay().view.lock();
+            let root = view.delta.root;
+            view.order = crate::overlay::position::Order::of(root).with_tags(20);
+        }
+        let mut listed = equal.list(room, |equal, some| {
+            // All that were given, and no other: the last one of a buffer, too.
+            for (_, name) in some.iter().filter(|(_, name)| !matches!(&name[..], b"." | b"..")) {
+                equal.overlay().unlink(equal.d, &Name::new(name).expect("a name")).expect("unlinked");
+            }
+        });
+        equal.assert_all(std::mem::take(&mut listed));
+    }
+}
+
+#[test]
+fn a_name_that_was_listed_is_not_listed_again_when_those_behind_it_go() {
+    let names: Vec<Name> = with_equal_cookies(5).collect();
+    let equal = Equal::new(&names, 0..5, 0..0);
+    let first = equal.some(0, 4);
+    let rest = equal.some(first[3].0, 9);
+    assert_eq!(first.len() + rest.len(), 2 + 5);
+    for (_, name) in rest {
+        equal.overlay().unlink(equal.d, &Name::new(&name).expect("a name")).expect("unlinked");
+    }
+    assert_eq!(equal.some(first[3].0, 9), []);
+}
+
+#[test]
 fn two_listings_of_names_with_equal_cookies_at_once_are_both_complete() {
     let (mut equal, _) = Equal::mixed();
     let (mut other, mut after) = (Vec::new(), 0);
