@@ -82,6 +82,14 @@ impl Lower {
 
     /// Makes `ino` the merged directory of `stack`, and merges the directories below it.
     fn merge(&mut self, ino: Ino, stack: Vec<LowerNode>) {
+        let mut todo = vec![(ino, stack)];
+        while let Some((ino, stack)) = todo.pop() {
+            self.merge_one(ino, stack, &mut todo);
+        }
+    }
+
+    /// Merges one directory, and adds those below it that are to be merged.
+    fn merge_one(&mut self, ino: Ino, stack: Vec<LowerNode>, todo: &mut Vec<(Ino, Vec<LowerNode>)>) {
         for member in &stack {
             self.alias.insert(*member, ino);
         }
@@ -100,7 +108,7 @@ impl Lower {
             below.extend(was.filter(|n| self.kind_of(*n) == FileType::Directory).collect::<Vec<_>>());
             let first = below.iter().min_by_key(|n| self.grafts[n.graft].base).copied();
             if let Some(first) = first.filter(|_| below.len() > 1) {
-                self.merge(self.plain_ino(first), below);
+                todo.push((self.plain_ino(first), below));
             }
         }
     }
@@ -179,22 +187,6 @@ impl Lower {
         self.alias.iter().filter(|(n, _)| self.is_live(**n)).map(|(n, ino)| (*ino, *n)).collect()
     }
 
-    /// Calls `differs` with each directory that both lowers have and each name in it that leads elsewhere.
-    pub fn compare(&self, other: &Lower, dir: Ino, differs: &mut dyn FnMut(Ino, &Name)) {
-        let (ours, theirs) = (self.layers(dir).to_ids(self), other.layers(dir).to_ids(other));
-        if ours == theirs {
-            return;
-        }
-        let names: HashSet<&[u8]> = self.entries(dir).chain(other.entries(dir)).map(|(_, n, _)| n).collect();
-        for name in names.into_iter().flat_map(Name::new) {
-            match (self.lookup(dir, &name), other.lookup(dir, &name)) {
-                (Some(a), Some(b)) if a == b && self.is_dir(a) && other.is_dir(a) => self.compare(other, a, differs),
-                (a, b) if a == b => {}
-                _ => differs(dir, &name),
-            }
-        }
-    }
-
     fn child(&self, dir: LowerNode, name: &Name) -> Option<LowerNode> {
         self.tree(dir).lookup(dir.node, name).map(|node| LowerNode { graft: dir.graft, node })
     }
@@ -233,6 +225,11 @@ impl Lower {
             Some(stack) => Layers::Many(stack),
             None => Layers::One(self.node(dir).filter(|n| self.kind_of(*n) == FileType::Directory)),
         }
+    }
+
+    /// What the layers of a directory are, whatever their position in a list of grafts.
+    pub(super) fn layer_numbers(&self, dir: Ino) -> Vec<Ino> {
+        self.layers(dir).as_slice().iter().map(|n| self.plain_ino(*n)).collect()
     }
 
     /// What the grafts say of `name` in `dir`.
@@ -361,11 +358,6 @@ enum Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// What the layers are, whatever their position in a list of grafts.
-    fn to_ids(&self, lower: &Lower) -> Vec<Ino> {
-        self.as_slice().iter().map(|n| lower.plain_ino(*n)).collect()
-    }
-
     fn as_slice(&self) -> &[LowerNode] {
         match self {
             Layers::One(one) => one.as_slice(),

@@ -14,6 +14,7 @@ mod attr;
 mod cache;
 mod changes;
 mod changing;
+mod compare;
 mod copy_up;
 mod counters;
 mod create;

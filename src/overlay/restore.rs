@@ -66,24 +66,29 @@ impl View {
         Ok(())
     }
 
-    /// Copies up everything below a directory, then hides the lower: nothing of it is needed any more.
-    fn thaw_names(&mut self, dir: Ino) -> Result<()> {
-        let mut names = Vec::new();
-        self.for_each_name(dir, &mut |_, (_, shown)| {
-            names.push(shown);
-            true
-        })?;
-        for shown in names {
-            self.copy_up(shown.ino, u64::MAX)?;
-            if shown.kind == FileType::Directory && self.lower.is_dir(shown.ino) {
-                self.thaw_names(shown.ino)?;
+    /// Copies up everything below a directory, then hides the lower: nothing of it is needed any more. A directory is
+    /// hidden after those below it.
+    fn thaw_names(&mut self, top: Ino) -> Result<()> {
+        let (mut todo, mut dirs) = (vec![top], Vec::new());
+        while let Some(dir) = todo.pop() {
+            dirs.push(dir);
+            let mut names = Vec::new();
+            self.for_each_name(dir, &mut |_, (_, shown)| {
+                names.push(shown);
+                true
+            })?;
+            for shown in names {
+                self.copy_up(shown.ino, u64::MAX)?;
+                if shown.kind == FileType::Directory && self.lower.is_dir(shown.ino) {
+                    todo.push(shown.ino);
+                }
             }
         }
-        if dir == Ino::ROOT {
-            return Ok(());
+        for dir in dirs.into_iter().rev().filter(|dir| *dir != Ino::ROOT) {
+            let places = self.places_for(&[Record::Opaque { dir }])?;
+            self.record_all(places.into_iter().chain([Record::Opaque { dir }]).collect())?;
         }
-        let places = self.places_for(&[Record::Opaque { dir }])?;
-        self.record_all(places.into_iter().chain([Record::Opaque { dir }]).collect())
+        Ok(())
     }
 
     /// Deletes what the upper has at a name, with all below it, together with what the journal says of it.

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Node, ObjectId, Store, StoreError, Tree, TreeEntry, aside_name};
+use crate::sys::descent::Descent;
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
 use crate::sys::{IoError, interrupt};
@@ -32,7 +33,7 @@ pub fn extract(
     skip: &dyn Fn(&Path) -> bool,
 ) -> Result<Extracted, StoreError> {
     let mut work = Extraction { store, tree, into, at, skip, first: HashMap::new(), done: Extracted::default() };
-    work.directory(dir, into, Path::new(""))?;
+    work.all_below(dir)?;
     Ok(work.done)
 }
 
@@ -47,43 +48,69 @@ struct Extraction<'a> {
     done: Extracted,
 }
 
-impl Extraction<'_> {
-    fn directory(&mut self, dir: Node, into: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+/// A directory on the way to the one that is written, and what is left of its names.
+struct Level<'a> {
+    node: Node,
+    names: Box<dyn Iterator<Item = TreeEntry<'a>> + 'a>,
+    /// It is new.
+    is_made: bool,
+}
+
+impl<'a> Extraction<'a> {
+    fn all_below(&mut self, dir: Node) -> Result<(), StoreError> {
         let tree = self.tree;
-        for entry in tree.entries(dir, 0) {
-            let path = path.join(std::ffi::OsStr::from_bytes(entry.name));
-            if tree.kind(entry.node) == Some(FileType::Directory) {
-                self.below(&entry, into, &path)?;
-            } else if self.file(&entry, into, &path).map_err(|e| self.failed("write", &path, e))? {
-                self.done.written += 1;
-            }
+        let level = |node, is_made| Level { node, names: Box::new(tree.entries(node, 0)), is_made };
+        let (mut levels, mut path) = (vec![level(dir, false)], PathBuf::new());
+        let top = fs::duplicate(self.into.as_fd()).and_then(Descent::new);
+        let mut way = top.map_err(|e| self.failed("open", &path, e))?;
+        while let Some(last) = levels.last_mut() {
             if interrupt::raised().is_some() {
                 return Err(StoreError::Cancelled);
             }
+            let Some(entry) = last.names.next() else {
+                self.finish(levels.pop(), &mut way, &path)?;
+                path.pop();
+                continue;
+            };
+            path.push(std::ffi::OsStr::from_bytes(entry.name));
+            if tree.kind(entry.node) == Some(FileType::Directory) {
+                if let Some(is_made) = self.enter(&entry, &mut way, &path)? {
+                    levels.push(level(entry.node, is_made));
+                    continue;
+                }
+            } else if self.file(&entry, way.here(), &path).map_err(|e| self.failed("write", &path, e))? {
+                self.done.written += 1;
+            }
+            path.pop();
         }
         Ok(())
     }
 
-    fn below(&mut self, entry: &TreeEntry<'_>, into: &OwnedFd, path: &Path) -> Result<(), StoreError> {
+    /// Goes into a directory, and answers whether it was made; `None` where nothing is written into it.
+    fn enter(&mut self, entry: &TreeEntry<'_>, way: &mut Descent, path: &Path) -> Result<Option<bool>, StoreError> {
         if (self.skip)(path) {
-            return Ok(());
+            return Ok(None);
         }
-        let made = match fs::mkdir_at(into, entry.name, 0o700) {
+        let made = match fs::mkdir_at(way.here(), entry.name, 0o700) {
             Ok(()) => true,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
             Err(e) => return Err(self.failed("create", path, e)),
         };
-        let dir = match fs::open_dir_at(into, entry.name) {
-            Ok(dir) => dir,
+        match way.enter(entry.name) {
+            Ok(()) => Ok(Some(made)),
             Err(e) if e.kind() == io::ErrorKind::NotADirectory || fs::is_symlink_error(&e) => {
                 self.done.kept.push(path.into());
-                return Ok(());
+                Ok(None)
             }
-            Err(e) => return Err(self.failed("open", path, e)),
-        };
-        self.directory(entry.node, &dir, path)?;
-        if made {
-            let stat = self.tree.stat(entry.node);
+            Err(e) => Err(self.failed("open", path, e)),
+        }
+    }
+
+    /// Leaves a directory of which all is written.
+    fn finish(&self, level: Option<Level<'_>>, way: &mut Descent, path: &Path) -> Result<(), StoreError> {
+        let left = way.leave().map_err(|e| self.failed("finish", path, e))?;
+        if let (Some(level), Some(dir)) = (level.filter(|level| level.is_made), left) {
+            let stat = self.tree.stat(level.node);
             let times = || {
                 fs::chmod(&dir, stat.perm)?;
                 fs::utimens(&dir, SetTime::Keep, SetTime::At(stat.mtime))
@@ -129,9 +156,7 @@ impl Extraction<'_> {
         let stat = self.tree.stat(entry.node);
         if stat.nlink > 1 {
             if let Some(first) = self.first.get(&entry.node) {
-                let parent = first.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                let flags = OpenFlags::PATH | OpenFlags::DIRECTORY;
-                let from = fs::open_beneath(self.into, parent.as_os_str().as_bytes(), flags)?;
+                let from = open_below(self.into, first.parent().unwrap_or(Path::new("")))?;
                 return fs::link_at(from, first.file_name().unwrap_or_default().as_bytes(), into, entry.name);
             }
             self.first.insert(entry.node, path.into());
@@ -180,6 +205,15 @@ impl Extraction<'_> {
     }
 }
 
+/// Opens a directory below another by its path, which may be longer than one call takes (PATH_MAX).
+fn open_below(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let mut at = fs::duplicate(top.as_fd())?;
+    for name in path {
+        at = fs::open_at(&at, name.as_bytes(), OpenFlags::PATH | OpenFlags::DIRECTORY, 0)?;
+    }
+    Ok(at)
+}
+
 fn aside(into: &OwnedFd, name: &[u8], fill: impl FnOnce(&OwnedFd) -> io::Result<()>) -> io::Result<()> {
     let aside = format!(".depsfs-{}", aside_name());
     let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
@@ -187,4 +221,55 @@ fn aside(into: &OwnedFd, name: &[u8], fill: impl FnOnce(&OwnedFd) -> io::Result<
     let named = fill(&file)
         .and_then(|()| fs::rename_at(into.as_fd(), aside.as_bytes(), into.as_fd(), name, RenameFlags::NOREPLACE));
     named.inspect_err(|_| drop(fs::unlink_at(into, aside.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::store::tree::{Item, Meta, Slot};
+    use crate::store::{Name, TreeBuilder};
+    use crate::sys::fs::Timespec;
+    use crate::sys::path;
+
+    #[test]
+    fn a_tree_of_any_depth_is_written_with_little_stack_and_few_descriptors() {
+        const DEEP: usize = 20_000;
+        let temp = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory");
+        let store = Store::open(&temp.path().join("store")).expect("a store");
+        let stage = store.stage().expect("a stage");
+        let object = stage.add_bytes(b"x").expect("an object");
+        stage.publish().expect("published");
+        let time = Timespec { sec: 77, nsec: 0 };
+        let meta = |perm| Meta { perm, mtime: time, xattrs: vec![] };
+        let name = |text: &str| Name::new(text.as_bytes()).expect("a name");
+        let mut builder = TreeBuilder::new(meta(0o755));
+        let (mut at, mut slots) = (Slot::ROOT, vec![]);
+        for _ in 0..DEEP {
+            at = builder.add(at, name("d"), meta(0o555), Item::Dir).expect("added");
+            slots.push(at);
+        }
+        let file = Item::File { object, size: 1, blocks: 8 };
+        let file = builder.add(slots[DEEP / 2], name("middle"), meta(0o644), file).expect("added");
+        builder.link(at, name("deepest"), file).expect("linked");
+        let tree = Tree::from_bytes(builder.finish().expect("built")).expect("a tree");
+        let to = temp.path().join("to");
+        path::make_dir(&to).expect("made");
+        let work = move || {
+            let into = path::open_dir(&to).expect("opened");
+            let done = extract(&store, (&tree, Node::ROOT), (&into, &to), &|_| false).expect("written");
+            assert_eq!(done, Extracted { written: 2, kept: vec![] });
+            let mut way = Descent::new(into).expect("begun");
+            (0..DEEP).for_each(|_| way.enter(b"d").expect("there"));
+            assert_eq!(fs::stat_at(way.here(), b"deepest").expect("there").nlink, 2);
+            while let Some(left) = way.leave().expect("left") {
+                let stat = fs::stat(&left).expect("looked");
+                assert_eq!((stat.mode & 0o777, stat.mtime), (0o555, time));
+                fs::chmod(&left, 0o755).expect("set");
+            }
+            path::remove_tree(&to).expect("removed");
+        };
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).expect("a thread").join().expect("done");
+        assert!(!path::is_there(&temp.path().join("to")));
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod command;
 pub mod copy;
+pub mod descent;
 pub mod extent;
 pub mod fault;
 pub mod fs;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs as rfs;
 
 use super::IoError;
+use super::descent::Descent;
 use super::fault::{self, Call};
 use super::fs::{DirEntry, FileType, OpenFlags, SetTime, Stat};
 
@@ -124,11 +125,55 @@ pub fn remove_dir(path: &Path) -> Result<(), IoError> {
         .map_err(IoError::of("remove", path))
 }
 
-/// Removes a directory with all that is in it, following no symlink; an absent one is fine.
+/// Removes a directory with all that is in it, however deep, following no symlink; an absent one is fine.
 pub fn remove_tree(path: &Path) -> Result<(), IoError> {
-    absent_is_none(fault::point(Call::Remove).and_then(|()| fs::remove_dir_all(path)))
-        .map(drop)
-        .map_err(IoError::of("remove", path))
+    let name = path.as_os_str().as_bytes();
+    let remove = || match super::fs::open_dir_at(rfs::CWD, name) {
+        Err(e) if super::fs::is_symlink_error(&e) || e.kind() == io::ErrorKind::NotADirectory => {
+            super::fs::unlink_at(rfs::CWD, name)
+        }
+        top => empty(Descent::new(top?)?).and_then(|()| super::fs::rmdir_at(rfs::CWD, name)),
+    };
+    absent_is_none(fault::point(Call::Remove).and_then(|()| remove())).map(drop).map_err(IoError::of("remove", path))
+}
+
+/// Removes all that is in a directory. What others remove meanwhile is gone, too.
+fn empty(mut way: Descent) -> io::Result<()> {
+    // For each directory on the way the names below it that are directories and still there; and its own name.
+    let mut todo = vec![(Vec::new(), remove_files(way.here())?)];
+    while let Some((_, dirs)) = todo.last_mut() {
+        let Some(name) = dirs.pop() else {
+            let own = todo.pop().map(|(name, _)| name).unwrap_or_default();
+            if way.leave()?.is_some() {
+                absent_is_none(super::fs::rmdir_at(way.here(), &own))?;
+            }
+            continue;
+        };
+        if absent_is_none(way.enter(&name))?.is_some() {
+            todo.push((name, remove_files(way.here())?));
+        }
+    }
+    Ok(())
+}
+
+/// Removes all names that are no directories, and gives those that are.
+fn remove_files(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut dirs = Vec::new();
+    for entry in super::fs::list(dir)? {
+        match (entry.kind != FileType::Directory).then(|| super::fs::unlink_at(dir, &entry.name)) {
+            None => dirs.push(entry.name),
+            // What the file system did not tell before; POSIX has EPERM for it (unlink(2)).
+            Some(Err(e)) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {
+                let is_dir = entry.kind == FileType::Unknown && super::fs::stat_at(dir, &entry.name)?.is_dir();
+                if !is_dir {
+                    return Err(e);
+                }
+                dirs.push(entry.name);
+            }
+            Some(done) => drop(absent_is_none(done)?),
+        }
+    }
+    Ok(dirs)
 }
 
 /// Removes all that is in a directory, following no symlink; the directory stays as it is.
