@@ -60,14 +60,14 @@ impl View {
     /// See [`Overlay::thaw`].
     pub(super) fn thaw(&mut self, ino: Ino) -> Result<()> {
         self.copy_up(ino, u64::MAX)?;
-        if ino == Ino::ROOT || self.lower.is_dir(ino) {
+        if FileType::from_raw_mode(self.attr(ino)?.mode) == FileType::Directory {
             self.thaw_names(ino)?;
         }
         Ok(())
     }
 
     /// Copies up everything below a directory, then hides the lower: nothing of it is needed any more. A directory is
-    /// hidden after those below it.
+    /// hidden after those below it. One of the upper's own may hold what was moved there.
     fn thaw_names(&mut self, top: Ino) -> Result<()> {
         let (mut todo, mut dirs) = (vec![top], Vec::new());
         while let Some(dir) = todo.pop() {
@@ -79,12 +79,13 @@ impl View {
             })?;
             for shown in names {
                 self.copy_up(shown.ino, u64::MAX)?;
-                if shown.kind == FileType::Directory && self.lower.is_dir(shown.ino) {
+                if shown.kind == FileType::Directory {
                     todo.push(shown.ino);
                 }
             }
         }
-        for dir in dirs.into_iter().rev().filter(|dir| *dir != Ino::ROOT) {
+        dirs.retain(|dir| *dir != Ino::ROOT && self.lower.is_dir(*dir));
+        for dir in dirs.into_iter().rev() {
             let places = self.places_for(&[Record::Opaque { dir }])?;
             self.record_all(places.into_iter().chain([Record::Opaque { dir }]).collect())?;
         }

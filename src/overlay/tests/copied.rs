@@ -158,3 +158,17 @@ fn a_change_whose_end_is_missing_took_place_in_a_copy_if_the_file_is_at_its_name
     assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
     assert_eq!(after["owndir/merged/low"].bytes, b"low");
 }
+
+#[test]
+fn what_was_moved_into_a_directory_of_the_upper_is_thawed_with_it() {
+    let lab = Lab::new();
+    for top in ["later", "two"] {
+        let mut case = lab.case();
+        case.move_into_own();
+        case.overlay().thaw(case.ino(top)).expect("thawed");
+        let upper = case.upper();
+        for path in ["later/new/in/dir/sub/x", "later/new/plain", "two/thaw/t"] {
+            assert_eq!(paths::is_there(&upper.join(path)), path.starts_with(top), "{path} after a thaw of {top}");
+        }
+    }
+}
