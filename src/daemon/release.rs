@@ -44,7 +44,7 @@ pub enum Released {
 /// mounted.
 pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
     let dir = StateDir::new(state_dir);
-    if !paths::is_dir(state_dir) {
+    if paths::stat(state_dir)?.is_none_or(|stat| !stat.is_dir()) {
         return Ok(Released::Gone);
     }
     let _turn = dir.client_lock()?;
@@ -185,7 +185,7 @@ fn put_back(dir: &StateDir, pid: ProcessId) -> Result<(), DaemonError> {
 }
 
 fn mounted_views(dir: &StateDir) -> Result<Vec<ViewState>, DaemonError> {
-    let mut state = DaemonState::load(dir).unwrap_or_default();
+    let mut state = DaemonState::try_load(dir)?.unwrap_or_default();
     state.compare(&MountTable::read()?);
     state.views.retain(|v| v.mounted);
     Ok(state.views)
@@ -194,7 +194,7 @@ fn mounted_views(dir: &StateDir) -> Result<Vec<ViewState>, DaemonError> {
 /// Detaches what a daemon that is gone has left mounted, found without touching it.
 pub fn detach_dead(dir: &StateDir, manifest: Option<&Manifest>) -> Result<(), DaemonError> {
     let mounts = MountTable::read()?;
-    let left = DaemonState::load(dir).unwrap_or_default().views.into_iter().map(|v| v.path);
+    let left = DaemonState::try_load(dir)?.unwrap_or_default().views.into_iter().map(|v| v.path);
     let wanted = manifest.iter().flat_map(|m| m.views.iter().map(|v| mounts::place(&m.worktree, v)));
     let mut paths: Vec<PathBuf> = left.chain(wanted).collect();
     paths.sort();
@@ -208,4 +208,26 @@ pub fn detach_dead(dir: &StateDir, manifest: Option<&Manifest>) -> Result<(), Da
 fn signal(dir: &StateDir, pid: ProcessId, what: Ask) -> Result<(), DaemonError> {
     // One that is gone is noticed by whoever waits for it.
     process::ask_that(pid, dir.started(pid), what).map(drop).map_err(|_| DaemonError::Silent { log: dir.log() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::sys::fault::{Call, Plan};
+
+    #[test]
+    fn a_state_that_cannot_be_looked_at_does_not_say_that_nothing_is_mounted() {
+        let state = tempfile::tempdir().expect("a directory");
+        assert_eq!(unmount(&state.path().join("gone"), false).expect("nothing"), Released::Gone);
+        let dir = StateDir::new(state.path());
+        paths::replace(&dir.daemon_json(), b"{}").expect("written");
+        let plan =
+            || Plan { calls: |call| call == Call::Look, from: 0, for_ever: false, errno: libc::EIO, torn: false };
+        let guard = plan().lay();
+        unmount(state.path(), false).expect_err("nobody knows");
+        drop(guard);
+        let _guard = plan().lay();
+        mounted_views(&dir).expect_err("nobody knows");
+    }
 }

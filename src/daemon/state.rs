@@ -168,7 +168,16 @@ pub struct ViewState {
 impl DaemonState {
     /// `None` when there is no such file or it can't be understood.
     pub(super) fn load(dir: &StateDir) -> Option<DaemonState> {
-        serde_json::from_slice(&paths::read_if_there(&dir.daemon_json()).ok()??).ok()
+        DaemonState::try_load(dir).ok().flatten()
+    }
+
+    /// As [`DaemonState::load`], where much depends on it: a file that can't be read is no absent one.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub(super) fn try_load(dir: &StateDir) -> Result<Option<DaemonState>, IoError> {
+        let bytes = paths::read_if_there(&dir.daemon_json())?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     /// Makes what [`DaemonState::save`] writes, with room on the disk; what is there stays.

@@ -169,15 +169,18 @@ fn fault_of_place(root: &Path, git_dir: &Path) -> Result<Option<Fault>, IoError>
     if stat.is_file() && path::read(&dot_git)?.iter().all(|b| b.is_ascii_whitespace() || *b == 0) {
         return Ok(Some(Fault::EmptyDotGit));
     }
-    let led_to = led_to(root)?;
-    let is_its = led_to.is_some_and(|at| at == git_dir || path::canonical(&at).is_ok_and(|at| at == git_dir));
+    let Some(led_to) = led_to(root)? else { return Ok(Some(Fault::Taken)) };
     // One that leads to where nothing is was moved with its repository, or is about to be repaired: git's to mend.
-    let leads_nowhere = || led_to_nothing(root).unwrap_or(false);
-    Ok((!is_its && !leads_nowhere()).then_some(Fault::Taken))
+    let is_its = led_to == git_dir || path::stat(&led_to)?.is_none() || is_canonically(&led_to, git_dir)?;
+    Ok((!is_its).then_some(Fault::Taken))
 }
 
-fn led_to_nothing(root: &Path) -> Result<bool, IoError> {
-    Ok(led_to(root)?.is_some_and(|at| !path::is_there(&at)))
+/// Whether a path leads to this directory through symlinks.
+fn is_canonically(path: &Path, dir: &Path) -> Result<bool, IoError> {
+    match path::canonical(path) {
+        Err(e) if matches!(e.source.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(false),
+        at => Ok(at? == dir),
+    }
 }
 
 /// Where a directory's `.git` file leads.
@@ -216,4 +219,35 @@ fn own_files(root: &Path, dir: &Path, views: &[MountPoint]) -> Result<Vec<PathBu
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worktree_whose_git_file_leads_to_what_cannot_be_resolved_is_not_taken_for_another_one() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let (root, git_dir) = (temp.path().join("w"), temp.path().join("worktrees/w"));
+        for dir in [&root, &git_dir] {
+            path::make_dirs(dir).expect("made");
+        }
+        path::replace(&git_dir.join("HEAD"), b"ref: refs/heads/w\n").expect("written");
+        let lead_to = |to: &Path| {
+            path::replace(&root.join(".git"), &[b"gitdir: ", to.as_os_str().as_bytes(), b"\n"].concat())
+                .expect("written");
+            Broken::of(temp.path(), &root, &git_dir).map(|broken| broken.map(|broken| broken.fault))
+        };
+        let link = |to: &str, name: &str| path::symlink(to.as_bytes(), &temp.path().join(name)).expect("linked");
+        link("worktrees/w", "its");
+        link("w", "another");
+        link("nowhere", "dangling");
+        link("loop", "loop");
+        assert_eq!(lead_to(&git_dir).expect("looked"), None);
+        assert_eq!(lead_to(&temp.path().join("its")).expect("looked"), None);
+        assert_eq!(lead_to(&temp.path().join("gone")).expect("looked"), None);
+        assert_eq!(lead_to(&temp.path().join("another")).expect("looked"), Some(Fault::Taken));
+        assert_eq!(lead_to(&temp.path().join("dangling")).expect("looked"), Some(Fault::Taken));
+        lead_to(&temp.path().join("loop")).expect_err("too many links");
+    }
 }

@@ -78,7 +78,7 @@ fn clones(modules: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     for entry in path::list(modules)? {
         let dir = modules.join(OsStr::from_bytes(&entry.name));
-        if !path::is_dir(&dir) {
+        if path::stat(&dir)?.is_none_or(|stat| !stat.is_dir()) {
             continue;
         }
         if path::is_there(&dir.join("HEAD")) {
@@ -89,4 +89,23 @@ fn clones(modules: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::sys::fault::{Call, Plan};
+
+    #[test]
+    fn a_clone_that_cannot_be_looked_at_is_no_absent_one() {
+        let modules = tempfile::tempdir().expect("a directory");
+        path::make_dir(&modules.path().join("sub")).expect("made");
+        path::replace(&modules.path().join("sub/HEAD"), b"ref: refs/heads/main\n").expect("written");
+        assert_eq!(clones(modules.path()).expect("listed"), [modules.path().join("sub")]);
+        // The first look is the listing.
+        let plan = Plan { calls: |call| call == Call::Look, from: 1, for_ever: false, errno: libc::EIO, torn: false };
+        let _guard = plan.lay();
+        clones(modules.path()).expect_err("nobody knows what is there");
+    }
 }

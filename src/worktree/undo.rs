@@ -221,7 +221,11 @@ fn end_daemon(state_dir: &Path) {
 
 /// Where views of a manifest are mounted, without touching one.
 fn mounted(state_dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let Ok(manifest) = Manifest::load(&crate::views::set::manifest_file(state_dir)) else { return Ok(Vec::new()) };
+    let file = crate::views::set::manifest_file(state_dir);
+    if path::stat(&file)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let manifest = Manifest::load(&file)?;
     let mounts = mountinfo::read()?.into_iter().filter(|m| m.kind == mount::KIND).map(|m| m.path);
     let places: BTreeSet<PathBuf> = manifest.views.iter().map(|view| manifest.worktree.join(&view.path)).collect();
     Ok(mounts.filter(|at| places.contains(at)).collect())
@@ -296,4 +300,24 @@ fn restore_state(dir: &Path, manifest: Option<&[u8]>) -> Result<(), IoError> {
 fn remove_submodule(checkout: &Checkout) -> Result<(), IoError> {
     path::empty_dir(&checkout.root)?;
     path::remove_tree(&checkout.git_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::sys::fault::{Call, Plan};
+
+    #[test]
+    fn a_manifest_that_cannot_be_read_does_not_say_that_nothing_is_mounted() {
+        let state = tempfile::tempdir().expect("a directory");
+        assert_eq!(mounted(state.path()).expect("none"), Vec::<PathBuf>::new());
+        path::replace(&state.path().join("manifest.json"), b"{}").expect("written");
+        for call in [Call::Look, Call::Open] {
+            let calls = if call == Call::Look { |call| call == Call::Look } else { |call| call == Call::Open };
+            let _guard = Plan { calls, from: 0, for_ever: false, errno: libc::EIO, torn: false }.lay();
+            mounted(state.path()).expect_err("nobody knows");
+        }
+        mounted(state.path()).expect_err("it is damaged");
+    }
 }

@@ -243,9 +243,13 @@ impl Killed {
         let Some(worktree) = Checkout::at(&self.record.worktree)? else { return Ok(false) };
         // A manifest is written when all but the mounting was done.
         if let Some(views) = Views::of(&worktree)? {
-            let differs = |view| diff::of_view(&views, view, Path::new("")).is_ok_and(|found| !found.is_empty());
-            if views.manifest.views.iter().any(differs) {
-                return Ok(true);
+            for view in &views.manifest.views {
+                match diff::of_view(&views, view, Path::new("")) {
+                    // Killed before it was mounted: nobody was in it.
+                    Err(crate::views::Error::View { .. }) => {}
+                    Ok(found) if found.is_empty() => {}
+                    found => return Ok(found.map(|_| true)?),
+                }
             }
         }
         for (letters, at) in worktree.git().status()? {
