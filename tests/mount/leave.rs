@@ -48,7 +48,7 @@ fn a_view_in_use_is_not_unmounted_and_neither_are_the_others() {
     let open = File::open(bench.view("b/a.txt")).unwrap();
     for _ in 0..3 {
         match client::unmount(&bench.state_dir(), false) {
-            Err(DaemonError::Busy { paths }) => assert_eq!(paths, [bench.view("b")]),
+            Err(DaemonError::Busy { paths, .. }) => assert_eq!(paths, [bench.view("b")]),
             other => panic!("{other:?}"),
         }
         assert_eq!(bench.mounted(), ["a", "b", "c"]);
