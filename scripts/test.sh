@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests: format, clippy, the model, mounted views, the command line; as root also once more as an ordinary user.
+# All checks and tests: format, clippy, documentation, spelling, dependencies; the model, mounted views, the command line;
+# as root also once more as an ordinary user.
 #
 # Views are mounted for real: that takes /dev/fuse and fusermount3 (package fuse3). What is missing is named, and
 # nothing is installed. A test that lacks something else says what, and is listed as skipped.
@@ -89,6 +90,14 @@ if [ "$(id -u)" = 0 ]; then
     fi
 fi
 
+tool() { command -v "$1" || echo "$PWD/target/test-tools/python/bin/$1"; }
+
+has_tool() { # has_tool <command>: it is in PATH, or .ci/run has installed it
+    [ -x "$(tool "$1")" ] || { echo "  skipped: $1, because it is not installed (.ci/run installs it)"; return 1; }
+}
+
+advisories=${CARGO_HOME:-${HOME:-/root}/.cargo}/advisory-dbs
+
 # --- the checks that need no mount ------------------------------------------------------------------------------
 
 if [ $# = 0 ]; then
@@ -96,6 +105,20 @@ if [ $# = 0 ]; then
     bounded "cargo fmt" cargo fmt --all --check
     say "cargo clippy -D warnings"
     bounded "cargo clippy" cargo clippy --all-targets --locked -- -D warnings
+    say "cargo doc, without a warning"
+    bounded "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+    say "spelling, licences, duplicate dependencies"
+    if has_tool typos; then
+        bounded "typos (typos.toml has the words that it does not know)" "$(tool typos)"
+    fi
+    if has_tool cargo-deny; then
+        bounded "cargo deny (deny.toml says why)" "$(tool cargo-deny)" --locked check licenses bans sources
+        if [ -d "$advisories" ]; then
+            bounded "cargo deny check advisories" "$(tool cargo-deny)" --locked check advisories --disable-fetch
+        else
+            echo "  skipped: advisories, because there is no database of them in $advisories"
+        fi
+    fi
 fi
 
 # --- as this user -----------------------------------------------------------------------------------------------

@@ -80,6 +80,8 @@
 //! (`views/all_worktrees.rs`).
 
 #![deny(unsafe_code)]
+// The documentation is for those who change the program.
+#![allow(rustdoc::private_intra_doc_links)]
 #![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used))]
 
 pub mod cache;

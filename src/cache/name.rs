@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_without_its_suffixes_is_the_entrys() {
+    fn a_name_without_its_suffixes_is_that_of_the_entry() {
         let table = [
             ("noir-01.tar.gz", "noir-01", Compression::Gzip),
             ("bb-01-amd64-linux.zst", "bb-01-amd64-linux", Compression::Zstd),

@@ -36,6 +36,7 @@ use crate::worktree::remove;
 ///
 /// Everything that can fail is checked first; a failure or Ctrl-C half-way takes back what was made.
 #[derive(Args)]
+#[allow(rustdoc::invalid_html_tags, reason = "the text is help on a terminal")]
 pub struct Create {
     /// Name of the worktree, such as fix-login or al/fix-login; with --resume, a worktree [default: the working
     /// directory's]

@@ -11,6 +11,7 @@ use crate::doctor::{self, Places, Row, State};
 /// One line for each check, [ok], [warn] or [FAIL]; below it, what to do, and whether --fix does it. Nothing waits for a
 /// view, be it dead or hung. Exit code 1 when something fails.
 #[derive(Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "the text is help on a terminal")]
 pub struct Doctor {
     /// Do what is marked so: mount dead views again, wake hung daemons, forget worktrees that are gone, remove leftovers
     #[arg(long)]

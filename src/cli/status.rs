@@ -16,6 +16,7 @@ use crate::views::status::{self, Status as Seen, View};
 ///
 /// One line for each view, [ok] or [MISSING]; then where they come from, and lock files that have changed since.
 #[derive(Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "the text is help on a terminal")]
 pub struct Status {
     /// The worktree, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,

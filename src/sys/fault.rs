@@ -1,6 +1,6 @@
 //! Errors for tests: every call on files in this layer passes [`point`] first, and a test may have one of them fail.
 //!
-//! In the program `point` is nothing. In tests a [`Plan`] belongs to the thread that laid it, and to those that it
+//! In the program `point` is nothing. In tests a `Plan` belongs to the thread that laid it, and to those that it
 //! starts through [`inherit`]: tests run beside each other.
 
 use std::io;

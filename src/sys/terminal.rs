@@ -4,7 +4,7 @@
 //! |-----------------------|-------------------|
 //! | a name, a path, a command | [`Shown::shown`]: as it is; in C's quotes, as git prints it, if a byte of it would not show as itself |
 //! | a whole message       | [`plain`]: what would control the terminal is an escape sequence of C; line ends stay |
-//! | a message of one line | [`line`]: line ends too |
+//! | a message of one line | [`line()`]: line ends too |
 //!
 //! A quoted name is unambiguous: a name that begins with a quotation mark is quoted as well.
 

@@ -108,7 +108,7 @@ fn a_replaced_graft_is_gone_for_all_but_who_has_it_open_also_after_a_remount() {
 }
 
 #[test]
-fn of_a_file_that_is_copied_because_its_tree_goes_the_copys_attributes_show() {
+fn of_a_file_that_is_copied_because_its_tree_goes_the_attributes_of_the_copy_show() {
     let mut bench = bench!("v");
     let view = bench.view("v");
     let store = Store::open(&bench.manifest.store).unwrap();

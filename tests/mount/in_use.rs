@@ -186,9 +186,9 @@ fn ranges_are_copied_punched_and_found_as_in_a_plain_file() {
         let (sparse, full) = (open_rw(&root.join("sparse")), open_rw(&root.join("full")));
         let seek = |file: &File, at, hole| calls::seek_data(file.as_fd(), at, hole);
         let look = |file: &File| {
-            let wheres =
+            let places =
                 [(0, false), (0, true), (1 << 20, false), ((1 << 20) + 5, true), (2 << 20, false), (9 << 20, true)];
-            wheres.map(|(at, hole)| seek(file, at, hole).map_err(|e| e.raw_os_error()))
+            places.map(|(at, hole)| seek(file, at, hole).map_err(|e| e.raw_os_error()))
         };
         seen.note("holes of the store's", Ok((look(&sparse), look(&full))));
         seen.note("blocks", sparse.metadata().map(|m| m.blocks() < 100));

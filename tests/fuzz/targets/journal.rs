@@ -1,6 +1,6 @@
 //! Any bytes as a journal: whole frames are read, also behind what is none, and each says the same when written again.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz journal -- -max_total_time=60`
+//! `scripts/fuzz.sh 60 journal`
 
 #![no_main]
 
@@ -10,7 +10,10 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let frames = Frames::of(data.to_vec());
     assert_eq!(frames.used() + frames.torn(), data.len());
-    assert_eq!(Frames::of(data[..frames.used()].to_vec()).all(), frames.all());
+    if frames.damage().is_none() {
+        // Behind damage, where the next frame begins is judged by what follows it, the torn end too.
+        assert_eq!(Frames::of(data[..frames.used()].to_vec()).all(), frames.all());
+    }
     // Behind its checksum, a frame is reached by mutations only directly.
     if let Ok(frame) = Frame::decode(data) {
         assert_eq!(Frame::decode(&frame.encode()), Ok(frame));

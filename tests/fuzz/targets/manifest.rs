@@ -1,6 +1,6 @@
 //! Any bytes as a manifest: refused, or the same again after it was written; no path of it leads outside.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz manifest -- -max_total_time=60`
+//! `scripts/fuzz.sh 60 manifest`
 
 #![no_main]
 

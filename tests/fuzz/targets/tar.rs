@@ -4,7 +4,7 @@
 //! and what `Limits::memory` allows for the tree. Time is bounded by the stream, which may be as long as
 //! `Limits::bytes` and 2 KiB for each of `Limits::members`. `tests/store_archive/bad.rs` measures the former.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz tar -- -max_total_time=60`
+//! `scripts/fuzz.sh 60 tar`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Any bytes as a tree: every question has an answer, no walk runs in a circle, and every listing comes to its end.
 //!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz tree -- -max_total_time=60`
+//! `scripts/fuzz.sh 60 tree`
 
 #![no_main]
 
