@@ -2,20 +2,21 @@
 //! the same directory reads only what changed.
 //!
 //! Only a cache: when it is missing, damaged or of another version, everything is read again. Size, mode and
-//! mtime are in the tree. Version 2, little-endian, no gaps:
+//! mtime are in the tree. Version 3, little-endian, no gaps:
 //!
 //! | offset | size | field                       | node (64 + 32 n) | size | field                     |
 //! |--------|------|-----------------------------|------------------|------|---------------------------|
 //! | 0      | 8    | magic `depsfs S`            | 0                | 8    | device                    |
-//! | 8      | 4    | version, 2                  | 8                | 8    | inode                     |
+//! | 8      | 4    | version, 3                  | 8                | 8    | inode                     |
 //! | 12     | 4    | number of nodes             | 16               | 8    | ctime, seconds, signed    |
 //! | 16     | 8    | begun, seconds, signed      | 24               | 4    | ctime, nanoseconds        |
 //! | 24     | 4    | begun, nanoseconds          | 28               | 1    | how it holds the path: 0 not, 1 as text, 2 in a binary file, 3 as a symlink's target |
 //! | 28     | 4    | length of the path          | 29               | 3    | reserved, 0               |
 //! | 32     | 32   | tree id                     |                  |      |                           |
 //!
-//! Behind the nodes stands the path that was looked for in the files, or nothing. Version 1 had no such path, and nodes
-//! of 28 bytes; it is read as if it were missing.
+//! Behind the nodes stands the path that was looked for in the files, or nothing, and then the BLAKE3 hash of all before.
+//! Version 2, which is still read, had no such hash. Version 1 had no such path, and nodes of 28 bytes; it is read as if
+//! it were missing.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -31,7 +32,10 @@ use crate::sys::path as paths;
 use crate::sys::terminal::Shown;
 
 const MAGIC: [u8; 8] = *b"depsfs S";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// The last without a hash at its end.
+const WITHOUT_HASH: u32 = 2;
+const HASH: usize = 32;
 const HEADER: usize = 64;
 const RECORD: usize = 32;
 /// A file that changed this shortly before it was read may change again without a new ctime: the kernel stamps
@@ -83,7 +87,8 @@ impl Previous {
 
     /// The path that was looked for in all its files.
     pub fn watched(&self) -> &[u8] {
-        &self.bytes[HEADER + self.tree.node_count() as usize * RECORD..]
+        let from = HEADER + self.tree.node_count() as usize * RECORD;
+        &self.bytes[from..from + u32_at(&self.bytes, 28) as usize]
     }
 
     pub fn seen(&self, n: Node) -> Seen {
@@ -114,7 +119,7 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
     if store.is_dry() {
         return;
     }
-    let mut out = Vec::with_capacity(HEADER + seen.len() * RECORD + watched.len());
+    let mut out = Vec::with_capacity(HEADER + seen.len() * RECORD + watched.len() + HASH);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&(seen.len() as u32).to_le_bytes());
@@ -130,6 +135,7 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
         out.extend_from_slice(&[*holds as u8, 0, 0, 0]);
     }
     out.extend_from_slice(watched);
+    out.extend_from_slice(blake3::hash(&out).as_bytes());
     let path = path_of(store, source);
     let aside = store.path().join("tmp").join(crate::store::aside_name());
     let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &path));
@@ -142,11 +148,18 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
 
 /// The tree that a snapshot in `bytes` belongs to; nothing when it is damaged or of another version.
 pub(crate) fn check(bytes: &[u8]) -> Option<TreeId> {
+    let content = match u32_at(bytes, 8) {
+        WITHOUT_HASH => bytes,
+        VERSION => {
+            let (content, hash) = bytes.split_last_chunk::<HASH>()?;
+            (blake3::hash(content).as_bytes() == hash).then_some(content)?
+        }
+        _ => return None,
+    };
     let (nodes, path) = (u32_at(bytes, 12) as usize, u32_at(bytes, 28) as usize);
-    let sound = bytes.len() >= HEADER
+    let sound = content.len() >= HEADER
         && bytes[..8] == MAGIC
-        && u32_at(bytes, 8) == VERSION
-        && nodes.checked_mul(RECORD).and_then(|n| n.checked_add(HEADER + path)) == Some(bytes.len());
+        && nodes.checked_mul(RECORD).and_then(|n| n.checked_add(HEADER + path)) == Some(content.len());
     if !sound {
         return None;
     }
@@ -165,12 +178,13 @@ fn nanoseconds(t: Timespec) -> i128 {
 mod tests {
     use super::*;
 
-    /// The bytes of version 2, beside those of the tree that they tell of.
-    const SNAPSHOT: &[u8] = include_bytes!("../../../tests/formats/snapshot-2");
+    /// The bytes of version 3, beside those of the tree that they tell of, and those of the version before.
+    const SNAPSHOT: &[u8] = include_bytes!("../../../tests/formats/snapshot-3");
+    const BEFORE: &[u8] = include_bytes!("../../../tests/formats/snapshot-2");
     const TREE: &[u8] = include_bytes!("../../../tests/formats/tree-1");
 
     #[test]
-    fn a_snapshot_of_version_2_tells_which_files_the_nodes_were_and_what_they_hold() {
+    fn a_snapshot_of_either_version_tells_which_files_the_nodes_were_and_what_they_hold() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let source = Path::new("/golden/source");
@@ -183,20 +197,35 @@ mod tests {
         let all: Vec<Seen> = (0..6).map(seen).collect();
         save(&store, source, tree, Timespec { sec: 1_700_000_000, nsec: 5 }, &all, b"/golden");
         assert_eq!(paths::read(&path_of(&store, source)).unwrap(), SNAPSHOT);
-        let previous = Previous::load(&store, source).unwrap();
-        assert_eq!((previous.tree.id(), previous.begun), (tree, 1_700_000_000_000_000_005));
-        assert_eq!((0..previous.tree.node_count()).map(|n| previous.seen(Node(n))).collect::<Vec<_>>(), all);
-        assert_eq!(previous.watched(), b"/golden");
+        for bytes in [SNAPSHOT, BEFORE] {
+            paths::replace(&path_of(&store, source), bytes).unwrap();
+            let previous = Previous::load(&store, source).unwrap();
+            assert_eq!((previous.tree.id(), previous.begun), (tree, 1_700_000_000_000_000_005));
+            assert_eq!((0..previous.tree.node_count()).map(|n| previous.seen(Node(n))).collect::<Vec<_>>(), all);
+            assert_eq!(previous.watched(), b"/golden");
+        }
+    }
+
+    #[test]
+    fn no_bit_of_a_snapshot_can_be_wrong_and_used() {
+        for bit in 0..SNAPSHOT.len() * 8 {
+            let mut bytes = SNAPSHOT.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(check(&bytes), None, "bit {bit}");
+        }
     }
 
     #[test]
     fn other_versions_and_lengths_are_not_used() {
         assert!(check(SNAPSHOT).is_some());
-        for (at, to) in [(0, 0), (8, 1), (8, 3), (12, 9), (28, 1)] {
-            let mut bytes = SNAPSHOT.to_vec();
+        for (at, to) in [(0, 0), (8, 1), (8, 3), (8, 4), (12, 9), (28, 1)] {
+            let mut bytes = BEFORE.to_vec();
             bytes[at] = to;
             assert_eq!(check(&bytes), None, "{at}");
         }
-        assert_eq!((check(&SNAPSHOT[1..]), check(&SNAPSHOT[..40]), check(&[])), (None, None, None));
+        assert_eq!(
+            (check(&SNAPSHOT[1..]), check(&SNAPSHOT[..40]), check(&BEFORE[..40]), check(&[])),
+            (None, None, None, None)
+        );
     }
 }

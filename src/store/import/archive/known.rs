@@ -2,14 +2,17 @@
 //!
 //! Only a cache, one file in `snapshots` for each archive, named by the hash of what decides on its tree: its bytes,
 //! its format, the limits. When it is missing, damaged, of another version, or something of its tree is not in the
-//! store any more, the archive is unpacked. Version 1, little-endian:
+//! store any more, the archive is unpacked. Version 2, little-endian:
 //!
 //! | offset | size | field             |
 //! |--------|------|-------------------|
 //! | 0      | 8    | magic `depsfs A`  |
-//! | 8      | 4    | version, 1        |
+//! | 8      | 4    | version, 2        |
 //! | 12     | 4    | reserved, 0       |
 //! | 16     | 32   | tree id           |
+//! | 48     | 32   | the BLAKE3 hash of all before |
+//!
+//! Version 1, which is still read, had no such hash.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +27,11 @@ use crate::sys::terminal::Shown;
 use crate::sys::{IoError, path as paths};
 
 const MAGIC: [u8; 8] = *b"depsfs A";
-const VERSION: u32 = 1;
-const LENGTH: usize = 48;
+const VERSION: u32 = 2;
+const LENGTH: usize = 80;
+/// The version without a hash at its end, and its length.
+const WITHOUT_HASH: u32 = 1;
+const HASH: usize = 48;
 /// A file that changed this shortly before it was read may change again without a new ctime.
 const RACY_NS: i128 = 20_000_000;
 
@@ -77,13 +83,8 @@ impl Known {
         if !is_same || ns(self.stat.ctime) + RACY_NS >= ns(self.begun) {
             return;
         }
-        let mut out = Vec::with_capacity(LENGTH);
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&tree.0);
         let aside = store.path().join("tmp").join(crate::store::aside_name());
-        let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &self.file(store)));
+        let written = paths::write_new(&aside, &bytes_of(tree)).and_then(|_| paths::rename(&aside, &self.file(store)));
         if let Err(e) = written {
             // The import is whole without it; the next one is slower.
             paths::remove_file(&aside).or_warn("a temporary file stays");
@@ -96,30 +97,59 @@ impl Known {
     }
 }
 
+fn bytes_of(tree: TreeId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(LENGTH);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&tree.0);
+    out.extend_from_slice(blake3::hash(&out).as_bytes());
+    out
+}
+
 /// The tree that the file of an archive names; nothing when it is damaged or of another version.
 pub(in crate::store::import) fn check(bytes: &[u8]) -> Option<TreeId> {
-    let sound = bytes.len() == LENGTH && bytes[..8] == MAGIC && u32_at(bytes, 8) == VERSION && u32_at(bytes, 12) == 0;
-    if !sound {
+    let has_version = match u32_at(bytes, 8) {
+        WITHOUT_HASH => bytes.len() == HASH,
+        VERSION => bytes.len() == LENGTH && blake3::hash(&bytes[..HASH]).as_bytes()[..] == bytes[HASH..],
+        _ => false,
+    };
+    if !has_version || bytes[..8] != MAGIC || u32_at(bytes, 12) != 0 {
         return None;
     }
-    bytes[16..LENGTH].try_into().ok().map(TreeId)
+    bytes[16..HASH].try_into().ok().map(TreeId)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The bytes of version 1.
-    const ARCHIVE: &[u8] = include_bytes!("../../../../tests/formats/archive-1");
+    /// The bytes of version 2, and of the one before.
+    const ARCHIVE: &[u8] = include_bytes!("../../../../tests/formats/archive-2");
+    const BEFORE: &[u8] = include_bytes!("../../../../tests/formats/archive-1");
 
     #[test]
-    fn an_archive_of_version_1_names_its_tree_and_other_versions_and_lengths_nothing() {
-        assert_eq!(check(ARCHIVE), Some(TreeId([0xab; 32])));
-        for (at, to) in [(0, 0), (8, 2), (12, 1)] {
-            let mut bytes = ARCHIVE.to_vec();
+    fn an_archive_of_either_version_names_its_tree_and_other_versions_and_lengths_nothing() {
+        assert_eq!((check(ARCHIVE), check(BEFORE)), (Some(TreeId([0xab; 32])), Some(TreeId([0xab; 32]))));
+        for (at, to) in [(0, 0), (8, 2), (8, 3), (12, 1)] {
+            let mut bytes = BEFORE.to_vec();
             bytes[at] = to;
             assert_eq!(check(&bytes), None, "{at}");
         }
-        assert_eq!((check(&ARCHIVE[1..]), check(&[])), (None, None));
+        assert_eq!((check(&ARCHIVE[1..]), check(&BEFORE[1..]), check(&[])), (None, None, None));
+    }
+
+    #[test]
+    fn no_bit_of_it_can_be_wrong_and_used() {
+        for bit in 0..ARCHIVE.len() * 8 {
+            let mut bytes = ARCHIVE.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(check(&bytes), None, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_has_the_bytes_of_version_2() {
+        assert_eq!(bytes_of(TreeId([0xab; 32])), ARCHIVE);
     }
 }
