@@ -1,6 +1,6 @@
 //! `depsfs create`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -196,6 +196,18 @@ pub(super) fn mount_source(source: &Checkout) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the store has lost of the source's views, in one line.
+fn lost_words(lost: &[PathBuf]) -> Option<String> {
+    let mut names: Vec<String> = lost.iter().take(8).map(|file| file.shown().to_string()).collect();
+    if lost.len() > names.len() {
+        names.push(format!("{} more", lost.len() - names.len()));
+    }
+    let files = count(lost.len() as u64, "file");
+    let hint = "depsfs doctor --fix reads the checkouts again";
+    (!lost.is_empty())
+        .then(|| format!("  damaged:  the store has lost the bytes of {files}: {}; {hint}", names.join(", ")))
+}
+
 /// What was made, and what was left out and why.
 pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> String {
     let commit = created.commit.get(..10).unwrap_or(&created.commit);
@@ -231,6 +243,7 @@ pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> Str
         lines.push(format!("  left out: {}: {}", path.shown(), why.words()));
     }
     lines.extend(created.traced.iter().map(|traced| format!("  paths:    {}", trace_words(traced))));
+    lines.extend(lost_words(&created.lost));
     for lock in &created.drifted {
         lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.shown()));
     }

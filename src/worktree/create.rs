@@ -74,6 +74,8 @@ pub struct Created {
     pub decisions: Vec<Decision>,
     /// Lock files that differ from those the artifacts were made with.
     pub drifted: Vec<PathBuf>,
+    /// Files of the source's views whose bytes the store has lost: to read one is an error in the new worktree, too.
+    pub lost: Vec<PathBuf>,
 }
 
 /// Carries a plan out. On an error everything made is taken back first.

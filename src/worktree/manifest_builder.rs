@@ -27,6 +27,7 @@ pub fn describe(
         created.shared_files += snapshot.files;
         created.shared_bytes += snapshot.bytes;
         created.views.push(snapshot.path.clone());
+        created.lost.extend(snapshot.lost.iter().cloned());
         views.push(snapshot.into_view());
     }
     created.drifted = drifted.into_iter().collect();

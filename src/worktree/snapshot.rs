@@ -11,9 +11,9 @@ use std::sync::mpsc;
 use super::error::Error;
 use super::plan::Plan;
 use super::relocation::{self, Record, Trace, Traced};
-use crate::store::import::{ImportError, Imported, import_dir_watching};
+use crate::store::import::{ImportError, Imported, files_lost, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
-use crate::store::{Progress, Store, TreeId};
+use crate::store::{Progress, Store, Tree};
 use crate::sys::interrupt::Interrupted;
 use crate::sys::{fs, interrupt, spawn};
 use crate::views::changed_source::Changed;
@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub lockfiles: Beside,
     /// Its files that hold the absolute path of the source.
     pub traces: Vec<Trace>,
+    /// Its files whose bytes the store has lost, relative to the source's top.
+    pub lost: Vec<PathBuf>,
 }
 
 impl Snapshot {
@@ -158,16 +160,23 @@ fn take(
         if !made_with.is_empty() {
             lockfiles = made_with;
         }
-        let (files, bytes) = grafts.iter().map(|g| size_of(store, g.tree)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let (mut files, mut bytes, mut lost) = (0, 0, Vec::new());
+        for graft in &grafts {
+            let Ok(tree) = store.tree(graft.tree) else { continue };
+            let (more_files, more_bytes) = size_of(&tree);
+            (files, bytes) = (files + more_files, bytes + more_bytes);
+            lost.extend(files_lost(store, &tree)?.iter().map(|file| at.join(&graft.at).join(file)));
+        }
         let traces = relocation::of(Vec::new(), root, inherited);
-        return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces });
+        return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces, lost });
     }
     let imported = import(store, &whole, root, view_at(at, views, store).is_some(), progress)?;
     let origin = format!("snapshot of {}", whole.to_string_lossy());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
     let traces = relocation::of(imported.holding, root, inherited);
-    Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces })
+    let lost = imported.lost.iter().map(|file| at.join(file)).collect();
+    Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces, lost })
 }
 
 /// A directory is read whole, once; a view of trees of this store where it was changed.
@@ -205,8 +214,7 @@ fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> 
 }
 
 /// Files and bytes of a tree, roughly: what its nodes say.
-fn size_of(store: &Store, tree: TreeId) -> (u64, u64) {
-    let Ok(tree) = store.tree(tree) else { return (0, 0) };
+fn size_of(tree: &Tree) -> (u64, u64) {
     let nodes = (0..tree.node_count()).map(|n| tree.stat(crate::store::Node(n)));
     nodes.filter(|s| s.kind == fs::FileType::RegularFile).fold((0, 0), |(files, bytes), s| (files + 1, bytes + s.size))
 }

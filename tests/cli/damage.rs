@@ -79,3 +79,25 @@ fn a_large_object_that_is_cut_is_an_error_that_no_program_takes_for_the_file() {
     bench.ok("repo", ["create", "second"]);
     assert!(fs::read(&file).unwrap() == content());
 }
+
+#[test]
+fn a_create_from_a_view_names_the_files_whose_bytes_the_store_has_lost() {
+    for changed in [false, true] {
+        let (bench, object) = created();
+        if changed {
+            bench.write("fix/node_modules/own", "a change\n");
+        }
+        fs::remove_file(&object).unwrap();
+        fs::remove_dir_all(bench.path("repo/node_modules")).unwrap();
+        let said = bench.ok("fix", ["create", "second"]);
+        assert!(said.contains("damaged:  the store has lost the bytes of 1 file: node_modules/big"), "{said}");
+        assert_eq!(fs::read(bench.path("second/node_modules/big")).unwrap_err().raw_os_error(), Some(5));
+        // What the store has again is named no more.
+        fs::create_dir(bench.path("repo/node_modules")).unwrap();
+        fs::write(bench.path("repo/node_modules/big"), content()).unwrap();
+        bench.ok("repo", ["create", "third"]);
+        let said = bench.ok("fix", ["create", "fourth"]);
+        assert!(!said.contains("damaged:"), "{said}");
+        assert!(fs::read(bench.path("second/node_modules/big")).unwrap() == content());
+    }
+}

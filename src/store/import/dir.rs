@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::lost::files_lost;
 use super::place::{Place, is_view};
 use super::read::FileFound;
 use super::scan::{DirFound, DirKey, Findings, Found, Job, Scan};
@@ -99,7 +100,8 @@ fn import(
         }
     };
     found.stats.bytes = tree.content_bytes();
-    Ok(Imported { tree: tree.id(), stats: found.stats, skipped: found.skipped, holding })
+    let lost = if shared.is_some() { files_lost(store, &tree)? } else { vec![] };
+    Ok(Imported { tree: tree.id(), stats: found.stats, skipped: found.skipped, holding, lost })
 }
 
 /// The names of all nodes that hold the path.
@@ -112,7 +114,7 @@ fn holding(tree: &Tree, holds: impl Fn(Node) -> Holds) -> Vec<Holding> {
     found
 }
 
-fn path_in(tree: &Tree, dir: Node, name: &[u8]) -> PathBuf {
+pub(super) fn path_in(tree: &Tree, dir: Node, name: &[u8]) -> PathBuf {
     let mut names = vec![name];
     let mut at = dir;
     while let Some((parent, own)) = tree.place(at) {

@@ -4,6 +4,7 @@
 
 pub mod archive;
 mod dir;
+mod lost;
 mod place;
 mod read;
 mod scan;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive, refuse_git};
 pub use dir::{import_dir, import_dir_watching, import_shared};
+pub use lost::files_lost;
 pub use read::xattrs_of;
 pub use shared::Shared;
 pub use watch::Watched;
@@ -41,6 +43,8 @@ pub struct Imported {
     pub skipped: Vec<Skipped>,
     /// What holds the path that was looked for ([`import_dir_watching`]), sorted.
     pub holding: Vec<Holding>,
+    /// Files of a view that were not read, because nobody changed them, and whose bytes the store has lost ([`import_shared`]).
+    pub lost: Vec<PathBuf>,
 }
 
 /// A file that holds the path that was looked for.

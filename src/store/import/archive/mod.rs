@@ -79,7 +79,7 @@ pub fn import_archive(
     if let Some(tree) = known.tree(store) {
         refuse_git(path, &tree)?;
         let stats = ImportStats { files_read: 0, bytes_read: 0, ..count(&tree) };
-        return Ok(Imported { tree: tree.id(), stats, skipped: vec![], holding: vec![] });
+        return Ok(Imported { tree: tree.id(), stats, skipped: vec![], holding: vec![], lost: vec![] });
     }
     let (send, pieces) = stream::pipe();
     let plan = std::thread::scope(|scope| {
@@ -95,7 +95,7 @@ pub fn import_archive(
     let tree = store.put_tree_bytes(&bytes)?;
     known.save(store, path, tree);
     let stats = ImportStats { new_objects, ..count(&*store.tree(tree)?) };
-    Ok(Imported { tree, stats, skipped: vec![], holding: vec![] })
+    Ok(Imported { tree, stats, skipped: vec![], holding: vec![], lost: vec![] })
 }
 
 /// What ends the unpacking of an archive.

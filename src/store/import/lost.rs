@@ -1,0 +1,22 @@
+//! The files of a tree whose bytes the store has lost, by name.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use super::dir::path_in;
+use crate::store::{Node, ObjectId, Store, StoreError, Tree};
+
+/// The files whose objects are missing, have another length, or are noted as damaged; each by all its names, sorted. No
+/// object is read.
+pub fn files_lost(store: &Store, tree: &Tree) -> Result<Vec<PathBuf>, StoreError> {
+    let mut nodes = store.objects().missing_of(tree)?;
+    let noted: HashSet<ObjectId> = store.lost_objects()?.into_iter().collect();
+    if !noted.is_empty() {
+        let is_noted = |node: &Node| tree.object(*node).is_some_and(|id| noted.contains(&id));
+        nodes.extend((0..tree.node_count()).map(Node).filter(is_noted));
+    }
+    let names = nodes.iter().flat_map(|node| tree.places(*node));
+    let mut files: Vec<PathBuf> = names.map(|(dir, name)| path_in(tree, dir, name)).collect();
+    files.sort();
+    Ok(files)
+}
