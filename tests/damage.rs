@@ -4,6 +4,8 @@
 mod case;
 #[path = "damage/flips.rs"]
 mod flips;
+#[path = "damage/large.rs"]
+mod large;
 #[path = "damage/objects.rs"]
 mod objects;
 #[path = "damage/trees.rs"]
@@ -59,6 +61,7 @@ impl Case {
         fs::create_dir(&upper).unwrap();
         fs::create_dir(&state_dir).unwrap();
         let store = Store::open(self.store.path()).unwrap();
+        store.heed_notes();
         let grafts = vec![GraftSpec { at: PathBuf::new(), tree: store.mapped_tree(tree).unwrap(), retired: false }];
         let objects = store.objects().clone();
         let upper = depsfs::sys::path::open_dir(&upper).unwrap();

@@ -17,6 +17,7 @@
 //! | again and again | the views answer EIO until `mount` is asked for again                                   |
 //! | the keeper      | the server ends too; the next `mount` detaches the dead mounts and mounts anew           |
 
+mod checks;
 pub mod client;
 mod fast_path;
 mod health;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use super::wire::ConnectionId;
 use crate::sys::{fuse_dev, process};
@@ -28,12 +29,17 @@ impl Refusals {
         self.0.push(Refusal { connection, device, view: view.into() });
     }
 
-    /// Refuses requests until a message can be read from `socket`. Returns the connections that have ended meanwhile.
-    pub fn answer_until_message(&mut self, socket: &OwnedFd) -> io::Result<Vec<ConnectionId>> {
-        let mut ended = Vec::new();
+    /// Refuses requests until a message can be read from `socket`, or `limit` has passed. Returns the connections that
+    /// have ended meanwhile, as soon as one has.
+    pub fn answer_until_message(&mut self, socket: &OwnedFd, limit: Option<Duration>) -> io::Result<Vec<ConnectionId>> {
+        let (mut ended, until) = (Vec::new(), limit.map(|limit| Instant::now() + limit));
         while !self.0.is_empty() && ended.is_empty() {
             let fds: Vec<_> = std::iter::once(socket.as_fd()).chain(self.0.iter().map(|r| r.device.as_fd())).collect();
-            let awake = process::wait_any(&fds, None)?;
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let awake = process::wait_any(&fds, left)?;
+            if !awake.contains(&true) {
+                break;
+            }
             let mut awake = awake.into_iter();
             if awake.next() == Some(true) {
                 break;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
+use super::checks::Shown;
 use super::fast_path::FastPath;
 use super::state::{SETTLED, StateDir};
 use super::wire::{ConnectionId, Serve};
@@ -45,6 +46,8 @@ struct Shared {
     store: Store,
     grafts: Vec<Graft>,
     connections: Vec<Seen>,
+    /// It shows trees whose large objects nobody has taken up to check.
+    is_new: bool,
 }
 
 struct Seen {
@@ -82,6 +85,7 @@ impl Served {
             return Ok((overlay, fast));
         }
         let store = Store::existing(&serve.store)?;
+        store.heed_notes();
         let grafts = specs(&store, &serve.view.grafts)?;
         let fast = FastPath::choose(serve, &store, &grafts);
         let (has_names, has_retired) = (have_names(&grafts), grafts.iter().any(|g| g.retired));
@@ -102,6 +106,7 @@ impl Served {
             store,
             grafts: serve.view.grafts.clone(),
             connections: vec![seen],
+            is_new: true,
         });
         Ok((overlay, fast))
     }
@@ -116,6 +121,17 @@ impl Served {
 
     pub fn end(&self, connection: ConnectionId) {
         self.all().iter_mut().for_each(|shared| shared.connections.retain(|c| c.connection != connection));
+    }
+
+    /// What is served, to be taken up by who checks it.
+    pub fn shown(&self) -> Vec<Shown> {
+        let mut all = self.all();
+        let shown = all.iter_mut().filter(|shared| shared.overlay.strong_count() > 0).map(|shared| Shown {
+            store: shared.store.clone(),
+            overlay: shared.overlay.clone(),
+            is_new: std::mem::take(&mut shared.is_new),
+        });
+        shown.collect()
     }
 
     /// Shows other grafts; the next lookup sees them when this returns.
@@ -140,7 +156,7 @@ impl Shared {
             let grafts = specs(&self.store, &view.grafts)?;
             let has_names = have_names(&grafts);
             let stale = overlay.regraft(grafts)?;
-            self.grafts = view.grafts.clone();
+            (self.grafts, self.is_new) = (view.grafts.clone(), true);
             for seen in &self.connections {
                 note_names(&seen.facts, view, has_names);
                 seen.caches.iter().for_each(|caches| caches.forget(&stale));

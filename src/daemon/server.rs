@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
+use super::checks::{Checks, Rounds};
 use super::mounts;
 use super::refused::Refusals;
 use super::served::{ServeError, Served};
@@ -44,9 +45,18 @@ fn run() -> io::Result<()> {
     let mut buf = Vec::new();
     let mut server: Option<Arc<Server>> = None;
     let mut refusals = Refusals::default();
+    let mut rounds = Rounds::new();
     loop {
-        for connection in refusals.answer_until_message(&socket)? {
-            server.iter().for_each(|server| server.tell(&FromServer::Ended { connection }));
+        let ended = refusals.answer_until_message(&socket, rounds.left())?;
+        for connection in &ended {
+            server.iter().for_each(|server| server.tell(&FromServer::Ended { connection: *connection }));
+        }
+        if !ended.is_empty() {
+            continue;
+        }
+        if !rounds.wait(socket.as_fd())? {
+            server.iter().for_each(|server| server.clone().look());
+            continue;
         }
         let (message, mut fds) = match wire::receive::<ToServer>(socket.as_fd(), &mut buf) {
             Ok(Some(received)) => received,
@@ -65,11 +75,12 @@ fn run() -> io::Result<()> {
             }
             ToServer::Hello { state_dir, .. } => {
                 let state = StateDir::new(&state_dir);
-                let (served, whole) = Default::default();
+                let (served, whole, checks) = Default::default();
                 let (socket, lock) = (socket.clone(), fds.pop());
                 let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", 6));
                 let pool = OnceLock::new();
-                server = Some(Arc::new(Server { state, socket, served, control, blocking, pool, whole, _lock: lock }));
+                let parts = Server { state, socket, served, checks, control, blocking, pool, whole, _lock: lock };
+                server = Some(Arc::new(parts));
             }
             ToServer::Leave => {
                 let _whole = server.as_ref().map(|server| server.whole.write());
@@ -79,6 +90,7 @@ fn run() -> io::Result<()> {
             }
             ToServer::Regraft { connection, view, generation } => {
                 let Some(server) = server.clone() else { continue };
+                rounds.begin();
                 let control = server.control.clone();
                 control.spawn(move || server.regraft(connection, &view, generation));
             }
@@ -89,6 +101,7 @@ fn run() -> io::Result<()> {
                 if serve.refuse {
                     refusals.add(serve.connection, device, &serve.view.id);
                 } else {
+                    rounds.begin();
                     server.start_pool()?;
                     let (server, control) = (server.clone(), server.control.clone());
                     control.spawn(move || server.serve(*serve, device, upper));
@@ -102,6 +115,7 @@ struct Server {
     state: StateDir,
     socket: Arc<OwnedFd>,
     served: Served,
+    checks: Arc<Checks>,
     /// What the keeper asks for.
     control: Blocking,
     /// Requests that take long.
@@ -144,6 +158,15 @@ impl Server {
             tracing::error!(view = id, "no longer served: {e}");
             self.ended(connection);
         }
+    }
+
+    /// Has somebody look what is known of the objects that are shown.
+    fn look(self: Arc<Self>) {
+        let control = self.control.clone();
+        control.spawn(move || {
+            let again = self.clone();
+            self.checks.look(|| self.served.shown(), move || again.clone().look());
+        });
     }
 
     fn ended(&self, connection: ConnectionId) {

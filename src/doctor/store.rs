@@ -167,7 +167,8 @@ fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
             tracing::warn!("{e}");
         }
     }
-    Ok(())
+    // What is whole by now is lost to nobody.
+    Ok(store.drop_damaged()?)
 }
 
 /// One row for each file system that holds the store or a worktree.

@@ -24,6 +24,8 @@ pub enum Notice {
     Entry { parent: Ino, name: Name },
     /// Attributes and content (of a directory: its listing).
     Inode(Ino),
+    /// The bytes of this file, and where it leads when it is passed through.
+    Object(Ino),
     /// Nothing; whoever waits is told that all before it was sent.
     Told(Sender<()>),
 }
@@ -33,6 +35,7 @@ impl From<Stale> for Notice {
         match stale {
             Stale::Entry { parent, name } => Notice::Entry { parent, name },
             Stale::Inode(ino) => Notice::Inode(ino),
+            Stale::Object(ino) => Notice::Object(ino),
         }
     }
 }
@@ -97,6 +100,13 @@ impl Notices {
 }
 
 impl Shared {
+    fn forget_inode(&self, ino: Ino) -> std::io::Result<()> {
+        if self.passthrough.least().is_some() {
+            let _ = fuse_dev::forget_inode(self.device.as_fd(), ino.0 + OTHER, 0);
+        }
+        fuse_dev::forget_inode(self.device.as_fd(), ino.0, 0)
+    }
+
     /// Sends what waits, in its order.
     fn run(&self) {
         loop {
@@ -110,11 +120,10 @@ impl Shared {
             // ENOENT: nothing is cached. Any other error means that the connection has ended, and its caches with it.
             let _ = match notice {
                 Notice::Entry { parent, name } => fuse_dev::forget_name(self.device.as_fd(), parent.0, name.bytes()),
-                Notice::Inode(ino) => {
-                    if self.passthrough.least().is_some() {
-                        let _ = fuse_dev::forget_inode(self.device.as_fd(), ino.0 + OTHER, 0);
-                    }
-                    fuse_dev::forget_inode(self.device.as_fd(), ino.0, 0)
+                Notice::Inode(ino) => self.forget_inode(ino),
+                Notice::Object(ino) => {
+                    self.passthrough.give_up(ino);
+                    self.forget_inode(ino)
                 }
                 Notice::Told(who) => {
                     let _ = who.send(());

@@ -24,10 +24,14 @@
 //! attributes that it has under the first. Programs see one inode number: that of the attributes. All other files of such
 //! a view are opened by a message, and cached as ever.
 //!
+//! A file whose object is found to be damaged moves, too: who has it open goes on reading what the disk has, every later
+//! open is refused, and one after the object was mended is served.
+//!
 //! What a later server has to know, or an open file that lives would keep a name from being opened (EIO), is told before
 //! the kernel is answered ([`Passed`]): which backing the kernel has for a file, and which files have moved.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
@@ -139,6 +143,11 @@ impl Passthrough {
             return reply.error(on.refused(Errno::ENOSYS));
         }
         let (overlay, ino) = (&on.view.overlay, ino(number));
+        if flags.acc_mode() != OpenAccMode::O_WRONLY
+            && let Err(e) = overlay.refuse_lost(ino)
+        {
+            return reply.error(on.failed(&e));
+        }
         match self.place(ino, || overlay.stored(ino)) {
             _ if number.0 != ino.0 => {}
             Place::Ordinary => {}
@@ -165,12 +174,34 @@ impl Passthrough {
             Some(backing) => {
                 reply.opened_passthrough(FileHandle(0), FopenFlags::empty(), &backing);
                 // As a number: fuser would close it by way of this worker, which may have another connection then.
-                self.known().insert(ino, Known::Backed(backing.into_raw()));
+                self.keep(ino, backing.into_raw());
             }
             None => {
                 self.move_on(ino);
                 reply.error(on.refused(Errno::ESTALE));
             }
+        }
+    }
+
+    /// What the kernel has for a file is used for its next open, unless it has moved meanwhile.
+    fn keep(&self, ino: Ino, id: u32) {
+        match self.known().entry(ino) {
+            Entry::Vacant(free) => drop(free.insert(Known::Backed(id))),
+            Entry::Occupied(_) => self.close(id),
+        }
+    }
+
+    fn close(&self, id: u32) {
+        let Some(device) = self.device.get() else { return };
+        if let Err(e) = fuse_dev::close_backing(device.as_fd(), id) {
+            tracing::warn!("a file that was passed through stays open: {e}");
+        }
+    }
+
+    /// The object of a file was found to be damaged, or is another file by now: from now on the server reads it.
+    pub fn give_up(&self, ino: Ino) {
+        if self.least().is_some() {
+            self.move_on(ino);
         }
     }
 
@@ -203,10 +234,8 @@ impl Passthrough {
         let Some(device) = self.device.get() else { return };
         // Attributes, no pages. An error means that the kernel knows nothing of the file.
         let _ = fuse_dev::forget_inode(device.as_fd(), ino.0, -1);
-        if let Some(Known::Backed(id)) = before
-            && let Err(e) = fuse_dev::close_backing(device.as_fd(), id)
-        {
-            tracing::warn!("a file that was passed through stays open: {e}");
+        if let Some(Known::Backed(id)) = before {
+            self.close(id);
         }
     }
 

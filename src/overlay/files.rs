@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::store::{FileTimes, Node, OTHER_BYTES, ObjectId, Objects, StoreError, Tree};
+use crate::store::{FileTimes, LARGE, Node, OTHER_BYTES, ObjectId, Objects, StoreError, Tree};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
@@ -23,9 +23,6 @@ pub(super) struct OpenFile {
     /// A file of the lower was emptied to become it.
     pub emptied: Option<Emptied>,
 }
-
-/// An object up to this size, in bytes, is read whole and compared with its name when a server reads it first.
-const CHECKED_WHOLE: u64 = 1 << 20;
 
 /// An object whose bytes nobody has compared with its name yet.
 pub(super) struct Unchecked {
@@ -126,7 +123,7 @@ impl View {
             tree.note_checked(node, false);
         }
         // What the kernel has of it may be what was there meanwhile.
-        self.on_stale.iter().for_each(|tell| tell(Stale::Inode(ino)));
+        self.on_stale.iter().for_each(|tell| tell(Stale::Object(ino)));
         let lost = match self.open_afresh(ino) {
             Err(e @ Error::LostObject { .. }) if !self.has_upper_bytes(ino) => e,
             opened => return opened,
@@ -145,7 +142,7 @@ impl View {
     pub(super) fn unchecked(&self, ino: Ino) -> Option<Unchecked> {
         let (tree, node) = self.lower.shared_source(ino)?;
         let size = tree.stat(node).size;
-        if size == 0 || size > CHECKED_WHOLE || tree.is_checked(node) {
+        if size == 0 || size > LARGE || tree.is_checked(node) {
             return None;
         }
         let (id, objects, counters) = (tree.object(node)?, self.objects.clone(), self.counters.clone());

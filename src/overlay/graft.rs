@@ -35,8 +35,13 @@ pub struct GraftSpec {
 /// What the kernel remembers and must forget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stale {
-    Entry { parent: Ino, name: Name },
+    Entry {
+        parent: Ino,
+        name: Name,
+    },
     Inode(Ino),
+    /// Something was found out about the object that holds the bytes of this file.
+    Object(Ino),
 }
 
 impl Overlay {

@@ -18,8 +18,8 @@ use super::journal::Record;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LowerNode {
     /// Position in the list of grafts; a later one wins.
-    graft: usize,
-    node: Node,
+    pub graft: usize,
+    pub node: Node,
 }
 
 /// A tree in a view: its nodes are the inodes `base .. base + node_count`.
@@ -203,7 +203,7 @@ impl Lower {
         Ino(self.grafts[n.graft].base + u64::from(n.node.0))
     }
 
-    fn ino(&self, n: LowerNode) -> Ino {
+    pub fn ino(&self, n: LowerNode) -> Ino {
         match self.alias.get(&n) {
             Some(ino) => *ino,
             None => self.plain_ino(n),

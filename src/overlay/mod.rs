@@ -28,6 +28,7 @@ mod intact;
 pub mod journal;
 mod lacking;
 mod loosened;
+mod lost;
 mod lower;
 mod names;
 mod numbers;

@@ -109,6 +109,7 @@ impl Store {
         report.bytes += trees.1 + objects.1 + packs.bytes;
         if !options.dry_run {
             self.repack(packs, progress)?;
+            self.drop_notes(|id| marked.objects.contains(id))?;
         }
         Ok(report)
     }

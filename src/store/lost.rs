@@ -1,75 +1,128 @@
-//! Objects that were found to be damaged or missing: noted in the store, for `status` to tell and for imports to mend.
+//! Objects that were found to be damaged or missing: noted in the store, for `status` to tell, for imports to mend, and for
+//! every server that shows them.
 //!
-//! One empty file for each in `damaged`, named by the object's id. It is a hint, and goes when the object is whole: who
-//! reads it looks at the object again. Nothing is lost when it can't be written.
+//! One file for each in `damaged`, named by the object's id. Where all bytes of a file were read and are others, it says
+//! which file that was ([`FileTimes`]); else it is empty. It is a hint, and goes when the object is whole, or is not
+//! needed any more: who reads it looks at the object again. Nothing is lost when it can't be written. Of an object that is
+//! whole again the file `<id>.whole` stays until the next gc, for servers that did not look in between.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{Damage, DamageKind, ObjectId, Store, StoreError, TreeId};
-use crate::sys::fs::{self, Stat};
+use super::pack::is_racy;
+use super::{Damage, DamageKind, FileTimes, ObjectId, Store, StoreError, TreeId};
+use crate::sys::fs::{self, Stat, Timespec};
 use crate::sys::log::OrWarn;
-use crate::sys::path as paths;
+use crate::sys::{IoError, path as paths};
 
+/// Every server has looked at a note after so long, in seconds.
+const READ_WITHIN: i64 = 60;
 /// One process notes no more than this: when a whole disk is lost, it is known after the first.
 const MOST: usize = 200;
+/// What the name of a note ends with when the object is whole again.
+const WHOLE: &str = "whole";
+/// The directory of the notes, in a store.
+pub(super) const DAMAGED: &str = "damaged";
 
 /// What this process has met.
 pub struct Lost {
-    dir: PathBuf,
+    store: PathBuf,
     met: Mutex<HashSet<ObjectId>>,
+    /// Whether there is something in `met`, to be asked without a lock.
+    has_met: AtomicBool,
     /// Files of objects that were read to the end and had other bytes: known again as long as they don't change.
     bad: Mutex<HashMap<ObjectId, FileTimes>>,
-}
-
-/// A file as it was at a time: another of the same times has the same bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct FileTimes(u64, u64, u64, fs::Timespec, fs::Timespec);
-
-impl FileTimes {
-    pub fn of(stat: &Stat) -> FileTimes {
-        FileTimes(stat.dev, stat.ino, stat.size, stat.mtime, stat.ctime)
-    }
+    has_bad: AtomicBool,
 }
 
 impl Lost {
     pub(super) fn of(store: &Path) -> Lost {
-        Lost { dir: store.join("damaged"), met: Mutex::default(), bad: Mutex::default() }
+        let (met, has_met, bad, has_bad) = Default::default();
+        Lost { store: store.into(), met, has_met, bad, has_bad }
     }
 
     /// Notes that an object is damaged or missing; says so in the log, once.
     pub(super) fn report(&self, id: &ObjectId, why: &dyn std::fmt::Display) {
-        let mut met = self.met.lock();
-        if met.len() >= MOST || !met.insert(*id) {
-            return;
+        if self.note(id, None) {
+            self.log(why);
         }
+    }
+
+    /// As [`Lost::report`], of an object all of whose bytes were read: `stat` is its file, which is bad until it changes.
+    pub(super) fn report_bad(&self, id: &ObjectId, stat: &Stat, why: &dyn std::fmt::Display) {
+        if self.note_bad(id, stat) {
+            self.log(why);
+        }
+    }
+
+    fn log(&self, why: &dyn std::fmt::Display) {
         tracing::warn!(
             "an object of the store is lost, files with it answer EIO; depsfs doctor --fix may mend it: {why}"
         );
-        let noted = paths::make_dir(&self.dir).and_then(|_| paths::write_new(&self.dir.join(id.hex()), b""));
-        if let Err(e) = noted {
-            tracing::warn!("object {id} is not noted as damaged: {e}");
+    }
+
+    /// Notes that an object's own file holds other bytes; whether that is news.
+    pub(super) fn note_bad(&self, id: &ObjectId, stat: &Stat) -> bool {
+        let times = FileTimes::of(stat);
+        self.learn(&[(*id, Some(times))]);
+        self.note(id, Some(times))
+    }
+
+    /// Notes that an object is lost; whether this process had not met it yet.
+    pub(super) fn note(&self, id: &ObjectId, bad: Option<FileTimes>) -> bool {
+        let mut met = self.met.lock();
+        // The note of one that was met before may be gone: it was whole meanwhile.
+        let is_new = !met.contains(id) || !paths::is_there(&self.store.join(DAMAGED).join(id.hex()));
+        if (is_new && met.len() >= MOST) || (!is_new && bad.is_none()) {
+            return false;
+        }
+        met.insert(*id);
+        self.has_met.store(true, Ordering::Relaxed);
+        drop(met);
+        self.write(id, bad).or_warn("an object is not noted as damaged");
+        is_new
+    }
+
+    fn write(&self, id: &ObjectId, bad: Option<FileTimes>) -> Result<(), IoError> {
+        let dir = self.store.join(DAMAGED);
+        paths::make_dir(&dir)?;
+        let file = dir.join(id.hex());
+        match bad {
+            None => paths::write_new(&file, b"").map(drop),
+            Some(times) => write_note(&self.store, &file, &times.note(id)),
         }
     }
 
     /// The bytes of an object were read, and are what its name says.
     pub fn is_sound(&self, id: &ObjectId) {
-        let mut met = self.met.lock();
-        if !met.is_empty() && met.remove(id) {
+        if self.has_met.load(Ordering::Relaxed) && self.met.lock().remove(id) {
             tracing::info!("object {id} is whole again");
-            paths::remove_file(&self.dir.join(id.hex())).or_warn("it is still noted as damaged");
+            drop_note(&self.store, id).or_warn("it is still noted as damaged");
         }
     }
 
-    /// All bytes of this file, the object's own, were read, and are others.
-    pub fn note_bad(&self, id: &ObjectId, stat: &Stat) {
-        self.bad.lock().insert(*id, FileTimes::of(stat));
+    /// Takes over what somebody has noted.
+    pub fn learn(&self, noted: &[(ObjectId, Option<FileTimes>)]) {
+        let bad: Vec<_> = noted.iter().filter_map(|(id, times)| Some((*id, (*times)?))).collect();
+        if !bad.is_empty() {
+            self.bad.lock().extend(bad);
+            self.has_bad.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether [`Lost::is_known_bad`] may be true of any object.
+    pub fn knows_bad(&self) -> bool {
+        self.has_bad.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_known_bad(&self, id: &ObjectId, file: impl AsFd) -> bool {
+        if !self.knows_bad() {
+            return false;
+        }
         let mut bad = self.bad.lock();
         let Some(known) = bad.get(id) else { return false };
         let is_same = fs::stat(file).is_ok_and(|now| FileTimes::of(&now) == *known);
@@ -80,14 +133,86 @@ impl Lost {
     }
 }
 
+/// Gives a note its name, whole or not at all. It is not synced: a torn one says nothing.
+pub(super) fn write_note(store: &Path, file: &Path, note: &[u8]) -> Result<(), IoError> {
+    let aside = store.join("tmp").join(super::aside_name());
+    let written = paths::write_new(&aside, note).and_then(|_| paths::rename(&aside, file));
+    written.inspect_err(|_| drop(paths::remove_file(&aside)))
+}
+
+/// An object is not lost any more. It was not noted, perhaps.
+fn drop_note(store: &Path, id: &ObjectId) -> Result<(), IoError> {
+    let file = store.join(DAMAGED).join(id.hex());
+    match paths::rename(&file, &file.with_extension(WHOLE)) {
+        Err(e) if e.errno() == libc::ENOENT => Ok(()),
+        dropped => dropped,
+    }
+}
+
+/// The notes in a store, looked at now and then.
+#[derive(Default)]
+pub struct Notes {
+    /// By name: which files they are.
+    known: HashMap<Vec<u8>, (u64, Timespec)>,
+    /// The directory's times when it was listed; nothing when it has to be listed again.
+    listed: Option<(Timespec, Timespec)>,
+}
+
+impl Notes {
+    /// What was noted, by any process, since this was last asked: as damaged, or as whole again.
+    pub fn look(&mut self, store: &Path) -> Result<Vec<(ObjectId, Option<FileTimes>)>, IoError> {
+        let dir = store.join(DAMAGED);
+        let times = paths::stat(&dir)?.map(|stat| (stat.mtime, stat.ctime));
+        if times == self.listed {
+            return Ok(vec![]);
+        }
+        let (mut now, mut news) = (HashMap::new(), Vec::new());
+        for entry in paths::list(&dir)? {
+            let Some((id, file)) = std::str::from_utf8(&entry.name).ok().and_then(|n| Some((id_of(n)?, dir.join(n))))
+            else {
+                continue;
+            };
+            let Some(stat) = paths::stat(&file)? else { continue };
+            if self.known.get(&entry.name) != Some(&(stat.ino, stat.ctime)) {
+                let note = paths::read_if_there(&file)?.unwrap_or_default();
+                let is_whole = file.extension().is_some();
+                news.push((id, FileTimes::of_note(&id, &note).filter(|_| !is_whole)));
+            }
+            now.insert(entry.name, (stat.ino, stat.ctime));
+        }
+        self.known = now;
+        // One that changed just before it was listed may change again without a new time.
+        self.listed = times.filter(|(_, ctime)| !is_racy(*ctime));
+        Ok(news)
+    }
+}
+
+/// The object that a note of either kind is about.
+fn id_of(name: &str) -> Option<ObjectId> {
+    name.split_once('.').map_or(Some(name), |(id, kind)| (kind == WHOLE).then_some(id))?.parse().ok()
+}
+
+/// The objects that files in `dir` are named by.
+pub(super) fn ids_in(dir: &Path) -> Result<Vec<ObjectId>, IoError> {
+    let names = paths::list(dir)?;
+    let mut ids: Vec<_> =
+        names.iter().filter_map(|e| std::str::from_utf8(&e.name).ok()?.parse::<ObjectId>().ok()).collect();
+    ids.sort();
+    Ok(ids)
+}
+
 impl Store {
+    /// Takes over what is noted as damaged: it is not served.
+    pub fn heed_notes(&self) {
+        match Notes::default().look(self.path()) {
+            Ok(noted) => self.objects().lost().learn(&noted),
+            Err(e) => tracing::warn!("{e}"),
+        }
+    }
+
     /// The objects that were met damaged or missing, by whoever reads in this store, and are still noted.
     pub fn lost_objects(&self) -> Result<Vec<ObjectId>, StoreError> {
-        let names = paths::list(&self.path().join("damaged"))?;
-        let mut ids: Vec<_> =
-            names.iter().filter_map(|e| std::str::from_utf8(&e.name).ok()?.parse::<ObjectId>().ok()).collect();
-        ids.sort();
-        Ok(ids)
+        Ok(ids_in(&self.path().join(DAMAGED))?)
     }
 
     /// What is still damaged or missing of what is noted.
@@ -119,19 +244,47 @@ impl Store {
 
     /// Takes out of the way what is noted as damaged, and is: an import of the same bytes then brings it again. What is
     /// whole is not noted any more.
-    pub(super) fn drop_damaged(&self) -> Result<(), StoreError> {
+    pub fn drop_damaged(&self) -> Result<(), StoreError> {
         for id in self.lost_objects()? {
             match self.objects().sound_content(&id) {
                 Ok(_) => {}
                 Err(StoreError::NoObject(_)) => continue,
                 Err(StoreError::BadObject { .. }) => self.drop_object(&id)?,
+                // A bad sector, which no reader gets anything of.
+                Err(StoreError::Io(e)) if e.errno() == libc::EIO => self.drop_object(&id)?,
                 Err(e) => {
                     tracing::warn!("{e}");
                     continue;
                 }
             }
             if self.objects().contains(&id) {
-                paths::remove_file(&self.path().join("damaged").join(id.hex()))?;
+                drop_note(self.path(), &id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes all notes of what is damaged.
+    pub(super) fn drop_notes_of_damage(&self) {
+        let ids = ids_in(&self.path().join(DAMAGED));
+        if let Err(e) = ids.and_then(|ids| ids.iter().try_for_each(|id| drop_note(self.path(), id))) {
+            tracing::debug!("notes of what was damaged stay: {e}");
+        }
+    }
+
+    /// Deletes the notes about objects that are not kept, and what servers have read of those that are whole again.
+    pub(super) fn drop_notes(&self, is_kept: impl Fn(&ObjectId) -> bool) -> Result<(), StoreError> {
+        for dir in [DAMAGED, super::check::CHECKED].map(|dir| self.path().join(dir)) {
+            for id in ids_in(&dir)?.into_iter().filter(|id| !is_kept(id)) {
+                paths::remove_file(&dir.join(id.hex()))?;
+            }
+        }
+        let dir = self.path().join(DAMAGED);
+        for name in paths::list(&dir)?.into_iter().filter_map(|e| String::from_utf8(e.name).ok()) {
+            let file = dir.join(&name);
+            let is_read = |stat: Stat| stat.ctime.sec + READ_WITHIN < Timespec::now().sec;
+            if file.extension().is_some() && id_of(&name).is_some() && paths::stat(&file)?.is_some_and(is_read) {
+                paths::remove_file(&file)?;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@
 //! entries/<name>     names for trees, and where they came from ([`Entries`])
 //! roots/<hash>       one per worktree: where its manifest is, and what its daemon needs ([`Roots`])
 //! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
+//! checked/<hash>     large objects whose bytes were found to be their own ([`Store::check_large`])
 //! damaged/<hash>     objects that were met damaged or missing ([`Lost`])
 //! tmp/               everything is written here first, then renamed
 //! private            the directory was made, or has been made, 0700 ([`private`]): a later chmod is its owner's
@@ -33,6 +34,7 @@
 //! never synced: a torn one is not used.
 
 mod absence;
+mod check;
 mod entries;
 mod error;
 pub mod escape;
@@ -40,6 +42,7 @@ pub mod extract;
 #[cfg(test)]
 #[path = "tests/fault.rs"]
 mod fault_tests;
+mod file_times;
 mod gc;
 mod id;
 pub mod import;
@@ -70,11 +73,13 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 
 pub use absence::Absence;
+pub use check::{Checked, LARGE};
 pub use entries::{Entries, Entry, Provenance};
 pub use error::StoreError;
+pub use file_times::FileTimes;
 pub use gc::{AwayRoot, GcOptions, GcReport};
 pub use id::{BadId, ObjectId, PackId, TreeId};
-pub use lost::{FileTimes, Lost};
+pub use lost::{Lost, Notes};
 pub use manifest::Manifest;
 #[cfg(test)]
 pub(crate) use name::with_equal_cookies;

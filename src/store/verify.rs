@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::escape::escape;
 use super::pack::{Pack, Record};
 use super::pool::{self, Queue};
-use super::{Node, ObjectId, PackId, Progress, Root, RootState, Store, StoreError, Tree, TreeId};
-use crate::sys::fs::{self, OpenFlags};
+use super::{Lost, Node, ObjectId, PackId, Progress, Root, RootState, Store, StoreError, Tree, TreeId};
+use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::path as paths;
 use crate::sys::terminal::Shown;
 
@@ -110,12 +110,17 @@ impl Store {
                 let path = self.objects().path_of(&id);
                 // One with other bytes was named already.
                 if !self.objects().contains_whole(&id, size) && !damage.iter().any(|d| d.path == path) {
+                    self.objects().lost().note(&id, None);
                     damage.push(Damage { path, kind: DamageKind::Missing { needed_by: format!("tree {tree}") } });
                 }
             }
         }
         damage.sort();
         damage.dedup_by(|a, b| a.path == b.path);
+        if damage.is_empty() {
+            // Everything was read: what is still noted is whole, or needed by nobody.
+            self.drop_notes_of_damage();
+        }
         Ok(damage)
     }
 
@@ -151,6 +156,7 @@ impl Store {
         for (id, (size, tree)) in found.needed {
             let path = self.objects().path_of(&id);
             if !sample.is_cancelled() && !paths::is_there(&path) && !self.objects().contains_whole(&id, size) {
+                self.objects().lost().note(&id, None);
                 damage.push(Damage { path, kind: DamageKind::Missing { needed_by: format!("tree {tree}") } });
             }
         }
@@ -165,7 +171,7 @@ impl Store {
             Bucket::Trees(n) => ("trees", n),
             Bucket::Pack(id) => {
                 let path = self.objects().packs().path_of(&id);
-                match verify_pack(&path, id, &mut found.buf, progress) {
+                match verify_pack(&path, id, &mut found.buf, self.objects().lost(), progress) {
                     Ok(kind) => found.damage.extend(kind.map(|kind| Damage { path, kind })),
                     Err(StoreError::Cancelled) => return Err(StoreError::Cancelled),
                     Err(e) => found.damage.push(Damage { path, kind: DamageKind::Unreadable(e.to_string()) }),
@@ -186,7 +192,12 @@ impl Store {
                 continue;
             };
             let result = match bucket {
-                Bucket::Objects(_) => verify_object(&path, id, &mut found.buf, progress),
+                Bucket::Objects(_) => verify_object(&path, id, &mut found.buf, progress).map(|bad| {
+                    bad.map(|stat| {
+                        self.objects().lost().note_bad(&id, &stat);
+                        DamageKind::Bytes
+                    })
+                }),
                 _ => self.verify_tree(&path, TreeId(id.0), found, progress),
             };
             match result {
@@ -265,8 +276,8 @@ impl Store {
     }
 }
 
-/// Compares an object's bytes with its name.
-fn verify_object(path: &Path, id: ObjectId, buf: &mut [u8], progress: &dyn Progress) -> io::Result<Option<DamageKind>> {
+/// Compares an object's bytes with its name; its file, when they are others.
+fn verify_object(path: &Path, id: ObjectId, buf: &mut [u8], progress: &dyn Progress) -> io::Result<Option<Stat>> {
     let file: OwnedFd = fs::open_path(path, OpenFlags::RDONLY | OpenFlags::NOFOLLOW | OpenFlags::NONBLOCK, 0)?;
     let mut hasher = blake3::Hasher::new();
     let mut at = 0;
@@ -280,14 +291,18 @@ fn verify_object(path: &Path, id: ObjectId, buf: &mut [u8], progress: &dyn Progr
             }
         }
     }
-    Ok((ObjectId(*hasher.finalize().as_bytes()) != id).then_some(DamageKind::Bytes))
+    if ObjectId(*hasher.finalize().as_bytes()) == id {
+        return Ok(None);
+    }
+    fs::stat(&file).map(Some)
 }
 
-/// Compares a pack's index with its name, and each object with its own.
+/// Compares a pack's index with its name, and each object with its own; notes those that are damaged.
 fn verify_pack(
     path: &Path,
     id: PackId,
     buf: &mut [u8],
+    lost: &Lost,
     progress: &dyn Progress,
 ) -> Result<Option<DamageKind>, StoreError> {
     let (pack, file) = match Pack::open(id, path) {
@@ -315,6 +330,7 @@ fn verify_pack(
         let read = |buf: &mut [u8]| pack.holds(&record) && record.in_pack(file.clone()).read_at(buf, 0).is_ok();
         let is_whole = buf.get_mut(..len).is_some_and(|buf| read(buf) && ObjectId::of(buf) == record.id);
         if !is_whole {
+            lost.note(&record.id, None);
             bad.push(record.id);
         }
     }

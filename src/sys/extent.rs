@@ -81,7 +81,12 @@ impl Extent {
         if size < LONG || want == 0 {
             return self.read_at(buf, offset);
         }
-        let buf = &mut buf[..want];
+        self.read_and_leave(&mut buf[..want], offset)
+    }
+
+    /// Reads all of `buf`, which the file has, and has the page cache keep none of it that nobody else had there.
+    fn read_and_leave(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let want = buf.len();
         // Linux 6.14; on file systems that have it (ext4, xfs, btrfs).
         let leave = ReadWriteFlags::from_bits_retain(libc::RWF_DONTCACHE.cast_unsigned());
         if let Ok(n) = preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, leave)
@@ -97,6 +102,16 @@ impl Extent {
         let read = self.read_at(buf, offset)?;
         let _ = rfs::fadvise(&self.file, offset, std::num::NonZero::new(read as u64), rfs::Advice::DontNeed);
         Ok(read)
+    }
+
+    /// As [`Extent::read_at`], for a reader that looks at the bytes once: they don't stay in memory for it.
+    pub fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let left = usize::try_from(self.size()?.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let want = buf.len().min(left);
+        if self.part.is_some() || want == 0 {
+            return self.read_at(buf, offset);
+        }
+        self.read_and_leave(&mut buf[..want], offset)
     }
 
     /// Reads what the page cache has; `false` when that isn't all, or the kernel can't tell (`preadv2(2)`, RWF_NOWAIT).

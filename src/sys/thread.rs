@@ -35,6 +35,19 @@ pub fn restart_call(thread: ThreadId) {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread.0, SIGNAL as i32) };
 }
 
+/// From now on this thread gets a processor and a disk when nobody else wants them: the least of nice(2), and of
+/// ioprio_set(2) the idle class, for which there is no wrapper. Where the kernel refuses, it goes on as it was.
+pub fn go_to_background() {
+    const WHO_PROCESS: libc::c_int = 1;
+    const CLASS_IDLE: libc::c_int = 3 << 13;
+    let thread = this().0;
+    // SAFETY: numbers only. Both calls are about one thread when they are given its id (setpriority(2), NOTES).
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, thread.cast_unsigned(), 19);
+        libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, thread, CLASS_IDLE);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;

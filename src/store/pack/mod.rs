@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use format::{PackError, Record};
-pub(super) use set::Packs;
+pub(super) use set::{Packs, is_racy};
 pub use write::PackWriter;
 
 use super::{ObjectId, PackId, StoreError};

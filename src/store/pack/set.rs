@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::{Pack, Record};
 use crate::store::{ObjectId, PackId, StoreError};
 use crate::sys::extent::Extent;
-use crate::sys::fs::{self, Stat, Timespec};
+use crate::sys::fs::{self, Timespec};
 use crate::sys::{IoError, path as paths};
 
 /// As many packs are kept open; of the others only the index is mapped.
@@ -165,7 +165,7 @@ impl Packs {
         }
         known.packs.extend(before.into_iter().filter(|kept| there.contains(&kept.pack.id())));
         known.packs.splice(0..0, new);
-        known.listed = Some((now.mtime, now.ctime)).filter(|_| !is_racy(&now));
+        known.listed = Some((now.mtime, now.ctime)).filter(|_| !is_racy(now.ctime));
         Ok(true)
     }
 
@@ -202,7 +202,8 @@ impl Known {
     }
 }
 
-fn is_racy(dir: &Stat) -> bool {
+/// Whether a directory of this ctime may change now without a new one.
+pub(in crate::store) fn is_racy(ctime: Timespec) -> bool {
     let ns = |t: Timespec| i128::from(t.sec) * 1_000_000_000 + i128::from(t.nsec);
-    ns(dir.ctime) + RACY_NS >= ns(Timespec::now())
+    ns(ctime) + RACY_NS >= ns(Timespec::now())
 }

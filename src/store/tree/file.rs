@@ -71,6 +71,7 @@ impl Tree {
             return Err(TreeError::OtherBytes);
         }
         let tree = Tree::new(id, Bytes::Owned(bytes))?;
-        tree.check_structure().map(|()| tree)
+        let large = tree.check_structure()?;
+        Ok(Tree { large: large.into(), ..tree })
     }
 }

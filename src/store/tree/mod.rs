@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
-use crate::store::{Cookie, Name, ObjectId, TreeId};
+use crate::store::{Cookie, LARGE, Name, ObjectId, TreeId};
 use crate::sys::fs::{FileType, Stat, Timespec};
 use crate::sys::mmap::Map;
 
@@ -72,6 +72,8 @@ pub struct Tree {
     times: Option<Stat>,
     /// A bit for each object: its bytes were found to be those of its name.
     checked: OnceLock<Box<[AtomicU64]>>,
+    /// The files of more than [`LARGE`] bytes, as far as the tree was verified.
+    large: Box<[Node]>,
 }
 
 impl Tree {
@@ -86,7 +88,7 @@ impl Tree {
             Bytes::Owned(v) => v,
         };
         let layout = Layout::read(all, all.len() as u64)?;
-        let tree = Tree { id, bytes, layout, times: None, checked: OnceLock::new() };
+        let tree = Tree { id, bytes, layout, times: None, checked: OnceLock::new(), large: Box::default() };
         if tree.kind(Node::ROOT) != Some(FileType::Directory) {
             return Err(TreeError::Damaged("the root is not a directory"));
         }
@@ -112,6 +114,11 @@ impl Tree {
     /// The bytes of all files, hard-linked ones counted once.
     pub fn content_bytes(&self) -> u64 {
         self.layout.content_bytes
+    }
+
+    /// The files of more than [`LARGE`] bytes, of a tree of a store.
+    pub fn large(&self) -> impl Iterator<Item = Node> + '_ {
+        self.large.iter().copied()
     }
 
     /// The ids of all objects the tree needs, each once.

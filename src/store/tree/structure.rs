@@ -3,28 +3,31 @@
 //! [`Tree::check`] is stricter, and many times as slow.
 
 use super::format::{HAS_LINKS, HAS_XATTRS, LINK, XATTR};
-use super::{Cookie, Node, Tree, TreeError, kind_of};
+use super::{Cookie, LARGE, Node, Tree, TreeError, kind_of};
 use crate::sys::fs::FileType;
 
 impl Tree {
     /// Whether each name has its own cookie and its place in the order, each number leads to what is there, and each
-    /// node has the name that its record tells of.
+    /// node has the name that its record tells of. Then the files of more than [`LARGE`] bytes.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub(super) fn check_structure(&self) -> Result<(), TreeError> {
-        let mut entries = 0u64;
+    pub(super) fn check_structure(&self) -> Result<Vec<Node>, TreeError> {
+        let (mut entries, mut large) = (0u64, Vec::new());
         for n in (0..self.node_count()).map(Node) {
-            self.check_node(n)?;
+            let size = self.check_node(n)?;
+            large.extend((size > LARGE).then_some(n));
             entries += u64::from(self.check_names(n)?);
         }
         let all_used = entries == u64::from(self.layout.entries);
         damaged(all_used, "directories share names, or names belong to none")?;
         damaged(self.is_sorted(self.layout.links, self.layout.links_at, LINK), "its links are not in order")?;
-        damaged(self.is_sorted(self.layout.xattrs, self.layout.xattrs_at, XATTR), "its xattrs are not in order")
+        damaged(self.is_sorted(self.layout.xattrs, self.layout.xattrs_at, XATTR), "its xattrs are not in order")?;
+        Ok(large)
     }
 
-    fn check_node(&self, n: Node) -> Result<(), TreeError> {
+    /// Answers how many bytes the file has; of what is no file none.
+    fn check_node(&self, n: Node) -> Result<u64, TreeError> {
         let raw = self.raw(n).unwrap_or_default();
         let has_data = match kind_of(raw.mode) {
             Some(FileType::RegularFile) => self.object(n).is_some(),
@@ -35,7 +38,8 @@ impl Tree {
         };
         damaged(has_data, "a node is of no type, or what it holds lies outside")?;
         damaged(raw.flags & !(HAS_LINKS | HAS_XATTRS) == 0, "a node has flags that are not known")?;
-        damaged(n == Node::ROOT || self.place(n).is_some(), "a node has no name")
+        damaged(n == Node::ROOT || self.place(n).is_some(), "a node has no name")?;
+        Ok(if kind_of(raw.mode) == Some(FileType::RegularFile) { raw.size } else { 0 })
     }
 
     /// How many names `dir` has, which are in order; none for what is no directory.

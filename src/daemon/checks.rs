@@ -1,0 +1,209 @@
+//! Objects of the store while they are served: large ones are compared with their names in the background, and what any
+//! process finds out about one is told to the views that show it.
+//!
+//! Some time after a mount, and then now and again, the server *looks*: at the notes in the store (`store/lost.rs`), and for
+//! views of trees whose large objects nobody has taken up yet. One thread then checks those (`store/check.rs`), when nobody
+//! else wants the processor or the disk, and ends. A check ends with the last of the views that it is for.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::overlay::Overlay;
+use crate::store::{Checked, Notes, ObjectId, Store};
+use crate::sys::{process, thread};
+
+/// How long after a mount: those who mount are at work first.
+const AFTER: Duration = Duration::from_secs(5);
+/// How often after that.
+const PERIOD: Duration = Duration::from_secs(10);
+/// When another process checks, it is waited for so long.
+const BUSY: Duration = Duration::from_secs(1);
+/// The thread rests for so many times as long as it has read, and no longer than that at once.
+const REST: u32 = 2;
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// What says otherwise, for tests and for who wants no checks: `never`, or milliseconds after a mount.
+const VARIABLE: &str = "DEPSFS_CHECK";
+
+/// When the server looks.
+pub struct Rounds {
+    after: Duration,
+    next: Option<Instant>,
+}
+
+impl Rounds {
+    pub fn new() -> Rounds {
+        Rounds { after: after(&wish()).unwrap_or(AFTER), next: None }
+    }
+
+    /// Something is shown that was not: it is looked at in a while.
+    pub fn begin(&mut self) {
+        self.next = Some(Instant::now() + self.after);
+    }
+
+    /// How long until it is time to look.
+    pub fn left(&self) -> Option<Duration> {
+        self.next.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until something can be read from `socket`. `false`: it is time to look.
+    pub fn wait(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+        let has_come = process::wait_any(&[socket], self.left())?[0];
+        if !has_come {
+            self.next = Some(Instant::now() + PERIOD.min(self.after.max(Duration::from_millis(10))));
+        }
+        Ok(has_come)
+    }
+}
+
+fn wish() -> String {
+    std::env::var(VARIABLE).unwrap_or_default()
+}
+
+/// How long after a mount; nothing where that is not said.
+fn after(wish: &str) -> Option<Duration> {
+    wish.parse().ok().map(Duration::from_millis)
+}
+
+/// A view that is served, and its store.
+pub struct Shown {
+    pub store: Store,
+    pub overlay: Weak<Overlay>,
+    /// Nobody has taken up its large objects.
+    pub is_new: bool,
+}
+
+/// What a server knows of the notes, and what it has to check.
+#[derive(Default)]
+pub struct Checks {
+    /// By store.
+    notes: Mutex<HashMap<PathBuf, Notes>>,
+    /// Somebody is about to look.
+    is_waited: AtomicBool,
+    todo: Mutex<Todo>,
+}
+
+#[derive(Default)]
+struct Todo {
+    jobs: VecDeque<Job>,
+    is_running: bool,
+}
+
+/// An object to be checked.
+struct Job {
+    store: Store,
+    id: ObjectId,
+    size: u64,
+    view: Weak<Overlay>,
+}
+
+impl Checks {
+    /// Tells the views what is noted of their objects, and has those be checked that are large. `again` has somebody look
+    /// once more.
+    pub fn look(self: &Arc<Self>, shown: impl FnOnce() -> Vec<Shown>, again: impl Fn() + Send + 'static) {
+        if self.is_waited.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let mut notes = self.notes.lock();
+        self.is_waited.store(false, Ordering::SeqCst);
+        let shown = shown();
+        let stores: HashSet<PathBuf> = shown.iter().map(|s| s.store.path().to_path_buf()).collect();
+        notes.retain(|store, _| stores.contains(store));
+        for store in stores {
+            let news = match notes.entry(store.clone()).or_default().look(&store) {
+                Ok(news) if news.is_empty() => continue,
+                Ok(news) => news,
+                Err(e) => {
+                    tracing::debug!("{e}");
+                    continue;
+                }
+            };
+            let objects: HashSet<ObjectId> = news.iter().map(|(id, _)| *id).collect();
+            for shown in shown.iter().filter(|s| s.store.path() == store) {
+                shown.store.objects().lost().learn(&news);
+                if let Some(overlay) = shown.overlay.upgrade() {
+                    overlay.look_again_at(&objects);
+                }
+            }
+        }
+        drop(notes);
+        if wish() != "never" {
+            self.take_up(&shown, again);
+        }
+    }
+
+    /// Has the large objects of new views checked.
+    fn take_up(self: &Arc<Self>, shown: &[Shown], again: impl Fn() + Send + 'static) {
+        let mut todo = self.todo.lock();
+        for shown in shown.iter().filter(|s| s.is_new) {
+            let Some(overlay) = shown.overlay.upgrade() else { continue };
+            for (id, size) in overlay.large_objects() {
+                todo.jobs.push_back(Job { store: shown.store.clone(), id, size, view: shown.overlay.clone() });
+            }
+        }
+        if todo.jobs.is_empty() || todo.is_running {
+            return;
+        }
+        let me = self.clone();
+        let started = std::thread::Builder::new().name("check".into()).spawn(move || me.run(again));
+        match started {
+            Ok(_) => todo.is_running = true,
+            // The next look tries again.
+            Err(e) => tracing::debug!("no thread for checks: {e}"),
+        }
+    }
+
+    /// What the thread does.
+    fn run(&self, again: impl Fn()) {
+        thread::go_to_background();
+        while let Some(job) = self.next() {
+            match job.run() {
+                Ok(Checked::Damaged) => again(),
+                Ok(Checked::Busy) => {
+                    self.todo.lock().jobs.push_front(job);
+                    std::thread::sleep(BUSY);
+                }
+                Ok(Checked::Sound | Checked::Stopped) => {}
+                Err(e) => tracing::debug!("object {} is not checked: {e}", job.id),
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut todo = self.todo.lock();
+        let next = todo.jobs.pop_front();
+        todo.is_running = next.is_some();
+        next
+    }
+}
+
+impl Job {
+    fn run(&self) -> Result<Checked, crate::store::StoreError> {
+        let is_shown = || self.view.strong_count() > 0;
+        if !is_shown() {
+            return Ok(Checked::Stopped);
+        }
+        self.store.check_large(&self.id, self.size, &mut |begun| {
+            std::thread::sleep((begun.elapsed() * REST).min(LONGEST_REST));
+            is_shown()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wish_is_never_or_a_time() {
+        let table = [("", None), ("never", None), ("0", Some(0)), ("1500", Some(1500)), ("soon", None)];
+        table.iter().for_each(|(word, ms)| assert_eq!(after(word), ms.map(Duration::from_millis), "{word}"));
+    }
+}

@@ -1,0 +1,71 @@
+//! What was found out about objects while a view shows them: large ones in the background, others by `store verify` or by
+//! another view.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::store::{Node, ObjectId, Tree};
+
+use super::error::Result;
+use super::graft::Stale;
+use super::lower::{Lower, LowerNode};
+use super::resolve::View;
+use super::{Ino, Overlay};
+
+impl Overlay {
+    /// The large objects that the view shows, and how many bytes each should have. Nobody reads all of one before it is
+    /// served.
+    pub fn large_objects(&self) -> Vec<(ObjectId, u64)> {
+        let view = self.view.lock();
+        let live = view.lower.grafts().iter().filter(|g| !g.retired).map(|g| g.tree.clone()).collect::<Vec<_>>();
+        drop(view);
+        let of = |tree: &Arc<Tree>| {
+            let large = tree.large().filter_map(|node| Some((tree.object(node)?, tree.stat(node).size)));
+            large.collect::<Vec<_>>()
+        };
+        live.iter().flat_map(of).collect()
+    }
+
+    /// Something was found out about these objects. What is kept of them is forgotten, here and in the kernel: the next
+    /// read finds what the store has then.
+    pub fn look_again_at(&self, objects: &HashSet<ObjectId>) {
+        self.view.lock().look_again_at(objects);
+    }
+
+    /// Before a file is opened to be read past this server: whether its bytes are known to be wrong.
+    ///
+    /// # Errors
+    /// [`super::Error::LostObject`].
+    pub fn refuse_lost(&self, ino: Ino) -> Result<()> {
+        let mut view = self.view.lock();
+        if !view.objects.lost().knows_bad() || view.has_upper_bytes(ino) || view.lower_object(ino).is_none() {
+            return Ok(());
+        }
+        view.open_object(ino).map(drop)
+    }
+}
+
+impl View {
+    fn look_again_at(&mut self, objects: &HashSet<ObjectId>) {
+        for (tree, node, ino) in self.lower.files_of(objects) {
+            tree.note_checked(node, false);
+            if !self.has_upper_bytes(ino) {
+                self.files.forget(ino);
+                self.on_stale.iter().for_each(|tell| tell(Stale::Object(ino)));
+            }
+        }
+    }
+}
+
+impl Lower {
+    /// The files that these objects are the bytes of, by what trees say.
+    fn files_of(&self, objects: &HashSet<ObjectId>) -> Vec<(Arc<Tree>, Node, Ino)> {
+        let mut found = Vec::new();
+        for (graft, g) in self.grafts().iter().enumerate() {
+            let nodes = (0..g.tree.node_count()).map(Node);
+            let nodes = nodes.filter(|node| g.tree.object(*node).is_some_and(|id| objects.contains(&id)));
+            found.extend(nodes.map(|node| (g.tree.clone(), node, self.ino(LowerNode { graft, node }))));
+        }
+        found
+    }
+}
