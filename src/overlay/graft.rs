@@ -58,6 +58,24 @@ pub(super) fn known_grafts(frames: &Frames) -> Vec<Record> {
     plain.flatten().filter(|r| matches!(r, Record::Graft { .. })).collect()
 }
 
+/// The grafts as they were before some were retired while the view was not mounted, where those may have what was moved.
+pub(super) fn before_retired(specs: &[GraftSpec], frames: &Frames, known: &[Record]) -> Option<Vec<GraftSpec>> {
+    let is_known = |spec: &GraftSpec| {
+        let (id, place) = (spec.tree.id(), spec.at.as_os_str().as_encoded_bytes());
+        known.iter().any(|r| matches!(r, Record::Graft { tree, at, .. } if *tree == id && at == place))
+    };
+    let (mut before, live): (Vec<_>, Vec<_>) = specs.iter().cloned().partition(|spec| spec.retired);
+    before.retain(is_known);
+    let is_move = |r: &Record| matches!(r, Record::Moved { .. });
+    let moves = |piece: Piece| matches!(&piece, Piece::Frame(frame) if frame.records().iter().any(is_move));
+    if before.is_empty() || !frames.pieces().any(moves) {
+        return None;
+    }
+    before.iter_mut().for_each(|spec| spec.retired = false);
+    before.extend(live);
+    Some(before)
+}
+
 /// Where `nodes` numbers lie between those of known grafts.
 fn gap(known: &[Record], nodes: u32) -> Option<u64> {
     let range = |r: &Record| match r {
@@ -142,7 +160,8 @@ impl View {
         Ok(at)
     }
 
-    fn regraft(&mut self, mut specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
+    /// See [`Overlay::regraft`].
+    pub(super) fn regraft(&mut self, mut specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
         let known = self.lower.records();
         for graft in self.lower.grafts() {
             let at = PathBuf::from(OsString::from_vec(graft.path.clone()));
@@ -159,7 +178,8 @@ impl View {
             }
             self.subdirs.clear();
             self.upper.forget_all();
-            self.keep_dressed()
+            self.keep_dressed()?;
+            self.follow_directories()
         });
         if let Err(e) = laid {
             self.lower = before;
@@ -190,16 +210,36 @@ impl View {
         Ok(stale)
     }
 
-    /// What was moved out of a tree that is going to be retired becomes the worktree's own: no tree will say it.
+    /// What was moved out of a tree that is going to be retired, or to below a directory of it, becomes the worktree's own:
+    /// no tree will say it.
     fn keep_moved(&mut self, specs: &[GraftSpec]) -> Result<()> {
         let going = |g: &Graft| specs.iter().any(|s| s.retired && s.tree.id() == g.tree.id());
         let ranges: Vec<_> = self.lower.grafts().iter().filter(|g| going(g)).map(Graft::numbers).collect();
+        let goes = |ino: Ino| ranges.iter().any(|r| r.contains(&ino.0));
         for ino in self.delta.all_moved() {
-            if ranges.iter().any(|r| r.contains(&ino.0)) {
+            let mut is_lost = goes(ino);
+            for (dir, _) in self.delta.moved_to(ino).to_vec() {
+                is_lost |= self.lies_below(dir, &goes)?;
+            }
+            if is_lost && !ranges.is_empty() {
                 self.thaw(ino)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a directory, or one that it lies in, is one of these.
+    fn lies_below(&mut self, mut dir: Ino, of_these: &dyn Fn(Ino) -> bool) -> Result<bool> {
+        while dir != Ino::ROOT {
+            if of_these(dir) {
+                return Ok(true);
+            }
+            dir = match self.dir_place(dir) {
+                Err(Error::NotFound) => return Ok(false),
+                place => place?.0,
+            };
+        }
+        Ok(false)
     }
 
     /// A file whose mode, owner or attributes the worktree has changed is its own, where another shows at its name now:

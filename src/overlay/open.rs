@@ -12,7 +12,7 @@ use crate::sys::log::OrWarn;
 
 use super::cache::Cache;
 use super::error::{Error, Result, upper};
-use super::graft::{GraftSpec, known_grafts};
+use super::graft::{GraftSpec, before_retired, known_grafts};
 use super::journal::{Check, Frame, Frames, Journal, Piece, Record};
 use super::lower::Lower;
 use super::position::Order;
@@ -81,7 +81,10 @@ impl Overlay {
             tidy_from: 0,
         };
         let is_damaged = frames.damage().is_some();
-        let fresh = view.lay(config.grafts, &known_grafts(&frames), is_damaged)?;
+        let known = known_grafts(&frames);
+        let before = if config.takeover { None } else { before_retired(&config.grafts, &frames, &known) };
+        let retiring = before.is_some().then(|| config.grafts.clone());
+        let fresh = view.lay(before.unwrap_or(config.grafts), &known, is_damaged)?;
         let is_clear = view.replay(&frames)? && !is_damaged;
         drop(frames);
         if is_damaged {
@@ -94,6 +97,9 @@ impl Overlay {
             view.new_root(stat.ino, born)?;
         }
         view.order = Order::of(view.delta.root);
+        if let Some(specs) = retiring {
+            view.regraft(specs)?;
+        }
         view.restore_modes();
         view.drop_what_is_gone(is_damaged)?;
         if !config.takeover {

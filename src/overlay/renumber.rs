@@ -6,7 +6,7 @@
 //!
 //! | at the place is                          | the records about names in the directory                         |
 //! |------------------------------------------|------------------------------------------------------------------|
-//! | a directory                              | hold, under the inode number that it has now                     |
+//! | a directory                              | hold, under the inode number that it has now; that of a tree that came and has such a directory, too |
 //! | none, and the upper is another one       | are lost: files of the store that were moved there show where their tree has them |
 //! | none, in the same upper                  | are void: its user deleted the directory while it was not mounted |
 //!
@@ -85,7 +85,8 @@ impl View {
                 copy.shown()
             );
         }
-        self.renumber(&numbers, true);
+        drop(self.renumber(&numbers, true));
+        self.seen.clear();
         for ino in lost {
             self.show_where_stored(ino)?;
         }
@@ -94,7 +95,8 @@ impl View {
         self.rewrite_journal()
     }
 
-    /// Directories of the same upper that were deleted while it was not mounted, or restored from a copy.
+    /// Directories of the same upper that were deleted while it was not mounted, or restored from a copy; or a tree has
+    /// one at that place now, and they merge.
     pub(super) fn follow_directories(&mut self) -> Result<()> {
         let mut numbers = self.numbers_now(false)?;
         for dir in self.delta.named_upper_dirs() {
@@ -104,8 +106,11 @@ impl View {
         }
         numbers.retain(|_, now| now.is_some());
         if numbers.iter().any(|(dir, now)| Some(*dir) != *now) {
-            self.renumber(&numbers, false);
-            self.rewrite_journal()?;
+            let before = self.renumber(&numbers, false);
+            if let Err(e) = self.rewrite_journal() {
+                self.delta = before;
+                return Err(e);
+            }
         }
         Ok(())
     }
@@ -141,7 +146,9 @@ impl View {
                 false => Some(at),
                 true => {
                     let there = self.upper_at(parent, &name)?.filter(|(_, stat)| stat.is_dir());
-                    there.map(|(_, stat)| Ino::of_upper(stat.ino))
+                    // A tree that came may have a directory there.
+                    let parent = numbers.get(&parent).copied().flatten().unwrap_or(parent);
+                    there.map(|(_, stat)| self.identity(self.lower_named(parent, &name), stat.kind(), stat.ino))
                 }
             };
             numbers.insert(at, now);
@@ -158,18 +165,19 @@ impl View {
         moved.collect()
     }
 
-    fn renumber(&mut self, numbers: &Numbers, is_copy: bool) {
+    /// Gives what was recorded before.
+    fn renumber(&mut self, numbers: &Numbers, is_copy: bool) -> Delta {
         let number = |ino: Ino| match numbers.get(&ino) {
             _ if !ino.is_upper() => Some(ino),
             Some(now) => *now,
             None => (!is_copy).then_some(ino),
         };
         let records: Vec<Record> = self.delta.records().into_iter().filter_map(|r| renumbered(r, &number)).collect();
-        self.delta = Delta::default();
+        let before = std::mem::take(&mut self.delta);
         records.iter().for_each(|record| self.delta.apply(&self.lower, record));
         self.subdirs.clear();
         self.upper.forget_all();
-        self.seen.clear();
+        before
     }
 
     /// What has no other name shows again where the trees have it, unless the upper has something there.

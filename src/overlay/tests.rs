@@ -12,6 +12,7 @@ mod listing;
 mod modes;
 mod numbers;
 mod ops;
+mod regraft;
 mod xattr;
 
 use std::cell::RefCell;
