@@ -173,7 +173,7 @@ fn manifest_1() {
     assert_eq!(Manifest::load(&path).unwrap(), manifest());
     fs::write(&path, of_version(9, &bytes)).unwrap();
     let why = Manifest::load(&path).unwrap_err().to_string();
-    assert_eq!(why, format!("{} cannot be read: it has version 9, this depsfs knows 1", path.display()));
+    assert_eq!(why, format!("the manifest {} cannot be read: it has version 9, this depsfs knows 1", path.display()));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn roots_1_and_2() {
     }
     fs::write(&file, of_version(9, &two)).unwrap();
     let why = case.gc().unwrap_err().to_string();
-    assert_eq!(why, format!("{} cannot be read: it has version 9, this depsfs knows 2", file.display()));
+    assert_eq!(why, format!("the root {} cannot be read: it has version 9, this depsfs knows 2", file.display()));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn entry_1() {
     assert_eq!((entry.tree, entry.provenance), (tree, provenance));
     case.put("entries/noir", &of_version(9, &bytes));
     let why = case.store.entries().get("noir").unwrap_err().to_string();
-    assert_eq!(why, format!("{} cannot be read: it has version 9, this depsfs knows 1", path.display()));
+    assert_eq!(why, format!("the entry {} cannot be read: it has version 9, this depsfs knows 1", path.display()));
 }
 
 /// A snapshot is only a cache: another version of it is not used, and gc sweeps it.
@@ -276,7 +276,7 @@ fn store_1_and_2() {
     case.put("version", b"depsfs store 9\n");
     let why = Store::open(case.store.path()).map(|_| ()).unwrap_err().to_string();
     let at = case.store.path().display();
-    assert_eq!(why, format!("the store {at} is of version \"depsfs store 9\", this depsfs knows \"depsfs store 2\""));
+    assert_eq!(why, format!("the store {at} is of version depsfs store 9, this depsfs knows depsfs store 2"));
 }
 
 /// One of each kind of record and frame.

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "layers/messages.rs"]
+mod messages;
+
 /// From the lowest.
 const LAYERS: [&str; 12] =
     ["sys", "store", "overlay", "fuse", "daemon", "cache", "git", "views", "component", "worktree", "doctor", "cli"];

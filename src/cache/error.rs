@@ -15,17 +15,17 @@ pub enum CacheError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Import(#[from] ImportError),
-    #[error("{0:?} cannot be an artifact's name")]
+    #[error("{} cannot be an artifact's name", .0.shown())]
     Name(String),
-    #[error("{} is not there", .0.shown())]
+    #[error("{} does not exist", .0.shown())]
     Absent(PathBuf),
     #[error("{} does not lie in the working directory", .0.shown())]
     Outside(PathBuf),
     #[error("{} changed while it was read", .0.shown())]
     Changed(PathBuf),
-    #[error("{} is no host: it begins as an option does", .0.shown())]
+    #[error("CACHE_SSH_HOST is {}, which is no host: it begins as an option does", .0.shown())]
     Host(String),
-    #[error("{program} failed: {words}")]
+    #[error("{program} could not upload the artifact: {words}")]
     Upload { program: &'static str, words: String },
     #[error("interrupted by a signal")]
     Interrupted,

@@ -22,7 +22,7 @@ use crate::store::Progress;
 use crate::store::import::archive::LONGEST_FILE;
 use crate::sys::command::{self, Ended};
 use crate::sys::log::OrWarn;
-use crate::sys::{fs, path as paths, url};
+use crate::sys::{fs, path as paths, reason, url};
 
 /// The bucket of the build cache, and the folder in it.
 const BUCKET: &str = "s3://aztec-ci-artifacts/build-cache";
@@ -226,7 +226,7 @@ fn not_run(program: &str, e: io::Error) -> Missed {
         io::ErrorKind::FileTooLarge => {
             Missed::Broken { words: "the remote sends more bytes than an artifact may have".into(), again: false }
         }
-        _ => Missed::Broken { words: format!("{program}: {e}"), again: false },
+        _ => Missed::Broken { words: format!("{program}: {}", reason(&e)), again: false },
     }
 }
 

@@ -14,14 +14,14 @@ pub fn io(e: &io::Error) -> String {
             "that file system is mounted read-only: mount it to write, or use another place"
         }
         ErrorKind::PermissionDenied => {
-            "look at the owner and the permissions of that path, and of the directories above"
+            "look at the owner and the permissions of that path, and of the directories above it"
         }
         ErrorKind::NotFound => "look whether that path is still there",
-        ErrorKind::AlreadyExists => "something came to that name meanwhile: look at it, then run it again",
+        ErrorKind::AlreadyExists => "another program made a file of that name meanwhile: look at it, then run it again",
         ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
-            "something else is at that path than was expected: look at it"
+            "that path is a file where a directory was expected, or the reverse: look at it"
         }
-        ErrorKind::ResourceBusy => "end what uses that path, then run it again",
+        ErrorKind::ResourceBusy => "end the program that uses that path, then run it again",
         ErrorKind::OutOfMemory => "free memory, then run it again",
         ErrorKind::NotConnected => "a view there has lost its daemon: depsfs mount, or depsfs doctor --fix",
         ErrorKind::StaleNetworkFileHandle => "mount that network file system anew",
@@ -30,8 +30,8 @@ pub fn io(e: &io::Error) -> String {
             Some(libc::EAGAIN) => {
                 "raise the limit of processes (ulimit -u, or the container's pids limit), then run it again"
             }
-            Some(libc::EIO) => "depsfs doctor looks at the store; the kernel's log names a disk that fails",
-            _ => "depsfs doctor looks at the store and the views; look at that path, too",
+            Some(libc::EIO) => "depsfs doctor checks the store; the kernel's log (dmesg) names a failing disk",
+            _ => "depsfs doctor checks the store and the views; look at that path, too",
         },
     }
     .into()
@@ -40,8 +40,8 @@ pub fn io(e: &io::Error) -> String {
 /// The hint for a standard output that cannot be written.
 pub fn output(e: &io::Error) -> String {
     match e.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space where the output goes",
-        _ => "look at where the output goes",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free space on the file system of the output file",
+        _ => "look at the file or pipe that standard output is redirected to",
     }
     .into()
 }
@@ -52,12 +52,12 @@ pub fn overlay(e: &overlay::Error) -> String {
     match e {
         Error::Upper { source, .. } => io(source),
         Error::LostObject { .. } | Error::LostTree(_) => {
-            "depsfs doctor --fix reads the checkouts again; a new create or store add from a good copy brings it back"
+            "depsfs doctor --fix reads the checkouts again; a new create or store add from a good copy restores it"
                 .into()
         }
         Error::Journal(JournalError::Io(e)) => io(&e.source),
         Error::Journal(JournalError::NotAJournal { .. }) => {
-            "keep a copy of that file; depsfs doctor looks at the views".into()
+            "keep a copy of that file; depsfs doctor checks the views".into()
         }
         Error::Journal(JournalError::TooLong) => "do it in several steps: fewer paths at once".into(),
         Error::Journal(JournalError::Version { .. }) => "use the depsfs that wrote it".into(),
@@ -74,7 +74,7 @@ pub fn overlay(e: &overlay::Error) -> String {
         | Error::NotSupported
         | Error::NotPermitted
         | Error::NoData
-        | Error::Kept => "something changed in the view meanwhile: depsfs diff shows it; run it again".into(),
+        | Error::Kept => "the view was changed meanwhile: depsfs diff shows the changes; run it again".into(),
     }
 }
 

@@ -26,6 +26,7 @@ mod output;
 mod places;
 mod progress;
 mod publish;
+mod remedies;
 mod remove;
 mod report;
 mod reset;
@@ -141,8 +142,8 @@ impl Verb {
             Verb::Create(v) => format!("{} was not created", v.name()),
             Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
             Verb::List(_) => "the worktrees cannot be listed".into(),
-            Verb::Status(_) => "the status cannot be told".into(),
-            Verb::Diff(_) => "the differences cannot be told".into(),
+            Verb::Status(_) => "the status cannot be shown".into(),
+            Verb::Diff(_) => "the differences cannot be shown".into(),
             Verb::Thaw(_) => "not everything was thawed".into(),
             Verb::Reset(_) => "not everything was reset".into(),
             Verb::Remove(v) => format!("{} was not removed", v.name()),
@@ -151,14 +152,14 @@ impl Verb {
             Verb::Cache(v) => v.failing(),
             Verb::Gc(_) => "the store was not cleaned up".into(),
             Verb::Store(v) => v.failing(),
-            Verb::HookInput(_) => "the hook's input has nothing to tell".into(),
-            Verb::Doctor(_) => "not everything is well".into(),
+            Verb::HookInput(_) => "the hook's input lacks the value".into(),
+            Verb::Doctor(_) => "the checks found problems".into(),
             Verb::Service(v) => v.failing(),
             Verb::Sync(_) => "not everything is up to date".into(),
-            Verb::Publish(_) => "not everything was published".into(),
+            Verb::Publish(_) => "the components were not published".into(),
             Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),
-            Verb::Completions(_) | Verb::Help(_) | Verb::Man(_) => "nothing could be written".into(),
+            Verb::Completions(_) | Verb::Help(_) | Verb::Man(_) => "the text was not written".into(),
         }
     }
 }

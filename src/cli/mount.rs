@@ -57,8 +57,9 @@ pub struct Mount {
 impl Mount {
     pub fn run(self) -> Result<(), Failure> {
         if self.all {
-            let (_, failed) = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
-            return if failed == 0 { Ok(()) } else { Err(Failure::NotAll(failed)) };
+            let (mounted, failed) = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
+            let all = mounted + failed;
+            return if failed == 0 { Ok(()) } else { Err(Failure::NotAll { failed, all }) };
         }
         let mut options = MountOptions::default();
         for list in &self.options {

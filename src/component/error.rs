@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::config::ConfigError;
 use super::declared::Foreign;
+use crate::cache::CacheError;
 use crate::git::command::GitError;
 use crate::sys::IoError;
 use crate::sys::terminal::Shown;
@@ -21,18 +22,18 @@ pub enum Error {
     /// Commands of a repository that nobody has approved.
     #[error("{} runs commands that were not approved: {}", file.shown(), first(.commands))]
     Unapproved { file: PathBuf, commands: Vec<Foreign> },
-    #[error("the key of component {component} could not be told: {why}")]
-    Key { component: String, why: String },
-    #[error("component {component} was not built: {why}")]
-    Build { component: String, why: String },
+    #[error("the key of component {} cannot be computed: {why}", component.shown())]
+    Key { component: String, why: String, hint: &'static str },
+    #[error("component {} was not built: {why}", component.shown())]
+    Build { component: String, why: String, hint: &'static str },
     /// Builds would be needed where none may be.
     #[error("components would have to be built: {}", .0.join(", "))]
     WouldBuild(Vec<String>),
-    #[error("the artifact {name} of component {component} could not be had: {why}")]
-    Fetch { component: String, name: String, why: String },
-    #[error("component {component} cannot be published: {why}")]
-    Publish { component: String, why: &'static str },
-    #[error("{} says what this program does not understand: {why}", file.shown())]
+    #[error("the artifact {} of component {} cannot be obtained: {source}", name.shown(), component.shown())]
+    Fetch { component: String, name: String, source: Box<CacheError> },
+    #[error("component {} cannot be published: {why}", component.shown())]
+    Publish { component: String, why: &'static str, hint: &'static str },
+    #[error("the record of components {} cannot be read: {why}", file.shown())]
     Record { file: PathBuf, why: String },
 }
 
@@ -43,3 +44,6 @@ fn first(commands: &[Foreign]) -> String {
     }
     words.join("; ")
 }
+
+/// What helps when a component has a directory that is not there.
+pub const NO_DIRECTORY_HINT: &str = "correct dir in depsfs.toml, or take a commit that has that directory";

@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::error::NO_DIRECTORY_HINT;
 use super::files::Files;
 use super::{Components, Declared, Error};
 use crate::git::command::LOCAL_VARIABLES;
 use crate::sys::shell::{self, Ended, Shell};
-use crate::sys::spawn;
 use crate::sys::terminal::Shown;
+use crate::sys::{reason, spawn};
 
 /// What a key command prints when the hash can't be told.
 const DISABLED: &str = "disabled-cache";
@@ -105,13 +106,16 @@ fn key_of(declared: &Declared, contents: &[(PathBuf, String)], answers: &Answers
     Ok(Keyed::Key(hash.finalize().to_hex()[..16].to_owned()))
 }
 
+const BY_HAND_HINT: &str = "run the command by hand in the worktree; what it printed is above";
+const SHELL_HINT: &str = "look at shell in depsfs.toml, and whether that program is in PATH";
+
 /// The one line a key command prints.
 fn as_key(component: &str, answer: &str) -> Result<String, Error> {
     let key = answer.trim();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     if key.is_empty() || key.len() > LONGEST || !key.chars().all(is_plain) {
-        let why = format!("its command printed {:?}, which is no hash", key.chars().take(60).collect::<String>());
-        return Err(Error::Key { component: component.into(), why });
+        let why = format!("its command printed {}, which is no hash", key.chars().take(60).collect::<String>().word());
+        return Err(Error::Key { component: component.into(), why, hint: BY_HAND_HINT });
     }
     Ok(key.into())
 }
@@ -149,18 +153,20 @@ fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Opti
     let Some(key) = &component.key else { return Ok(None) };
     let Some(command) = &key.command else { return Ok(None) };
     let dir = root.join(&component.dir);
-    let wrong = |why: String| Error::Key { component: component.name.clone(), why };
+    let wrong = |why: String, hint| Error::Key { component: component.name.clone(), why, hint };
     if !crate::sys::path::is_dir(&dir) {
-        return Err(wrong(format!("there is no directory {}", component.dir.shown())));
+        return Err(wrong(format!("there is no directory {}", component.dir.shown()), NO_DIRECTORY_HINT));
     }
     let set = environment(component.name.as_str(), root);
     let limit = Some(key.timeout.unwrap_or(PATIENCE));
     let shell = components.shell_of(declared);
     let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
-    match shell::ask(&run).map_err(|e| wrong(format!("{}: {e}", shell[0])))? {
+    match shell::ask(&run)
+        .map_err(|e| wrong(format!("cannot start {}: {}", shell[0].word(), reason(&e)), SHELL_HINT))?
+    {
         (Ended::Code(0), answer) => Ok(Some(String::from_utf8_lossy(&answer).into_owned())),
         (Ended::Interrupted(signal), _) => Err(crate::git::command::GitError::Interrupted(signal).into()),
-        (ended, _) => Err(wrong(format!("of its command {command:?}, {}", ended.words()))),
+        (ended, _) => Err(wrong(format!("its command {} failed: {}", command.word(), ended.words()), BY_HAND_HINT)),
     }
 }
 

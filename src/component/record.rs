@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::store::not_json;
 use crate::sys::path;
 use crate::views::set::ManifestLock;
 
@@ -69,7 +70,7 @@ impl Record {
 
     /// What its bytes say, or why they can't be read.
     pub fn parse(bytes: &[u8]) -> Result<Record, String> {
-        let record: Record = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+        let record: Record = serde_json::from_slice(bytes).map_err(|e| not_json(&e))?;
         match record.version {
             VERSION => Ok(record),
             other => Err(format!("it has version {other}, this depsfs knows {VERSION}")),

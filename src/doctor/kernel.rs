@@ -36,7 +36,11 @@ fn version_row(release: &str, version: Option<(u32, u32)>) -> Row {
             let words = format!("Linux {release} is too old: {}.{} or later is needed", NEEDED.0, NEEDED.1);
             Row::fail(check, words, format!("boot Linux {resends} or later"))
         }
-        None => Row::warn(check, format!("Linux {release:?} has an unknown version"), format!("boot Linux {resends}")),
+        None => Row::warn(
+            check,
+            format!("Linux {} has an unknown version", release.shown()),
+            format!("boot Linux {resends}"),
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Row, Sight};
 use crate::git::version::OLDEST;
 use crate::sys::terminal::Shown;
-use crate::sys::{kernel, proc, process};
+use crate::sys::{kernel, proc, process, reason};
 
 /// Editors and bundlers that watch a big tree need about as many.
 const FEW_WATCHES: u64 = 65_536;
@@ -32,7 +32,7 @@ fn inotify() -> Row {
     match kernel::can_watch() {
         Err(e) => {
             let more = remedy(watches.saturating_mul(2).max(524_288), instances.saturating_mul(2).max(512));
-            Row::fail(check, format!("nothing can be watched ({e}): {words}"), more)
+            Row::fail(check, format!("nothing can be watched ({}): {words}", reason(&e)), more)
         }
         Ok(()) if watches < FEW_WATCHES || instances < FEW_INSTANCES => {
             Row::warn(check, format!("{words}: too few for editors and bundlers in big trees"), enough)
@@ -49,11 +49,13 @@ fn git(sight: &Sight) -> Row {
     };
     let place = program.shown();
     match process::output(&program, &["--version"], PATIENCE) {
-        Err(e) => Row::fail(check, format!("{place} does not run: {e}"), wanted),
+        Err(e) => Row::fail(check, format!("{place} does not run: {}", reason(&e)), wanted),
         Ok(said) => match said.strip_prefix("git version ").and_then(kernel::version) {
             Some(version) if version >= OLDEST => Row::ok(check, format!("{said} ({place})")),
             Some(_) => Row::fail(check, format!("{said} ({place}) is too old"), wanted),
-            None => Row::warn(check, format!("{place} says {said:?} for its version"), wanted),
+            None => {
+                Row::warn(check, format!("the version that {place} prints cannot be read: {}", said.shown()), wanted)
+            }
         },
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Row, Sight, is_fuse};
 use crate::sys::fs::FileType;
 use crate::sys::terminal::Shown;
-use crate::sys::{fuse_dev, fusermount, kernel, path, proc};
+use crate::sys::{fuse_dev, fusermount, kernel, path, proc, reason};
 
 const DEVICE: &str = "/dev/fuse";
 
@@ -31,7 +31,7 @@ fn device(sight: &Sight) -> Row {
             let remedy = "remove it, then make the device: sudo mknod -m 666 /dev/fuse c 10 229";
             Row::fail(check, format!("{DEVICE} is no device"), remedy)
         }
-        Err(e) => Row::fail(check, format!("cannot open {DEVICE} (mode {mode:o}): {e}"), open_it),
+        Err(e) => Row::fail(check, format!("cannot open {DEVICE} (mode {mode:o}): {}", reason(&e)), open_it),
         // Somebody may have meant it so: that is nothing to undo without being asked.
         Ok(_) if sight.is_root && !is_open_to_all => {
             let who = match mode & 0o060 == 0o060 {

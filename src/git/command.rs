@@ -16,20 +16,20 @@ pub(crate) use super::environment::LOCAL_VARIABLES;
 use super::environment::{self, Setting};
 use super::output::{first_lines, objects, settings};
 use super::version::{OLDEST, refuse_old};
-use crate::sys::{IoError, interrupt, process, spawn};
+use crate::sys::{IoError, interrupt, process, reason, spawn};
 
 /// How long a git that was asked to end may take for its own cleaning up.
 const END_PATIENCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
-    #[error("cannot run git: {0}")]
+    #[error("cannot run git: {}", reason(.0))]
     Absent(io::Error),
     #[error("git {found} is too old: git {}.{} or later is needed", OLDEST.0, OLDEST.1)]
     TooOld { found: String },
     #[error("git {what} failed: {}", first_lines(.stderr))]
     Failed { what: &'static str, code: Option<i32>, stderr: String },
-    #[error("git {what} answered what this program does not understand")]
+    #[error("the output of git {what} cannot be understood")]
     Unreadable { what: &'static str },
     #[error("interrupted by signal {0}")]
     Interrupted(i32),

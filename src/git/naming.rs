@@ -20,9 +20,9 @@ pub struct Names {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NamingError {
-    #[error("{0:?} gives no name for a directory")]
+    #[error("no directory name can be made of {}", .0.shown())]
     NoDirectory(String),
-    #[error("{0:?} is not a name git takes for a branch")]
+    #[error("{} is not a name git takes for a branch", .0.shown())]
     NotABranch(String),
     #[error("the source checkout {} has no parent directory", .0.shown())]
     NoParent(PathBuf),

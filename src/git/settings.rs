@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::command::{Git, GitError};
+use crate::sys::terminal::Shown;
 
 /// What is done with artifacts that contain the source checkout's absolute path (CMakeCache.txt, scripts of a .venv).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -42,7 +43,7 @@ pub struct BadPattern {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{key} is {value:?}, and not one of {known}")]
+#[error("{key} is {}, and not one of {known}", value.shown())]
 pub struct BadSetting {
     key: &'static str,
     value: String,

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::store::{ObjectId, TreeId};
+use crate::sys::reason;
 
 use super::journal::JournalError;
 
@@ -41,7 +42,7 @@ pub enum Error {
     #[error("the file is the worktree's own")]
     Kept,
     /// A call on the worktree's own directory failed; the kernel's error stands.
-    #[error("cannot {verb} in the upper directory: {source}")]
+    #[error("cannot {verb} in the upper directory: {}", reason(source))]
     Upper { verb: &'static str, source: io::Error },
     /// Bytes of a tree were lost while it is shown: what it would answer may be wrong.
     #[error("tree {0} has lost bytes since it was opened")]

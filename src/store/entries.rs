@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Store, StoreError, TreeId, versioned};
+use super::{FileKind, Name, Store, StoreError, TreeId, versioned};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
 
@@ -55,8 +55,11 @@ impl<'s> Entries<'s> {
     pub fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
         let path = self.path(name)?;
         let (Some(bytes), Some(stat)) = (paths::read_if_there(&path)?, paths::stat(&path)?) else { return Ok(None) };
-        let found: OnDisk =
-            versioned::parse(&bytes, VERSION..=VERSION).map_err(|why| StoreError::BadFile { path, why })?;
+        let found: OnDisk = versioned::parse(&bytes, VERSION..=VERSION).map_err(|why| StoreError::BadFile {
+            kind: FileKind::Entry,
+            path,
+            why,
+        })?;
         Ok(Some(Entry { name: name.into(), tree: found.tree, provenance: found.provenance, used: stat.mtime }))
     }
 

@@ -19,7 +19,7 @@ pub enum StoreError {
     Gone { path: PathBuf },
     #[error("the store {} is another user's: its owner is {owner}, and this is user {user}", path.shown())]
     OtherOwner { path: PathBuf, owner: u32, user: u32 },
-    #[error("the store {} is of version {found:?}, this depsfs knows {known:?}", path.shown())]
+    #[error("the store {} is of version {}, this depsfs knows {known}", path.shown(), found.shown())]
     Version { path: PathBuf, found: String, known: &'static str },
     #[error("tree {0} is not in the store")]
     NoTree(TreeId),
@@ -31,18 +31,39 @@ pub enum StoreError {
     NoObject(ObjectId),
     #[error("object {id} is damaged: {why}")]
     BadObject { id: ObjectId, why: &'static str },
-    #[error("no entry is named {0:?}")]
+    #[error("no entry is named {}", .0.shown())]
     NoEntry(String),
-    #[error("{0:?} cannot name an entry: 1 to 255 bytes, no slash or control character, no dot in front")]
+    #[error("{} cannot name an entry: 1 to 255 bytes, no slash or control character, no dot in front", .0.shown())]
     EntryName(String),
-    #[error("{} cannot be read: {why}", path.shown())]
-    BadFile { path: PathBuf, why: String },
-    #[error("what {} keeps alive is not known while its worktree is away: an older depsfs wrote it", root.shown())]
+    #[error("the {} {} cannot be read: {why}", kind.name(), path.shown())]
+    BadFile { kind: FileKind, path: PathBuf, why: String },
+    #[error("the trees that the root {} needs are not known while its worktree is away: an older depsfs wrote it", root.shown())]
     Away { root: PathBuf },
     #[error("an import or a create is running in the store")]
     Busy,
-    #[error("stopped")]
+    #[error("interrupted")]
     Cancelled,
     #[error(transparent)]
     Build(#[from] BuildError),
+}
+
+/// Which file cannot be read, which decides on what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// Of a worktree.
+    Manifest,
+    Root,
+    Entry,
+    Pack,
+}
+
+impl FileKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            FileKind::Manifest => "manifest",
+            FileKind::Root => "root",
+            FileKind::Entry => "entry",
+            FileKind::Pack => "pack",
+        }
+    }
 }

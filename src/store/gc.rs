@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::import::snapshot_tree;
 use super::pool::{self, Queue};
-use super::{ObjectId, Progress, Root, RootState, Store, StoreError, TreeId};
+use super::{FileKind, ObjectId, Progress, Root, RootState, Store, StoreError, TreeId};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
 
@@ -178,7 +178,8 @@ impl Store {
                 RootState::Away => away
                     .push((root.manifest.unwrap_or_default(), root.named.ok_or(StoreError::Away { root: root.file })?)),
                 RootState::Unreadable(why) => {
-                    return Err(StoreError::BadFile { path: root.manifest.unwrap_or(root.file), why });
+                    let kind = if root.manifest.is_some() { FileKind::Manifest } else { FileKind::Root };
+                    return Err(StoreError::BadFile { kind, path: root.manifest.unwrap_or(root.file), why });
                 }
             }
         }

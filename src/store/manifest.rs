@@ -8,8 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{StoreError, TreeId, escape, versioned};
+use super::{FileKind, StoreError, TreeId, escape, versioned};
 use crate::sys;
+use crate::sys::terminal::Shown;
 
 /// The only version of manifests that is known.
 pub const VERSION: u32 = 1;
@@ -89,7 +90,7 @@ impl Manifest {
     /// Reads and checks a manifest file; an absent one is an I/O error.
     pub fn load(path: &Path) -> Result<Manifest, StoreError> {
         let bytes = sys::path::read(path)?;
-        Manifest::parse(&bytes).map_err(|why| StoreError::BadFile { path: path.into(), why })
+        Manifest::parse(&bytes).map_err(|why| StoreError::BadFile { kind: FileKind::Manifest, path: path.into(), why })
     }
 
     /// Of a worktree (or a directory that is mounted at) without a view, by the store at `store`.
@@ -121,9 +122,9 @@ impl Manifest {
 
     /// Replaces the manifest file; after a crash it is the old or the new one.
     pub fn save(&self, path: &Path) -> Result<(), StoreError> {
-        let refused = |why: String| StoreError::BadFile { path: path.into(), why };
+        let refused = |why: String| StoreError::BadFile { kind: FileKind::Manifest, path: path.into(), why };
         self.check().map_err(refused)?;
-        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| refused(e.to_string()))?;
+        let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| refused(super::versioned::not_json(&e)))?;
         bytes.push(b'\n');
         Ok(sys::path::replace_synced(path, &bytes)?)
     }
@@ -135,7 +136,7 @@ impl Manifest {
         }
         for view in &self.views {
             if view.id.len() != 16 || !view.id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-                return Err(format!("a view's id is {:?}, not 16 hex digits", view.id));
+                return Err(format!("a view's id is {}, not 16 hex digits", view.id.shown()));
             }
             let inside = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
             if !inside(&view.path) || !view.grafts.iter().all(|g| inside(&g.at)) {

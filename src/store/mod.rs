@@ -75,7 +75,7 @@ use dashmap::DashMap;
 pub use absence::Absence;
 pub use check::{Checked, LARGE};
 pub use entries::{Entries, Entry, Provenance};
-pub use error::StoreError;
+pub use error::{FileKind, StoreError};
 pub use file_times::FileTimes;
 pub use gc::{AwayRoot, GcOptions, GcReport};
 pub use id::{BadId, ObjectId, PackId, TreeId};
@@ -90,6 +90,7 @@ pub use roots::{Root, RootHold, RootState, Roots};
 pub use stage::{CopyError, Stage};
 pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
 pub use verify::{Damage, DamageKind};
+pub use versioned::not_json;
 pub use writer::{Added, ObjectWriter};
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::pack::{Pack, PackError, PackWriter, Record};
 use super::stage::FULL;
-use super::{ObjectId, PackId, Progress, Store, StoreError};
+use super::{FileKind, ObjectId, PackId, Progress, Store, StoreError};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, path as paths};
 
@@ -166,7 +166,7 @@ impl Store {
             return Ok(bytes);
         }
         let why = format!("the bytes of object {} are not its own", record.id);
-        Err(StoreError::BadFile { path, why })
+        Err(StoreError::BadFile { kind: FileKind::Pack, path, why })
     }
 
     fn pack_aside(&self) -> Result<Aside, StoreError> {

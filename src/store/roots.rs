@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::absence::Absence;
-use super::{Manifest, Store, StoreError, TreeId, escape, versioned};
+use super::{FileKind, Manifest, Store, StoreError, TreeId, escape, versioned};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path as paths};
@@ -224,9 +224,11 @@ fn held(path: &Path) -> Result<Option<BTreeSet<TreeId>>, StoreError> {
             continue;
         }
         let bytes = paths::read_if_there(path)?.unwrap_or_default();
-        return parse(&bytes)
-            .map(|root| Some(root.trees))
-            .map_err(|why| StoreError::BadFile { path: path.into(), why });
+        return parse(&bytes).map(|root| Some(root.trees)).map_err(|why| StoreError::BadFile {
+            kind: FileKind::Root,
+            path: path.into(),
+            why,
+        });
     }
 }
 

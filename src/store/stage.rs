@@ -18,7 +18,7 @@ use super::writer::{Added, ObjectWriter};
 use super::{ObjectId, Objects, PackId, Store, StoreError, StoreShare, write_all};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::log::OrWarn;
-use crate::sys::{IoError, copy, path as paths};
+use crate::sys::{IoError, copy, path as paths, reason};
 
 /// Up to this size a file's bytes are held in memory until its hash says whether the store has them.
 pub(super) const IN_MEMORY: usize = 1 << 20;
@@ -260,7 +260,7 @@ pub(super) fn name_of(file: u32) -> String {
 /// Which side of a copy failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    #[error("cannot read: {0}")]
+    #[error("cannot read: {}", reason(.0))]
     Source(io::Error),
     #[error(transparent)]
     Store(StoreError),

@@ -39,7 +39,10 @@ impl Access {
         let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &lock_file))?;
         let place = views.place(view);
         // A living daemon that serves other views, but not this one.
-        let Some(lock) = lock else { return Err(Error::View { view: place, why: "it is not mounted".into() }) };
+        let Some(lock) = lock else {
+            let why = "it is not mounted, and a daemon serves other views of the worktree".into();
+            return Err(Error::View { view: place, why, hint: "depsfs mount mounts it" });
+        };
         let store = Store::existing(&views.manifest.store)?;
         let grafts = view
             .grafts

@@ -27,8 +27,8 @@ pub enum Error {
     Overlay(#[from] crate::overlay::Error),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    #[error("{} was not mounted: {why}", view.shown())]
-    View { view: PathBuf, why: String },
+    #[error("the view {} cannot be used: {why}", view.shown())]
+    View { view: PathBuf, why: String, hint: &'static str },
     #[error("{views} views are to be mounted, and fusermount3 mounts only {room} more for an ordinary user")]
     TooManyViews { views: usize, room: usize },
     #[error("depsfs knows of no views in {}", .0.shown())]
@@ -39,25 +39,28 @@ pub enum Error {
     Absent(PathBuf),
     #[error("{} is in use: {}", view.shown(), listed(.by))]
     Busy { view: PathBuf, by: Vec<PathBuf> },
-    #[error("{} is there and not empty", .0.shown())]
+    #[error("{} is not empty", .0.shown())]
     NotEmpty(PathBuf),
-    #[error("{} is in {}, which will be mounted over", state.shown(), dir.shown())]
+    #[error("the workdir {} lies in {}, which a mount will cover", state.shown(), dir.shown())]
     Beneath { state: PathBuf, dir: PathBuf },
-    #[error("{} and {} lie in each other", .0.shown(), .1.shown())]
+    #[error("one of {} and {} lies in the other", .0.shown(), .1.shown())]
     Overlap(PathBuf, PathBuf),
-    #[error("{} belongs to the upper {}", state.shown(), upper.shown())]
+    #[error("the workdir {} belongs to another upper: {}", state.shown(), upper.shown())]
     OtherUpper { state: PathBuf, upper: PathBuf },
-    #[error("there is no place for the state of a directory: HOME and XDG_STATE_HOME are not set")]
+    #[error("no directory for the state of the mount is known: HOME and XDG_STATE_HOME are not set")]
     NoState,
-    #[error("its upper is mounted at {}", .0.shown())]
+    #[error("the upper is mounted already, at {}", .0.shown())]
     MountedElsewhere(PathBuf),
     #[error("no view can be mounted: {0}")]
     NoMounts(String),
-    #[error("its views are of the store {}", .0.shown())]
+    #[error("its views are of another store: {}", .0.shown())]
     OtherStore(PathBuf),
-    #[error("a view answers what this program does not understand: {0}")]
+    #[error("the state that the view {} reports cannot be read by this version of depsfs", .0.shown())]
     Unreadable(PathBuf),
 }
+
+/// What helps when a daemon could not mount or serve a view.
+pub const NOT_MOUNTED_HINT: &str = "depsfs doctor names what is missing on this machine; the log is daemon.log in the directory depsfs of the git directory";
 
 impl From<GitError> for Error {
     fn from(e: GitError) -> Error {

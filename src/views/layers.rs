@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::access::{Access, Covered};
+use super::error::NOT_MOUNTED_HINT;
 use super::set::{self, ManifestLock, Views};
 use crate::daemon::client;
 use crate::git::checkout::Checkout;
@@ -133,7 +134,7 @@ fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), Error> {
             Some(view) if view.mounted && view.error.is_none() => {}
             view => {
                 let why = view.and_then(|v| v.error.clone()).unwrap_or_else(|| "it is not mounted".into());
-                return Err(Error::View { view: layer.view.clone(), why });
+                return Err(Error::View { view: layer.view.clone(), why, hint: NOT_MOUNTED_HINT });
             }
         }
     }

@@ -124,7 +124,8 @@ fn turn(state_dir: &Path, shown: &Path) -> Result<Lock, Error> {
             return Ok(lock);
         }
         if Instant::now() > until {
-            return Err(Error::View { view: shown.into(), why: "another process is reading it".into() });
+            let why = "another depsfs is reading it".into();
+            return Err(Error::View { view: shown.into(), why, hint: "wait until that has ended, then run it again" });
         }
         interrupt::check()?;
         std::thread::sleep(PAUSE);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::Error;
+use super::error::{Error, NOT_MOUNTED_HINT};
 use crate::store::Manifest;
-use crate::sys::{fs, path};
+use crate::sys::{fs, path, reason};
 
 /// How long all of them may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ pub fn wait(manifest: &Manifest) -> Result<(), Error> {
             // One question that only the server answers, and one that a listing begins with.
             let asked = fs::xattr_of_path(&place, b"user.depsfs.view").map(drop);
             let answer = asked
-                .map_err(|e| e.to_string())
+                .map_err(|e| reason(&e))
                 .and_then(|()| path::open_dir(&place).map(drop).map_err(|e| e.to_string()));
             if sender.send((view, answer)).is_err() {
                 return;
@@ -34,14 +34,19 @@ pub fn wait(manifest: &Manifest) -> Result<(), Error> {
     };
     let silent = |n: usize, why: String| {
         let view = manifest.views.get(n).map(|view| view.path.clone()).unwrap_or_default();
-        Error::View { view, why }
+        Error::View { view, why, hint: NOT_MOUNTED_HINT }
     };
-    std::thread::Builder::new().name("answers".into()).spawn(ask).map_err(|e| silent(0, e.to_string()))?;
+    std::thread::Builder::new()
+        .name("answers".into())
+        .spawn(ask)
+        .map_err(|e| silent(0, format!("no thread can be started to ask it: {}", reason(&e))))?;
     let until = Instant::now() + LIMIT;
     for n in 0..count {
         match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok((_, Ok(()))) => {}
-            Ok((view, Err(why))) => return Err(Error::View { view, why: format!("it does not answer: {why}") }),
+            Ok((view, Err(why))) => {
+                return Err(Error::View { view, why: format!("it does not answer: {why}"), hint: NOT_MOUNTED_HINT });
+            }
             Err(_) => return Err(silent(n, format!("it does not answer within {} s", LIMIT.as_secs()))),
         }
     }

@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::Error;
+use super::error::{Error, NOT_MOUNTED_HINT};
 use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
 use crate::git;
 use crate::git::checkout::Checkout;
@@ -335,7 +335,7 @@ pub fn refuse_too_many(views: usize) -> Result<(), Error> {
 /// An error when a view isn't mounted.
 pub fn all_mounted(state: DaemonState) -> Result<(), Error> {
     match state.views.into_iter().find(|v| v.error.is_some()) {
-        Some(view) => Err(Error::View { view: view.path, why: view.error.unwrap_or_default() }),
+        Some(view) => Err(Error::View { view: view.path, why: view.error.unwrap_or_default(), hint: NOT_MOUNTED_HINT }),
         None => Ok(()),
     }
 }

@@ -43,28 +43,31 @@ pub enum Error {
     /// By a create that runs.
     #[error("{} is being created", .0.shown())]
     BeingMade(PathBuf),
-    #[error("branch {0} exists already")]
+    #[error("branch {} exists already", .0.shown())]
     BranchTaken(String),
-    #[error("branch {branch} is checked out in {}", at.shown())]
+    #[error("branch {} is checked out in {}", branch.shown(), at.shown())]
     BranchInUse { branch: String, at: PathBuf },
-    #[error("branch {wanted} cannot be made beside branch {existing}")]
+    #[error("branch {} cannot be made beside branch {}", wanted.shown(), existing.shown())]
     BranchInTheWay { wanted: String, existing: String },
-    #[error("{0:?} is no commit of this repository")]
+    #[error("{} is no commit of this repository", .0.shown())]
     NoBase(String),
-    #[error("{branch} could not be fetched from {remote}: {source}")]
+    #[error("branch {} could not be fetched from {}: {source}", branch.shown(), remote.shown())]
     Fetch { remote: String, branch: String, source: GitError },
     #[error("{} has no ignored directory to share", .0.shown())]
     Unbuilt(PathBuf),
     #[error("artifacts would have to be built: {}", listed(.0))]
     WouldBuild(Vec<PathBuf>),
+    /// Of several components one failed; those before it were published.
+    #[error("{source}")]
+    Unpublished { left: usize, all: usize, source: Box<Error> },
     /// A create that failed after it had begun. `left` says what could not be undone.
     #[error("{source}")]
     Undone { source: Box<Error>, left: Vec<String>, log: Vec<String> },
-    #[error("{} is broken: {why}", worktree.shown())]
+    #[error("the worktree {} is broken: {why}", worktree.shown())]
     Broken { worktree: PathBuf, why: &'static str },
-    #[error("no worktree of this repository is called {0:?}")]
+    #[error("no worktree of this repository is called {}", .0.shown())]
     NoWorktree(String),
-    #[error("{name:?} can mean several worktrees: {}", listed(.all))]
+    #[error("{} can mean several worktrees: {}", name.shown(), listed(.all))]
     Ambiguous { name: String, all: Vec<PathBuf> },
     #[error("{} is the main checkout, not a worktree", .0.shown())]
     IsMain(PathBuf),
@@ -78,7 +81,7 @@ pub enum Error {
     NoSource(PathBuf),
     #[error("{} would be lost with {}", listed_words(.risks), worktree.shown())]
     WouldLose { worktree: PathBuf, risks: Vec<Risk> },
-    #[error("{} is locked: {reason}", worktree.shown())]
+    #[error("{} is locked: {}", worktree.shown(), reason.shown())]
     Locked { worktree: PathBuf, reason: String },
 }
 
@@ -119,7 +122,7 @@ impl Risk {
         match self {
             Risk::Changes(paths) => format!("uncommitted changes ({})", listed(paths)),
             Risk::Untracked(paths) => format!("untracked files ({})", listed(paths)),
-            Risk::Commits { of, count } => format!("{count} commits only {of} has"),
+            Risk::Commits { of, count } => format!("{count} commits only {} has", of.shown()),
             Risk::Operation(what) => format!("a {what} in progress"),
         }
     }

@@ -195,7 +195,7 @@ fn a_key_command_is_asked_in_the_new_worktree_and_disabled_means_the_source() {
     bench.write("repo/hash", "echo two words; exit 0\n");
     bench.commit("repo", "no hash");
     let failed = bench.depsfs("repo", ["create", "wrong"]);
-    assert!(failed.code == 1 && failed.err.contains("key of component all could not be told"), "{failed:?}");
+    assert!(failed.code == 1 && failed.err.contains("key of component all cannot be computed"), "{failed:?}");
     assert!(!bench.is_there("wrong"));
 }
 

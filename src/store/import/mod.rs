@@ -143,7 +143,7 @@ pub enum ImportError {
     Refused { path: PathBuf, why: Refused },
     #[error("{} changed while it was read", .0.shown())]
     Changed(PathBuf),
-    #[error("stopped")]
+    #[error("interrupted")]
     Cancelled,
 }
 

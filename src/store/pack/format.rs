@@ -34,7 +34,7 @@ pub enum PackError {
     Magic,
     #[error("it has version {0}, this depsfs knows {VERSION}")]
     Version(u32),
-    #[error("the pack's length is not what its header says")]
+    #[error("the pack's length differs from the one in its header")]
     Length,
 }
 

@@ -97,7 +97,7 @@ fn a_pack_that_is_cut_off_or_of_another_version_has_nothing_and_says_why() {
         assert_eq!(case.read(b"one"), None);
         Pack::open(id, &path).map(|_| ()).unwrap_err().to_string()
     };
-    let length = "the pack's length is not what its header says";
+    let length = "the pack's length differs from the one in its header";
     for len in [0, 7, 63, 64, 70, good.len() - 1] {
         assert!(refused(&good[..len]).starts_with(&format!("pack {id}: ")), "{len}");
     }

@@ -62,7 +62,7 @@ pub enum TreeError {
     Magic,
     #[error("it has version {0}, this depsfs knows {VERSION}")]
     Version(u32),
-    #[error("the tree's length is not what its header says")]
+    #[error("the tree's length differs from the one in its header")]
     Length,
     #[error("its bytes are not those of its name")]
     OtherBytes,

@@ -2,12 +2,15 @@
 
 use super::resolve::Supply;
 use crate::component::key;
-use crate::component::{Components, Declared, Error};
+use crate::component::{Components, Declared, Error, NO_DIRECTORY_HINT};
 use crate::git::checkout::Checkout;
 use crate::git::command::LOCAL_VARIABLES;
 use crate::sys::path;
+use crate::sys::reason;
 use crate::sys::shell::{self, Ended, Shell};
 use crate::sys::terminal::Shown;
+
+const RESUME_HINT: &str = "mend it, then go on with depsfs create --resume";
 
 /// Runs its build command in a checkout, with what it prints on stderr.
 pub fn build(
@@ -18,11 +21,16 @@ pub fn build(
     supply: &Supply<'_>,
 ) -> Result<(), Error> {
     let component = &declared.component;
-    let wrong = |why: String| Error::Build { component: component.name.clone(), why };
-    let Some(command) = &component.build else { return Err(wrong("it has no build command".into())) };
+    let wrong = |why: String, hint| Error::Build { component: component.name.clone(), why, hint };
+    let Some(command) = &component.build else {
+        return Err(wrong(
+            "it has no build command".into(),
+            "give it build in depsfs.toml, or publish its artifact first",
+        ));
+    };
     let dir = checkout.root.join(&component.dir);
     if !path::is_dir(&dir) {
-        return Err(wrong(format!("there is no directory {}", component.dir.shown())));
+        return Err(wrong(format!("there is no directory {}", component.dir.shown()), NO_DIRECTORY_HINT));
     }
     (supply.say)(&format!("Building {}: {}", component.name, command.shown()));
     let mut set = key::environment(&component.name, &checkout.root);
@@ -30,8 +38,10 @@ pub fn build(
     let limit = component.timeout;
     let shell = components.shell_of(declared);
     let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
-    match shell::run(&run).map_err(|e| wrong(format!("{}: {e}", shell[0])))? {
+    match shell::run(&run)
+        .map_err(|e| wrong(format!("cannot start {}: {}", shell[0].word(), reason(&e)), RESUME_HINT))?
+    {
         Ended::Code(0) => Ok(()),
-        ended => Err(wrong(format!("of its command {command:?}, {}", ended.words()))),
+        ended => Err(wrong(format!("its command {} failed: {}", command.word(), ended.words()), RESUME_HINT)),
     }
 }

@@ -276,23 +276,33 @@ pub fn publish_all(
     let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
     // Only a worktree of depsfs remembers.
     let remembers = Views::of(task.checkout)?.is_some();
+    let all: Vec<&Declared> = task.components.all.iter().filter(|d| wanted(d)).collect();
     let mut done = Vec::new();
-    for declared in task.components.all.iter().filter(|d| wanted(d)) {
+    for (n, declared) in all.iter().enumerate() {
         let name = declared.component.name.clone();
         let key = keys.get(&name).and_then(Keyed::key);
-        let Some((entry, frozen)) = publish(task, declared, key)? else {
-            if asked {
-                let why = if key.is_none() { "it has no key now" } else { "nothing of it is there" };
-                return Err(crate::component::Error::Publish { component: name, why }.into());
+        let published = publish(task, declared, key).and_then(|published| match published {
+            Some((entry, frozen)) => {
+                if remembers {
+                    note(task, declared, key, State::Built, Some(entry.clone()))?;
+                }
+                Ok(Some((name.clone(), entry, frozen)))
             }
-            continue;
-        };
-        if remembers {
-            note(task, declared, key, State::Built, Some(entry.clone()))?;
-        }
-        done.push((name, entry, frozen));
+            None if asked => Err(unpublishable(&name, key).into()),
+            None => Ok(None),
+        });
+        let stopped = |e| Error::Unpublished { left: all.len() - n, all: all.len(), source: Box::new(e) };
+        done.extend(published.map_err(stopped)?);
     }
     Ok(done)
+}
+
+fn unpublishable(component: &str, key: Option<&str>) -> crate::component::Error {
+    let (why, hint) = match key {
+        None => ("it has no key now", "give it a key in depsfs.toml, or publish its paths with --name"),
+        Some(_) => ("none of its paths exists", "build it first"),
+    };
+    crate::component::Error::Publish { component: component.into(), why, hint }
 }
 
 /// The name in the store of a component's artifact.
@@ -301,7 +311,7 @@ fn entry_name(task: &Task<'_>, declared: &Declared, key: &str) -> Result<String,
     let wrong = |e: crate::cache::CacheError| crate::component::Error::Fetch {
         component: declared.component.name.clone(),
         name: name.clone(),
-        why: e.to_string(),
+        source: Box::new(e),
     };
     let artifact = ArtifactName::new(&name).map_err(wrong)?;
     Ok(artifact.entry_name(task.supply.store).map_err(wrong)?.to_owned())

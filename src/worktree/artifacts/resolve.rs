@@ -178,7 +178,7 @@ fn find(declared: &Declared, keys: &Keys, supply: &Supply<'_>) -> Result<Option<
     let wrong = |e: cache::CacheError| Error::Fetch {
         component: declared.component.name.clone(),
         name: name.clone(),
-        why: e.to_string(),
+        source: Box::new(e),
     };
     let artifact = ArtifactName::new(&name).map_err(wrong)?;
     if declared.component.cache.is_none() {

@@ -95,10 +95,9 @@ fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
         let is_taken = |view: &&ViewSpec| !there.iter().all(|v| is_apart(&v.path, &view.path));
         if let Some(taken) = new.iter().find(is_taken) {
             is_refused = true;
-            return Err(crate::views::Error::View {
-                view: taken.path.clone(),
-                why: "another view came there meanwhile".into(),
-            });
+            let why = "another view was made there meanwhile".into();
+            let hint = "depsfs status lists the views; run it again";
+            return Err(crate::views::Error::View { view: taken.path.clone(), why, hint });
         }
         there.extend(new.iter().cloned());
         there.sort_by(|a, b| a.path.cmp(&b.path));

@@ -33,13 +33,13 @@ pub enum Refused {
     LinkMissing { member: String, target: String },
     #[error("member {0} is a device")]
     Device(String),
-    #[error("member {member} is of an unknown type: {kind:?}")]
+    #[error("member {member} is of an unknown type: {}", kind.escape_default())]
     Kind { member: String, kind: char },
     #[error("it unpacks to more than {0} bytes")]
     Bytes(u64),
     #[error("it holds more than {0} members")]
     Members(u64),
-    #[error("what is remembered of its members takes more than {0} bytes of memory")]
+    #[error("the list of its members takes more than {0} bytes of memory")]
     Memory(u64),
     #[error("member {member} lies more than {limit} directories deep")]
     Depth { member: String, limit: usize },

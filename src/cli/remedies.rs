@@ -1,0 +1,298 @@
+//! What helps after a failure, and the exit code: one function for each layer's errors, without a wildcard arm.
+
+use std::io;
+
+use super::hints;
+use super::report::Failure;
+use crate::cache::CacheError;
+use crate::component;
+use crate::daemon::DaemonError;
+use crate::git::command::GitError;
+use crate::git::ignored::IgnoredError;
+use crate::git::submodule::SubmoduleError;
+use crate::store::import::ImportError;
+use crate::store::{FileKind, StoreError};
+use crate::worktree::mtime::MtimeError;
+use crate::worktree::{self, Error};
+use crate::{git, views};
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const REFUSED: u8 = 3;
+
+/// The exit code and the hint of every failure there is.
+pub fn judge(failure: &Failure) -> (u8, String) {
+    match failure {
+        Failure::Worktree(e) => worktree(e),
+        Failure::Store(e) => store(e),
+        Failure::Import(e) => import(e),
+        Failure::Cache(e) => cache(e),
+        Failure::Missed => (FAILED, "build it; depsfs cache put saves it for the next worktree".into()),
+        Failure::Damaged(_) => {
+            (FAILED, "depsfs doctor --fix takes damaged objects away and reads the checkouts again".into())
+        }
+        Failure::NotConfirmed => (REFUSED, "give --yes to confirm".into()),
+        Failure::NoHome => (USAGE, "set HOME, or DEPSFS_STORE and XDG_STATE_HOME, to absolute paths".into()),
+        Failure::RelativeStore(_) => (
+            USAGE,
+            "set DEPSFS_STORE to an absolute path: a relative one would be another store in each directory".into(),
+        ),
+        Failure::Refused { hint, .. } => (REFUSED, (*hint).into()),
+        Failure::Usage(_, hint) => (USAGE, (*hint).into()),
+        Failure::MountOption(_) => (USAGE, "depsfs mount --help lists the options".into()),
+        Failure::Unwell(_) => {
+            (FAILED, "each line above names its remedy; depsfs doctor --fix applies those marked so".into())
+        }
+        Failure::NotAll { .. } => (FAILED, "the others are mounted; depsfs doctor names the causes".into()),
+        Failure::Systemd(_) => (FAILED, "journalctl --user -u depsfs shows its log".into()),
+        Failure::Io(e) => (FAILED, hints::io(&e.source)),
+        Failure::Os { source, .. } => (FAILED, hints::io(source)),
+        Failure::Output(e) => (FAILED, hints::output(e)),
+        Failure::Unreported { source, .. } => (FAILED, format!("{}; what was done stays", hints::output(source))),
+    }
+}
+
+fn worktree(e: &Error) -> (u8, String) {
+    match e {
+        Error::Io(e) => (FAILED, hints::io(&e.source)),
+        Error::Git(e) => of_git(e),
+        Error::Views(e) => of_views(e),
+        Error::Mtime(MtimeError::Git(e)) => git(e),
+        Error::Mtime(MtimeError::Io(e)) => (FAILED, hints::io(&e.source)),
+        Error::Component(e) => component(e),
+        Error::Store(e) => store(e),
+        Error::Import(e) => import(e),
+        Error::Daemon(e) => daemon(e),
+        Error::PathTaken(_) => (REFUSED, "choose another name, or move that file or directory away".into()),
+        Error::BeingMade(_) => (REFUSED, "wait until that create has ended, then run it again".into()),
+        Error::BranchTaken(_) => (REFUSED, "omit the base-ref to check it out, or give another name with --branch".into()),
+        Error::BranchInUse { .. } => (REFUSED, "give another branch with --branch".into()),
+        Error::BranchInTheWay { .. } => (REFUSED, "git cannot have both: give another branch with --branch".into()),
+        Error::NoBase(_) => (REFUSED, "git branch --all lists the branches; a remote's is written origin/main".into()),
+        Error::Fetch { .. } => (FAILED, "nothing was made; git remote -v shows the address of the remote".into()),
+        Error::Unbuilt(_) => (REFUSED, "build the source first, or give --allow-unbuilt".into()),
+        Error::WouldBuild(_) => {
+            (REFUSED, "omit --frozen-only, or choose a base-ref with the same lock files".into())
+        }
+        Error::Interrupted(_) => (FAILED, "run it again".into()),
+        Error::Unpublished { source, .. } => worktree(source),
+        Error::Undone { source, left, .. } => {
+            let (_, hint) = worktree(source);
+            (FAILED, if left.is_empty() { format!("what was made has been taken back; {hint}") } else { hint })
+        }
+        Error::Broken { .. } => (
+            REFUSED,
+            "depsfs doctor names the missing parts; git worktree repair or depsfs doctor --fix restores them where possible"
+                .into(),
+        ),
+        Error::NoWorktree(_) => (REFUSED, "git worktree list shows them".into()),
+        Error::Ambiguous { .. } => (REFUSED, "give the path".into()),
+        Error::IsMain(_) => (REFUSED, "only linked worktrees have views and can be removed; git worktree list shows them".into()),
+        Error::IsSource(_) => (REFUSED, "name a linked worktree, or another --source".into()),
+        Error::OtherRepository { .. } => (REFUSED, "git worktree list shows the worktrees of a repository".into()),
+        Error::HasViews { .. } => {
+            (REFUSED, "depsfs status lists them; omit --source to mount them".into())
+        }
+        Error::NoSource(_) => (REFUSED, "name a built worktree of it with --source".into()),
+        Error::WouldLose { risks, .. } => (REFUSED, format!("keep a copy elsewhere first; {} removes the worktree with it", flags(risks))),
+        Error::Locked { .. } => (REFUSED, "git worktree unlock removes the lock".into()),
+    }
+}
+
+fn of_git(e: &git::Error) -> (u8, String) {
+    use git::Error;
+    match e {
+        Error::Command(e) | Error::Ignored(IgnoredError::Git(e)) => git(e),
+        Error::Submodule(SubmoduleError::Git(e)) => git(e),
+        Error::Io(e) | Error::Ignored(IgnoredError::Io(e)) => (FAILED, hints::io(&e.source)),
+        Error::Submodule(SubmoduleError::Io(e)) => (FAILED, hints::io(&e.source)),
+        Error::Submodule(SubmoduleError::Nameless(_) | SubmoduleError::Ambiguous(_) | SubmoduleError::Name { .. }) => {
+            (REFUSED, "git show COMMIT:.gitmodules shows it; nothing of that submodule was run or fetched".into())
+        }
+        Error::Naming(_) => (USAGE, "depsfs create --help explains how names are made".into()),
+        Error::Pattern(e) if e.place == crate::git::include::FILE => {
+            (USAGE, "correct it at the top of the source checkout; its patterns are those of .gitignore".into())
+        }
+        Error::Pattern(_) => {
+            (USAGE, "git config --show-origin --get-all depsfs.exclude names the file to correct".into())
+        }
+        Error::Setting(_) => (USAGE, "git config --show-origin --get-regexp ^depsfs names the file to correct".into()),
+        Error::NotACheckout(_) => (REFUSED, "go to a checkout of the repository first".into()),
+        Error::Bare(_) => (REFUSED, "go to one of its worktrees: git worktree list shows them".into()),
+    }
+}
+
+fn of_views(e: &views::Error) -> (u8, String) {
+    use views::Error;
+    match e {
+        Error::Io(e) => (FAILED, hints::io(&e.source)),
+        Error::Git(e) => of_git(e),
+        Error::Store(e) => store(e),
+        Error::Import(e) => import(e),
+        Error::Daemon(e) => daemon(e),
+        Error::Interrupted(_) => (FAILED, "run it again".into()),
+        Error::Overlay(e) => (FAILED, hints::overlay(e)),
+        Error::View { hint, .. } => (FAILED, (*hint).into()),
+        Error::TooManyViews { .. } => (
+            REFUSED,
+            "raise mount_max in /etc/fuse.conf, or exclude directories with git config --add depsfs.exclude".into(),
+        ),
+        Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views, depsfs adopt gives it some".into()),
+        Error::NotInView(_) => (REFUSED, "depsfs status lists the views".into()),
+        Error::Absent(_) => (REFUSED, "depsfs diff lists what was deleted; depsfs reset brings that back".into()),
+        Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),
+        Error::NotEmpty(_) => (REFUSED, "name an empty directory, or one that is absent".into()),
+        Error::Beneath { .. } => (REFUSED, "give a workdir that lies elsewhere".into()),
+        Error::Overlap(..) => (REFUSED, "give directories of which none lies in another".into()),
+        Error::OtherUpper { .. } => (REFUSED, "give another workdir: it has the journal of one upper".into()),
+        Error::NoState => (USAGE, "give a workdir, or set HOME".into()),
+        Error::MountedElsewhere(_) => (REFUSED, "depsfs unmount --at that directory, then run it again".into()),
+        Error::NoMounts(_) => (FAILED, "depsfs doctor names what is missing and the remedy; nothing was made".into()),
+        Error::OtherStore(_) => (REFUSED, "set DEPSFS_STORE to that store".into()),
+        Error::Unreadable(_) => (FAILED, "depsfs unmount, then depsfs mount, starts the daemon of this version".into()),
+    }
+}
+
+fn component(e: &component::Error) -> (u8, String) {
+    use component::Error;
+    match e {
+        Error::Config(_) => (USAGE, "depsfs help components lists its keys; so does depsfs init --schema".into()),
+        Error::Io(e) => (FAILED, hints::io(&e.source)),
+        Error::Git(e) => git(e),
+        Error::Views(e) => of_views(e),
+        Error::Unapproved { .. } => {
+            (REFUSED, "look at them, then run depsfs approve, or give --approve; nothing was run".into())
+        }
+        Error::Key { hint, .. } => (FAILED, (*hint).into()),
+        Error::Build { hint, .. } => (FAILED, (*hint).into()),
+        Error::WouldBuild(_) => (REFUSED, "omit --frozen-only, or choose a base-ref with existing artifacts".into()),
+        Error::Fetch { source, .. } => cache(source),
+        Error::Publish { hint, .. } => (REFUSED, (*hint).into()),
+        Error::Record { .. } => (
+            FAILED,
+            "move that file away: depsfs sync then compares every component again; nothing else is lost".into(),
+        ),
+    }
+}
+
+fn flags(risks: &[worktree::Risk]) -> String {
+    let mut flags: Vec<&str> = risks.iter().map(worktree::Risk::flag).collect();
+    flags.sort();
+    flags.dedup();
+    flags.join(" ")
+}
+
+fn git(e: &GitError) -> (u8, String) {
+    match e {
+        GitError::Absent(e) if e.kind() != io::ErrorKind::NotFound => {
+            (FAILED, "raise the limits on processes and descriptors (ulimit -a; a container's pids limit)".into())
+        }
+        GitError::Absent(_) => (FAILED, "install git, or add its directory to PATH".into()),
+        GitError::Failed { .. } => {
+            (FAILED, "these are git's own words: remove the cause that git names, then run it again".into())
+        }
+        GitError::TooOld { .. } => (REFUSED, "install a newer git, or put one first in PATH; nothing was made".into()),
+        GitError::Unreadable { .. } => (FAILED, "depsfs doctor checks git and its version".into()),
+        GitError::Interrupted(_) => (FAILED, "run it again".into()),
+        GitError::Io(e) => (FAILED, hints::io(&e.source)),
+    }
+}
+
+fn store(e: &StoreError) -> (u8, String) {
+    match e {
+        StoreError::Io(e) => (FAILED, hints::io(&e.source)),
+        StoreError::NotAStore { .. } => (REFUSED, "set DEPSFS_STORE to a store, or to a directory to be made".into()),
+        StoreError::Gone { .. } => (
+            REFUSED,
+            "move it back, or mount the disk that holds it; your own files are in the worktrees themselves".into(),
+        ),
+        StoreError::OtherOwner { .. } => {
+            (REFUSED, "set DEPSFS_STORE to a directory of your own; a store is for one user, also for root".into())
+        }
+        StoreError::Version { .. } => (REFUSED, "use the depsfs that made it, or set DEPSFS_STORE to another store".into()),
+        StoreError::NoTree(_) | StoreError::BadTree { .. } => (
+            FAILED,
+            "depsfs doctor --fix imports it again from the checkout that it came from, if that is unchanged".into(),
+        ),
+        StoreError::BadPack { .. } | StoreError::NoObject(_) | StoreError::BadObject { .. } => {
+            (FAILED, "depsfs doctor --fix restores it from the checkouts that still have the file".into())
+        }
+        StoreError::NoEntry(_) => (REFUSED, "depsfs store list shows the entries".into()),
+        StoreError::EntryName(_) => (USAGE, "give another name with --name".into()),
+        StoreError::BadFile { kind, .. } => (FAILED, bad_file(*kind).into()),
+        StoreError::Away { .. } => (
+            REFUSED,
+            "mount the disk that it is on, or run git worktree repair in a repository that was moved, then depsfs mount"
+                .into(),
+        ),
+        StoreError::Busy => (REFUSED, "wait until that has ended, then run it again".into()),
+        StoreError::Cancelled => (FAILED, "run it again".into()),
+        StoreError::Build(_) => (FAILED, "a tree cannot hold that directory: exclude a part of it with depsfs.exclude".into()),
+    }
+}
+
+fn bad_file(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Manifest => {
+            "use the depsfs that wrote it, or restore it from a backup; your own files are in the worktree itself"
+        }
+        FileKind::Root => "depsfs mount in each worktree writes its root again; gc deletes nothing until then",
+        FileKind::Entry => "depsfs store add with the same name replaces it",
+        FileKind::Pack => "depsfs doctor --fix removes the damaged objects and reads the checkouts again",
+    }
+}
+
+fn import(e: &ImportError) -> (u8, String) {
+    match e {
+        ImportError::Store(e) => store(e),
+        ImportError::Io(e) if e.source.kind() == io::ErrorKind::PermissionDenied => (
+            FAILED,
+            "have its owner make it readable, or exclude its directory with git config --add depsfs.exclude".into(),
+        ),
+        ImportError::Io(e) => (FAILED, hints::io(&e.source)),
+        ImportError::Changed(_) => {
+            (FAILED, "end the program that writes there, or wait for it, then run it again".into())
+        }
+        ImportError::Cancelled => (FAILED, "run it again".into()),
+        ImportError::Refused { .. } => (REFUSED, "fetch or make the archive again; nothing of it was kept".into()),
+    }
+}
+
+fn cache(e: &CacheError) -> (u8, String) {
+    match e {
+        CacheError::Io(e) => (FAILED, hints::io(&e.source)),
+        CacheError::Store(e) => store(e),
+        CacheError::Import(e) => import(e),
+        CacheError::Name(_) => (FAILED, "give one file name, such as noir-0123456789abcdef.tar.gz".into()),
+        CacheError::Absent(_) => (FAILED, "nothing was saved; build it, then run it again".into()),
+        CacheError::Outside(_) => (FAILED, "nothing was saved; run it in the directory of the component".into()),
+        CacheError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
+        CacheError::Host(_) => (FAILED, "set CACHE_SSH_HOST to a host, such as me@build.example.org".into()),
+        CacheError::Upload { .. } => {
+            (FAILED, "look at the network and the credentials; with CI=0 nothing is uploaded".into())
+        }
+        CacheError::Interrupted => (FAILED, "run it again".into()),
+    }
+}
+
+fn daemon(e: &DaemonError) -> (u8, String) {
+    match e {
+        DaemonError::Io(e) => (FAILED, hints::io(&e.source)),
+        DaemonError::Store(e) => store(e),
+        DaemonError::Busy { .. } => {
+            (REFUSED, "end the programs that use it, or leave its directories; --lazy detaches it all the same".into())
+        }
+        DaemonError::Stopped { pid, .. } => {
+            (FAILED, format!("kill -CONT {pid} lets it go on; depsfs unmount --lazy detaches its views"))
+        }
+        DaemonError::Protocol { .. } => (REFUSED, "depsfs unmount, then depsfs mount".into()),
+        DaemonError::Start { .. } => {
+            (FAILED, "the end of its log names the cause; depsfs doctor checks what it needs; then depsfs mount".into())
+        }
+        DaemonError::Silent { .. } => (
+            FAILED,
+            "the end of its log names what it waits for; depsfs unmount --lazy, then depsfs mount, starts another"
+                .into(),
+        ),
+    }
+}
