@@ -82,18 +82,22 @@
 #![deny(unsafe_code)]
 // The documentation is for those who change the program.
 #![allow(rustdoc::private_intra_doc_links)]
-#![cfg_attr(not(test), warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used))]
+#![cfg_attr(
+    not(test),
+    warn(clippy::disallowed_methods, clippy::disallowed_types, clippy::let_underscore_must_use, clippy::unwrap_used)
+)]
 
-pub mod cache;
+pub(crate) mod cache;
 pub mod cli;
 pub mod component;
 pub mod daemon;
-pub mod doctor;
-pub mod fuse;
-pub mod git;
+pub(crate) mod doctor;
+pub(crate) mod fuse;
+pub(crate) mod git;
 pub mod overlay;
 pub mod store;
-#[allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types)]
+// A call of the system whose error changes nothing says so where it is made.
+#[allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types, clippy::let_underscore_must_use)]
 pub mod sys;
 pub mod views;
-pub mod worktree;
+pub(crate) mod worktree;

@@ -20,11 +20,11 @@ mod put;
 mod remote;
 mod turn;
 
-pub use environment::{Endpoint, Environment};
+pub use environment::Environment;
 pub use error::CacheError;
 pub use fetch::{exists, fetch};
 pub use local::sweep;
-pub use name::{ArtifactName, Compression, stem};
+pub use name::{ArtifactName, Compression};
 pub use put::{Put, put};
 
 use crate::store::{Progress, TreeId};

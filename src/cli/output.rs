@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use serde::Serialize;
 
 use super::report::Failure;
+use crate::sys::log::OrWarn;
 use crate::sys::terminal;
 
 /// Writes text. A reader that has enough (`| head`) is no error.
@@ -14,7 +15,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// Writes one line on stderr. That nobody reads it is no error.
 pub fn note(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{}", terminal::line(line));
+    writeln!(std::io::stderr().lock(), "{}", terminal::line(line)).or_debug("a note was not printed");
 }
 
 /// Writes what was done. When that can't be written, the failure says that it was done all the same.

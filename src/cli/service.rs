@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::report::Failure;
 use super::{mount_all, output, places};
+use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::terminal::Shown;
 use crate::sys::{path, proc};
@@ -108,7 +109,7 @@ fn uninstall() -> Result<(), Failure> {
         output::note(&format!("depsfs: systemd did not stop it: {why}"));
     }
     path::remove_file(&file)?;
-    let _ = systemctl(&["daemon-reload"]);
+    systemctl(&["daemon-reload"]).or_debug("systemd was not told");
     output::done("the service was uninstalled", &format!("removed {}\n", file.shown()))
 }
 

@@ -156,15 +156,15 @@ fn name_of(one: &Found, names: &mut BTreeSet<String>) -> String {
 fn write_one(text: &mut String, one: &Found, name: &str) {
     let paths: Vec<String> = one.paths.iter().map(|p| format!("{p:?}")).collect();
     // Writing to a string does not fail.
-    let _ = write!(text, "\n# {}\n[[component]]\nname = {name:?}\n", one.about);
+    write!(text, "\n# {}\n[[component]]\nname = {name:?}\n", one.about).expect("a String takes all");
     if !one.dir.as_os_str().is_empty() {
-        let _ = writeln!(text, "dir = {:?}", one.dir.to_string_lossy());
+        writeln!(text, "dir = {:?}", one.dir.to_string_lossy()).expect("a String takes all");
     }
-    let _ = writeln!(text, "paths = [{}]", paths.join(", "));
-    let _ = writeln!(text, "key = {}", one.key);
+    writeln!(text, "paths = [{}]", paths.join(", ")).expect("a String takes all");
+    writeln!(text, "key = {}", one.key).expect("a String takes all");
     match &one.cache {
         Some(cache) => drop(writeln!(text, "cache = {cache:?}")),
         None => drop(writeln!(text, "# cache = \"{}-{{key}}-{{platform}}.tar.gz\"", name.replace('/', "-"))),
     }
-    let _ = write!(text, "build = {:?}\n{}", one.build, one.more);
+    write!(text, "build = {:?}\n{}", one.build, one.more).expect("a String takes all");
 }

@@ -10,14 +10,14 @@
 //!
 //! Nothing is built or fetched here: that is `worktree/artifacts`.
 
-pub mod approve;
-pub mod config;
-pub mod declared;
+pub(crate) mod approve;
+pub(crate) mod config;
+pub(crate) mod declared;
 mod error;
-pub mod files;
-pub mod init;
-pub mod key;
-pub mod load;
+pub(crate) mod files;
+pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod load;
 mod order;
 mod pattern;
 pub mod record;

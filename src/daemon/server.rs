@@ -129,8 +129,8 @@ struct Server {
 
 impl Server {
     fn start_pool(&self) -> io::Result<()> {
-        if self.pool.get().is_none() {
-            let _ = self.pool.set(Pool::new(self.blocking.clone())?);
+        if self.pool.get().is_none() && self.pool.set(Pool::new(self.blocking.clone())?).is_err() {
+            tracing::debug!("another thread has started the pool");
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use fuser::{InitFlags, KernelConfig};
 
 use super::Passthrough;
 use crate::sys::fuse_dev::KernelOffer;
+use crate::sys::log::OrWarn;
 
 /// The kernel writes this much in one message (32 times its default): it is also what it reads at most.
 const MAX_WRITE: u32 = 1 << 20;
@@ -33,7 +34,9 @@ pub fn answer(config: &mut KernelConfig, passthrough: &Passthrough) -> KernelOff
     };
     for wanted in WANTED {
         // A kernel without it serves the same, only slower.
-        let _ = config.add_capabilities(wanted);
+        if config.add_capabilities(wanted).is_err() {
+            tracing::debug!("the kernel does not have {wanted:?}");
+        }
     }
     // One level: the store's files are on a file system that is on no other, and a kernel's overlay can be on the view.
     if passthrough.least().is_some()
@@ -41,8 +44,8 @@ pub fn answer(config: &mut KernelConfig, passthrough: &Passthrough) -> KernelOff
     {
         passthrough.turn_off();
     }
-    let _ = config.set_max_readahead(max_readahead.clamp(1, MAX_WRITE));
-    let _ = config.set_max_write(MAX_WRITE);
-    let _ = config.set_max_background(64);
+    config.set_max_readahead(max_readahead.clamp(1, MAX_WRITE)).or_debug("the kernel reads ahead at most");
+    config.set_max_write(MAX_WRITE).or_debug("a write has at most");
+    config.set_max_background(64).or_debug("the most requests in the background");
     offer
 }

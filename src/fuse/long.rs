@@ -17,6 +17,7 @@ use super::reply::{empty, written};
 use super::worker::{Answering, Pending};
 use crate::overlay::{Error, Ino, Overlay};
 use crate::sys::fuse_dev;
+use crate::sys::log::OrWarn;
 
 /// A reply that can be given later: nothing, or how many bytes.
 pub trait Reply {
@@ -67,7 +68,7 @@ pub fn change<R: Reply>(
     let (overlay, data) = (overlay.clone(), data.to_vec());
     apart(on, (request, reply), move || {
         // What failed here fails again in the change, and is answered there.
-        let _ = overlay.copy_ahead(ino);
+        overlay.copy_ahead(ino).or_debug("it is copied while the view is locked");
         change(&overlay, &data)
     });
 }

@@ -61,7 +61,6 @@ pub use passthrough::{Passed, Passthrough};
 pub use pool::Pool;
 pub use repeat::Exchange;
 pub use session::{Caches, Session};
-pub use virtual_xattr::PREFIX;
 
 /// How long the kernel may keep what it was told.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);

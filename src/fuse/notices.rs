@@ -16,6 +16,7 @@ use super::{Blocking, Passthrough};
 use crate::overlay::{Error, Ino, OTHER, Stale, Wrote};
 use crate::store::Name;
 use crate::sys::fuse_dev;
+use crate::sys::log::OrWarn;
 
 /// What the kernel shall forget.
 #[derive(Clone, Debug)]
@@ -70,7 +71,7 @@ impl Notices {
         let done = done?;
         if done.lost_set_id {
             // Attributes, no pages. An error means that the kernel knows nothing of the file.
-            let _ = fuse_dev::forget_inode(self.0.device.as_fd(), ino.0, -1);
+            fuse_dev::forget_inode(self.0.device.as_fd(), ino.0, -1).or_debug("the kernel knows no such file");
         }
         Ok(done.bytes)
     }
@@ -102,7 +103,7 @@ impl Notices {
 impl Shared {
     fn forget_inode(&self, ino: Ino) -> std::io::Result<()> {
         if self.passthrough.least().is_some() {
-            let _ = fuse_dev::forget_inode(self.device.as_fd(), ino.0 + OTHER, 0);
+            fuse_dev::forget_inode(self.device.as_fd(), ino.0 + OTHER, 0).or_debug("the kernel knows no such file");
         }
         fuse_dev::forget_inode(self.device.as_fd(), ino.0, 0)
     }
@@ -118,7 +119,7 @@ impl Shared {
                 }
             };
             // ENOENT: nothing is cached. Any other error means that the connection has ended, and its caches with it.
-            let _ = match notice {
+            let sent = match notice {
                 Notice::Entry { parent, name } => fuse_dev::forget_name(self.device.as_fd(), parent.0, name.bytes()),
                 Notice::Inode(ino) => self.forget_inode(ino),
                 Notice::Object(ino) => {
@@ -126,10 +127,11 @@ impl Shared {
                     self.forget_inode(ino)
                 }
                 Notice::Told(who) => {
-                    let _ = who.send(());
+                    who.send(()).or_debug("nobody waits for the notices any more");
                     Ok(())
                 }
             };
+            sent.or_debug("the kernel has nothing cached of it");
         }
     }
 }

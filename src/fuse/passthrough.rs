@@ -45,6 +45,7 @@ use super::worker::Answering;
 use super::{FOREVER, backing};
 use crate::overlay::{Attr, Error, Ino, OTHER, Overlay, Stored};
 use crate::sys::fuse_dev;
+use crate::sys::log::OrWarn;
 
 /// Passed through is nothing.
 const OFF: u64 = u64::MAX;
@@ -88,7 +89,9 @@ impl Passthrough {
 
     /// To be called before anything is answered.
     pub fn begin(&self, device: Arc<OwnedFd>) {
-        let _ = self.device.set(device);
+        if self.device.set(device).is_err() {
+            tracing::error!("a session begins twice");
+        }
     }
 
     /// From which size on files are passed through; `None`: none are, and files are opened without a message.
@@ -233,7 +236,7 @@ impl Passthrough {
         let before = known.insert(ino, Known::Moved);
         let Some(device) = self.device.get() else { return };
         // Attributes, no pages. An error means that the kernel knows nothing of the file.
-        let _ = fuse_dev::forget_inode(device.as_fd(), ino.0, -1);
+        fuse_dev::forget_inode(device.as_fd(), ino.0, -1).or_debug("the kernel knows no such file");
         if let Some(Known::Backed(id)) = before {
             self.close(id);
         }

@@ -16,6 +16,7 @@ pub(crate) use super::environment::LOCAL_VARIABLES;
 use super::environment::{self, Setting};
 use super::output::{first_lines, objects, settings};
 use super::version::{OLDEST, refuse_old};
+use crate::sys::log::OrWarn;
 use crate::sys::{IoError, interrupt, process, reason, spawn};
 
 /// How long a git that was asked to end may take for its own cleaning up.
@@ -349,8 +350,8 @@ pub(crate) fn version() -> Option<String> {
 
 /// Ends a git that can't be talked to.
 fn without_thread(child: &mut Child, e: io::Error) -> GitError {
-    let _ = child.kill();
-    let _ = child.wait();
+    child.kill().or_debug("git has ended");
+    child.wait().or_debug("git has ended");
     GitError::Absent(e)
 }
 
@@ -370,8 +371,8 @@ fn end(child: &mut Child, apart: bool) {
         }
         interrupt::kill_group(leader);
     }
-    let _ = child.kill();
-    let _ = child.wait();
+    child.kill().or_debug("git has ended");
+    child.wait().or_debug("git has ended");
 }
 
 /// Waits for the end of a git, and of its group, for a while.

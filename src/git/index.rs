@@ -7,6 +7,7 @@ use git2::{IndexEntry, IndexTime};
 
 use super::checkout::{self, Checkout};
 use crate::sys::fs::{Stat, Timespec};
+use crate::sys::log::OrWarn;
 use crate::sys::path;
 
 /// Of the flags of an entry: assume-valid and the stage; of the extended ones: skip-worktree and intent-to-add.
@@ -105,7 +106,7 @@ pub fn write_stats(of: &Checkout, stats: &[NewStat<'_>], with_trees: bool) -> Re
         index.add(&entry)?;
     }
     if with_trees {
-        let _ = index.write_tree();
+        index.write_tree().or_debug("git computes the tree at its next commit");
     }
     index.write()
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::store::Name;
 use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::fs_type;
+use crate::sys::log::OrWarn;
 
 use super::Ino;
 use super::error::{Result, upper};
@@ -61,7 +62,7 @@ impl Note {
 
     fn delete(&self, aside: &OwnedFd) {
         // One that stays says a mode that the file has: the next open deletes it.
-        let _ = fs::unlink_at(aside, self.name().as_bytes());
+        fs::unlink_at(aside, self.name().as_bytes()).or_warn("the note of a loosened mode stays");
     }
 }
 

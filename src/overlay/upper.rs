@@ -336,12 +336,13 @@ fn move_up(from: &OwnedFd, name: &[u8], to: &OwnedFd, number: &mut u64) -> std::
 /// Gives a directory the access and modification time it had: what was done in it doesn't show. It is done by then, so
 /// where the times can't be set they are what is wrong, and nothing else is.
 pub(super) fn restore_times(dir: &OwnedFd, was: &Stat) {
-    let _ = fs::utimens_at(dir, b"", SetTime::At(was.atime), SetTime::At(was.mtime));
+    fs::utimens_at(dir, b"", SetTime::At(was.atime), SetTime::At(was.mtime))
+        .or_debug("the times of a directory show a change below");
 }
 
 /// The directory's content changed just now. As with [`restore_times`], that is done.
 pub(super) fn touch_dir(dir: &OwnedFd) {
-    let _ = fs::utimens_at(dir, b"", SetTime::Keep, SetTime::Now);
+    fs::utimens_at(dir, b"", SetTime::Keep, SetTime::Now).or_debug("the times of a directory do not show a change");
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ pub use writer::{Added, ObjectWriter};
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;
+use crate::sys::log::OrWarn;
 use crate::sys::{IoError, copy, fs_type, path as paths};
 
 /// What the file `version` says: that there may be packs.
@@ -319,7 +320,7 @@ impl Store {
         };
         write().map_err(|e| {
             // Already renamed or never made: then there is nothing to remove.
-            let _ = fs::unlink_at(&self.dir, aside.as_bytes());
+            fs::unlink_at(&self.dir, aside.as_bytes()).or_debug("it was renamed, or never made");
             IoError::of("write", &path)(e).into()
         })
     }

@@ -44,6 +44,7 @@ impl Descent {
     }
 
     /// How many directories the current one lies below the first.
+    #[cfg(test)]
     pub fn depth(&self) -> usize {
         self.levels.len() - 1
     }

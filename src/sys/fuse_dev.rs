@@ -100,13 +100,6 @@ pub fn waiting(connection: u32) -> Option<u64> {
     std::str::from_utf8(&text[..n]).ok()?.trim().parse().ok()
 }
 
-/// Ends a connection: everything that waits for an answer gets ECONNABORTED.
-pub fn abort(connection: u32) -> io::Result<()> {
-    let all = connections().ok_or(io::ErrorKind::NotFound)?;
-    let fd = rustix::fs::openat(all, format!("{connection}/abort"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(rustix::io::write(fd, b"1").map(drop)?)
-}
-
 /// Asks the kernel (6.9 or newer) to queue again every request that was read and not answered. The
 /// requests come with bit 63 of their number set.
 pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {

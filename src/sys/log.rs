@@ -46,11 +46,18 @@ pub fn begin(default: &str) {
 pub trait OrWarn<T> {
     /// The value; an error is a warning that begins with `so`, the consequence.
     fn or_warn(self, so: &str) -> Option<T>;
+
+    /// As [`OrWarn::or_warn`], for an error that is expected: a debug message.
+    fn or_debug(self, so: &str) -> Option<T>;
 }
 
 impl<T, E: std::fmt::Display> OrWarn<T> for Result<T, E> {
     fn or_warn(self, so: &str) -> Option<T> {
         self.inspect_err(|e| tracing::warn!("{so}: {e}")).ok()
+    }
+
+    fn or_debug(self, so: &str) -> Option<T> {
+        self.inspect_err(|e| tracing::debug!("{so}: {e}")).ok()
     }
 }
 

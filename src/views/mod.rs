@@ -16,25 +16,25 @@
 //! | `embedded_paths`, `lockfile` | records beside the manifest: relocated files, and the lock files of package managers |
 //! | `json_path` | paths in JSON |
 
-pub mod access;
-pub mod all_worktrees;
+pub(crate) mod access;
+pub(crate) mod all_worktrees;
 pub mod changed_source;
-pub mod diff;
-pub mod drop_unchanged;
-pub mod embedded_paths;
+pub(crate) mod diff;
+pub(crate) mod drop_unchanged;
+pub(crate) mod embedded_paths;
 mod error;
-pub mod json_path;
-pub mod layers;
-pub mod lockfile;
-pub mod lower;
+pub(crate) mod json_path;
+pub(crate) mod layers;
+pub(crate) mod lockfile;
+pub(crate) mod lower;
 mod mount_undo;
-pub mod nested_upper;
-pub mod probe;
-pub mod reset;
-pub mod set;
-pub mod standalone_mount;
-pub mod stats;
-pub mod status;
-pub mod thaw;
+pub(crate) mod nested_upper;
+pub(crate) mod probe;
+pub(crate) mod reset;
+pub(crate) mod set;
+pub(crate) mod standalone_mount;
+pub(crate) mod stats;
+pub(crate) mod status;
+pub(crate) mod thaw;
 
 pub use error::Error;

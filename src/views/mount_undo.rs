@@ -41,7 +41,7 @@ impl Made {
             path::remove_tree(&state_dir).or_warn("a state directory stays");
         }
         for dir in self.dirs.iter().rev() {
-            let _ = path::remove_dir(dir);
+            path::remove_dir(dir).or_debug("a directory that was made stays");
         }
     }
 }

@@ -7,21 +7,15 @@
 //! | 3. its state directory is removed       | what the store says, unmounted |
 //! | 4. it is mounted, if it was             | done |
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::Error;
 use super::access::Access;
-use super::diff::{self, Difference};
 use super::set::Views;
 use super::thaw;
 use crate::daemon::Released;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
-
-/// What resetting would drop: added and modified paths, and deletions that come back.
-pub fn dropped(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, Error> {
-    diff::of_view(views, view, inside)
-}
 
 /// Drops it. Whoever has a whole view mounted in another mount namespace gets errors from it afterwards: what is left
 /// there must change nothing in the new one.

@@ -113,7 +113,7 @@ fn make_directories(to: &OwnedFd, pairs: &[Pair<'_>]) {
     let all: BTreeSet<&[u8]> = pairs.iter().flat_map(|p| parents(p.new.path())).collect();
     for dir in all {
         // One that can't be made is git's to complain of.
-        let _ = fs::mkdir_at(to, dir, 0o777);
+        fs::mkdir_at(to, dir, 0o777).or_debug("git makes the directory");
     }
 }
 
@@ -141,7 +141,7 @@ fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>, buffer: &mut 
         copy_bytes(&file, &copy, &old, pair.new.id(), buffer)
     };
     if made.is_none() {
-        let _ = fs::unlink_at(to, name);
+        fs::unlink_at(to, name).or_debug("git writes it again");
     }
     made
 }

@@ -37,6 +37,7 @@ use crate::git::submodule;
 use crate::store::manifest::Manifest;
 use crate::store::{Progress, Store};
 use crate::sys::interrupt::Interrupted;
+use crate::sys::log::OrWarn;
 use crate::sys::{interrupt, mount, path, spawn};
 use crate::views;
 use crate::views::probe;
@@ -243,7 +244,8 @@ impl Timed {
         pairs.extend(modules.iter().map(|(_, source, new)| (source.clone(), new.clone())));
         let thread = spawn::detached(move || {
             // Nobody listens to it when the create has failed meanwhile.
-            let _ = sender.send(pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum());
+            let times = pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum();
+            sender.send(times).or_debug("the create has failed");
         });
         Timed { thread, done }
     }

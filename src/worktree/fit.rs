@@ -16,6 +16,7 @@ use crate::git::checkout::{Checkout, plain};
 use crate::git::ignored::Ignored;
 use crate::git::index::Index;
 use crate::sys::interrupt;
+use crate::sys::log::OrWarn;
 use crate::sys::path;
 
 /// What of the source's ignored paths has its place in the new worktree.
@@ -110,7 +111,7 @@ impl Patterns {
             let mut patterns = GitignoreBuilder::new(dir);
             for line in String::from_utf8_lossy(&path::read(&source.root.join(file))?).lines() {
                 // git passes over a line that it does not understand.
-                let _ = patterns.add_line(None, line);
+                patterns.add_line(None, line).or_debug("a pattern that git takes is not understood");
             }
             if let Ok(patterns) = patterns.build() {
                 all.push((dir.to_path_buf(), patterns));

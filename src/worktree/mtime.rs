@@ -14,6 +14,7 @@ use crate::git::checkout::Checkout;
 use crate::git::command::GitError;
 use crate::git::index::{self, Index, NewStat, StatData, Tracked};
 use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
+use crate::sys::log::OrWarn;
 use crate::sys::{IoError, path, spawn};
 
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +158,7 @@ fn set_directory_times(from: &OwnedFd, to: &OwnedFd, new: &Index, unequal: &[&[u
     for dir in all.difference(&changed).collect::<Vec<_>>().into_iter().rev() {
         if let Ok(stat) = fs::stat_at(from, dir) {
             // The time of a directory is a convenience: one that can't be set stays.
-            let _ = fs::utimens_at(to, dir, SetTime::Keep, SetTime::At(stat.mtime));
+            fs::utimens_at(to, dir, SetTime::Keep, SetTime::At(stat.mtime)).or_debug("a directory keeps its own time");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::store::import::{ImportError, Imported, files_lost, import_dir_watchin
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, Tree};
 use crate::sys::interrupt::Interrupted;
+use crate::sys::log::OrWarn;
 use crate::sys::{fs, interrupt, spawn};
 use crate::views::changed_source::Changed;
 use crate::views::lockfile::{self, Beside};
@@ -72,7 +73,7 @@ impl Snapshots {
         spawn::detached(move || {
             let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), record.of(at), &*inner);
             // Nobody listens any more when the create has failed meanwhile.
-            let _ = sender.send(take_all(&directories, take));
+            sender.send(take_all(&directories, take)).or_debug("the create has failed");
         });
         Ok(Snapshots { answer, stop })
     }
@@ -100,7 +101,7 @@ impl Drop for Snapshots {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         // An import that is told to stop takes back what it staged; a disk that hangs is not waited for.
-        let _ = self.answer.recv_timeout(TAKEN_BACK_WITHIN);
+        self.answer.recv_timeout(TAKEN_BACK_WITHIN).or_debug("an import still takes back what it staged");
     }
 }
 

@@ -30,6 +30,7 @@ use crate::git::command::{Git, GitError};
 use crate::store::{Store, escape};
 use crate::sys::fs::{self, OpenFlags, open_path};
 use crate::sys::lock::Lock;
+use crate::sys::log::OrWarn;
 use crate::sys::process::ProcessId;
 use crate::sys::{IoError, path, proc, process};
 use crate::views::diff;
@@ -349,7 +350,7 @@ fn remove(file: &Path) -> Result<(), IoError> {
     path::remove_file(file)?;
     for dir in file.ancestors().skip(1).take(2) {
         // Where another create's record is, it stays.
-        let _ = path::remove_dir(dir);
+        path::remove_dir(dir).or_debug("another record is there");
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ use super::state::{DaemonState, StateDir};
 use super::wire::{ConnectionId, FromServer};
 use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
+use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::{IoError, fs, log, mountinfo, program};
 use connection::Connection;
@@ -312,7 +313,7 @@ impl Keeper {
         self.publish();
         if let Some(ready) = self.ready.take() {
             // A client that is gone needs no answer.
-            let _ = fs::write_all(&ready, READY);
+            fs::write_all(&ready, READY).or_debug("the client that waited is gone");
             program::give_back_instructions();
         }
         if std::mem::take(&mut self.again) {

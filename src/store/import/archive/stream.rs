@@ -11,6 +11,7 @@ use super::refused::Refused;
 use crate::store::Progress;
 use crate::sys::IoError;
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::log::OrWarn;
 use crate::sys::path as paths;
 
 /// zstd frames may ask for a window of up to 2²⁷ bytes (128 MiB), as `zstd` itself allows without `--long`.
@@ -138,7 +139,7 @@ impl Read for Pieces {
                 Ok(piece) => {
                     let read = std::mem::replace(&mut self.piece, piece?);
                     // At the end nobody fills it again.
-                    let _ = self.give_back.send(read);
+                    self.give_back.send(read).or_debug("the reader has ended");
                     self.at = 0;
                 }
                 // The sender is gone: the end.
