@@ -16,6 +16,8 @@ mod crash;
 mod damage;
 #[path = "mount/equal.rs"]
 mod equal;
+#[path = "mount/flips.rs"]
+mod flips;
 #[path = "mount/gc.rs"]
 mod gc;
 #[path = "mount/graft.rs"]

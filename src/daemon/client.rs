@@ -47,7 +47,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
     let own = Program::open(program)?;
     let mut patience = Patience::new();
     loop {
-        match dir.living()? {
+        match dir.living_keeper()? {
             None => {
                 detach_dead(&dir, Some(&manifest))?;
                 match start(program, &dir) {

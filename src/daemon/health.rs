@@ -29,7 +29,7 @@ impl Health {
 
 pub fn health(state_dir: &Path) -> Health {
     let dir = StateDir::new(state_dir);
-    let keeper = dir.living().ok().flatten().flatten();
+    let keeper = dir.living_keeper().ok().flatten().flatten();
     let state = DaemonState::load(&dir).unwrap_or_default();
     let is_its = keeper == Some(state.pid);
     let refuses = state.trouble.filter(|_| is_its && state.refusing);

@@ -76,7 +76,7 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
 fn living(dir: &StateDir) -> Result<Option<ProcessId>, DaemonError> {
     let until = Instant::now() + STARTS_WITHIN;
     loop {
-        match dir.living()? {
+        match dir.living_keeper()? {
             Some(None) if Instant::now() < until => std::thread::sleep(PAUSE),
             Some(None) => return Err(DaemonError::Silent { log: dir.log() }),
             known => return Ok(known.flatten()),

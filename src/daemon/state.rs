@@ -21,7 +21,7 @@ use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::process::ProcessId;
-use crate::sys::{IoError, mount, path as paths};
+use crate::sys::{IoError, mount, path as paths, proc};
 
 /// In a view's directory: the generation from which on its journal speaks of no retired graft.
 pub const SETTLED: &str = "settled";
@@ -86,6 +86,18 @@ impl StateDir {
             return Ok(None);
         }
         Ok(Some(String::from_utf8_lossy(&paths::read(&path)?).trim().parse().ok()))
+    }
+
+    /// As [`StateDir::living`]. Where the lock's file names a process that is not the keeper (it may be damaged, and another
+    /// process would get the keeper's signals), `daemon.json` tells which one is.
+    pub(super) fn living_keeper(&self) -> Result<Option<Option<ProcessId>>, IoError> {
+        let Some(written) = self.living()? else { return Ok(None) };
+        let lives = |state: &DaemonState| state.started.is_some() && proc::started(state.pid) == state.started;
+        // A keeper that has just begun has not written it yet; it was started later than the one that did.
+        let is_older = |state: &DaemonState| written.and_then(proc::started) <= state.started;
+        let state =
+            DaemonState::load(self).filter(|state| written != Some(state.pid) && lives(state) && is_older(state));
+        Ok(Some(state.map(|state| state.pid).or(written)))
     }
 
     /// When a process was started that the daemon's files name.
