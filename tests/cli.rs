@@ -70,6 +70,8 @@ mod ordinary;
 mod outcome;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/readme.rs"]
+mod readme;
 #[path = "cli/remove.rs"]
 mod remove;
 #[path = "full/small.rs"]

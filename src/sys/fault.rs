@@ -58,7 +58,7 @@ pub fn inherit<R>(work: impl FnOnce() -> R) -> impl FnOnce() -> R {
 }
 
 #[cfg(test)]
-pub use planned::{Guard, Numbers, Plan, Stall, inherit, number, point, room};
+pub use planned::{Numbers, Plan, Stall, inherit, number, point, room};
 
 #[cfg(test)]
 mod planned {
