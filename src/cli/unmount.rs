@@ -25,11 +25,17 @@ pub struct Unmount {
     /// Detach views that are in use: programs that use them can go on
     #[arg(long)]
     lazy: bool,
+    /// Unmount nothing: return when the daemon has ended, after umount(8) has unmounted its last view
+    #[arg(long, hide = true, conflicts_with = "lazy")]
+    wait: bool,
 }
 
 impl Unmount {
     pub fn run(self) -> Result<(), Failure> {
         let views = places::views(self.at.as_deref().or(self.worktree.as_deref()))?;
+        if self.wait {
+            return Ok(views.wait_for_end()?);
+        }
         let released = views.release(self.lazy)?;
         if !self.lazy {
             say_held(released, "it goes on with them as they were");

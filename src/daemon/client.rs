@@ -23,7 +23,7 @@ use crate::sys::process::{self, ProcessId};
 use crate::sys::watch::Watch;
 use crate::sys::{IoError, fs, path as paths, reason};
 
-pub use super::release::{unmount as release, unmount_view};
+pub use super::release::{unmount as release, unmount_view, wait_for_end};
 
 /// A log longer than this is put aside when a daemon starts.
 const LONG_LOG: u64 = 1 << 20;

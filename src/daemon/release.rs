@@ -72,6 +72,19 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
     end(&dir, pid, &views)
 }
 
+/// Waits until a daemon has ended of which another program, as umount(8), has unmounted the last view: then the file
+/// systems of store and upper are free. One that has other views, or whose views are used elsewhere, goes on.
+pub fn wait_for_end(state_dir: &Path) -> Result<(), DaemonError> {
+    let dir = StateDir::new(state_dir);
+    let Some(pid) = (if paths::is_dir(state_dir) { living(&dir)? } else { None }) else { return Ok(()) };
+    let watch = Watch::renames_into(dir.path())?;
+    let goes_on = |state: &DaemonState| state.held.is_some_and(|held| held > 0);
+    if mounted_views(&dir)?.is_empty() {
+        wait_for(&dir, pid, &watch, Patience::of(LATE), goes_on)?;
+    }
+    Ok(())
+}
+
 /// The keeper, if a daemon lives. One that starts, or ends, is waited for until it has written its number.
 fn living(dir: &StateDir) -> Result<Option<ProcessId>, DaemonError> {
     let until = Instant::now() + STARTS_WITHIN;

@@ -145,6 +145,11 @@ impl Views {
         Ok(client::release(&self.state_dir, lazy)?)
     }
 
+    /// Waits until a daemon has ended whose last view another program has unmounted.
+    pub fn wait_for_end(&self) -> Result<(), Error> {
+        Ok(client::wait_for_end(&self.state_dir)?)
+    }
+
     /// Replaces the manifest.
     pub fn save(&mut self) -> Result<(), Error> {
         self.manifest.generation += 1;

@@ -387,6 +387,41 @@ fn the_helper_mounts_with_nothing_in_its_environment_and_plain_umount_ends_the_d
 }
 
 #[test]
+fn the_helper_of_umount_returns_when_the_daemon_has_ended_and_refuses_as_umount_does() {
+    use depsfs::sys::proc;
+    if depsfs::sys::process::user() != 0 {
+        return println!("skipped: because only root unmounts without fusermount3");
+    }
+    let bench = bench();
+    let view = bench.path("view");
+    fs::create_dir(&view).unwrap();
+    let at = |name: &str| bench.path(name).display().to_string();
+    let options = format!("lowerdir={},upperdir={},workdir={}", at("low"), at("upper"), at("work"));
+    let umount = |args: &[&str]| {
+        let mut command = Command::new(format!("{}/mount-helpers/umount.fuse.depsfs", env!("CARGO_MANIFEST_DIR")));
+        run(command.env_clear().env("DEPSFS", PROGRAM).arg(&view).args(args))
+    };
+    for n in 0..10 {
+        assert_eq!(helper(&bench, "none", &view, &options).code, 0);
+        let state = crate::bench::json(&bench.read("work/depsfs/daemon.json"));
+        let lives = |of: &str| {
+            let pid = state[of].as_i64().unwrap() as i32;
+            proc::glance(pid).is_some() && !proc::is_dead(pid)
+        };
+        if n == 0 {
+            let user = fs::File::open(view.join("both")).unwrap();
+            let refused = umount(&[]);
+            assert!(refused.code == 32 && refused.err.contains("busy") && lives("pid"), "{refused:?}");
+            drop(user);
+        }
+        let said = umount(&["-r", "-t", "fuse.depsfs"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(!lives("pid") && !lives("server_pid"), "it still lives at round {n}");
+    }
+    assert!(bench.mounts().is_empty());
+}
+
+#[test]
 fn a_remount_makes_a_view_read_only_and_writable_again() {
     if depsfs::sys::process::user() != 0 {
         return eprintln!("skipped: only root remounts");
