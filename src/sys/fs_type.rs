@@ -34,6 +34,13 @@ pub fn is_written_elsewhere(file: impl AsFd) -> bool {
     is_btrfs(&file) && rfs::ioctl_getflags(&file).is_ok_and(|flags| !flags.contains(rfs::IFlags::NOCOW))
 }
 
+/// Whether a copy of a file takes as many bytes there as the file has: blocks are neither shared nor compressed.
+pub fn copies_every_byte(fd: impl AsFd) -> bool {
+    const EXT4_SUPER_MAGIC: rfs::FsWord = 0xef53;
+    const TMPFS_MAGIC: rfs::FsWord = 0x0102_1994;
+    rfs::fstatfs(fd).is_ok_and(|s| matches!(s.f_type, EXT4_SUPER_MAGIC | TMPFS_MAGIC))
+}
+
 /// How many names a file may have in the file system that holds `fd` (`_PC_LINK_MAX`, fpathconf(3)), if it says so.
 pub fn most_links(fd: impl AsFd) -> Option<u64> {
     // SAFETY: the descriptor is open while `fd` is borrowed; the call touches no memory of ours.

@@ -45,6 +45,26 @@ fn assert_told(said: &Said, room: usize) {
 }
 
 #[test]
+fn a_directory_that_is_larger_than_the_room_is_refused_before_it_is_read() {
+    let Some(disk) = small(&[]) else { return };
+    let bench = Bench::new();
+    let large: Vec<u8> = (0..9_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    fs::create_dir_all(bench.path("repo/build/large")).unwrap();
+    for n in 0..3 {
+        fs::write(bench.path(&format!("repo/build/large/{n}")), &large[n..]).unwrap();
+    }
+    nix::unistd::sync();
+    let before = refs(&bench);
+    let mut create = bench.command(crate::bench::PROGRAM, "repo");
+    let said = crate::bench::run(create.args(["create", "fix"]).env("DEPSFS_STORE", disk.at.join("store")));
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("No space left on device: it takes at least 27000012 bytes"), "{said:?}");
+    assert!(said.err.contains("hint: what was made has been taken back; free space"), "{said:?}");
+    assert!(!bench.is_there("fix"));
+    assert_eq!(refs(&bench), before);
+}
+
+#[test]
 fn a_create_that_meets_a_full_disk_leaves_nothing_and_works_when_there_is_room() {
     let Some((disk, bench)) = bench() else { return };
     let before = refs(&bench);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::lost::files_lost;
 use super::place::{Place, is_view};
 use super::read::FileFound;
+use super::room;
 use super::scan::{DirFound, DirKey, Findings, Found, Job, Scan};
 use super::shared::{Kept, Shared};
 use super::snapshot::{self, Ident, Previous, Seen};
@@ -75,6 +76,9 @@ fn import(
     let begun = Timespec::now();
     progress.begin("reading", None);
     let place = root_place(&path, shared)?;
+    if previous.is_none() && !place.in_view {
+        room::refuse_too_much(store, &path, &place.fd)?;
+    }
     let view = shared.map(|shared| (shared, place.dev));
     let scan = Scan::new(&stage, store.objects(), previous.as_ref(), progress, watch.as_ref(), view);
     let root = root_job(place, previous.is_some())?;

@@ -7,6 +7,7 @@ mod dir;
 mod lost;
 mod place;
 mod read;
+mod room;
 mod scan;
 mod shared;
 mod snapshot;
