@@ -21,8 +21,9 @@ use crate::sys::{process, thread};
 
 /// How long after a mount: those who mount are at work first.
 const AFTER: Duration = Duration::from_secs(5);
-/// How often after that.
+/// How often after that; more often where the first time is sooner.
 const PERIOD: Duration = Duration::from_secs(10);
+const SHORTEST: Duration = Duration::from_secs(1);
 /// When another process checks, it is waited for so long.
 const BUSY: Duration = Duration::from_secs(1);
 /// The thread rests for so many times as long as it has read, and no longer than that at once.
@@ -57,7 +58,7 @@ impl Rounds {
     pub fn wait(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
         let has_come = process::wait_any(&[socket], self.left())?[0];
         if !has_come {
-            self.next = Some(Instant::now() + PERIOD.min(self.after.max(Duration::from_millis(10))));
+            self.next = Some(Instant::now() + self.after.clamp(SHORTEST, PERIOD));
         }
         Ok(has_come)
     }

@@ -59,6 +59,23 @@ mod tests {
     use crate::sys::socket;
 
     #[test]
+    fn a_thread_that_goes_to_the_background_is_the_last_for_processor_and_disk_and_no_other_is() {
+        // SAFETY: numbers only.
+        let rank = || unsafe {
+            let thread = this().0;
+            let nice = libc::getpriority(libc::PRIO_PROCESS, thread.cast_unsigned());
+            (nice, libc::syscall(libc::SYS_ioprio_get, 1, thread) >> 13)
+        };
+        let before = rank();
+        let background = std::thread::spawn(move || {
+            go_to_background();
+            rank()
+        });
+        assert_eq!(background.join().expect("no panic"), (19, 3));
+        assert_eq!(rank(), before);
+    }
+
+    #[test]
     fn a_thread_that_waits_in_a_read_goes_on_with_what_its_number_refers_to_now() {
         let (first, _silent) = socket::packet_pair().expect("a pair");
         let (second, speaker) = socket::packet_pair().expect("a pair");
