@@ -140,7 +140,7 @@ fn download_once(
         // A connection that broke without telling leaves the same.
         Err(CacheError::Import(ImportError::Refused { why, .. })) => {
             let again = matches!(why, Refused::Truncated);
-            Ok(Err(Missed::Broken { words: format!("what came is refused: {why}"), again }))
+            Ok(Err(Missed::Broken { words: format!("the downloaded archive is refused: {why}"), again }))
         }
         Err(e) => Err(e),
     }

@@ -23,6 +23,6 @@ impl HookInput {
         let input: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let found = self.fields.iter().find_map(|field| input.get(field)?.as_str().filter(|text| !text.is_empty()));
         let wanted = "the input is no JSON object with such a field";
-        output::print(&format!("{}\n", found.ok_or(Failure::Usage(wanted, "look at what the caller sends"))?))
+        output::print(&format!("{}\n", found.ok_or(Failure::Usage(wanted, "look at the JSON that the caller sends"))?))
     }
 }

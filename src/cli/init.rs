@@ -39,7 +39,7 @@ impl Init {
             None => Err(Failure::Refused {
                 what: "no depsfs.toml was written",
                 why: format!("{} exists already", file.shown()),
-                hint: "depsfs init --print prints what it would write; compare, and take over what you want",
+                hint: "depsfs init --print prints the proposed file; compare it with yours",
             }),
         }
     }

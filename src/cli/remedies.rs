@@ -48,7 +48,9 @@ pub fn judge(failure: &Failure) -> (u8, String) {
         Failure::Io(e) => (FAILED, hints::io(&e.source)),
         Failure::Os { source, .. } => (FAILED, hints::io(source)),
         Failure::Output(e) => (FAILED, hints::output(e)),
-        Failure::Unreported { source, .. } => (FAILED, format!("{}; what was done stays", hints::output(source))),
+        Failure::Unreported { source, .. } => {
+            (FAILED, format!("{}; the work itself is done and stays", hints::output(source)))
+        }
     }
 }
 
@@ -78,7 +80,7 @@ fn worktree(e: &Error) -> (u8, String) {
         Error::Unpublished { source, .. } => worktree(source),
         Error::Undone { source, left, .. } => {
             let (_, hint) = worktree(source);
-            (FAILED, if left.is_empty() { format!("what was made has been taken back; {hint}") } else { hint })
+            (FAILED, if left.is_empty() { format!("everything made so far has been taken back; {hint}") } else { hint })
         }
         Error::Broken { .. } => (
             REFUSED,
@@ -139,7 +141,7 @@ fn of_views(e: &views::Error) -> (u8, String) {
         ),
         Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views, depsfs adopt gives it some".into()),
         Error::NotInView(_) => (REFUSED, "depsfs status lists the views".into()),
-        Error::Absent(_) => (REFUSED, "depsfs diff lists what was deleted; depsfs reset brings that back".into()),
+        Error::Absent(_) => (REFUSED, "depsfs diff lists deleted files; depsfs reset restores one of them".into()),
         Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),
         Error::NotEmpty(_) => (REFUSED, "name an empty directory, or one that is absent".into()),
         Error::Beneath { .. } => (REFUSED, "give a workdir that lies elsewhere".into()),
@@ -147,7 +149,7 @@ fn of_views(e: &views::Error) -> (u8, String) {
         Error::OtherUpper { .. } => (REFUSED, "give another workdir: it has the journal of one upper".into()),
         Error::NoState => (USAGE, "give a workdir, or set HOME".into()),
         Error::MountedElsewhere(_) => (REFUSED, "depsfs unmount --at that directory, then run it again".into()),
-        Error::NoMounts(_) => (FAILED, "depsfs doctor names what is missing and the remedy; nothing was made".into()),
+        Error::NoMounts(_) => (FAILED, "depsfs doctor names the missing part and the remedy; nothing was made".into()),
         Error::OtherStore(_) => (REFUSED, "set DEPSFS_STORE to that store".into()),
         Error::Unreadable(_) => (FAILED, "depsfs unmount, then depsfs mount, starts the daemon of this version".into()),
     }
@@ -287,11 +289,11 @@ fn daemon(e: &DaemonError) -> (u8, String) {
         }
         DaemonError::Protocol { .. } => (REFUSED, "depsfs unmount, then depsfs mount".into()),
         DaemonError::Start { .. } => {
-            (FAILED, "the end of its log names the cause; depsfs doctor checks what it needs; then depsfs mount".into())
+            (FAILED, "the end of its log names the cause; depsfs doctor checks the machine; then depsfs mount".into())
         }
         DaemonError::Silent { .. } => (
             FAILED,
-            "the end of its log names what it waits for; depsfs unmount --lazy, then depsfs mount, starts another"
+            "the end of its log names the step it waits for; depsfs unmount --lazy, then depsfs mount, starts another"
                 .into(),
         ),
     }

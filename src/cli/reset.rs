@@ -47,7 +47,7 @@ impl Reset {
             return output::print("nothing changed\n");
         }
         for (views, view, inside) in &all {
-            say_held(reset::reset(views, view, inside)?, "what it has there answers errors from now on");
+            say_held(reset::reset(views, view, inside)?, "that copy answers errors from now on");
         }
         output::done("the changes were dropped", &format!("dropped {}\n", count(lost, "change")))
     }

@@ -51,7 +51,9 @@ impl Status {
         });
         if let Some(why) = &status.store_trouble {
             let place = status.store.shown();
-            lines.push(format!("store:    {place}: {why}; what was not read before answers \"Input/output error\""));
+            lines.push(format!(
+                "store:    {place}: {why}; files that were not read before answer \"Input/output error\""
+            ));
         }
         if let Some(first) = status.lost_objects.first() {
             let all = count(status.lost_objects.len() as u64, "object");
@@ -79,10 +81,10 @@ fn missing(status: &Seen) -> Option<String> {
     let missing: Vec<&View> = status.missing().collect();
     let mut remedies = Vec::new();
     if missing.iter().any(|view| !view.dropped) {
-        remedies.push("depsfs mount mounts what is not mounted");
+        remedies.push("depsfs mount mounts those that are not mounted");
     }
     if missing.iter().any(|view| view.dropped) {
-        remedies.push("depsfs reset brings back what was deleted");
+        remedies.push("depsfs reset restores deleted ones");
     }
     let (n, all) = (missing.len(), count(status.views.len() as u64, "view"));
     (n > 0).then(|| format!("missing:  {n} of {all}: {}", remedies.join(", ")))

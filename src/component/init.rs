@@ -99,13 +99,13 @@ fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Optio
             simple("yarn", nested, &["yarn.lock"], build, "", "Packages that yarn installs.")
         }
         "Cargo.lock" => {
-            let about = "What cargo builds. It builds on what the source has, also when the key is another.";
+            let about = "The output of cargo, which builds on the output of the source, also when the key differs.";
             simple("cargo", &["target"], &["Cargo.lock"], "cargo build", "incremental = true\n", about)
         }
         "CMakeLists.txt" if dir.ancestors().skip(1).all(|up| !all.contains(&up.join("CMakeLists.txt"))) => {
             let (files, build) = (["**/CMakeLists.txt", "**/*.cmake"], "cmake -S . -B build && cmake --build build");
             let more = "incremental = true\nabsolute-paths = \"relocate\" # CMakeCache.txt names the checkout it was made in\n";
-            simple("cmake", &["build"], &files, build, more, "What CMake configures and builds.")
+            simple("cmake", &["build"], &files, build, more, "The output of CMake.")
         }
         "foundry.toml" => {
             let files = ["foundry.toml", "src/**", "script/**", "test/**", "lib"];

@@ -106,7 +106,7 @@ fn key_of(declared: &Declared, contents: &[(PathBuf, String)], answers: &Answers
     Ok(Keyed::Key(hash.finalize().to_hex()[..16].to_owned()))
 }
 
-const BY_HAND_HINT: &str = "run the command by hand in the worktree; what it printed is above";
+const BY_HAND_HINT: &str = "run the command by hand in the worktree; its output is above";
 const SHELL_HINT: &str = "look at shell in depsfs.toml, and whether that program is in PATH";
 
 /// The one line a key command prints.

@@ -27,10 +27,13 @@ pub fn rows(sight: &Sight) -> Vec<Row> {
 
 fn row(place: &std::path::Path, copy: &std::path::Path) -> Row {
     let words = format!(
-        "the journal of {} was damaged: what was deleted, moved or changed there may be as in the store again",
+        "the journal of {} was damaged: files that were deleted, moved or changed there may be as in the store again",
         place.shown()
     );
-    let remedy =
-        format!("depsfs diff {} shows what the view holds; when you have looked: rm {}", shell(place), shell(copy));
+    let remedy = format!(
+        "depsfs diff {} shows the changes that are left; when you have compared them: rm {}",
+        shell(place),
+        shell(copy)
+    );
     Row::warn("journals", words, remedy)
 }

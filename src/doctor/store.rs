@@ -105,8 +105,7 @@ fn hashes(sight: &Sight, store: &Store) -> Row {
         }
         Ok((_, damage)) => {
             let words: Vec<String> = damage.iter().map(ToString::to_string).collect();
-            let remedy =
-                "depsfs store verify names all; create or store add from a good copy brings back what is missing";
+            let remedy = "depsfs store verify names all; create or store add from a good copy restores missing files";
             let row = Row::fail(check, super::few(&words), remedy);
             let sources = sight
                 .worktrees()
@@ -193,7 +192,7 @@ fn space_row(place: &Path, free: u64, size: u64, files_free: u64, files: u64) ->
     let check = "space";
     let mb = |bytes: u64| bytes / 1_000_000;
     let words = format!("{} MB of {} MB are free at {}", mb(free), mb(size), place.shown());
-    let remedy = "depsfs gc, and remove what else is not needed there";
+    let remedy = "depsfs gc, then free more space on that file system";
     // File systems without a fixed number of inodes say 0.
     if files > 0 && files_free * 200 < files {
         let words = format!("{files_free} of {files} inodes are free at {}", place.shown());

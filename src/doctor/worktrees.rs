@@ -97,7 +97,7 @@ fn gone_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Option<Broken
         }
         kept => {
             let kept = kept.unwrap_or_else(|e| vec![format!("its git directory cannot be looked at: {e}")]);
-            let words = format!("{words}; what only its git directory has is kept: {}", super::few(&kept));
+            let words = format!("{words}; its git directory is kept, as it alone has: {}", super::few(&kept));
             let git = shell(&broken.common_dir);
             let remedy = format!("git -C {git} worktree repair PATH, where it is now; or {let_go}");
             Some(Row::warn("worktrees", words, remedy))
@@ -114,7 +114,7 @@ fn only_there(broken: &Broken) -> Result<Vec<String>, Error> {
     }
     match sole_holder::journals(&broken.git_dir)? {
         0 => {}
-        n => kept.push(format!("what was deleted or moved in {n} of its views")),
+        n => kept.push(format!("deletions and moves in {n} of its views")),
     }
     Ok(kept)
 }
@@ -180,7 +180,7 @@ fn orphans(sight: &Sight) -> Vec<Row> {
     let away = sight.roots.iter().filter(|r| r.state == RootState::Away && r.held.is_none());
     let away: Vec<&Path> = away.filter_map(|r| r.manifest.as_deref()?.parent()?.parent()).collect();
     if let [first, ..] = &away[..] {
-        let words = format!("{} of worktrees that are away, as {}; gc keeps what they need", away.len(), first.shown());
+        let words = format!("{} of worktrees that are away, as {}; gc keeps their trees", away.len(), first.shown());
         let remedy = format!(
             "mount the disk that holds it, or run git worktree repair in a repository that was moved; depsfs gc --forget {} \
              lets go of one that never comes back",

@@ -60,7 +60,7 @@ pub enum Error {
 }
 
 /// What helps when a daemon could not mount or serve a view.
-pub const NOT_MOUNTED_HINT: &str = "depsfs doctor names what is missing on this machine; the log is daemon.log in the directory depsfs of the git directory";
+pub const NOT_MOUNTED_HINT: &str = "depsfs doctor names the missing parts of this machine; the log is daemon.log in the directory depsfs of the git directory";
 
 impl From<GitError> for Error {
     fn from(e: GitError) -> Error {

@@ -325,7 +325,7 @@ fn a_worktree_that_was_moved_is_not_forgotten_with_the_only_copy_of_its_work() {
         ("on a stick", &|bench| {
             bench.git("repo", ["worktree", "lock", "--reason", "on a stick", "../fix"]);
         }),
-        ("deleted or moved in 1 of its views", &|bench| {
+        ("deletions and moves in 1 of its views", &|bench| {
             bench.ok("fix", ["mount"]);
             std::fs::remove_file(bench.path("fix/build/out.o")).unwrap();
             bench.ok("fix", ["unmount"]);

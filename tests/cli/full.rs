@@ -59,7 +59,7 @@ fn a_directory_that_is_larger_than_the_room_is_refused_before_it_is_read() {
     let said = crate::bench::run(create.args(["create", "fix"]).env("DEPSFS_STORE", disk.at.join("store")));
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("No space left on device: it takes at least 27000012 bytes"), "{said:?}");
-    assert!(said.err.contains("hint: what was made has been taken back; free space"), "{said:?}");
+    assert!(said.err.contains("hint: everything made so far has been taken back; free space"), "{said:?}");
     assert!(!bench.is_there("fix"));
     assert_eq!(refs(&bench), before);
 }

@@ -36,7 +36,10 @@ fn what_is_done_but_cannot_be_reported_is_said_to_be_done() {
         let said = to_full(&bench, at, args);
         assert_eq!(said.code, 1, "{args:?}: {said:?}");
         assert!(said.err.contains(what), "{args:?}: {said:?}");
-        assert!(said.err.contains("No space left on device") && said.err.contains("what was done stays"), "{said:?}");
+        assert!(
+            said.err.contains("No space left on device") && said.err.contains("the work itself is done and stays"),
+            "{said:?}"
+        );
         match args[0] {
             "create" => assert_eq!(bench.read("fix/build/out.o"), "object\n"),
             "unmount" => assert!(bench.mounts().is_empty()),
@@ -136,10 +139,10 @@ fn status_says_how_many_views_are_missing_and_what_brings_them_back() {
     assert!(!bench.ok("fix", ["status"]).contains("missing:"));
     std::fs::remove_dir_all(bench.path("fix/build")).unwrap();
     let said = bench.ok("fix", ["status"]);
-    assert!(said.contains("\nmissing:  1 of 2 views: depsfs reset brings back what was deleted\n"), "{said}");
+    assert!(said.contains("\nmissing:  1 of 2 views: depsfs reset restores deleted ones\n"), "{said}");
     bench.ok("fix", ["unmount"]);
     let said = bench.ok("fix", ["status"]);
-    let both = "depsfs mount mounts what is not mounted, depsfs reset brings back what was deleted";
+    let both = "depsfs mount mounts those that are not mounted, depsfs reset restores deleted ones";
     assert!(said.contains(&format!("\nmissing:  2 of 2 views: {both}\n")), "{said}");
 }
 

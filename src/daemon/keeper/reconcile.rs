@@ -69,7 +69,7 @@ impl Keeper {
         let mut count = 0;
         for connection in self.connections.values_mut().filter(begins_anew) {
             let path = connection.path.shown();
-            tracing::warn!("{path} begins anew; those who still have it as it was get errors");
+            tracing::warn!("{path} begins anew; programs that have the former view open get errors");
             connection.refused = true;
             count += 1;
         }
