@@ -1,4 +1,4 @@
-//! What helps after a failure, and the exit code: one function for each layer's errors, without a wildcard arm.
+//! The hint and the exit code of each failure: one function for each layer's errors, without a wildcard arm.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What can be wrong with components: their file, their keys, their builds.
+//! Errors of components: their file, their keys, their builds.
 
 use std::path::PathBuf;
 
@@ -45,5 +45,5 @@ fn first(commands: &[Foreign]) -> String {
     words.join("; ")
 }
 
-/// What helps when a component has a directory that is not there.
+/// The hint for a component whose directory does not exist.
 pub const NO_DIRECTORY_HINT: &str = "correct dir in depsfs.toml, or take a commit that has that directory";

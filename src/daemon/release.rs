@@ -1,4 +1,4 @@
-//! What takes views away: all of a worktree, one of them, or those that a daemon has left when it died.
+//! Unmounting views: all of a worktree, one of them, or those that a daemon has left when it died.
 //!
 //! A view that is unmounted may be mounted elsewhere all the same: a mount namespace that was made while it was there has
 //! a copy (mount_namespaces(7)). Nobody waits for that: the daemon goes on for it until the copy is gone.
@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_millis(500);
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What has become of views that were unmounted.
+/// The outcome of unmounting views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
     /// Nobody has them any more, and the file system of the upper is free.
@@ -59,7 +59,7 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
         if let Some(e @ DaemonError::Stopped { which: "keeper", .. }) = stopped {
             return Err(e);
         }
-        // What nobody uses goes without the server. What somebody waits for says why it is in use.
+        // Idle views are unmounted without the server. If a view is busy, a stopped server is the reason to report.
         take_down(&dir, pid, &views).map_err(|e| match (e, stopped) {
             (DaemonError::Busy { .. }, Some(stopped)) => stopped,
             (e, _) => e,

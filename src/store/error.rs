@@ -1,4 +1,4 @@
-//! What can be wrong with a store.
+//! Errors of a store.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::{ObjectId, PackId, TreeId};
 use crate::sys::IoError;
 use crate::sys::terminal::Shown;
 
-/// What went wrong in the store layer, apart from what an import says of its source.
+/// An error of the store layer, apart from those of an import's source.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(transparent)]

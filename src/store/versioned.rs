@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// What `bytes` hold, when they are of a version that is known; else, in words, why they can't be read.
+/// The value in `bytes`, if their version is known; else, in words, why they can't be read.
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], known: RangeInclusive<u32>) -> Result<T, String> {
     #[derive(Deserialize)]
     struct Versioned {

@@ -1,4 +1,4 @@
-//! What the operating system is asked for: files, maps, mounts, processes. The only layer with `unsafe`
+//! The calls of the operating system: files, maps, mounts, processes. The only layer with `unsafe`
 //! and raw system calls; it knows nothing of stores, views or worktrees.
 
 pub(crate) mod command;
@@ -56,7 +56,7 @@ pub fn reason(e: &io::Error) -> String {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {verb} {}: {}", path.shown(), reason(source))]
 pub struct IoError {
-    /// What was tried, as in "cannot *read* file".
+    /// The operation, as in "cannot *read* file".
     pub verb: &'static str,
     pub path: PathBuf,
     pub source: io::Error,

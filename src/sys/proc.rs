@@ -1,4 +1,4 @@
-//! What `/proc` tells of processes, of the kind that never waits for the process asked about.
+//! Facts about processes from `/proc`; reading them never waits for the process.
 //!
 //! `cmdline` is not: reading it takes the lock of the process's memory, which one that is stuck in a view may hold.
 
@@ -67,7 +67,7 @@ pub fn used_by_family(pid: ProcessId) -> u64 {
     family.filter_map(glance).map(|g| g.cpu).sum()
 }
 
-/// What a process has done so far, all threads together.
+/// The work that a process has done so far, all threads together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Nanoseconds on a processor, and in the queue for one (`/proc/<pid>/task/<tid>/schedstat`).
@@ -131,7 +131,7 @@ pub fn waits_in_a_request(pid: ProcessId) -> bool {
     })
 }
 
-/// Who has which FUSE connections open, by the connection's number; `None` when the kernel doesn't tell (older ones).
+/// The processes that have a FUSE connection open, by the connection's number; `None` when the kernel doesn't tell (older ones).
 /// Processes of other users are seen by root alone.
 pub fn fuse_connections() -> Option<BTreeMap<u32, Vec<ProcessId>>> {
     let mut held: BTreeMap<u32, Vec<ProcessId>> = BTreeMap::new();

@@ -59,7 +59,7 @@ pub enum Error {
     Unreadable(PathBuf),
 }
 
-/// What helps when a daemon could not mount or serve a view.
+/// The hint for a view that a daemon could not mount or serve.
 pub const NOT_MOUNTED_HINT: &str = "depsfs doctor names the missing parts of this machine; the log is daemon.log in the directory depsfs of the git directory";
 
 impl From<GitError> for Error {

@@ -52,7 +52,7 @@ struct Record {
     branch: String,
     /// The branch is of this create's making.
     makes_branch: bool,
-    /// What it starts at.
+    /// The commit it starts at.
     commit: Option<String>,
     /// The store that its root is in.
     #[serde(with = "escape::path")]
@@ -112,7 +112,7 @@ pub struct Killed {
     _lock: Lock,
 }
 
-/// What became of one.
+/// The outcome of taking one back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     TakenBack,
@@ -349,7 +349,7 @@ fn is_at(lock: &Lock, file: &Path) -> bool {
 fn remove(file: &Path) -> Result<(), IoError> {
     path::remove_file(file)?;
     for dir in file.ancestors().skip(1).take(2) {
-        // Where another create's record is, it stays.
+        // A directory with another create's record stays.
         path::remove_dir(dir).or_debug("another record is there");
     }
     Ok(())

@@ -57,7 +57,7 @@ fn at_every_moment(next: &dyn Fn(&Bench, bool)) {
     bench.ok("repo", ["remove", "fix", "--delete-branch"]);
     for n in 0..12 {
         let is_done = killed_after(&bench, whole * n / 11);
-        // What git was doing goes on without its parent for a moment.
+        // A git goes on without its parent for a moment.
         std::thread::sleep(Duration::from_millis(100));
         next(&bench, is_done);
         if bench.is_there("fix") {

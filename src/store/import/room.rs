@@ -2,7 +2,7 @@
 //!
 //! Only a lower bound is computed. Files of different sizes are different objects, so each size counts once, with the
 //! fewest bytes that a file of that size has on its disk; what the store holds already may be the same files, so it is
-//! subtracted. Where a copy may share blocks, or be compressed, there is no such bound.
+//! subtracted. On file systems that share blocks or compress there is no such bound.
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind};
