@@ -1,4 +1,5 @@
-//! The rules of prose that a machine can hold: sentences name their subject, and a type name exists once.
+//! The rules of prose that a machine can hold: sentences name their subject, a type name exists once, and items that
+//! other files use have a comment, with a section `# Errors` if they can fail.
 //!
 //! `tests/language/allowed.txt` lists what still breaks a rule. The list may only shrink: a count that rises fails, and so
 //! does one that fell while the list still has the old one. `DEPSFS_LANGUAGE=shrink cargo test --test language` writes the
@@ -35,6 +36,11 @@ fn no_sentence_has_a_relative_clause_for_a_subject_and_no_type_name_exists_twice
             types.entry(declared).or_default().push(format!("{name}:{line}"));
         }
     }
+    for (name, text) in &sources {
+        for (rule, line, item) in undocumented(before_tests(name, text)) {
+            broken.entry(rule.to_owned()).or_default().push(format!("{name}:{line}: {item}"));
+        }
+    }
     assert!(types.len() > 100, "only {} types were found", types.len());
     broken.extend(types.into_iter().filter(|(_, at)| at.len() > 1).map(|(name, at)| (format!("type {name}"), at)));
     compare(&broken);
@@ -55,6 +61,15 @@ fn the_reader_of_sentences_finds_those_of_comments_and_messages_and_no_others() 
         ("comment", 5, "What else"),
         ("message", 6, "who \"has\" it"),
     ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_reader_of_items_finds_those_without_a_comment_and_errors_without_a_section() {
+    let text = "/// It is.\n#[derive(Debug)]\npub struct A;\npub struct B;\n    /// # Errors\n    pub fn a() -> io::Result<()> {\n\
+                /// It may fail.\npub(super) fn b(\n    c: u8,\n) -> Result<u8> {\n\npub(crate) fn d() -> u8 {\npub use x;\n";
+    let found: Vec<_> = undocumented(text).into_iter().map(|(rule, line, _)| (rule, line)).collect();
+    let expected = [("undocumented item", 4), ("undocumented errors", 8), ("undocumented item", 12)];
     assert_eq!(found, expected);
 }
 
@@ -218,6 +233,34 @@ fn types_of(code: &str) -> Vec<(usize, String)> {
     // The items of an implementation are indented, and so are associated types.
     let top = |(n, line): (usize, &str)| (!line.starts_with(' ')).then(|| Some((n + 1, declared(line)?))).flatten();
     code.lines().enumerate().filter_map(top).collect()
+}
+
+/// Items for other files without a comment, and functions that can fail without a section `# Errors` in it.
+fn undocumented(code: &str) -> Vec<(&'static str, usize, String)> {
+    let lines: Vec<&str> = code.lines().map(str::trim_start).collect();
+    let mut found = Vec::new();
+    for (n, line) in lines.iter().enumerate() {
+        let item = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub(super) ")).or(line.strip_prefix("pub "));
+        let Some(item) = item else { continue };
+        let item = item.strip_prefix("const fn").map_or(item, |_| &item["const ".len()..]);
+        let keyword = item.split(' ').next().unwrap_or_default();
+        if !["fn", "unsafe", "struct", "enum", "trait", "const", "static", "type"].contains(&keyword) {
+            continue;
+        }
+        let is_above = |line: &&&str| line.starts_with("///") || line.starts_with("#[") || line.ends_with(")]");
+        let above: Vec<&str> = lines[..n].iter().rev().take_while(is_above).copied().collect();
+        if !above.iter().any(|line| line.starts_with("///")) {
+            found.push(("undocumented item", n + 1, item.to_owned()));
+        }
+        let signature: String = lines[n..].iter().take_while(|l| !l.is_empty()).take(14).copied().collect();
+        let signature = signature.split(['{', ';']).next().unwrap_or_default();
+        let can_fail =
+            signature.split("-> ").last().is_some_and(|to| to.split('<').next().unwrap_or("").ends_with("Result"));
+        if keyword == "fn" && can_fail && !above.iter().any(|line| line.contains("# Errors")) {
+            found.push(("undocumented errors", n + 1, item.to_owned()));
+        }
+    }
+    found
 }
 
 /// What stands before the unit tests, which are last in a file, or files of their own.
