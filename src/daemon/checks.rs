@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use crate::overlay::Overlay;
 use crate::store::{Checked, Notes, ObjectId, Store};
+use crate::sys::fs::Timespec;
 use crate::sys::{process, thread};
 
 /// How long after a mount: those who mount are at work first.
@@ -36,12 +37,15 @@ const VARIABLE: &str = "DEPSFS_CHECK";
 /// When the server looks.
 pub struct Rounds {
     after: Duration,
+    period: Duration,
     next: Option<Instant>,
 }
 
 impl Rounds {
     pub fn new() -> Rounds {
-        Rounds { after: after(&wish()).unwrap_or(AFTER), next: None }
+        let wish = after(&wish());
+        let period = wish.map_or(PERIOD, |after| after.clamp(SHORTEST, PERIOD));
+        Rounds { after: wish.unwrap_or(AFTER), period, next: None }
     }
 
     /// Something is shown that was not: it is looked at in a while.
@@ -58,7 +62,7 @@ impl Rounds {
     pub fn wait(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
         let has_come = process::wait_any(&[socket], self.left())?[0];
         if !has_come {
-            self.next = Some(Instant::now() + self.after.clamp(SHORTEST, PERIOD));
+            self.next = Some(Instant::now() + self.period);
         }
         Ok(has_come)
     }
@@ -82,8 +86,9 @@ pub struct Shown {
 }
 
 /// What a server knows of the notes, and what it has to check.
-#[derive(Default)]
 pub struct Checks {
+    /// When this server began.
+    began: Timespec,
     /// By store.
     notes: Mutex<HashMap<PathBuf, Notes>>,
     /// Somebody is about to look.
@@ -106,6 +111,11 @@ struct Job {
 }
 
 impl Checks {
+    pub fn new() -> Arc<Checks> {
+        let (notes, is_waited, todo) = Default::default();
+        Arc::new(Checks { began: Timespec::now(), notes, is_waited, todo })
+    }
+
     /// Tells the views what is noted of their objects, and has those be checked that are large. `again` has somebody look
     /// once more.
     pub fn look(self: &Arc<Self>, shown: impl FnOnce() -> Vec<Shown>, again: impl Fn() + Send + 'static) {
@@ -118,7 +128,7 @@ impl Checks {
         let stores: HashSet<PathBuf> = shown.iter().map(|s| s.store.path().to_path_buf()).collect();
         notes.retain(|store, _| stores.contains(store));
         for store in stores {
-            let news = match notes.entry(store.clone()).or_default().look(&store) {
+            let news = match notes.entry(store.clone()).or_insert_with(|| Notes::since(self.began)).look(&store) {
                 Ok(news) if news.is_empty() => continue,
                 Ok(news) => news,
                 Err(e) => {

@@ -75,7 +75,7 @@ fn run() -> io::Result<()> {
             }
             ToServer::Hello { state_dir, .. } => {
                 let state = StateDir::new(&state_dir);
-                let (served, whole, checks) = Default::default();
+                let ((served, whole), checks) = (Default::default(), Checks::new());
                 let (socket, lock) = (socket.clone(), fds.pop());
                 let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", 6));
                 let pool = OnceLock::new();

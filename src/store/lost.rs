@@ -156,9 +156,16 @@ pub struct Notes {
     known: HashMap<Vec<u8>, (u64, Timespec)>,
     /// The directory's times when it was listed; nothing when it has to be listed again.
     listed: Option<(Timespec, Timespec)>,
+    /// What was whole again long before, in seconds, says nothing to a server that began later.
+    since: i64,
 }
 
 impl Notes {
+    /// For a server that began at that time, perhaps in another's place.
+    pub fn since(began: Timespec) -> Notes {
+        Notes { since: began.sec - READ_WITHIN, ..Notes::default() }
+    }
+
     /// What was noted, by any process, since this was last asked: as damaged, or as whole again.
     pub fn look(&mut self, store: &Path) -> Result<Vec<(ObjectId, Option<FileTimes>)>, IoError> {
         let dir = store.join(DAMAGED);
@@ -173,9 +180,10 @@ impl Notes {
                 continue;
             };
             let Some(stat) = paths::stat(&file)? else { continue };
-            if self.known.get(&entry.name) != Some(&(stat.ino, stat.ctime)) {
+            let is_whole = file.extension().is_some();
+            let is_old = is_whole && stat.ctime.sec < self.since;
+            if !is_old && self.known.get(&entry.name) != Some(&(stat.ino, stat.ctime)) {
                 let note = paths::read_if_there(&file)?.unwrap_or_default();
-                let is_whole = file.extension().is_some();
                 news.push((id, FileTimes::of_note(&id, &note).filter(|_| !is_whole)));
             }
             now.insert(entry.name, (stat.ino, stat.ctime));

@@ -133,6 +133,12 @@ fn an_open_view_that_is_told_of_a_note_reads_the_object_again_and_has_the_kernel
     assert_eq!(one.case.import(&one.source), one.tree);
     assert_eq!(one.store().verify(&()).unwrap(), []);
     assert!(look().contains(&(one.id, None)));
+    let later = depsfs::sys::fs::Timespec { sec: i64::MAX, nsec: 0 };
+    assert_eq!(
+        Notes::since(later).look(one.case.store.path()).unwrap(),
+        [],
+        "nothing that one of then has kept is wrong"
+    );
     assert!(read(&view).unwrap() == large());
 }
 
