@@ -68,6 +68,12 @@ fn an_exchange_with_nothing_is_refused_before_the_loop_is_seen() {
 }
 
 #[test]
+fn an_attribute_of_a_file_stays_when_it_is_renamed() {
+    run(1, &[Op::SetXattr("c/c".into(), 0), rename("c/c", "b"), Op::Remount]);
+    run(1, &[Op::SetXattr("c/c".into(), 0), rename("c/c", "x"), rename("x", "c/y")]);
+}
+
+#[test]
 fn a_directory_that_was_moved_out_of_a_removed_one_is_where_it_was_moved_to() {
     let ops = [Op::RenameNoReplace("d".into(), "a/d".into()), rename("a/b", "d"), Op::RemoveAll("a".into())];
     run(1, &ops);

@@ -56,6 +56,7 @@ impl View {
     /// Plays the records of a frame that holds.
     pub(super) fn play(&mut self, frame: &Frame) {
         frame.records().iter().for_each(|r| self.delta.apply(&self.lower, r));
+        frame.records().iter().for_each(|r| self.delta.forget_hidden(&self.lower, r));
     }
 
     /// A change that needs both a call on the upper and records: the frame is prepared, the call made, the

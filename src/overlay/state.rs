@@ -49,12 +49,6 @@ impl Delta {
                 let hidden = lower.lookup(*dir, name);
                 self.set_name(*dir, name, hidden.map(|_| Override::Whiteout));
                 self.touch(*dir, *time);
-                if let Some(ino) = hidden
-                    && lower.has_one_name(ino)
-                    && self.moved_to(ino).is_empty()
-                {
-                    self.metas.remove(&ino);
-                }
             }
             Record::Moved { dir, name, ino, time } => {
                 self.set_name(*dir, name, Some(Override::Moved(*ino)));
@@ -99,6 +93,18 @@ impl Delta {
             Record::Place { ino, dir, name } => {
                 self.places.insert(*ino, (*dir, name.clone()));
             }
+        }
+    }
+
+    /// After all records of a change: the metadata of what is hidden at its only name, and was not moved, is void.
+    pub fn forget_hidden(&mut self, lower: &Lower, record: &Record) {
+        if let Record::Whiteout { dir, name, .. } = record
+            && let Some(ino) = lower.lookup(*dir, name)
+            && self.name(*dir, name) == Some(Override::Whiteout)
+            && lower.has_one_name(ino)
+            && self.moved_to(ino).is_empty()
+        {
+            self.metas.remove(&ino);
         }
     }
 
