@@ -32,7 +32,7 @@ fn cases() -> u32 {
     std::env::var("DEPSFS_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(256)
 }
 
-/// Runs the operations on both sides; after each one and after a remount both must be the same.
+/// Runs the operations on both sides; after each one, after a remount, and in a copy of the upper both must be the same.
 fn run(layers: usize, ops: &[Op]) {
     let mut twin = Twin::new(layers);
     for (step, op) in ops.iter().enumerate() {
@@ -41,6 +41,8 @@ fn run(layers: usize, ops: &[Op]) {
     twin.compare().unwrap_or_else(|why| panic!("in the end: {why}"));
     twin.remount();
     twin.compare().unwrap_or_else(|why| panic!("after a remount: {why}"));
+    twin.copy_upper();
+    twin.compare().unwrap_or_else(|why| panic!("in a copy: {why}"));
 }
 
 fn create(p: &str) -> Op {

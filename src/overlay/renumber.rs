@@ -30,10 +30,12 @@ type Numbers = HashMap<Ino, Option<Ino>>;
 impl View {
     /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
     /// deleted the directory while it was not mounted) with the metadata that the winning tree's root has;
-    /// a full one is the old one, copied or restored.
+    /// a full one is the old one, copied or restored. So is one that was changed before it was created.
     pub(super) fn new_root(&mut self, real: u64, born: u64) -> Result<()> {
         let known = self.delta.root.is_some();
-        if !self.listing(Ino::ROOT)?.is_empty() {
+        let mtime = fs::stat(&*self.upper.root).map_err(upper("look at the directory"))?.mtime;
+        let is_restored = known && i128::from(mtime.sec) * 1_000_000_000 + i128::from(mtime.nsec) < i128::from(born);
+        if is_restored || !self.listing(Ino::ROOT)?.is_empty() {
             return if known { self.adopt_copy(real, born) } else { self.record(Record::Root { real, born }) };
         }
         if let Some((tree, node)) = self.lower.source(Ino::ROOT) {

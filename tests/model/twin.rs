@@ -82,6 +82,17 @@ impl Twin {
         self.open(false);
     }
 
+    /// The upper is a copy of what it was, made while nothing was mounted.
+    pub fn copy_upper(&mut self) {
+        self.unmounted(|upper| {
+            let before = upper.with_file_name("before");
+            let _ = fs::remove_dir_all(&before);
+            fs::rename(upper, &before).expect("moved away");
+            let copied = std::process::Command::new("cp").arg("-a").arg(&before).arg(upper).status();
+            assert!(copied.expect("cp is there").success());
+        });
+    }
+
     /// Another server goes on with what the kernel knows.
     pub fn take_over(&mut self) {
         self.open(true);
