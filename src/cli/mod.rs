@@ -12,6 +12,7 @@ mod confirm;
 mod create;
 mod diff;
 mod doctor;
+mod failure;
 mod gc;
 mod help;
 mod hints;
@@ -37,6 +38,7 @@ mod store;
 mod sync;
 mod thaw;
 mod topics;
+mod units;
 mod unmount;
 
 use clap::{Parser, Subcommand};

@@ -7,91 +7,11 @@
 //! | 2 | wrong usage |
 //! | 3 | refused, and nothing was changed |
 
-use std::io;
-use std::path::PathBuf;
-
-use super::output;
-use super::output::count;
+pub use super::failure::Failure;
+use super::output::{self, count};
 use super::remedies::judge;
-use crate::cache::CacheError;
 use crate::component;
-use crate::git::command::GitError;
-use crate::store::StoreError;
-use crate::store::import::ImportError;
-use crate::sys::reason;
-use crate::sys::terminal::Shown;
-use crate::worktree::{self, Error};
-use crate::{git, views};
-
-/// Whatever ends a verb without success.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error(transparent)]
-    Worktree(#[from] worktree::Error),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Import(#[from] ImportError),
-    #[error(transparent)]
-    Cache(#[from] CacheError),
-    /// A cache without the artifact. It has been reported.
-    #[error("no cache has the artifact")]
-    Missed,
-    #[error("{} of the store {} damaged or missing (see above)", count(*.0 as u64, "file"), are(*.0))]
-    Damaged(usize),
-    #[error("not confirmed: there is no terminal to ask on")]
-    NotConfirmed,
-    #[error("neither HOME nor the XDG variables are set")]
-    NoHome,
-    #[error("DEPSFS_STORE is {}, which is a relative path", .0.shown())]
-    RelativeStore(PathBuf),
-    #[error("{0}")]
-    Usage(&'static str, &'static str),
-    /// `what` was not done.
-    #[error("{why}")]
-    Refused { what: &'static str, why: String, hint: &'static str },
-    #[error("the option {} is not known", .0.shown())]
-    MountOption(String),
-    #[error("{} failed (see above)", count(*.0 as u64, "check"))]
-    Unwell(usize),
-    #[error("{failed} of {} not mounted (see above)", count(*all as u64, "worktree") + if *failed == 1 { " was" } else { " were" })]
-    NotAll { failed: usize, all: usize },
-    #[error("systemctl failed: {0}")]
-    Systemd(String),
-    #[error(transparent)]
-    Io(#[from] crate::sys::IoError),
-    /// A call that concerns no file.
-    #[error("cannot {verb}: {}", reason(source))]
-    Os { verb: &'static str, source: io::Error },
-    #[error("cannot write to the standard output: {}", reason(.0))]
-    Output(io::Error),
-    /// The work is done, as `done` puts it; its report could not be written.
-    #[error("cannot write to the standard output: {}", reason(source))]
-    Unreported { done: String, source: io::Error },
-}
-
-fn are(n: usize) -> &'static str {
-    if n == 1 { "is" } else { "are" }
-}
-
-impl Failure {
-    /// For `map_err(Failure::os("read the standard input"))`.
-    pub fn os(verb: &'static str) -> impl FnOnce(io::Error) -> Failure {
-        move |source| Failure::Os { verb, source }
-    }
-}
-
-macro_rules! of_a_worktree {
-    ($($error:ty),* $(,)?) => {
-        $(impl From<$error> for Failure {
-            fn from(e: $error) -> Failure {
-                Failure::Worktree(e.into())
-            }
-        })*
-    };
-}
-
-of_a_worktree!(component::Error, views::Error, git::Error, GitError);
+use crate::worktree::Error;
 
 /// Prints a failure on stderr; answers the exit code.
 pub fn print(what: &str, failure: &Failure) -> u8 {

@@ -13,6 +13,7 @@ use crate::sys::terminal::Shown;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::order::{self, Ordered};
 use super::pattern::{self, Pattern};
 use super::template::Template;
 use crate::git::settings::AbsolutePaths;
@@ -77,6 +78,16 @@ pub struct Component {
     pub timeout: Option<Duration>,
 }
 
+impl Ordered for Component {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn after(&self) -> &[String] {
+        &self.after
+    }
+}
+
 /// What the artifacts of a component depend on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -134,7 +145,7 @@ impl Config {
             }
         }
         let components: Vec<Component> = self.component.iter().cloned().map(seen).collect();
-        super::order::in_order(&components).map(drop).map_err(|(name, why)| at(&name, why))
+        order::in_order(&components).map(drop).map_err(|(name, why)| at(&name, why))
     }
 
     /// What runs commands.

@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::config::{self, Component, Config, ConfigError, FILE, Undeclared};
+pub use super::foreign::Foreign;
 use super::order;
 use super::pattern::Pattern;
 use crate::git::settings::AbsolutePaths;
 use crate::sys::path;
-use crate::sys::terminal::Shown;
 
 /// The user's own configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -66,32 +66,6 @@ pub struct Components {
     shell_is_foreign: bool,
     /// What runs the commands of the user's own components: never what a repository names.
     users_shell: Vec<String>,
-}
-
-/// A command that a repository brings.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Foreign {
-    /// What runs all the others; the command is the last argument.
-    Shell(Vec<String>),
-    Command {
-        /// Where it runs, from the top of the repository.
-        dir: PathBuf,
-        text: String,
-    },
-}
-
-impl Foreign {
-    /// Complete and without ambiguity, for the eyes of the user who approves it.
-    pub fn words(&self) -> String {
-        match self {
-            Foreign::Shell(words) => {
-                let words: Vec<String> = words.iter().map(|w| w.word().to_string()).collect();
-                format!("shell: {} …", words.join(" "))
-            }
-            Foreign::Command { dir, text } if dir.as_os_str().is_empty() => format!("in .: {}", text.shown()),
-            Foreign::Command { dir, text } => format!("in {}: {}", dir.as_os_str().word(), text.shown()),
-        }
-    }
 }
 
 impl Components {

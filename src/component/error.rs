@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::ConfigError;
-use super::declared::Foreign;
+use super::foreign::Foreign;
 use crate::cache::CacheError;
 use crate::git::command::GitError;
 use crate::sys::IoError;

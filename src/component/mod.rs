@@ -4,7 +4,7 @@
 //! |------|----------|
 //! | `config`, `pattern`, `template`, `order` | `depsfs.toml`: its keys, patterns and names |
 //! | `init` | a first `depsfs.toml`, of what lies in a checkout |
-//! | `load`, `declared`, `approve` | the components of a checkout and of its user, and which commands may run |
+//! | `load`, `declared`, `foreign`, `approve` | the components of a checkout and of its user, and which commands may run |
 //! | `key`, `files` | the inputs of artifacts, as a key |
 //! | `record` | `components.json`: the artifacts that a worktree's components have |
 //!
@@ -15,6 +15,7 @@ pub(crate) mod config;
 pub(crate) mod declared;
 mod error;
 pub(crate) mod files;
+mod foreign;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod load;

@@ -2,22 +2,27 @@
 
 use std::collections::BTreeMap;
 
-use super::config::Component;
+/// A component, as far as its place in the order needs it.
+pub trait Ordered {
+    fn name(&self) -> &str;
+    /// The components that are built before it.
+    fn after(&self) -> &[String];
+}
 
 /// The numbers of the components in the order in which they are built; or the name of one that can't be, and why.
-pub fn in_order(all: &[Component]) -> Result<Vec<usize>, (String, String)> {
-    let numbers: BTreeMap<&str, usize> = all.iter().enumerate().map(|(n, c)| (c.name.as_str(), n)).collect();
+pub fn in_order<C: Ordered>(all: &[C]) -> Result<Vec<usize>, (String, String)> {
+    let numbers: BTreeMap<&str, usize> = all.iter().enumerate().map(|(n, c)| (c.name(), n)).collect();
     for component in all {
-        if let Some(unknown) = component.after.iter().find(|name| !numbers.contains_key(name.as_str())) {
-            return Err((component.name.clone(), format!("after names {unknown:?}, which is no component")));
+        if let Some(unknown) = component.after().iter().find(|name| !numbers.contains_key(name.as_str())) {
+            return Err((component.name().to_owned(), format!("after names {unknown:?}, which is no component")));
         }
     }
     let mut order: Vec<usize> = Vec::with_capacity(all.len());
     let mut left: Vec<usize> = (0..all.len()).collect();
     while !left.is_empty() {
-        let is_free = |n: &usize| all[*n].after.iter().all(|name| order.contains(&numbers[name.as_str()]));
+        let is_free = |n: &usize| all[*n].after().iter().all(|name| order.contains(&numbers[name.as_str()]));
         let Some(at) = left.iter().position(is_free) else {
-            let names: Vec<&str> = left.iter().map(|n| all[*n].name.as_str()).collect();
+            let names: Vec<&str> = left.iter().map(|n| all[*n].name()).collect();
             return Err((names[0].into(), format!("after goes in a circle: {}", names.join(", "))));
         };
         order.push(left.remove(at));
@@ -28,6 +33,7 @@ pub fn in_order(all: &[Component]) -> Result<Vec<usize>, (String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::Component;
 
     fn order(all: &[(&str, &[&str])]) -> Result<Vec<usize>, String> {
         let component = |(name, after): &(&str, &[&str])| Component {

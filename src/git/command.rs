@@ -12,38 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+pub use super::command_error::GitError;
 pub(crate) use super::environment::LOCAL_VARIABLES;
 use super::environment::{self, Setting};
-use super::output::{first_lines, objects, settings};
-use super::version::{OLDEST, refuse_old};
+use super::output::{Object, objects, settings};
+use super::version::refuse_old;
 use crate::sys::log::OrWarn;
-use crate::sys::{IoError, interrupt, process, reason, spawn};
+use crate::sys::{interrupt, process, spawn};
 
 /// How long a git that was asked to end may take for its own cleaning up.
 const END_PATIENCE: Duration = Duration::from_secs(3);
-
-#[derive(Debug, thiserror::Error)]
-pub enum GitError {
-    #[error("cannot run git: {}", reason(.0))]
-    Absent(io::Error),
-    #[error("git {found} is too old: git {}.{} or later is needed", OLDEST.0, OLDEST.1)]
-    TooOld { found: String },
-    #[error("git {what} failed: {}", first_lines(.stderr))]
-    Failed { what: &'static str, code: Option<i32>, stderr: String },
-    #[error("the output of git {what} cannot be understood")]
-    Unreadable { what: &'static str },
-    #[error("interrupted by signal {0}")]
-    Interrupted(i32),
-    #[error(transparent)]
-    Io(#[from] IoError),
-}
-
-/// What a name resolves to (`git cat-file --batch-check`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    pub id: String,
-    pub kind: String,
-}
 
 /// git, in one directory that must be the top of a checkout (or a git directory).
 #[derive(Clone, Debug)]
@@ -126,7 +104,7 @@ impl Git {
     /// below it are listed as well.
     pub fn ignored(&self) -> Result<Vec<PathBuf>, GitError> {
         std::thread::scope(|scope| {
-            let version = spawn::scoped(scope, refuse_old);
+            let version = spawn::scoped(scope, || refuse_old(version));
             let args = ["ls-files", "-o", "-i", "--exclude-standard", "--directory", "-z"];
             let listed = self.paths("ls-files", args, None);
             version.join()?;
@@ -300,7 +278,7 @@ impl Git {
         }
         let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
         if !stderr.is_empty() {
-            refuse_old()?;
+            refuse_old(version)?;
         }
         Err(GitError::Failed { what, code: status.code(), stderr })
     }

@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
 use super::command::{Git, GitError};
-use super::submodule::{Submodule, SubmoduleError};
+use super::submodule_error::SubmoduleError;
 use crate::sys::path;
 
 /// A key and its value.
 type Pair = (Vec<u8>, Vec<u8>);
 
 /// The settings of one .gitmodules, in their order.
-struct GitModules(Vec<Pair>);
+pub(crate) struct GitModules(Vec<Pair>);
 
 impl GitModules {
     /// That of a checkout, as it lies there.
@@ -35,7 +35,7 @@ impl GitModules {
     }
 
     /// The name of the submodule at a path.
-    fn name_of(&self, wanted: &Path) -> Result<OsString, SubmoduleError> {
+    pub fn name_of(&self, wanted: &Path) -> Result<OsString, SubmoduleError> {
         let name = |key: &[u8]| key.strip_prefix(b"submodule.")?.strip_suffix(b".path").map(<[u8]>::to_vec);
         let paths = || self.0.iter().filter_map(|(key, value)| Some((name(key)?, value)));
         let mut names: Vec<Vec<u8>> =
@@ -64,36 +64,17 @@ fn is_harmless(name: &OsStr) -> bool {
         && !bytes.split(|b| matches!(b, b'/' | b'\\')).any(|component| component == b"..")
 }
 
+/// That of a commit.
+pub(crate) fn at(git: &Git, commit: &str) -> Result<GitModules, SubmoduleError> {
+    GitModules::at(git, commit)
+}
+
 /// The name of the submodule at a path of a checkout.
 pub(crate) fn name_of(of: &Checkout, path: &Path) -> Result<OsString, SubmoduleError> {
     GitModules::on_disk(of)?.name_of(path)
 }
 
-/// Looks at the names that [`super::submodule::initialise`] will use in a worktree of `commit`, as far as they can be
-/// told before there is one: those of submodules in submodules only where the source has their commit.
-pub fn check(source: &Checkout, commit: &str, modules: &[Submodule]) -> Result<(), SubmoduleError> {
-    if modules.is_empty() {
-        return Ok(());
-    }
-    let git = source.git();
-    let paths: Vec<PathBuf> = modules.iter().map(|module| module.path.clone()).collect();
-    let tracked = git.committed_at(commit, &paths)?;
-    let gitlink = |at: &Path| tracked.iter().find(|(mode, _, path)| *mode == 0o160000 && path == at);
-    let there: Vec<_> = modules.iter().filter_map(|m| Some((m, gitlink(&m.path)?.1.clone()))).collect();
-    if there.is_empty() {
-        return Ok(());
-    }
-    let named = GitModules::at(&git, commit)?;
-    for (module, id) in there {
-        named.name_of(&module.path)?;
-        if !module.inner.is_empty() && module.checkout.git().resolve(&[format!("{id}^{{commit}}")])?[0].is_some() {
-            check(&module.checkout, &id, &module.inner)?;
-        }
-    }
-    Ok(())
-}
-
-/// As [`check`], for a worktree that is there.
+/// As [`super::submodule::check`], for a worktree that is there.
 pub fn check_on_disk(of: &Checkout, paths: &[PathBuf]) -> Result<(), SubmoduleError> {
     if paths.is_empty() {
         return Ok(());

@@ -2,17 +2,18 @@
 //!
 //! | file | contents |
 //! |------|----------|
-//! | `command`, `environment`, `output`, `version` | the program `git`: how it is started, and its output as values |
+//! | `command`, `command_error`, `environment`, `output`, `version` | the program `git`: how it is started, and its output as values |
 //! | `checkout`, `index` | a checkout and its index, read by libgit2 |
 //! | `tracked`, `checkout_filters` | tracked files, and whether a checkout writes blobs unchanged |
 //! | `ignored`, `include` | ignored paths: those that a new worktree shares, and those that it copies |
-//! | `submodule`, `gitmodules` | initialised submodules, and the names that `.gitmodules` gives them |
+//! | `submodule`, `submodule_error`, `gitmodules` | initialised submodules, and the names that `.gitmodules` gives them |
 //! | `naming` | the directory and the branch of a new worktree |
 //! | `settings` | the keys `depsfs.*` of git's configuration |
 
 pub mod checkout;
 pub mod checkout_filters;
 pub mod command;
+mod command_error;
 pub mod environment;
 mod error;
 pub mod gitmodules;
@@ -23,6 +24,7 @@ pub mod naming;
 mod output;
 pub mod settings;
 pub mod submodule;
+mod submodule_error;
 pub mod tracked;
 pub mod version;
 

@@ -4,7 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::command::{GitError, Object};
+use super::command_error::GitError;
+
+/// What a name resolves to (`git cat-file --batch-check`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    pub id: String,
+    pub kind: String,
+}
 
 /// `<key>\n<value>\0`…; a key without a value is true.
 pub(crate) fn settings(listed: &[u8]) -> Vec<(String, String)> {
@@ -39,13 +46,4 @@ pub(crate) fn staged_line(line: &[u8]) -> Result<Option<(u32, String, PathBuf)>,
     let (Some(mode), Some(id), Some(stage)) = (fields.next(), fields.next(), fields.next()) else { return Err(bad) };
     let Ok(mode) = u32::from_str_radix(mode, 8) else { return Err(bad) };
     Ok((stage == "0").then(|| (mode, id.to_owned(), OsStr::from_bytes(path).into())))
-}
-
-/// What of git's words is shown: the lines that say what is wrong.
-pub(crate) fn first_lines(stderr: &str) -> String {
-    let stderr = &crate::sys::url::without_userinfo(stderr);
-    let wrong: Vec<&str> =
-        stderr.lines().filter_map(|l| l.strip_prefix("fatal: ").or_else(|| l.strip_prefix("error: "))).collect();
-    let lines = if wrong.is_empty() { stderr.lines().collect() } else { wrong };
-    if lines.is_empty() { "it said nothing".into() } else { lines[..lines.len().min(4)].join("; ") }
 }

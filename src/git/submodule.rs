@@ -7,25 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::checkout::Checkout;
 use super::command::GitError;
-use super::gitmodules::name_of;
+use super::gitmodules::{self, name_of};
 use super::index::Index;
 use super::settings::Settings;
-use crate::sys::terminal::Shown;
-use crate::sys::{IoError, path};
-
-#[derive(Debug, thiserror::Error)]
-pub enum SubmoduleError {
-    #[error(transparent)]
-    Io(#[from] IoError),
-    #[error(transparent)]
-    Git(#[from] GitError),
-    #[error("submodule {} has no name in .gitmodules", .0.shown())]
-    Nameless(PathBuf),
-    #[error("submodule {} has several names in .gitmodules, or its name several paths", .0.shown())]
-    Ambiguous(PathBuf),
-    #[error("submodule {} has the name {} in .gitmodules, which git or another program could misread", path.shown(), name.word())]
-    Name { path: PathBuf, name: OsString },
-}
+pub use super::submodule_error::SubmoduleError;
+use crate::sys::path;
 
 /// What the source's clone had when a new worktree's was made from it: `remove` counts only commits beyond it.
 const FROM_SOURCE: &str = "refs/depsfs/source";
@@ -169,4 +155,28 @@ fn absolute_url(from: &Checkout, url: &str) -> OsString {
         return super::checkout::plain(&from.root.join(url)).into_os_string();
     }
     url.into()
+}
+
+/// Looks at the names that [`initialise`] will use in a worktree of `commit`, as far as they can be
+/// told before there is one: those of submodules in submodules only where the source has their commit.
+pub fn check(source: &Checkout, commit: &str, modules: &[Submodule]) -> Result<(), SubmoduleError> {
+    if modules.is_empty() {
+        return Ok(());
+    }
+    let git = source.git();
+    let paths: Vec<PathBuf> = modules.iter().map(|module| module.path.clone()).collect();
+    let tracked = git.committed_at(commit, &paths)?;
+    let gitlink = |at: &Path| tracked.iter().find(|(mode, _, path)| *mode == 0o160000 && path == at);
+    let there: Vec<_> = modules.iter().filter_map(|m| Some((m, gitlink(&m.path)?.1.clone()))).collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    let named = gitmodules::at(&git, commit)?;
+    for (module, id) in there {
+        named.name_of(&module.path)?;
+        if !module.inner.is_empty() && module.checkout.git().resolve(&[format!("{id}^{{commit}}")])?[0].is_some() {
+            check(&module.checkout, &id, &module.inner)?;
+        }
+    }
+    Ok(())
 }

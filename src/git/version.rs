@@ -5,25 +5,23 @@
 
 use std::sync::OnceLock;
 
-use super::command::{self, GitError};
+use super::command_error::GitError;
+pub use super::command_error::OLDEST;
 use crate::sys::kernel;
-
-/// The oldest git that answers all that is asked of it.
-pub const OLDEST: (u32, u32) = (2, 32);
 
 /// An error when the git in PATH is older than [`OLDEST`]. It is asked once in a process; one whose version can't be told
 /// passes.
-pub fn refuse_old() -> Result<(), GitError> {
+pub fn refuse_old(version: fn() -> Option<String>) -> Result<(), GitError> {
     static FOUND: OnceLock<Option<String>> = OnceLock::new();
-    match FOUND.get_or_init(old) {
+    match FOUND.get_or_init(|| old(version)) {
         Some(found) => Err(GitError::TooOld { found: found.clone() }),
         None => Ok(()),
     }
 }
 
 /// The version of a git that is too old.
-fn old() -> Option<String> {
-    let said = command::version()?;
+fn old(version: fn() -> Option<String>) -> Option<String> {
+    let said = version()?;
     let found = said.strip_prefix("git version ")?.split_whitespace().next()?;
     kernel::version(found).filter(|version| *version < OLDEST).map(|_| found.to_owned())
 }

@@ -87,11 +87,11 @@ pub use name::{Cookie, NAME_MAX, Name, NameError};
 pub use objects::{OTHER_BYTES, Objects};
 pub use progress::Progress;
 pub use roots::{Root, RootHold, RootState, Roots};
-pub use stage::{CopyError, Stage};
+pub use stage::{Added, CopyError, Stage};
 pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
 pub use verify::{Damage, DamageKind};
 pub use versioned::not_json;
-pub use writer::{Added, ObjectWriter};
+pub use writer::ObjectWriter;
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;

@@ -3,8 +3,8 @@
 //! Small ones are appended to a pack, in the order in which they come: that of a walk, so that what is read together
 //! lies together. The others are files. They are published by [`super::publish`].
 
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +14,6 @@ use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
 use super::pack::PackWriter;
-use super::writer::{Added, ObjectWriter};
 use super::{ObjectId, Objects, PackId, Store, StoreError, StoreShare, write_all};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::log::OrWarn;
@@ -26,6 +25,15 @@ pub(super) const IN_MEMORY: usize = 1 << 20;
 const PACKED: usize = 64 * 1024;
 /// A pack with as many bytes is full: what a gc may have to rewrite at once.
 pub(super) const FULL: u64 = 256 << 20;
+
+/// What one added file became.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Added {
+    pub id: ObjectId,
+    pub size: u64,
+    /// Units of 512 bytes, holes not counted.
+    pub blocks: u64,
+}
 
 /// An import's objects before they are published. Dropping it removes them.
 pub struct Stage {
@@ -131,73 +139,6 @@ impl Stage {
         pack.add(id, bytes).map_err(|e| self.failed(*file, e))
     }
 
-    /// Adds all that `from` gives.
-    pub fn add_reader(&self, mut from: impl Read) -> Result<Added, StoreError> {
-        let mut writer = self.writer();
-        let mut buf = vec![0; 64 * 1024];
-        loop {
-            match from.read(&mut buf) {
-                Ok(0) => return writer.finish(),
-                Ok(n) => writer.write(&buf[..n])?,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(IoError::of("read", "the source")(e).into()),
-            }
-        }
-    }
-
-    /// Content that comes piece by piece.
-    pub fn writer(&self) -> ObjectWriter<'_> {
-        ObjectWriter::new(self)
-    }
-
-    /// Adds the first `size` bytes of an open file (fewer, when it ends before): cloned where the file system
-    /// can, else copied, holes kept. `buf` is working space that calls can share; `see` is shown every piece, and one
-    /// zero for a hole.
-    pub fn add_file(
-        &self,
-        from: impl AsFd,
-        size: u64,
-        buf: &mut Vec<u8>,
-        see: &mut dyn FnMut(&[u8]),
-    ) -> Result<Added, CopyError> {
-        buf.resize(IN_MEMORY, 0);
-        if size <= IN_MEMORY as u64 {
-            let n = fs::read_at(&from, &mut buf[..size as usize], 0).map_err(CopyError::Source)?;
-            see(&buf[..n]);
-            let id = self.add_bytes(&buf[..n]).map_err(CopyError::Store)?;
-            return Ok(Added { id, size: n as u64, blocks: (n as u64).div_ceil(4096) * 8 });
-        }
-        let mut writer = self.writer();
-        let cloned = writer.clone_from(&from).map_err(CopyError::Store)?;
-        let mut at = 0;
-        while let Some(data) = fs::next_data(&from, at, size).map_err(CopyError::Source)? {
-            writer.hole(data.start - at).map_err(CopyError::Store)?;
-            see(&[0][usize::from(data.start == at)..]);
-            at = data.start;
-            while at < data.end {
-                let want = buf.len().min((data.end - at) as usize);
-                let n = match &cloned {
-                    // What the clone holds counts: the source may change meanwhile.
-                    Some(clone) => fs::read_at(clone, &mut buf[..want], at).map_err(CopyError::Source)?,
-                    None => fs::read_at(&from, &mut buf[..want], at).map_err(CopyError::Source)?,
-                };
-                if n == 0 {
-                    return writer.finish().map_err(CopyError::Store);
-                }
-                let piece = &buf[..n];
-                see(piece);
-                if cloned.is_some() {
-                    writer.seen(piece)
-                } else {
-                    writer.write(piece).map_err(CopyError::Store)?
-                }
-                at += n as u64;
-            }
-        }
-        writer.hole(size - at).map_err(CopyError::Store)?;
-        writer.finish().map_err(CopyError::Store)
-    }
-
     /// Whether it only hashes ([`Store::dry`]).
     pub(super) fn is_dry(&self) -> bool {
         self.store.is_dry()
@@ -268,6 +209,8 @@ pub enum CopyError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     fn names(store: &Store, dir: &str) -> usize {

@@ -1,19 +1,11 @@
 //! One object that is written piece by piece: in memory while it is small, then to a file of its stage.
 
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::stage::IN_MEMORY;
+use super::stage::{Added, CopyError, IN_MEMORY};
 use super::{ObjectId, Stage, StoreError, write_all};
-use crate::sys::fs;
-
-/// What one added file became.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Added {
-    pub id: ObjectId,
-    pub size: u64,
-    /// Units of 512 bytes, holes not counted.
-    pub blocks: u64,
-}
+use crate::sys::{IoError, fs};
 
 /// One object in the making. Dropping it forgets it.
 pub struct ObjectWriter<'s> {
@@ -119,5 +111,75 @@ impl<'s> ObjectWriter<'s> {
         }
         self.seen(bytes);
         Ok(())
+    }
+}
+
+/// Content of any size, by a writer.
+impl Stage {
+    /// Adds all that `from` gives.
+    pub fn add_reader(&self, mut from: impl Read) -> Result<Added, StoreError> {
+        let mut writer = self.writer();
+        let mut buf = vec![0; 64 * 1024];
+        loop {
+            match from.read(&mut buf) {
+                Ok(0) => return writer.finish(),
+                Ok(n) => writer.write(&buf[..n])?,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(IoError::of("read", "the source")(e).into()),
+            }
+        }
+    }
+
+    /// Content that comes piece by piece.
+    pub fn writer(&self) -> ObjectWriter<'_> {
+        ObjectWriter::new(self)
+    }
+
+    /// Adds the first `size` bytes of an open file (fewer, when it ends before): cloned where the file system
+    /// can, else copied, holes kept. `buf` is working space that calls can share; `see` is shown every piece, and one
+    /// zero for a hole.
+    pub fn add_file(
+        &self,
+        from: impl AsFd,
+        size: u64,
+        buf: &mut Vec<u8>,
+        see: &mut dyn FnMut(&[u8]),
+    ) -> Result<Added, CopyError> {
+        buf.resize(IN_MEMORY, 0);
+        if size <= IN_MEMORY as u64 {
+            let n = fs::read_at(&from, &mut buf[..size as usize], 0).map_err(CopyError::Source)?;
+            see(&buf[..n]);
+            let id = self.add_bytes(&buf[..n]).map_err(CopyError::Store)?;
+            return Ok(Added { id, size: n as u64, blocks: (n as u64).div_ceil(4096) * 8 });
+        }
+        let mut writer = self.writer();
+        let cloned = writer.clone_from(&from).map_err(CopyError::Store)?;
+        let mut at = 0;
+        while let Some(data) = fs::next_data(&from, at, size).map_err(CopyError::Source)? {
+            writer.hole(data.start - at).map_err(CopyError::Store)?;
+            see(&[0][usize::from(data.start == at)..]);
+            at = data.start;
+            while at < data.end {
+                let want = buf.len().min((data.end - at) as usize);
+                let n = match &cloned {
+                    // What the clone holds counts: the source may change meanwhile.
+                    Some(clone) => fs::read_at(clone, &mut buf[..want], at).map_err(CopyError::Source)?,
+                    None => fs::read_at(&from, &mut buf[..want], at).map_err(CopyError::Source)?,
+                };
+                if n == 0 {
+                    return writer.finish().map_err(CopyError::Store);
+                }
+                let piece = &buf[..n];
+                see(piece);
+                if cloned.is_some() {
+                    writer.seen(piece)
+                } else {
+                    writer.write(piece).map_err(CopyError::Store)?
+                }
+                at += n as u64;
+            }
+        }
+        writer.hole(size - at).map_err(CopyError::Store)?;
+        writer.finish().map_err(CopyError::Store)
     }
 }

@@ -45,8 +45,8 @@ pub fn number(ino: u64) -> u64 {
 
 /// As [`point`], for an open: one that may make a file wants room.
 #[inline(always)]
-pub fn point_to_open(flags: super::fs::OpenFlags) -> io::Result<()> {
-    let makes = flags.contains(super::fs::OpenFlags::CREATE);
+pub fn point_to_open(flags: rustix::fs::OFlags) -> io::Result<()> {
+    let makes = flags.contains(rustix::fs::OFlags::CREATE);
     point(if makes { Call::Add } else { Call::Open })
 }
 

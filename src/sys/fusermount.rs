@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::mount::{Options, SOURCE};
+use super::mount_options::{Options, SOURCE};
 use super::{process, socket};
 
 /// Where it is looked for when PATH doesn't have it (a service manager may give none).

@@ -18,6 +18,7 @@ pub(crate) mod log;
 mod metadata;
 pub(crate) mod mmap;
 pub mod mount;
+mod mount_options;
 pub mod mountinfo;
 pub mod path;
 pub mod proc;

@@ -9,35 +9,12 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use serde::{Deserialize, Serialize};
-
 use super::fusermount;
+pub use super::mount_options::Options;
 use super::terminal::Shown;
 
 /// The file system type a view shows in mountinfo, `df` and `findmnt`.
 pub const KIND: &str = "fuse.depsfs";
-/// The mount's source, which has no meaning but is shown beside it, and the type's second half.
-pub(super) const SOURCE: &str = "depsfs";
-
-/// How a view is mounted, beside where. Set-user-id bits and devices never have an effect.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Options {
-    /// Other users may enter, with the permissions that files have.
-    pub allow_other: bool,
-    pub read_only: bool,
-    /// Programs in it can't be run.
-    pub no_exec: bool,
-    /// The source that the kernel's table shows instead of `depsfs`.
-    pub fsname: Option<String>,
-}
-
-impl Options {
-    pub(super) fn source(&self) -> &str {
-        self.fsname.as_deref().unwrap_or(SOURCE)
-    }
-}
-
 /// Mounts a new FUSE connection over the directory `at`, open as `over`; gives its device. Nothing answers
 /// it yet: whoever looks at the path from now on waits for the first server.
 pub fn mount(over: BorrowedFd<'_>, at: &Path, options: &Options) -> io::Result<OwnedFd> {

@@ -16,15 +16,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use super::artifacts::resolve::{Decision, Supply};
+use super::artifacts::resolve::Supply;
 use super::artifacts::select;
 use super::copy_checkout;
+pub use super::created::Created;
 use super::error::Error;
 use super::fit::{copy_files, fit};
 use super::manifest_builder;
 use super::mtime;
 use super::plan::Plan;
-use super::relocation::{self, Traced};
+use super::relocation::{self};
 use super::snapshot::Snapshots;
 use super::undo::Undo;
 use super::unfinished::Unfinished;
@@ -53,32 +54,6 @@ pub struct How {
     pub allow_other: bool,
 }
 
-/// What was made.
-#[derive(Debug, Default)]
-pub struct Created {
-    pub worktree: PathBuf,
-    pub branch: String,
-    pub commit: String,
-    pub views: Vec<PathBuf>,
-    pub shared_files: u64,
-    pub shared_bytes: u64,
-    pub copied: usize,
-    pub timed: usize,
-    pub submodules: usize,
-    /// Artifacts that don't fit the new worktree's commit, and why.
-    pub unfit: Vec<(PathBuf, &'static str)>,
-    /// Artifact directories that had files of their own, which stay on top, and how many those are.
-    pub kept: Vec<(PathBuf, usize)>,
-    /// Artifacts with files that hold the absolute path of the source, or held it.
-    pub traced: Vec<Traced>,
-    /// Which way each component comes to its artifacts; those that are fetched or built are not in place yet.
-    pub decisions: Vec<Decision>,
-    /// Lock files that differ from those the artifacts were made with.
-    pub drifted: Vec<PathBuf>,
-    /// Files of the source's views whose bytes the store has lost: to read one is an error in the new worktree, too.
-    pub lost: Vec<PathBuf>,
-}
-
 /// Carries a plan out. On an error everything made is taken back first.
 pub fn create(
     plan: &Plan,
@@ -91,7 +66,7 @@ pub fn create(
         mount::is_possible().map_err(views::Error::NoMounts)?;
         set::refuse_too_many(plan.ignored.directories.len())?;
     }
-    let record = Unfinished::begin(plan, store)?;
+    let record = Unfinished::begin(&plan.source, &plan.new_worktree(), store)?;
     // While this is held, gc leaves alone what the new manifest is about to name.
     let _share = store.share()?;
     let mut undo = Undo::new(&plan.source, store);

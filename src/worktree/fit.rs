@@ -8,7 +8,7 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::conflict;
-use super::create::Created;
+use super::created::Created;
 use super::error::Error;
 use super::plan::Plan;
 use super::undo::Undo;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::create::Created;
+use super::created::Created;
 use super::error::Error;
 use super::plan::Plan;
 use super::snapshot::Snapshot;

@@ -2,7 +2,7 @@
 //!
 //! | file | contents |
 //! |------|----------|
-//! | `plan`, `create`, `fit`, `snapshot`, `mtime`, `manifest_builder` | `create`: first everything is checked, then made |
+//! | `plan`, `create`, `created`, `fit`, `snapshot`, `mtime`, `manifest_builder` | `create`: first everything is checked, then made |
 //! | `undo`, `unfinished` | a failed create is taken back; the record of a create that was killed |
 //! | `copy_checkout` | tracked files copied from the source, if a checkout would write the same bytes |
 //! | `adopt`, `conflict` | the same for a worktree that exists, and the files in its way |
@@ -19,6 +19,7 @@ pub mod broken;
 mod conflict;
 mod copy_checkout;
 pub mod create;
+mod created;
 mod error;
 mod fit;
 pub mod list;

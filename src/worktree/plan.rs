@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::error::Error;
 use super::relocation::Policies;
-use super::unfinished::Killed;
+use super::unfinished::{Killed, NewWorktree};
 use crate::component::load::{self, User};
 use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
-use crate::git::gitmodules;
 use crate::git::ignored::{self, Ignored, Limits};
 use crate::git::include::Included;
 use crate::git::naming::{self, Names};
@@ -80,7 +79,7 @@ pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> 
     }
     let modules = submodule::initialised(&source)?;
     if let Some(commit) = &commit {
-        gitmodules::check(&source, commit, &modules)?;
+        submodule::check(&source, commit, &modules)?;
     }
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
     let components = load::at_commit(&source, &settings, commit.as_deref(), &wish.user)?;
@@ -210,6 +209,15 @@ fn find_ignored(
 }
 
 impl Plan {
+    pub fn new_worktree(&self) -> NewWorktree<'_> {
+        NewWorktree {
+            path: &self.names.path,
+            branch: &self.names.branch,
+            makes_branch: !self.branch_exists,
+            commit: self.commit.as_deref(),
+        }
+    }
+
     /// Whether the source has all artifacts of a component that are named without a pattern, and some at all.
     pub fn has_built(&self, declared: &Declared) -> bool {
         let ignored = || self.ignored.directories.iter().chain(&self.ignored.files);

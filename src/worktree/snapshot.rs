@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use super::error::Error;
 use super::plan::Plan;
-use super::relocation::{self, Record, Trace, Traced};
+use super::relocation::policy;
 use crate::store::import::{ImportError, Imported, files_lost, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, Tree};
@@ -18,6 +18,7 @@ use crate::sys::interrupt::Interrupted;
 use crate::sys::log::OrWarn;
 use crate::sys::{fs, interrupt, spawn};
 use crate::views::changed_source::Changed;
+use crate::views::embedded_paths::{Record, Trace, Traced};
 use crate::views::lockfile::{self, Beside};
 use crate::views::set::{self, Views};
 
@@ -168,14 +169,14 @@ fn take(
             (files, bytes) = (files + more_files, bytes + more_bytes);
             lost.extend(files_lost(store, &tree)?.iter().map(|file| at.join(&graft.at).join(file)));
         }
-        let traces = relocation::of(Vec::new(), root, inherited);
+        let traces = policy::of(Vec::new(), root, inherited);
         return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces, lost });
     }
     let imported = import(store, &whole, root, view_at(at, views, store).is_some(), progress)?;
     let origin = format!("snapshot of {}", whole.to_string_lossy());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
-    let traces = relocation::of(imported.holding, root, inherited);
+    let traces = policy::of(imported.holding, root, inherited);
     let lost = imported.lost.iter().map(|file| at.join(file)).collect();
     Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces, lost })
 }

@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::plan::Plan;
 use super::{sole_holder, undo};
 use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
@@ -62,6 +61,17 @@ struct Record {
     started: Option<u64>,
 }
 
+/// A worktree that is about to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewWorktree<'a> {
+    pub path: &'a Path,
+    pub branch: &'a str,
+    /// The branch does not exist yet.
+    pub makes_branch: bool,
+    /// What it starts at.
+    pub commit: Option<&'a str>,
+}
+
 /// Held by a create until it has made everything, or taken it back.
 #[derive(Debug)]
 pub struct Unfinished {
@@ -74,15 +84,15 @@ impl Unfinished {
     ///
     /// # Errors
     /// [`Error::BeingMade`] while another create makes a worktree at the same path.
-    pub fn begin(plan: &Plan, store: &Store) -> Result<Unfinished, Error> {
-        let (dir, worktree) = (dir_of(&plan.source.common_dir), &plan.names.path);
+    pub fn begin(source: &Checkout, new: &NewWorktree<'_>, store: &Store) -> Result<Unfinished, Error> {
+        let (dir, worktree) = (dir_of(&source.common_dir), new.path);
         path::make_private_dirs(&dir)?;
         let record = Record {
             version: VERSION,
-            worktree: worktree.clone(),
-            branch: plan.names.branch.clone(),
-            makes_branch: !plan.branch_exists,
-            commit: plan.commit.clone(),
+            worktree: worktree.into(),
+            branch: new.branch.into(),
+            makes_branch: new.makes_branch,
+            commit: new.commit.map(str::to_owned),
             store: store.path().into(),
             pid: process::id(),
             started: proc::started(process::id()),
@@ -91,7 +101,7 @@ impl Unfinished {
         let flags = OpenFlags::RDWR | OpenFlags::CREATE;
         let opened = open_path(&file, flags, 0o600).map_err(IoError::of("create", &file))?;
         let lock = Lock::try_exclusive(opened).map_err(IoError::of("lock", &file))?;
-        let Some(lock) = lock.filter(|lock| is_at(lock, &file)) else { return Err(Error::BeingMade(worktree.clone())) };
+        let Some(lock) = lock.filter(|lock| is_at(lock, &file)) else { return Err(Error::BeingMade(worktree.into())) };
         let bytes = serde_json::to_vec(&record).expect("strings and numbers are always JSON");
         lock.write(&bytes).and_then(|()| fs::fdatasync(&lock)).map_err(IoError::of("write", &file))?;
         Ok(Unfinished { file, _lock: lock })

@@ -15,7 +15,7 @@ use crate::sys::mountinfo::MountTable;
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fs, fuse_dev, mount, path as paths};
 
-use super::mounts;
+use crate::daemon::mounts;
 
 pub struct Connection {
     /// As it is served.

@@ -10,8 +10,12 @@
 //! | the last view's end  | ends                                                                           |
 
 mod connection;
+mod core;
+mod crash_history;
+mod progress;
 mod publish;
 mod reconcile;
+mod server_process;
 mod supervise;
 mod upgrade;
 pub(super) mod worktree_lock;
@@ -24,23 +28,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::mounts;
+use self::connection::Connection;
+use self::core::Keeper;
+use self::crash_history::CrashHistory;
+pub(super) use self::progress::{AT_WORK, READY};
+use self::progress::{Progress, SLOW};
 use super::program::Program;
 use super::state::{DaemonState, StateDir};
 use super::wire::{ConnectionId, FromServer};
-use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::{IoError, fs, log, mountinfo, program};
-use connection::Connection;
-use publish::{Progress, SLOW};
-use supervise::{Deaths, ServerProcess};
-
-/// What the starting client reads when every view is mounted or has failed.
-pub(super) const READY: &[u8] = b"ready";
-/// Before that, while views are mounted; [`READY`] begins otherwise.
-pub(super) const AT_WORK: &[u8] = b".";
 
 /// How long the lock may be held by processes that only look whether a daemon lives.
 const PROBED_FOR: Duration = Duration::from_secs(10);
@@ -92,7 +91,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         former: None,
         offered: None,
         version: env!("CARGO_PKG_VERSION").into(),
-        deaths: Deaths::default(),
+        crashes: CrashHistory::default(),
         servers: 0,
         errors: BTreeMap::new(),
         trouble: None,
@@ -105,7 +104,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         ready: Some(ready),
     };
     keeper.reconcile();
-    keeper.attend(&signals)
+    keeper.run_event_loop(&signals)
 }
 
 /// Retries: a liveness probe holds the lock shared for a moment, on a busy machine for longer. A daemon holds it alone.
@@ -121,48 +120,12 @@ fn take_lock(state: &StateDir) -> Result<Lock, IoError> {
     Err(IoError::of("lock", state.path())(io::Error::other("another daemon serves this worktree")))
 }
 
-struct Keeper {
-    state: StateDir,
-    lock: Lock,
-    /// As it was when it was compared with last.
-    manifest: Option<Manifest>,
-    /// Keeps gc from the trees of all connections.
-    hold: Option<RootHold>,
-    connections: BTreeMap<ConnectionId, Connection>,
-    next_connection: ConnectionId,
-    server: Option<ServerProcess>,
-    /// What servers run, and what they ran before, until the first of the new ones has served.
-    program: Program,
-    former: Option<Program>,
-    /// What a client runs that has asked to compare.
-    offered: Option<Program>,
-    /// Of the server.
-    version: String,
-    deaths: Deaths,
-    /// How many were started.
-    servers: u64,
-    /// By view: why it is not mounted.
-    errors: BTreeMap<String, String>,
-    /// What is wrong with everything.
-    trouble: Option<String>,
-    /// A comparison has begun and some views are neither served nor failed yet.
-    pending: bool,
-    /// Another comparison was asked for meanwhile.
-    again: bool,
-    ending: bool,
-    /// Of the manifest that was compared with to the end.
-    generation: u64,
-    reconciled: u64,
-    progress: Progress,
-    ready: Option<OwnedFd>,
-}
-
 impl Keeper {
     /// Does what signals and the server ask for, until there is nothing left to keep.
-    fn attend(mut self, signals: &Signals) -> io::Result<()> {
+    fn run_event_loop(mut self, signals: &Signals) -> io::Result<()> {
         let mut buf = Vec::new();
         loop {
-            self.settle();
+            self.end_comparison();
             if self.is_done() {
                 return self.end();
             }
@@ -171,9 +134,9 @@ impl Keeper {
             fds.extend(self.server.as_ref().map(|s| s.socket.as_fd()));
             let awake = process::wait_any(&fds, self.pending.then_some(SLOW))?;
             if awake.get(1) == Some(&true) {
-                self.hear_all(&mut buf);
+                self.receive_all(&mut buf);
             } else if !awake[0] {
-                self.complain();
+                self.warn_about_wait();
             }
             for signal in signals.drain()? {
                 match signal {
@@ -181,7 +144,7 @@ impl Keeper {
                         self.offered = program.and_then(|file| Program::of(file).ok()).or(self.offered.take());
                         self.ask_again();
                     }
-                    Signalled::ChildEnded => self.bury(),
+                    Signalled::ChildEnded => self.reap_server(),
                     Signalled::End if self.ending => return self.end(),
                     Signalled::End => self.detach_all(),
                 }
@@ -203,7 +166,7 @@ impl Keeper {
     }
 
     /// One message of the server.
-    fn heard(&mut self, message: FromServer) {
+    fn received(&mut self, message: FromServer) {
         match message {
             FromServer::Ready { connection, offer, version, passes } => {
                 self.version = version;
@@ -291,12 +254,12 @@ impl Keeper {
 
     /// Whether a server still has to say that it serves this one as it shall be served.
     fn is_awaited(&self, connection: &Connection) -> bool {
-        let is_answered = connection.answered || self.deaths.given_up;
+        let is_answered = connection.answered || self.crashes.given_up;
         !connection.refused && (connection.offer.is_none() || connection.wanted.is_some() || !is_answered)
     }
 
     /// Ends a comparison as soon as every view of it is served or has failed.
-    fn settle(&mut self) {
+    fn end_comparison(&mut self) {
         if !self.pending || self.connections.values().any(|c| self.is_awaited(c)) {
             return;
         }

@@ -4,58 +4,18 @@
 //! state, which names all of them, is written when everything that has arrived is done, not for each message.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{AT_WORK, Connection, Keeper, mounts, worktree_lock};
+use super::connection::Connection;
+use super::core::Keeper;
+use super::progress::{AT_WORK, EVERY, SLOW};
+use super::worktree_lock;
 use crate::daemon::state::{DaemonState, ViewState};
-use crate::daemon::wire;
+use crate::daemon::{mounts, wire};
 use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fs, path as paths, proc, process};
-
-/// A comparison that takes longer than this is in the log, and so is a server that is silent for as long.
-pub const SLOW: Duration = Duration::from_secs(5);
-/// How often progress is reported at most.
-const EVERY: Duration = Duration::from_millis(200);
-
-/// How far the keeper is.
-pub struct Progress {
-    /// Grows with each step.
-    count: u64,
-    reported: Instant,
-    /// When the comparison under way began.
-    begun: Instant,
-    /// `daemon.json` says less than the keeper has received.
-    pub has_news: bool,
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        let now = Instant::now();
-        Progress { count: 0, reported: now, begun: now, has_news: false }
-    }
-}
-
-impl Progress {
-    pub fn begin(&mut self) {
-        self.begun = Instant::now();
-        self.reported = self.begun;
-    }
-
-    /// Something was received that `daemon.json` has to say.
-    pub fn note(&mut self) {
-        self.count += 1;
-        self.has_news = true;
-    }
-
-    pub fn end(&self, connections: usize) {
-        let took = self.begun.elapsed();
-        if took > SLOW {
-            tracing::info!("the comparison took {:.1} s, with {connections} views", took.as_secs_f64());
-        }
-    }
-}
 
 impl Keeper {
     /// Notes one step of long work, and reports it when the last report is a while ago. `done` says in words how far it is.
@@ -77,7 +37,7 @@ impl Keeper {
     }
 
     /// Says in the log what a comparison waits for.
-    pub fn complain(&self) {
+    pub fn warn_about_wait(&self) {
         let is_awaited = |c: &&Connection| self.is_awaited(c);
         let mut awaited = self.connections.values().filter(is_awaited);
         if let Some(first) = awaited.next() {
@@ -138,7 +98,7 @@ impl Keeper {
             progress: self.progress.count,
             ending: self.ending,
             trouble: self.trouble.clone(),
-            refusing: self.deaths.given_up,
+            refusing: self.crashes.given_up,
             held: Some(self.connections.values().filter(|c| !c.mounted && c.is_alive()).count()),
             views: wanted.map(view).collect(),
         }

@@ -10,7 +10,9 @@ use crate::sys::terminal::Shown;
 use crate::sys::{IoError, mount};
 
 use super::connection::{Connection, Uppers};
-use super::{ConnectionId, Keeper, mounts};
+use super::core::Keeper;
+use crate::daemon::mounts;
+use crate::daemon::wire::ConnectionId;
 
 impl Keeper {
     /// Mounts what is missing, detaches what is no longer wanted. Views become ready later; see `settle`.

@@ -12,7 +12,7 @@ use crate::daemon::wire::{self, ToServer};
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Ask};
 
-use super::Keeper;
+use super::core::Keeper;
 
 /// How long a server may take for what it has begun.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,7 +61,7 @@ impl Keeper {
             process::ask(pid, Ask::Kill).or_warn("the server cannot be killed");
             has_ended(PATIENCE);
         }
-        self.drain_last_words();
+        self.drain_messages();
         self.server = None;
         process::reap();
     }

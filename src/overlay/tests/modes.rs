@@ -63,7 +63,7 @@ fn directories_in_each_other_that_a_crash_left_loosened_are_all_set_back() {
         let bits = if stat.is_dir() { 0o700 } else { 0o600 };
         set_mode(&at(path), 0o050 | bits);
         let born = crate::sys::fs::birth(
-            &paths::open_dir(&at("merged")).expect("opened"),
+            paths::open_dir(&at("merged")).expect("opened"),
             if stat.is_dir() { b"" } else { b"own too" },
         );
         let note = format!("mode.{:016x}.{:016x}.50.{:o}", stat.ino, born.expect("known"), 0o050 | bits);

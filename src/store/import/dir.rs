@@ -14,11 +14,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::found::{DirFound, DirKey, FileFound, Findings, Found};
 use super::lost::files_lost;
 use super::place::{Place, is_view};
-use super::read::FileFound;
 use super::room;
-use super::scan::{DirFound, DirKey, Findings, Found, Job, Scan};
+use super::scan::{Job, Scan};
 use super::shared::{Kept, Shared};
 use super::snapshot::{self, Ident, Previous, Seen};
 use super::watch::Watched;

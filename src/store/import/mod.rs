@@ -4,6 +4,7 @@
 
 pub mod archive;
 mod dir;
+mod found;
 mod lost;
 mod place;
 mod read;
@@ -18,8 +19,8 @@ use std::path::PathBuf;
 
 pub use archive::{Limits, Refused, import_archive, refuse_git};
 pub use dir::{import_dir, import_dir_watching, import_shared};
+pub use found::xattrs_of;
 pub use lost::files_lost;
-pub use read::xattrs_of;
 pub use shared::Shared;
 pub use watch::Watched;
 

@@ -1,30 +1,13 @@
 //! Reads one file of a directory into the stage, and notices when it changes meanwhile.
 
-use std::os::fd::AsFd;
-use std::sync::Arc;
-
+use super::found::{FileFound, Findings, ReadJob, xattrs_of};
 use super::place::{ATTEMPTS, Place, is_gone};
-use super::scan::{Findings, Scan};
+use super::scan::Scan;
 use super::watch::{Sight, Watched};
 use super::{Holds, ImportError};
-use crate::store::tree::Xattr;
 use crate::store::{CopyError, ObjectId};
 use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::terminal::Shown;
-
-/// Some files of one directory, with their numbers.
-pub(super) struct ReadJob {
-    pub place: Arc<Place>,
-    pub files: Vec<(u32, Box<[u8]>)>,
-}
-
-/// A file that was read.
-pub(super) struct FileFound {
-    pub stat: Stat,
-    pub object: ObjectId,
-    pub xattrs: Vec<Xattr>,
-    pub holds: Holds,
-}
 
 impl Scan<'_> {
     pub(super) fn read(&self, job: ReadJob, out: &mut Findings) -> Result<(), ImportError> {
@@ -82,15 +65,4 @@ impl Scan<'_> {
         let id = std::str::from_utf8(&hex).ok()?.parse().ok()?;
         self.objects.contains_whole(&id, size).then_some(id)
     }
-}
-
-/// The user xattrs of an open file or directory that belong in a tree.
-pub fn xattrs_of(file: impl AsFd) -> std::io::Result<Vec<Xattr>> {
-    fs::user_xattrs(file).map(kept)
-}
-
-/// The xattrs that belong in a tree: `user.depsfs.*` are depsfs's own.
-fn kept(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Xattr> {
-    let own = |name: &[u8]| name.starts_with(b"user.depsfs.");
-    xattrs.into_iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.into(), value.into())).collect()
 }

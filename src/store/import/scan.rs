@@ -13,59 +13,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
+use super::found::{DirFound, DirKey, Findings, Found, ReadJob, xattrs_of};
 use super::place::{DEPTH, Place, is_gone, is_view, list, read_link};
-use super::read::{FileFound, ReadJob, xattrs_of};
 use super::shared::{Shared, list_in};
 use super::snapshot::Previous;
 use super::watch::Watched;
 use super::{ImportError, ImportStats, SkipReason, Skipped};
 use crate::store::pool::Queue;
-use crate::store::tree::Xattr;
 use crate::store::{Name, Node, Objects, Progress, Stage};
 use crate::sys::fs::{self, FileType, Stat};
 
 /// A job reads files until it has as many, or as many bytes.
 const JOB_FILES: usize = 32;
 const JOB_BYTES: u64 = 4 << 20;
-
-/// A directory of the source: one that the last import knew, or a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum DirKey {
-    Before(Node),
-    New(u32),
-    /// Of a view: as its trees have it, with all below it.
-    Shared(u64),
-}
-
-/// What a name of a directory that changed stands for.
-pub(super) enum Found {
-    /// The node it was.
-    Same(Node),
-    /// Of a view: a file, symlink or fifo as its tree has it, by its inode number.
-    Shared(u64),
-    Dir(DirKey),
-    /// The number of a file that is read; hard links share one.
-    File(u32),
-    Symlink(Stat, Box<[u8]>),
-    Fifo(Stat),
-}
-
-/// A directory that is not as it was.
-pub(super) struct DirFound {
-    pub stat: Stat,
-    pub xattrs: Vec<Xattr>,
-    pub names: Vec<(Name, Found)>,
-}
-
-/// What one worker found.
-#[derive(Default)]
-pub(super) struct Findings {
-    pub dirs: HashMap<DirKey, DirFound>,
-    pub files: Vec<(u32, FileFound)>,
-    pub skipped: Vec<Skipped>,
-    pub stats: ImportStats,
-    pub buf: Vec<u8>,
-}
 
 pub(super) enum Job {
     Root { place: Arc<Place>, stat: Stat, key: DirKey },

@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::ImportError;
+use super::found::{DirFound, DirKey, Found};
 use super::place::{ATTEMPTS, Place, is_gone, list};
-use super::scan::{DirFound, DirKey, Found};
 use super::watch::Watched;
 use super::{Holds, ImportStats};
 use crate::store::tree::{Item, Meta, Xattr, item_of, meta_of};

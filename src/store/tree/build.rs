@@ -5,60 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::format::NO_ENTRY;
+use super::item::Built;
+pub use super::item::{BuildError, Item, Meta, Slot};
 use super::sections::Sections;
 use super::{Node, Tree};
 use crate::store::{Name, ObjectId};
-use crate::sys::fs::{FileType, Timespec};
-
-/// A node while its tree is being built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot(u32);
-
-impl Slot {
-    pub const ROOT: Slot = Slot(0);
-
-    /// Slots are numbered from 0 as they are added.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// An extended attribute: name and value.
-pub type Xattr = (Box<[u8]>, Box<[u8]>);
-
-/// What every type of node has. `perm` is cut to 07777; xattrs are sorted by name when they are written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
-    pub perm: u32,
-    pub mtime: Timespec,
-    pub xattrs: Vec<Xattr>,
-}
-
-/// What a node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Item {
-    Dir,
-    File { object: ObjectId, size: u64, blocks: u64 },
-    Symlink(Box<[u8]>),
-    Fifo,
-}
-
-/// Why a tree cannot be built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BuildError {
-    #[error("a name below something that is not a directory")]
-    NotADirectory,
-    #[error("a directory cannot have a second name")]
-    LinkToDirectory,
-    #[error("more than a tree can hold: 2³² nodes, names or bytes of names")]
-    TooLarge,
-}
-
-pub(super) struct Built {
-    pub meta: Meta,
-    pub item: Item,
-    children: BTreeMap<Name, Slot>,
-}
+use crate::sys::fs::FileType;
 
 /// A tree in the making.
 pub struct TreeBuilder {
@@ -190,7 +142,7 @@ impl TreeBuilder {
 
     /// The tree's bytes, and the slot that each node number was built from.
     pub fn finish_numbered(&self) -> Result<(Vec<u8>, Vec<Slot>), BuildError> {
-        let mut out = Sections::begin(self)?;
+        let mut out = Sections::begin(&self.nodes)?;
         // Directories in depth-first order, the nodes of one directory one after the other: a listing and a
         // walk then touch neighbouring records.
         let mut todo = vec![Slot::ROOT];
@@ -198,7 +150,7 @@ impl TreeBuilder {
             let from = todo.len();
             out.begin_dir(dir)?;
             for (name, slot) in &self.nodes[dir.index()].children {
-                out.entry(self, dir, name, *slot)?;
+                out.entry(&self.nodes, dir, name, *slot)?;
                 if self.is_dir(*slot) {
                     todo.push(*slot);
                 }

@@ -9,16 +9,18 @@ mod checked;
 mod compose;
 mod file;
 mod format;
+mod item;
 mod sections;
 mod structure;
 #[cfg(test)]
 mod tests;
 
-pub use build::{BuildError, Item, Meta, Slot, TreeBuilder, Xattr};
+pub use build::TreeBuilder;
 pub(in crate::store) use build::{item_of, meta_of};
 pub use format::TreeError;
 use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, Layout, NO_ENTRY, NODE, OBJECT, RawNode, XATTR};
 pub(in crate::store) use format::{u32_at, u64_at};
+pub use item::{BuildError, Item, Meta, Slot, Xattr};
 
 use std::cmp::Ordering;
 use std::path::PathBuf;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::Gitignore;
 
-use super::Error;
 use crate::git::checkout::Checkout;
 use crate::git::command::GitError;
 use crate::git::index::Index;
@@ -17,6 +16,7 @@ use crate::store::{Node, Tree};
 use crate::sys::fs::FileType;
 use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::path;
+use crate::worktree::error::Error;
 
 /// A worktree, and what was found out of it so far.
 pub struct Ground<'a> {

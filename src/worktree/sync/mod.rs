@@ -27,12 +27,12 @@ use super::snapshot::{Snapshot, Snapshots};
 use crate::component::Components;
 use crate::git::checkout::Checkout;
 use crate::git::settings::AbsolutePaths;
-use crate::store::manifest::{Graft, LockFile, ViewSpec};
+use crate::store::manifest::{LockFile, ViewSpec};
 use crate::store::{Progress, Store};
 use crate::views::diff::{self, Difference};
 use crate::views::lockfile;
 use crate::views::set::Views;
-use swap::Swap;
+use swap::{Swap, live};
 
 /// What became of the views that the source's artifacts are in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,10 +152,6 @@ fn fits(
 /// It shows a snapshot of the source, not artifacts that have a name.
 fn is_of_source(view: &ViewSpec) -> bool {
     live(view).count() > 0 && live(view).all(|g| g.entry.is_none())
-}
-
-fn live(view: &ViewSpec) -> impl Iterator<Item = &Graft> {
-    view.grafts.iter().filter(|g| !g.retired)
 }
 
 /// Steps 2 to 5.

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::live;
 use crate::git::checkout::Checkout;
-use crate::store::manifest::ViewSpec;
+use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{ObjectId, Store};
 use crate::sys::fs::FileType;
 use crate::sys::path;
@@ -85,4 +84,9 @@ impl Shown {
             _ => Shown::Other,
         })
     }
+}
+
+/// The grafts of a view that show.
+pub(super) fn live(view: &ViewSpec) -> impl Iterator<Item = &Graft> {
+    view.grafts.iter().filter(|g| !g.retired)
 }

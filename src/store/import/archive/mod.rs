@@ -6,6 +6,7 @@
 
 mod dot_git;
 mod header;
+mod kind;
 mod known;
 mod pax;
 mod plan;
@@ -20,9 +21,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+pub use kind::Kind;
 pub use plan::Plan;
 pub use refused::Refused;
-pub use tar::{Kind, Member, Tar, TarError};
+pub use tar::{Member, Tar, TarError};
 
 pub(super) use known::check;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::kind::Kind;
 use super::refused::Refused;
-use super::tar::Kind;
 use crate::store::tree::Xattr;
 use crate::sys::fs::Timespec;
 

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::Limits;
 use super::dot_git;
+use super::kind::Kind;
 use super::refused::{Refused, shown as in_words};
-use super::tar::{Kind, Member};
+use super::tar::Member;
 use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder};
 use crate::store::{Name, ObjectId};
 use crate::sys::fs::Timespec;

@@ -10,6 +10,7 @@ use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::Limits;
 use super::header::{self, BLOCK};
+use super::kind::Kind;
 use super::pax::{Extra, Records, decimal, pairs, sparse, time, xattrs};
 use super::refused::Refused;
 use crate::store::tree::Xattr;
@@ -21,22 +22,6 @@ const MAX_HEADER: u64 = 1 << 20;
 const MAX_STRETCHES: usize = 1 << 19;
 /// The digits of the greatest number.
 const MAX_DIGITS: usize = 20;
-
-/// What a member is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `size` counts holes; `data` is where bytes are, in order: (offset, length).
-    File {
-        size: u64,
-        data: Vec<(u64, u64)>,
-    },
-    Dir,
-    Symlink(Vec<u8>),
-    HardLink(Vec<u8>),
-    Fifo,
-    Device,
-    Other(u8),
-}
 
 /// One member, as the archive says it; the name is not checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,54 @@
+//! Sizes and counts in messages.
+
+/// A number of bytes for people: three digits or so.
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 99.5 {
+        format!("{value:.0} {}", units[unit])
+    } else {
+        format!("{value:.1} {}", units[unit])
+    }
+}
+
+/// A number with a comma between thousands.
+pub fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number, as [`number`], and its noun.
+pub fn count(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_counts_read_well() {
+        let sizes = [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (847_000_000, "847 MB"), (1_250_000_000, "1.2 GB")];
+        sizes.iter().for_each(|(n, text)| assert_eq!(size(*n), *text));
+        let counts = [
+            (0, "0 files"),
+            (1, "1 file"),
+            (999, "999 files"),
+            (57_048, "57,048 files"),
+            (1_000_000, "1,000,000 files"),
+        ];
+        counts.iter().for_each(|(n, text)| assert_eq!(count(*n, "file"), *text));
+    }
+}

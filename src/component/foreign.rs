@@ -1,0 +1,31 @@
+//! Commands of a repository that run only after the user has approved them.
+
+use std::path::PathBuf;
+
+use crate::sys::terminal::Shown;
+
+/// A command that a repository brings.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Foreign {
+    /// What runs all the others; the command is the last argument.
+    Shell(Vec<String>),
+    Command {
+        /// Where it runs, from the top of the repository.
+        dir: PathBuf,
+        text: String,
+    },
+}
+
+impl Foreign {
+    /// Complete and without ambiguity, for the eyes of the user who approves it.
+    pub fn words(&self) -> String {
+        match self {
+            Foreign::Shell(words) => {
+                let words: Vec<String> = words.iter().map(|w| w.word().to_string()).collect();
+                format!("shell: {} …", words.join(" "))
+            }
+            Foreign::Command { dir, text } if dir.as_os_str().is_empty() => format!("in .: {}", text.shown()),
+            Foreign::Command { dir, text } => format!("in {}: {}", dir.as_os_str().word(), text.shown()),
+        }
+    }
+}

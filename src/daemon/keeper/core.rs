@@ -1,0 +1,50 @@
+//! The state of the keeper.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use super::connection::Connection;
+use super::crash_history::CrashHistory;
+use super::progress::Progress;
+use super::server_process::ServerProcess;
+use crate::daemon::program::Program;
+use crate::daemon::state::StateDir;
+use crate::daemon::wire::ConnectionId;
+use crate::store::{Manifest, RootHold};
+use crate::sys::lock::Lock;
+
+pub struct Keeper {
+    pub state: StateDir,
+    pub lock: Lock,
+    /// As it was when it was compared with last.
+    pub manifest: Option<Manifest>,
+    /// Keeps gc from the trees of all connections.
+    pub hold: Option<RootHold>,
+    pub connections: BTreeMap<ConnectionId, Connection>,
+    pub next_connection: ConnectionId,
+    pub server: Option<ServerProcess>,
+    /// What servers run, and what they ran before, until the first of the new ones has served.
+    pub program: Program,
+    pub former: Option<Program>,
+    /// What a client runs that has asked to compare.
+    pub offered: Option<Program>,
+    /// Of the server.
+    pub version: String,
+    pub crashes: CrashHistory,
+    /// How many were started.
+    pub servers: u64,
+    /// By view: why it is not mounted.
+    pub errors: BTreeMap<String, String>,
+    /// What is wrong with everything.
+    pub trouble: Option<String>,
+    /// A comparison has begun and some views are neither served nor failed yet.
+    pub pending: bool,
+    /// Another comparison was asked for meanwhile.
+    pub again: bool,
+    pub ending: bool,
+    /// Of the manifest that was compared with to the end.
+    pub generation: u64,
+    pub reconciled: u64,
+    pub progress: Progress,
+    pub ready: Option<OwnedFd>,
+}

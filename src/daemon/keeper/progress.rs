@@ -1,0 +1,53 @@
+//! How far the keeper is with a comparison, for the log and for clients that wait.
+
+use std::time::{Duration, Instant};
+
+/// What the starting client reads when every view is mounted or has failed.
+pub(in crate::daemon) const READY: &[u8] = b"ready";
+
+/// Before that, while views are mounted; [`READY`] begins otherwise.
+pub(in crate::daemon) const AT_WORK: &[u8] = b".";
+
+/// A comparison that takes longer than this is in the log, and so is a server that is silent for as long.
+pub const SLOW: Duration = Duration::from_secs(5);
+
+/// How often progress is reported at most.
+pub const EVERY: Duration = Duration::from_millis(200);
+
+/// How far the keeper is.
+pub struct Progress {
+    /// Grows with each step.
+    pub count: u64,
+    pub reported: Instant,
+    /// When the comparison under way began.
+    pub begun: Instant,
+    /// `daemon.json` says less than the keeper has received.
+    pub has_news: bool,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        let now = Instant::now();
+        Progress { count: 0, reported: now, begun: now, has_news: false }
+    }
+}
+
+impl Progress {
+    pub fn begin(&mut self) {
+        self.begun = Instant::now();
+        self.reported = self.begun;
+    }
+
+    /// Something was received that `daemon.json` has to say.
+    pub fn note(&mut self) {
+        self.count += 1;
+        self.has_news = true;
+    }
+
+    pub fn end(&self, connections: usize) {
+        let took = self.begun.elapsed();
+        if took > SLOW {
+            tracing::info!("the comparison took {:.1} s, with {connections} views", took.as_secs_f64());
+        }
+    }
+}

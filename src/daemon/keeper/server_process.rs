@@ -1,0 +1,36 @@
+//! The server that the keeper has started.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::sys::log::OrWarn;
+use crate::sys::process::{self, Ask, ProcessId};
+
+/// How long a killed server may wait in a system call for another file system.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
+pub struct ServerProcess {
+    pub pid: ProcessId,
+    /// When it was started; see [`proc::started`].
+    pub started: Option<u64>,
+    pub socket: OwnedFd,
+    /// Since when it serves every connection that it was told of.
+    pub serving: Option<Instant>,
+}
+
+impl ServerProcess {
+    /// Ends it by closing its socket; kills it when that takes too long. Returns when it has closed its files, which
+    /// keep the file systems of the store and the uppers in use.
+    pub fn stop(self, limit: Duration) {
+        drop(self.socket);
+        let Ok(Some(watch)) = process::watch(self.pid) else { return };
+        let has_ended = |limit| process::wait_any(&[watch.as_fd()], Some(limit)).is_ok_and(|awake| awake[0]);
+        if !has_ended(limit) {
+            if !limit.is_zero() {
+                tracing::warn!("the server does not end; killed");
+            }
+            process::ask(self.pid, Ask::Kill).or_warn("the server cannot be killed");
+            has_ended(KILLED_WITHIN);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The kinds of members that an archive can hold.
+
+/// What a member is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `size` counts holes; `data` is where bytes are, in order: (offset, length).
+    File {
+        size: u64,
+        data: Vec<(u64, u64)>,
+    },
+    Dir,
+    Symlink(Vec<u8>),
+    HardLink(Vec<u8>),
+    Fifo,
+    Device,
+    Other(u8),
+}

@@ -1,0 +1,75 @@
+//! What the workers of an import find: directories, files, and their attributes.
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::place::Place;
+use super::{Holds, ImportStats, Skipped};
+use crate::store::tree::Xattr;
+use crate::store::{Name, Node, ObjectId};
+use crate::sys::fs::{self, Stat};
+
+/// A directory of the source: one that the last import knew, or a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum DirKey {
+    Before(Node),
+    New(u32),
+    /// Of a view: as its trees have it, with all below it.
+    Shared(u64),
+}
+
+/// What a name of a directory that changed stands for.
+pub(super) enum Found {
+    /// The node it was.
+    Same(Node),
+    /// Of a view: a file, symlink or fifo as its tree has it, by its inode number.
+    Shared(u64),
+    Dir(DirKey),
+    /// The number of a file that is read; hard links share one.
+    File(u32),
+    Symlink(Stat, Box<[u8]>),
+    Fifo(Stat),
+}
+
+/// A directory that is not as it was.
+pub(super) struct DirFound {
+    pub stat: Stat,
+    pub xattrs: Vec<Xattr>,
+    pub names: Vec<(Name, Found)>,
+}
+
+/// What one worker found.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub dirs: HashMap<DirKey, DirFound>,
+    pub files: Vec<(u32, FileFound)>,
+    pub skipped: Vec<Skipped>,
+    pub stats: ImportStats,
+    pub buf: Vec<u8>,
+}
+
+/// Some files of one directory, with their numbers.
+pub(super) struct ReadJob {
+    pub place: Arc<Place>,
+    pub files: Vec<(u32, Box<[u8]>)>,
+}
+
+/// A file that was read.
+pub(super) struct FileFound {
+    pub stat: Stat,
+    pub object: ObjectId,
+    pub xattrs: Vec<Xattr>,
+    pub holds: Holds,
+}
+
+/// The user xattrs of an open file or directory that belong in a tree.
+pub fn xattrs_of(file: impl AsFd) -> std::io::Result<Vec<Xattr>> {
+    fs::user_xattrs(file).map(kept)
+}
+
+/// The xattrs that belong in a tree: `user.depsfs.*` are depsfs's own.
+pub(super) fn kept(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Xattr> {
+    let own = |name: &[u8]| name.starts_with(b"user.depsfs.");
+    xattrs.into_iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.into(), value.into())).collect()
+}

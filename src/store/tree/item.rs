@@ -1,0 +1,56 @@
+//! The nodes of a tree before it is written.
+
+use std::collections::BTreeMap;
+
+use crate::store::{Name, ObjectId};
+use crate::sys::fs::Timespec;
+
+/// An extended attribute: name and value.
+pub type Xattr = (Box<[u8]>, Box<[u8]>);
+
+/// A node while its tree is being built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub(super) u32);
+
+impl Slot {
+    pub const ROOT: Slot = Slot(0);
+
+    /// Slots are numbered from 0 as they are added.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What every type of node has. `perm` is cut to 07777; xattrs are sorted by name when they are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    pub perm: u32,
+    pub mtime: Timespec,
+    pub xattrs: Vec<Xattr>,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    Dir,
+    File { object: ObjectId, size: u64, blocks: u64 },
+    Symlink(Box<[u8]>),
+    Fifo,
+}
+
+/// Why a tree cannot be built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    #[error("a name below something that is not a directory")]
+    NotADirectory,
+    #[error("a directory cannot have a second name")]
+    LinkToDirectory,
+    #[error("more than a tree can hold: 2³² nodes, names or bytes of names")]
+    TooLarge,
+}
+
+pub(super) struct Built {
+    pub meta: Meta,
+    pub item: Item,
+    pub children: BTreeMap<Name, Slot>,
+}
