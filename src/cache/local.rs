@@ -34,6 +34,7 @@ impl Local {
         env.local_dir.clone().filter(|dir| paths::is_dir(dir)).map(Local)
     }
 
+    /// The directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -79,10 +80,12 @@ impl Aside {
         Ok(Aside { path, file })
     }
 
+    /// The path of the temporary file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// The temporary file, open for writing.
     pub fn file(&self) -> &OwnedFd {
         &self.file
     }

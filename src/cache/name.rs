@@ -22,6 +22,10 @@ pub enum Compression {
 }
 
 impl ArtifactName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`CacheError::Name`]: it is not a file name, is hidden, or could be an option.
     pub fn new(name: &str) -> Result<ArtifactName, CacheError> {
         let fit = Name::new(name.as_bytes()).is_ok() && !name.starts_with(['.', '-']);
         if !fit || name.chars().any(char::is_control) || stem(name).is_empty() {
@@ -30,6 +34,7 @@ impl ArtifactName {
         Ok(ArtifactName(name.into()))
     }
 
+    /// The whole name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -49,6 +54,7 @@ impl ArtifactName {
         &self.0[self.stem().len()..]
     }
 
+    /// The compression that the suffix names.
     pub fn compression(&self) -> Compression {
         match self.suffix() {
             suffix if suffix.ends_with(".zst") => Compression::Zstd,

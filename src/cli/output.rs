@@ -42,6 +42,10 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     bytes((text + "\n").as_bytes())
 }
 
+/// Writes bytes on stdout as they are. A reader that has enough is no error.
+///
+/// # Errors
+/// [`Failure::Output`].
 pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! What other programs ask of a worktree's daemon: to mount, to unmount (`release`), what there is.
+//! Requests of other programs to a worktree's daemon: to mount, to unmount (`release`), what there is.
 //!
 //! No call here touches a path inside a view. Every wait has an end (`patience`).
 
@@ -165,7 +165,7 @@ fn is_as_wanted(dir: &StateDir, state: &DaemonState, manifest: &Manifest) -> boo
         && mounted_otherwise(state, manifest).is_empty()
 }
 
-/// What a living daemon has mounted, or `None`.
+/// The state of a living daemon, or `None`.
 pub fn state(state_dir: &Path) -> Option<DaemonState> {
     known::look(&StateDir::new(state_dir)).map(|known| known.state.clone())
 }

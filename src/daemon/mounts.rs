@@ -7,7 +7,7 @@ use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::mount;
 use crate::sys::mountinfo::{MountPoint, MountTable};
 
-/// Where a view is mounted.
+/// The path at which a view is mounted.
 pub fn place(worktree: &Path, view: &ViewSpec) -> PathBuf {
     if view.path.as_os_str().is_empty() { worktree.to_path_buf() } else { worktree.join(&view.path) }
 }

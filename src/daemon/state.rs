@@ -55,7 +55,7 @@ impl StateDir {
         self.0.join("daemon.log")
     }
 
-    /// What the overlay of a view keeps.
+    /// The directory in which the overlay of a view keeps its state.
     pub fn view(&self, id: &str) -> PathBuf {
         self.0.join("views").join(id)
     }
@@ -121,7 +121,7 @@ fn open(path: &Path) -> Result<std::os::fd::OwnedFd, IoError> {
     open_path(path, OpenFlags::RDWR | OpenFlags::CREATE, 0o644).map_err(IoError::of("open", path))
 }
 
-/// What `daemon.json` says. Fields may be added; readers skip those they don't know.
+/// The content of `daemon.json`. Fields may be added; readers skip those they don't know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DaemonState {
@@ -147,7 +147,7 @@ pub struct DaemonState {
     pub progress: u64,
     /// It was told to end, and will when nobody has a view open any more.
     pub ending: bool,
-    /// What is wrong with all of it, in words.
+    /// The fault of the daemon as a whole, in words.
     pub trouble: Option<String>,
     /// Its views answer EIO, as `trouble` says why.
     pub refusing: bool,
@@ -171,7 +171,7 @@ pub struct ViewState {
     pub options: Option<mount::Options>,
     /// From which size on, in bytes, files of the store are read without the server.
     pub passes: Option<u64>,
-    /// What the kernel offered for it (FUSE_INIT's flags).
+    /// The kernel's offer for it (FUSE_INIT's flags).
     pub capabilities: Option<u64>,
     /// Why it is not mounted, in words.
     pub error: Option<String>,

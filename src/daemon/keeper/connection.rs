@@ -35,7 +35,7 @@ pub struct Connection {
     pub device: OwnedFd,
     /// `st_dev` of the mount, once the kernel's table was looked at.
     pub device_number: Option<(u32, u32)>,
-    /// What the kernel offered; `None` until a server has answered it.
+    /// The kernel's offer; `None` until a server has answered it.
     pub offer: Option<KernelOffer>,
     /// What a server was last about to exchange in it.
     pub exchange: Option<Exchange>,
@@ -114,7 +114,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// Where it is mounted ([`mounts::whereabouts`]). Once a connection has ended, the kernel gives its device number to
+    /// The path at which it is mounted ([`mounts::whereabouts`]). Once a connection has ended, the kernel gives its device number to
     /// the next mount: what the table says of that number then is somebody else's.
     pub fn place<'a>(&'a self, mounts: &'a MountTable) -> Option<&'a Path> {
         if self.is_alive() { mounts::whereabouts(mounts, &self.path, self.device_number) } else { None }

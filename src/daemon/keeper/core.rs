@@ -35,7 +35,7 @@ pub struct Keeper {
     pub servers: u64,
     /// By view: why it is not mounted.
     pub errors: BTreeMap<String, String>,
-    /// What is wrong with everything.
+    /// The fault of the daemon as a whole.
     pub trouble: Option<String>,
     /// A comparison has begun and some views are neither served nor failed yet.
     pub pending: bool,
