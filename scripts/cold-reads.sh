@@ -33,12 +33,17 @@ awk -v n="$files" 'BEGIN { srand(1); for (i = 0; i < n; i++) {
 sum() { (cd "$1/node_modules" && xargs -0 cat <"$work/list" | cksum); }
 read_all() { (cd "$1/node_modules" && xargs -0 cat <"$work/list" >/dev/null); }
 want=$(sum "$work/repo")
+server_us() { # server_us <worktree>: the processor time of its server so far, of all threads that there are
+    local pid
+    pid=$(sed -n 's/.*"server_pid": \([0-9]*\).*/\1/p' "$(git -C "$1" rev-parse --git-dir)/depsfs/daemon.json")
+    cat /proc/"$pid"/task/*/schedstat | awk '{ sum += $1 } END { print int(sum / 1000) }'
+}
 
 for n in 0 1; do
     # Each has a store of its own.
     DEPSFS_STORE=$work/store$n "${programs[n]}" create "w$n" >/dev/null
 done
-declare -a all0 all1
+declare -a all0 all1 cpu0 cpu1
 for ((round = 0; round < rounds; round++)); do
     for n in $((round % 2)) $(((round + 1) % 2)); do
         export DEPSFS_STORE=$work/store$n
@@ -46,8 +51,10 @@ for ((round = 0; round < rounds; round++)); do
         [ -z "$drop" ] || { sync && echo 3 >/proc/sys/vm/drop_caches; }
         "${programs[n]}" mount "$work/w$n" >/dev/null
         find "$work/w$n/node_modules" >/dev/null
+        before=$(server_us "$work/w$n")
         took read_all "$work/w$n"
-        if [ "$n" = 0 ]; then all0+=("$ms"); else all1+=("$ms"); fi
+        used=$((($(server_us "$work/w$n") - before) / 1000))
+        if [ "$n" = 0 ]; then all0+=("$ms") cpu0+=("$used"); else all1+=("$ms") cpu1+=("$used"); fi
         [ "$(sum "$work/w$n")" = "$want" ] || { echo "$script: w$n has other bytes than its source" >&2; exit 1; }
     done
 done
@@ -55,4 +62,9 @@ one=$(median "${all0[@]}") other=$(median "${all1[@]}")
 printf '%s\n' "milliseconds of $rounds rounds, $files files, each read first after a mount${drop:+ and an empty page cache}" \
     "  ${programs[0]}: ${all0[*]}; median $one" \
     "  ${programs[1]}: ${all1[*]}; median $other" \
+    "  ratio: $(awk -v a="$one" -v b="$other" 'BEGIN { printf "%.3f", a / b }')"
+one=$(median "${cpu0[@]}") other=$(median "${cpu1[@]}")
+printf '%s\n' "milliseconds of processor that the servers used meanwhile" \
+    "  ${programs[0]}: ${cpu0[*]}; median $one" \
+    "  ${programs[1]}: ${cpu1[*]}; median $other" \
     "  ratio: $(awk -v a="$one" -v b="$other" 'BEGIN { printf "%.3f", a / b }')"
