@@ -73,6 +73,16 @@ fn the_reader_of_items_finds_those_without_a_comment_and_errors_without_a_sectio
     assert_eq!(found, expected);
 }
 
+#[test]
+fn the_readme_is_short_and_the_changelog_has_the_version() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines; 150 are the most");
+    let heading = format!("\n## [{}]", env!("CARGO_PKG_VERSION"));
+    assert!(read("CHANGELOG.md").contains(&heading), "CHANGELOG.md has no part{heading}");
+    assert!(read("CHANGELOG.md").contains("\n## [Unreleased]"), "CHANGELOG.md has no part for what comes next");
+}
+
 /// Fails unless `broken` is just what the list allows.
 fn compare(broken: &Broken) {
     let list = root().join("tests/language/allowed.txt");
