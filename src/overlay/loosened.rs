@@ -94,8 +94,12 @@ pub(super) fn open_against_mode(
     flags: OpenFlags,
 ) -> io::Result<OwnedFd> {
     let set = |mode| fs::chmod_at(dir, name.bytes(), mode);
-    let opened = loosened(aside, stat, 0o600, set, || fs::open_at(dir, name.bytes(), flags, 0))?;
-    opened.unwrap_or_else(|| Err(io::Error::from_raw_os_error(libc::EACCES)))
+    let open = || fs::open_at(dir, name.bytes(), flags, 0);
+    match open() {
+        // The directory may be what keeps us out.
+        Err(e) if e.raw_os_error() == Some(libc::EACCES) => loosened(aside, stat, 0o600, set, open)?.unwrap_or(Err(e)),
+        opened => opened,
+    }
 }
 
 /// Makes a call while a file's mode has some bits more. `None`, and no call, when it has them already, or can't be given them.
