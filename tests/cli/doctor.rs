@@ -344,7 +344,7 @@ fn a_worktree_that_was_moved_is_not_forgotten_with_the_only_copy_of_its_work() {
         bench.git("repo", ["worktree", "repair", "../moved"]);
         status();
         bench.ok("moved", ["mount"]);
-        assert_eq!(bench.is_there("moved/build/out.o"), !words.contains("deleted"));
+        assert_eq!(bench.is_there("moved/build/out.o"), !words.contains("deletions"));
     }
 }
 
