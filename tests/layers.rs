@@ -81,9 +81,13 @@ fn fuser_is_named_in_fuse_only() {
 
 #[test]
 fn git_is_started_in_one_file_only() {
-    named_only_in("Command::new(", |name| name == "git/command.rs" || name.starts_with("sys/"));
-    named_only_in("Command::new(\"git\")", |name| name == "git/command.rs");
-    assert!(fs::read_to_string(root().join("git/command.rs")).unwrap().contains("Command::new(\"git\")"));
+    named_only_in("Invocation::new(\"git\")", |name| name == "git/command.rs");
+    assert!(fs::read_to_string(root().join("git/command.rs")).unwrap().contains("Invocation::new(\"git\")"));
+}
+
+#[test]
+fn programs_are_started_by_the_one_runner_and_daemons_beside_it() {
+    named_only_in("Command::new(", |name| name == "sys/invocation.rs" || name == "sys/process.rs");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! | `name` | an artifact's name, and its entry's |
 //! | `environment` | the variables that steer it |
 //! | `fetch`, `turn` | an artifact becomes an entry of the store: found, or downloaded once for all who ask |
-//! | `local`, `remote` | where else artifacts are |
+//! | `local`, `remote`, `program` | where else artifacts are |
 //! | `put`, `pack` | what was built becomes an artifact |
 //!
 //! Where an artifact's members go in a worktree is the layer above's to know.
@@ -16,6 +16,7 @@ mod fetch;
 mod local;
 mod name;
 mod pack;
+mod program;
 mod put;
 mod remote;
 mod turn;

@@ -17,10 +17,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::local::Aside;
+use super::program::{self, Input, ProgramEnd};
 use super::{ArtifactName, CacheError, Environment};
 use crate::store::Progress;
 use crate::store::import::archive::LONGEST_FILE;
-use crate::sys::command::{self, Ended};
 use crate::sys::log::OrWarn;
 use crate::sys::{fs, path as paths, reason, url};
 
@@ -99,22 +99,20 @@ impl Remote {
     ) -> Result<(), Missed> {
         let (program, args, input) = match self {
             Remote::Http { start } => ("curl", curl(["-D".into(), headers.into()]), asking(start, name)),
-            Remote::Aws { params } => ("aws", aws(params, ["cp", &in_bucket(name), "-"]), Ok(None)),
+            Remote::Aws { params } => ("aws", aws(params, ["cp", &in_bucket(name), "-"]), Input::Empty),
             Remote::Ssh { host, start } => ("ssh", ssh(host, "curl -sSfL -K -"), asking(start, name)),
         };
         let (mut begun, mut room) = (false, Room(LONGEST_FILE));
-        let ended = input.and_then(|input| {
-            command::run(program, &args, input, &mut |piece| {
-                room.take(piece)?;
-                if !std::mem::replace(&mut begun, true) {
-                    progress.begin("downloading", length(headers));
-                }
-                if progress.is_cancelled() {
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                progress.advance(piece.len() as u64);
-                fs::write_all(to, piece)
-            })
+        let ended = program::run(program, &args, input, &mut |piece| {
+            room.take(piece)?;
+            if !std::mem::replace(&mut begun, true) {
+                progress.begin("downloading", length(headers));
+            }
+            if progress.is_cancelled() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            progress.advance(piece.len() as u64);
+            fs::write_all(to, piece)
         });
         let ended = match ended {
             Ok(ended) => ended,
@@ -134,12 +132,14 @@ impl Remote {
         let ended = match self {
             Remote::Http { start } => {
                 let head = ["-I", "-o", "/dev/null", "-w", "%{http_code}"].map(OsString::from);
-                asking(start, name).and_then(|input| command::run("curl", &curl(head), input, &mut take))
+                program::run("curl", &curl(head), asking(start, name), &mut take)
             }
-            Remote::Aws { params } => command::run("aws", &aws(params, ["ls", &in_bucket(name)]), None, &mut take),
+            Remote::Aws { params } => {
+                program::run("aws", &aws(params, ["ls", &in_bucket(name)]), Input::Empty, &mut take)
+            }
             Remote::Ssh { host, start } => {
                 let head = ssh(host, "curl -sSfLI -o /dev/null -K -");
-                asking(start, name).and_then(|input| command::run("ssh", &head, input, &mut take))
+                program::run("ssh", &head, asking(start, name), &mut take)
             }
         };
         let is_success = match ended {
@@ -172,11 +172,13 @@ impl Remote {
             Remote::Aws { params } => {
                 let mut args = aws(params, ["cp"]);
                 args.extend([path.into(), place.into()]);
-                ("aws", args, None)
+                ("aws", args, Input::Empty)
             }
-            Remote::Ssh { host, .. } => ("ssh", ssh(host, &format!("aws s3 cp - {}", quoted(&place))), Some(file)),
+            Remote::Ssh { host, .. } => {
+                ("ssh", ssh(host, &format!("aws s3 cp - {}", quoted(&place))), Input::File(file))
+            }
         };
-        let ended = command::run(program, &args, input, &mut |_| Ok(()));
+        let ended = program::run(program, &args, input, &mut |_| Ok(()));
         let failed = |words: String| CacheError::Upload { program, words: url::without_userinfo(&words) };
         match ended {
             Ok(ended) if ended.is_success() => Ok(()),
@@ -186,7 +188,7 @@ impl Remote {
     }
 
     /// What the end of a program means.
-    fn missed(&self, ended: &Ended, status: Option<u16>) -> Missed {
+    fn missed(&self, ended: &ProgramEnd, status: Option<u16>) -> Missed {
         let words = url::without_userinfo(&ended.words());
         let broken = |again| Missed::Broken { words: words.clone(), again };
         match (self, ended.code) {
@@ -237,7 +239,7 @@ fn has_first_byte(start: &str, name: &ArtifactName) -> bool {
         came = true;
         Err(io::ErrorKind::BrokenPipe.into())
     };
-    let ended = asking(start, name).and_then(|input| command::run("curl", &curl([]), input, &mut take));
+    let ended = program::run("curl", &curl([]), asking(start, name), &mut take);
     came || ended.is_ok_and(|e| e.is_success())
 }
 
@@ -246,7 +248,7 @@ fn in_bucket(name: &ArtifactName) -> String {
 }
 
 /// What `curl -K -` reads: the URL, of which nothing is expanded (curl(1), --config).
-fn asking(start: &str, name: &ArtifactName) -> io::Result<Option<OwnedFd>> {
+fn asking(start: &str, name: &ArtifactName) -> Input {
     let mut config = String::from("globoff\nurl = \"");
     for c in format!("{start}/{}", url::segment(name.as_str())).chars() {
         match c {
@@ -256,7 +258,7 @@ fn asking(start: &str, name: &ArtifactName) -> io::Result<Option<OwnedFd>> {
             c => config.push(c),
         }
     }
-    command::input(&(config + "\"\n")).map(Some)
+    Input::Text(config + "\"\n")
 }
 
 /// Quiet but for errors, which are exit codes; a server that says nothing for a minute is given up.

@@ -15,7 +15,7 @@ use super::{mount_all, output, places};
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::terminal::Shown;
-use crate::sys::{path, proc};
+use crate::sys::{invocation, path, proc};
 use crate::views::json_path;
 
 const UNIT: &str = "depsfs.service";
@@ -137,13 +137,13 @@ fn status(json: bool) -> Result<(), Failure> {
 fn systemctl(args: &[&str]) -> Result<String, String> {
     let Some(program) = proc::find_program("systemctl", &[]) else { return Err("there is no systemctl".into()) };
     let args: Vec<&str> = ["--user"].iter().chain(args).copied().collect();
-    process::output(&program, &args, PATIENCE).map_err(|e| e.to_string())
+    invocation::output(&program, &args, PATIENCE).map_err(|e| e.to_string())
 }
 
 /// One word that systemctl(1) says of the unit. It says "inactive" with a failure, and nothing when it can't ask.
 fn ask(what: &str) -> Option<String> {
     let program = proc::find_program("systemctl", &[])?;
-    let said = process::answer(&program, &["--user", what, UNIT], PATIENCE).ok()?;
+    let said = invocation::answer(&program, &["--user", what, UNIT], PATIENCE).ok()?;
     let word = said.lines().next().unwrap_or_default().trim();
     (!word.is_empty()).then(|| word.to_owned())
 }

@@ -166,7 +166,7 @@ fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Opti
     {
         (Ended::Code(0), answer) => Ok(Some(String::from_utf8_lossy(&answer).into_owned())),
         (Ended::Interrupted(signal), _) => Err(crate::git::command::GitError::Interrupted(signal).into()),
-        (ended, _) => Err(wrong(format!("its command {} failed: {}", command.word(), ended.words()), BY_HAND_HINT)),
+        (ended, _) => Err(wrong(format!("its command {} failed: {ended}", command.word()), BY_HAND_HINT)),
     }
 }
 

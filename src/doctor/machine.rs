@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Row, Sight};
 use crate::git::version::OLDEST;
 use crate::sys::terminal::Shown;
-use crate::sys::{kernel, proc, process, reason};
+use crate::sys::{invocation, kernel, proc, reason};
 
 /// Editors and bundlers that watch a big tree need about as many.
 const FEW_WATCHES: u64 = 65_536;
@@ -48,7 +48,7 @@ fn git(sight: &Sight) -> Row {
         return Row::fail(check, "not in PATH", wanted);
     };
     let place = program.shown();
-    match process::output(&program, &["--version"], PATIENCE) {
+    match invocation::output(&program, &["--version"], PATIENCE) {
         Err(e) => Row::fail(check, format!("{place} does not run: {}", reason(&e)), wanted),
         Ok(said) => match said.strip_prefix("git version ").and_then(kernel::version) {
             Some(version) if version >= OLDEST => Row::ok(check, format!("{said} ({place})")),

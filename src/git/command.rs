@@ -4,24 +4,16 @@
 //! what it declines there (sha256, split index, reftable) is asked of the binary instead.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 pub use super::command_error::GitError;
 pub(crate) use super::environment::LOCAL_VARIABLES;
 use super::environment::{self, Setting};
 use super::output::{Object, objects, settings};
 use super::version::refuse_old;
-use crate::sys::log::OrWarn;
-use crate::sys::{interrupt, process, spawn};
-
-/// How long a git that was asked to end may take for its own cleaning up.
-const END_PATIENCE: Duration = Duration::from_secs(3);
+use crate::sys::invocation::{ALL, Ended, Invocation, Sink, Stop};
+use crate::sys::spawn;
 
 /// git, in one directory that must be the top of a checkout (or a git directory).
 #[derive(Clone, Debug)]
@@ -253,114 +245,36 @@ impl Git {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let mut command = Command::new("git");
-        command.args(args).current_dir(&self.dir);
-        environment::prepare(&mut command, &self.dir, &self.settings, self.literal);
-        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut git = Invocation::new("git");
+        git.args(args).dir(&self.dir).stdout(Sink::Keep(ALL)).stderr(Sink::Keep(ALL));
+        environment::prepare(&mut git, &self.dir, &self.settings, self.literal);
+        git.stop(if self.killed { Stop::Kill } else { Stop::LeaderFirst });
+        if let Some(bytes) = stdin {
+            git.input(bytes);
+        }
         if self.apart {
-            command.process_group(0);
+            git.own_group();
         }
-        let mut child = command.spawn().map_err(GitError::Absent)?;
-        let feeder = stdin.zip(child.stdin.take()).map(|(bytes, mut pipe)| {
-            // A git that ends early closes its end; what it then says matters, not this write.
-            std::thread::Builder::new().spawn(move || drop(pipe.write_all(&bytes)))
-        });
-        let feeder = match feeder.transpose() {
-            Ok(feeder) => feeder,
-            Err(e) => return Err(without_thread(&mut child, e)),
-        };
-        let (stdout, stderr) = self.collect(&mut child)?;
-        let status = child.wait().map_err(GitError::Absent)?;
-        feeder.map(|f| f.join());
-        if status.success() {
-            return Ok(stdout);
+        if self.interruptible {
+            git.interruptible();
         }
-        let stderr = String::from_utf8_lossy(&stderr).trim().to_owned();
+        let finished = git.run().map_err(GitError::Absent)?;
+        match finished.ended {
+            Ended::Code(0) => return Ok(finished.stdout),
+            Ended::Interrupted(signal) => return Err(GitError::Interrupted(signal)),
+            Ended::Code(_) | Ended::Killed(_) | Ended::TookTooLong(_) => {}
+        }
+        let stderr = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
         if !stderr.is_empty() {
             refuse_old(version)?;
         }
-        Err(GitError::Failed { what, code: status.code(), stderr })
-    }
-
-    /// Both outputs to their ends, without a thread; on a signal the child is ended instead, unless it is deaf.
-    fn collect(&self, child: &mut Child) -> Result<(Vec<u8>, Vec<u8>), GitError> {
-        let mut out = child.stdout.take().expect("stdout was piped");
-        let mut err = child.stderr.take().expect("stderr was piped");
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let (mut out_open, mut err_open) = (true, true);
-        let mut buffer = vec![0; 64 * 1024];
-        while out_open || err_open {
-            let fds: Vec<_> = [(out_open, out.as_fd()), (err_open, err.as_fd())].into_iter().filter(|f| f.0).collect();
-            let mut ready = vec![false; fds.len()];
-            let fds: Vec<_> = fds.into_iter().map(|f| f.1).collect();
-            if !self.interruptible {
-                ready = process::wait_any(&fds, None).map_err(GitError::Absent)?;
-            } else if interrupt::wait_readable(&fds, &mut ready).map_err(GitError::Absent)? {
-                if self.killed {
-                    interrupt::kill_group(child.id());
-                }
-                end(child, self.apart);
-                return Err(GitError::Interrupted(interrupt::raised().unwrap_or_default()));
-            }
-            let out_ready = out_open && ready[0];
-            let err_ready = err_open && *ready.last().expect("one of two is open");
-            if out_ready {
-                let n = out.read(&mut buffer).map_err(GitError::Absent)?;
-                stdout.extend_from_slice(&buffer[..n]);
-                out_open = n > 0;
-            }
-            if err_ready {
-                let n = err.read(&mut buffer).map_err(GitError::Absent)?;
-                stderr.extend_from_slice(&buffer[..n]);
-                err_open = n > 0;
-            }
-        }
-        Ok((stdout, stderr))
+        Err(GitError::Failed { what, code: finished.ended.code(), stderr })
     }
 }
 
 /// What `git version` prints; `None` when it can't be run.
 pub(crate) fn version() -> Option<String> {
-    let said = Command::new("git").arg("version").stdin(Stdio::null()).output().ok()?;
-    Some(String::from_utf8_lossy(&said.stdout).into_owned())
-}
-
-/// Ends a git that can't be talked to.
-fn without_thread(child: &mut Child, e: io::Error) -> GitError {
-    child.kill().or_debug("git has ended");
-    child.wait().or_debug("git has ended");
-    GitError::Absent(e)
-}
-
-/// Asks a git to end, and ends it when it won't. What one that is `apart` has started may finish first, if that is
-/// soon: a `git reset` that is ended at the wrong moment leaves the repository's `packed-refs.lock` behind. A hook of
-/// one that isn't apart may go on for a moment: nothing waits for it.
-fn end(child: &mut Child, apart: bool) {
-    let leader = child.id();
-    interrupt::terminate(leader);
-    if has_ended(child, apart) {
-        return;
-    }
-    if apart {
-        interrupt::terminate_group(leader);
-        if has_ended(child, apart) {
-            return;
-        }
-        interrupt::kill_group(leader);
-    }
-    child.kill().or_debug("git has ended");
-    child.wait().or_debug("git has ended");
-}
-
-/// Waits for the end of a git, and of its group, for a while.
-fn has_ended(child: &mut Child, apart: bool) -> bool {
-    let until = Instant::now() + END_PATIENCE;
-    while matches!(child.try_wait(), Ok(None)) || (apart && interrupt::group_lives(child.id())) {
-        if Instant::now() > until {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    true
+    let mut git = Invocation::new("git");
+    git.arg("version").stdout(Sink::Keep(ALL));
+    Some(String::from_utf8_lossy(&git.run().ok()?.stdout).into_owned())
 }

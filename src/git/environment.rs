@@ -5,7 +5,8 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::Command;
+
+use crate::sys::invocation::Invocation;
 
 /// A key of git's configuration, and its value.
 pub(crate) type Setting = (OsString, OsString);
@@ -32,22 +33,24 @@ const PATHSPECS: [&str; 4] =
     ["GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS"];
 
 /// Prepares a git that is started in `dir`. `literal`: the paths it is given are names, and no patterns or magic.
-pub(crate) fn prepare(command: &mut Command, dir: &Path, settings: &[Setting], literal: bool) {
+pub(crate) fn prepare(git: &mut Invocation<'_>, dir: &Path, settings: &[Setting], literal: bool) {
     for variable in LOCAL_VARIABLES.iter().chain(&PATHSPECS) {
-        command.env_remove(variable);
+        git.env_remove(variable);
     }
     // What git's hook would ask for (mount-helpers/post-checkout) is being done.
-    command.env("DEPSFS_ADOPT", "0");
+    git.env("DEPSFS_ADOPT", "0");
     if let Some(above) = dir.parent() {
         // A broken `.git` is an error, never a reason to act on the repository around it.
-        command.env("GIT_CEILING_DIRECTORIES", above);
+        git.env("GIT_CEILING_DIRECTORIES", above);
     }
     if literal {
-        command.env("GIT_LITERAL_PATHSPECS", "1");
+        git.env("GIT_LITERAL_PATHSPECS", "1");
     }
     if !settings.is_empty() {
         let callers = std::env::var("GIT_CONFIG_COUNT").ok();
-        command.envs(numbered(callers.as_deref(), settings));
+        for (name, value) in numbered(callers.as_deref(), settings) {
+            git.env(name, value);
+        }
     }
 }
 

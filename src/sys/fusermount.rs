@@ -1,15 +1,18 @@
 //! `fusermount3`, the set-user-id program that lets an ordinary user mount and unmount FUSE file systems.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
+use super::invocation::{Finished, Invocation, Running, Sink};
 use super::mount_options::{Options, SOURCE};
-use super::{process, socket};
+use super::socket;
 
 /// Where it is looked for when PATH doesn't have it (a service manager may give none).
 const USUAL_PLACES: [&str; 3] = ["/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"];
+
+/// As many bytes of its stderr are kept.
+const LONGEST_WORDS: usize = 4096;
 
 /// What fusermount3 reads its limits from (mount.fuse3(8)), and the limit without it.
 const CONFIGURATION: &str = "/etc/fuse.conf";
@@ -51,15 +54,14 @@ pub fn mount(at: &Path, how: &Options) -> io::Result<OwnedFd> {
     let mut options = format!("nosuid,nodev,default_permissions,fsname={source},subtype={SOURCE}");
     let further = [(how.allow_other, ",allow_other"), (how.read_only, ",ro"), (how.no_exec, ",noexec")];
     options.extend(further.into_iter().filter_map(|(wanted, word)| wanted.then_some(word)));
-    let child = start(|command| {
-        command.arg("-o").arg(&options).arg("--").arg(at);
-        command.env("_FUSE_COMMFD", theirs.as_raw_fd().to_string());
-        process::keep_open(command, theirs.as_fd());
+    let child = start(|it| {
+        it.arg("-o").arg(&options).arg("--").arg(at);
+        it.env("_FUSE_COMMFD", theirs.as_raw_fd().to_string()).keep_open(theirs.as_fd());
     })?;
     drop(theirs);
     // One byte with the descriptor; nothing when it failed, and then its stderr says why.
     let received = socket::receive(ours.as_fd(), &mut [0; 1]);
-    finish(child)?;
+    finish(child.finish()?)?;
     match received?.1.pop() {
         Some(device) => Ok(device),
         None => Err(io::Error::other("fusermount3 gave no descriptor")),
@@ -68,15 +70,15 @@ pub fn mount(at: &Path, how: &Options) -> io::Result<OwnedFd> {
 
 /// Unmounts `path`; `lazy` detaches it even when it is in use. In use and not lazy: EBUSY.
 pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
-    let child = start(|command| {
-        command.arg("-u");
+    let child = start(|it| {
+        it.arg("-u");
         if lazy {
-            command.arg("-z");
+            it.arg("-z");
         }
-        command.arg("--").arg(path).env("LC_ALL", "C");
+        it.arg("--").arg(path).env("LC_ALL", "C");
     })?;
     // Its exit code is 1 for everything: the words tell.
-    finish(child).or_else(|e| match e.to_string() {
+    finish(child.finish()?).or_else(|e| match e.to_string() {
         said if said.contains("resource busy") => Err(rustix::io::Errno::BUSY.into()),
         said if said.contains(MTAB) => by_umount(path, lazy).map_err(|_| io::Error::other(missing_mtab())),
         _ => Err(e),
@@ -98,44 +100,41 @@ pub fn has_no_mtab() -> bool {
 
 /// umount(8) unmounts a FUSE file system for the user who has mounted it, by the kernel's own table.
 fn by_umount(path: &Path, lazy: bool) -> io::Result<()> {
-    let mut command = Command::new("umount");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).env("LC_ALL", "C");
+    let mut it = Invocation::new("umount");
+    it.stderr(Sink::Keep(LONGEST_WORDS)).env("LC_ALL", "C");
     if lazy {
-        command.arg("-l");
+        it.arg("-l");
     }
-    finish(command.arg("--").arg(path).spawn()?).map_err(|e| match e.to_string() {
+    it.arg("--").arg(path);
+    finish(it.run()?).map_err(|e| match e.to_string() {
         said if said.contains("busy") => rustix::io::Errno::BUSY.into(),
         _ => e,
     })
 }
 
 /// Starts it from PATH, or else from where it usually is.
-fn start(prepare: impl Fn(&mut Command)) -> io::Result<Child> {
+fn start<'a>(prepare: impl Fn(&mut Invocation<'a>)) -> io::Result<Running<'a>> {
     let mut places = std::iter::once("fusermount3").chain(USUAL_PLACES);
     loop {
         let Some(place) = places.next() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "fusermount3 is not installed (package fuse3)"));
         };
-        let mut command = Command::new(place);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        prepare(&mut command);
-        match command.spawn() {
+        let mut it = Invocation::new(place);
+        it.stderr(Sink::Keep(LONGEST_WORDS));
+        prepare(&mut it);
+        match it.start() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             started => return started,
         }
     }
 }
 
-/// Waits for its end; what it wrote on stderr is the error.
-fn finish(mut child: Child) -> io::Result<()> {
-    let mut said = Vec::new();
-    if let Some(stderr) = child.stderr.take() {
-        stderr.take(4096).read_to_end(&mut said)?;
-    }
-    if child.wait()?.success() {
+/// Success, or its stderr as the error.
+fn finish(finished: Finished) -> io::Result<()> {
+    if finished.ended.is_success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&said);
+    let said = String::from_utf8_lossy(&finished.stderr);
     let said = said.trim().trim_start_matches("fusermount3: ");
     Err(io::Error::other(if said.is_empty() { "fusermount3 failed" } else { said }.to_owned()))
 }

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 static RAISED: AtomicI32 = AtomicI32::new(0);
@@ -58,21 +57,9 @@ pub fn check() -> Result<(), Interrupted> {
     raised().map_or(Ok(()), |signal| Err(Interrupted(signal)))
 }
 
-/// Waits until one of `fds` can be read (or is closed) or a signal was noted; `true` for the latter. Without
-/// [`catch`], waits for the descriptors alone. `done[i]` says which descriptors are ready.
-pub fn wait_readable(fds: &[BorrowedFd<'_>], done: &mut [bool]) -> io::Result<bool> {
-    let mut polls: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    if let Some((reader, _)) = PIPE.get() {
-        polls.push(PollFd::from_borrowed_fd(reader.as_fd(), PollFlags::IN));
-    }
-    match poll(&mut polls, None) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(e) => return Err(e.into()),
-    }
-    for (ready, poll) in done.iter_mut().zip(&polls) {
-        *ready = !poll.revents().is_empty();
-    }
-    Ok(raised().is_some())
+/// Readable from the first signal on; none without [`catch`].
+pub fn wake() -> Option<BorrowedFd<'static>> {
+    PIPE.get().map(|(reader, _)| reader.as_fd())
 }
 
 /// Asks a child process to end (SIGTERM); one that is gone already is fine.

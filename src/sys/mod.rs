@@ -1,7 +1,6 @@
 //! The calls of the operating system: files, maps, mounts, processes. The only layer with `unsafe`
 //! and raw system calls; it knows nothing of stores, views or worktrees.
 
-pub(crate) mod command;
 pub(crate) mod copy;
 pub(crate) mod descent;
 pub mod extent;
@@ -11,6 +10,7 @@ pub(crate) mod fs_type;
 pub(crate) mod fuse_dev;
 pub(crate) mod fusermount;
 pub(crate) mod interrupt;
+pub(crate) mod invocation;
 pub(crate) mod kernel;
 pub(crate) mod lease;
 pub(crate) mod lock;
@@ -25,6 +25,7 @@ pub mod proc;
 pub mod process;
 pub(crate) mod program;
 pub(crate) mod readiness;
+mod running;
 pub(crate) mod shell;
 mod signal;
 pub(crate) mod socket;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -66,36 +66,6 @@ fn command(program: &Path, args: &[&OsStr], log: BorrowedFd<'_>) -> io::Result<C
     command.arg0("depsfs").args(args).current_dir("/").stdin(Stdio::null());
     command.stdout(log.try_clone_to_owned()?).stderr(log.try_clone_to_owned()?);
     Ok(command)
-}
-
-/// What a program writes to stdout; an error when it fails, or takes longer than `limit` and was killed for it.
-pub fn output(program: &Path, args: &[&str], limit: Duration) -> io::Result<String> {
-    let said = run(program, args, limit)?;
-    match said.status.success() {
-        true => Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned()),
-        false => Err(io::Error::other(String::from_utf8_lossy(&said.stderr).trim().to_owned())),
-    }
-}
-
-/// As [`output`], whatever its exit code is.
-pub fn answer(program: &Path, args: &[&str], limit: Duration) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&run(program, args, limit)?.stdout).trim().to_owned())
-}
-
-fn run(program: &Path, args: &[&str], limit: Duration) -> io::Result<std::process::Output> {
-    let mut command = Command::new(program);
-    command.args(args).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
-    let end = watch(child.id() as ProcessId)?;
-    if let Some(end) = end
-        && !wait_any(&[end.as_fd()], Some(limit))?[0]
-    {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    // What it said fits into a pipe, or it wouldn't have ended.
-    child.wait_with_output()
 }
 
 /// Puts `fd` at [`GIVEN`] and closes everything above it when exec succeeds.

@@ -1,21 +1,16 @@
 //! Commands of the user's own, run in a shell: with a bound, ended as a whole, their output where the person sees it.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
-use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{interrupt, process};
+use super::invocation::{Invocation, Sink, Stop};
 
-/// How long a command that was asked to end may take to do so.
-const END_PATIENCE: Duration = Duration::from_secs(3);
-/// How often a signal is looked for.
-const TICK: Duration = Duration::from_millis(50);
+pub use super::invocation::Ended;
+
 /// No answer that is waited for is longer.
-const LONGEST_ANSWER: u64 = 1 << 20;
+const LONGEST_ANSWER: usize = 1 << 20;
 
 /// What to run, and how.
 pub struct Shell<'a> {
@@ -29,97 +24,51 @@ pub struct Shell<'a> {
     pub limit: Option<Duration>,
 }
 
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    Code(i32),
-    Killed(i32),
-    /// It took longer than it may, and was ended.
-    TookTooLong(Duration),
-    /// A signal came for this program, and the command was ended.
-    Interrupted(i32),
-}
-
-impl Ended {
-    pub fn words(self) -> String {
-        match self {
-            Ended::Code(code) => format!("it ended with exit code {code}"),
-            Ended::Killed(signal) => format!("it was ended by signal {signal}"),
-            Ended::TookTooLong(limit) => format!("it took longer than {} s", limit.as_secs()),
-            Ended::Interrupted(signal) => format!("it was interrupted by signal {signal}"),
-        }
-    }
-}
-
 /// Runs it to its end; all it prints goes to stderr.
 pub fn run(shell: &Shell<'_>) -> io::Result<Ended> {
-    let stdout = process::stderr().try_clone_to_owned()?;
-    let mut child = prepare(shell).stdout(Stdio::from(stdout)).spawn()?;
-    wait(&mut child, shell.limit)
+    let mut it = prepare(shell);
+    it.stdout(Sink::Stderr).own_group();
+    Ok(it.run()?.ended)
 }
 
 /// Runs it to its end; what it prints on stdout is the answer.
+///
+/// # Errors
+/// It cannot be started, or its answer is longer than 1 MiB ([`io::ErrorKind::FileTooLarge`]).
 pub fn ask(shell: &Shell<'_>) -> io::Result<(Ended, Vec<u8>)> {
-    let mut child = prepare(shell).stdout(Stdio::piped()).spawn()?;
-    let out = child.stdout.take().expect("stdout was piped");
-    let read = move || {
-        let mut answer = Vec::new();
-        out.take(LONGEST_ANSWER).read_to_end(&mut answer).map(|_| answer)
+    let mut answer = Vec::new();
+    let mut take = |piece: &[u8]| {
+        if answer.len() + piece.len() > LONGEST_ANSWER {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        answer.extend_from_slice(piece);
+        Ok(())
     };
-    let reader = std::thread::Builder::new().spawn(read).inspect_err(|_| end_group(&mut child))?;
-    let ended = wait(&mut child, shell.limit)?;
-    // What it left running in the background may hold the pipe open.
-    interrupt::kill_group(child.id());
-    let answer = reader.join().unwrap_or_else(|_| Ok(Vec::new()))?;
+    let mut it = prepare(shell);
+    it.stdout(Sink::Pieces(&mut take)).group_that_ends();
+    let ended = it.run()?.ended;
     Ok((ended, answer))
 }
 
 /// A process group of its own: it ends as a whole, and a terminal's Ctrl-C reaches it through here only.
-fn prepare(shell: &Shell<'_>) -> Command {
+fn prepare<'a>(shell: &Shell<'_>) -> Invocation<'a> {
     let (program, args) = shell.shell.split_first().expect("a configuration without a shell was refused");
-    let mut command = Command::new(program);
-    command.args(args).arg(shell.command).current_dir(shell.dir).stdin(Stdio::null()).process_group(0);
+    let mut it = Invocation::new(program);
+    it.args(args).arg(shell.command).dir(shell.dir).stderr(Sink::Stderr);
+    it.limit(shell.limit).interruptible().stop(Stop::Group);
     for name in shell.unset {
-        command.env_remove(name);
+        it.env_remove(name);
     }
-    command.envs(shell.set.iter().map(|(name, value)| (name, value)));
-    command
-}
-
-fn wait(child: &mut Child, limit: Option<Duration>) -> io::Result<Ended> {
-    let until = limit.map(|limit| Instant::now() + limit);
-    let end = process::watch(child.id() as process::ProcessId)?;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.code().map_or_else(|| Ended::Killed(status.signal().unwrap_or_default()), Ended::Code));
-        }
-        if let Some(signal) = interrupt::raised() {
-            end_group(child);
-            return Ok(Ended::Interrupted(signal));
-        }
-        if until.is_some_and(|until| Instant::now() >= until) {
-            end_group(child);
-            return Ok(Ended::TookTooLong(limit.unwrap_or_default()));
-        }
-        match &end {
-            Some(end) => drop(process::wait_any(&[end.as_fd()], Some(TICK))?),
-            None => std::thread::sleep(Duration::from_millis(1)),
-        }
+    for (name, value) in shell.set {
+        it.env(name, value);
     }
-}
-
-fn end_group(child: &mut Child) {
-    interrupt::terminate_group(child.id());
-    let until = Instant::now() + END_PATIENCE;
-    while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    interrupt::kill_group(child.id());
-    let _ = child.wait();
+    it
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn sh() -> Vec<String> {
@@ -154,5 +103,11 @@ mod tests {
         // The answer ends with the last one that could write it.
         assert!(begun.elapsed() < Duration::from_secs(20));
         assert_eq!(ask(&shell(&sh, &set, "sleep 100 & echo x", None)).unwrap().1, b"x\n");
+    }
+    #[test]
+    fn an_answer_without_end_is_an_error_and_not_a_part_of_it() {
+        let (sh, set) = (sh(), set());
+        let failed = ask(&shell(&sh, &set, "while :; do echo more; done", None)).expect_err("refused");
+        assert_eq!(failed.kind(), io::ErrorKind::FileTooLarge);
     }
 }

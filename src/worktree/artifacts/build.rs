@@ -42,6 +42,6 @@ pub fn build(
         .map_err(|e| wrong(format!("cannot start {}: {}", shell[0].word(), reason(&e)), RESUME_HINT))?
     {
         Ended::Code(0) => Ok(()),
-        ended => Err(wrong(format!("its command {} failed: {}", command.word(), ended.words()), RESUME_HINT)),
+        ended => Err(wrong(format!("its command {} failed: {ended}", command.word()), RESUME_HINT)),
     }
 }
