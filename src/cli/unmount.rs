@@ -45,13 +45,12 @@ impl Unmount {
     }
 }
 
-/// Says on stderr who has views all the same, and what becomes of them there, if that is known.
+/// Says on stderr who has views all the same, and what becomes of them there.
 pub(super) fn say_held(released: Released, then: &str) {
-    if let Released::Held(Some(pid)) = released {
-        let name = proc::name(pid).unwrap_or_default();
-        let name = name.shown();
-        output::note(&format!(
-            "note: process {pid} ({name}) has a copy of the mount in a mount namespace of its own; {then}"
-        ));
-    }
+    let Released::Held(holder) = released else { return };
+    let who = match holder {
+        Some(pid) => format!("process {pid} ({})", proc::name(pid).unwrap_or_default().shown()),
+        None => "an unknown process".into(),
+    };
+    output::note(&format!("note: {who} has a copy of the mount in a mount namespace of its own; {then}"));
 }

@@ -24,7 +24,8 @@ const GLANCE: Duration = Duration::from_millis(200);
 const SOON: Duration = Duration::from_millis(50);
 /// How long a view is waited for that is not gone, when no copy is found: the namespace may be somebody else's.
 const LATE: Duration = Duration::from_secs(5);
-/// How long to wait for the end of a daemon of before, which does not report whether its views are open somewhere.
+/// How long to wait for the end of a daemon when nobody is found who has its views, or when it is one of before, which
+/// does not report whether they are open somewhere.
 const LINGER: Duration = Duration::from_millis(500);
 /// How long a keeper may take from getting its lock to writing its number.
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
@@ -69,7 +70,7 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
         // Programs that wait for it could not even be killed. Another answers them.
         signal(&dir, server, Ask::Kill)?;
     }
-    end(&dir, pid, &views)
+    end(&dir, pid, &views, lazy)
 }
 
 /// Waits until a daemon has ended of which another program, as umount(8), has unmounted the last view: then the file
@@ -98,7 +99,7 @@ fn living(dir: &StateDir) -> Result<Option<ProcessId>, DaemonError> {
 }
 
 /// Has the keeper detach what is there, and waits until it has ended, or goes on for others.
-fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<Released, DaemonError> {
+fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState], lazy: bool) -> Result<Released, DaemonError> {
     let watch = Watch::renames_into(dir.path())?;
     let end = process::watch_that(pid, dir.started(pid)).map_err(|_| DaemonError::Silent { log: dir.log() })?;
     signal(dir, pid, Ask::End)?;
@@ -113,7 +114,12 @@ fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<Released, 
     } else if wait_for(dir, pid, &watch, Patience::new(), is_held)?.is_none() {
         return Ok(Released::Gone);
     }
-    Ok(Released::Held(views.iter().filter_map(|v| v.device).find_map(proc::mounted_elsewhere)))
+    let holder = views.iter().filter_map(|v| v.device).find_map(proc::mounted_elsewhere);
+    // A process that ends is gone before its mounts are.
+    if holder.is_none() && !lazy && wait_for(dir, pid, &watch, Patience::of(LINGER), |_| false).is_ok() {
+        return Ok(Released::Gone);
+    }
+    Ok(Released::Held(holder))
 }
 
 /// As [`unmount`], for one view. The daemon goes on for the others.

@@ -21,6 +21,7 @@ use crate::sys::{IoError, fuse_dev, log, mount, path as paths, process, program}
 /// Runs as `depsfs server`, with the socket to its keeper; ends with the keeper.
 pub fn main(_args: &[OsString]) -> ExitCode {
     log::begin("info");
+    process::set_name(c"depsfs-server");
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

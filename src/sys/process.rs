@@ -1,6 +1,6 @@
 //! Processes: starting them apart from the caller's terminal and descriptors, waiting with a bound.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::kernel::is_without;
+use super::log::OrWarn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, WaitOptions};
 
@@ -24,6 +25,12 @@ pub type ProcessId = i32;
 pub fn boot_id() -> Option<String> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().replace('-', "")).filter(|id| !id.is_empty())
+}
+
+/// The name by which ps(1) and messages call this process, of at most 15 bytes: started by a link of /proc, it has that of
+/// the link.
+pub fn set_name(name: &CStr) {
+    nix::sys::prctl::set_name(name).or_debug("the process keeps the name of its file");
 }
 
 /// Starts `program` in a session of its own, as nobody's child: it outlives the caller and leaves no zombie.

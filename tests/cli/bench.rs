@@ -148,6 +148,20 @@ impl Bench {
         said.out
     }
 
+    /// Unmounts the view at a directory, whose daemon has ended then: where a mount namespace that another test has made
+    /// meanwhile has a copy of the mount, it goes on until that is gone.
+    pub fn unmount_everywhere(&self, at: &str, daemon_json: &str) {
+        let said = self.depsfs("", ["unmount", "--at", at]);
+        assert_eq!(said.code, 0, "{said:?}");
+        match said.err.as_str() {
+            "" => {}
+            note => {
+                assert!(note.contains(" has a copy of the mount in a mount namespace of its own; "), "{said:?}");
+                soon("the copies are gone, and the daemon with them", || !self.is_there(daemon_json));
+            }
+        }
+    }
+
     /// Runs git; it has to succeed. Its output, without the last newline.
     pub fn git<S: AsRef<OsStr>>(&self, at: &str, args: impl IntoIterator<Item = S>) -> String {
         let said = run(self.command("git", at).args(args));

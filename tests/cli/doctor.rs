@@ -207,7 +207,7 @@ fn a_view_whose_server_waits_for_ever_is_seen_as_hung_though_nobody_stopped_it()
     });
     signal(&outer["server_pid"], "-CONT");
     soon("the program goes on", || waiting.try_wait().unwrap().is_some());
-    bench.ok("", ["unmount", "--at", "inner"]);
+    bench.unmount_everywhere("inner", ".inner.own.depsfs/daemon.json");
     bench.ok("", ["unmount", "--at", "outer"]);
 }
 

@@ -202,3 +202,22 @@ fn when_unmount_returns_the_file_system_of_the_upper_is_free() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.ends_with("10\n"), "{said:?}");
 }
+
+#[test]
+fn a_daemon_that_goes_on_for_a_copy_is_named_where_it_keeps_another_view_in_use() {
+    let bench = Bench::new();
+    bench.write("content/file", "text\n");
+    bench.ok("", ["mount", "--at", "outer", "--lower", "content", "--upper", "outer.own"]);
+    let mut inner = bench.command(PROGRAM, "");
+    inner.args(["mount", "--at", "inner", "--lower", "content", "--upper", "inner.own"]);
+    let mounted = run(inner.env("DEPSFS_STORE", bench.path("outer/store")));
+    assert_eq!(mounted.code, 0, "{mounted:?}");
+    let Some(copy) = copy(&bench) else { return };
+    let said = bench.depsfs("", ["unmount", "--at", "inner"]);
+    assert!(said.code == 0 && said.err.contains("has a copy of the mount"), "{said:?}");
+    let said = bench.depsfs("", ["unmount", "--at", "outer"]);
+    assert!(said.code == 3 && said.err.contains(" (depsfs-"), "{said:?}");
+    drop(copy);
+    soon("inner's daemon has ended", || !bench.is_there(".inner.own.depsfs/daemon.json"));
+    bench.ok("", ["unmount", "--at", "outer"]);
+}

@@ -47,6 +47,7 @@ const PROBED_FOR: Duration = Duration::from_secs(10);
 /// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits.
 pub fn main(args: &[OsString]) -> ExitCode {
     log::begin("info");
+    process::set_name(c"depsfs-keeper");
     let done = match (process::given(), args.first()) {
         (Ok(ready), Some(state_dir)) => run(Path::new(state_dir), ready),
         (Err(e), _) => Err(e),
