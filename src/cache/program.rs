@@ -25,6 +25,7 @@ pub(super) struct ProgramEnd {
 }
 
 impl ProgramEnd {
+    /// Its exit code is 0.
     pub fn is_success(&self) -> bool {
         self.code == Some(0)
     }

@@ -41,26 +41,31 @@ impl<'a> Invocation<'a> {
         Invocation { command, input: None, stdout: Sink::Null, stderr: Sink::Null, rules }
     }
 
+    /// One more argument.
     pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
         self.command.arg(arg);
         self
     }
 
+    /// More arguments.
     pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Self {
         self.command.args(args);
         self
     }
 
+    /// Its working directory.
     pub fn dir(&mut self, dir: &Path) -> &mut Self {
         self.command.current_dir(dir);
         self
     }
 
+    /// A variable of its environment.
     pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Self {
         self.command.env(name, value);
         self
     }
 
+    /// A variable of this process that it does not get.
     pub fn env_remove(&mut self, name: &str) -> &mut Self {
         self.command.env_remove(name);
         self
@@ -79,11 +84,13 @@ impl<'a> Invocation<'a> {
         self
     }
 
+    /// The destination of its stdout.
     pub fn stdout(&mut self, sink: Sink<'a>) -> &mut Self {
         self.stdout = sink;
         self
     }
 
+    /// The destination of its stderr.
     pub fn stderr(&mut self, sink: Sink<'a>) -> &mut Self {
         self.stderr = sink;
         self

@@ -30,6 +30,7 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// Its exit code is 0.
     pub fn is_success(self) -> bool {
         self == Ended::Code(0)
     }
