@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{ArtifactName, CacheError, Environment, Say};
 use crate::store::aside_name;
-use crate::sys::fs::{FileType, OpenFlags, Timespec, open_path};
+use crate::sys::fs::{FileType, Timespec};
 use crate::sys::log::OrWarn;
+use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, path as paths};
 
 /// What is written aside begins so, and is no artifact.
@@ -55,7 +56,7 @@ impl Local {
 /// A file that is being written; it is removed unless it was named.
 pub struct Aside {
     path: PathBuf,
-    file: OwnedFd,
+    new: TemporaryFile<'static>,
 }
 
 impl Aside {
@@ -75,9 +76,8 @@ impl Aside {
     }
 
     fn at(path: PathBuf) -> Result<Aside, CacheError> {
-        let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
-        let file = open_path(&path, flags, 0o644).map_err(IoError::of("create", &path))?;
-        Ok(Aside { path, file })
+        let new = TemporaryFile::at(&path, 0o644, Leftover::Refuse).map_err(IoError::of("create", &path))?;
+        Ok(Aside { path, new })
     }
 
     /// The path of the temporary file.
@@ -87,19 +87,12 @@ impl Aside {
 
     /// The temporary file, open for writing.
     pub fn file(&self) -> &OwnedFd {
-        &self.file
+        self.new.file()
     }
 
     /// Gives the file its name; what had it before is replaced.
     pub fn name(self, to: &Path) -> Result<(), CacheError> {
-        Ok(paths::rename(&self.path, to)?)
-    }
-}
-
-impl Drop for Aside {
-    fn drop(&mut self) {
-        // Gone already when it was named.
-        paths::remove_file(&self.path).or_warn("a part of a download stays");
+        Ok(self.new.rename_to(to).map_err(IoError::of("rename", &self.path))?)
     }
 }
 

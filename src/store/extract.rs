@@ -13,6 +13,7 @@ use super::{Node, ObjectId, Store, StoreError, Tree, TreeEntry, aside_name};
 use crate::sys::descent::Descent;
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
+use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, interrupt};
 
 /// What became of the members.
@@ -216,11 +217,9 @@ fn open_below(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
 
 fn aside(into: &OwnedFd, name: &[u8], fill: impl FnOnce(&OwnedFd) -> io::Result<()>) -> io::Result<()> {
     let aside = format!(".depsfs-{}", aside_name());
-    let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
-    let file = fs::open_at(into, aside.as_bytes(), flags, 0o600)?;
-    let named = fill(&file)
-        .and_then(|()| fs::rename_at(into.as_fd(), aside.as_bytes(), into.as_fd(), name, RenameFlags::NOREPLACE));
-    named.inspect_err(|_| drop(fs::unlink_at(into, aside.as_bytes())))
+    let new = TemporaryFile::make(into.as_fd(), aside.as_bytes(), 0o600, Leftover::Refuse)?;
+    fill(new.file())?;
+    new.rename(into, name, RenameFlags::NOREPLACE).map(drop)
 }
 
 #[cfg(test)]

@@ -135,9 +135,7 @@ impl Lost {
 
 /// Gives a note its name, whole or not at all. It is not synced: a torn one says nothing.
 pub(super) fn write_note(store: &Path, file: &Path, note: &[u8]) -> Result<(), IoError> {
-    let aside = store.join("tmp").join(super::aside_name());
-    let written = paths::write_new(&aside, note).and_then(|_| paths::rename(&aside, file));
-    written.inspect_err(|_| drop(paths::remove_file(&aside)))
+    super::replace_unsynced(store, file, note)
 }
 
 /// An object is not lost any more. It was not noted, perhaps.

@@ -95,7 +95,7 @@ pub use writer::ObjectWriter;
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;
-use crate::sys::log::OrWarn;
+use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, copy, fs_type, path as paths};
 
 /// What the file `version` says: that there may be packs.
@@ -304,26 +304,36 @@ impl Store {
         let aside = format!("tmp/{}", aside_name());
         let one_journal = fs_type::commits_names_in_order(&self.dir);
         let write = || {
-            let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::EXCL;
-            let file = fs::open_at(&self.dir, aside.as_bytes(), flags, mode)?;
-            fs::chmod(&file, mode)?;
-            write_all(&file, bytes, 0)?;
+            let new = TemporaryFile::make(self.dir.as_fd(), aside.as_bytes(), mode, Leftover::Refuse)?;
+            let file = new.file();
+            fs::chmod(file, mode)?;
+            fs::write_all_at(file, bytes, 0)?;
             // With one journal the directory's sync commits the file, too, once its bytes are written.
             if one_journal {
-                copy::write_back(&file)?
+                copy::write_back(file)?
             } else {
-                fs::fdatasync(&file)?
+                fs::fdatasync(file)?
             }
-            unnamed(&file)?;
-            fs::rename_at(&self.dir, aside.as_bytes(), &to, name.as_bytes(), RenameFlags::empty())?;
+            unnamed(file)?;
+            new.rename(&to, name.as_bytes(), RenameFlags::empty())?;
             fs::fsync(&to)
         };
-        write().map_err(|e| {
-            // Already renamed or never made: then there is nothing to remove.
-            fs::unlink_at(&self.dir, aside.as_bytes()).or_debug("it was renamed, or never made");
-            IoError::of("write", &path)(e).into()
-        })
+        write().map_err(|e| IoError::of("write", &path)(e).into())
     }
+
+    /// Replaces a file of the store by one that was written in `tmp/`. Not synced: what is in it can be made again, and
+    /// its reader refuses a torn one.
+    ///
+    /// # Errors
+    /// It cannot be written or renamed.
+    pub(crate) fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+        replace_unsynced(&self.path, path, bytes)
+    }
+}
+
+/// As [`Store::replace_unsynced`], for the store at `store`.
+fn replace_unsynced(store: &Path, path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    paths::replace_through(&store.join("tmp").join(aside_name()), path, bytes, |_| Ok(()))
 }
 
 /// A name in `tmp/` that no other process or thread uses now: none is in two at once, and a dead one's leftovers
@@ -333,18 +343,6 @@ pub(crate) fn aside_name() -> String {
     let now = fs::Timespec::now();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{count}-{:x}{:08x}", std::process::id(), now.sec, now.nsec)
-}
-
-/// Writes all of `bytes`; ENOSPC and the like come back as they are.
-pub(crate) fn write_all(file: impl AsFd, bytes: &[u8], at: u64) -> std::io::Result<()> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match fs::write_at(&file, &bytes[done..], at + done as u64)? {
-            0 => return Err(std::io::ErrorKind::WriteZero.into()),
-            n => done += n,
-        }
-    }
-    Ok(())
 }
 
 /// `false`: it was there.

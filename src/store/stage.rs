@@ -14,7 +14,7 @@ use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
 use super::pack::PackWriter;
-use super::{ObjectId, Objects, PackId, Store, StoreError, StoreShare, write_all};
+use super::{ObjectId, Objects, PackId, Store, StoreError, StoreShare};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::log::OrWarn;
 use crate::sys::{IoError, copy, path as paths, reason};
@@ -119,7 +119,7 @@ impl Stage {
     pub(super) fn write_loose(&self, file: u32, bytes: &[u8]) -> Result<(), StoreError> {
         let write = || {
             let fd = self.create(file)?;
-            write_all(&fd, bytes, 0)?;
+            fs::write_all_at(&fd, bytes, 0)?;
             copy::begin_write_back(&fd, 0, bytes.len() as u64);
             Ok(())
         };
@@ -248,7 +248,7 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         let stage = store.stage().unwrap();
         let file = fs::open_path(&dir.path().join("f"), OpenFlags::RDWR | OpenFlags::CREATE, 0o600).unwrap();
-        write_all(&file, b"data", 4 << 20).unwrap();
+        fs::write_all_at(&file, b"data", 4 << 20).unwrap();
         fs::truncate(&file, 9 << 20).unwrap();
         let mut content = vec![0; 9 << 20];
         content[4 << 20..(4 << 20) + 4].copy_from_slice(b"data");

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::stage::{Added, CopyError, IN_MEMORY};
-use super::{ObjectId, Stage, StoreError, write_all};
+use super::{ObjectId, Stage, StoreError};
 use crate::sys::{IoError, fs};
 
 /// One object in the making. Dropping it forgets it.
@@ -107,7 +107,7 @@ impl<'s> ObjectWriter<'s> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         if let Some((file, fd)) = &self.file {
-            write_all(fd, bytes, self.at).map_err(|e| self.stage.failed(*file, e))?;
+            fs::write_all_at(fd, bytes, self.at).map_err(|e| self.stage.failed(*file, e))?;
         }
         self.seen(bytes);
         Ok(())

@@ -31,6 +31,7 @@ mod signal;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod stream;
+pub(crate) mod temporary;
 pub(crate) mod terminal;
 pub(crate) mod thread;
 pub(crate) mod time;

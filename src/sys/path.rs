@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,6 +16,7 @@ use super::IoError;
 use super::descent::Descent;
 use super::fault::{self, Call};
 use super::fs::{DirEntry, FileType, OpenFlags, SetTime, Stat};
+use super::temporary::{Leftover, TemporaryFile};
 
 /// The path of a child, by the bytes of its name.
 pub fn child(dir: &Path, name: &[u8]) -> PathBuf {
@@ -194,9 +195,24 @@ pub fn remove_file(path: &Path) -> Result<(), IoError> {
 
 /// Replaces a file's content at once: written aside, then renamed. Not synced: for what can be made again.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
-    let aside = aside(path);
-    let done = fault::point(Call::Add).and_then(|()| fs::write(&aside, bytes)).map_err(IoError::of("write", &aside));
-    rename_aside(done, &aside, path)
+    replace_through(&aside(path), path, bytes, |_| Ok(()))
+}
+
+/// As [`replace`], with the temporary file at `aside`, on the same file system.
+///
+/// # Errors
+/// It cannot be written, synced or renamed.
+pub fn replace_through(
+    aside: &Path,
+    path: &Path,
+    bytes: &[u8],
+    sync: impl FnOnce(&OwnedFd) -> io::Result<()>,
+) -> Result<(), IoError> {
+    let written = TemporaryFile::at(aside, 0o666, Leftover::Reuse).and_then(|new| {
+        super::fs::write_all_at(new.file(), bytes, 0)?;
+        sync(new.file()).map(|()| new)
+    });
+    written.map_err(IoError::of("write", aside))?.rename_to(path).map_err(IoError::of("rename", aside))
 }
 
 /// A name beside `path` that nobody else uses: no other thread of this process, and no other process.
@@ -208,21 +224,13 @@ fn aside(path: &Path) -> PathBuf {
     aside.into()
 }
 
-/// What was written aside takes its place; after an error nothing stays aside.
-fn rename_aside(written: Result<(), IoError>, aside: &Path, path: &Path) -> Result<(), IoError> {
-    let done = written.and_then(|()| {
-        fault::point(Call::Add).and_then(|()| fs::rename(aside, path)).map_err(IoError::of("rename", aside))
-    });
-    done.inspect_err(|_| drop(fs::remove_file(aside)))
-}
-
 /// As [`replace`], but no name is made: `spare` is written, then the two change places. `false`, and nothing is there
 /// that wasn't before, when one of them is gone. The file never gets shorter, so that it needs no new room on a full
 /// disk: new lines follow the bytes.
 pub fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError> {
     let write = |mut file: fs::File| {
         let before = file.metadata()?.len();
-        file.write_all(bytes)?;
+        super::fs::write_all(&file, bytes)?;
         io::copy(&mut io::repeat(b'\n').take(before.saturating_sub(bytes.len() as u64)), &mut file)
     };
     let written = fs::OpenOptions::new().write(true).open(spare).and_then(write).map(drop);
@@ -239,25 +247,21 @@ pub fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError>
 /// As [`replace`], and the bytes are on disk before the name is theirs: after a power cut the file is the old or
 /// the new one, never an empty one.
 pub fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
-    let aside = aside(path);
-    let write = || -> io::Result<()> {
-        let file = fault::point(Call::Add).and_then(|()| fs::File::create(&aside))?;
-        super::fs::write_all(&file, bytes)?;
-        super::fs::fdatasync(&file)
-    };
-    rename_aside(write().map_err(IoError::of("write", &aside)), &aside, path)
+    replace_through(&aside(path), path, bytes, |file| super::fs::fdatasync(file))
 }
 
 /// Makes a file that must not be there yet (a lock, as git makes them) and writes it; `None` when it is there.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> {
     let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
-    let mut file = match file {
+    let file = match file {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         Err(e) => return Err(IoError::of("create", path)(e)),
     };
     // Half of it would be taken for the whole.
-    file.write_all(bytes).inspect_err(|_| drop(fs::remove_file(path))).map_err(IoError::of("write", path))?;
+    super::fs::write_all(&file, bytes)
+        .inspect_err(|_| drop(fs::remove_file(path)))
+        .map_err(IoError::of("write", path))?;
     Ok(Some(file.into()))
 }
 

@@ -1,11 +1,12 @@
 //! The journal's file as such: its header, its making and replacing, and the copy that is kept of a damaged one.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::{HEADER, JournalError};
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
+use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, fs_type, path as paths};
 
 const MAGIC: &[u8; 8] = b"depsfsJ\n";
@@ -90,17 +91,13 @@ pub(super) fn open(dir: &OwnedFd, path: &Path) -> Result<OwnedFd, JournalError> 
 /// Replaces the journal in `dir` by these bytes, which are on disk then.
 pub(super) fn put(dir: &OwnedFd, path: &Path, bytes: &[u8]) -> Result<OwnedFd, JournalError> {
     let aside = path.with_extension("new");
-    let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::TRUNC;
-    let file = fs::open_at(dir, b"journal.new", flags, 0o600).map_err(IoError::of("create", &aside))?;
-    let replace = || -> Result<(), IoError> {
-        fs_type::write_in_place(&file);
-        fs::write_all_at(&file, bytes, 0).map_err(IoError::of("write", &aside))?;
-        fs::fdatasync(&file).map_err(IoError::of("sync", &aside))?;
-        fs::rename_at(dir, b"journal.new", dir, b"journal", RenameFlags::empty()).map_err(IoError::of("replace", path))
-    };
     // Half of one would take the room that is wanted.
-    replace().inspect_err(|_| drop(fs::unlink_at(dir, b"journal.new")))?;
-    Ok(file)
+    let new = TemporaryFile::make(dir.as_fd(), b"journal.new", 0o600, Leftover::Reuse)
+        .map_err(IoError::of("create", &aside))?;
+    fs_type::write_in_place(new.file());
+    fs::write_all_at(new.file(), bytes, 0).map_err(IoError::of("write", &aside))?;
+    fs::fdatasync(new.file()).map_err(IoError::of("sync", &aside))?;
+    Ok(new.rename(dir, b"journal", RenameFlags::empty()).map_err(IoError::of("replace", path))?)
 }
 
 /// Keeps `bytes`, a whole damaged journal, in the directory `dir`, on disk. No earlier copy is touched. Gives its path.

@@ -27,7 +27,6 @@ use super::Holds;
 use crate::store::tree::{u32_at, u64_at};
 use crate::store::{Node, Store, Tree, TreeId};
 use crate::sys::fs::{Stat, Timespec};
-use crate::sys::log::OrWarn;
 use crate::sys::path as paths;
 use crate::sys::terminal::Shown;
 
@@ -137,11 +136,8 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
     out.extend_from_slice(watched);
     out.extend_from_slice(blake3::hash(&out).as_bytes());
     let path = path_of(store, source);
-    let aside = store.path().join("tmp").join(crate::store::aside_name());
-    let written = paths::write_new(&aside, &out).and_then(|_| paths::rename(&aside, &path));
-    if let Err(e) = written {
+    if let Err(e) = store.replace_unsynced(&path, &out) {
         // The import is whole without it; the next one is slower.
-        paths::remove_file(&aside).or_warn("a temporary file stays");
         tracing::warn!("the next import of {} will read everything: {e}", source.shown());
     }
 }

@@ -10,8 +10,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::format::{self, HEADER, Layout, Record};
-use crate::store::{ObjectId, PackId, write_all};
-use crate::sys::copy;
+use crate::store::{ObjectId, PackId};
+use crate::sys::{copy, fs};
 
 /// Bytes that are collected before they are written.
 const BUFFER: usize = 1 << 20;
@@ -56,15 +56,15 @@ impl PackWriter {
         self.flush()?;
         let layout = Layout { objects: self.count()?, index: self.written };
         let (index, id) = format::index(&mut self.records);
-        write_all(&self.file, &index, layout.index)?;
-        write_all(&self.file, &layout.header(), 0)?;
+        fs::write_all_at(&self.file, &index, layout.index)?;
+        fs::write_all_at(&self.file, &layout.header(), 0)?;
         crate::sys::fs::fdatasync(&self.file)?;
         Ok(id)
     }
 
     /// Writes what was collected; from then on the disk is busy with it while more is made.
     pub fn flush(&mut self) -> io::Result<()> {
-        write_all(&self.file, &self.buffer, self.written)?;
+        fs::write_all_at(&self.file, &self.buffer, self.written)?;
         copy::begin_write_back(&self.file, self.written, self.buffer.len() as u64);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();

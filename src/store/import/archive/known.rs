@@ -22,7 +22,6 @@ use super::stream::Format;
 use crate::store::tree::u32_at;
 use crate::store::{Progress, Store, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
-use crate::sys::log::OrWarn;
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, path as paths};
 
@@ -83,11 +82,8 @@ impl Known {
         if !is_same || ns(self.stat.ctime) + RACY_NS >= ns(self.begun) {
             return;
         }
-        let aside = store.path().join("tmp").join(crate::store::aside_name());
-        let written = paths::write_new(&aside, &bytes_of(tree)).and_then(|_| paths::rename(&aside, &self.file(store)));
-        if let Err(e) = written {
+        if let Err(e) = store.replace_unsynced(&self.file(store), &bytes_of(tree)) {
             // The import is whole without it; the next one is slower.
-            paths::remove_file(&aside).or_warn("a temporary file stays");
             tracing::warn!("the next import of {} will unpack it again: {e}", path.shown());
         }
     }
