@@ -47,9 +47,10 @@ impl Overlay {
     pub fn copy_ahead(&self, ino: Ino) -> Result<()> {
         let (object, copy) = {
             let mut view = self.view.lock();
-            if !view.copies_long(ino) {
+            if !view.copies_long(ino) || view.names_of_copy(ino)?.is_empty() {
                 return Ok(());
             }
+            view.ready()?;
             let root = view.upper.root.clone();
             match view.open_kept(|| fs::open_tmpfile(&root, 0o600)) {
                 Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(()),
@@ -97,6 +98,7 @@ impl View {
             self.orphans.entry(ino).or_insert(Orphan { kept: Kept::Store, attr: Attr { nlink: 0, ..*attr } });
             return self.copy_orphan(ino, attr, &object, keep);
         };
+        self.ready()?;
         self.may_have(names.len())?;
         let dir_fd = self.ensure_dir(*dir)?;
         let copy = match self.open_kept(|| fs::open_tmpfile(&dir_fd, 0o600)) {
@@ -171,8 +173,8 @@ impl View {
     }
 
     fn copy_orphan(&mut self, ino: Ino, attr: &Attr, object: &Extent, keep: u64) -> Result<()> {
-        let root = self.upper.root.clone();
-        let copy = self.open_kept(|| fs::open_tmpfile(&root, 0o600)).map_err(upper("create a file"))?;
+        // Not in the upper's directory, which may be deleted by now: the file lives as long as it is open.
+        let copy = self.nameless()?;
         let copied = object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
         self.dress(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;

@@ -144,7 +144,10 @@ impl View {
     }
 
     /// A file of the upper's file system that nobody finds.
-    fn nameless(&mut self) -> Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// When that file system is full or read-only.
+    pub(super) fn nameless(&mut self) -> Result<OwnedFd> {
         let root = self.upper.root.clone();
         let dir = self.upper.aside.as_ref().map_or(Ok(None), |aside| fs::duplicate(aside.as_fd()).map(Some));
         let dir = dir.map_err(upper("open a directory"))?.map_or(root, Arc::new);

@@ -1,7 +1,7 @@
 //! The ways a view goes: asked to, deleted, from outside, by a signal, in use.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,21 @@ fn a_view_that_is_emptied_by_its_user_is_a_plain_directory_and_who_stands_in_it_
     assert_eq!(bench.mounted(), Vec::<String>::new());
     assert_eq!(fs::read_to_string(bench.view("target/file")).unwrap(), "here\n");
     wait_until("the daemon has ended", || bench.state().is_none());
+}
+
+#[test]
+fn a_file_of_the_store_that_is_open_is_written_after_its_view_was_deleted() {
+    let bench = bench!("target");
+    bench.mount();
+    let target = bench.view("target");
+    let mut open = File::options().append(true).read(true).open(target.join("a.txt")).unwrap();
+    let done = Command::new("rm").arg("-rf").arg(&target).status().unwrap();
+    assert!(done.success() && !target.exists(), "{}", bench.log());
+    writeln!(open, "and more").unwrap();
+    let mut text = String::new();
+    open.seek(SeekFrom::Start(0)).unwrap();
+    open.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "from the store\nand more\n");
 }
 
 #[test]

@@ -42,10 +42,16 @@ fn every_change_of_a_view_whose_upper_was_deleted_is_an_i_o_error_and_reading_go
     case.cool();
     paths::remove_tree(&case.dir.path().join("upper")).expect("deleted");
     let (lower, dir) = (case.ino("dir/two"), case.ino("dir"));
+    // Its copy needs no directory first.
+    let top = case.ino("plain");
     let mode = SetAttr { mode: Some(0o600), ..keep() };
     for failed in [
         case.overlay().setattr(lower, case.caller(), mode).map(drop),
         case.overlay().write(lower, 0, b"x", None).map(drop),
+        case.overlay().write(top, 0, b"x", None).map(drop),
+        case.overlay().setattr(top, case.caller(), SetAttr { size: Some(0), ..keep() }).map(drop),
+        case.overlay().set_xattr(top, b"user.x", b"1", XattrFlags::empty()),
+        case.overlay().link(top, Ino::ROOT, &name("linked")).map(drop),
         case.overlay().unlink(dir, &name("two")),
         case.overlay().create(Ino::ROOT, &name("made"), 0o644, case.caller(), true).map(drop),
         case.overlay().mkdir(dir, &name("made"), 0o755, case.caller()).map(drop),
