@@ -268,3 +268,29 @@ fn a_name_that_is_not_utf_8_can_be_had_back_from_json() {
     let path = depsfs::store::escape::unescape(changes[0]["path"].as_str().unwrap()).unwrap();
     assert_eq!(path, b"build/50%\xff\n");
 }
+
+#[test]
+fn after_the_directory_above_was_renamed_status_unmount_and_mount_go_on_as_before() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("one")).unwrap();
+    std::fs::rename(bench.path("repo"), bench.path("one/repo")).unwrap();
+    bench.ok("one/repo", ["create", "fix"]);
+    bench.write("one/fix/build/mine", "mine\n");
+    std::fs::rename(bench.path("one"), bench.path("two")).unwrap();
+    bench.git("two/repo", ["worktree", "repair", "../fix"]);
+    let assert_shown = || {
+        assert_eq!(
+            (bench.read("two/fix/build/out.o"), bench.read("two/fix/build/mine")),
+            ("object\n".into(), "mine\n".into())
+        );
+        bench.assert_clean("two/fix");
+        let said = bench.ok("two/fix", ["status"]);
+        assert!(said.starts_with("[ok]      build\n[ok]      node_modules\n"), "{said}");
+    };
+    assert_shown();
+    bench.ok("two/fix", ["unmount"]);
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    bench.ok("two/fix", ["mount"]);
+    assert_shown();
+    bench.ok("two/repo", ["remove", "fix"]);
+}
