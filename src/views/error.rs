@@ -60,7 +60,7 @@ pub enum Error {
 }
 
 /// The hint for a view that a daemon could not mount or serve.
-pub const NOT_MOUNTED_HINT: &str = "depsfs doctor names the missing parts of this machine; the log is daemon.log in the directory depsfs of the git directory";
+pub const NOT_MOUNTED_HINT: &str = "depsfs doctor checks this machine and the store; daemon.log is in depsfs/ of the git directory, or of the workdir of mount --at";
 
 impl From<GitError> for Error {
     fn from(e: GitError) -> Error {
