@@ -37,8 +37,8 @@
 //!
 //! **A first write.** The same way to `overlay/write.rs`, which has the file copied up first (`overlay/copy_up.rs`,
 //! `sys/copy.rs`): a clone where the file system can, into the worktree's own directory, announced in the journal
-//! (`overlay/journal/mod.rs`, `overlay/journal/record.rs`; where it lies: `overlay/home.rs`), linked at its name, under its old inode number. A long file
-//! is copied while others use the view (`fuse/long.rs`), its disk isn't waited for (`overlay/unsettled.rs`). The bytes
+//! (`overlay/journal/mod.rs`, `overlay/journal/record.rs`; where it lies: `overlay/state_dir.rs`), linked at its name, under its old inode number. A long file
+//! is copied while others use the view (`fuse/offload.rs`), its disk isn't waited for (`overlay/writeback.rs`). The bytes
 //! go to the copy; the object was opened to read, and cannot be written. A change of mode or times alone copies
 //! nothing (`overlay/attr.rs`), a deleted name is a whiteout (`overlay/remove.rs`), a moved directory one record
 //! (`overlay/rename.rs`).
@@ -65,9 +65,9 @@
 //! and imports it (`store/import/archive/mod.rs`). `worktree/placement/mod.rs` finds out where its members belong
 //! (`worktree/placement/layout.rs` asks git), makes a tree of each part (`store/tree/build.rs`), names them in the manifest
 //! and has the daemon show them (`views/layers.rs`); in the view what was deleted of them comes back
-//! (`overlay/uncover.rs`). The others become plain files (`store/extract.rs`). `depsfs sync` brings other artifacts to a
+//! (`overlay/shadowed.rs`). The others become plain files (`store/extract.rs`). `depsfs sync` brings other artifacts to a
 //! worktree the same way (`worktree/artifacts/materialize.rs`, `worktree/sync/mod.rs`); private copies that are still what the old
-//! ones held are given up first (`views/drop_unchanged.rs`, `overlay/give_up.rs`).
+//! ones held are given up first (`views/drop_unchanged.rs`, `overlay/drop_unchanged.rs`).
 //!
 //! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds

@@ -299,7 +299,7 @@ fn frames() -> Vec<Frame> {
         Record::Moved { dir, name: name("there"), ino, time: None },
         Record::Unset { dir, name: name("back"), time },
         Record::Opaque { dir },
-        Record::Emptied { dir },
+        Record::Cleared { dir },
         Record::Meta { ino, meta },
         Record::Copied { ino, real: 4, born: 5 },
         Record::Uncopied { ino },
@@ -368,23 +368,23 @@ fn journal_2_says_that_the_journal_is_in_the_upper() {
 
 #[test]
 fn what_is_known_of_components_has_these_bytes_and_other_versions_are_refused() {
-    use depsfs::component::record::{Known, Record, State};
+    use depsfs::component::record::{ComponentState, ComponentsRecord, KnownComponent};
     let golden = include_bytes!("formats/components-1.json");
-    let mut record = Record::default();
-    let known = |name: &str, key: Option<&str>, entries: &[&str], state| Known {
+    let mut record = ComponentsRecord::default();
+    let known = |name: &str, key: Option<&str>, entries: &[&str], state| KnownComponent {
         name: name.into(),
         key: key.map(str::to_owned),
         entries: entries.iter().map(|e| (*e).into()).collect(),
         state,
     };
-    record.set(known("lib", Some("0123456789abcdef"), &["lib-0123456789abcdef"], State::Artifact));
-    record.set(known("web", Some("fedcba9876543210"), &[], State::Pending));
-    record.set(known("tools", None, &[], State::Source));
+    record.set(known("lib", Some("0123456789abcdef"), &["lib-0123456789abcdef"], ComponentState::Artifact));
+    record.set(known("web", Some("fedcba9876543210"), &[], ComponentState::Pending));
+    record.set(known("tools", None, &[], ComponentState::Source));
     assert_eq!(String::from_utf8_lossy(&record.bytes()), String::from_utf8_lossy(golden));
-    assert_eq!(Record::parse(golden), Ok(record));
+    assert_eq!(ComponentsRecord::parse(golden), Ok(record));
     let text = String::from_utf8_lossy(golden);
     for (from, to) in [("\"version\": 1", "\"version\": 2"), ("\"state\"", "\"more\": 1, \"state\""), ("pending", "x")]
     {
-        assert!(Record::parse(text.replace(from, to).as_bytes()).is_err(), "{to}");
+        assert!(ComponentsRecord::parse(text.replace(from, to).as_bytes()).is_err(), "{to}");
     }
 }

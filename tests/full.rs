@@ -118,7 +118,7 @@ fn on_a_full_btrfs_files_of_the_store_can_be_deleted_and_change_their_modes() {
     let view = bench.open();
     let dir = view.lookup(Ino::ROOT, &name("d")).expect("there").ino;
     view.unlink(dir, &name("file 0")).expect("unlinked");
-    view.settle().expect("on disk");
+    view.flush().expect("on disk");
     fill(&bench.disk.at);
     for n in 1..300 {
         view.unlink(dir, &name(&format!("file {n}"))).unwrap_or_else(|e| panic!("file {n}: {e}"));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use case::Case;
-use depsfs::store::import::{Limits, import_archive, import_dir};
+use depsfs::store::import::{ArchiveLimits, import_archive, import_dir};
 use depsfs::store::manifest::{Graft, ViewSpec};
 use depsfs::store::pack::Pack;
 use depsfs::store::{DamageKind, GcOptions, GcReport, Manifest, Node, Provenance, Store, StoreError, TreeId};
@@ -274,7 +274,7 @@ fn a_killed_import_leaves_nothing_that_gc_does_not_sweep_and_no_lock() {
 fn processes_that_import_the_same_archive_make_one_tree() {
     if let Some(dir) = std::env::var_os("DEPSFS_TEST_IMPORT") {
         let store = Store::open(&Path::new(&dir).join("store")).unwrap();
-        import_archive(&store, &Path::new(&dir).join("a.tar.gz"), &Limits::default(), &()).unwrap();
+        import_archive(&store, &Path::new(&dir).join("a.tar.gz"), &ArchiveLimits::default(), &()).unwrap();
         return;
     }
     let case = Case::new();

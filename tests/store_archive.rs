@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use case::Case;
-use depsfs::store::import::{ImportError, Imported, Limits, Refused, import_archive};
+use depsfs::store::import::{ArchiveLimits, ImportError, Imported, Refused, import_archive};
 use depsfs::store::{Name, Node, ObjectId, Store, Tree};
 use depsfs::sys::fs::{FileType, Timespec};
 
@@ -22,7 +22,7 @@ impl Case {
     }
 
     fn import_file(&self, path: &Path) -> Result<Imported, ImportError> {
-        import_archive(&self.store, path, &Limits::default(), &())
+        import_archive(&self.store, path, &ArchiveLimits::default(), &())
     }
 
     fn import(&self, tar: &[u8]) -> Tree {
@@ -380,18 +380,18 @@ fn a_cut_or_changed_archive_is_refused_wherever_that_happened() {
 fn limits_of_size_count_and_depth_hold() {
     let case = Case::new();
     let path = case.file("a.tar", &Raw::default().file("d/e/a", &[0; 600]).file("b", &[0; 600]).end());
-    let limits = Limits { bytes: 2000, members: 4, depth: 3, ..Limits::default() };
-    let import = |limits: &Limits| match import_archive(&case.store, &path, limits, &()) {
+    let limits = ArchiveLimits { bytes: 2000, members: 4, depth: 3, ..ArchiveLimits::default() };
+    let import = |limits: &ArchiveLimits| match import_archive(&case.store, &path, limits, &()) {
         Err(ImportError::Refused { why, .. }) => Some(why),
         Err(e) => panic!("{e}"),
         Ok(_) => None,
     };
-    assert_eq!(import(&Limits { bytes: 1200, ..limits.clone() }), Some(Refused::Bytes(1200)));
+    assert_eq!(import(&ArchiveLimits { bytes: 1200, ..limits.clone() }), Some(Refused::Bytes(1200)));
     // `d` and `d/e` count, too.
-    assert_eq!(import(&Limits { members: 3, ..limits.clone() }), Some(Refused::Members(3)));
-    assert_eq!(import(&Limits { memory: 2000, ..limits.clone() }), Some(Refused::Memory(2000)));
+    assert_eq!(import(&ArchiveLimits { members: 3, ..limits.clone() }), Some(Refused::Members(3)));
+    assert_eq!(import(&ArchiveLimits { memory: 2000, ..limits.clone() }), Some(Refused::Memory(2000)));
     assert_eq!(
-        import(&Limits { depth: 2, ..limits.clone() }),
+        import(&ArchiveLimits { depth: 2, ..limits.clone() }),
         Some(Refused::Depth { member: "d/e/a".into(), limit: 2 })
     );
     assert_eq!(fs::read_dir(case.store.path().join("objects")).unwrap().count(), 0);
@@ -412,7 +412,7 @@ fn many_imports_of_one_archive_at_once_make_one_tree_and_leave_no_temporaries() 
                 scope.spawn(|| {
                     // A store of its own, as another process has it.
                     let store = Store::open(case.store.path()).unwrap();
-                    import_archive(&store, &path, &Limits::default(), &()).unwrap().tree
+                    import_archive(&store, &path, &ArchiveLimits::default(), &()).unwrap().tree
                 })
             })
             .collect();

@@ -7,7 +7,7 @@ use super::local::{Aside, Local};
 use super::remote::{Missed, Remote};
 use super::turn::Turn;
 use super::{Artifact, ArtifactName, CacheError, Environment, Reporting};
-use crate::store::import::{ImportError, Limits, Refused, import_archive};
+use crate::store::import::{ArchiveLimits, ImportError, Refused, import_archive};
 use crate::store::{Provenance, Store, escape};
 use crate::sys::fs::Timespec;
 use crate::sys::log::OrWarn;
@@ -154,7 +154,7 @@ fn add(
     source: String,
     to: &Reporting<'_>,
 ) -> Result<Artifact, CacheError> {
-    let imported = import_archive(store, path, &Limits::default(), to.progress)?;
+    let imported = import_archive(store, path, &ArchiveLimits::default(), to.progress)?;
     let entry = name.entry_name(store)?.to_owned();
     let provenance = Provenance {
         source,

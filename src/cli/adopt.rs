@@ -13,7 +13,7 @@ use crate::component::load;
 use crate::sys::interrupt;
 use crate::sys::terminal::Shown;
 use crate::worktree::adopt;
-use crate::worktree::create::How;
+use crate::worktree::create::CreateOptions;
 use crate::worktree::plan;
 
 /// Give a worktree that git or another tool made its artifact directories
@@ -67,7 +67,7 @@ impl Adopt {
         let declared = load::on_disk(&target, &places::user())?;
         let plan = plan::of_existing(source, &target, &declared, self.allow_unbuilt, &places::store_path()?)?;
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
-        let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
+        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let store = Arc::new(places::store()?);
         let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
         output::done(format!("{} was adopted", adopted.worktree.shown()), &words("adopted", &plan, &adopted, how))

@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::sys::terminal::Shown;
 use crate::sys::{interrupt, path as paths, process};
 use crate::worktree::Error;
-use crate::worktree::placement::{self, Wish};
+use crate::worktree::placement::{self, PlaceRequest};
 
 /// Get and save build artifacts by name, as ci3's cache_download and cache_upload do
 ///
@@ -26,11 +26,11 @@ use crate::worktree::placement::{self, Wish};
 #[derive(Args)]
 pub struct Cache {
     #[command(subcommand)]
-    verb: Verb,
+    verb: CacheVerb,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum CacheVerb {
     /// Put the files of an artifact in place; exit code 1 is a miss
     ///
     /// In a git worktree, members in ignored directories show in views, over which files that are there already stay
@@ -54,9 +54,9 @@ enum Verb {
 impl Cache {
     pub fn failing(&self) -> String {
         match &self.verb {
-            Verb::Get { name, .. } => format!("{name} is not in place"),
-            Verb::Put { name, .. } => format!("{name} was not saved"),
-            Verb::Exists { name } => format!("{name} cannot be asked for"),
+            CacheVerb::Get { name, .. } => format!("{name} is not in place"),
+            CacheVerb::Put { name, .. } => format!("{name} was not saved"),
+            CacheVerb::Exists { name } => format!("{name} cannot be asked for"),
         }
     }
 
@@ -64,9 +64,9 @@ impl Cache {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         process::raise_open_files();
         match self.verb {
-            Verb::Get { name, out_dir } => get(&ArtifactName::new(&name)?, &out_dir),
-            Verb::Put { name, paths } => put(&ArtifactName::new(&name)?, &paths),
-            Verb::Exists { name } => {
+            CacheVerb::Get { name, out_dir } => get(&ArtifactName::new(&name)?, &out_dir),
+            CacheVerb::Put { name, paths } => put(&ArtifactName::new(&name)?, &paths),
+            CacheVerb::Exists { name } => {
                 let found = cache::exists(&places::store()?, &ArtifactName::new(&name)?, &environment())?;
                 if found { Ok(()) } else { Err(Failure::Missed) }
             }
@@ -91,8 +91,11 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
     // Until the artifact is in a manifest, or extracted.
     let _share = store.share()?;
     let artifact = fetch(&store, name, &env)?;
-    let placed =
-        placement::place(&store, &[Wish { artifact: &artifact, out_dir, instead_of: &[], reveal: true }], is_ci())?;
+    let placed = placement::place(
+        &store,
+        &[PlaceRequest { artifact: &artifact, out_dir, instead_of: &[], reveal: true }],
+        is_ci(),
+    )?;
     placed.words().iter().for_each(|words| say(words));
     Ok(())
 }

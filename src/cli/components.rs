@@ -13,7 +13,7 @@ use crate::sys::path as paths;
 use crate::views::set::Views;
 use crate::worktree::Error;
 use crate::worktree::artifacts::materialize::{Brought, Task};
-use crate::worktree::artifacts::resolve::{Decision, Supply, Way};
+use crate::worktree::artifacts::resolve::{ArtifactSource, ArtifactSources, Decision};
 use crate::worktree::artifacts::{materialize, plan};
 use crate::worktree::plan::Plan;
 
@@ -30,9 +30,9 @@ impl Outside {
     }
 
     /// Calls `act` with what artifacts come from.
-    pub fn with<R>(&self, fetch: bool, act: impl FnOnce(&Supply<'_>) -> R) -> R {
+    pub fn with<R>(&self, fetch: bool, act: impl FnOnce(&ArtifactSources<'_>) -> R) -> R {
         let say = |words: &str| self.bar.say(words);
-        act(&Supply { store: &self.store, env: &self.env, say: &say, progress: &*self.bar, fetch })
+        act(&ArtifactSources { store: &self.store, env: &self.env, say: &say, progress: &*self.bar, fetch })
     }
 }
 
@@ -119,7 +119,7 @@ pub fn approved(checkout: &Checkout, yes: bool) -> Result<Components, Failure> {
 pub fn done(all: &[Brought]) -> String {
     let line = |b: &Brought| {
         let words = match (&b.decision.way, b.done) {
-            (Way::Build, true) => "built".into(),
+            (ArtifactSource::Build, true) => "built".into(),
             _ => b.decision.words(),
         };
         format!("  {:<9} {words}\n", format!("{}:", b.decision.component))

@@ -16,9 +16,9 @@ use crate::views::set::Views;
 use crate::worktree::adopt;
 use crate::worktree::artifacts;
 use crate::worktree::artifacts::materialize::Brought;
-use crate::worktree::artifacts::resolve::Way;
-use crate::worktree::create::{self, Created, How};
-use crate::worktree::plan::{self, Plan, Wish};
+use crate::worktree::artifacts::resolve::ArtifactSource;
+use crate::worktree::create::{self, CreateOptions, Created};
+use crate::worktree::plan::{self, CreateRequest, Plan};
 use crate::worktree::relocation::{Trace, Traced};
 use crate::worktree::remove;
 
@@ -87,7 +87,7 @@ impl Create {
         if !self.dry_run {
             mount_source(&source)?;
         }
-        let wish = Wish {
+        let wish = CreateRequest {
             name: self.name.clone().unwrap_or_default(),
             base: self.base_ref.clone(),
             branch: self.branch.clone(),
@@ -112,7 +112,7 @@ impl Create {
 
     fn make(&self, plan: &Plan, outside: &Outside) -> Result<(), Failure> {
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
-        let how = How { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
+        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let created =
             outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
         let said = words("created", plan, &created, how) + &source_line(plan) + &components::lines(&created.decisions);
@@ -162,8 +162,11 @@ fn source_line(plan: &Plan) -> String {
 
 /// Says which components were built, after what was said before.
 fn built(made: &str, done: &[Brought]) -> Result<(), Failure> {
-    let names: Vec<&str> =
-        done.iter().filter(|b| b.decision.way == Way::Build).map(|b| b.decision.component.as_str()).collect();
+    let names: Vec<&str> = done
+        .iter()
+        .filter(|b| b.decision.way == ArtifactSource::Build)
+        .map(|b| b.decision.component.as_str())
+        .collect();
     if names.is_empty() { Ok(()) } else { output::done(made, &format!("  built:    {}\n", names.join(", "))) }
 }
 
@@ -209,7 +212,7 @@ fn lost_words(lost: &[PathBuf]) -> Option<String> {
 }
 
 /// What was made, and what was left out and why.
-pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: How) -> String {
+pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: CreateOptions) -> String {
     let commit = created.commit.get(..10).unwrap_or(&created.commit);
     let mut lines = vec![
         format!("{verb} {}", created.worktree.shown()),

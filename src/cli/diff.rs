@@ -25,7 +25,7 @@ pub struct Diff {
 }
 
 #[derive(Serialize)]
-struct Line {
+struct DiffLine {
     kind: Difference,
     path: String,
 }
@@ -39,7 +39,7 @@ impl Diff {
             found.extend(diff::of_view(&views, &view, &inside)?);
         }
         if self.json {
-            let lines = found.iter().map(|(kind, path)| Line { kind: *kind, path: json_path::text(path) });
+            let lines = found.iter().map(|(kind, path)| DiffLine { kind: *kind, path: json_path::text(path) });
             return output::json(&lines.collect::<Vec<_>>());
         }
         let lines = found.iter().map(|(kind, path)| format!("{} {}\n", kind.letter(), path.shown()));

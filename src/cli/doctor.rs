@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::report::Failure;
 use super::{output, places};
-use crate::doctor::{self, Places, Row, State};
+use crate::doctor::{self, CheckState, Places, Row};
 
 /// Look whether everything is right that views need, and repair what can be
 ///
@@ -37,7 +37,7 @@ impl Doctor {
         } else {
             output::print(&rows.iter().map(words).collect::<String>())?;
         }
-        match rows.iter().filter(|row| row.state == State::Fail).count() {
+        match rows.iter().filter(|row| row.state == CheckState::Fail).count() {
             0 => Ok(()),
             failed => Err(Failure::Unwell(failed)),
         }
@@ -47,9 +47,9 @@ impl Doctor {
 fn words(row: &Row) -> String {
     let mark = match row.state {
         _ if row.fixed => "[fixed]",
-        State::Ok => "[ok]",
-        State::Warn => "[warn]",
-        State::Fail => "[FAIL]",
+        CheckState::Ok => "[ok]",
+        CheckState::Warn => "[warn]",
+        CheckState::Fail => "[FAIL]",
     };
     let mut text = format!("{mark:7} {}: {}\n", row.check, row.reason);
     if let Some(remedy) = row.remedy.as_ref().filter(|_| !row.fixed) {

@@ -13,7 +13,7 @@ use super::{mount_all, places};
 use crate::store::Store;
 use crate::sys::terminal::Shown;
 use crate::views::set::Views;
-use crate::views::standalone_mount::{self, Lower, Wish};
+use crate::views::standalone_mount::{self, Lower, StandaloneMount};
 
 /// Mount the views of a worktree, or entries of the store or plain directories at a directory
 ///
@@ -117,7 +117,7 @@ impl Mount {
         };
         let upper = self.upper.clone().or(options.upper);
         let without_upper = upper.is_none() && !self.options.is_empty() && matches!(lower, Lower::Directories(_));
-        let wish = Wish {
+        let wish = StandaloneMount {
             lower,
             upper,
             workdir: self.workdir.clone().or(options.workdir),

@@ -47,7 +47,7 @@ enum What {
 }
 
 #[derive(Serialize)]
-struct Status {
+struct UnitStatus {
     unit: String,
     installed: bool,
     /// As `systemctl` has it; `null` without systemd.
@@ -115,7 +115,7 @@ fn uninstall() -> Result<(), Failure> {
 
 fn status(json: bool) -> Result<(), Failure> {
     let file = unit_file()?;
-    let status = Status {
+    let status = UnitStatus {
         installed: path::is_there(&file),
         unit: json_path::text(&file),
         enabled: ask("is-enabled"),

@@ -10,7 +10,7 @@ use super::places;
 use super::report::Failure;
 use super::stats;
 use crate::sys::terminal::Shown;
-use crate::views::status::{self, Status as Seen, View};
+use crate::views::status::{self, ViewStatus, WorktreeStatus as Seen};
 
 /// Show the views of a worktree, and whether they are there
 ///
@@ -78,7 +78,7 @@ impl Status {
 
 /// How many views are missing, and what brings them back.
 fn missing(status: &Seen) -> Option<String> {
-    let missing: Vec<&View> = status.missing().collect();
+    let missing: Vec<&ViewStatus> = status.missing().collect();
     let mut remedies = Vec::new();
     if missing.iter().any(|view| !view.dropped) {
         remedies.push("depsfs mount mounts those that are not mounted");
@@ -90,7 +90,7 @@ fn missing(status: &Seen) -> Option<String> {
     (n > 0).then(|| format!("missing:  {n} of {all}: {}", remedies.join(", ")))
 }
 
-fn line(view: &View) -> String {
+fn line(view: &ViewStatus) -> String {
     let path = view.path.shown();
     match (view.mounted, view.dropped, &view.error) {
         (true, _, _) if view.refusing => format!("[MISSING] {path} (answers EIO)"),

@@ -8,7 +8,7 @@ use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
 use super::report::Failure;
-use crate::store::import::{Limits, import_archive, import_dir};
+use crate::store::import::{ArchiveLimits, import_archive, import_dir};
 use crate::store::{Provenance, Store as Opened, escape};
 use crate::sys::terminal::Shown;
 use crate::sys::{interrupt, path as paths, url};
@@ -19,11 +19,11 @@ use crate::worktree::Error;
 #[derive(Args)]
 pub struct Store {
     #[command(subcommand)]
-    verb: Verb,
+    verb: StoreVerb,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+enum StoreVerb {
     /// Add an archive (.tar.gz, .zst, .tar.zst, .tar) or a directory as an entry
     ///
     /// An archive that is damaged, truncated or holds what would land outside is refused whole.
@@ -42,18 +42,18 @@ enum Verb {
 impl Store {
     pub fn failing(&self) -> String {
         match &self.verb {
-            Verb::Add { source, .. } => format!("{} was not added", source.shown()),
-            Verb::List => "the entries cannot be listed".into(),
-            Verb::Verify => "the store is not sound".into(),
+            StoreVerb::Add { source, .. } => format!("{} was not added", source.shown()),
+            StoreVerb::List => "the entries cannot be listed".into(),
+            StoreVerb::Verify => "the store is not sound".into(),
         }
     }
 
     pub fn run(self) -> Result<(), Failure> {
         let store = places::store()?;
         match self.verb {
-            Verb::Add { source, name } => add(&store, &source, name),
-            Verb::List => list(&store),
-            Verb::Verify => verify(&store),
+            StoreVerb::Add { source, name } => add(&store, &source, name),
+            StoreVerb::List => list(&store),
+            StoreVerb::Verify => verify(&store),
         }
     }
 }
@@ -68,7 +68,7 @@ fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failur
     let imported = if paths::is_dir(&whole) {
         import_dir(store, &whole, &bar)?
     } else {
-        import_archive(store, &whole, &Limits::default(), &bar)?
+        import_archive(store, &whole, &ArchiveLimits::default(), &bar)?
     };
     drop(bar);
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);

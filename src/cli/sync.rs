@@ -14,9 +14,9 @@ use crate::sys::terminal::Shown;
 use crate::views::json_path;
 use crate::views::set::Views;
 use crate::worktree::artifacts::materialize::{self, Brought};
-use crate::worktree::artifacts::resolve::Way;
+use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::remove;
-use crate::worktree::sync::{self, Synced, Takes};
+use crate::worktree::sync::{self, Synced, TakePolicy};
 
 /// Bring the artifacts of a worktree up to date, after a rebase or a pull
 ///
@@ -95,17 +95,17 @@ impl Sync {
 }
 
 /// Whether a directory is the source's to give: no key speaks of it, or a key that is the source's now.
-fn takes(components: &Components, brought: &[Brought], at: &Path) -> Takes {
+fn takes(components: &Components, brought: &[Brought], at: &Path) -> TakePolicy {
     let mut covering = components.covering(at).peekable();
     if covering.peek().is_none() && components.undeclared == Undeclared::Leave {
-        return Takes::No;
+        return TakePolicy::No;
     }
-    let mut takes = if covering.peek().is_none() { Takes::IfFitting } else { Takes::No };
+    let mut takes = if covering.peek().is_none() { TakePolicy::IfFitting } else { TakePolicy::No };
     for declared in covering {
         let now = brought.iter().find(|b| b.decision.component == declared.component.name);
         match now.map(|b| &b.decision.way) {
-            Some(Way::Source) if declared.component.key.is_some() => return Takes::Yes,
-            _ if declared.component.key.is_none() => takes = Takes::IfFitting,
+            Some(ArtifactSource::Source) if declared.component.key.is_some() => return TakePolicy::Yes,
+            _ if declared.component.key.is_none() => takes = TakePolicy::IfFitting,
             _ => {}
         }
     }

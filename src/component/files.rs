@@ -40,7 +40,7 @@ impl Files<'_> {
         patterns: impl Iterator<Item = I>,
         components: &Components,
     ) -> Result<Vec<Contents>, Error> {
-        let listed = Listed { files: self, all: OnceCell::new() };
+        let listed = ListedFile { files: self, all: OnceCell::new() };
         let mut found = Vec::new();
         for (declared, patterns) in components.all.iter().zip(patterns) {
             let mut names = Known::new();
@@ -56,13 +56,13 @@ impl Files<'_> {
 
     /// All that git knows of, by name.
     fn list(&self) -> Result<Known, Error> {
-        let seen = |(mode, id, path): (u32, String, PathBuf)| (path, Seen { mode, id: Some(id) });
+        let seen = |(mode, id, path): (u32, String, PathBuf)| (path, SeenFile { mode, id: Some(id) });
         match self {
             Files::Of(checkout) => {
                 let tracked =
-                    checkout.git().staged()?.into_iter().map(|(mode, _, path)| (path, Seen { mode, id: None }));
+                    checkout.git().staged()?.into_iter().map(|(mode, _, path)| (path, SeenFile { mode, id: None }));
                 let untracked = checkout.git().untracked()?.into_iter();
-                let untracked = untracked.map(|path| (path, Seen { mode: 0o100644, id: None }));
+                let untracked = untracked.map(|path| (path, SeenFile { mode: 0o100644, id: None }));
                 Ok(tracked.chain(untracked).collect())
             }
             Files::At { git, commit, .. } => Ok(git.committed(commit)?.into_iter().map(seen).collect()),
@@ -100,7 +100,7 @@ impl Files<'_> {
         Ok(all)
     }
 
-    fn id_of(&self, path: &Path, seen: Seen) -> Result<String, Error> {
+    fn id_of(&self, path: &Path, seen: SeenFile) -> Result<String, Error> {
         match (self, seen.mode & 0o170000, seen.id) {
             (Files::Of(checkout), LINK, _) => {
                 let target = path::read_link(&checkout.root.join(path))?;
@@ -119,21 +119,21 @@ impl Files<'_> {
 
 /// One path, before its content is known by an id.
 #[derive(Clone, Debug)]
-struct Seen {
+struct SeenFile {
     mode: u32,
     id: Option<String>,
 }
 
 /// The list of all paths, made when it is needed.
-struct Listed<'a, 'f> {
+struct ListedFile<'a, 'f> {
     files: &'a Files<'f>,
     all: OnceCell<Known>,
 }
 
-type Known = BTreeMap<PathBuf, Seen>;
+type Known = BTreeMap<PathBuf, SeenFile>;
 
-impl Listed<'_, '_> {
-    fn matched(&self, pattern: &Pattern) -> Result<Vec<(PathBuf, Seen)>, Error> {
+impl ListedFile<'_, '_> {
+    fn matched(&self, pattern: &Pattern) -> Result<Vec<(PathBuf, SeenFile)>, Error> {
         if let (Files::Of(checkout), Some(path)) = (self.files, pattern.literal())
             && let Some(seen) = on_disk(checkout, path)?
         {
@@ -165,11 +165,11 @@ impl Listed<'_, '_> {
 }
 
 /// A file or symlink; a directory has to be listed.
-fn on_disk(checkout: &Checkout, path: &Path) -> Result<Option<Seen>, Error> {
+fn on_disk(checkout: &Checkout, path: &Path) -> Result<Option<SeenFile>, Error> {
     let kind = path::stat(&checkout.root.join(path))?.map(|s| s.kind());
     Ok(match kind {
-        Some(FileType::RegularFile) => Some(Seen { mode: 0o100644, id: None }),
-        Some(FileType::Symlink) => Some(Seen { mode: LINK, id: None }),
+        Some(FileType::RegularFile) => Some(SeenFile { mode: 0o100644, id: None }),
+        Some(FileType::Symlink) => Some(SeenFile { mode: LINK, id: None }),
         _ => None,
     })
 }
@@ -187,7 +187,7 @@ fn module_at(checkout: &Checkout, path: &Path) -> Result<String, Error> {
 }
 
 /// A file of a submodule, of the commit of it that the list of the repository around it names.
-fn in_module(all: &Known, modules: &[Submodule], path: &Path) -> Result<Option<Seen>, Error> {
+fn in_module(all: &Known, modules: &[Submodule], path: &Path) -> Result<Option<SeenFile>, Error> {
     let Some(module) = modules.iter().find(|m| path.starts_with(&m.path)) else { return Ok(None) };
     let commit = all.get(&module.path).and_then(|seen| seen.id.clone());
     let (Some(commit), Ok(inside)) = (commit, path.strip_prefix(&module.path)) else { return Ok(None) };

@@ -41,7 +41,7 @@ const EMPTY: &str = "
 ";
 
 /// One component to be written.
-struct Found {
+struct FoundTool {
     kind: &'static str,
     dir: PathBuf,
     paths: Vec<String>,
@@ -58,7 +58,7 @@ pub fn text(of: &Checkout) -> Result<String, Error> {
     let untracked = of.git().untracked()?;
     let all: BTreeSet<PathBuf> = tracked.into_iter().chain(untracked).collect();
     let ignored: Vec<PathBuf> = of.git().ignored()?.iter().map(|p| checkout::plain(p)).collect();
-    let mut found: Vec<Found> = all.iter().filter_map(|path| component(path, &all, &ignored)).collect();
+    let mut found: Vec<FoundTool> = all.iter().filter_map(|path| component(path, &all, &ignored)).collect();
     found.truncate(MOST);
     let mut text = HEAD.to_owned();
     if found.is_empty() {
@@ -73,14 +73,14 @@ pub fn text(of: &Checkout) -> Result<String, Error> {
 }
 
 /// The component that a file stands for.
-fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Option<Found> {
+fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Option<FoundTool> {
     let dir = path.parent()?.to_path_buf();
     let has = |name: &str| all.contains(&dir.join(name));
     let simple = |kind, paths: &[&str], files: &[&str], build, more, about| {
         let quoted: Vec<String> = files.iter().map(|f| format!("{f:?}")).collect();
         let key = format!("{{ files = [{}] }}", quoted.join(", "));
         let paths = paths.iter().map(|p| (*p).to_owned()).collect();
-        Some(Found { kind, dir: dir.clone(), paths, key, cache: None, build, more, about })
+        Some(FoundTool { kind, dir: dir.clone(), paths, key, cache: None, build, more, about })
     };
     let nested: &[&str] = &["node_modules", "**/node_modules"];
     match path.file_name()?.to_str()? {
@@ -119,7 +119,7 @@ fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Optio
 }
 
 /// A component of ci3: its hash and its build are its own scripts'.
-fn ci3(dir: &Path, ignored: &[PathBuf]) -> Found {
+fn ci3(dir: &Path, ignored: &[PathBuf]) -> FoundTool {
     let below = ignored.iter().filter_map(|p| p.strip_prefix(dir).ok()).filter(|p| !p.as_os_str().is_empty());
     let mut paths: Vec<String> =
         below.filter(|p| !p.ends_with("node_modules")).map(|p| p.to_string_lossy().into_owned()).collect();
@@ -127,7 +127,7 @@ fn ci3(dir: &Path, ignored: &[PathBuf]) -> Found {
         paths.push("dest".into());
     }
     let last = dir.file_name().map_or("all".into(), |name| name.to_string_lossy().into_owned());
-    Found {
+    FoundTool {
         kind: "ci3",
         dir: dir.into(),
         paths,
@@ -140,7 +140,7 @@ fn ci3(dir: &Path, ignored: &[PathBuf]) -> Found {
 }
 
 /// Its directory's name, or its kind's at the top; with a kind or a number behind it when that is taken.
-fn name_of(one: &Found, names: &mut BTreeSet<String>) -> String {
+fn name_of(one: &FoundTool, names: &mut BTreeSet<String>) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@+".contains(c);
     let dir: String = one.dir.to_string_lossy().chars().map(|c| if is_plain(c) { c } else { '-' }).collect();
     let dir = dir.trim_start_matches(['.', '-', '/']);
@@ -153,7 +153,7 @@ fn name_of(one: &Found, names: &mut BTreeSet<String>) -> String {
     name
 }
 
-fn write_one(text: &mut String, one: &Found, name: &str) {
+fn write_one(text: &mut String, one: &FoundTool, name: &str) {
     let paths: Vec<String> = one.paths.iter().map(|p| format!("{p:?}")).collect();
     // Writing to a string does not fail.
     write!(text, "\n# {}\n[[component]]\nname = {name:?}\n", one.about).expect("a String takes all");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 /// A component, as far as its place in the order needs it.
 pub trait Ordered {
+    /// Its name.
     fn name(&self) -> &str;
     /// The components that are built before it.
     fn after(&self) -> &[String];

@@ -17,15 +17,15 @@ const FILE: &str = "components.json";
 /// What is known of all components of a worktree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Record {
+pub struct ComponentsRecord {
     version: u32,
-    pub components: Vec<Known>,
+    pub components: Vec<KnownComponent>,
 }
 
 /// One component, as a worktree has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Known {
+pub struct KnownComponent {
     pub name: String,
     /// The key its artifacts were made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,13 +33,13 @@ pub struct Known {
     /// The entries of the store that it shows, or was published as.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<String>,
-    pub state: State,
+    pub state: ComponentState,
 }
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
+pub enum ComponentState {
     /// Its artifact is in place.
     Artifact,
     /// It has what the source had.
@@ -54,23 +54,23 @@ pub enum State {
     Nothing,
 }
 
-impl Default for Record {
-    fn default() -> Record {
-        Record { version: VERSION, components: Vec::new() }
+impl Default for ComponentsRecord {
+    fn default() -> ComponentsRecord {
+        ComponentsRecord { version: VERSION, components: Vec::new() }
     }
 }
 
-impl Record {
+impl ComponentsRecord {
     /// That of the worktree with this state directory; an empty one when there is none.
-    pub fn load(state_dir: &Path) -> Result<Record, Error> {
+    pub fn load(state_dir: &Path) -> Result<ComponentsRecord, Error> {
         let file = state_dir.join(FILE);
-        let Some(bytes) = path::read_if_there(&file)? else { return Ok(Record::default()) };
-        Record::parse(&bytes).map_err(|why| Error::Record { file, why })
+        let Some(bytes) = path::read_if_there(&file)? else { return Ok(ComponentsRecord::default()) };
+        ComponentsRecord::parse(&bytes).map_err(|why| Error::Record { file, why })
     }
 
     /// What its bytes say, or why they can't be read.
-    pub fn parse(bytes: &[u8]) -> Result<Record, String> {
-        let record: Record = serde_json::from_slice(bytes).map_err(|e| not_json(&e))?;
+    pub fn parse(bytes: &[u8]) -> Result<ComponentsRecord, String> {
+        let record: ComponentsRecord = serde_json::from_slice(bytes).map_err(|e| not_json(&e))?;
         match record.version {
             VERSION => Ok(record),
             other => Err(format!("it has version {other}, this depsfs knows {VERSION}")),
@@ -89,20 +89,20 @@ impl Record {
     }
 
     /// Changes the record that is there now, whatever others have changed of it since it was last read.
-    pub fn change(state_dir: &Path, change: impl FnOnce(&mut Record)) -> Result<(), super::Error> {
+    pub fn change(state_dir: &Path, change: impl FnOnce(&mut ComponentsRecord)) -> Result<(), super::Error> {
         path::make_private_dirs(state_dir)?;
         let _lock = ManifestLock::wait(state_dir)?;
-        let mut record = Record::load(state_dir)?;
+        let mut record = ComponentsRecord::load(state_dir)?;
         change(&mut record);
         record.save(state_dir)
     }
 
-    pub fn of(&self, name: &str) -> Option<&Known> {
+    pub fn of(&self, name: &str) -> Option<&KnownComponent> {
         self.components.iter().find(|c| c.name == name)
     }
 
     /// Replaces what is known of one.
-    pub fn set(&mut self, known: Known) {
+    pub fn set(&mut self, known: KnownComponent) {
         match self.components.iter_mut().find(|c| c.name == known.name) {
             Some(there) => *there = known,
             None => self.components.push(known),
@@ -111,6 +111,6 @@ impl Record {
 
     /// Whether something is to be gone on with.
     pub fn has_work(&self) -> bool {
-        self.components.iter().any(|c| matches!(c.state, State::Pending | State::Failed))
+        self.components.iter().any(|c| matches!(c.state, ComponentState::Pending | ComponentState::Failed))
     }
 }

@@ -78,7 +78,7 @@ fn after(wish: &str) -> Option<Duration> {
 }
 
 /// A view that is served, and its store.
-pub struct Shown {
+pub struct ShownTrees {
     pub store: Store,
     pub overlay: Weak<Overlay>,
     /// Nobody has taken up its large objects.
@@ -98,12 +98,12 @@ pub struct Checks {
 
 #[derive(Default)]
 struct Todo {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<CheckJob>,
     is_running: bool,
 }
 
 /// An object to be checked.
-struct Job {
+struct CheckJob {
     store: Store,
     id: ObjectId,
     size: u64,
@@ -118,7 +118,7 @@ impl Checks {
 
     /// Tells the views what is noted of their objects, and has those be checked that are large. `again` has somebody look
     /// once more.
-    pub fn look(self: &Arc<Self>, shown: impl FnOnce() -> Vec<Shown>, again: impl Fn() + Send + 'static) {
+    pub fn look(self: &Arc<Self>, shown: impl FnOnce() -> Vec<ShownTrees>, again: impl Fn() + Send + 'static) {
         if self.is_waited.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -151,12 +151,12 @@ impl Checks {
     }
 
     /// Has the large objects of new views checked.
-    fn take_up(self: &Arc<Self>, shown: &[Shown], again: impl Fn() + Send + 'static) {
+    fn take_up(self: &Arc<Self>, shown: &[ShownTrees], again: impl Fn() + Send + 'static) {
         let mut todo = self.todo.lock();
         for shown in shown.iter().filter(|s| s.is_new) {
             let Some(overlay) = shown.overlay.upgrade() else { continue };
             for (id, size) in overlay.large_objects() {
-                todo.jobs.push_back(Job { store: shown.store.clone(), id, size, view: shown.overlay.clone() });
+                todo.jobs.push_back(CheckJob { store: shown.store.clone(), id, size, view: shown.overlay.clone() });
             }
         }
         if todo.jobs.is_empty() || todo.is_running {
@@ -187,7 +187,7 @@ impl Checks {
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<CheckJob> {
         let mut todo = self.todo.lock();
         let next = todo.jobs.pop_front();
         todo.is_running = next.is_some();
@@ -195,7 +195,7 @@ impl Checks {
     }
 }
 
-impl Job {
+impl CheckJob {
     fn run(&self) -> Result<Checked, crate::store::StoreError> {
         let is_shown = || self.view.strong_count() > 0;
         if !is_shown() {

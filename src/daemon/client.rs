@@ -9,10 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::health::refuse_stopped;
-use super::patience::{Patience, wait_for};
 use super::program::Program;
 use super::release::{detach_dead, take_down};
 use super::state::{DaemonState, StateDir, ViewState};
+use super::timeouts::{Patience, wait_for};
 use super::{DaemonError, keeper, known, mounts, wire};
 use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;

@@ -15,7 +15,7 @@ use crate::sys::mountinfo::MountTable;
 use crate::sys::path as paths;
 
 /// A daemon's state, compared with the kernel's table.
-pub struct Known {
+pub struct KnownDaemon {
     pub state: DaemonState,
     /// The ids of the views that are mounted.
     pub mounted: HashSet<String>,
@@ -32,22 +32,22 @@ struct File {
 }
 
 /// `None` when no daemon lives.
-pub fn look(dir: &StateDir) -> Option<Arc<Known>> {
-    static KNOWN: Mutex<Option<HashMap<PathBuf, Arc<Known>>>> = Mutex::new(None);
+pub fn look(dir: &StateDir) -> Option<Arc<KnownDaemon>> {
+    static KNOWN: Mutex<Option<HashMap<PathBuf, Arc<KnownDaemon>>>> = Mutex::new(None);
     dir.living().ok()??;
     let stat = paths::stat(&dir.daemon_json()).ok()??;
     let from = File { dev: stat.dev, ino: stat.ino, mtime: stat.mtime };
     let table = MountTable::current().ok()?;
     let mut all = KNOWN.lock();
     let all = all.get_or_insert_default();
-    let is_so = |known: &&Arc<Known>| known.from == from && Arc::ptr_eq(&known.table, &table);
+    let is_so = |known: &&Arc<KnownDaemon>| known.from == from && Arc::ptr_eq(&known.table, &table);
     if let Some(known) = all.get(dir.path()).filter(is_so) {
         return Some(known.clone());
     }
     let mut state = DaemonState::load(dir)?;
     state.compare(&table);
     let mounted = state.views.iter().filter(|v| v.mounted).map(|v| v.id.clone()).collect();
-    let known = Arc::new(Known { state, mounted, from, table });
+    let known = Arc::new(KnownDaemon { state, mounted, from, table });
     all.insert(dir.path().to_path_buf(), known.clone());
     Some(known)
 }

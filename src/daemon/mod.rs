@@ -24,13 +24,13 @@ mod health;
 pub mod keeper;
 mod known;
 mod mounts;
-mod patience;
 mod program;
 mod refused;
 mod release;
 mod served;
 pub mod server;
 mod state;
+mod timeouts;
 mod wire;
 
 use std::path::PathBuf;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::health::refuse_stopped;
-use super::patience::{Patience, wait_for};
 use super::state::{DaemonState, StateDir, ViewState};
+use super::timeouts::{Patience, wait_for};
 use super::{DaemonError, keeper, mounts};
 use crate::store::Manifest;
 use crate::sys::mountinfo::MountTable;

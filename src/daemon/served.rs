@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use super::checks::Shown;
+use super::checks::ShownTrees;
 use super::fast_path::FastPath;
 use super::state::{SETTLED, StateDir};
 use super::wire::{ConnectionId, Serve};
@@ -34,23 +34,23 @@ pub enum ServeError {
 }
 
 #[derive(Default)]
-pub struct Served(Mutex<Vec<Shared>>);
+pub struct Served(Mutex<Vec<ServedShared>>);
 
 /// One overlay. A view that was detached while in use and then mounted again is two connections on one directory and
 /// one journal: they share it.
-struct Shared {
+struct ServedShared {
     view: String,
     /// The directory underneath, as device and inode.
     upper: (u64, u64),
     overlay: Weak<Overlay>,
     store: Store,
     grafts: Vec<Graft>,
-    connections: Vec<Seen>,
+    connections: Vec<SeenNotes>,
     /// It shows trees whose large objects nobody has taken up to check.
     is_new: bool,
 }
 
-struct Seen {
+struct SeenNotes {
     connection: ConnectionId,
     facts: Arc<Facts>,
     /// `None` until its handshake is done: the kernel has cached nothing by this server's word.
@@ -58,7 +58,7 @@ struct Seen {
 }
 
 impl Served {
-    fn all(&self) -> MutexGuard<'_, Vec<Shared>> {
+    fn all(&self) -> MutexGuard<'_, Vec<ServedShared>> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -71,10 +71,10 @@ impl Served {
         facts: &Arc<Facts>,
     ) -> Result<(Arc<Overlay>, FastPath), ServeError> {
         let stat = fs::stat(&upper)?;
-        let is_it = |s: &&mut Shared| s.view == serve.view.id && s.upper == (stat.dev, stat.ino);
+        let is_it = |s: &&mut ServedShared| s.view == serve.view.id && s.upper == (stat.dev, stat.ino);
         let mut all = self.all();
         all.retain(|shared| shared.overlay.strong_count() > 0);
-        let seen = Seen { connection: serve.connection, facts: facts.clone(), caches: None };
+        let seen = SeenNotes { connection: serve.connection, facts: facts.clone(), caches: None };
         if let Some(shared) = all.iter_mut().find(is_it)
             && let Some(overlay) = shared.overlay.upgrade()
         {
@@ -99,7 +99,7 @@ impl Served {
         }
         note_names(facts, &serve.view, has_names || !overlay.root_is_empty());
         facts.generation.store(serve.generation, Ordering::Relaxed);
-        all.push(Shared {
+        all.push(ServedShared {
             view: serve.view.id.clone(),
             upper: (stat.dev, stat.ino),
             overlay: Arc::downgrade(&overlay),
@@ -124,9 +124,9 @@ impl Served {
     }
 
     /// What is served, to be taken up by who checks it.
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self) -> Vec<ShownTrees> {
         let mut all = self.all();
-        let shown = all.iter_mut().filter(|shared| shared.overlay.strong_count() > 0).map(|shared| Shown {
+        let shown = all.iter_mut().filter(|shared| shared.overlay.strong_count() > 0).map(|shared| ShownTrees {
             store: shared.store.clone(),
             overlay: shared.overlay.clone(),
             is_new: std::mem::take(&mut shared.is_new),
@@ -148,7 +148,7 @@ impl Served {
     }
 }
 
-impl Shared {
+impl ServedShared {
     fn show(&mut self, view: &ViewSpec, generation: u64) -> Result<(), ServeError> {
         if self.grafts != view.grafts
             && let Some(overlay) = self.overlay.upgrade()

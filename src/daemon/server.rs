@@ -12,7 +12,7 @@ use super::refused::Refusals;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
-use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Pool, Session, View, Whole};
+use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Pool, RenameGate, ServedView, Session};
 use crate::store::manifest::ViewSpec;
 use crate::sys::log::OrWarn;
 use crate::sys::mountinfo::MountTable;
@@ -123,8 +123,8 @@ struct Server {
     blocking: Blocking,
     /// All others; there is none in a server that only refuses.
     pool: OnceLock<Pool>,
-    /// See [`View::whole`].
-    whole: Arc<Whole>,
+    /// See [`ServedView::whole`].
+    whole: Arc<RenameGate>,
     _lock: Option<OwnedFd>,
 }
 
@@ -180,7 +180,7 @@ impl Server {
         fuse_dev::wait_in_reads(device.as_fd())?;
         let (overlay, fast) = self.served.begin(&self.state, &serve, upper, &facts)?;
         let (connection, offer) = (serve.connection, serve.offer);
-        let view = View {
+        let view = ServedView {
             overlay,
             id: serve.view.id.clone(),
             facts,

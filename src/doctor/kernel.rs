@@ -93,13 +93,17 @@ fn clones(sight: &Sight) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::State;
+    use crate::doctor::CheckState;
 
     #[test]
     fn kernels_are_told_that_work_that_work_but_for_crashes_and_that_do_not() {
         let state = |text: &str| version_row(text, kernel::version(text)).state;
-        let table =
-            [("6.18.1", State::Ok), ("6.9", State::Ok), ("6.8.0-31-generic", State::Warn), ("5.4.0", State::Fail)];
+        let table = [
+            ("6.18.1", CheckState::Ok),
+            ("6.9", CheckState::Ok),
+            ("6.8.0-31-generic", CheckState::Warn),
+            ("5.4.0", CheckState::Fail),
+        ];
         table.iter().for_each(|(text, want)| assert_eq!(state(text), *want, "{text}"));
     }
 }

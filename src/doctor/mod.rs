@@ -36,7 +36,7 @@ use crate::worktree::Error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum CheckState {
     Ok,
     Warn,
     Fail,
@@ -46,7 +46,7 @@ pub enum State {
 #[derive(Serialize)]
 pub struct Row {
     pub check: &'static str,
-    pub state: State,
+    pub state: CheckState,
     pub reason: String,
     /// What to do, when it isn't ok.
     pub remedy: Option<String>,
@@ -64,15 +64,15 @@ type Fix = Box<dyn FnOnce() -> Result<(), Error>>;
 impl Row {
     fn ok(check: &'static str, reason: impl Into<String>) -> Row {
         let reason = reason.into();
-        Row { check, state: State::Ok, reason, remedy: None, fixable: false, fixed: false, fix: None }
+        Row { check, state: CheckState::Ok, reason, remedy: None, fixable: false, fixed: false, fix: None }
     }
 
     fn warn(check: &'static str, reason: impl Into<String>, remedy: impl Into<String>) -> Row {
-        Row { state: State::Warn, remedy: Some(remedy.into()), ..Row::ok(check, reason) }
+        Row { state: CheckState::Warn, remedy: Some(remedy.into()), ..Row::ok(check, reason) }
     }
 
     fn fail(check: &'static str, reason: impl Into<String>, remedy: impl Into<String>) -> Row {
-        Row { state: State::Fail, ..Row::warn(check, reason, remedy) }
+        Row { state: CheckState::Fail, ..Row::warn(check, reason, remedy) }
     }
 
     fn fixed_by(self, fix: impl FnOnce() -> Result<(), Error> + 'static) -> Row {
@@ -175,20 +175,20 @@ pub fn fix(places: &Places, rows: Vec<Row>) -> Result<Vec<Row>, Error> {
     for mut row in rows {
         let Some(fix) = row.fix.take() else { continue };
         match fix() {
-            Ok(()) => (row.fixed, row.state, row.fixable) = (true, State::Ok, false),
+            Ok(()) => (row.fixed, row.state, row.fixable) = (true, CheckState::Ok, false),
             Err(e) => row.reason = format!("{}; --fix failed: {e}", row.reason),
         }
         done.push(row);
     }
     let mut rows = examine(places)?;
     for row in done {
-        let again = rows.iter_mut().find(|r| r.check == row.check && r.state != State::Ok);
+        let again = rows.iter_mut().find(|r| r.check == row.check && r.state != CheckState::Ok);
         match (row.fixed, again) {
             // It did not help, or not enough.
             (_, Some(again)) if !row.fixed || again.reason == row.reason => again.reason = row.reason,
             (true, _) => {
                 let at = rows.iter().position(|r| r.check == row.check);
-                let has_ok = at.is_some_and(|at| rows[at].state == State::Ok && !rows[at].fixed);
+                let has_ok = at.is_some_and(|at| rows[at].state == CheckState::Ok && !rows[at].fixed);
                 let at = at.unwrap_or(rows.len());
                 match has_ok {
                     true => rows[at] = row,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::{Row, Sight, shell};
 use crate::daemon::{Health, health, whereabouts};
 use crate::sys::mountinfo::{MountPoint, MountTable};
-use crate::sys::proc::Work;
+use crate::sys::proc::ProcessWork;
 use crate::sys::process::{self, Ask, ProcessId};
 use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 type Held = BTreeMap<u32, Vec<ProcessId>>;
 
 /// A daemon that is known by its state directory.
-struct Known {
+struct KnownView {
     state_dir: PathBuf,
     /// The worktree, or the directory that is mounted at.
     place: PathBuf,
@@ -41,7 +41,7 @@ struct Known {
 
 /// The views of one daemon that is known, or one view of whoever else.
 struct Finding<'a> {
-    known: Option<&'a Known>,
+    known: Option<&'a KnownView>,
     mounts: Vec<&'a MountPoint>,
     answering: Vec<ProcessId>,
 }
@@ -67,8 +67,8 @@ pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
 }
 
 /// Worktrees that have some of their views and not the others. One without any was unmounted.
-fn partly(sight: &Sight, known: &[Known]) -> Vec<Row> {
-    let row = |known: &Known| {
+fn partly(sight: &Sight, known: &[KnownView]) -> Vec<Row> {
+    let row = |known: &KnownView| {
         known.health.keeper?;
         let is_mounted = |view: &&PathBuf| sight.mounts.iter().any(|m| m.kind == mount::KIND && m.path == **view);
         let (there, missing): (Vec<_>, Vec<_>) = known.wanted.iter().partition(is_mounted);
@@ -91,9 +91,9 @@ fn partly(sight: &Sight, known: &[Known]) -> Vec<Row> {
 }
 
 /// Daemons that gave up: their views answer EIO to everything.
-fn refusing(known: &[Known]) -> Vec<Row> {
+fn refusing(known: &[KnownView]) -> Vec<Row> {
     let check = "daemons";
-    let row = |known: &Known| {
+    let row = |known: &KnownView| {
         let why = known.health.refuses.as_ref()?;
         let words = format!("the views of {} answer EIO: {why}", known.place.shown());
         let state_dir = known.state_dir.clone();
@@ -105,7 +105,7 @@ fn refusing(known: &[Known]) -> Vec<Row> {
     if rows.is_empty() { vec![Row::ok(check, format!("{living} run"))] } else { rows }
 }
 
-fn known(sight: &Sight, held: Option<&Held>) -> Result<Vec<Known>, Error> {
+fn known(sight: &Sight, held: Option<&Held>) -> Result<Vec<KnownView>, Error> {
     let table = MountTable::new(sight.mounts.clone());
     let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
     dirs.extend(sight.states.iter().flat_map(|states| set::all_at(states)));
@@ -131,17 +131,17 @@ fn known(sight: &Sight, held: Option<&Held>) -> Result<Vec<Known>, Error> {
         views.extend(health.views.iter().map(|v| v.path.clone()));
         let all = Views { state_dir: state_dir.clone(), manifest };
         let wanted = all.manifest.views.iter().filter(|v| !all.is_dropped(v)).map(|v| all.place(v)).collect();
-        known.push(Known { state_dir, place: all.top(), views, wanted, health });
+        known.push(KnownView { state_dir, place: all.top(), views, wanted, health });
     }
     Ok(known)
 }
 
-fn findings<'a>(sight: &'a Sight, known: &'a [Known], held: Option<&Held>) -> Vec<Finding<'a>> {
+fn findings<'a>(sight: &'a Sight, known: &'a [KnownView], held: Option<&Held>) -> Vec<Finding<'a>> {
     let mut findings: Vec<Finding<'a>> = Vec::new();
     let ours = |m: &&MountPoint| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user));
-    let told = |k: &'a Known| k.health.views.iter().filter_map(move |v| Some(((v.device?, v.path.as_path()), k)));
+    let told = |k: &'a KnownView| k.health.views.iter().filter_map(move |v| Some(((v.device?, v.path.as_path()), k)));
     let told: HashMap<_, _> = known.iter().rev().flat_map(told).collect();
-    let placed = |k: &'a Known| k.views.iter().map(move |path| (path.as_path(), k));
+    let placed = |k: &'a KnownView| k.views.iter().map(move |path| (path.as_path(), k));
     let placed: HashMap<_, _> = known.iter().rev().flat_map(placed).collect();
     for mount in sight.mounts.iter().filter(ours) {
         let teller = told.get(&(mount.device, mount.path.as_path())).copied();
@@ -185,7 +185,7 @@ fn hung<'a>(alive: &'a [Finding<'a>]) -> Vec<(&'a Finding<'a>, String)> {
 }
 
 /// What processes have done up to a moment.
-struct Works(Vec<(ProcessId, Work)>);
+struct Works(Vec<(ProcessId, ProcessWork)>);
 
 impl Works {
     fn of(pids: &[ProcessId]) -> Works {

@@ -158,7 +158,7 @@ fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
         let read = match path::is_dir(source) {
             true => import::import_dir(store, source, &()).map(drop),
             false if path::is_there(source) => {
-                import::import_archive(store, source, &import::Limits::default(), &()).map(drop)
+                import::import_archive(store, source, &import::ArchiveLimits::default(), &()).map(drop)
             }
             false => Ok(()),
         };
@@ -208,17 +208,17 @@ fn space_row(place: &Path, free: u64, size: u64, files_free: u64, files: u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::State;
+    use crate::doctor::CheckState;
 
     #[test]
     fn a_disk_is_full_when_nothing_fits_and_nearly_full_by_share_and_size() {
         let gb = 1_u64 << 30;
         let state = |free, size, files_free, files| space_row(Path::new("/s"), free, size, files_free, files).state;
-        assert_eq!(state(50 << 20, 100 * gb, 9, 0), State::Fail);
-        assert_eq!(state(gb, 100 * gb, 9, 0), State::Warn);
-        assert_eq!(state(gb, 4 * gb, 9, 0), State::Ok);
-        assert_eq!(state(50 * gb, 100 * gb, 50, 1_000_000), State::Fail);
-        assert_eq!(state(50 * gb, 100 * gb, 4_000, 1_000_000), State::Warn);
-        assert_eq!(state(50 * gb, 100 * gb, 900_000, 1_000_000), State::Ok);
+        assert_eq!(state(50 << 20, 100 * gb, 9, 0), CheckState::Fail);
+        assert_eq!(state(gb, 100 * gb, 9, 0), CheckState::Warn);
+        assert_eq!(state(gb, 4 * gb, 9, 0), CheckState::Ok);
+        assert_eq!(state(50 * gb, 100 * gb, 50, 1_000_000), CheckState::Fail);
+        assert_eq!(state(50 * gb, 100 * gb, 4_000, 1_000_000), CheckState::Warn);
+        assert_eq!(state(50 * gb, 100 * gb, 900_000, 1_000_000), CheckState::Ok);
     }
 }

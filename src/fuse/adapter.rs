@@ -13,12 +13,13 @@ use fuser::{
 };
 
 use super::attr::{caller, ino, ordinary, set_time};
+use super::errno::RequestOutcome;
 use super::errno::of_name;
-use super::repeat::SentAgain;
 use super::reply::{attributes, data, empty, entry, found, made, numbered, sized, sought, space};
 use super::requests::Operation;
+use super::resend::IsResend;
 use super::worker::Worker;
-use super::{listing, long, virtual_xattr};
+use super::{listing, offload, virtual_xattr};
 use crate::overlay::{Error, Overlay, SetAttr};
 use crate::store::Name;
 use crate::sys::fs::XattrFlags;
@@ -118,7 +119,7 @@ impl Filesystem for Adapter {
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let on = self.0.request(Operation::Unlink, parent, Some(name));
         let name = checked!(on, name, reply);
-        let done = SentAgain::of(request).removed(on.view.overlay.unlink(ino(parent), &name));
+        let done = IsResend::of(request).removed(on.view.overlay.unlink(ino(parent), &name));
         if done.is_ok() {
             on.removed(ino(parent));
         }
@@ -128,7 +129,7 @@ impl Filesystem for Adapter {
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let on = self.0.quietly(Operation::Rmdir, parent, Some(name));
         let name = checked!(on, name, reply);
-        let done = SentAgain::of(request).removed(on.view.overlay.rmdir(ino(parent), &name));
+        let done = IsResend::of(request).removed(on.view.overlay.rmdir(ino(parent), &name));
         if done.is_ok() {
             on.removed(ino(parent));
         }
@@ -166,13 +167,13 @@ impl Filesystem for Adapter {
         let on = self.0.quietly(Operation::Link, parent, Some(name));
         let name = checked!(on, name, reply);
         let made = on.view.overlay.link(ino(number), ino(parent), &name);
-        let made = SentAgain::of(request).made(made, &on.view.overlay, (ino(parent), &name), None);
+        let made = IsResend::of(request).made(made, &on.view.overlay, (ino(parent), &name), None);
         entry(&on, made, reply);
     }
 
     fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let on = self.0.request(Operation::Open, number, None);
-        on.view.passthrough.open(&on, number, flags, reply);
+        on.view.passthrough.open((&on.view.overlay, &on), number, flags, reply);
     }
 
     fn opendir(&self, _: &Request, dir: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -227,17 +228,17 @@ impl Filesystem for Adapter {
         let by = kill.then(|| caller(request));
         let notices = on.notices.clone();
         let write = move |o: &Overlay, data: &[u8]| notices.changed(number, o.write(number, offset, data, by));
-        long::change(&on, (request, reply), number, data, write);
+        offload::change(&on, (request, reply), number, data, write);
     }
 
     fn fsync(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
         let on = self.0.quietly(Operation::Fsync, number, None);
-        long::sync(&on, (r, reply), ino(number), data_only);
+        offload::sync(&on, (r, reply), ino(number), data_only);
     }
 
     fn fsyncdir(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
         let on = self.0.quietly(Operation::Fsyncdir, number, None);
-        long::sync(&on, (r, reply), ino(number), data_only);
+        offload::sync(&on, (r, reply), ino(number), data_only);
     }
 
     fn readdir(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
@@ -269,7 +270,7 @@ impl Filesystem for Adapter {
         let name = name.as_bytes();
         let Some(own) = name.strip_prefix(virtual_xattr::PREFIX) else {
             // What is sent again may have been set: then it is there, and is set once more.
-            let first = !SentAgain::of(request).0;
+            let first = !IsResend::of(request).0;
             let flags = if first { XattrFlags::from_bits_retain(flags as u32) } else { XattrFlags::empty() };
             return empty(&on, on.view.overlay.set_xattr(ino(number), name, value, flags), reply);
         };
@@ -303,7 +304,7 @@ impl Filesystem for Adapter {
             return reply.error(on.refused(Errno::EPERM));
         }
         let done = on.view.overlay.remove_xattr(ino(number), name.as_bytes());
-        empty(&on, SentAgain::of(request).removed(done), reply);
+        empty(&on, IsResend::of(request).removed(done), reply);
     }
 
     // ENOSYS would reach programs as it is; what they expect of a file system without the call is ENOTTY.
@@ -326,7 +327,7 @@ impl Filesystem for Adapter {
         let on = self.0.quietly(Operation::Fallocate, number, None);
         let (number, by, notices) = (ino(number), ordinary(r), on.notices.clone());
         let allocate = move |o: &Overlay, _: &[u8]| notices.changed(number, o.fallocate(number, mode, at, len, by));
-        long::change(&on, (r, reply), number, &[], allocate);
+        offload::change(&on, (r, reply), number, &[], allocate);
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -360,6 +361,6 @@ impl Filesystem for Adapter {
         let (from, to, len) = ((ino(from), from_at), (ino(to), to_at), len.min(LONGEST_COPY) as usize);
         let (by, notices) = (ordinary(request), on.notices.clone());
         let copy = move |o: &Overlay, _: &[u8]| notices.changed(to.0, o.copy_range(from, to, len, by));
-        long::change(&on, (request, reply), to.0, &[], copy);
+        offload::change(&on, (request, reply), to.0, &[], copy);
     }
 }

@@ -20,19 +20,19 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// Cloning gives the same pool; its threads end some time after their work.
 #[derive(Clone)]
-pub struct Blocking(Arc<Shared>);
+pub struct Blocking(Arc<BlockingShared>);
 
-struct Shared {
+struct BlockingShared {
     name: &'static str,
     /// The most threads, and how many of them never end.
     most: usize,
     kept: usize,
-    state: Mutex<State>,
+    state: Mutex<BlockingState>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct BlockingState {
     queue: VecDeque<Work>,
     threads: usize,
     idle: usize,
@@ -41,12 +41,12 @@ struct State {
 impl Blocking {
     /// At most so many threads, and none yet.
     pub fn new(name: &'static str, most: usize) -> Blocking {
-        Blocking(Arc::new(Shared { name, most, kept: 0, state: Mutex::default(), more: Condvar::new() }))
+        Blocking(Arc::new(BlockingShared { name, most, kept: 0, state: Mutex::default(), more: Condvar::new() }))
     }
 
     /// As [`Blocking::new`], with one thread from the beginning, which is kept: work never waits for one to be had.
     pub fn with_one(name: &'static str, most: usize) -> io::Result<Blocking> {
-        let shared = Shared { name, most, kept: 1, state: Mutex::default(), more: Condvar::new() };
+        let shared = BlockingShared { name, most, kept: 1, state: Mutex::default(), more: Condvar::new() };
         let pool = Blocking(Arc::new(shared));
         pool.0.state.lock().threads = 1;
         start(pool.0.clone())?;
@@ -58,7 +58,11 @@ impl Blocking {
         self.spawn_with(work, start);
     }
 
-    fn spawn_with(&self, work: impl FnOnce() + Send + 'static, start: impl FnOnce(Arc<Shared>) -> io::Result<()>) {
+    fn spawn_with(
+        &self,
+        work: impl FnOnce() + Send + 'static,
+        start: impl FnOnce(Arc<BlockingShared>) -> io::Result<()>,
+    ) {
         let mut state = self.0.state.lock();
         state.queue.push_back(Box::new(fault::inherit(work)));
         if state.idle >= state.queue.len() {
@@ -74,12 +78,12 @@ impl Blocking {
     }
 }
 
-fn start(shared: Arc<Shared>) -> io::Result<()> {
+fn start(shared: Arc<BlockingShared>) -> io::Result<()> {
     let builder = thread::Builder::new().name(shared.name.into());
     builder.spawn(move || shared.run()).map(drop)
 }
 
-impl Shared {
+impl BlockingShared {
     /// What one thread does.
     fn run(&self) {
         let mut state = self.state.lock();

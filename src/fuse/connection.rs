@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use fuser::Request;
 use parking_lot::Mutex;
 
-use super::View;
+use super::ServedView;
 use super::attr::caller;
-use super::linger::Linger;
+use super::busy_poll::Linger;
 use super::notices::Notices;
 use super::requests::Requests;
 use crate::overlay::{Attr, Error, Ino};
@@ -22,7 +22,7 @@ pub type OnEnd = Box<dyn FnOnce() + Send>;
 pub struct Connection {
     /// Its number in the pool.
     pub key: AtomicU64,
-    pub view: View,
+    pub view: ServedView,
     pub device: Arc<OwnedFd>,
     pub notices: Notices,
     pub linger: Linger,
@@ -56,7 +56,7 @@ impl Connection {
 
     /// Closes the view of a connection that has ended, and says so.
     pub fn end(self: Arc<Self>) {
-        if let Err(e) = self.view.overlay.settle() {
+        if let Err(e) = self.view.overlay.flush() {
             tracing::error!(view = self.view.id, "not everything was written to disk: {e}");
         }
         let on_end = self.on_end.lock().take();

@@ -8,6 +8,17 @@ use crate::overlay::Error;
 use crate::overlay::journal::JournalError;
 use crate::store::NameError;
 
+/// The outcome of one request, for the counters and the log.
+pub trait RequestOutcome {
+    /// The request is answered with this error number.
+    fn refused(&self, errno: Errno) -> Errno;
+
+    /// The request is answered with the number of an error.
+    fn failed(&self, error: &Error) -> Errno {
+        self.refused(to_errno(error))
+    }
+}
+
 /// One row per variant and no wildcard: a new kind of error doesn't compile until someone has decided.
 pub fn to_errno(error: &Error) -> Errno {
     match error {

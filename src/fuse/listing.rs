@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
 use super::attr::{file_attr, generation, kind};
+use super::errno::RequestOutcome;
 use super::worker::Answering;
 use crate::overlay::Ino;
 

@@ -34,21 +34,23 @@ mod adapter;
 mod attr;
 mod backing;
 mod blocking;
+mod busy_poll;
+mod config;
 mod connection;
 mod errno;
 mod handshake;
-mod linger;
 mod listing;
-mod long;
 mod notices;
+mod offload;
 mod passthrough;
 mod pool;
-mod repeat;
 mod reply;
 mod requests;
+mod resend;
 mod session;
 mod virtual_xattr;
 mod worker;
+mod worker_session;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -56,17 +58,17 @@ use std::time::Duration;
 
 use crate::overlay::Overlay;
 
+pub use self::resend::Exchange;
 pub use blocking::Blocking;
 pub use passthrough::{Passed, Passthrough};
 pub use pool::Pool;
-pub use repeat::Exchange;
 pub use session::{Caches, Session};
 
 /// How long the kernel may keep what it was told.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a session serves, and whom it tells.
-pub struct View {
+pub struct ServedView {
     pub overlay: Arc<Overlay>,
     pub id: String,
     pub facts: Arc<Facts>,
@@ -77,7 +79,7 @@ pub struct View {
     /// Answers what takes long; one for all views of a server.
     pub blocking: Blocking,
     /// Held while something is moved; a server that shall leave waits for it.
-    pub whole: Arc<Whole>,
+    pub whole: Arc<RenameGate>,
     /// What the server before this one was last about to exchange, and whom this one tells before it does.
     pub exchange_before: Option<Exchange>,
     pub on_exchange: Box<dyn Fn(Exchange) + Send + Sync>,
@@ -86,7 +88,7 @@ pub struct View {
 }
 
 /// Read by each change that moves names, while it is made and answered.
-pub type Whole = parking_lot::RwLock<()>;
+pub type RenameGate = parking_lot::RwLock<()>;
 
 /// What changes of a view with its grafts.
 #[derive(Debug, Default)]

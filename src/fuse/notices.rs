@@ -43,9 +43,9 @@ impl From<Stale> for Notice {
 
 /// The notices of one connection. Cloning gives another end of the same queue.
 #[derive(Clone)]
-pub struct Notices(Arc<Shared>);
+pub struct Notices(Arc<NoticesShared>);
 
-struct Shared {
+struct NoticesShared {
     device: Arc<OwnedFd>,
     passthrough: Arc<Passthrough>,
     /// Where they are sent from. One of its threads is kept, so they are never sent by who brings them.
@@ -62,7 +62,7 @@ struct Queue {
 
 impl Notices {
     pub fn new(device: Arc<OwnedFd>, passthrough: Arc<Passthrough>, threads: Blocking) -> Notices {
-        Notices(Arc::new(Shared { device, passthrough, threads, queue: Mutex::default() }))
+        Notices(Arc::new(NoticesShared { device, passthrough, threads, queue: Mutex::default() }))
     }
 
     /// To be called before a change of content is answered. When it took the file's set-id bits, the kernel is told to
@@ -100,7 +100,7 @@ impl Notices {
     }
 }
 
-impl Shared {
+impl NoticesShared {
     fn forget_inode(&self, ino: Ino) -> std::io::Result<()> {
         if self.passthrough.least().is_some() {
             fuse_dev::forget_inode(self.device.as_fd(), ino.0 + OTHER, 0).or_debug("the kernel knows no such file");

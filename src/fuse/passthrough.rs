@@ -41,7 +41,7 @@ use fuser::{BackingId, Errno, FileAttr, FileHandle, FopenFlags, INodeNo, OpenAcc
 use serde::{Deserialize, Serialize};
 
 use super::attr::{file_attr, ino};
-use super::worker::Answering;
+use super::errno::RequestOutcome;
 use super::{FOREVER, backing};
 use crate::overlay::{Attr, Error, Ino, OTHER, Overlay, Stored};
 use crate::sys::fuse_dev;
@@ -64,12 +64,12 @@ pub struct Passed {
 pub struct Passthrough {
     /// Files of the store of at least so many bytes.
     least: AtomicU64,
-    known: Mutex<HashMap<Ino, Known>>,
+    known: Mutex<HashMap<Ino, KnownFile>>,
     tell: Box<dyn Fn(Passed) + Send + Sync>,
     device: OnceLock<Arc<OwnedFd>>,
 }
 
-enum Known {
+enum KnownFile {
     /// What the kernel had of its attributes was forgotten.
     Moved,
     /// By word of an earlier server, which may have died before that.
@@ -81,7 +81,7 @@ enum Known {
 impl Passthrough {
     /// `least`: files of at least so many bytes, or nothing at all; `before`: what earlier servers told.
     pub fn new(least: Option<u64>, before: &[Passed], tell: Box<dyn Fn(Passed) + Send + Sync>) -> Arc<Passthrough> {
-        let known = |passed: &Passed| (Ino(passed.ino), passed.backing.map_or(Known::HasMoved, Known::Backed));
+        let known = |passed: &Passed| (Ino(passed.ino), passed.backing.map_or(KnownFile::HasMoved, KnownFile::Backed));
         let known = before.iter().map(known).collect();
         let least = AtomicU64::new(least.unwrap_or(OFF));
         Arc::new(Passthrough { least, known: Mutex::new(known), tell, device: OnceLock::new() })
@@ -141,11 +141,17 @@ impl Passthrough {
     }
 
     /// Answers an `open`.
-    pub fn open(&self, on: &Answering<'_>, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    pub fn open(
+        &self,
+        (overlay, on): (&Overlay, &impl RequestOutcome),
+        number: INodeNo,
+        flags: OpenFlags,
+        reply: ReplyOpen,
+    ) {
         if self.least().is_none() {
             return reply.error(on.refused(Errno::ENOSYS));
         }
-        let (overlay, ino) = (&on.view.overlay, ino(number));
+        let ino = ino(number);
         if flags.acc_mode() != OpenAccMode::O_WRONLY
             && let Err(e) = overlay.refuse_lost(ino)
         {
@@ -154,7 +160,7 @@ impl Passthrough {
         match self.place(ino, || overlay.stored(ino)) {
             _ if number.0 != ino.0 => {}
             Place::Ordinary => {}
-            Place::First if flags.acc_mode() == OpenAccMode::O_RDONLY => return self.pass(on, ino, reply),
+            Place::First if flags.acc_mode() == OpenAccMode::O_RDONLY => return self.pass((overlay, on), ino, reply),
             Place::First | Place::Moved => {
                 self.move_on(ino);
                 return reply.error(on.refused(Errno::ESTALE));
@@ -164,11 +170,11 @@ impl Passthrough {
     }
 
     /// Gives the kernel the store's file. Where it can't be had, the file moves.
-    fn pass(&self, on: &Answering<'_>, ino: Ino, reply: ReplyOpen) {
+    fn pass(&self, (overlay, on): (&Overlay, &impl RequestOutcome), ino: Ino, reply: ReplyOpen) {
         let known = self.known().remove(&ino);
         let backing = match known {
-            Some(Known::Backed(id)) => Some(backing::named(&reply, id)),
-            Some(Known::Moved | Known::HasMoved) | None => match self.back(&on.view.overlay, ino, &reply) {
+            Some(KnownFile::Backed(id)) => Some(backing::named(&reply, id)),
+            Some(KnownFile::Moved | KnownFile::HasMoved) | None => match self.back(overlay, ino, &reply) {
                 Ok(backing) => backing,
                 Err(e) => return reply.error(on.failed(&e)),
             },
@@ -189,7 +195,7 @@ impl Passthrough {
     /// What the kernel has for a file is used for its next open, unless it has moved meanwhile.
     fn keep(&self, ino: Ino, id: u32) {
         match self.known().entry(ino) {
-            Entry::Vacant(free) => drop(free.insert(Known::Backed(id))),
+            Entry::Vacant(free) => drop(free.insert(KnownFile::Backed(id))),
             Entry::Occupied(_) => self.close(id),
         }
     }
@@ -229,22 +235,22 @@ impl Passthrough {
 
     fn move_on(&self, ino: Ino) {
         let mut known = self.known();
-        if matches!(known.get(&ino), Some(Known::Moved)) {
+        if matches!(known.get(&ino), Some(KnownFile::Moved)) {
             return;
         }
         (self.tell)(Passed { ino: ino.0, backing: None });
-        let before = known.insert(ino, Known::Moved);
+        let before = known.insert(ino, KnownFile::Moved);
         let Some(device) = self.device.get() else { return };
         // Attributes, no pages. An error means that the kernel knows nothing of the file.
         fuse_dev::forget_inode(device.as_fd(), ino.0, -1).or_debug("the kernel knows no such file");
-        if let Some(Known::Backed(id)) = before {
+        if let Some(KnownFile::Backed(id)) = before {
             self.close(id);
         }
     }
 
     /// Whether the kernel may hold one more file open.
     fn has_room(&self) -> bool {
-        let is_held = |known: &&Known| matches!(known, Known::Backed(_));
+        let is_held = |known: &&KnownFile| matches!(known, KnownFile::Backed(_));
         self.known().values().filter(is_held).count() < MOST
     }
 
@@ -253,7 +259,7 @@ impl Passthrough {
         match stored().filter(|stored| stored.size >= least) {
             None => Place::Ordinary,
             Some(stored) if stored.copied => Place::Moved,
-            Some(_) if matches!(self.known().get(&ino), Some(Known::Moved | Known::HasMoved)) => Place::Moved,
+            Some(_) if matches!(self.known().get(&ino), Some(KnownFile::Moved | KnownFile::HasMoved)) => Place::Moved,
             Some(_) => Place::First,
         }
     }
@@ -264,7 +270,7 @@ impl Passthrough {
         stored().is_some_and(|stored| stored.size >= least)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Ino, Known>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<Ino, KnownFile>> {
         self.known.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

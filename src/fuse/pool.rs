@@ -16,7 +16,8 @@ use parking_lot::Mutex;
 
 use super::Blocking;
 use super::connection::Connection;
-use super::worker::{Phase, Session, Worker};
+use super::worker::{ConnectionSource, Phase, Worker};
+use super::worker_session::{self, WorkerSession};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::readiness::Readiness;
 use crate::sys::thread;
@@ -32,13 +33,13 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// Cloning gives the same pool. It lives as long as the process.
 #[derive(Clone)]
-pub struct Pool(Arc<Shared>);
+pub struct Pool(Arc<PoolShared>);
 
-pub struct Shared {
+pub struct PoolShared {
     readiness: Readiness,
     /// How many connections wait for a worker, to be asked without a lock.
     waiting: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     few: usize,
     nowhere: OwnedFd,
     blocking: Blocking,
@@ -46,7 +47,7 @@ pub struct Shared {
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     /// All that are served, by number.
     connections: HashMap<u64, Arc<Connection>>,
     next: u64,
@@ -63,7 +64,7 @@ impl Pool {
         thread::allow_restarts()?;
         let nowhere = fs::open_path(std::path::Path::new("/dev/null"), OpenFlags::WRONLY, 0)?;
         let few = std::thread::available_parallelism().map_or(1, |n| n.get()) + 1;
-        let pool = Pool(Arc::new(Shared {
+        let pool = Pool(Arc::new(PoolShared {
             readiness: Readiness::new()?,
             waiting: AtomicUsize::new(0),
             state: Mutex::default(),
@@ -72,7 +73,7 @@ impl Pool {
             blocking,
             notices: Blocking::with_one("notices", 3)?,
         }));
-        let begun = Worker::new(pool.0.clone())?;
+        let begun = worker_session::start(pool.0.clone())?;
         pool.0.state.lock().starting += 1;
         pool.0.start(Some(begun))?;
         let shared = pool.0.clone();
@@ -98,7 +99,7 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl PoolShared {
     /// What one thread does for ever.
     fn watch(self: Arc<Self>) {
         loop {
@@ -196,7 +197,7 @@ impl Shared {
     }
 
     /// Starts one worker, whose thread was counted before.
-    fn start(self: &Arc<Self>, begun: Option<(Arc<Worker>, Session)>) -> io::Result<()> {
+    fn start(self: &Arc<Self>, begun: Option<(Arc<Worker>, WorkerSession)>) -> io::Result<()> {
         let me = self.clone();
         let builder = std::thread::Builder::new().name("worker".into());
         let started = builder.spawn(move || me.work(begun)).map(drop);
@@ -205,9 +206,9 @@ impl Shared {
 
     /// What the thread of a worker does: a session of fuser's ends with the connection that it has, and then there is
     /// another one.
-    fn work(self: &Arc<Self>, mut begun: Option<(Arc<Worker>, Session)>) {
+    fn work(self: &Arc<Self>, mut begun: Option<(Arc<Worker>, WorkerSession)>) {
         loop {
-            let next = begun.take().map_or_else(|| Worker::new(self.clone()), Ok);
+            let next = begun.take().map_or_else(|| worker_session::start(self.clone()), Ok);
             let mut state = self.state.lock();
             state.starting -= 1;
             let (worker, session) = match next {
@@ -239,9 +240,10 @@ impl Shared {
             }
         }
     }
+}
 
-    /// The connection that has waited longest, for the worker that asks.
-    pub fn take_waiting(&self) -> Option<Arc<Connection>> {
+impl ConnectionSource for PoolShared {
+    fn take_waiting(&self) -> Option<Arc<Connection>> {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return None;
         }
@@ -251,8 +253,7 @@ impl Shared {
         Some(next)
     }
 
-    /// No worker has this connection any more.
-    pub fn release(&self, connection: Arc<Connection>) {
+    fn release(&self, connection: Arc<Connection>) {
         let key = connection.key.load(Ordering::Relaxed);
         if let Err(e) = self.readiness.add(connection.device.as_fd(), key) {
             tracing::error!(view = connection.view.id, "its device can't be watched: {e}");
@@ -262,8 +263,7 @@ impl Shared {
         }
     }
 
-    /// What is written here is read by nobody.
-    pub fn nowhere(&self) -> BorrowedFd<'_> {
+    fn null_device(&self) -> BorrowedFd<'_> {
         self.nowhere.as_fd()
     }
 }

@@ -7,8 +7,9 @@ use fuser::{
 
 use super::FOREVER;
 use super::attr::{absent, caller, file_attr, generation};
-use super::repeat::SentAgain;
+use super::errno::RequestOutcome;
 use super::requests::Operation;
+use super::resend::IsResend;
 use super::worker::Answering;
 use crate::overlay::{Attr, Error, Ino};
 use crate::store::Name;
@@ -35,7 +36,7 @@ pub fn made(
     reply: ReplyEntry,
 ) {
     let maker = Some((caller(by), mode));
-    entry(on, SentAgain::of(by).made(made, &on.view.overlay, at, maker), reply);
+    entry(on, IsResend::of(by).made(made, &on.view.overlay, at, maker), reply);
 }
 
 /// Answers what looks for a name: that there is none is kept by the kernel, too.

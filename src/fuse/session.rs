@@ -14,12 +14,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fuser::{Config, Filesystem, KernelConfig, Request, SessionACL};
+use fuser::{Filesystem, KernelConfig, Request, SessionACL};
 
+use super::config::config;
 use super::connection::Connection;
 use super::notices::Notices;
 use super::pool::Pool;
-use super::{Passthrough, View, handshake};
+use super::{Passthrough, ServedView, handshake};
 use crate::overlay::Stale;
 use crate::sys::fuse_dev::{self, KernelOffer};
 
@@ -50,7 +51,7 @@ impl Caches {
 impl Session {
     /// Begins on a connection that the kernel has just made; waits for its FUSE_INIT. Files are passed through only when
     /// the kernel takes `sample`, a file of the store.
-    pub fn first(view: View, device: OwnedFd, sample: Option<OwnedFd>, pool: &Pool) -> io::Result<Session> {
+    pub fn first(view: ServedView, device: OwnedFd, sample: Option<OwnedFd>, pool: &Pool) -> io::Result<Session> {
         let offer = shake_hands(&view.passthrough, device.try_clone()?)?;
         let tried = || {
             let file = sample.ok_or(io::ErrorKind::NotFound)?;
@@ -66,7 +67,7 @@ impl Session {
     }
 
     /// Takes over a connection from a server that is gone, whose handshake was about `offer`.
-    pub fn next(view: View, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> io::Result<Session> {
+    pub fn next(view: ServedView, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> io::Result<Session> {
         if let Err(e) = fuse_dev::resend(device.as_fd()) {
             // Kernels before 6.9: requests that the dead server had read stay unanswered; all others are served.
             tracing::warn!("the kernel does not send unanswered requests again: {e}");
@@ -74,7 +75,7 @@ impl Session {
         Ok(Session::new(view, device, offer, pool))
     }
 
-    fn new(view: View, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> Session {
+    fn new(view: ServedView, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> Session {
         let device = Arc::new(device);
         let notices = Notices::new(device.clone(), view.passthrough.clone(), pool.notices().clone());
         let told = notices.clone();
@@ -121,14 +122,4 @@ fn shake_hands(passthrough: &Arc<Passthrough>, device: OwnedFd) -> io::Result<Ke
     drop(fuser::Session::from_fd(Handshake(passthrough.clone(), offer.clone()), device, SessionACL::All, config())?);
     let offer = offer.lock().unwrap_or_else(|e| e.into_inner()).take();
     Ok(offer.ok_or(io::ErrorKind::NotConnected)?)
-}
-
-/// What every session of fuser's has here.
-pub fn config() -> Config {
-    let mut config = Config::default();
-    // Who may use the mount is the kernel's to say: it knows `allow_other`, and asks for other users' requests
-    // only what it does in their name (a read of theirs may fill a page for ours).
-    config.acl = SessionACL::All;
-    config.n_threads = Some(1);
-    config
 }

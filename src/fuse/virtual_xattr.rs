@@ -26,7 +26,7 @@ use super::connection::Connection;
 use super::notices::{Notice, Notices};
 use super::reply::empty;
 use super::worker::Answering;
-use super::{View, long};
+use super::{ServedView, offload};
 use crate::overlay::{ChangeKind, Error, Ino, Laid, Overlay};
 use crate::store::escape::escape;
 use crate::store::{Name, ObjectId, TreeId};
@@ -93,14 +93,14 @@ pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, 
     match copy(value) {
         Some(copy) if name == b"give-up" && on.view.overlay.compares_long(ino, &copy.2) => {
             let (overlay, notices) = (on.view.overlay.clone(), on.notices.clone());
-            long::apart(on, (by, reply), move || give_up(&overlay, &notices, ino, copy).map(|()| 0));
+            offload::apart(on, (by, reply), move || give_up(&overlay, &notices, ino, copy).map(|()| 0));
         }
         _ => empty(on, set(&on.view, &on.notices, ino, name, value), reply),
     }
 }
 
 /// Does what setting `PREFIX` + `name` asks for.
-fn set(view: &View, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), Error> {
+fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), Error> {
     match name {
         b"thaw" if value == b"1" => view.overlay.thaw(ino),
         b"thaw-name" => {
@@ -148,7 +148,7 @@ fn give_up(overlay: &Overlay, notices: &Notices, dir: Ino, copy: HeldCopy) -> Re
 
 /// `kept`: how many members have something else in their place; `paths`: those of them that there is room for;
 /// `blocked`: how many have nothing there.
-fn covered(view: &View, tree: TreeId) -> Result<Vec<u8>, Error> {
+fn covered(view: &ServedView, tree: TreeId) -> Result<Vec<u8>, Error> {
     let covered = view.overlay.covered(tree)?;
     let mut room = LONGEST / 2;
     let paths = covered.kept.iter().map(|p| escape(p.as_os_str().as_bytes())).take_while(|path| {
@@ -174,7 +174,7 @@ fn tree(hex: &[u8]) -> Option<TreeId> {
     std::str::from_utf8(hex).ok()?.parse().ok()
 }
 
-fn changes(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
+fn changes(view: &ServedView, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
     for change in view.overlay.changes(dir, after, CHANGES)? {
         let kind = match change.kind {
@@ -194,7 +194,7 @@ fn changes(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-fn grafts(view: &View, from: u64) -> Vec<u8> {
+fn grafts(view: &ServedView, from: u64) -> Vec<u8> {
     let line = |laid: Laid| {
         let Laid { base, tree, at, retired } = laid;
         format!("{}\n", json!({ "base": base, "tree": tree.to_string(), "at": at.0, "retired": retired }))
@@ -203,12 +203,12 @@ fn grafts(view: &View, from: u64) -> Vec<u8> {
     view.overlay.laid().into_iter().skip(from).take(GRAFTS).map(line).collect::<String>().into_bytes()
 }
 
-fn touched(view: &View, after: u64) -> Vec<u8> {
+fn touched(view: &ServedView, after: u64) -> Vec<u8> {
     let numbers = view.overlay.touched(Ino(after), NUMBERS);
     numbers.into_iter().map(|ino| format!("{}\n", ino.0)).collect::<String>().into_bytes()
 }
 
-fn own_names(view: &View, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
+fn own_names(view: &ServedView, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
     let names = view.overlay.own_names(dir, after, NAMES)?.ok_or(Error::NoXattr)?;
     let mut out = Vec::new();
     for (cookie, name) in names {

@@ -1,7 +1,7 @@
 //! A worker: one session of fuser's, whose descriptor refers to the device of one connection after another.
 //!
 //! fuser reads a request, has it answered by the [`Adapter`], and reads the next one, always by the same number. At the end
-//! of each answer, on fuser's own thread, the worker may have that number refer to another device ([`Slot::refer_to`]).
+//! of each answer, on fuser's own thread, the worker may have that number refer to another device ([`DescriptorSlot::refer_to`]).
 //! Otherwise it stays with the connection that it has, and waits in fuser's read(2) for the next request: a view that
 //! is busy costs no more than with a thread of its own. While a worker has a connection, nobody else reads its device, so
 //! the requests of one connection are answered in their order.
@@ -33,32 +33,38 @@ use parking_lot::Mutex;
 use tracing::Span;
 use tracing::span::EnteredSpan;
 
-use super::adapter::Adapter;
 use super::connection::Connection;
-use super::errno::to_errno;
-use super::pool::Shared;
+use super::errno::RequestOutcome;
 use super::requests::{self, Operation, Requests};
-use super::session::config;
-use crate::overlay::Error;
-use crate::sys::fuse_dev::{self, KernelOffer, Slot};
+use crate::sys::fuse_dev::{self, DescriptorSlot, KernelOffer};
 use crate::sys::thread::{self, ThreadId};
 use crate::sys::{fs, socket};
 
 /// What a worker's session agrees on with nobody; what kernel and connection agreed on holds.
 const OFFER: KernelOffer = KernelOffer { major: 7, minor: 31, max_readahead: 0, capabilities: 0 };
 
+/// The connections that wait for a worker.
+pub trait ConnectionSource: Send + Sync {
+    /// The connection that has waited longest.
+    fn take_waiting(&self) -> Option<Arc<Connection>>;
+    /// No worker has this connection any more.
+    fn release(&self, connection: Arc<Connection>);
+    /// Writes to it are discarded.
+    fn null_device(&self) -> BorrowedFd<'_>;
+}
+
 pub struct Worker {
-    pool: Arc<Shared>,
+    source: Arc<dyn ConnectionSource>,
     /// The socket; the session's number refers to it, too, at the beginning.
     near: OwnedFd,
     far: OwnedFd,
-    state: Mutex<State>,
+    state: Mutex<WorkerState>,
 }
 
-struct State {
+struct WorkerState {
     phase: Phase,
     /// That of fuser's session, which stays open as long as this is here.
-    number: Option<(Slot, fuser::Notifier)>,
+    number: Option<(DescriptorSlot, fuser::Notifier)>,
     /// Whose device the number refers to, or did before the call.
     connection: Option<Arc<Connection>>,
     /// Of the phase.
@@ -79,15 +85,15 @@ pub enum Phase {
     Gone,
 }
 
-/// A session that is to be run by a thread.
-pub type Session = fuser::Session<Adapter>;
-
 impl Worker {
-    /// One that is parked, and called.
-    pub fn new(pool: Arc<Shared>) -> io::Result<(Arc<Worker>, Session)> {
+    /// A parked worker, and the socket that its session begins to read.
+    ///
+    /// # Errors
+    /// No socket could be made.
+    pub fn new(source: Arc<dyn ConnectionSource>) -> io::Result<(Arc<Worker>, OwnedFd)> {
         let (near, far) = socket::packet_pair()?;
         socket::send(far.as_fd(), &OFFER.to_request(), &[])?;
-        let state = State {
+        let state = WorkerState {
             phase: Phase::Parked,
             number: None,
             connection: None,
@@ -96,14 +102,19 @@ impl Worker {
             is_called: false,
         };
         let (kept, state) = (fs::duplicate(near.as_fd())?, Mutex::new(state));
-        let worker = Arc::new(Worker { pool, near: kept, far, state });
-        let config = config();
-        let session = fuser::Session::from_fd(Adapter(worker.clone()), near, config.acl, config)?;
-        worker.state.lock().number = Some((Slot::of(session.as_fd()), session.notifier()));
+        Ok((Arc::new(Worker { source, near: kept, far, state }), near))
+    }
+
+    /// The worker's session, as `number` and `notifier`, has read the handshake. Calls the worker.
+    ///
+    /// # Errors
+    /// The socket could not be read.
+    pub fn begun(&self, number: DescriptorSlot, notifier: fuser::Notifier) -> io::Result<()> {
+        self.state.lock().number = Some((number, notifier));
         let mut answer = [0; 256];
-        while socket::receive_now(worker.far.as_fd(), &mut answer)?.is_some() {}
-        worker.call();
-        Ok((worker, session))
+        while socket::receive_now(self.far.as_fd(), &mut answer)?.is_some() {}
+        self.call();
+        Ok(())
     }
 
     /// Has it look for a connection that waits.
@@ -112,7 +123,7 @@ impl Worker {
         self.send_call(&mut state);
     }
 
-    fn send_call(&self, state: &mut State) {
+    fn send_call(&self, state: &mut WorkerState) {
         if !std::mem::replace(&mut state.is_called, true)
             && let Err(e) = socket::send(self.far.as_fd(), &fuse_dev::call(), &[])
         {
@@ -175,7 +186,7 @@ impl Worker {
             before
         };
         if let Some(before) = before {
-            self.pool.release(before);
+            self.source.release(before);
         }
         self.take_waiting();
     }
@@ -215,7 +226,7 @@ impl Worker {
     fn take_waiting(&self) {
         // Whoever has a connection wait looks for idle workers after that: one of the two sees the other.
         fence(Ordering::SeqCst);
-        let Some(next) = self.pool.take_waiting() else { return };
+        let Some(next) = self.source.take_waiting() else { return };
         let before = {
             let mut state = self.state.lock();
             state.refer_to(next.device.as_fd());
@@ -223,7 +234,7 @@ impl Worker {
             state.connection.replace(next)
         };
         if let Some(before) = before {
-            self.pool.release(before);
+            self.source.release(before);
         }
     }
 
@@ -231,7 +242,7 @@ impl Worker {
     /// [`Worker::begin`] and [`Worker::rest`].
     fn unheard(&self, connection: &Connection, answer: impl FnOnce()) {
         let state = self.state.lock();
-        state.refer_to(self.pool.nowhere());
+        state.refer_to(self.source.null_device());
         answer();
         state.refer_to(connection.device.as_fd());
     }
@@ -248,7 +259,7 @@ impl Worker {
     }
 }
 
-impl State {
+impl WorkerState {
     fn refer_to(&self, file: BorrowedFd<'_>) {
         let Some((number, _)) = &self.number else { return };
         // Both are open, and the number is in use: what is left to fail is a process that is broken.
@@ -305,18 +316,14 @@ impl Worker {
     }
 }
 
-impl Answering<'_> {
-    /// The number of an error, with which the request is answered.
-    pub fn failed(&self, error: &Error) -> Errno {
-        self.refused(to_errno(error))
-    }
-
-    /// This number, with which the request is answered.
-    pub fn refused(&self, errno: Errno) -> Errno {
+impl RequestOutcome for Answering<'_> {
+    fn refused(&self, errno: Errno) -> Errno {
         self.outcome.set(Some(errno.code()));
         errno
     }
+}
 
+impl Answering<'_> {
     /// Lets go of fuser's reply: the request is answered later, elsewhere.
     pub fn unheard(&self, reply: impl FnOnce()) -> Pending {
         self.worker.unheard(&self.connection, reply);

@@ -62,7 +62,7 @@ pub enum IgnoredError {
 }
 
 /// What must never be in a shared directory.
-pub struct Limits<'a> {
+pub struct IgnoredLimits<'a> {
     pub excluded: &'a Gitignore,
     /// What the repository lists to be copied, if it has a list.
     pub included: Option<&'a Included>,
@@ -71,7 +71,7 @@ pub struct Limits<'a> {
     pub worktrees: &'a [PathBuf],
 }
 
-impl Limits<'_> {
+impl IgnoredLimits<'_> {
     /// Whether a single ignored file is copied. A `.gitignore` says what else is ignored, so it always is.
     fn copy(&self, at: &Path) -> bool {
         match self.included {
@@ -86,7 +86,7 @@ pub fn find(
     source: &Checkout,
     listed: Vec<PathBuf>,
     modules: &[(PathBuf, &Submodule)],
-    limits: &Limits<'_>,
+    limits: &IgnoredLimits<'_>,
 ) -> Result<Ignored, IgnoredError> {
     let mut listed = topmost(listed);
     for (at, module) in modules {
@@ -154,7 +154,7 @@ fn is_denied(e: &IoError) -> bool {
     e.source.kind() == std::io::ErrorKind::PermissionDenied
 }
 
-fn left_out(whole: &Path, at: &Path, limits: &Limits<'_>) -> Result<Option<LeftOut>, IoError> {
+fn left_out(whole: &Path, at: &Path, limits: &IgnoredLimits<'_>) -> Result<Option<LeftOut>, IoError> {
     if limits.excluded.matched_path_or_any_parents(at, true).is_ignore() {
         return Ok(Some(LeftOut::Excluded));
     }

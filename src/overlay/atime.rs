@@ -4,8 +4,8 @@
 
 use crate::sys::fs::Timespec;
 
-use super::Ino;
-use super::resolve::View;
+use super::types::Ino;
+use super::view::View;
 
 /// An access time older than this, in seconds, moves in any case.
 const DAY: i64 = 24 * 3600;

@@ -10,10 +10,10 @@ use crate::sys::log::OrWarn;
 
 use super::error::{Error, Result, upper};
 use super::journal::{Meta, Record};
-use super::loosened::against_mode;
-use super::resolve::{Found, View};
+use super::loosened::despite_mode;
 use super::state::stored_xattrs;
-use super::{Attr, Caller, Ino, SetAttr};
+use super::types::{Attr, Caller, Ino, SetAttr};
+use super::view::{FoundName, View};
 
 const SET_ID: u32 = 0o6000;
 
@@ -22,7 +22,7 @@ const DIR_SIZE: u64 = 4096;
 
 impl View {
     /// The metadata of a file that [`View::resolve`] found.
-    pub(super) fn attr_of(&mut self, found: &Found) -> Result<Attr> {
+    pub(super) fn attr_of(&mut self, found: &FoundName) -> Result<Attr> {
         match found.upper {
             Some(stat) => self.upper_attr(found.ino, &stat),
             None => self.attr(found.ino),
@@ -136,7 +136,7 @@ impl View {
     }
 
     /// Makes an open file or directory of the upper look as `attr` says.
-    pub(super) fn dress(&self, fd: &OwnedFd, attr: &Attr, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
+    pub(super) fn apply_metadata(&self, fd: &OwnedFd, attr: &Attr, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
         let stat = fs::stat(fd).map_err(upper("look at a file"))?;
         if (stat.uid, stat.gid) != (attr.uid, attr.gid) {
             fs::chown(fd, Some(attr.uid), Some(attr.gid)).map_err(upper("set the owner"))?;
@@ -238,9 +238,9 @@ impl View {
         let set_mode = |mode| match name {
             b"" if open.is_some() => fs::chmod(&dir, mode),
             b"" => fs::chmod_path_fd(&dir, mode),
-            name => against_mode(aside, &dir, || fs::chmod_at(&dir, name, mode)),
+            name => despite_mode(aside, &dir, || fs::chmod_at(&dir, name, mode)),
         };
-        let set_owner = |uid, gid| against_mode(aside, &dir, || fs::chown_at(&dir, name, uid, gid));
+        let set_owner = |uid, gid| despite_mode(aside, &dir, || fs::chown_at(&dir, name, uid, gid));
         let change = || -> Result<()> {
             if owner_changes {
                 set_owner(set.uid, set.gid).map_err(upper("set the owner"))?;
@@ -250,7 +250,7 @@ impl View {
             }
             if set.atime != SetTime::Keep || set.mtime != SetTime::Keep {
                 let set = || fs::utimens_at(&dir, name, set.atime, set.mtime);
-                against_mode(aside, &dir, set).map_err(upper("set times"))?;
+                despite_mode(aside, &dir, set).map_err(upper("set times"))?;
             }
             Ok(())
         };

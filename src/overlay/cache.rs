@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Ino;
+use super::types::Ino;
 
 /// At most `capacity` values. Dropping one from here closes it only when nobody else holds it.
 pub(super) struct Cache<V> {

@@ -8,9 +8,10 @@ use crate::sys::fs::FileType;
 
 use super::error::{Error, Result};
 use super::position::first_after;
-use super::resolve::View;
 use super::state::Override;
-use super::{Change, ChangeKind, Ino, Overlay};
+use super::types::{Change, ChangeKind, Ino};
+use super::view::Overlay;
+use super::view::View;
 
 impl Overlay {
     /// Differences in `dir`, in listing order, at names after the position `after`; at most `limit`. Times alone are no

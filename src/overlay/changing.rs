@@ -3,10 +3,10 @@
 use crate::store::Name;
 use crate::sys::fs;
 
-use super::Ino;
 use super::error::{Error, Result, upper};
 use super::journal::{Check, Frame, Record};
-use super::resolve::View;
+use super::types::Ino;
+use super::view::View;
 
 impl View {
     /// Before anything is changed. What an earlier change left undone in the journal is done first; where that can't be,

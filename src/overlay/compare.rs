@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use crate::store::Name;
 
-use super::Ino;
 use super::lower::Lower;
+use super::types::Ino;
 
 impl Lower {
     /// Calls `differs` with each directory that both lowers have and each name in it that leads elsewhere.

@@ -10,7 +10,7 @@
 //!
 //! Step 2 (`sync_file_range`, no wait for the disk's cache) is what keeps a power cut from leaving an empty
 //! file: ext4 and xfs commit the link only together with or after the allocation of written blocks. It is done where
-//! a promise can't stand for it (`unsettled.rs`); a clone has its blocks already.
+//! an intent can't stand for it (`writeback.rs`); a clone has its blocks already.
 //!
 //! A long copy is made before the view is locked for the change that needs it ([`Overlay::copy_ahead`]): the object
 //! it is made from never changes.
@@ -25,13 +25,14 @@ use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 use crate::sys::fs_type;
 use crate::sys::log::OrWarn;
 
-use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
-use super::files::OpenFile;
 use super::journal::{Check, Record};
-use super::resolve::{Kept, Orphan, View};
+use super::open_file::OpenFile;
+use super::open_file::Truncated;
+use super::types::{Attr, Ino};
 use super::upper::restore_times;
-use super::{Attr, Ino, Overlay};
+use super::view::Overlay;
+use super::view::{Orphan, OrphanBacking, View};
 
 /// From this size on, in bytes, a copy is long: others don't wait for it.
 const LONG: u64 = 4 << 20;
@@ -95,7 +96,7 @@ impl View {
         let names = self.names_of_copy(ino)?;
         let Some((dir, _)) = names.first() else {
             // Deleted while open; a server that took over learns of it only now.
-            self.orphans.entry(ino).or_insert(Orphan { kept: Kept::Store, attr: Attr { nlink: 0, ..*attr } });
+            self.orphans.entry(ino).or_insert(Orphan { kept: OrphanBacking::Store, attr: Attr { nlink: 0, ..*attr } });
             return self.copy_orphan(ino, attr, &object, keep);
         };
         self.ready()?;
@@ -114,12 +115,12 @@ impl View {
         let names = self.names_of_copy(ino)?;
         self.may_have(names.len())?;
         let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
-        self.dress(&copy, attr, &self.lower_xattrs(ino))?;
+        self.apply_metadata(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;
         let real = fs::stat(&copy).map_err(upper("look at a file"))?.ino;
         let born = fs::birth(&copy, b"").map_err(upper("look at a file"))?;
         let promised = match (copied, self.lower_object(ino)) {
-            (Copied::Bytes, Some(object)) if (1..=keep).contains(&attr.size) => self.promise(real, born, &object)?,
+            (Copied::Bytes, Some(object)) if (1..=keep).contains(&attr.size) => self.intent(real, born, &object)?,
             _ => false,
         };
         if copied == Copied::Bytes && keep > 0 && !promised {
@@ -134,13 +135,13 @@ impl View {
             view.link_others(ino, real, (dir_fd, &name), &names[1..])
         };
         let adopted = self.adopt(ino, dir, &name, (real, born), FileType::RegularFile, link);
-        adopted.inspect_err(|_| self.settled(real))?;
+        adopted.inspect_err(|_| self.flushed(real))?;
         self.counters.copied_up(copied, attr.size.min(keep));
         if self.lower.is_retired(ino) && self.lower.lookup(dir, &name) != Some(ino) {
             names.into_iter().for_each(|(dir, name)| self.shows_again(dir, name));
         }
-        let emptied = (keep == 0).then(Emptied::default);
-        self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true, emptied }));
+        let truncated = (keep == 0).then(Truncated::default);
+        self.files.keep(ino, Arc::new(OpenFile { fd: Arc::new(copy), writable: true, truncated }));
         Ok(())
     }
 
@@ -176,13 +177,13 @@ impl View {
         // Not in the upper's directory, which may be deleted by now: the file lives as long as it is open.
         let copy = self.nameless()?;
         let copied = object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
-        self.dress(&copy, attr, &self.lower_xattrs(ino))?;
+        self.apply_metadata(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;
         let copy = Arc::new(copy);
         if let Some(orphan) = self.orphans.get_mut(&ino) {
-            orphan.kept = Kept::Open(copy.clone());
+            orphan.kept = OrphanBacking::Open(copy.clone());
         }
-        self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true, emptied: None }));
+        self.files.keep(ino, Arc::new(OpenFile { fd: copy, writable: true, truncated: None }));
         self.counters.copied_up(copied, attr.size.min(keep));
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Overlay;
 use crate::sys::copy::Copied;
 
 /// Atomics, so that no lock is needed.
@@ -34,14 +33,14 @@ pub struct Counts {
     pub objects_hashed: u64,
 }
 
-impl Overlay {
+impl Counters {
     /// What was counted since the view was opened.
     pub fn counts(&self) -> Counts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
-            copy_ups: load(&self.counters.copy_ups),
-            bytes_copied_up: load(&self.counters.copied),
-            objects_hashed: load(&self.counters.hashed),
+            copy_ups: load(&self.copy_ups),
+            bytes_copied_up: load(&self.copied),
+            objects_hashed: load(&self.hashed),
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::sys::log::OrWarn;
 use crate::sys::process;
 
 use super::error::{Error, Result, upper};
-use super::files::OpenFile;
 use super::journal::{Meta, Record};
-use super::resolve::{Found, View};
-use super::{Attr, Caller, Ino, Overlay};
+use super::open_file::OpenFile;
+use super::types::{Attr, Caller, Ino};
+use super::view::Overlay;
+use super::view::{FoundName, View};
 
 impl Overlay {
     /// Makes a directory. As all new files it belongs to `caller`, and counts one reference.
@@ -66,7 +67,7 @@ impl Overlay {
         let file = view.open_kept(|| fs::open_at(&dir, name.bytes(), flags, mode & 0o7777));
         let file = file.map_err(upper("create a file"))?;
         let found = view.take_in(parent, &dir, name, caller)?;
-        view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true, emptied: None }));
+        view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true, truncated: None }));
         view.referenced(&found)
     }
 
@@ -110,13 +111,13 @@ impl Overlay {
             let stat = fs::stat_at(&dir, name.bytes()).unwrap_or(stat);
             view.upper.note(parent, name, Some((stat.kind(), stat.ino)));
             view.see(ino, parent, name);
-            return view.referenced(&Found { ino, upper: Some(stat) });
+            return view.referenced(&FoundName { ino, upper: Some(stat) });
         }
         let now = Timespec::now();
         let meta = Meta { ctime: Some(now), ..view.delta.meta(ino).cloned().unwrap_or_default() };
         let moved = Record::Moved { dir: parent, name: name.clone(), ino, time: Some(now) };
         view.record_names(vec![moved, Record::Meta { ino, meta }])?;
-        view.referenced(&Found { ino, upper: None })
+        view.referenced(&FoundName { ino, upper: None })
     }
 }
 
@@ -144,7 +145,7 @@ impl View {
 
     /// Takes a new name in: it is its maker's, and everything that remembers names is told. What can't be taken in is
     /// taken back.
-    fn take_in(&mut self, parent: Ino, dir: &OwnedFd, name: &Name, caller: Caller) -> Result<Found> {
+    fn take_in(&mut self, parent: Ino, dir: &OwnedFd, name: &Name, caller: Caller) -> Result<FoundName> {
         let taken = give(dir, name, caller).and_then(|stat| self.appeared(parent, name, stat));
         taken.inspect_err(|_| {
             let removed = fs::unlink_at(dir, name.bytes()).or_else(|_| fs::rmdir_at(dir, name.bytes()));
@@ -154,7 +155,7 @@ impl View {
     }
 
     /// A name is new in the upper: everything that remembers names is told.
-    fn appeared(&mut self, dir: Ino, name: &Name, stat: Stat) -> Result<Found> {
+    fn appeared(&mut self, dir: Ino, name: &Name, stat: Stat) -> Result<FoundName> {
         let below = self.lower_named(dir, name);
         let ino = self.identity(below, stat.kind(), stat.ino);
         // A new file may get the number of one that is gone: what was known of that is void.
@@ -164,7 +165,7 @@ impl View {
         self.upper.forget_dir(ino);
         self.subdirs.remove(&ino);
         if ino.is_upper() && (self.delta.has_overrides(ino) || self.delta.place(ino).is_some()) {
-            self.record(Record::Emptied { dir: ino })?;
+            self.record(Record::Cleared { dir: ino })?;
         }
         self.see(ino, dir, name);
         self.upper.note(dir, name, Some((stat.kind(), stat.ino)));
@@ -174,7 +175,7 @@ impl View {
                 self.subdirs.insert(ino, 0);
             }
         }
-        Ok(Found { ino, upper: Some(stat) })
+        Ok(FoundName { ino, upper: Some(stat) })
     }
 
     /// `by` more subdirectories show in `dir`.
@@ -185,7 +186,7 @@ impl View {
     }
 
     /// The metadata of a file, for a reply that gives the kernel one more reference to it.
-    pub(super) fn referenced(&mut self, found: &Found) -> Result<Attr> {
+    pub(super) fn referenced(&mut self, found: &FoundName) -> Result<Attr> {
         let attr = self.attr_of(found)?;
         self.reference(found.ino);
         Ok(attr)

@@ -7,22 +7,13 @@ use crate::store::{FileTimes, LARGE, Node, OTHER_BYTES, ObjectId, Objects, Store
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
-use super::Ino;
 use super::counters::Counters;
-use super::emptied::Emptied;
 use super::error::{Error, Result, upper};
-use super::graft::Stale;
-use super::loosened::{against_mode, open_against_mode};
-use super::resolve::{Kept, View};
-
-/// A file of its own that is open, for as long as somebody holds it.
-pub(super) struct OpenFile {
-    pub fd: Arc<OwnedFd>,
-    /// An object never is.
-    pub writable: bool,
-    /// A file of the lower was emptied to become it.
-    pub emptied: Option<Emptied>,
-}
+use super::loosened::{despite_mode, open_against_mode};
+use super::open_file::OpenFile;
+use super::types::Ino;
+use super::types::Stale;
+use super::view::{OrphanBacking, View};
 
 /// An object whose bytes nobody has compared with its name yet.
 pub(super) struct Unchecked {
@@ -102,7 +93,7 @@ impl View {
             if !is_own {
                 self.lower.watch(ino, FileTimes::of(&fs::stat(fd).map_err(upper("look at an object"))?));
             }
-            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, emptied: None }));
+            self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, truncated: None }));
         }
         let unchecked = if is_own { None } else { self.unchecked(ino) };
         Ok((bytes, unchecked))
@@ -134,7 +125,7 @@ impl View {
             return Err(lost);
         }
         self.lower.watch(ino, FileTimes::of(&fs::stat(&before.fd).map_err(upper("look at an object"))?));
-        self.files.keep(ino, Arc::new(OpenFile { fd: before.fd.clone(), writable: false, emptied: None }));
+        self.files.keep(ino, Arc::new(OpenFile { fd: before.fd.clone(), writable: false, truncated: None }));
         Ok((bytes, None))
     }
 
@@ -175,7 +166,7 @@ impl View {
             return Ok(file);
         }
         let fd = self.open_upper(ino, OpenFlags::RDWR)?;
-        let file = Arc::new(OpenFile { fd: Arc::new(fd), writable: true, emptied: None });
+        let file = Arc::new(OpenFile { fd: Arc::new(fd), writable: true, truncated: None });
         self.files.keep(ino, file.clone());
         Ok(file)
     }
@@ -183,7 +174,7 @@ impl View {
     /// Whether writes may go to the upper without a copy-up.
     pub(super) fn has_upper_bytes(&self, ino: Ino) -> bool {
         match self.orphans.get(&ino) {
-            Some(orphan) => !matches!(orphan.kept, Kept::Store),
+            Some(orphan) => !matches!(orphan.kept, OrphanBacking::Store),
             None => self.is_in_upper(ino),
         }
     }
@@ -220,7 +211,7 @@ impl View {
             Err(e) if e.raw_os_error() == Some(libc::EACCES) => {
                 let aside = self.upper.aside.as_deref();
                 let open = || open_against_mode(aside, (&dir, &name, &stat), flags);
-                against_mode(aside, &dir, open).map_err(upper("open a file"))
+                despite_mode(aside, &dir, open).map_err(upper("open a file"))
             }
             other => other.map_err(upper("open a file")),
         }

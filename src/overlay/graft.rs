@@ -18,9 +18,11 @@ use super::error::{Error, Result, upper};
 use super::journal::{Frame, Frames, Piece, Record};
 use super::lower::{Graft, Lower};
 use super::numbers::{FIRST_BASE, LOWER_END};
-use super::resolve::View;
 use super::state::Delta;
-use super::{Ino, Overlay};
+use super::types::Ino;
+use super::types::Stale;
+use super::view::Overlay;
+use super::view::View;
 
 /// One tree of the lower, and where it is laid.
 #[derive(Clone)]
@@ -30,18 +32,6 @@ pub struct GraftSpec {
     pub tree: Arc<Tree>,
     /// It is shown no more, but the journal may still speak of it.
     pub retired: bool,
-}
-
-/// What the kernel remembers and must forget.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stale {
-    Entry {
-        parent: Ino,
-        name: Name,
-    },
-    Inode(Ino),
-    /// Something was found out about the object that holds the bytes of this file.
-    Object(Ino),
 }
 
 impl Overlay {
@@ -281,7 +271,7 @@ pub(super) fn renumbered(record: Record, number: &dyn Fn(Ino) -> Option<Ino>) ->
         Record::Moved { dir, name, ino, time } => Record::Moved { dir: number(dir)?, name, ino: number(ino)?, time },
         Record::Unset { dir, name, time } => Record::Unset { dir: number(dir)?, name, time },
         Record::Opaque { dir } => Record::Opaque { dir: number(dir)? },
-        Record::Emptied { dir } => Record::Emptied { dir: number(dir)? },
+        Record::Cleared { dir } => Record::Cleared { dir: number(dir)? },
         Record::Meta { ino, meta } => Record::Meta { ino: number(ino)?, meta },
         Record::Dress { ino, meta } => Record::Dress { ino: number(ino)?, meta },
         Record::Xattr { ino, name, value, time } => Record::Xattr { ino: number(ino)?, name, value, time },

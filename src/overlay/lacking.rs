@@ -1,4 +1,4 @@
-//! Copies that lack bytes since a power cut, and whose object can't be read: the promise stays.
+//! Copies that lack bytes since a power cut, and whose object can't be read: the intent stays.
 //!
 //! What of such a copy is on disk is read as ever; of the rest a read is EIO, as of an object that is lost. So is every
 //! change of its bytes, for a written block would hide what else was in it; but it may be emptied. Each time it is asked
@@ -9,17 +9,17 @@ use std::ops::Range;
 use crate::store::{ObjectId, StoreError};
 use crate::sys::fs::{self, SetTime};
 
-use super::Ino;
 use super::error::{Error, Result, upper};
-use super::resolve::View;
-use super::unsettled::Promise;
+use super::intents::Intent;
+use super::types::Ino;
+use super::view::View;
 
 impl View {
-    /// Gives a copy what it lacks of what was promised; whether it has all now.
-    pub(super) fn fulfil(&mut self, promise: &Promise) -> Result<bool> {
-        let Some(copy) = self.copy_of(promise)? else { return Ok(true) };
-        let ino = self.promised_to(promise);
-        let size = self.promised_size(ino, promise);
+    /// Gives a copy the bytes that it lacks of its object. Returns whether it has all of them.
+    pub(super) fn complete(&mut self, intent: &Intent) -> Result<bool> {
+        let Some(copy) = self.copy_of(intent)? else { return Ok(true) };
+        let ino = self.inode_of_intent(intent);
+        let size = self.promised_size(ino, intent);
         let was = fs::stat(&*copy).map_err(upper("look at a file"))?;
         if let Some(size) = size
             && was.size >= size
@@ -27,18 +27,18 @@ impl View {
         {
             return Ok(true);
         }
-        let (object, hash) = match self.objects.content(&promise.object) {
+        let (object, hash) = match self.objects.content(&intent.object) {
             Ok(object) => match ObjectId::of_extent(&object) {
                 Ok(hash) => (object, hash),
-                Err(e) => return self.lacks(ino, promise, size, &e.to_string()).map(|()| false),
+                Err(e) => return self.lacks(ino, intent, size, &e.to_string()).map(|()| false),
             },
             Err(StoreError::Io(e)) if matches!(e.errno(), libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
                 return Err(upper("open an object")(e.source));
             }
-            Err(e) => return self.lacks(ino, promise, size, &e.to_string()).map(|()| false),
+            Err(e) => return self.lacks(ino, intent, size, &e.to_string()).map(|()| false),
         };
-        if hash != promise.object {
-            return self.lacks(ino, promise, size, "it is damaged").map(|()| false);
+        if hash != intent.object {
+            return self.lacks(ino, intent, size, "it is damaged").map(|()| false);
         }
         let copy = self.open_own(ino)?.fd.clone();
         let fill = || -> std::io::Result<()> {
@@ -53,13 +53,13 @@ impl View {
     }
 
     /// It is as long as it was, so that what is missing is a hole.
-    fn lacks(&mut self, ino: Ino, promise: &Promise, size: Option<u64>, why: &str) -> Result<()> {
-        if self.unsettled.lacking.contains_key(&promise.real) {
+    fn lacks(&mut self, ino: Ino, intent: &Intent, size: Option<u64>, why: &str) -> Result<()> {
+        if self.writeback.lacking.contains_key(&intent.real) {
             return Ok(());
         }
         tracing::error!(
             "a copy lacks bytes since the last power cut, and object {} can't be read: {why}",
-            promise.object
+            intent.object
         );
         let copy = self.open_own(ino)?.fd.clone();
         let was = fs::stat(&*copy).map_err(upper("look at a file"))?;
@@ -72,9 +72,9 @@ impl View {
     }
 
     /// How long the copy was, by its tree or its object.
-    fn promised_size(&self, ino: Ino, promise: &Promise) -> Option<u64> {
-        let source = self.lower.source(ino).filter(|(tree, node)| tree.object(*node) == Some(promise.object));
-        source.map(|(tree, node)| tree.stat(node).size).or_else(|| self.objects.size_of(&promise.object))
+    fn promised_size(&self, ino: Ino, intent: &Intent) -> Option<u64> {
+        let source = self.lower.source(ino).filter(|(tree, node)| tree.object(*node) == Some(intent.object));
+        source.map(|(tree, node)| tree.stat(node).size).or_else(|| self.objects.size_of(&intent.object))
     }
 
     /// Before a file's bytes are read, or (with no `range`) changed or asked for as a whole: whether all of them are
@@ -83,39 +83,39 @@ impl View {
     /// # Errors
     /// [`Error::LostObject`].
     pub(super) fn has_all(&mut self, ino: Ino, range: Option<Range<u64>>) -> Result<()> {
-        if self.unsettled.lacking.is_empty() || self.is_gone(ino) {
+        if self.writeback.lacking.is_empty() || self.is_gone(ino) {
             return Ok(());
         }
         let real = self.delta.copied(ino).or(ino.plain_upper());
-        let Some(promise) = real.and_then(|real| self.unsettled.lacking.get(&real)).cloned() else { return Ok(()) };
-        if self.fulfil(&promise)? {
-            return self.lacks_no_more(&promise);
+        let Some(intent) = real.and_then(|real| self.writeback.lacking.get(&real)).cloned() else { return Ok(()) };
+        if self.complete(&intent)? {
+            return self.lacks_no_more(&intent);
         }
-        if let (Some(range), Some(copy)) = (range, self.copy_of(&promise)?) {
-            let end = self.promised_size(ino, &promise).map_or(range.end, |size| size.min(range.end));
+        if let (Some(range), Some(copy)) = (range, self.copy_of(&intent)?) {
+            let end = self.promised_size(ino, &intent).map_or(range.end, |size| size.min(range.end));
             if missing_in(&copy, range.start..end)?.is_none() {
                 return Ok(());
             }
         }
-        let source = Box::new(StoreError::NoObject(promise.object));
-        Err(Error::LostObject { id: promise.object, source })
+        let source = Box::new(StoreError::NoObject(intent.object));
+        Err(Error::LostObject { id: intent.object, source })
     }
 
     /// Before a file is cut to `size`: what it lacks is of no use to an empty one.
     pub(super) fn settle_to_cut(&mut self, ino: Ino, size: u64) -> Result<()> {
         let real = self.delta.copied(ino).or(ino.plain_upper());
         if size == 0
-            && let Some(promise) = real.and_then(|real| self.unsettled.lacking.get(&real)).cloned()
+            && let Some(intent) = real.and_then(|real| self.writeback.lacking.get(&real)).cloned()
         {
-            return self.lacks_no_more(&promise);
+            return self.lacks_no_more(&intent);
         }
-        self.settle(ino)
+        self.flush(ino)
     }
 
-    fn lacks_no_more(&mut self, promise: &Promise) -> Result<()> {
-        self.unsettled.lacking.remove(&promise.real);
+    fn lacks_no_more(&mut self, intent: &Intent) -> Result<()> {
+        self.writeback.lacking.remove(&intent.real);
         match &self.upper.aside {
-            Some(aside) => fs::unlink_at(&**aside, promise.name().as_bytes()).map_err(upper("delete a file")),
+            Some(aside) => fs::unlink_at(&**aside, intent.name().as_bytes()).map_err(upper("delete a file")),
             None => Ok(()),
         }
     }

@@ -14,26 +14,21 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use crate::store::Name;
 use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::fs_type;
 use crate::sys::log::OrWarn;
 
-use super::Ino;
-use super::error::{Result, upper};
-use super::resolve::View;
-
 const PREFIX: &str = "mode.";
 
 /// Which mode a file had before it was loosened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Note {
-    real: u64,
-    born: u64,
-    mode: u32,
-    loosened: u32,
+    pub real: u64,
+    pub born: u64,
+    pub mode: u32,
+    pub loosened: u32,
 }
 
 impl Note {
@@ -41,7 +36,7 @@ impl Note {
         format!("{PREFIX}{:016x}.{:016x}.{:o}.{:o}", self.real, self.born, self.mode, self.loosened)
     }
 
-    fn of_name(name: &[u8]) -> Option<Note> {
+    pub fn of_name(name: &[u8]) -> Option<Note> {
         let fields: Vec<&str> = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?.split('.').collect();
         let [real, born, mode, loosened] = fields[..] else { return None };
         let hex = |text| u64::from_str_radix(text, 16).ok();
@@ -72,7 +67,7 @@ pub(super) fn is_note(name: &[u8]) -> bool {
 }
 
 /// Makes a call in a directory, whatever the directory's mode is. Without an `aside` no crash is provided for.
-pub(super) fn against_mode<T>(
+pub(super) fn despite_mode<T>(
     aside: Option<&OwnedFd>,
     dir: &OwnedFd,
     call: impl Fn() -> io::Result<T>,
@@ -123,41 +118,6 @@ fn loosened<T>(
     }
     aside.inspect(|aside| note.delete(aside));
     Ok(done)
-}
-
-impl View {
-    /// Sets back the modes that a crash left loosened. What can't be done now is tried at the next open.
-    pub(super) fn restore_modes(&mut self) {
-        let (names, Some(aside)) = (std::mem::take(&mut self.upper.notes), self.upper.aside.clone()) else { return };
-        if names.is_empty() {
-            return;
-        }
-        let notes: Vec<Note> = names.iter().filter_map(|name| Note::of_name(name)).collect();
-        match self.restore_noted(&notes) {
-            Ok(()) => names.iter().for_each(|name| drop(fs::unlink_at(&*aside, name))),
-            Err(e) => tracing::warn!("modes of files that a crash left changed are not restored yet: {e}"),
-        }
-    }
-
-    fn restore_noted(&mut self, notes: &[Note]) -> Result<()> {
-        let noted = |real: u64| notes.iter().filter(move |note| note.real == real).copied();
-        let mut found: Vec<(Arc<OwnedFd>, Vec<u8>, Note)> = Vec::new();
-        let root = self.upper.root.clone();
-        let stat = fs::stat(&*root).map_err(upper("look at the directory"))?;
-        found.extend(noted(stat.ino).map(|note| (root.clone(), b".".to_vec(), note)));
-        self.walk_upper(Ino::ROOT, &mut |dir, entry| {
-            found.extend(noted(entry.ino).map(|note| (dir.clone(), entry.name.clone(), note)));
-        })?;
-        // A directory comes after all in it, which is reached through it.
-        for (dir, name, note) in found.into_iter().rev() {
-            let stat = fs::stat_at(&*dir, &name).map_err(upper("look at a file"))?;
-            let is_it = (stat.ino, stat.born, stat.mode & 0o7777) == (note.real, note.born, note.loosened);
-            if is_it && !fs::FileType::from_raw_mode(stat.mode).is_symlink() {
-                fs::chmod_at(&*dir, &name, note.mode).map_err(upper("set the mode"))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

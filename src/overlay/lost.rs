@@ -7,10 +7,11 @@ use std::sync::Arc;
 use crate::store::{Node, ObjectId, Tree};
 
 use super::error::Result;
-use super::graft::Stale;
 use super::lower::{Lower, LowerNode};
-use super::resolve::View;
-use super::{Ino, Overlay};
+use super::types::Ino;
+use super::types::Stale;
+use super::view::Overlay;
+use super::view::View;
 
 impl Overlay {
     /// The large objects that the view shows, and how many bytes each should have. Nobody reads all of one before it is

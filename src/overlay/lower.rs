@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::store::{Name, Node, Tree, TreeId};
 use crate::sys::fs::FileType;
 
-use super::Ino;
 use super::intact::Intact;
 use super::journal::Record;
+use super::types::Ino;
 
 /// One node of one graft.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use crate::store::Name;
 
-use super::Ino;
+use super::types::Ino;
 
 /// A directory, and a name in it.
-pub(super) type Place = (Ino, Name);
+pub(super) type Location = (Ino, Name);
 
 /// More names than these are not looked through one by one.
 const FEW: usize = 8;
 
 /// A set of places. Adding and removing one costs about the same, however many there are.
 pub(super) enum Names {
-    Few(Vec<Place>),
-    Many(BTreeSet<Place>),
+    Few(Vec<Location>),
+    Many(BTreeSet<Location>),
 }
 
 impl Default for Names {
@@ -35,7 +35,7 @@ impl Names {
                 few.push((dir, name.clone()));
             }
             Names::Few(few) => {
-                let mut many: BTreeSet<Place> = std::mem::take(few).into_iter().collect();
+                let mut many: BTreeSet<Location> = std::mem::take(few).into_iter().collect();
                 many.insert((dir, name.clone()));
                 *self = Names::Many(many);
             }
@@ -55,7 +55,7 @@ impl Names {
     }
 
     /// One of them.
-    pub fn first(&self) -> Option<&Place> {
+    pub fn first(&self) -> Option<&Location> {
         match self {
             Names::Few(few) => few.first(),
             Names::Many(many) => many.first(),

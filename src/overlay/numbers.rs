@@ -14,7 +14,7 @@
 //! file systems count from 1: with them all numbers are below 2⁵³, and programs that keep inode numbers in a double
 //! tell them apart.
 
-use super::Ino;
+use super::types::Ino;
 
 /// The first inode number of the first graft.
 pub(super) const FIRST_BASE: u64 = 1 << 8;
@@ -56,8 +56,8 @@ impl Ino {
         self.0 >= UPPER_BASE
     }
 
-    /// The upper's own number of a file that is only there, where this tells it: in all file systems that copies are
-    /// promised in (`unsettled.rs`).
+    /// The upper's own inode number of a file, if this number contains it: on all file systems on which copies have
+    /// intents (`writeback.rs`).
     pub(super) fn plain_upper(self) -> Option<u64> {
         (UPPER_BASE..UPPER_END).contains(&self.0).then(|| self.0 - UPPER_BASE)
     }

@@ -16,10 +16,12 @@ use super::graft::{GraftSpec, before_retired, known_grafts};
 use super::journal::{Check, Frame, Frames, Journal, Piece, Record};
 use super::lower::Lower;
 use super::position::Order;
-use super::resolve::View;
 use super::state::Delta;
+use super::state_dir;
+use super::types::Ino;
 use super::upper::Upper;
-use super::{Ino, Overlay, home};
+use super::view::Overlay;
+use super::view::View;
 
 /// Descriptors kept open for files, the store's and the upper's.
 const KEPT_FILES: usize = 48;
@@ -49,7 +51,7 @@ impl Overlay {
     /// # Errors
     /// A journal that can't be read or is of another version; an upper that can't be read.
     pub fn open(root: OwnedFd, config: OverlayConfig) -> Result<Overlay> {
-        let home = home::find(&root, &config.state_dir, config.takeover)?;
+        let home = state_dir::find(&root, &config.state_dir, config.takeover)?;
         let (has_home, is_near) = (home.in_upper, home.is_near);
         let beside = fs::duplicate(home.dir.as_fd()).map_err(upper("open the directory"))?;
         let (journal, frames) = Journal::open_in(home.dir, &home.path, &config.state_dir)?;
@@ -72,7 +74,8 @@ impl Overlay {
             subdirs: Default::default(),
             given_up: Default::default(),
             on_stale: Vec::new(),
-            unsettled: Default::default(),
+            writeback: Default::default(),
+            this: Default::default(),
             order: Order::of(None),
             regions: Vec::new(),
             probes: Cache::new(KEPT_PROBES),
@@ -117,8 +120,8 @@ impl Overlay {
         let counters = view.lock().counters.clone();
         let overlay = Overlay { view: view.clone(), counters };
         let mut view = view.lock();
-        view.unsettled.view = Arc::downgrade(&overlay.view);
-        view.keep_promises()?;
+        view.this = Arc::downgrade(&overlay.view);
+        view.complete_intents()?;
         drop(view);
         Ok(overlay)
     }

@@ -19,8 +19,8 @@ use crate::sys::log::OrWarn;
 
 use super::attr::plain_attr;
 use super::error::{Result, upper};
-use super::resolve::{Found, Kept, Orphan, View};
-use super::{Attr, Ino};
+use super::types::{Attr, Ino};
+use super::view::{FoundName, Orphan, OrphanBacking, View};
 
 /// The name in `aside` of an inode.
 pub(super) fn aside_name(ino: Ino) -> String {
@@ -31,49 +31,49 @@ const STAYS: &str = "a deleted file stays in its place aside until the next moun
 
 impl View {
     /// What becomes an orphan when this name goes; `None` while the file has other names.
-    pub(super) fn orphan_of(&mut self, found: &Found) -> Result<Option<Orphan>> {
+    pub(super) fn orphan_of(&mut self, found: &FoundName) -> Result<Option<Orphan>> {
         let attr = self.attr_of(found)?;
         let is_dir = FileType::from_raw_mode(attr.mode) == FileType::Directory;
         let last = is_dir || attr.nlink <= 1;
-        Ok(last.then_some(Orphan { kept: Kept::Store, attr: Attr { nlink: 0, ..attr } }))
+        Ok(last.then_some(Orphan { kept: OrphanBacking::Store, attr: Attr { nlink: 0, ..attr } }))
     }
 
     /// Takes the last name of a file of the upper away, and says how it lives on.
-    pub(super) fn set_aside(&mut self, dir: Ino, name: &Name, ino: Ino, is_dir: bool) -> Result<Kept> {
+    pub(super) fn set_aside(&mut self, dir: Ino, name: &Name, ino: Ino, is_dir: bool) -> Result<OrphanBacking> {
         let fd = self.dir_to_change(dir)?;
         if let Some(aside) = &self.upper.aside {
             let to = aside_name(ino);
             if fs::rename_at(&fd, name.bytes(), aside, to.as_bytes(), RenameFlags::empty()).is_ok() {
-                return Ok(Kept::Aside);
+                return Ok(OrphanBacking::Aside);
             }
         }
         let open =
             self.open_kept(|| fs::open_at(&fd, name.bytes(), OpenFlags::PATH, 0)).map_err(upper("open a file"))?;
         self.delete(dir, name, is_dir)?;
-        Ok(Kept::Open(Arc::new(open)))
+        Ok(OrphanBacking::Open(Arc::new(open)))
     }
 
     /// Keeps what a rename is about to replace: a second name in `aside`, or a descriptor for a directory.
     /// A file that keeps other names needs neither.
-    pub(super) fn hold_replaced(&mut self, dir: Ino, name: &Name, there: Option<Found>) -> Result<Kept> {
-        let Some((there, stat)) = there.and_then(|t| t.upper.map(|s| (t, s))) else { return Ok(Kept::Store) };
+    pub(super) fn hold_replaced(&mut self, dir: Ino, name: &Name, there: Option<FoundName>) -> Result<OrphanBacking> {
+        let Some((there, stat)) = there.and_then(|t| t.upper.map(|s| (t, s))) else { return Ok(OrphanBacking::Store) };
         if !stat.is_dir() && stat.nlink > 1 {
-            return Ok(Kept::Store);
+            return Ok(OrphanBacking::Store);
         }
         let fd = self.dir_to_change(dir)?;
         if let Some(aside) = &self.upper.aside
             && !stat.is_dir()
             && fs::link_at(&fd, name.bytes(), aside, aside_name(there.ino).as_bytes()).is_ok()
         {
-            return Ok(Kept::Aside);
+            return Ok(OrphanBacking::Aside);
         }
         let open = self.open_kept(|| fs::open_at(&fd, name.bytes(), OpenFlags::PATH, 0));
-        open.map(|fd| Kept::Open(Arc::new(fd))).map_err(upper("open a file"))
+        open.map(|fd| OrphanBacking::Open(Arc::new(fd))).map_err(upper("open a file"))
     }
 
     /// What was to be replaced stays after all.
-    pub(super) fn let_go(&self, kept: &Kept, there: Option<Found>) {
-        if let (Kept::Aside, Some(aside), Some(there)) = (kept, &self.upper.aside, there) {
+    pub(super) fn let_go(&self, kept: &OrphanBacking, there: Option<FoundName>) {
+        if let (OrphanBacking::Aside, Some(aside), Some(there)) = (kept, &self.upper.aside, there) {
             fs::unlink_at(aside, aside_name(there.ino).as_bytes()).or_warn(STAYS);
         }
     }
@@ -88,13 +88,13 @@ impl View {
     /// A path descriptor of an orphan that the upper has; `None` for one of the store's.
     pub(super) fn orphan_fd(&mut self, ino: Ino) -> Result<Option<Arc<OwnedFd>>> {
         match self.orphans.get(&ino).map(|o| o.kept.clone()) {
-            Some(Kept::Open(fd)) => Ok(Some(fd)),
-            Some(Kept::Aside) => {
+            Some(OrphanBacking::Open(fd)) => Ok(Some(fd)),
+            Some(OrphanBacking::Aside) => {
                 let aside = self.aside()?;
                 let fd = self.open_kept(|| fs::open_at(&aside, aside_name(ino).as_bytes(), OpenFlags::PATH, 0));
                 fd.map(|fd| Some(Arc::new(fd))).map_err(upper("open a file"))
             }
-            Some(Kept::Store) | None => Ok(None),
+            Some(OrphanBacking::Store) | None => Ok(None),
         }
     }
 
@@ -112,7 +112,7 @@ impl View {
         if is_dir {
             self.upper.forget_dir(ino);
         }
-        if let (Kept::Aside, Some(aside)) = (orphan.kept, &self.upper.aside) {
+        if let (OrphanBacking::Aside, Some(aside)) = (orphan.kept, &self.upper.aside) {
             let name = aside_name(ino);
             // What stays for an error is deleted by the next mount.
             let removed =
@@ -129,7 +129,7 @@ impl View {
             let Some(ino) = name.and_then(|n| u64::from_str_radix(n, 16).ok()).map(Ino) else { continue };
             let stat = fs::stat_at(aside, &entry.name).map_err(upper("look at a file"))?;
             let attr = Attr { nlink: 0, ..plain_attr(ino, &stat) };
-            self.orphans.insert(ino, Orphan { kept: Kept::Aside, attr });
+            self.orphans.insert(ino, Orphan { kept: OrphanBacking::Aside, attr });
         }
         Ok(())
     }

@@ -7,8 +7,9 @@ use crate::sys::fs::{self, FileType};
 
 use super::error::{Error, Result, upper};
 use super::files::Unchecked;
-use super::resolve::View;
-use super::{Ino, Overlay};
+use super::types::Ino;
+use super::view::Overlay;
+use super::view::View;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };

@@ -10,9 +10,11 @@ use crate::sys::fs::{self, FileType};
 
 use super::error::{Error, Result};
 use super::position::{END, end_of, first_after, region_of, region_within};
-use super::resolve::{Found, View};
 use super::state::Override;
-use super::{Ino, Listed, Overlay};
+use super::types::{Ino, Listed};
+use super::view::Overlay;
+use super::view::Region;
+use super::view::{FoundName, View};
 
 /// Names taken from the layers at a time.
 const BATCH: usize = 256;
@@ -24,17 +26,9 @@ const KEPT_REGIONS: usize = 4;
 const POSITION_SELF: u64 = 1;
 const POSITION_PARENT: u64 = 2;
 
-/// The names of one region of a directory in the order of their positions, as they were when a listing came there. One
-/// that goes is found gone when it is its turn; one that comes later is in the listings that begin later.
-pub(super) struct Region {
-    dir: Ino,
-    number: u64,
-    names: Vec<(u64, Name)>,
-}
-
 /// A name that shows, before anybody asks for its metadata.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown {
+pub(super) struct ShownName {
     pub ino: Ino,
     pub kind: FileType,
     pub in_upper: bool,
@@ -105,7 +99,7 @@ impl View {
         Ok(true)
     }
 
-    fn attr_of_shown(&mut self, dir: Ino, name: &Name, shown: Shown) -> Result<super::Attr> {
+    fn attr_of_shown(&mut self, dir: Ino, name: &Name, shown: ShownName) -> Result<super::Attr> {
         if !shown.in_upper {
             return self.attr(shown.ino);
         }
@@ -114,14 +108,14 @@ impl View {
         if !stat.is_dir() || shown.ino.is_upper() {
             self.see(shown.ino, dir, name);
         }
-        self.attr_of(&Found { ino: shown.ino, upper: Some(stat) })
+        self.attr_of(&FoundName { ino: shown.ino, upper: Some(stat) })
     }
 
     /// Calls `each` with every name that shows in `dir`, in the order of names, until it answers false.
     pub(super) fn for_each_name(
         &mut self,
         dir: Ino,
-        each: &mut dyn FnMut(&mut View, (&Name, Shown)) -> bool,
+        each: &mut dyn FnMut(&mut View, (&Name, ShownName)) -> bool,
     ) -> Result<()> {
         let mut after = Name::bound_after(0);
         loop {
@@ -145,7 +139,7 @@ impl View {
         &mut self,
         dir: Ino,
         after: u64,
-        each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
+        each: &mut dyn FnMut(&mut View, u64, &Name, ShownName) -> bool,
     ) -> Result<()> {
         let mut from = first_after(after);
         if let Some(region) = region_within(after)
@@ -159,7 +153,7 @@ impl View {
                 false => return Ok(()),
             }
         }
-        let mut region: Vec<(Name, Shown)> = Vec::new();
+        let mut region: Vec<(Name, ShownName)> = Vec::new();
         loop {
             let batch = self.batch(dir, &from)?;
             self.lower.must_be_sound()?;
@@ -186,9 +180,9 @@ impl View {
     fn give_region(
         &mut self,
         dir: Ino,
-        names: &mut Vec<(Name, Shown)>,
+        names: &mut Vec<(Name, ShownName)>,
         after: u64,
-        each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
+        each: &mut dyn FnMut(&mut View, u64, &Name, ShownName) -> bool,
     ) -> bool {
         let number = names.first().map(|(name, _)| region_of(name));
         if names.len() == 1
@@ -218,7 +212,7 @@ impl View {
         &mut self,
         region: &Region,
         after: u64,
-        each: &mut dyn FnMut(&mut View, u64, &Name, Shown) -> bool,
+        each: &mut dyn FnMut(&mut View, u64, &Name, ShownName) -> bool,
     ) -> Result<bool> {
         let from = region.names.partition_point(|(at, _)| *at <= after);
         let last = region.names.len() - 1;
@@ -234,7 +228,7 @@ impl View {
     }
 
     /// What shows at one name, as a listing has it.
-    fn shown_at(&mut self, dir: Ino, name: &Name) -> Result<Option<Shown>> {
+    fn shown_at(&mut self, dir: Ino, name: &Name) -> Result<Option<ShownName>> {
         if self.is_gone(dir) || self.is_home(dir, name.bytes()) {
             return Ok(None);
         }
@@ -244,19 +238,19 @@ impl View {
     }
 
     /// What shows where the upper and what is below it have these.
-    fn shown(&self, dir: Ino, name: &Name, upper: Option<(FileType, u64)>, below: Option<Ino>) -> Option<Shown> {
+    fn shown(&self, dir: Ino, name: &Name, upper: Option<(FileType, u64)>, below: Option<Ino>) -> Option<ShownName> {
         match upper {
             Some((FileType::Directory, real)) if self.delta.is_opaque(dir) => {
                 let ino = self.identity(self.lower_named(dir, name), FileType::Directory, real);
-                Some(Shown { ino, kind: FileType::Directory, in_upper: true })
+                Some(ShownName { ino, kind: FileType::Directory, in_upper: true })
             }
-            Some((kind, real)) => Some(Shown { ino: self.identity(below, kind, real), kind, in_upper: true }),
-            None => below.and_then(|ino| Some(Shown { ino, kind: self.lower.kind(ino)?, in_upper: false })),
+            Some((kind, real)) => Some(ShownName { ino: self.identity(below, kind, real), kind, in_upper: true }),
+            None => below.and_then(|ino| Some(ShownName { ino, kind: self.lower.kind(ino)?, in_upper: false })),
         }
     }
 
     /// The next names after one, in the order of names; fewer than [`BATCH`] only at the end.
-    fn batch(&mut self, dir: Ino, after: &Name) -> Result<Vec<(Name, Shown)>> {
+    fn batch(&mut self, dir: Ino, after: &Name) -> Result<Vec<(Name, ShownName)>> {
         if self.is_gone(dir) {
             return Ok(Vec::new());
         }
@@ -267,7 +261,7 @@ impl View {
         let mut upper = listing.map(|l| l.range::<Name, _>(start)).into_iter().flatten().peekable();
         let mut said = self.delta.overrides(dir, after).peekable();
         let mut lower = self.lower.entries_after(dir, after).filter(|_| !opaque).peekable();
-        let mut out: Vec<(Name, Shown)> = Vec::new();
+        let mut out: Vec<(Name, ShownName)> = Vec::new();
         while out.len() < BATCH {
             let heads = [
                 upper.peek().map(|(n, _)| (n.cookie().0, n.bytes())),

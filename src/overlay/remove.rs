@@ -15,9 +15,10 @@ use crate::sys::fs::Timespec;
 
 use super::error::{Error, Result};
 use super::journal::{Check, Record};
-use super::resolve::{Found, Kept, Orphan, View};
+use super::types::Ino;
 use super::upper::touch_dir;
-use super::{Ino, Overlay};
+use super::view::Overlay;
+use super::view::{FoundName, Orphan, OrphanBacking, View};
 
 impl Overlay {
     pub fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
@@ -53,11 +54,11 @@ impl View {
         Ok(empty)
     }
 
-    fn remove_name(&mut self, dir: Ino, name: &Name, found: &Found, is_dir: bool) -> Result<()> {
+    fn remove_name(&mut self, dir: Ino, name: &Name, found: &FoundName, is_dir: bool) -> Result<()> {
         let mut orphan = self.orphan_of(found)?;
         let mut records = self.hiding(dir, name, found.upper.is_none());
         if is_dir && self.is_recorded(found.ino) {
-            records.push(Record::Emptied { dir: found.ino });
+            records.push(Record::Cleared { dir: found.ino });
         }
         if !found.ino.is_upper() && orphan.is_some() && self.delta.copied(found.ino).is_some() {
             records.push(Record::Uncopied { ino: found.ino });
@@ -68,7 +69,7 @@ impl View {
             Some(stat) => {
                 let call = |view: &mut View| match orphan {
                     Some(_) => view.set_aside(dir, name, found.ino, is_dir),
-                    None => view.delete(dir, name, is_dir).map(|()| Kept::Store),
+                    None => view.delete(dir, name, is_dir).map(|()| OrphanBacking::Store),
                 };
                 let kept = match records.is_empty() {
                     true => call(self)?,
@@ -84,7 +85,7 @@ impl View {
     }
 
     /// A file of the lower that loses one of several names changes thereby (unlink(2): its ctime).
-    pub(super) fn one_name_less(&self, found: &Found) -> Option<Record> {
+    pub(super) fn one_name_less(&self, found: &FoundName) -> Option<Record> {
         let lower = found.upper.is_none() && !found.ino.is_upper();
         if !lower || self.lower.is_dir(found.ino) || self.lower.has_one_name(found.ino) {
             return None;
@@ -159,7 +160,14 @@ impl View {
     }
 
     /// A name no longer shows: everything that remembers names is told.
-    pub(super) fn disappeared(&mut self, dir: Ino, name: &Name, found: &Found, is_dir: bool, orphan: Option<Orphan>) {
+    pub(super) fn disappeared(
+        &mut self,
+        dir: Ino,
+        name: &Name,
+        found: &FoundName,
+        is_dir: bool,
+        orphan: Option<Orphan>,
+    ) {
         self.upper.note(dir, name, None);
         if is_dir {
             self.count_subdir(dir, -1);

@@ -12,15 +12,16 @@ use crate::sys::fs::{self, RenameFlags, Timespec};
 
 use super::error::{Error, Result, upper};
 use super::journal::{Check, Record};
-use super::resolve::{Found, Kept, View};
+use super::types::Ino;
 use super::upper::touch_dir;
-use super::{Ino, Overlay};
+use super::view::Overlay;
+use super::view::{FoundName, OrphanBacking, View};
 
 /// A name in a directory, with what shows there.
-struct Spot<'a> {
+struct DirEntryRef<'a> {
     dir: Ino,
     name: &'a Name,
-    found: Option<Found>,
+    found: Option<FoundName>,
     is_dir: bool,
 }
 
@@ -68,19 +69,19 @@ impl Overlay {
 }
 
 /// What shows at the name is the lower's alone.
-fn hides_lower(target: &Spot) -> bool {
+fn hides_lower(target: &DirEntryRef) -> bool {
     target.found.is_some_and(|there| there.upper.is_none())
 }
 
 impl View {
-    fn spot<'a>(&mut self, dir: Ino, name: &'a Name) -> Result<Spot<'a>> {
+    fn spot<'a>(&mut self, dir: Ino, name: &'a Name) -> Result<DirEntryRef<'a>> {
         let found = match self.resolve(dir, name) {
             Ok(found) => Some(found),
             Err(Error::NotFound) if !self.is_gone(dir) => None,
             Err(e) => return Err(e),
         };
         let mode = found.map(|f| self.attr_of(&f)).transpose()?.map_or(0, |a| a.mode);
-        Ok(Spot { dir, name, found, is_dir: mode & libc::S_IFMT == libc::S_IFDIR })
+        Ok(DirEntryRef { dir, name, found, is_dir: mode & libc::S_IFMT == libc::S_IFDIR })
     }
 
     /// Whether `dir` is `top` or lies below it.
@@ -96,7 +97,7 @@ impl View {
 
     /// The inode that the journal must show at the new name: of a directory that the lower has, or of a
     /// file that only the lower has.
-    fn carried(&self, found: &Found, is_dir: bool) -> Option<Ino> {
+    fn carried(&self, found: &FoundName, is_dir: bool) -> Option<Ino> {
         let lower = !found.ino.is_upper();
         (lower && (is_dir || found.upper.is_none())).then_some(found.ino)
     }
@@ -114,7 +115,7 @@ impl View {
         }
     }
 
-    fn move_name(&mut self, source: &Spot, moved: Found, target: &Spot) -> Result<()> {
+    fn move_name(&mut self, source: &DirEntryRef, moved: FoundName, target: &DirEntryRef) -> Result<()> {
         if hides_lower(target) {
             self.begin_write_back(&moved)?;
         }
@@ -126,7 +127,7 @@ impl View {
         records.extend(self.showing(target.dir, target.name, self.carried(&moved, source.is_dir)));
         if let Some(there) = target.found {
             if target.is_dir && self.is_recorded(there.ino) {
-                records.push(Record::Emptied { dir: there.ino });
+                records.push(Record::Cleared { dir: there.ino });
             }
             if orphan.is_some() && self.delta.copied(there.ino).is_some() {
                 records.push(Record::Uncopied { ino: there.ino });
@@ -147,7 +148,7 @@ impl View {
     }
 
     /// The file's own ctime, and the place of a directory that other records name.
-    fn note_move(&mut self, moved: &Found, target: &Spot, records: &mut Vec<Record>) {
+    fn note_move(&mut self, moved: &FoundName, target: &DirEntryRef, records: &mut Vec<Record>) {
         if moved.upper.is_none() {
             records.push(self.redressed(moved.ino, |meta| meta.ctime = Some(Timespec::now())));
         }
@@ -158,15 +159,15 @@ impl View {
 
     fn carry_out(
         &mut self,
-        source: &Spot,
-        moved: &Found,
-        target: &Spot,
-        replaced: Option<Found>,
+        source: &DirEntryRef,
+        moved: &FoundName,
+        target: &DirEntryRef,
+        replaced: Option<FoundName>,
         mut records: Vec<Record>,
-    ) -> Result<Kept> {
+    ) -> Result<OrphanBacking> {
         let (dir, name) = (target.dir, target.name.clone());
         let (from, to) = match (moved.upper, replaced) {
-            (None, None) => return self.record_names(records).map(|()| Kept::Store),
+            (None, None) => return self.record_names(records).map(|()| OrphanBacking::Store),
             (Some(_), _) => (Some(self.dir_to_change(source.dir)?), self.dir_to_change(dir)?),
             (None, Some(_)) => (None, self.dir_to_change(dir)?),
         };
@@ -190,10 +191,10 @@ impl View {
                 renamed.map(|()| kept).map_err(upper("rename"))
             }
             (None, Some(there)) if !target.is_dir && there.upper.is_some_and(|s| s.nlink > 1) => {
-                view.delete(target.dir, target.name, false).map(|()| Kept::Store)
+                view.delete(target.dir, target.name, false).map(|()| OrphanBacking::Store)
             }
             (None, Some(there)) => view.set_aside(target.dir, target.name, there.ino, target.is_dir),
-            (None, None) => Ok(Kept::Store),
+            (None, None) => Ok(OrphanBacking::Store),
         };
         let kept = if records.is_empty() { call(self)? } else { self.change(check, records, call)? };
         touched.iter().for_each(|fd| touch_dir(fd));
@@ -201,7 +202,7 @@ impl View {
     }
 
     /// Everything that remembers names learns of a move.
-    fn moved(&mut self, source: &Spot, moved: &Found, target: &Spot) {
+    fn moved(&mut self, source: &DirEntryRef, moved: &FoundName, target: &DirEntryRef) {
         self.upper.note(source.dir, source.name, None);
         if let Some(stat) = moved.upper {
             self.upper.note(target.dir, target.name, Some((stat.kind(), stat.ino)));
@@ -218,7 +219,7 @@ impl View {
         }
     }
 
-    fn exchange(&mut self, source: &Spot, target: &Spot) -> Result<()> {
+    fn exchange(&mut self, source: &DirEntryRef, target: &DirEntryRef) -> Result<()> {
         let (Some(a), Some(b)) = (source.found, target.found) else { return Err(Error::NotFound) };
         if a.ino == b.ino {
             return Ok(());
@@ -241,7 +242,14 @@ impl View {
     }
 
     /// Renames the upper's file `real` from one name to the other; with `both`, the other one comes back.
-    fn swap(&mut self, from: &Spot, to: &Spot, real: u64, both: bool, mut records: Vec<Record>) -> Result<()> {
+    fn swap(
+        &mut self,
+        from: &DirEntryRef,
+        to: &DirEntryRef,
+        real: u64,
+        both: bool,
+        mut records: Vec<Record>,
+    ) -> Result<()> {
         let (from_fd, to_fd) = (self.dir_to_change(from.dir)?, self.dir_to_change(to.dir)?);
         let touched = self.settle_times(&mut records)?;
         let places = self.places_for(&records)?;

@@ -20,9 +20,9 @@ use crate::sys::terminal::Shown;
 use super::error::{Result, upper};
 use super::graft::renumbered;
 use super::journal::{Frame, Record};
-use super::resolve::View;
 use super::state::{Delta, Override};
-use super::{Attr, Ino};
+use super::types::{Attr, Ino};
+use super::view::View;
 
 /// Where each directory that the journal names is found now: its inode number, or `None` without a directory.
 type Numbers = HashMap<Ino, Option<Ino>>;
@@ -42,7 +42,7 @@ impl View {
             let stat = tree.stat(node);
             let attr = Attr { mode: stat.perm, mtime: stat.mtime, atime: stat.mtime, ..self.attr(Ino::ROOT)? };
             let root = fs::open_dir_at(&*self.upper.root, b".").map_err(upper("open the directory"))?;
-            self.dress(&root, &attr, &self.lower_xattrs(Ino::ROOT))?;
+            self.apply_metadata(&root, &attr, &self.lower_xattrs(Ino::ROOT))?;
         }
         if known {
             self.delta = Delta::default();
@@ -103,7 +103,7 @@ impl View {
         let mut numbers = self.numbers_now(false)?;
         for dir in self.delta.named_upper_dirs() {
             if numbers.get(&dir) == Some(&None) {
-                self.record(Record::Emptied { dir })?;
+                self.record(Record::Cleared { dir })?;
             }
         }
         numbers.retain(|_, now| now.is_some());

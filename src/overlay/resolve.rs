@@ -1,98 +1,18 @@
 //! Which file a name is: upper, then journal, then lower; and the way back, which names a file has.
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::store::{Name, Objects};
-use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
+use crate::store::Name;
+use crate::sys::fs::{self, FileType, OpenFlags, Stat};
 
-use super::cache::Cache;
-use super::counters::Counters;
 use super::error::{Error, Result, upper};
-use super::files::OpenFile;
-use super::graft::Stale;
-use super::journal::Journal;
-use super::loosened::against_mode;
-use super::lower::Lower;
-use super::names::{Names, Place};
-use super::position::Order;
-use super::readdir::Region;
-use super::state::{Delta, Override};
-use super::unsettled::Unsettled;
-use super::upper::Upper;
-use super::{Attr, Ino};
+use super::loosened::despite_mode;
+use super::names::Location;
+use super::state::Override;
 
-/// Everything a view knows, behind the overlay's one lock.
-pub(super) struct View {
-    pub objects: Arc<Objects>,
-    pub lower: Lower,
-    pub delta: Delta,
-    pub journal: Journal,
-    pub upper: Upper,
-    pub files: Cache<OpenFile>,
-    /// Who owns what the lower gives: the owner of the upper's root.
-    pub owner: (u32, u32),
-    /// Inodes with a file in the upper that the kernel knows.
-    pub seen: HashMap<Ino, Seen>,
-    /// Files without a name that the kernel still holds.
-    pub orphans: HashMap<Ino, Orphan>,
-    /// When what the store has was last read.
-    pub read_at: HashMap<Ino, Timespec>,
-    /// How many subdirectories a directory shows, once counted.
-    pub subdirs: HashMap<Ino, u32>,
-    /// Orphans that were given up, and the names they had.
-    pub given_up: HashMap<Ino, (Ino, Name)>,
-    /// Who is told what the kernel must forget beyond what a call returns.
-    pub on_stale: Vec<Box<dyn Fn(Stale) + Send + Sync>>,
-    pub unsettled: Unsettled,
-    /// How names that share a region of a listing are ordered.
-    pub order: Order,
-    /// The large ones that are being listed.
-    pub regions: Vec<Region>,
-    /// See [`super::xattr`].
-    pub probes: Cache<OwnedFd>,
-    /// The upper's file system has extended attributes.
-    pub takes_xattrs: bool,
-    pub counters: Arc<Counters>,
-    /// The journal is not written anew, as a matter of its length, before it has this one, in bytes.
-    pub tidy_from: u64,
-}
-
-/// An inode whose file is in the upper.
-#[derive(Default)]
-pub(super) struct Seen {
-    /// Its names in the upper that we know of.
-    pub names: Names,
-    /// References the kernel holds.
-    pub lookups: u64,
-}
-
-/// A file or directory whose last name is gone while the kernel may have it open.
-pub(super) struct Orphan {
-    pub kept: Kept,
-    /// Its metadata when the last name went; `nlink` is 0.
-    pub attr: Attr,
-}
-
-/// How an orphan lives on.
-#[derive(Clone)]
-pub(super) enum Kept {
-    /// The upper has nothing of it.
-    Store,
-    /// Under a name in `aside` that its inode number gives: a server that takes over finds it there.
-    Aside,
-    /// As a descriptor, where `aside` can't be used.
-    Open(Arc<OwnedFd>),
-}
-
-/// What a name turned out to be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub ino: Ino,
-    /// The upper's own file or directory at this name.
-    pub upper: Option<Stat>,
-}
+use super::types::Ino;
+use super::view::{FoundName, View};
 
 impl View {
     /// What the lower shows at a name, by journal and trees; the upper is not asked.
@@ -115,53 +35,53 @@ impl View {
     ///
     /// # Errors
     /// [`Error::NotFound`] when nothing does.
-    pub(super) fn resolve(&mut self, dir: Ino, name: &Name) -> Result<Found> {
+    pub(super) fn resolve(&mut self, dir: Ino, name: &Name) -> Result<FoundName> {
         let found = self.search_name(dir, name);
         self.lower.must_be_sound()?;
         found
     }
 
-    fn search_name(&mut self, dir: Ino, name: &Name) -> Result<Found> {
+    fn search_name(&mut self, dir: Ino, name: &Name) -> Result<FoundName> {
         if self.is_gone(dir) || self.is_home(dir, name.bytes()) {
             return Err(Error::NotFound);
         }
         let below = self.lower_at(dir, name);
         if let Some(fd) = self.dir_fd(dir)? {
-            match against_mode(self.upper.aside.as_deref(), &fd, || fs::stat_at(&fd, name.bytes())) {
+            match despite_mode(self.upper.aside.as_deref(), &fd, || fs::stat_at(&fd, name.bytes())) {
                 Ok(stat) => {
                     let ino = self.identity(self.lower_named(dir, name), stat.kind(), stat.ino);
                     if !stat.is_dir() || ino.is_upper() {
                         self.see(ino, dir, name);
                     }
-                    return Ok(Found { ino, upper: Some(stat) });
+                    return Ok(FoundName { ino, upper: Some(stat) });
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 Err(e) => return Err(upper("look at a file")(e)),
             }
         }
-        below.map(|ino| Found { ino, upper: None }).ok_or(Error::NotFound)
+        below.map(|ino| FoundName { ino, upper: None }).ok_or(Error::NotFound)
     }
 
     /// What has this number, when it shows at some name.
     ///
     /// # Errors
     /// [`Error::NotFound`] when nothing does.
-    pub(super) fn find(&mut self, ino: Ino) -> Result<Found> {
+    pub(super) fn find(&mut self, ino: Ino) -> Result<FoundName> {
         let found = self.search_number(ino);
         self.lower.must_be_sound()?;
         found
     }
 
-    fn search_number(&mut self, ino: Ino) -> Result<Found> {
+    fn search_number(&mut self, ino: Ino) -> Result<FoundName> {
         if ino == Ino::ROOT {
-            return Ok(Found { ino, upper: None });
+            return Ok(FoundName { ino, upper: None });
         }
         if self.is_gone(ino) {
             return Err(Error::NotFound);
         }
         if self.is_in_upper(ino) {
             return match self.locate(ino) {
-                Ok((_, _, stat)) => Ok(Found { ino, upper: Some(stat) }),
+                Ok((_, _, stat)) => Ok(FoundName { ino, upper: Some(stat) }),
                 Err(Error::UnknownInode(_)) => Err(Error::NotFound),
                 Err(e) => Err(e),
             };
@@ -238,7 +158,7 @@ impl View {
 
     /// A name of `ino` in the upper. When none is known, the upper is searched: a server that took over
     /// knows nothing of what the one before it told the kernel.
-    fn upper_name(&mut self, ino: Ino) -> Result<Option<Place>> {
+    fn upper_name(&mut self, ino: Ino) -> Result<Option<Location>> {
         if let Some(known) = self.seen.get(&ino).and_then(|seen| seen.names.first()) {
             return Ok(Some(known.clone()));
         }
@@ -260,7 +180,7 @@ impl View {
         while let Some(dir) = todo.pop() {
             let Some(fd) = self.dir_fd(dir)? else { continue };
             let aside = self.upper.aside.as_deref();
-            let open = against_mode(aside, &fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
+            let open = despite_mode(aside, &fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
             for entry in fs::list(&open).map_err(upper("list a directory"))? {
                 let Ok(name) = Name::new(&entry.name) else { continue };
                 if self.is_home(dir, &entry.name) {
@@ -326,7 +246,7 @@ impl View {
             found => found?,
         };
         let Some(fd) = fd else { return Ok(None) };
-        match against_mode(self.upper.aside.as_deref(), &fd, || fs::stat_at(&fd, name.bytes())) {
+        match despite_mode(self.upper.aside.as_deref(), &fd, || fs::stat_at(&fd, name.bytes())) {
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
             found => found.map(|stat| Some((fd, stat))).map_err(upper("look at a file")),
         }

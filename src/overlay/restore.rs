@@ -8,10 +8,11 @@ use crate::sys::log::OrWarn;
 
 use super::error::{Error, Result, upper};
 use super::journal::{Check, Record};
-use super::loosened::against_mode;
-use super::resolve::View;
+use super::loosened::despite_mode;
+use super::types::Ino;
 use super::upper::{remove_tree, touch_dir};
-use super::{Ino, Overlay};
+use super::view::Overlay;
+use super::view::View;
 
 impl Overlay {
     /// Makes a file's bytes and metadata, or a directory with all that shows in it, plain files of the upper.
@@ -132,7 +133,7 @@ impl View {
     fn move_out(&mut self, dir: &OwnedFd, name: &Name, stat: &Stat) -> Result<Option<String>> {
         let aside = self.upper.aside.as_deref();
         if !stat.is_dir() {
-            let deleted = against_mode(aside, dir, || fs::unlink_at(dir, name.bytes()));
+            let deleted = despite_mode(aside, dir, || fs::unlink_at(dir, name.bytes()));
             return deleted.map(|()| None).map_err(upper("delete a file"));
         }
         let Some(aside) = aside else {
@@ -150,7 +151,7 @@ impl View {
         while let Some(at) = todo.pop() {
             if self.lower.is_dir(at) {
                 if self.is_recorded(at) {
-                    records.push(Record::Emptied { dir: at });
+                    records.push(Record::Cleared { dir: at });
                 }
                 todo.extend(self.lower.entries(at).map(|(_, _, below)| below));
             } else {

@@ -12,10 +12,10 @@ use std::collections::HashSet;
 
 use crate::store::Name;
 
-use super::Ino;
 use super::journal::Record;
-use super::resolve::View;
 use super::state::{Delta, Override};
+use super::types::Ino;
+use super::view::View;
 
 impl View {
     pub(super) fn make_sound(&mut self) {
@@ -45,7 +45,7 @@ impl View {
             Record::Whiteout { dir, .. }
             | Record::Unset { dir, .. }
             | Record::Opaque { dir }
-            | Record::Emptied { dir } => is_known(*dir),
+            | Record::Cleared { dir } => is_known(*dir),
             Record::Meta { ino, .. }
             | Record::Dress { ino, .. }
             | Record::Xattr { ino, .. }

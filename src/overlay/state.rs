@@ -7,9 +7,9 @@ use std::ops::Bound;
 use crate::store::Name;
 use crate::sys::fs::Timespec;
 
-use super::Ino;
 use super::journal::{Meta, Record};
 use super::lower::Lower;
+use super::types::Ino;
 
 /// What the journal says of one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Delta {
             Record::Opaque { dir } => {
                 self.opaque.insert(*dir);
             }
-            Record::Emptied { dir } => self.forget_dir(*dir),
+            Record::Cleared { dir } => self.forget_dir(*dir),
             Record::Meta { ino, meta } if *meta == Meta::default() => {
                 self.metas.remove(ino);
             }

@@ -6,17 +6,10 @@ use std::sync::Arc;
 use crate::sys::fs::FileType;
 
 use super::error::{Error, Result, upper};
-use super::resolve::View;
-use super::{Ino, Overlay};
-
-/// A regular file of the lower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// In the store, in bytes.
-    pub size: u64,
-    /// What shows are bytes of the worktree's own.
-    pub copied: bool,
-}
+use super::types::Ino;
+use super::types::Stored;
+use super::view::Overlay;
+use super::view::View;
 
 impl Overlay {
     /// What the store has under this inode number; `None` when that is no regular file.

@@ -12,9 +12,10 @@ use crate::sys::fs;
 
 use super::error::{Result, upper};
 use super::journal::Unsynced;
-use super::loosened::against_mode;
-use super::resolve::View;
-use super::{Ino, Overlay};
+use super::loosened::despite_mode;
+use super::types::Ino;
+use super::view::Overlay;
+use super::view::View;
 
 /// What one `fsync` waits for.
 pub struct Sync {
@@ -52,17 +53,17 @@ impl Sync {
         let Some(file) = &self.file else { return Ok(()) };
         let synced = if self.data_only { fs::fdatasync(file) } else { fs::fsync(file) };
         synced.map_err(upper("sync a file"))?;
-        // The promise that the file's bytes follow must be gone for good: it must not be taken for one with bytes missing.
+        // The file's intent must be gone for good: the next open must not take the file for one that lacks bytes.
         let kept = self.view.lock().settle_synced(self.ino);
         kept.map_or(Ok(()), |dir| fs::fsync(&*dir)).map_err(upper("sync a directory"))
     }
 }
 
 impl View {
-    /// The directory that has to be synced after a promise in it was deleted.
+    /// The directory that has to be synced after an intent in it was deleted.
     fn settle_synced(&mut self, ino: Ino) -> Option<Arc<OwnedFd>> {
-        let real = self.unsettled_copy(ino)?;
-        self.settled(real);
+        let real = self.copy_in_flight(ino)?;
+        self.flushed(real);
         self.upper.aside.clone()
     }
 
@@ -73,7 +74,7 @@ impl View {
         if ino == Ino::ROOT || self.lower.is_dir(ino) || self.is_upper_dir(ino) {
             let Some(dir) = self.dir_fd(ino)? else { return Ok(None) };
             let aside = self.upper.aside.clone();
-            let open = || against_mode(aside.as_deref(), &dir, || fs::open_dir_at(&dir, b"."));
+            let open = || despite_mode(aside.as_deref(), &dir, || fs::open_dir_at(&dir, b"."));
             return self.open_kept(open).map(Some).map_err(upper("open a directory"));
         }
         if !self.is_in_upper(ino) {

@@ -321,7 +321,7 @@ fn small_writes_to_a_file_that_was_emptied_go_to_the_disk_together_and_soon() {
     assert_eq!(guard.seen(), 1, "the first");
     (255..300).for_each(write);
     assert_eq!(guard.seen(), 2, "and when a stretch is full");
-    let is_due = || !overlay.view.lock().unsettled.emptied.is_empty();
+    let is_due = || !overlay.view.lock().writeback.truncated.is_empty();
     assert!(is_due());
     for _ in 0..1000 {
         std::thread::sleep(std::time::Duration::from_millis(if is_due() { 10 } else { 0 }));

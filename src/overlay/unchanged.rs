@@ -11,10 +11,11 @@ use std::sync::Arc;
 use crate::store::{Name, Node, Tree, TreeId};
 
 use super::error::Result;
-use super::home::IN_UPPER;
 use super::lower::{Graft, Lower};
 use super::position::first_after;
-use super::{Ino, Overlay};
+use super::state_dir::IN_UPPER;
+use super::types::Ino;
+use super::view::Overlay;
 
 /// One tree of the lower, and where its inode numbers begin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,17 +12,15 @@ use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
 use crate::sys::log::OrWarn;
 
-use super::Ino;
 use super::cache::Cache;
-use super::error::{Result, upper};
-use super::loosened::{self, against_mode};
-use super::resolve::View;
-use super::unsettled::is_promise;
+use super::intents::is_intent;
+use super::loosened::{self, despite_mode};
+use super::types::Ino;
 
 /// Descriptors kept open for directories of the upper, and as many for files.
 const KEPT_OPEN: usize = 48;
 /// Directory listings kept in memory.
-const KEPT_LISTINGS: usize = 16;
+pub(super) const KEPT_LISTINGS: usize = 16;
 
 /// The names in one directory of the upper, in listing order.
 pub(super) type Listing = BTreeMap<Name, (FileType, u64)>;
@@ -36,10 +34,10 @@ pub(super) struct Upper {
     /// The root holds the directory of ours that journal and `aside` are in (`home.rs`).
     pub has_home: bool,
     pub state_dir: PathBuf,
-    dirs: Cache<OwnedFd>,
+    pub dirs: Cache<OwnedFd>,
     /// Directories of the lower that have no directory in the upper.
-    absent: HashSet<Ino>,
-    listings: HashMap<Ino, Listing>,
+    pub absent: HashSet<Ino>,
+    pub listings: HashMap<Ino, Listing>,
 }
 
 impl Upper {
@@ -100,7 +98,7 @@ fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<(OwnedFd, Vec
     let (aside, mut notes) = (fs::open_dir_at(beside, b"aside")?, Vec::new());
     for left in fs::list(&aside)? {
         // Names of 16 digits are orphans; a server that takes over serves them on.
-        if is_promise(&left.name) || (takeover && left.name.len() == 16) {
+        if is_intent(&left.name) || (takeover && left.name.len() == 16) {
             continue;
         }
         if loosened::is_note(&left.name) {
@@ -111,152 +109,6 @@ fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<(OwnedFd, Vec
         remove_tree(&aside, &left.name).or_warn("what was moved away stays until the next mount");
     }
     Ok((aside, notes))
-}
-
-impl View {
-    /// The upper's directory for `dir`, or `None` when only the lower has it.
-    pub(super) fn dir_fd(&mut self, dir: Ino) -> Result<Option<Arc<OwnedFd>>> {
-        let mut chain = Vec::new();
-        let mut at = dir;
-        let mut fd = loop {
-            if at == Ino::ROOT {
-                break self.upper.root.clone();
-            }
-            if let Some(fd) = self.upper.dirs.find(at) {
-                break fd;
-            }
-            if self.upper.absent.contains(&at) {
-                self.upper.absent.extend(chain.iter().map(|(ino, _)| *ino));
-                return Ok(None);
-            }
-            let (parent, name) = self.dir_place(at)?;
-            chain.push((at, name));
-            at = parent;
-        };
-        while let Some((ino, name)) = chain.pop() {
-            let open = || fs::open_at(&fd, name.bytes(), OpenFlags::PATH | OpenFlags::DIRECTORY, 0);
-            let aside = self.upper.aside.clone();
-            match self.open_kept(|| against_mode(aside.as_deref(), &fd, open)) {
-                Ok(next) => {
-                    fd = Arc::new(next);
-                    self.upper.dirs.keep(ino, fd.clone());
-                }
-                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
-                    self.upper.absent.insert(ino);
-                    self.upper.absent.extend(chain.iter().map(|(ino, _)| *ino));
-                    return Ok(None);
-                }
-                Err(e) => return Err(upper("open a directory")(e)),
-            }
-        }
-        Ok(Some(fd))
-    }
-
-    /// Runs an open; out of descriptors, closes what is kept and tries once more.
-    pub(super) fn open_kept<T>(&mut self, open: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
-        match open() {
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-                self.upper.close_kept();
-                self.files.clear();
-                open()
-            }
-            other => other,
-        }
-    }
-
-    /// The upper's directory for `dir`; made there, with its parents, when only the lower has it.
-    ///
-    /// | step                     | a crash right after it leaves                         |
-    /// |--------------------------|-------------------------------------------------------|
-    /// | 1. make it aside, whole  | a directory in `aside` that the next open deletes     |
-    /// | 2. rename into place     | an empty directory that merges with the lower: no change to be seen |
-    pub(super) fn ensure_dir(&mut self, dir: Ino) -> Result<Arc<OwnedFd>> {
-        let (mut missing, mut at) = (Vec::new(), dir);
-        let mut fd = loop {
-            match self.dir_fd(at)? {
-                Some(fd) => break fd,
-                None => missing.push((at, self.dir_place(at)?)),
-            }
-            at = missing[missing.len() - 1].1.0;
-        };
-        while let Some((dir, (parent, name))) = missing.pop() {
-            fd = self.make_dir(dir, parent, &fd, &name)?;
-        }
-        Ok(fd)
-    }
-
-    fn make_dir(&mut self, dir: Ino, parent: Ino, parent_fd: &OwnedFd, name: &Name) -> Result<Arc<OwnedFd>> {
-        // Where it lies may be what the journal says.
-        self.precede()?;
-        let attr = self.lower_attr(dir)?;
-        let xattrs = self.lower_xattrs(dir);
-        let kept = fs::stat(parent_fd).map_err(upper("look at a directory"))?;
-        let (at, aside_name): (&dyn std::os::fd::AsFd, &[u8]) = match &self.upper.aside {
-            Some(aside) => (aside, b"dir"),
-            None => (&parent_fd, name.bytes()),
-        };
-        fs::mkdir_at(at, aside_name, 0o700).map_err(upper("make a directory"))?;
-        let finish = || -> Result<(OwnedFd, u64)> {
-            let made = fs::open_dir_at(at, aside_name).map_err(upper("open a directory"))?;
-            self.dress(&made, &attr, &xattrs)?;
-            let real = fs::stat(&made).map_err(upper("look at a directory"))?.ino;
-            if self.upper.aside.is_some() {
-                fs::rename_at(at, aside_name, parent_fd, name.bytes(), RenameFlags::empty())
-                    .map_err(upper("make a directory"))?;
-            }
-            Ok((made, real))
-        };
-        let finished = finish();
-        if finished.is_err() {
-            // What can't be finished is taken back; the first error is the one that counts.
-            drop(fs::rmdir_at(at, aside_name));
-        }
-        restore_times(parent_fd, &kept);
-        let (made, real) = finished?;
-        let made = Arc::new(made);
-        self.upper.absent.remove(&dir);
-        self.upper.dirs.keep(dir, made.clone());
-        self.upper.note(parent, name, Some((FileType::Directory, real)));
-        Ok(made)
-    }
-
-    /// The names of the upper's directory for `dir`, read once and then kept true; empty without one.
-    pub(super) fn listing(&mut self, dir: Ino) -> Result<&Listing> {
-        if !self.upper.listings.contains_key(&dir) {
-            let listing = match self.dir_fd(dir)? {
-                None => Listing::new(),
-                Some(fd) => self.read_listing(&fd, dir)?,
-            };
-            if self.upper.listings.len() >= KEPT_LISTINGS {
-                self.upper.listings.clear();
-            }
-            self.upper.listings.insert(dir, listing);
-        }
-        Ok(&self.upper.listings[&dir])
-    }
-
-    /// The listing, when it is in memory.
-    pub(super) fn listing_if_read(&self, dir: Ino) -> Option<&Listing> {
-        self.upper.listings.get(&dir)
-    }
-
-    fn read_listing(&mut self, fd: &OwnedFd, ino: Ino) -> Result<Listing> {
-        let aside = self.upper.aside.clone();
-        let open = || against_mode(aside.as_deref(), fd, || fs::open_dir_at(fd, b"."));
-        let dir = self.open_kept(open).map_err(upper("open a directory"))?;
-        let mut listing = Listing::new();
-        let names = fs::list(&dir).map_err(upper("list a directory"))?;
-        for entry in names.into_iter().filter(|e| !self.is_home(ino, &e.name)) {
-            let kind = match entry.kind {
-                FileType::Unknown => fs::stat_at(&dir, &entry.name).map_err(upper("look at a file"))?.kind(),
-                known => known,
-            };
-            if let Ok(name) = Name::new(&entry.name) {
-                listing.insert(name, (kind, entry.ino));
-            }
-        }
-        Ok(listing)
-    }
 }
 
 /// Deletes `name` from a directory of ours, with all below it; nothing there is fine. No symlink is followed.
@@ -287,17 +139,17 @@ pub(super) fn remove_tree(dir: &OwnedFd, name: &[u8]) -> std::io::Result<()> {
         }
         fs::rmdir_at(&top, &child)?;
     }
-    against_mode(None, dir, || fs::rmdir_at(dir, name))
+    despite_mode(None, dir, || fs::rmdir_at(dir, name))
 }
 
 /// Deletes what is no directory, and answers whether one is there.
 fn unlink_or_is_dir(dir: &OwnedFd, name: &[u8]) -> std::io::Result<bool> {
-    match against_mode(None, dir, || fs::unlink_at(dir, name)) {
+    match despite_mode(None, dir, || fs::unlink_at(dir, name)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(e) if e.raw_os_error() == Some(libc::EISDIR) => Ok(true),
         // What POSIX has for a directory, and some file systems answer.
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
-            let is_dir = against_mode(None, dir, || fs::stat_at(dir, name)).is_ok_and(|stat| stat.is_dir());
+            let is_dir = despite_mode(None, dir, || fs::stat_at(dir, name)).is_ok_and(|stat| stat.is_dir());
             if is_dir { Ok(true) } else { Err(e) }
         }
         done => done.map(|()| false),
@@ -306,7 +158,7 @@ fn unlink_or_is_dir(dir: &OwnedFd, name: &[u8]) -> std::io::Result<bool> {
 
 /// Opens a directory that is going to be deleted, with the permissions to do so.
 fn open_to_empty(dir: &OwnedFd, name: &[u8]) -> std::io::Result<OwnedFd> {
-    let opened = against_mode(None, dir, || fs::open_at(dir, name, OpenFlags::PATH | OpenFlags::DIRECTORY, 0))?;
+    let opened = despite_mode(None, dir, || fs::open_at(dir, name, OpenFlags::PATH | OpenFlags::DIRECTORY, 0))?;
     if fs::stat(&opened)?.mode & 0o700 != 0o700 {
         fs::chmod_path_fd(&opened, 0o700)?;
     }

@@ -9,8 +9,9 @@ use crate::sys::fs::{self, FallocateFlags, FileType};
 
 use super::attr::without_set_id;
 use super::error::{Result, upper};
-use super::resolve::{Found, View};
-use super::{Caller, Ino, Overlay};
+use super::types::{Caller, Ino};
+use super::view::Overlay;
+use super::view::{FoundName, View};
 
 /// What a change of a file's content did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Overlay {
             let mut view = self.view.lock();
             view.regain(ino)?;
             view.copy_up(ino, u64::MAX)?;
-            view.settle(ino)?;
+            view.flush(ino)?;
             view.open_to_write(ino)?
         };
         let lost_set_id = drop_set_id(&file.fd, by)?;
@@ -62,8 +63,8 @@ impl Overlay {
             let mut view = self.view.lock();
             view.regain(to)?;
             view.copy_up(to, u64::MAX)?;
-            // What is shared or copied from a hole is a hole, which a promise would fill again.
-            view.settle(to)?;
+            // A range that is shared or copied from a hole is a hole, which an intent would fill again.
+            view.flush(to)?;
             let target = view.open_to_write(to)?;
             (if from == to { Extent::whole(target.fd.clone()) } else { view.open_to_read(from)? }, target)
         };
@@ -88,18 +89,18 @@ impl View {
 
     /// Before an own file takes the name of a lower one: a power cut must not find it without its bytes there. Where
     /// a file of the upper is replaced, its file system sees to that as far as it does anywhere.
-    pub(super) fn write_back_file(&mut self, found: &Found) -> Result<()> {
+    pub(super) fn write_back_file(&mut self, found: &FoundName) -> Result<()> {
         let file = self.own_bytes(found)?;
         file.map_or(Ok(()), |fd| write_back(&*fd)).map_err(upper("write a file"))
     }
 
     /// Begins that, to be waited for together with the journal.
-    pub(super) fn begin_write_back(&mut self, found: &Found) -> Result<()> {
+    pub(super) fn begin_write_back(&mut self, found: &FoundName) -> Result<()> {
         let file = self.own_bytes(found)?;
         file.map_or(Ok(()), |fd| start_write_back(&*fd)).map_err(upper("write a file"))
     }
 
-    fn own_bytes(&mut self, found: &Found) -> Result<Option<Arc<OwnedFd>>> {
+    fn own_bytes(&mut self, found: &FoundName) -> Result<Option<Arc<OwnedFd>>> {
         match found.upper {
             Some(stat) if stat.kind() == FileType::RegularFile => Ok(self.open_to_read(found.ino)?.as_file().cloned()),
             _ => Ok(None),

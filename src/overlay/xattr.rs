@@ -12,8 +12,9 @@ use crate::sys::fs::{self, OpenFlags, XattrFlags};
 
 use super::error::{Error, Result, upper};
 use super::journal::{Meta, Record};
-use super::resolve::View;
-use super::{Ino, Overlay};
+use super::types::Ino;
+use super::view::Overlay;
+use super::view::View;
 use crate::sys::fs::Timespec;
 
 /// Attributes of so many bytes in all, each with a head, fit into every file system that has any: ext4 with blocks of

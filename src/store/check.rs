@@ -7,17 +7,14 @@
 
 use std::time::Instant;
 
-use super::lost::{DAMAGED, write_note};
+use super::damage::{CHECKED, DAMAGED};
+use super::lost::write_note;
 use super::{FileTimes, OTHER_BYTES, ObjectId, Store, StoreError};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path as paths};
 
-/// Objects of more bytes are large. A smaller one is read whole and compared with its name when a server reads it first.
-pub const LARGE: u64 = 1 << 20;
-/// The directory of what was found sound, in a store.
-pub(super) const CHECKED: &str = "checked";
 /// The number of the lock that whoever checks has on the file `turns`.
 const TURN: u64 = u64::MAX;
 /// So much is read at a time.

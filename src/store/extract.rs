@@ -50,7 +50,7 @@ struct Extraction<'a> {
 }
 
 /// A directory on the way to the one that is written, and what is left of its names.
-struct Level<'a> {
+struct ExtractLevel<'a> {
     node: Node,
     names: Box<dyn Iterator<Item = TreeEntry<'a>> + 'a>,
     /// It is new.
@@ -60,7 +60,7 @@ struct Level<'a> {
 impl<'a> Extraction<'a> {
     fn all_below(&mut self, dir: Node) -> Result<(), StoreError> {
         let tree = self.tree;
-        let level = |node, is_made| Level { node, names: Box::new(tree.entries(node, 0)), is_made };
+        let level = |node, is_made| ExtractLevel { node, names: Box::new(tree.entries(node, 0)), is_made };
         let (mut levels, mut path) = (vec![level(dir, false)], PathBuf::new());
         let top = fs::duplicate(self.into.as_fd()).and_then(Descent::new);
         let mut way = top.map_err(|e| self.failed("open", &path, e))?;
@@ -108,7 +108,7 @@ impl<'a> Extraction<'a> {
     }
 
     /// Leaves a directory of which all is written.
-    fn finish(&self, level: Option<Level<'_>>, way: &mut Descent, path: &Path) -> Result<(), StoreError> {
+    fn finish(&self, level: Option<ExtractLevel<'_>>, way: &mut Descent, path: &Path) -> Result<(), StoreError> {
         let left = way.leave().map_err(|e| self.failed("finish", path, e))?;
         if let (Some(level), Some(dir)) = (level.filter(|level| level.is_made), left) {
             let stat = self.tree.stat(level.node);

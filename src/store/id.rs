@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Objects of more bytes are large. A smaller one is read whole and compared with its name when a server reads it first.
+pub const LARGE: u64 = 1 << 20;
+
 macro_rules! content_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

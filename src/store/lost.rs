@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::damage::{CHECKED, DAMAGED};
 use super::pack::is_racy;
 use super::{Damage, DamageKind, FileTimes, ObjectId, Store, StoreError, TreeId};
 use crate::sys::fs::{self, Stat, Timespec};
@@ -25,9 +26,6 @@ const READ_WITHIN: i64 = 60;
 const MOST: usize = 200;
 /// What the name of a note ends with when the object is whole again.
 const WHOLE: &str = "whole";
-/// The directory of the notes, in a store.
-pub(super) const DAMAGED: &str = "damaged";
-
 /// What this process has met.
 pub struct Lost {
     store: PathBuf,
@@ -280,7 +278,7 @@ impl Store {
 
     /// Deletes the notes about objects that are not kept, and what servers have read of those that are whole again.
     pub(super) fn drop_notes(&self, is_kept: impl Fn(&ObjectId) -> bool) -> Result<(), StoreError> {
-        for dir in [DAMAGED, super::check::CHECKED].map(|dir| self.path().join(dir)) {
+        for dir in [DAMAGED, CHECKED].map(|dir| self.path().join(dir)) {
             for id in ids_in(&dir)?.into_iter().filter(|id| !is_kept(id)) {
                 paths::remove_file(&dir.join(id.hex()))?;
             }

@@ -35,6 +35,7 @@
 
 mod absence;
 mod check;
+mod damage;
 mod entries;
 mod error;
 pub mod escape;
@@ -73,23 +74,23 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 
 pub use absence::Absence;
-pub use check::{Checked, LARGE};
+pub use check::Checked;
+pub use damage::{Damage, DamageKind, OTHER_BYTES};
 pub use entries::{Entries, Entry, Provenance};
 pub use error::{FileKind, StoreError};
 pub use file_times::FileTimes;
 pub use gc::{AwayRoot, GcOptions, GcReport};
-pub use id::{BadId, ObjectId, PackId, TreeId};
+pub use id::{BadId, LARGE, ObjectId, PackId, TreeId};
 pub use lost::{Lost, Notes};
 pub use manifest::Manifest;
 #[cfg(test)]
 pub(crate) use name::with_equal_cookies;
 pub use name::{Cookie, NAME_MAX, Name, NameError};
-pub use objects::{OTHER_BYTES, Objects};
+pub use objects::Objects;
 pub use progress::Progress;
 pub use roots::{Root, RootHold, RootState, Roots};
 pub use stage::{Added, CopyError, Stage};
 pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
-pub use verify::{Damage, DamageKind};
 pub use versioned::not_json;
 pub use writer::ObjectWriter;
 

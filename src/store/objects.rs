@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::damage::OTHER_BYTES;
 use super::lost::Lost;
 use super::pack::Packs;
 use super::{Node, ObjectId, StoreError, Tree};
@@ -19,9 +20,6 @@ pub struct Objects {
     packs: Packs,
     lost: Lost,
 }
-
-/// What is said of an object whose hash is another.
-pub const OTHER_BYTES: &str = "its bytes are not those of its name";
 
 impl Objects {
     pub(super) fn open_dir(store: &Path) -> Result<Objects, StoreError> {

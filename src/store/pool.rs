@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::sys::{fault, spawn};
 
-struct State<J> {
+struct QueueState<J> {
     jobs: Vec<J>,
     /// Workers that may still push.
     busy: usize,
@@ -15,7 +15,7 @@ struct State<J> {
 
 /// The jobs that wait.
 pub struct Queue<J> {
-    state: Mutex<State<J>>,
+    state: Mutex<QueueState<J>>,
     more: Condvar,
 }
 
@@ -60,7 +60,7 @@ pub fn run<J: Send, W: Send, E: Send>(
     start: impl Fn() -> W + Sync,
     work: impl Fn(J, &mut W, &Queue<J>) -> Result<(), E> + Sync,
 ) -> Result<Vec<W>, E> {
-    let queue = Queue { state: Mutex::new(State { jobs: first, busy: 0, stopped: false }), more: Condvar::new() };
+    let queue = Queue { state: Mutex::new(QueueState { jobs: first, busy: 0, stopped: false }), more: Condvar::new() };
     let worker = || {
         let mut own = start();
         let mut was_busy = false;

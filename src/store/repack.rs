@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::pack::{Pack, PackError, PackWriter, Record};
+use super::pack::{Pack, PackError, PackRecord, PackWriter};
 use super::stage::FULL;
 use super::{FileKind, ObjectId, PackId, Progress, Store, StoreError};
 use crate::sys::fs::{self, OpenFlags};
@@ -26,7 +26,7 @@ const MANY: usize = 8;
 /// A pack, and what is needed of it.
 struct Worth {
     pack: Arc<Pack>,
-    live: Vec<Record>,
+    live: Vec<PackRecord>,
     dead: u64,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Repacking {
     /// Packs that go, those that are written anew among them.
     go: Vec<Arc<Pack>>,
     /// What is needed of them, by pack and in the order of the bytes.
-    stay: Vec<(Arc<Pack>, Vec<Record>)>,
+    stay: Vec<(Arc<Pack>, Vec<PackRecord>)>,
     /// Objects that go.
     pub objects: u64,
     /// Disk space that becomes free.
@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// An object's bytes, which are those of its name: what is damaged is not given a new home, gc stops at it.
-    fn sound_bytes(&self, pack: &Pack, file: &Arc<OwnedFd>, record: &Record) -> Result<Vec<u8>, StoreError> {
+    fn sound_bytes(&self, pack: &Pack, file: &Arc<OwnedFd>, record: &PackRecord) -> Result<Vec<u8>, StoreError> {
         let path = self.objects().packs().path_of(&pack.id());
         let mut bytes = vec![0; record.len as usize];
         let read = match pack.holds(record) {

@@ -4,60 +4,18 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::damage::{Damage, DamageKind};
 use super::escape::escape;
-use super::pack::{Pack, Record};
+use super::pack::{Pack, PackRecord};
 use super::pool::{self, Queue};
 use super::{Lost, Node, ObjectId, PackId, Progress, Root, RootState, Store, StoreError, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::path as paths;
-use crate::sys::terminal::Shown;
-
-/// Something in the store that is not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Damage {
-    pub path: PathBuf,
-    pub kind: DamageKind,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DamageKind {
-    /// The bytes are not those of the name.
-    Bytes,
-    /// The bytes are those of the name, but make no sound tree.
-    Tree(String),
-    /// It is no pack that can be read.
-    Pack(String),
-    /// Some objects of a pack are not what their names say; this is one of so many.
-    Packed { object: ObjectId, of: usize },
-    /// The kernel can't read it.
-    Unreadable(String),
-    /// A file that has no place here.
-    Stray,
-    /// An object that a tree needs, or a tree that an entry or a worktree names, is missing.
-    Missing { needed_by: String },
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.path.shown();
-        match &self.kind {
-            DamageKind::Bytes => write!(f, "{path}: the bytes are not those of its name"),
-            DamageKind::Tree(why) | DamageKind::Pack(why) => write!(f, "{path}: {why}"),
-            DamageKind::Packed { object, of: 1 } => write!(f, "{path}: the bytes of object {object} are not its own"),
-            DamageKind::Packed { object, of } => {
-                write!(f, "{path}: the bytes of {of} objects are not their own, as those of {object}")
-            }
-            DamageKind::Unreadable(why) => write!(f, "{path}: cannot be read: {why}"),
-            DamageKind::Stray => write!(f, "{path}: no such name belongs in a store"),
-            DamageKind::Missing { needed_by } => write!(f, "{path}: missing, needed by {needed_by}"),
-        }
-    }
-}
 
 /// A directory of files that are named by their hash, or a file of many objects.
 #[derive(Clone, Copy)]
@@ -83,7 +41,7 @@ impl Progress for Sample {
     }
 }
 
-struct Found {
+struct FoundDamage {
     damage: Vec<Damage>,
     /// Objects that sound trees need: their size and one of the trees.
     needed: HashMap<ObjectId, (u64, TreeId)>,
@@ -99,8 +57,8 @@ impl Store {
         let (packs, mut damage) = self.pack_names()?;
         let buckets = (0..=255).map(Bucket::Objects).chain((0..=255).map(Bucket::Trees));
         let buckets = buckets.chain(packs.into_iter().map(Bucket::Pack)).collect();
-        let start = || Found { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
-        let work = |bucket, found: &mut Found, _: &Queue<Bucket>| self.verify_bucket(bucket, found, progress);
+        let start = || FoundDamage { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
+        let work = |bucket, found: &mut FoundDamage, _: &Queue<Bucket>| self.verify_bucket(bucket, found, progress);
         let parts = pool::run(buckets, start, work)?;
         damage.extend(self.verify_entries()?);
         damage.extend(self.missing_trees(&self.roots().list()?));
@@ -129,7 +87,7 @@ impl Store {
     pub fn verify_some(&self, limit: Duration) -> Result<(u64, Vec<Damage>), StoreError> {
         let _share = self.share()?;
         let sample = Sample { until: Instant::now() + limit, bytes: AtomicU64::new(0) };
-        let mut found = Found { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
+        let mut found = FoundDamage { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
         let first = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() as usize);
         let (packs, _) = self.pack_names()?;
         let packs = packs.into_iter().map(Bucket::Pack);
@@ -165,7 +123,12 @@ impl Store {
         Ok((sample.bytes.into_inner(), damage))
     }
 
-    fn verify_bucket(&self, bucket: Bucket, found: &mut Found, progress: &dyn Progress) -> Result<(), StoreError> {
+    fn verify_bucket(
+        &self,
+        bucket: Bucket,
+        found: &mut FoundDamage,
+        progress: &dyn Progress,
+    ) -> Result<(), StoreError> {
         let (kind, number) = match bucket {
             Bucket::Objects(n) => ("objects", n),
             Bucket::Trees(n) => ("trees", n),
@@ -221,7 +184,7 @@ impl Store {
         &self,
         path: &Path,
         id: TreeId,
-        found: &mut Found,
+        found: &mut FoundDamage,
         progress: &dyn Progress,
     ) -> io::Result<Option<DamageKind>> {
         let bytes = paths::read(path).map_err(|e| e.source)?;
@@ -314,7 +277,7 @@ fn verify_pack(
         return Ok(Some(DamageKind::Bytes));
     }
     let file = Arc::new(file);
-    let mut records: Vec<Record> = pack.records().collect();
+    let mut records: Vec<PackRecord> = pack.records().collect();
     records.sort_unstable_by_key(|r| r.offset);
     // Whoever stops half-way sees other ones each time.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() as usize);

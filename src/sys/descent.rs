@@ -13,19 +13,19 @@ const KEPT: usize = 32;
 
 /// Where a walk is; begins at the directory that it is given.
 pub struct Descent {
-    levels: Vec<Level>,
+    levels: Vec<DescentLevel>,
 }
 
-struct Level {
+struct DescentLevel {
     fd: Option<OwnedFd>,
     /// Device and inode number.
     ident: (u64, u64),
 }
 
-impl Level {
-    fn of(fd: OwnedFd) -> io::Result<Level> {
+impl DescentLevel {
+    fn of(fd: OwnedFd) -> io::Result<DescentLevel> {
         let stat = fs::stat(&fd)?;
-        Ok(Level { fd: Some(fd), ident: (stat.dev, stat.ino) })
+        Ok(DescentLevel { fd: Some(fd), ident: (stat.dev, stat.ino) })
     }
 }
 
@@ -35,7 +35,7 @@ impl Descent {
     /// # Errors
     /// The directory can't be looked at.
     pub fn new(top: OwnedFd) -> io::Result<Descent> {
-        Ok(Descent { levels: vec![Level::of(top)?] })
+        Ok(Descent { levels: vec![DescentLevel::of(top)?] })
     }
 
     /// The current directory.
@@ -54,7 +54,7 @@ impl Descent {
     /// # Errors
     /// It can't be opened; then the current directory stays.
     pub fn enter(&mut self, name: &[u8]) -> io::Result<()> {
-        self.levels.push(Level::of(fs::open_dir_at(self.here(), name)?)?);
+        self.levels.push(DescentLevel::of(fs::open_dir_at(self.here(), name)?)?);
         if let Some(far) = self.levels.len().checked_sub(KEPT + 2).and_then(|n| self.levels.get_mut(n)) {
             far.fd = None;
         }
@@ -68,7 +68,8 @@ impl Descent {
     pub fn leave(&mut self) -> io::Result<Option<OwnedFd>> {
         let [.., above, here] = &mut self.levels[..] else { return Ok(None) };
         if above.fd.is_none() {
-            let opened = Level::of(fs::open_dir_at(here.fd.as_ref().expect("the current directory is open"), b"..")?)?;
+            let opened =
+                DescentLevel::of(fs::open_dir_at(here.fd.as_ref().expect("the current directory is open"), b"..")?)?;
             if opened.ident != above.ident {
                 return Err(io::Error::from_raw_os_error(libc::ESTALE));
             }

@@ -125,12 +125,12 @@ pub fn is_connected(device: BorrowedFd<'_>) -> bool {
 
 /// The number of a descriptor that somebody else owns, and which is made to refer to one file after another.
 #[derive(Debug)]
-pub struct Slot(RawFd);
+pub struct DescriptorSlot(RawFd);
 
-impl Slot {
+impl DescriptorSlot {
     /// The number of `fd`. It has to stay open as long as this is used.
-    pub fn of(fd: BorrowedFd<'_>) -> Slot {
-        Slot(fd.as_raw_fd())
+    pub fn of(fd: BorrowedFd<'_>) -> DescriptorSlot {
+        DescriptorSlot(fd.as_raw_fd())
     }
 
     /// Makes the number refer to what `file` refers to, in one step (dup3(2)).

@@ -62,7 +62,7 @@ impl MountTable {
     /// As it is now, read again only when something was mounted or unmounted since the last call in this process: the
     /// kernel tells that of an open table (proc_pid_mounts(5), poll).
     pub fn current() -> Result<Arc<MountTable>, IoError> {
-        static SEEN: Mutex<Option<Seen>> = Mutex::new(None);
+        static SEEN: Mutex<Option<SeenMount>> = Mutex::new(None);
         let mut seen = SEEN.lock();
         if let Some(seen) = seen.as_ref().filter(|seen| !seen.has_changed()) {
             return Ok(seen.table.clone());
@@ -71,7 +71,7 @@ impl MountTable {
         let file = super::fs::open_path(Path::new(TABLE), super::fs::OpenFlags::RDONLY, 0);
         let file = file.map_err(IoError::of("open", Path::new(TABLE)))?;
         let table = Arc::new(MountTable::read()?);
-        *seen = Some(Seen { file, table: table.clone() });
+        *seen = Some(SeenMount { file, table: table.clone() });
         Ok(table)
     }
 
@@ -100,12 +100,12 @@ impl MountTable {
 }
 
 /// The table, and the file that tells when it has changed.
-struct Seen {
+struct SeenMount {
     file: OwnedFd,
     table: Arc<MountTable>,
 }
 
-impl Seen {
+impl SeenMount {
     fn has_changed(&self) -> bool {
         let mut polls = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::PRI)];
         !matches!(poll(&mut polls, Some(&Timespec::default())), Ok(0))

@@ -14,7 +14,7 @@ use super::{fs, path as paths};
 
 /// A process, seen for a moment (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
+pub struct ProcStat {
     pub is_stopped: bool,
     /// In clock ticks, all threads together.
     pub cpu: u64,
@@ -23,25 +23,25 @@ pub struct Glance {
 }
 
 /// `None` when there is no such process.
-pub fn glance(pid: ProcessId) -> Option<Glance> {
+pub fn glance(pid: ProcessId) -> Option<ProcStat> {
     let stat = paths::read_if_there(Path::new(&format!("/proc/{pid}/stat"))).ok()??;
     parse(&String::from_utf8_lossy(&stat))
 }
 
 /// The name in parentheses may hold anything, parentheses too.
-fn parse(stat: &str) -> Option<Glance> {
+fn parse(stat: &str) -> Option<ProcStat> {
     let (_, rest) = stat.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     // A zombie answers nothing, but it is gone rather than stopped.
-    Some(Glance {
+    Some(ProcStat {
         is_stopped: matches!(*fields.first()?, "T" | "t"),
         cpu: number(11)? + number(12)?,
         started: number(19)?,
     })
 }
 
-/// When a process was started, as [`Glance::started`]; `None` when there is no such process.
+/// When a process was started, as [`ProcStat::started`]; `None` when there is no such process.
 pub fn started(pid: ProcessId) -> Option<u64> {
     glance(pid).map(|g| g.started)
 }
@@ -69,7 +69,7 @@ pub fn used_by_family(pid: ProcessId) -> u64 {
 
 /// The work that a process has done so far, all threads together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct ProcessWork {
     /// Nanoseconds on a processor, and in the queue for one (`/proc/<pid>/task/<tid>/schedstat`).
     ran: u64,
     /// Bytes and calls of its input and output, as far as they may be read (`/proc/<pid>/io`).
@@ -78,24 +78,24 @@ pub struct Work {
     is_runnable: bool,
 }
 
-impl Work {
+impl ProcessWork {
     /// A thread that only looks at the clock now and then uses less than this.
     const LEAST: u64 = 10_000_000;
 
     /// Whether it has got on since then.
-    pub fn is_more_than(self, then: Work) -> bool {
-        self.is_runnable || self.ran >= then.ran + Work::LEAST || self.io != then.io
+    pub fn is_more_than(self, then: ProcessWork) -> bool {
+        self.is_runnable || self.ran >= then.ran + ProcessWork::LEAST || self.io != then.io
     }
 }
 
 /// Reads a few files for each thread. Of a process that is gone: no work.
-pub fn work(pid: ProcessId) -> Work {
+pub fn work(pid: ProcessId) -> ProcessWork {
     let read = |file: PathBuf| paths::read_if_there(&file).ok().flatten().unwrap_or_default();
     let proc = PathBuf::from(format!("/proc/{pid}"));
     let numbers = |bytes: &[u8]| -> Vec<u64> {
         String::from_utf8_lossy(bytes).split_whitespace().filter_map(|word| word.parse().ok()).collect()
     };
-    let mut work = Work { io: numbers(&read(proc.join("io"))).iter().sum(), ..Work::default() };
+    let mut work = ProcessWork { io: numbers(&read(proc.join("io"))).iter().sum(), ..ProcessWork::default() };
     let tasks = proc.join("task");
     for task in paths::list(&tasks).unwrap_or_default() {
         let task = tasks.join(OsStr::from_bytes(&task.name));
@@ -263,25 +263,28 @@ mod tests {
     #[test]
     fn a_stopped_process_is_told_from_a_running_one_whatever_it_is_called() {
         let line = |state: &str| format!("12 (a) S (b) {state} 1 12 12 0 -1 4194560 5 0 0 0 30 12 0 0 20 0 1 0 9 8 7");
-        assert_eq!(parse(&line("S")), Some(Glance { is_stopped: false, cpu: 42, started: 9 }));
-        assert_eq!(parse(&line("T")), Some(Glance { is_stopped: true, cpu: 42, started: 9 }));
+        assert_eq!(parse(&line("S")), Some(ProcStat { is_stopped: false, cpu: 42, started: 9 }));
+        assert_eq!(parse(&line("T")), Some(ProcStat { is_stopped: true, cpu: 42, started: 9 }));
         assert_eq!(parse("12 (a"), None);
         assert!(!is_stopped(super::super::process::id()));
     }
 
     #[test]
     fn a_process_that_runs_waits_for_a_processor_or_reads_is_at_work_and_a_sleeping_one_is_not() {
-        let before = Work { ran: 1000, io: 5, is_runnable: false };
+        let before = ProcessWork { ran: 1000, io: 5, is_runnable: false };
         assert!(!before.is_more_than(before));
-        assert!(!Work { ran: 1000 + Work::LEAST / 2, ..before }.is_more_than(before), "it looked at the clock");
-        assert!(Work { ran: 1000 + Work::LEAST, ..before }.is_more_than(before));
-        assert!(Work { io: 6, ..before }.is_more_than(before));
-        assert!(Work { is_runnable: true, ..before }.is_more_than(before));
+        assert!(
+            !ProcessWork { ran: 1000 + ProcessWork::LEAST / 2, ..before }.is_more_than(before),
+            "it looked at the clock"
+        );
+        assert!(ProcessWork { ran: 1000 + ProcessWork::LEAST, ..before }.is_more_than(before));
+        assert!(ProcessWork { io: 6, ..before }.is_more_than(before));
+        assert!(ProcessWork { is_runnable: true, ..before }.is_more_than(before));
         let own = work(super::super::process::id());
         let until = Instant::now() + Duration::from_millis(30);
         while Instant::now() < until {}
         assert!(work(super::super::process::id()).is_more_than(own));
-        assert_eq!(work(-1), Work::default());
+        assert_eq!(work(-1), ProcessWork::default());
     }
 
     #[test]

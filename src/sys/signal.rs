@@ -48,21 +48,21 @@ pub fn ask(pid: ProcessId, what: Ask) -> io::Result<bool> {
 /// Where nothing is known of when, to whoever has the number.
 pub fn ask_that(pid: ProcessId, started: Option<u64>, what: Ask) -> io::Result<bool> {
     match find(pid, started)? {
-        Found::Gone => Ok(false),
-        Found::Held(process) => is_there(rustix::process::pidfd_send_signal(process, what.signal())),
-        Found::Number(_) => ask(pid, what),
+        FoundProcess::Gone => Ok(false),
+        FoundProcess::Held(process) => is_there(rustix::process::pidfd_send_signal(process, what.signal())),
+        FoundProcess::Number(_) => ask(pid, what),
     }
 }
 
 /// As [`ask_that`] to compare, naming a file that this process has open: it has to stay so until the other has done it.
 pub fn ask_with_file(pid: ProcessId, started: Option<u64>, file: BorrowedFd<'_>) -> io::Result<bool> {
     let found = find(pid, started)?;
-    if matches!(found, Found::Gone) {
+    if matches!(found, FoundProcess::Gone) {
         return Ok(false);
     }
     let value = libc::sigval { sival_ptr: file.as_raw_fd() as usize as *mut libc::c_void };
     let done = match &found {
-        Found::Held(process) => send_value(process.as_fd(), libc::SIGHUP, value),
+        FoundProcess::Held(process) => send_value(process.as_fd(), libc::SIGHUP, value),
         // SAFETY: a plain system call; the value is a number, which the receiver takes for nothing else.
         _ => unsafe { libc::sigqueue(pid, libc::SIGHUP, value) },
     };
@@ -111,7 +111,7 @@ fn is_there(sent: rustix::io::Result<()>) -> io::Result<bool> {
 }
 
 /// A process by its number.
-enum Found {
+enum FoundProcess {
     /// There is none, or another has the number by now.
     Gone,
     /// It is this one and stays so.
@@ -120,8 +120,8 @@ enum Found {
     Number(ProcessId),
 }
 
-fn find(pid: ProcessId, started: Option<u64>) -> io::Result<Found> {
-    let Some(raw) = Pid::from_raw(pid) else { return Ok(Found::Gone) };
+fn find(pid: ProcessId, started: Option<u64>) -> io::Result<FoundProcess> {
+    let Some(raw) = Pid::from_raw(pid) else { return Ok(FoundProcess::Gone) };
     let opened = match is_without("pidfd") {
         true => Err(rustix::io::Errno::NOSYS),
         false => rustix::process::pidfd_open(raw, PidfdFlags::empty()),
@@ -132,12 +132,12 @@ fn find(pid: ProcessId, started: Option<u64>) -> io::Result<Found> {
         now.is_none() || started.is_some_and(|then| now != Some(then))
     };
     match opened {
-        Ok(_) if is_another() => Ok(Found::Gone),
-        Ok(process) => Ok(Found::Held(process)),
-        Err(rustix::io::Errno::SRCH) => Ok(Found::Gone),
+        Ok(_) if is_another() => Ok(FoundProcess::Gone),
+        Ok(process) => Ok(FoundProcess::Held(process)),
+        Err(rustix::io::Errno::SRCH) => Ok(FoundProcess::Gone),
         // Before Linux 5.3, or a filter of system calls (seccomp(2)).
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if is_another() => Ok(Found::Gone),
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(Found::Number(pid)),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if is_another() => Ok(FoundProcess::Gone),
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(FoundProcess::Number(pid)),
         Err(e) => Err(e.into()),
     }
 }
@@ -150,9 +150,9 @@ pub fn watch(pid: ProcessId) -> io::Result<Option<OwnedFd>> {
 /// As [`watch`], for the process that was started then.
 pub fn watch_that(pid: ProcessId, started: Option<u64>) -> io::Result<Option<OwnedFd>> {
     match find(pid, started)? {
-        Found::Gone => Ok(None),
-        Found::Held(process) => Ok(Some(process)),
-        Found::Number(pid) => watch_by_looking(pid, started.or_else(|| super::proc::started(pid))).map(Some),
+        FoundProcess::Gone => Ok(None),
+        FoundProcess::Held(process) => Ok(Some(process)),
+        FoundProcess::Number(pid) => watch_by_looking(pid, started.or_else(|| super::proc::started(pid))).map(Some),
     }
 }
 

@@ -26,7 +26,7 @@ pub fn scoped<'scope, 'env, T: Send + 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Work<'scope, T> {
-    let work = Shared::new(work);
+    let work = SharedClosure::new(work);
     let theirs = work.clone();
     match Builder::new().spawn_scoped(scope, move || theirs.run()) {
         Ok(thread) => Work::Elsewhere(thread),
@@ -47,7 +47,7 @@ pub fn beside<'scope, 'env, T: Send + 'scope>(
 
 /// As `std::thread::spawn`, for work without an outcome.
 pub fn detached(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
-    let work = Shared::new(work);
+    let work = SharedClosure::new(work);
     let theirs = work.clone();
     match Builder::new().spawn(move || theirs.run()) {
         Ok(thread) => Some(thread),
@@ -59,17 +59,17 @@ pub fn detached(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> 
 }
 
 /// A closure that one of two threads runs, once.
-struct Shared<F>(Arc<Mutex<Option<F>>>);
+struct SharedClosure<F>(Arc<Mutex<Option<F>>>);
 
-impl<F> Clone for Shared<F> {
-    fn clone(&self) -> Shared<F> {
-        Shared(self.0.clone())
+impl<F> Clone for SharedClosure<F> {
+    fn clone(&self) -> SharedClosure<F> {
+        SharedClosure(self.0.clone())
     }
 }
 
-impl<F> Shared<F> {
-    fn new(work: F) -> Shared<F> {
-        Shared(Arc::new(Mutex::new(Some(work))))
+impl<F> SharedClosure<F> {
+    fn new(work: F) -> SharedClosure<F> {
+        SharedClosure(Arc::new(Mutex::new(Some(work))))
     }
 
     fn run<T>(&self) -> T

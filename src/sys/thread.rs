@@ -55,7 +55,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sys::fuse_dev::Slot;
+    use crate::sys::fuse_dev::DescriptorSlot;
     use crate::sys::socket;
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         });
         let thread = is_started.recv().expect("started");
         std::thread::sleep(Duration::from_millis(50));
-        Slot::of(first.as_fd()).refer_to(second.as_fd()).expect("replaced");
+        DescriptorSlot::of(first.as_fd()).refer_to(second.as_fd()).expect("replaced");
         assert!(was_read.try_recv().is_err());
         restart_call(thread);
         assert_eq!(was_read.recv_timeout(Duration::from_secs(20)).as_deref(), Ok(&b"second"[..]));

@@ -263,7 +263,7 @@ fn with_ino<R>(
 
 /// One line of `user.depsfs.changes.<cookie>`.
 #[derive(Deserialize)]
-struct Line {
+struct ChangeLine {
     name: String,
     cookie: u64,
     kind: String,
@@ -274,7 +274,7 @@ fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, Error> {
     let unreadable = || Error::Unreadable(dir.into());
     let attribute = format!("user.depsfs.changes.{after}");
     let bytes = fs::xattr_of_path(dir, attribute.as_bytes()).map_err(IoError::of("ask for the changes of", dir))?;
-    let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>();
+    let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<ChangeLine>();
     lines
         .map(|line| {
             let line = line.map_err(|_| unreadable())?;

@@ -10,7 +10,7 @@ use crate::store::{Absence, RootState, Store};
 use crate::sys::path;
 
 /// One that a manifest tells of, or told of.
-pub struct Known {
+pub struct KnownWorktree {
     /// The worktree, or the directory that is mounted at; of one that is gone, where its manifest was.
     pub place: PathBuf,
     /// `None`: its manifest is gone.
@@ -31,7 +31,7 @@ pub enum Outcome {
 }
 
 /// Each once, by path.
-pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<Known>, Error> {
+pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<KnownWorktree>, Error> {
     let mut dirs: Vec<PathBuf> = states.map(set::all_at).unwrap_or_default();
     let mut all = Vec::new();
     for root in store.roots().list()? {
@@ -39,7 +39,7 @@ pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<Known>, Error> 
         match root.state {
             RootState::Dead | RootState::Away => {
                 let (place, is_away) = (state_dir.to_path_buf(), root.state == RootState::Away);
-                all.push(Known { place, state_dir: None, unreadable: None, is_away });
+                all.push(KnownWorktree { place, state_dir: None, unreadable: None, is_away });
             }
             _ => dirs.push(state_dir.to_path_buf()),
         }
@@ -47,14 +47,16 @@ pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<Known>, Error> 
     dirs.sort();
     dirs.dedup();
     all.extend(dirs.into_iter().map(|state_dir| match Views::load(&state_dir) {
-        Ok(views) => Known { place: views.top(), state_dir: Some(state_dir), unreadable: None, is_away: false },
-        Err(e) => Known { place: state_dir.clone(), state_dir: Some(state_dir), unreadable: Some(e), is_away: false },
+        Ok(views) => KnownWorktree { place: views.top(), state_dir: Some(state_dir), unreadable: None, is_away: false },
+        Err(e) => {
+            KnownWorktree { place: state_dir.clone(), state_dir: Some(state_dir), unreadable: Some(e), is_away: false }
+        }
     }));
     all.sort_by(|a, b| a.place.cmp(&b.place));
     Ok(all)
 }
 
-impl Known {
+impl KnownWorktree {
     /// Mounts its views; what a dead daemon has left is detached first.
     pub fn mount(self) -> Outcome {
         let Some(state_dir) = self.state_dir else {

@@ -93,7 +93,7 @@ impl Shared for Changed {
 
 /// One line of `user.depsfs.grafts.<n>`.
 #[derive(Deserialize)]
-struct Line {
+struct ChangedFile {
     base: u64,
     tree: String,
     at: u64,
@@ -108,7 +108,7 @@ fn laid(root: &OwnedFd) -> io::Result<Vec<Laid>> {
             return Ok(all);
         }
         for line in lines(&text)? {
-            let Line { base, tree, at, retired } = serde_json::from_str(line)?;
+            let ChangedFile { base, tree, at, retired } = serde_json::from_str(line)?;
             if base > LOWER_END {
                 return Err(unreadable());
             }

@@ -29,7 +29,7 @@ use crate::sys::{IoError, path};
 const ASIDE: &str = "given-up";
 
 /// A worktree whose copies are given up.
-struct Ground<'a> {
+struct DropContext<'a> {
     root: &'a Path,
     state_dir: PathBuf,
     views: Option<&'a Views>,
@@ -46,7 +46,7 @@ struct Held {
 
 /// Gives up copies, below `dir` of the worktree, of files of `old` that `new` has otherwise or not at all.
 pub fn give_up(checkout: &Checkout, views: Option<&Views>, dir: &Path, old: &Tree, new: &Tree) -> Result<(), Error> {
-    let mut ground = Ground { root: &checkout.root, state_dir: checkout.state_dir(), views, open: HashMap::new() };
+    let mut ground = DropContext { root: &checkout.root, state_dir: checkout.state_dir(), views, open: HashMap::new() };
     let mut todo = vec![(Node::ROOT, PathBuf::new(), Some(Node::ROOT))];
     while let Some((node, at, there)) = todo.pop() {
         for entry in old.entries(node, 0) {
@@ -80,7 +80,7 @@ fn same(old: &Tree, node: Node, new: &Tree, other: Option<Node>) -> bool {
     other.is_some_and(|other| new.object(other).is_some() && new.object(other) == old.object(node))
 }
 
-impl Ground<'_> {
+impl DropContext<'_> {
     /// One file: given up when it is the worktree's own, and is just what was held.
     fn one(&mut self, at: &Path, held: &Held) -> Result<(), Error> {
         let whole = self.root.join(at);

@@ -49,21 +49,21 @@ pub struct Traced {
 
 /// All of a worktree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct EmbeddedPaths {
     version: u32,
     pub artifacts: Vec<Traced>,
 }
 
-impl Default for Record {
-    fn default() -> Record {
-        Record { version: VERSION, artifacts: Vec::new() }
+impl Default for EmbeddedPaths {
+    fn default() -> EmbeddedPaths {
+        EmbeddedPaths { version: VERSION, artifacts: Vec::new() }
     }
 }
 
-impl Record {
-    pub fn load(state_dir: &Path) -> Result<Record, IoError> {
+impl EmbeddedPaths {
+    pub fn load(state_dir: &Path) -> Result<EmbeddedPaths, IoError> {
         let bytes = path::read_if_there(&state_dir.join(FILE))?;
-        let record: Option<Record> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let record: Option<EmbeddedPaths> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         Ok(record.filter(|r| r.version == VERSION).unwrap_or_default())
     }
 
@@ -79,7 +79,7 @@ impl Record {
     /// Remembers these instead of what was known of the same artifacts. Others may remember something meanwhile.
     pub fn note(state_dir: &Path, all: Vec<Traced>) -> Result<(), Error> {
         let _lock = ManifestLock::wait(state_dir)?;
-        let mut record = Record::load(state_dir)?;
+        let mut record = EmbeddedPaths::load(state_dir)?;
         let before = record.clone();
         for traced in all {
             match record.artifacts.iter_mut().find(|known| known.path == traced.path) {
@@ -133,17 +133,17 @@ mod tests {
             trace(odd.as_ref(), Kind::Binary, false),
             trace(Path::new("link"), Kind::Link, false),
         ];
-        let record = Record { version: 1, artifacts: vec![Traced { path: "build".into(), traces }] };
+        let record = EmbeddedPaths { version: 1, artifacts: vec![Traced { path: "build".into(), traces }] };
         let dir = tempfile::tempdir().expect("a directory");
         record.save(dir.path()).expect("saved");
         assert_eq!(path::read(&dir.path().join(FILE)).expect("there"), GOLDEN.trim_ascii_end());
-        assert_eq!(Record::load(dir.path()).expect("read"), record);
+        assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), record);
         assert_eq!(record.artifacts[0].relocated(), 1);
         for bad in [&b"{\"version\":2,\"artifacts\":[]}"[..], b"", b"[]", &GOLDEN[..40]] {
             path::replace(&dir.path().join(FILE), bad).expect("written");
-            assert_eq!(Record::load(dir.path()).expect("read"), Record::default());
+            assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), EmbeddedPaths::default());
         }
-        Record::default().save(dir.path()).expect("saved");
+        EmbeddedPaths::default().save(dir.path()).expect("saved");
         assert!(!path::is_there(&dir.path().join(FILE)));
     }
 }

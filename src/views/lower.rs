@@ -8,12 +8,12 @@ use crate::store::manifest::Graft;
 use crate::store::{Name, Node, Store, StoreError, Tree};
 
 /// The trees, and where each is laid.
-pub struct Lower(pub Vec<(PathBuf, Arc<Tree>)>);
+pub struct GraftedTrees(pub Vec<(PathBuf, Arc<Tree>)>);
 
-impl Lower {
-    pub fn of<'a>(store: &Store, grafts: impl Iterator<Item = &'a Graft>) -> Result<Lower, StoreError> {
+impl GraftedTrees {
+    pub fn of<'a>(store: &Store, grafts: impl Iterator<Item = &'a Graft>) -> Result<GraftedTrees, StoreError> {
         let trees = grafts.map(|g| Ok((g.at.clone(), store.tree(g.tree)?)));
-        Ok(Lower(trees.collect::<Result<_, StoreError>>()?))
+        Ok(GraftedTrees(trees.collect::<Result<_, StoreError>>()?))
     }
 
     /// The node that has a path: of several trees that of the last.

@@ -33,7 +33,7 @@ pub enum Lower {
 
 /// What to mount, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct StandaloneMount {
     pub lower: Lower,
     /// `None`: the directory that is mounted over.
     pub upper: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub struct Wish {
 /// directories can't be in a tree. When it fails, nothing is left that was not there before.
 pub fn mount(
     store: &Store,
-    wish: &Wish,
+    wish: &StandaloneMount,
     dir: &Path,
     states: Option<&Path>,
     progress: &dyn Progress,
@@ -68,14 +68,14 @@ pub fn mount(
 
 fn mount_made(
     store: &Store,
-    wish: &Wish,
+    wish: &StandaloneMount,
     dir: &Path,
     states: Option<&Path>,
     progress: &dyn Progress,
     made: &mut Made,
 ) -> Result<Vec<Skipped>, Error> {
     let dir = made.dir(dir)?;
-    let place = Place::of(wish, &dir, states, made)?;
+    let place = StandalonePlace::of(wish, &dir, states, made)?;
     made.state(&place.state_dir);
     let known = place.known()?;
     let (grafts, skipped) = place.grafts(store, &wish.lower, known.as_ref(), states, progress)?;
@@ -149,15 +149,20 @@ fn is_there(store: &Store, lower: &Lower) -> Result<(), Error> {
 }
 
 /// Where a view's parts lie.
-struct Place<'a> {
+struct StandalonePlace<'a> {
     dir: &'a Path,
     state_dir: PathBuf,
     upper: Option<PathBuf>,
     id: String,
 }
 
-impl<'a> Place<'a> {
-    fn of(wish: &Wish, dir: &'a Path, states: Option<&Path>, made: &mut Made) -> Result<Place<'a>, Error> {
+impl<'a> StandalonePlace<'a> {
+    fn of(
+        wish: &StandaloneMount,
+        dir: &'a Path,
+        states: Option<&Path>,
+        made: &mut Made,
+    ) -> Result<StandalonePlace<'a>, Error> {
         let upper = wish.upper.as_deref().map(|upper| made.dir(upper)).transpose()?;
         let workdir = wish.workdir.as_deref().map(|workdir| made.dir(workdir)).transpose()?;
         are_apart(wish, upper.as_deref(), workdir.as_deref())?;
@@ -180,11 +185,11 @@ impl<'a> Place<'a> {
         let is_known = path::is_there(&set::manifest_file(&state_dir));
         if wish.read_only && upper.is_none() && !is_known && !path::list(dir)?.is_empty() {
             let state_dir = state_dir.join("read-only");
-            return Ok(Place { dir, upper: Some(state_dir.join("upper")), state_dir, id: ONLY_VIEW.into() });
+            return Ok(StandalonePlace { dir, upper: Some(state_dir.join("upper")), state_dir, id: ONLY_VIEW.into() });
         }
         let by_dir = states.is_some_and(|states| set::state_dir_at(states, dir) == state_dir);
         let id = if by_dir { set::id_of(dir) } else { ONLY_VIEW.into() };
-        Ok(Place { dir, upper, state_dir, id })
+        Ok(StandalonePlace { dir, upper, state_dir, id })
     }
 
     /// What was mounted with this state before, if it is of the same upper and nowhere else now.
@@ -298,7 +303,7 @@ fn entry(store: &Store, name: &str) -> Result<Graft, Error> {
 /// As overlayfs has it: neither of upper and workdir lies in the other, nor in a lower, nor a lower in them. What is in
 /// the upper would show in the view, where the journal could be deleted; what is in a lower would be taken into the
 /// store with it.
-fn are_apart(wish: &Wish, upper: Option<&Path>, workdir: Option<&Path>) -> Result<(), Error> {
+fn are_apart(wish: &StandaloneMount, upper: Option<&Path>, workdir: Option<&Path>) -> Result<(), Error> {
     let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
     let refuse = |a: &Path, b: &Path| Err(Error::Overlap(a.into(), b.into()));
     if let (Some(upper), Some(workdir)) = (upper, workdir)

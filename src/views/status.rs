@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Error;
-use super::embedded_paths::{Record, Traced};
+use super::embedded_paths::{EmbeddedPaths, Traced};
 use super::lockfile;
 use super::set::Views;
 use super::stats::{self, Stats};
@@ -16,7 +16,7 @@ use crate::sys::path;
 
 /// All there is to say of a worktree's views. Serialised as `--json` prints it.
 #[derive(Debug, Serialize)]
-pub struct Status {
+pub struct WorktreeStatus {
     #[serde(serialize_with = "super::json_path::path")]
     pub worktree: PathBuf,
     #[serde(serialize_with = "super::json_path::optional")]
@@ -31,7 +31,7 @@ pub struct Status {
     pub daemon: Option<Daemon>,
     /// Objects of its views that the store has lost, as far as they were read: files with them answer EIO.
     pub lost_objects: Vec<String>,
-    pub views: Vec<View>,
+    pub views: Vec<ViewStatus>,
     /// Lock files that differ from those the artifacts were made with.
     #[serde(serialize_with = "super::json_path::list")]
     pub drift: Vec<PathBuf>,
@@ -53,7 +53,7 @@ pub struct Daemon {
 }
 
 #[derive(Debug, Serialize)]
-pub struct View {
+pub struct ViewStatus {
     #[serde(serialize_with = "super::json_path::path")]
     pub path: PathBuf,
     pub mounted: bool,
@@ -74,9 +74,9 @@ pub struct View {
     pub damaged_journals: Vec<PathBuf>,
 }
 
-impl Status {
+impl WorktreeStatus {
     /// The views that don't show what they should.
-    pub fn missing(&self) -> impl Iterator<Item = &View> {
+    pub fn missing(&self) -> impl Iterator<Item = &ViewStatus> {
         self.views.iter().filter(|v| !((v.mounted && !v.refusing) || v.remade))
     }
 }
@@ -110,18 +110,18 @@ fn lost_objects(manifest: &Manifest) -> Vec<String> {
 ///
 /// # Errors
 /// As those of [`status`]. A view that does not answer is an error of its own, in the statistics.
-pub fn with_stats(views: &Views) -> Result<Status, Error> {
-    Ok(Status { stats: Some(stats::stats(views)), ..status(views)? })
+pub fn with_stats(views: &Views) -> Result<WorktreeStatus, Error> {
+    Ok(WorktreeStatus { stats: Some(stats::stats(views)), ..status(views)? })
 }
 
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
-pub fn status(views: &Views) -> Result<Status, Error> {
+pub fn status(views: &Views) -> Result<WorktreeStatus, Error> {
     let state = views.state();
     let manifest = &views.manifest;
     let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();
     let seen = manifest.views.iter().map(|view| {
         let known = all.get(view.id.as_str());
-        View {
+        ViewStatus {
             path: view.path.clone(),
             mounted: known.is_some_and(|v| v.mounted),
             refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
@@ -136,7 +136,7 @@ pub fn status(views: &Views) -> Result<Status, Error> {
     let seen = seen.collect();
     let recorded = manifest.views.iter().flat_map(|v| &v.lockfiles);
     let drift = lockfile::drifted(&manifest.worktree, recorded.map(|l| (l.path.as_path(), l.blake3.as_str())))?;
-    Ok(Status {
+    Ok(WorktreeStatus {
         worktree: manifest.worktree.clone(),
         source: manifest.source.clone(),
         commit: manifest.commit.clone(),
@@ -152,7 +152,7 @@ pub fn status(views: &Views) -> Result<Status, Error> {
         lost_objects: lost_objects(manifest),
         views: seen,
         drift: drift.into_iter().collect(),
-        absolute_paths: Record::load(&views.state_dir)?.artifacts,
+        absolute_paths: EmbeddedPaths::load(&views.state_dir)?.artifacts,
         stats: None,
     })
 }

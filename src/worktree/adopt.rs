@@ -14,7 +14,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::create::{self, Created, How};
+use super::create::{self, CreateOptions, Created};
 use super::error::Error;
 use super::plan::Plan;
 use super::snapshot::Snapshots;
@@ -77,7 +77,7 @@ pub fn adopt(
     plan: &Plan,
     target: &Checkout,
     store: &Arc<Store>,
-    how: How,
+    how: CreateOptions,
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
     if how.mount {

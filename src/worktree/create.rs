@@ -16,7 +16,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use super::artifacts::resolve::Supply;
+use super::artifacts::resolve::ArtifactSources;
 use super::artifacts::select;
 use super::copy_checkout;
 pub use super::created::Created;
@@ -46,7 +46,7 @@ use crate::views::set::{self, ManifestLock};
 
 /// How to make it.
 #[derive(Clone, Copy, Debug)]
-pub struct How {
+pub struct CreateOptions {
     pub mount: bool,
     /// Tracked files get the source's times.
     pub mtimes: bool,
@@ -58,8 +58,8 @@ pub struct How {
 pub fn create(
     plan: &Plan,
     store: &Arc<Store>,
-    how: How,
-    supply: &Supply<'_>,
+    how: CreateOptions,
+    supply: &ArtifactSources<'_>,
     progress: Arc<dyn Progress + Send + Sync>,
 ) -> Result<Created, Error> {
     if how.mount {
@@ -101,8 +101,8 @@ pub fn create(
 fn make(
     plan: &Plan,
     store: &Arc<Store>,
-    how: How,
-    supply: &Supply<'_>,
+    how: CreateOptions,
+    supply: &ArtifactSources<'_>,
     progress: Arc<dyn Progress + Send + Sync>,
     undo: &mut Undo<'_>,
 ) -> Result<Created, Error> {
@@ -137,7 +137,7 @@ pub(super) fn furnish(
     plan: &Plan,
     ignored: &Ignored,
     store: &Arc<Store>,
-    how: How,
+    how: CreateOptions,
     new: &Checkout,
     snapshots: &[&Snapshots],
     undo: &mut Undo<'_>,
@@ -210,7 +210,7 @@ struct Timed {
 }
 
 impl Timed {
-    fn start(plan: &Plan, new: &Checkout, modules: &[(PathBuf, Checkout, Checkout)], how: How) -> Timed {
+    fn start(plan: &Plan, new: &Checkout, modules: &[(PathBuf, Checkout, Checkout)], how: CreateOptions) -> Timed {
         let (sender, done) = mpsc::channel();
         if !how.mtimes {
             return Timed { thread: None, done };

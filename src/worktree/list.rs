@@ -13,7 +13,7 @@ use crate::views::set::Views;
 
 /// One worktree. Serialised as `--json` prints it.
 #[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listed {
+pub struct ListedWorktree {
     #[serde(serialize_with = "crate::views::json_path::path")]
     pub path: PathBuf,
     pub branch: Option<String>,
@@ -26,31 +26,40 @@ pub struct Listed {
     pub trouble: Option<String>,
 }
 
-impl Listed {
+impl ListedWorktree {
     /// One of which no more is known than where its state is or was.
-    fn unknown(state_dir: &Path, trouble: String) -> Listed {
+    fn unknown(state_dir: &Path, trouble: String) -> ListedWorktree {
         let path = state_dir.parent().unwrap_or(state_dir).to_path_buf();
         let (views, mounted) = (0, 0);
-        Listed { path, branch: None, source: None, created: String::new(), views, mounted, trouble: Some(trouble) }
+        ListedWorktree {
+            path,
+            branch: None,
+            source: None,
+            created: String::new(),
+            views,
+            mounted,
+            trouble: Some(trouble),
+        }
     }
 }
 
 /// The worktrees of one repository that have views, by path.
-pub fn of_repository(checkout: &Checkout) -> Result<Vec<Listed>, Error> {
+pub fn of_repository(checkout: &Checkout) -> Result<Vec<ListedWorktree>, Error> {
     let mut state_dirs: Vec<PathBuf> = vec![checkout.common_dir.join("depsfs")];
     state_dirs.extend(checkout.registered()?.into_iter().map(|(_, git_dir)| git_dir.join("depsfs")));
     listed(state_dirs)
 }
 
 /// Every worktree the store keeps trees for.
-pub fn of_store(store: &Store) -> Result<Vec<Listed>, Error> {
+pub fn of_store(store: &Store) -> Result<Vec<ListedWorktree>, Error> {
     let (mut state_dirs, mut away) = (Vec::new(), Vec::new());
     for root in store.roots().list()? {
         let Some(state_dir) = root.manifest.as_deref().and_then(Path::parent) else { continue };
         match root.state {
-            RootState::Away => {
-                away.push(Listed::unknown(state_dir, "it is away: its disk is not mounted, or it was moved".into()))
-            }
+            RootState::Away => away.push(ListedWorktree::unknown(
+                state_dir,
+                "it is away: its disk is not mounted, or it was moved".into(),
+            )),
             _ => state_dirs.push(state_dir.to_path_buf()),
         }
     }
@@ -60,7 +69,7 @@ pub fn of_store(store: &Store) -> Result<Vec<Listed>, Error> {
     Ok(all)
 }
 
-fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Listed>, Error> {
+fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<ListedWorktree>, Error> {
     let mut found = BTreeSet::new();
     for state_dir in state_dirs {
         if !crate::sys::path::is_there(&crate::views::set::manifest_file(&state_dir)) {
@@ -70,7 +79,7 @@ fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Listed>, 
             Ok(views) => views,
             // One that can't be read does not hide the others.
             Err(e) => {
-                found.insert(Listed::unknown(&state_dir, e.to_string()));
+                found.insert(ListedWorktree::unknown(&state_dir, e.to_string()));
                 continue;
             }
         };
@@ -79,7 +88,7 @@ fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<Listed>, 
         let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
         let broken = Broken::of_state(&state_dir, &views.manifest.worktree).unwrap_or_default();
         let broken = broken.map(|broken| broken.fault.words().to_owned());
-        found.insert(Listed {
+        found.insert(ListedWorktree {
             path: views.manifest.worktree,
             trouble: broken.or(branch.as_ref().err().map(ToString::to_string)),
             branch: branch.unwrap_or_default(),

@@ -9,7 +9,7 @@ use crate::component::load::{self, User};
 use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
-use crate::git::ignored::{self, Ignored, Limits};
+use crate::git::ignored::{self, Ignored, IgnoredLimits};
 use crate::git::include::Included;
 use crate::git::naming::{self, Names};
 use crate::git::settings::Settings;
@@ -22,7 +22,7 @@ use crate::views::set::Views;
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct CreateRequest {
     pub name: String,
     pub base: Option<String>,
     pub branch: Option<String>,
@@ -56,7 +56,7 @@ pub struct Plan {
 }
 
 /// Looks at everything. Only a fetch changes anything: the repository's knowledge of its remote.
-pub fn plan(source: Checkout, wish: &Wish, store: &Path) -> Result<Plan, Error> {
+pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Plan, Error> {
     let (listed, settings) = look(&source)?;
     settings.absolute_paths()?;
     let initials = naming::initials(settings.value("user.initials"), settings.value("user.name"));
@@ -155,7 +155,7 @@ fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), Error> {
 }
 
 /// The commit to start at, and whether the branch is there already.
-fn resolve(source: &Checkout, branch: &str, wish: &Wish, base: &str) -> Result<(Option<String>, bool), Error> {
+fn resolve(source: &Checkout, branch: &str, wish: &CreateRequest, base: &str) -> Result<(Option<String>, bool), Error> {
     if base.contains(char::is_control) || base.starts_with('-') {
         return Err(Error::NoBase(base.into()));
     }
@@ -204,11 +204,12 @@ fn find_ignored(
     let mut flat = Vec::new();
     modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
     let included = Included::load(&source.root)?;
-    let limits = Limits { excluded: &excluded, included: included.as_ref(), store, worktrees: &worktrees };
+    let limits = IgnoredLimits { excluded: &excluded, included: included.as_ref(), store, worktrees: &worktrees };
     Ok(ignored::find(source, listed, &flat, &limits)?)
 }
 
 impl Plan {
+    /// The worktree that this plan makes, for its record.
     pub fn new_worktree(&self) -> NewWorktree<'_> {
         NewWorktree {
             path: &self.names.path,

@@ -18,7 +18,7 @@ use crate::sys::interrupt::Interrupted;
 use crate::sys::log::OrWarn;
 use crate::sys::{fs, interrupt, spawn};
 use crate::views::changed_source::Changed;
-use crate::views::embedded_paths::{Record, Trace, Traced};
+use crate::views::embedded_paths::{EmbeddedPaths, Trace, Traced};
 use crate::views::lockfile::{self, Beside};
 use crate::views::set::{self, Views};
 
@@ -69,7 +69,7 @@ impl Snapshots {
         let root = plan.source.root.clone();
         let directories = directories.to_vec();
         let views = Views::of(&plan.source)?;
-        let record = views.as_ref().map(|v| Record::load(&v.state_dir)).transpose()?.unwrap_or_default();
+        let record = views.as_ref().map(|v| EmbeddedPaths::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();
         spawn::detached(move || {
             let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), record.of(at), &*inner);

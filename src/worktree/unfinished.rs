@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-struct Record {
+struct CreateRecord {
     version: u32,
     #[serde(with = "escape::path")]
     worktree: PathBuf,
@@ -87,7 +87,7 @@ impl Unfinished {
     pub fn begin(source: &Checkout, new: &NewWorktree<'_>, store: &Store) -> Result<Unfinished, Error> {
         let (dir, worktree) = (dir_of(&source.common_dir), new.path);
         path::make_private_dirs(&dir)?;
-        let record = Record {
+        let record = CreateRecord {
             version: VERSION,
             worktree: worktree.into(),
             branch: new.branch.into(),
@@ -117,7 +117,7 @@ impl Unfinished {
 #[derive(Debug)]
 pub struct Killed {
     file: PathBuf,
-    record: Record,
+    record: CreateRecord,
     common_dir: PathBuf,
     _lock: Lock,
 }
@@ -134,9 +134,9 @@ impl Killed {
     /// The create that was killed while it made the worktree at this path; an error while it lives.
     pub fn at(common_dir: &Path, worktree: &Path) -> Result<Option<Killed>, Error> {
         match Killed::read(common_dir, &dir_of(common_dir).join(name_of(worktree)))? {
-            Found::Living => Err(Error::BeingMade(worktree.into())),
-            Found::Nothing => Ok(None),
-            Found::Killed(killed) => Ok(Some(killed)),
+            FoundWork::Living => Err(Error::BeingMade(worktree.into())),
+            FoundWork::Nothing => Ok(None),
+            FoundWork::Killed(killed) => Ok(Some(killed)),
         }
     }
 
@@ -144,7 +144,7 @@ impl Killed {
     pub fn all(common_dir: &Path) -> Result<Vec<Killed>, Error> {
         let mut found = Vec::new();
         for entry in path::list(&dir_of(common_dir))? {
-            if let Found::Killed(killed) =
+            if let FoundWork::Killed(killed) =
                 Killed::read(common_dir, &dir_of(common_dir).join(OsStr::from_bytes(&entry.name)))?
             {
                 found.push(killed);
@@ -153,23 +153,23 @@ impl Killed {
         Ok(found)
     }
 
-    fn read(common_dir: &Path, file: &Path) -> Result<Found, Error> {
+    fn read(common_dir: &Path, file: &Path) -> Result<FoundWork, Error> {
         let opened = match open_path(file, OpenFlags::RDWR, 0) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(FoundWork::Nothing),
             opened => opened.map_err(IoError::of("open", file))?,
         };
-        let Some(lock) = lock_of_ended(opened, file)? else { return Ok(Found::Living) };
+        let Some(lock) = lock_of_ended(opened, file)? else { return Ok(FoundWork::Living) };
         let bytes = path::read_if_there(file)?.unwrap_or_default();
-        match serde_json::from_slice::<Record>(&bytes) {
+        match serde_json::from_slice::<CreateRecord>(&bytes) {
             Ok(record) if record.version == VERSION && is_at(&lock, file) => {
-                Ok(Found::Killed(Killed { file: file.into(), record, common_dir: common_dir.into(), _lock: lock }))
+                Ok(FoundWork::Killed(Killed { file: file.into(), record, common_dir: common_dir.into(), _lock: lock }))
             }
             // Killed before it was synced: nothing was made.
             Err(_) if is_at(&lock, file) && !bytes.trim_ascii_end().ends_with(b"}") => {
                 remove(file)?;
-                Ok(Found::Nothing)
+                Ok(FoundWork::Nothing)
             }
-            _ => Ok(Found::Nothing),
+            _ => Ok(FoundWork::Nothing),
         }
     }
 
@@ -295,7 +295,7 @@ fn forget(store: &Store, manifest: &Path) -> Result<(), Error> {
     }
 }
 
-enum Found {
+enum FoundWork {
     Nothing,
     Living,
     Killed(Killed),
@@ -328,7 +328,7 @@ fn lock_of_ended(opened: OwnedFd, file: &Path) -> Result<Option<Lock>, Error> {
         };
         let is_over = || {
             let record = path::read_if_there(file).ok().flatten().unwrap_or_default();
-            let creator = serde_json::from_slice::<Record>(&record).ok();
+            let creator = serde_json::from_slice::<CreateRecord>(&record).ok();
             creator.is_none_or(|r| r.started.is_none() || proc::started(r.pid) == r.started) || Instant::now() > until
         };
         if lock.is_some() || is_over() {
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn a_record_is_what_it_was_in_version_1() {
         let golden = br#"{"version":1,"worktree":"/src/f%25x","branch":"al/fix","makes_branch":true,"commit":"01","store":"/s","pid":7,"started":99}"#;
-        let record = Record {
+        let record = CreateRecord {
             version: 1,
             worktree: "/src/f%x".into(),
             branch: "al/fix".into(),
@@ -383,6 +383,6 @@ mod tests {
             started: Some(99),
         };
         assert_eq!(serde_json::to_vec(&record).expect("JSON"), golden);
-        assert_eq!(serde_json::from_slice::<Record>(golden).expect("read"), record);
+        assert_eq!(serde_json::from_slice::<CreateRecord>(golden).expect("read"), record);
     }
 }

@@ -3,7 +3,7 @@
 
 use depsfs::overlay::Error;
 use depsfs::store::extract::extract;
-use depsfs::store::import::{Limits, import_archive};
+use depsfs::store::import::{ArchiveLimits, import_archive};
 use depsfs::store::{Node, ObjectId};
 
 use super::*;
@@ -181,7 +181,7 @@ fn an_archive_that_was_imported_before_brings_back_what_is_lost() {
     tar.args(["--sort=name", "-cf"]).arg(&archive).arg("-C").arg(&three.source).arg(".");
     assert!(tar.status().unwrap().success());
     std::thread::sleep(std::time::Duration::from_millis(50));
-    let add = || import_archive(&three.case.store, &archive, &Limits::default(), &()).unwrap();
+    let add = || import_archive(&three.case.store, &archive, &ArchiveLimits::default(), &()).unwrap();
     let tree = add().tree;
     let view = three.case.view(tree);
     three.flip(0);

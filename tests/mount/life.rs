@@ -123,7 +123,7 @@ fn times_at_the_ends_of_their_range_are_taken_and_the_server_goes_on() {
     assert_eq!(fs::read_to_string(view.join("a.txt")).unwrap(), "from the store\n");
 }
 
-// It looks out for the next request only for a moment (`fuse/linger.rs`).
+// It looks out for the next request only for a moment (`fuse/busy_poll.rs`).
 #[test]
 fn a_server_that_is_asked_nothing_uses_no_processor() {
     let bench = bench!("v");

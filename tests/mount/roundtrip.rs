@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use depsfs::store::Store;
-use depsfs::store::import::{Limits, import_archive};
+use depsfs::store::import::{ArchiveLimits, import_archive};
 use depsfs::sys::fs as calls;
 
 use crate::bench::bench;
@@ -110,7 +110,7 @@ fn what_an_archive_says_is_what_stat_and_tar_see_in_the_view() {
     let archive = bench.dir.join("all.tar");
     fs::write(&archive, tar(&source)).unwrap();
     let store = Store::open(&bench.manifest.store).unwrap();
-    let imported = import_archive(&store, &archive, &Limits::default(), &()).unwrap();
+    let imported = import_archive(&store, &archive, &ArchiveLimits::default(), &()).unwrap();
     bench.manifest.views[0].grafts[0].tree = imported.tree;
     bench.save();
     bench.mount();

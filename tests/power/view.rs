@@ -361,7 +361,7 @@ pub fn run(mut disk: Disk, what: &str, commit: Commit, state: State) {
     let mut view = View { overlay, disk: &disk, steps: vec![], commit };
     // The fixture itself is there for certain.
     view.step("begin", Some(""), |v| {
-        v.overlay.settle().expect("synced");
+        v.overlay.flush().expect("synced");
         v.disk.commit();
     });
     live(&mut view);

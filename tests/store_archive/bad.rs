@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use depsfs::store::import::{ImportError, Limits, Refused, import_archive};
+use depsfs::store::import::{ArchiveLimits, ImportError, Refused, import_archive};
 
 use super::{Case, Raw, gz};
 
@@ -17,8 +17,8 @@ type Bad = (String, &'static str, Vec<u8>, &'static [&'static str]);
 const PEAK: u64 = 192 << 20;
 const LONGEST: Duration = Duration::from_secs(60);
 
-fn limits() -> Limits {
-    Limits { memory: 16 << 20, ..Limits::default() }
+fn limits() -> ArchiveLimits {
+    ArchiveLimits { memory: 16 << 20, ..ArchiveLimits::default() }
 }
 
 fn kind(why: &Refused) -> &'static str {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::fuse::session::Session;
-use crate::fuse::{Passthrough, View, Whole};
+use crate::fuse::{Passthrough, RenameGate, ServedView};
 use crate::overlay::{Overlay, OverlayConfig};
 use crate::store::Store;
 use crate::sys::fuse_dev::KernelOffer;
@@ -73,7 +73,7 @@ impl Kernel {
 
 struct Bench {
     pool: Pool,
-    whole: Arc<Whole>,
+    whole: Arc<RenameGate>,
     blocking: Blocking,
     dir: tempfile::TempDir,
 }
@@ -98,7 +98,7 @@ impl Bench {
         let objects = Store::open(&self.dir.path().join("store")).expect("a store").objects().clone();
         let config = OverlayConfig { state_dir: dir("state"), grafts: vec![], objects, takeover: false };
         let overlay = Overlay::open(path::open_dir(&dir("upper")).expect("opened"), config).expect("a view");
-        let view = View {
+        let view = ServedView {
             overlay: Arc::new(overlay),
             id: i.to_string(),
             facts: Default::default(),

@@ -38,7 +38,7 @@
 use crate::store::{Name, TreeId};
 use crate::sys::fs::Timespec;
 
-use super::super::Ino;
+use super::super::types::Ino;
 use super::record::{Check, Frame, Malformed, Meta, Record};
 
 const NO_TIME: u32 = u32::MAX;
@@ -148,7 +148,7 @@ impl Record {
                 put_time(out, *time);
             }
             Record::Opaque { dir } => put_tagged(out, 6, dir.0),
-            Record::Emptied { dir } => put_tagged(out, 7, dir.0),
+            Record::Cleared { dir } => put_tagged(out, 7, dir.0),
             Record::Meta { ino, meta } => {
                 put_tagged(out, 8, ino.0);
                 put_meta(out, meta);
@@ -334,7 +334,7 @@ impl<'a> Reader<'a> {
             4 => Record::Moved { dir: self.ino()?, name: self.name()?, ino: self.ino()?, time: self.time()? },
             5 => Record::Unset { dir: self.ino()?, name: self.name()?, time: self.time()? },
             6 => Record::Opaque { dir: self.ino()? },
-            7 => Record::Emptied { dir: self.ino()? },
+            7 => Record::Cleared { dir: self.ino()? },
             8 => Record::Meta { ino: self.ino()?, meta: self.meta()? },
             9 => Record::Copied { ino: self.ino()?, real: self.u64()?, born: self.u64()? },
             10 => Record::Uncopied { ino: self.ino()? },

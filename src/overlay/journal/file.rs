@@ -4,19 +4,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::{HEADER, JournalError};
+use super::format::{HEADER, JournalError, NEWER, VERSION};
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, fs_type, path as paths};
 
 const MAGIC: &[u8; 8] = b"depsfsJ\n";
-/// No two versions differ by one bit.
-pub(super) const VERSION: u32 = 1;
 /// Of a file that only says that the journal is in the upper (`home.rs`).
 pub const ELSEWHERE: u32 = 2;
-/// Of one with records or frames that version 1 doesn't know.
-pub(super) const NEWER: u32 = 4;
-
 /// What the name of a damaged journal's copy begins with.
 pub const DAMAGED: &str = "journal.damaged";
 

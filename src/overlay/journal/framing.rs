@@ -16,8 +16,8 @@
 
 use std::ops::Range;
 
+use super::format::{FRAME_MAX, HEADER, JournalError};
 use super::record::{Frame, Record};
-use super::{FRAME_MAX, HEADER, JournalError};
 
 const HEAD: usize = 8;
 /// Records that belong together are split into frames of about this many bytes.

@@ -26,6 +26,7 @@
 
 mod bytes;
 mod file;
+mod format;
 mod framing;
 mod record;
 mod sync;
@@ -43,15 +44,14 @@ use crate::sys::terminal::Shown;
 use crate::sys::{IoError, fs_type};
 
 pub use file::{DAMAGED, ELSEWHERE, copy, elsewhere, version};
-use file::{NEWER, VERSION, check_header, contents, header_of, put};
+use file::{check_header, contents, header_of, put};
+pub use format::JournalError;
+use format::{HEADER, NEWER, VERSION};
 use framing::framed;
 pub use framing::{Frames, Piece};
 pub use record::{Check, Frame, Malformed, Meta, Record};
 pub use sync::Unsynced;
 
-const HEADER: usize = 16;
-/// No payload is longer.
-const FRAME_MAX: usize = 16 << 20;
 /// Bytes beyond the end of the file that its disk keeps for it; enough to delete thousands of names. It is made full
 /// again when half of it is used, as long as the disk has room.
 const RESERVE: u64 = 128 << 10;
@@ -81,18 +81,6 @@ pub struct Journal {
     is_lost: bool,
     /// Up to here the disk has room for it.
     reserved: u64,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    #[error(transparent)]
-    Io(#[from] IoError),
-    #[error("{} is not a journal of depsfs", path.shown())]
-    NotAJournal { path: PathBuf },
-    #[error("{} has format {version}; this program knows formats {VERSION} and {NEWER}", path.shown())]
-    Version { path: PathBuf, version: u32 },
-    #[error("one change says more than a journal takes")]
-    TooLong,
 }
 
 impl Journal {

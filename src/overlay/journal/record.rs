@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::store::{Name, TreeId};
 use crate::sys::fs::Timespec;
 
-use super::super::Ino;
+use super::super::types::Ino;
 
 /// Metadata of a file whose bytes are still the store's. What is `None` is as the tree says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub enum Record {
         dir: Ino,
     },
     /// All records about names in this directory are void (it was removed, or starts anew).
-    Emptied {
+    Cleared {
         dir: Ino,
     },
     Meta {
@@ -112,7 +112,7 @@ impl Record {
             | Record::Moved { .. }
             | Record::Unset { .. }
             | Record::Opaque { .. }
-            | Record::Emptied { .. }
+            | Record::Cleared { .. }
             | Record::Place { .. } => true,
             Record::Root { .. } | Record::Graft { .. } | Record::Copied { .. } | Record::Uncopied { .. } => false,
         }

@@ -41,7 +41,7 @@ fn records() -> Vec<Record> {
         Record::Unset { dir, name: name(b"u"), time },
         Record::Unset { dir, name: name(b"u"), time: None },
         Record::Opaque { dir },
-        Record::Emptied { dir },
+        Record::Cleared { dir },
         Record::Meta { ino, meta: full },
         Record::Meta { ino, meta: Meta::default() },
         Record::Meta { ino, meta: Meta { xattrs: Some([].into()), ..Meta::default() } },

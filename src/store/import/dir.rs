@@ -8,19 +8,18 @@
 //! | 4. snapshot written                   | nothing more                                           |
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::found::{DirFound, DirKey, FileFound, Findings, Found};
+use super::found::{DirFound, DirKey, FileFound, Findings, FoundEntry, path_in};
 use super::lost::files_lost;
-use super::place::{Place, is_view};
+use super::place::{SourceDir, is_view};
 use super::room;
 use super::scan::{Job, Scan};
-use super::shared::{Kept, Shared};
-use super::snapshot::{self, Ident, Previous, Seen};
+use super::shared::{KeptTrees, Shared};
+use super::snapshot::{self, Ident, Previous, SeenDir};
 use super::watch::Watched;
 use super::{Holding, Holds, ImportError, ImportStats, Imported};
 use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder, item_of, meta_of};
@@ -118,16 +117,6 @@ fn holding(tree: &Tree, holds: impl Fn(Node) -> Holds) -> Vec<Holding> {
     found
 }
 
-pub(super) fn path_in(tree: &Tree, dir: Node, name: &[u8]) -> PathBuf {
-    let mut names = vec![name];
-    let mut at = dir;
-    while let Some((parent, own)) = tree.place(at) {
-        names.push(own);
-        at = parent;
-    }
-    names.into_iter().rev().map(OsStr::from_bytes).collect()
-}
-
 fn publish(stage: &Stage, progress: &dyn Progress) -> Result<u64, ImportError> {
     if progress.is_cancelled() {
         return Err(ImportError::Cancelled);
@@ -135,17 +124,17 @@ fn publish(stage: &Stage, progress: &dyn Progress) -> Result<u64, ImportError> {
     Ok(stage.publish()? as u64)
 }
 
-fn root_place(path: &Path, shared: Option<&dyn Shared>) -> Result<Arc<Place>, ImportError> {
+fn root_place(path: &Path, shared: Option<&dyn Shared>) -> Result<Arc<SourceDir>, ImportError> {
     let root = match shared {
         Some(shared) => fs::duplicate(shared.root().as_fd()).map_err(IoError::of("open", path))?,
         None => paths::open_dir(path)?,
     };
     let stat = fs::stat(&root).map_err(IoError::of("stat", path))?;
     let in_view = is_view(&root);
-    Ok(Arc::new(Place::root(path, root, in_view, stat.dev)))
+    Ok(Arc::new(SourceDir::root(path, root, in_view, stat.dev)))
 }
 
-fn root_job(place: Arc<Place>, known: bool) -> Result<Job, ImportError> {
+fn root_job(place: Arc<SourceDir>, known: bool) -> Result<Job, ImportError> {
     let stat = fs::stat(&place.fd).map_err(|e| place.failed("stat", b"", e))?;
     let key = if known { DirKey::Before(Node::ROOT) } else { DirKey::New(0) };
     Ok(Job::Root { place, stat, key })
@@ -170,9 +159,9 @@ struct Build<'a> {
     builder: TreeBuilder,
     watched: Option<&'a Watched>,
     /// A view's trees.
-    kept: Option<Kept<'a>>,
+    kept: Option<KeptTrees<'a>>,
     /// Which file each slot is, and what it holds.
-    seen: Vec<Seen>,
+    seen: Vec<SeenDir>,
     /// Files that may have further names.
     linked: HashMap<Ident, Slot>,
 }
@@ -186,13 +175,13 @@ impl<'a> Build<'a> {
     ) -> Build<'a> {
         let dirs = std::mem::take(&mut found.dirs);
         let files: HashMap<_, FileFound> = std::mem::take(&mut found.files).into_iter().collect();
-        let kept = shared.map(|view| Kept::new(view, files.values().map(|f| &f.stat), dirs.values()));
+        let kept = shared.map(|view| KeptTrees::new(view, files.values().map(|f| &f.stat), dirs.values()));
         let builder = TreeBuilder::new(Meta::default());
         Build { previous, dirs, files, builder, watched, kept, seen: vec![], linked: HashMap::new() }
     }
 
     /// The tree's bytes, which file each node is, and what is in it that nobody looked at.
-    fn run(mut self) -> Result<(Vec<u8>, Vec<Seen>, ImportStats), BuildError> {
+    fn run(mut self) -> Result<(Vec<u8>, Vec<SeenDir>, ImportStats), BuildError> {
         let root = if self.previous.is_some() { DirKey::Before(Node::ROOT) } else { DirKey::New(0) };
         let (meta, seen) = self.dir_meta(root);
         *self.builder.meta_mut(Slot::ROOT) = meta;
@@ -200,7 +189,7 @@ impl<'a> Build<'a> {
         let mut todo = vec![(Slot::ROOT, root)];
         while let Some((slot, key)) = todo.pop() {
             for (name, found) in self.names(key) {
-                if let Found::Dir(key) = found {
+                if let FoundEntry::Dir(key) = found {
                     let (meta, seen) = self.dir_meta(key);
                     todo.push((self.add(slot, name, meta, Item::Dir, seen)?, key));
                 } else {
@@ -213,21 +202,21 @@ impl<'a> Build<'a> {
         Ok((bytes, seen, self.kept.map(|kept| kept.stats).unwrap_or_default()))
     }
 
-    fn dir_meta(&mut self, key: DirKey) -> (Meta, Seen) {
+    fn dir_meta(&mut self, key: DirKey) -> (Meta, SeenDir) {
         if let (DirKey::Shared(number), Some(kept)) = (key, &mut self.kept) {
-            return (kept.dir_meta(number), Seen::default());
+            return (kept.dir_meta(number), SeenDir::default());
         }
         match (self.dirs.get(&key), key, self.previous) {
             (Some(found), ..) => {
                 (Meta { xattrs: found.xattrs.clone(), ..meta_from(&found.stat) }, seen(&found.stat, Holds::Nothing))
             }
             (None, DirKey::Before(n), Some(previous)) => (meta_of(&previous.tree, n), previous.seen(n)),
-            _ => (Meta::default(), Seen::default()),
+            _ => (Meta::default(), SeenDir::default()),
         }
     }
 
     /// The names of a directory: as found, or as they were.
-    fn names(&mut self, key: DirKey) -> Vec<(Name, Found)> {
+    fn names(&mut self, key: DirKey) -> Vec<(Name, FoundEntry)> {
         if let (DirKey::Shared(number), Some(kept)) = (key, &self.kept) {
             return kept.names(number);
         }
@@ -236,7 +225,7 @@ impl<'a> Build<'a> {
             (None, DirKey::Before(dir), Some(previous)) => {
                 let entries = previous.tree.entries(dir, 0).filter_map(|e| {
                     let is_dir = previous.tree.kind(e.node) == Some(FileType::Directory);
-                    let found = if is_dir { Found::Dir(DirKey::Before(e.node)) } else { Found::Same(e.node) };
+                    let found = if is_dir { FoundEntry::Dir(DirKey::Before(e.node)) } else { FoundEntry::Same(e.node) };
                     Some((Name::new(e.name).ok()?, found))
                 });
                 entries.collect()
@@ -245,33 +234,33 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn leaf(&mut self, dir: Slot, name: Name, found: Found) -> Result<(), BuildError> {
+    fn leaf(&mut self, dir: Slot, name: Name, found: FoundEntry) -> Result<(), BuildError> {
         let (meta, item, seen, nlink) = match found {
-            Found::Same(n) => {
+            FoundEntry::Same(n) => {
                 let Some(previous) = self.previous else { return Ok(()) };
                 let Some(item) = item_of(&previous.tree, n) else { return Ok(()) };
                 // How many links it has now is not known: it may have another name that is found below.
                 (meta_of(&previous.tree, n), item, previous.seen(n), 2)
             }
-            Found::Shared(number) => {
+            FoundEntry::Shared(number) => {
                 let Some(kept) = &mut self.kept else { return Ok(()) };
                 let Some((meta, item, is_linked, holds)) = kept.leaf(number, self.watched) else { return Ok(()) };
                 let ident = Ident { dev: kept.dev, ino: number, ctime: Timespec::default() };
-                (meta, item, Seen { ident, holds }, if is_linked { 2 } else { 1 })
+                (meta, item, SeenDir { ident, holds }, if is_linked { 2 } else { 1 })
             }
-            Found::File(number) => {
+            FoundEntry::File(number) => {
                 let Some(file) = self.files.get(&number) else { return Ok(()) };
                 let item = Item::File { object: file.object, size: file.stat.size, blocks: file.stat.blocks };
                 let meta = Meta { xattrs: file.xattrs.clone(), ..meta_from(&file.stat) };
                 (meta, item, seen(&file.stat, file.holds), file.stat.nlink)
             }
-            Found::Symlink(stat, target) => {
+            FoundEntry::Symlink(stat, target) => {
                 let leads_in = self.watched.is_some_and(|w| w.is_target(&target));
                 let seen = seen(&stat, if leads_in { Holds::Target } else { Holds::Nothing });
                 (meta_from(&stat), Item::Symlink(target), seen, stat.nlink)
             }
-            Found::Fifo(stat) => (meta_from(&stat), Item::Fifo, seen(&stat, Holds::Nothing), stat.nlink),
-            Found::Dir(_) => return Ok(()),
+            FoundEntry::Fifo(stat) => (meta_from(&stat), Item::Fifo, seen(&stat, Holds::Nothing), stat.nlink),
+            FoundEntry::Dir(_) => return Ok(()),
         };
         let mut seen = seen;
         if self.kept.is_some() {
@@ -289,16 +278,16 @@ impl<'a> Build<'a> {
         self.add(dir, name, meta, item, seen).map(drop)
     }
 
-    fn add(&mut self, dir: Slot, name: Name, meta: Meta, item: Item, seen: Seen) -> Result<Slot, BuildError> {
+    fn add(&mut self, dir: Slot, name: Name, meta: Meta, item: Item, seen: SeenDir) -> Result<Slot, BuildError> {
         let slot = self.builder.add(dir, name, meta, item)?;
-        self.seen.resize(slot.index() + 1, Seen::default());
+        self.seen.resize(slot.index() + 1, SeenDir::default());
         self.seen[slot.index()] = seen;
         Ok(slot)
     }
 }
 
-fn seen(stat: &Stat, holds: Holds) -> Seen {
-    Seen { ident: Ident::of(stat), holds }
+fn seen(stat: &Stat, holds: Holds) -> SeenDir {
+    SeenDir { ident: Ident::of(stat), holds }
 }
 
 /// Permissions and the time. A file's set-id bits stay behind: a view belongs to whoever mounts it. A directory's

@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::place::Place;
+use super::place::SourceDir;
 use super::{Holds, ImportStats, Skipped};
+use crate::store::Tree;
 use crate::store::tree::Xattr;
 use crate::store::{Name, Node, ObjectId};
 use crate::sys::fs::{self, Stat};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// A directory of the source: one that the last import knew, or a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +24,7 @@ pub(super) enum DirKey {
 }
 
 /// What a name of a directory that changed stands for.
-pub(super) enum Found {
+pub(super) enum FoundEntry {
     /// The node it was.
     Same(Node),
     /// Of a view: a file, symlink or fifo as its tree has it, by its inode number.
@@ -36,7 +40,7 @@ pub(super) enum Found {
 pub(super) struct DirFound {
     pub stat: Stat,
     pub xattrs: Vec<Xattr>,
-    pub names: Vec<(Name, Found)>,
+    pub names: Vec<(Name, FoundEntry)>,
 }
 
 /// What one worker found.
@@ -51,7 +55,7 @@ pub(super) struct Findings {
 
 /// Some files of one directory, with their numbers.
 pub(super) struct ReadJob {
-    pub place: Arc<Place>,
+    pub place: Arc<SourceDir>,
     pub files: Vec<(u32, Box<[u8]>)>,
 }
 
@@ -72,4 +76,15 @@ pub fn xattrs_of(file: impl AsFd) -> std::io::Result<Vec<Xattr>> {
 pub(super) fn kept(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Xattr> {
     let own = |name: &[u8]| name.starts_with(b"user.depsfs.");
     xattrs.into_iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The path of a name in a directory of a tree, from its root.
+pub(super) fn path_in(tree: &Tree, dir: Node, name: &[u8]) -> PathBuf {
+    let mut names = vec![name];
+    let mut at = dir;
+    while let Some((parent, own)) = tree.place(at) {
+        names.push(own);
+        at = parent;
+    }
+    names.into_iter().rev().map(OsStr::from_bytes).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::dir::path_in;
+use super::found::path_in;
 use crate::store::{Node, ObjectId, Store, StoreError, Tree};
 
 /// The files whose objects are missing, have another length, or are noted as damaged; each by all its names, sorted. No

@@ -17,7 +17,7 @@ mod watch;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use archive::{Limits, Refused, import_archive, refuse_git};
+pub use archive::{ArchiveLimits, Refused, import_archive, refuse_git};
 pub use dir::{import_dir, import_dir_watching, import_shared};
 pub use found::xattrs_of;
 pub use lost::files_lost;

@@ -16,10 +16,10 @@ use crate::sys::{IoError, fs_type};
 pub(super) const ATTEMPTS: usize = 3;
 
 /// An open directory and the way to it.
-pub(super) struct Place {
+pub(super) struct SourceDir {
     pub fd: OwnedFd,
     pub name: Box<[u8]>,
-    pub parent: Option<Arc<Place>>,
+    pub parent: Option<Arc<SourceDir>>,
     pub in_view: bool,
     pub dev: u64,
     /// Directories above it, in the source.
@@ -29,9 +29,9 @@ pub(super) struct Place {
 /// As deep as an archive's members may lie: every directory on the way is open while those below it are read.
 pub(super) const DEPTH: usize = 1000;
 
-impl Place {
-    pub fn root(path: &Path, fd: OwnedFd, in_view: bool, dev: u64) -> Place {
-        Place { fd, name: path.as_os_str().as_bytes().into(), parent: None, in_view, dev, depth: 0 }
+impl SourceDir {
+    pub fn root(path: &Path, fd: OwnedFd, in_view: bool, dev: u64) -> SourceDir {
+        SourceDir { fd, name: path.as_os_str().as_bytes().into(), parent: None, in_view, dev, depth: 0 }
     }
 
     /// The path of `name` in this directory, for messages.
@@ -47,7 +47,7 @@ impl Place {
 }
 
 /// All names of a directory with their metadata, at one moment: tried again while it changes.
-pub(super) fn list(place: &Place, mut stat: Stat) -> Result<(Stat, Vec<(Name, Stat)>), ImportError> {
+pub(super) fn list(place: &SourceDir, mut stat: Stat) -> Result<(Stat, Vec<(Name, Stat)>), ImportError> {
     for _ in 0..ATTEMPTS {
         let names = match stat_all(place) {
             Err(e) if is_gone(&e) => None,
@@ -65,7 +65,7 @@ pub(super) fn list(place: &Place, mut stat: Stat) -> Result<(Stat, Vec<(Name, St
     Err(ImportError::Changed(place.path_of(b"")))
 }
 
-fn stat_all(place: &Place) -> io::Result<Vec<(Name, Stat)>> {
+fn stat_all(place: &SourceDir) -> io::Result<Vec<(Name, Stat)>> {
     let names = fs::list(&place.fd)?.into_iter();
     let stat = |entry: fs::DirEntry| {
         let name = Name::new(&entry.name).map_err(io::Error::other)?;
@@ -75,7 +75,7 @@ fn stat_all(place: &Place) -> io::Result<Vec<(Name, Stat)>> {
     names.map(stat).collect()
 }
 
-pub(super) fn read_link(place: &Place, name: &Name) -> Result<Box<[u8]>, ImportError> {
+pub(super) fn read_link(place: &SourceDir, name: &Name) -> Result<Box<[u8]>, ImportError> {
     match fs::readlink_at(&place.fd, name.bytes()) {
         Ok(target) => Ok(target.into()),
         // EINVAL: something else has the name now.

@@ -1,7 +1,7 @@
 //! Reads one file of a directory into the stage, and notices when it changes meanwhile.
 
 use super::found::{FileFound, Findings, ReadJob, xattrs_of};
-use super::place::{ATTEMPTS, Place, is_gone};
+use super::place::{ATTEMPTS, SourceDir, is_gone};
 use super::scan::Scan;
 use super::watch::{Sight, Watched};
 use super::{Holds, ImportError};
@@ -19,7 +19,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn read_file(&self, place: &Place, name: &[u8], out: &mut Findings) -> Result<FileFound, ImportError> {
+    fn read_file(&self, place: &SourceDir, name: &[u8], out: &mut Findings) -> Result<FileFound, ImportError> {
         for _ in 0..ATTEMPTS {
             // NONBLOCK: a fifo that took the name meanwhile must not hold us.
             let file = match fs::open_at(&place.fd, name, OpenFlags::RDONLY | OpenFlags::NONBLOCK, 0) {

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
-use super::found::{DirFound, DirKey, Findings, Found, ReadJob, xattrs_of};
-use super::place::{DEPTH, Place, is_gone, is_view, list, read_link};
+use super::found::{DirFound, DirKey, Findings, FoundEntry, ReadJob, xattrs_of};
+use super::place::{DEPTH, SourceDir, is_gone, is_view, list, read_link};
 use super::shared::{Shared, list_in};
 use super::snapshot::Previous;
 use super::watch::Watched;
@@ -28,8 +28,8 @@ const JOB_FILES: usize = 32;
 const JOB_BYTES: u64 = 4 << 20;
 
 pub(super) enum Job {
-    Root { place: Arc<Place>, stat: Stat, key: DirKey },
-    Dir { parent: Arc<Place>, name: Box<[u8]>, key: DirKey },
+    Root { place: Arc<SourceDir>, stat: Stat, key: DirKey },
+    Dir { parent: Arc<SourceDir>, name: Box<[u8]>, key: DirKey },
     Read(ReadJob),
 }
 
@@ -82,7 +82,7 @@ impl<'a> Scan<'a> {
                 let mount = stat.dev != parent.dev;
                 let in_view = if mount { is_view(&fd) } else { parent.in_view };
                 let (dev, depth) = (stat.dev, parent.depth + 1);
-                let place = Arc::new(Place { fd, name, parent: Some(parent), in_view, dev, depth });
+                let place = Arc::new(SourceDir { fd, name, parent: Some(parent), in_view, dev, depth });
                 if mount && !in_view {
                     return self.foreign(&place, stat, key, out);
                 }
@@ -92,7 +92,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The mount point of something that is no view: an empty directory.
-    fn foreign(&self, place: &Place, stat: Stat, key: DirKey, out: &mut Findings) -> Result<(), ImportError> {
+    fn foreign(&self, place: &SourceDir, stat: Stat, key: DirKey, out: &mut Findings) -> Result<(), ImportError> {
         out.skipped.push(Skipped { path: place.path_of(b""), why: SkipReason::Mount });
         if !self.before(key).is_some_and(|(p, n)| p.is_same(n, &stat) && p.tree.entry_count(n) == 0) {
             out.dirs.insert(key, DirFound { stat, xattrs: vec![], names: vec![] });
@@ -102,7 +102,7 @@ impl<'a> Scan<'a> {
 
     fn dir(
         &self,
-        place: Arc<Place>,
+        place: Arc<SourceDir>,
         stat: Stat,
         key: DirKey,
         out: &mut Findings,
@@ -133,7 +133,7 @@ impl<'a> Scan<'a> {
     /// Whether the directory and all its names but subdirectories are as they were; then its subdirectories are queued.
     fn is_unchanged(
         &self,
-        place: &Arc<Place>,
+        place: &Arc<SourceDir>,
         stat: &Stat,
         key: DirKey,
         out: &mut Findings,
@@ -173,19 +173,19 @@ impl<'a> Scan<'a> {
         dir: DirKey,
         out: &mut Findings,
         reads: &mut Reads<'_>,
-    ) -> Result<Option<Found>, ImportError> {
+    ) -> Result<Option<FoundEntry>, ImportError> {
         let place = reads.place;
         let before = self.before(dir).and_then(|(before, dir)| Some((before, before.tree.lookup(dir, name)?)));
         let same = before
             .filter(|(before, n)| !place.in_view && !stat.is_dir() && before.is_same(*n, stat))
-            .map(|(_, n)| Found::Same(n));
+            .map(|(_, n)| FoundEntry::Same(n));
         Ok(Some(match stat.kind() {
             FileType::Directory => {
                 let known = before.filter(|(before, n)| before.tree.kind(*n) == Some(FileType::Directory));
                 let new = || DirKey::New(self.next_dir.fetch_add(1, Ordering::Relaxed));
                 let key = known.map_or_else(new, |(_, n)| DirKey::Before(n));
                 reads.queue.push(Job::Dir { parent: place.clone(), name: name.bytes().into(), key });
-                Found::Dir(key)
+                FoundEntry::Dir(key)
             }
             FileType::RegularFile => {
                 out.stats.files += 1;
@@ -195,10 +195,10 @@ impl<'a> Scan<'a> {
                 out.stats.symlinks += 1;
                 match same {
                     Some(same) => same,
-                    None => Found::Symlink(*stat, read_link(place, name)?),
+                    None => FoundEntry::Symlink(*stat, read_link(place, name)?),
                 }
             }
-            FileType::Fifo => same.unwrap_or(Found::Fifo(*stat)),
+            FileType::Fifo => same.unwrap_or(FoundEntry::Fifo(*stat)),
             kind => {
                 let why = SkipReason::Special(kind);
                 out.skipped.push(Skipped { path: place.path_of(name.bytes()), why });
@@ -208,19 +208,19 @@ impl<'a> Scan<'a> {
     }
 
     /// Queues a file to be read, unless another name of it is queued already.
-    fn file(&self, name: &Name, stat: &Stat, reads: &mut Reads<'_>) -> Found {
+    fn file(&self, name: &Name, stat: &Stat, reads: &mut Reads<'_>) -> FoundEntry {
         let number = || self.next_file.fetch_add(1, Ordering::Relaxed);
         let number = if stat.nlink > 1 {
             let mut linked = self.linked.lock();
             if let Some(number) = linked.get(&(stat.dev, stat.ino)) {
-                return Found::File(*number);
+                return FoundEntry::File(*number);
             }
             *linked.entry((stat.dev, stat.ino)).or_insert_with(number)
         } else {
             number()
         };
         reads.add(number, name, stat.size);
-        Found::File(number)
+        FoundEntry::File(number)
     }
 
     fn before(&self, key: DirKey) -> Option<(&'a Previous, Node)> {
@@ -233,7 +233,7 @@ impl<'a> Scan<'a> {
 
 /// The files of one directory that are to be read, handed out in portions.
 struct Reads<'a> {
-    place: &'a Arc<Place>,
+    place: &'a Arc<SourceDir>,
     files: Vec<(u32, Box<[u8]>)>,
     bytes: u64,
     queue: &'a Queue<Job>,

@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::ImportError;
-use super::found::{DirFound, DirKey, Found};
-use super::place::{ATTEMPTS, Place, is_gone, list};
+use super::found::{DirFound, DirKey, FoundEntry};
+use super::place::{ATTEMPTS, SourceDir, is_gone, list};
 use super::watch::Watched;
 use super::{Holds, ImportStats};
 use crate::store::tree::{Item, Meta, Xattr, item_of, meta_of};
@@ -36,10 +36,10 @@ pub trait Shared: Sync {
 }
 
 /// The names of a directory that were looked at, and those that are as the trees have them.
-pub(super) type Listed = (Stat, Vec<(Name, Stat)>, Vec<(Name, Found)>);
+pub(super) type Listed = (Stat, Vec<(Name, Stat)>, Vec<(Name, FoundEntry)>);
 
 /// Lists a directory of the view; what is left as it was isn't looked at.
-pub(super) fn list_in(shared: &dyn Shared, place: &Place, mut stat: Stat) -> Result<Listed, ImportError> {
+pub(super) fn list_in(shared: &dyn Shared, place: &SourceDir, mut stat: Stat) -> Result<Listed, ImportError> {
     let number = stat.ino;
     for _ in 0..ATTEMPTS {
         let own = match shared.is_dir(number) {
@@ -63,7 +63,7 @@ pub(super) fn list_in(shared: &dyn Shared, place: &Place, mut stat: Stat) -> Res
 }
 
 /// The names that nothing happened to; the others are added to `own`.
-fn rest_of(shared: &dyn Shared, dir: u64, own: &mut HashSet<Name>) -> Vec<(Name, Found)> {
+fn rest_of(shared: &dyn Shared, dir: u64, own: &mut HashSet<Name>) -> Vec<(Name, FoundEntry)> {
     let mut rest = Vec::new();
     for (name, number) in shared.entries(dir) {
         let Ok(name) = Name::new(name) else { continue };
@@ -76,12 +76,12 @@ fn rest_of(shared: &dyn Shared, dir: u64, own: &mut HashSet<Name>) -> Vec<(Name,
     rest
 }
 
-fn as_it_was(shared: &dyn Shared, number: u64) -> Found {
-    if shared.is_dir(number) { Found::Dir(DirKey::Shared(number)) } else { Found::Shared(number) }
+fn as_it_was(shared: &dyn Shared, number: u64) -> FoundEntry {
+    if shared.is_dir(number) { FoundEntry::Dir(DirKey::Shared(number)) } else { FoundEntry::Shared(number) }
 }
 
 /// Those of the names that show.
-fn stat_each(place: &Place, names: HashSet<Name>) -> Result<Vec<(Name, Stat)>, ImportError> {
+fn stat_each(place: &SourceDir, names: HashSet<Name>) -> Result<Vec<(Name, Stat)>, ImportError> {
     let mut found = Vec::with_capacity(names.len());
     for name in names {
         match fs::stat_at(&place.fd, name.bytes()) {
@@ -99,7 +99,7 @@ fn of_user(xattrs: Vec<Xattr>) -> Vec<Xattr> {
 }
 
 /// What the trees say of a name, as reading it through the view would have it.
-pub(super) struct Kept<'a> {
+pub(super) struct KeptTrees<'a> {
     shared: &'a dyn Shared,
     pub dev: u64,
     /// Files that were looked at and have several names: one of those may be in the rest.
@@ -108,18 +108,18 @@ pub(super) struct Kept<'a> {
     pub stats: ImportStats,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> KeptTrees<'a> {
     pub fn new<'f>(
         (shared, dev): (&'a dyn Shared, u64),
         files: impl Iterator<Item = &'f Stat>,
         dirs: impl Iterator<Item = &'f DirFound>,
-    ) -> Kept<'a> {
+    ) -> KeptTrees<'a> {
         let others = dirs.flat_map(|dir| &dir.names).filter_map(|(_, found)| match found {
-            Found::Symlink(stat, _) | Found::Fifo(stat) => Some(stat),
+            FoundEntry::Symlink(stat, _) | FoundEntry::Fifo(stat) => Some(stat),
             _ => None,
         });
         let linked = files.chain(others).filter(|stat| stat.nlink > 1).map(|stat| stat.ino).collect();
-        Kept { shared, dev, linked, stats: ImportStats::default() }
+        KeptTrees { shared, dev, linked, stats: ImportStats::default() }
     }
 
     pub fn dir_meta(&mut self, number: u64) -> Meta {
@@ -129,7 +129,7 @@ impl<'a> Kept<'a> {
         Meta { perm: meta.perm & 0o3777, mtime: meta.mtime, xattrs: of_user(meta.xattrs) }
     }
 
-    pub fn names(&self, dir: u64) -> Vec<(Name, Found)> {
+    pub fn names(&self, dir: u64) -> Vec<(Name, FoundEntry)> {
         let named = |(name, number)| Some((Name::new(name).ok()?, as_it_was(self.shared, number)));
         self.shared.entries(dir).filter_map(named).collect()
     }

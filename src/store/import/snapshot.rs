@@ -57,7 +57,7 @@ impl Ident {
 
 /// What is remembered of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct SeenDir {
     pub ident: Ident,
     pub holds: Holds,
 }
@@ -90,9 +90,9 @@ impl Previous {
         &self.bytes[from..from + u32_at(&self.bytes, 28) as usize]
     }
 
-    pub fn seen(&self, n: Node) -> Seen {
+    pub fn seen(&self, n: Node) -> SeenDir {
         let holds = self.bytes.get(HEADER + n.0 as usize * RECORD + 28).copied().unwrap_or_default();
-        Seen { ident: self.ident(n), holds: Holds::of_byte(holds) }
+        SeenDir { ident: self.ident(n), holds: Holds::of_byte(holds) }
     }
 
     fn ident(&self, n: Node) -> Ident {
@@ -114,7 +114,7 @@ impl Previous {
 }
 
 /// Notes which file each node of `tree` was and which hold `watched`, for the next import of `source`.
-pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, seen: &[Seen], watched: &[u8]) {
+pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, seen: &[SeenDir], watched: &[u8]) {
     if store.is_dry() {
         return;
     }
@@ -126,7 +126,7 @@ pub(super) fn save(store: &Store, source: &Path, tree: TreeId, begun: Timespec, 
     out.extend_from_slice(&begun.nsec.to_le_bytes());
     out.extend_from_slice(&(watched.len() as u32).to_le_bytes());
     out.extend_from_slice(&tree.0);
-    for Seen { ident, holds } in seen {
+    for SeenDir { ident, holds } in seen {
         out.extend_from_slice(&ident.dev.to_le_bytes());
         out.extend_from_slice(&ident.ino.to_le_bytes());
         out.extend_from_slice(&ident.ctime.sec.to_le_bytes());
@@ -188,9 +188,9 @@ mod tests {
         let seen = |n: u32| {
             let ctime = Timespec { sec: 1_600_000_000 + i64::from(n), nsec: n };
             let ident = Ident { dev: 0xfd00 + u64::from(n), ino: 1000 + u64::from(n), ctime };
-            Seen { ident, holds: Holds::of_byte((n % 4) as u8) }
+            SeenDir { ident, holds: Holds::of_byte((n % 4) as u8) }
         };
-        let all: Vec<Seen> = (0..6).map(seen).collect();
+        let all: Vec<SeenDir> = (0..6).map(seen).collect();
         save(&store, source, tree, Timespec { sec: 1_700_000_000, nsec: 5 }, &all, b"/golden");
         assert_eq!(paths::read(&path_of(&store, source)).unwrap(), SNAPSHOT);
         for bytes in [SNAPSHOT, BEFORE] {

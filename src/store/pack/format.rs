@@ -76,21 +76,21 @@ impl Layout {
 
 /// One object of a pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Record {
+pub struct PackRecord {
     pub id: ObjectId,
     pub offset: u64,
     pub len: u32,
 }
 
 /// The record at a place of the index's bytes; zeros past their end.
-pub(super) fn record(index: &[u8], n: u32) -> Record {
+pub(super) fn record(index: &[u8], n: u32) -> PackRecord {
     let at = FAN_OUT + n as usize * RECORD;
     let id = index.get(at..at + 32).and_then(|id| id.try_into().ok()).unwrap_or([0; 32]);
-    Record { id: ObjectId(id), offset: u64_at(index, at + 32), len: u32_at(index, at + 40) }
+    PackRecord { id: ObjectId(id), offset: u64_at(index, at + 32), len: u32_at(index, at + 40) }
 }
 
 /// The index of these records, which it sorts, and the name of a pack that has it.
-pub(super) fn index(records: &mut [Record]) -> (Vec<u8>, PackId) {
+pub(super) fn index(records: &mut [PackRecord]) -> (Vec<u8>, PackId) {
     records.sort_unstable();
     let mut out = vec![0; FAN_OUT];
     out.reserve(records.len() * RECORD);

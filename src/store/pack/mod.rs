@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use format::{PackError, Record};
+pub use format::{PackError, PackRecord};
 pub(super) use set::{Packs, is_racy};
 pub use write::PackWriter;
 
@@ -75,12 +75,12 @@ impl Pack {
     }
 
     /// All objects, by id.
-    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+    pub fn records(&self) -> impl Iterator<Item = PackRecord> + '_ {
         (0..self.layout.objects).map(|n| format::record(&self.index, n))
     }
 
     /// Where an object's bytes lie, if they are here.
-    pub fn find(&self, id: &ObjectId) -> Option<Record> {
+    pub fn find(&self, id: &ObjectId) -> Option<PackRecord> {
         let count = |byte: usize| crate::store::tree::u32_at(&self.index, byte * 4).min(self.layout.objects);
         let first = usize::from(id.0[0]);
         let (mut low, mut high) = (if first == 0 { 0 } else { count(first - 1) }, count(first));
@@ -97,13 +97,13 @@ impl Pack {
     }
 
     /// Whether the record's bytes lie among those of the objects.
-    pub fn holds(&self, record: &Record) -> bool {
+    pub fn holds(&self, record: &PackRecord) -> bool {
         let end = record.offset.checked_add(record.len.into());
         record.offset >= HEADER as u64 && end.is_some_and(|end| end <= self.layout.index)
     }
 }
 
-impl Record {
+impl PackRecord {
     /// The bytes in an open pack that holds them.
     pub fn in_pack(&self, file: Arc<OwnedFd>) -> Extent {
         Extent::part(file, self.offset..self.offset + u64::from(self.len))

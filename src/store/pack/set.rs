@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{Pack, Record};
+use super::{Pack, PackRecord};
 use crate::store::{ObjectId, PackId, StoreError};
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, Timespec};
@@ -27,19 +27,19 @@ const RACY_NS: i128 = 20_000_000;
 /// The packs of a store.
 pub(in crate::store) struct Packs {
     path: PathBuf,
-    known: Mutex<Known>,
+    known: Mutex<KnownPack>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownPack {
     /// Those that answered last come first.
-    packs: Vec<Kept>,
+    packs: Vec<KeptPack>,
     /// The directory's times when it was listed; nothing when it has to be listed again.
     listed: Option<(Timespec, Timespec)>,
     looked: Option<Instant>,
 }
 
-struct Kept {
+struct KeptPack {
     pack: Arc<Pack>,
     file: Option<Arc<OwnedFd>>,
 }
@@ -135,7 +135,7 @@ impl Packs {
         Ok((packs, strays))
     }
 
-    fn find(&self, known: &mut Known, id: &ObjectId) -> Result<Option<(usize, Record)>, StoreError> {
+    fn find(&self, known: &mut KnownPack, id: &ObjectId) -> Result<Option<(usize, PackRecord)>, StoreError> {
         if known.looked.is_none_or(|at| at.elapsed() > PERIOD) {
             self.refresh(known)?;
         }
@@ -146,7 +146,7 @@ impl Packs {
     }
 
     /// Lists the directory again when it has changed; whether it had.
-    fn refresh(&self, known: &mut Known) -> Result<bool, StoreError> {
+    fn refresh(&self, known: &mut KnownPack) -> Result<bool, StoreError> {
         let Some(now) = paths::stat(&self.path)? else {
             known.packs.clear();
             return Ok(false);
@@ -169,9 +169,9 @@ impl Packs {
         Ok(true)
     }
 
-    fn open(&self, id: PackId) -> Result<Option<Kept>, StoreError> {
+    fn open(&self, id: PackId) -> Result<Option<KeptPack>, StoreError> {
         match Pack::open(id, &self.path_of(&id)) {
-            Ok((pack, _)) => Ok(Some(Kept { pack: Arc::new(pack), file: None })),
+            Ok((pack, _)) => Ok(Some(KeptPack { pack: Arc::new(pack), file: None })),
             Err(StoreError::Io(e)) if e.source.kind() == ErrorKind::NotFound => Ok(None),
             // Its objects are as good as lost: `verify` tells, and another import brings them again.
             Err(e @ StoreError::BadPack { .. }) => {
@@ -196,8 +196,8 @@ impl Packs {
     }
 }
 
-impl Known {
-    fn find(&self, id: &ObjectId) -> Option<(usize, Record)> {
+impl KnownPack {
+    fn find(&self, id: &ObjectId) -> Option<(usize, PackRecord)> {
         self.packs.iter().enumerate().find_map(|(at, kept)| Some((at, kept.pack.find(id)?)))
     }
 }

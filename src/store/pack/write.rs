@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::format::{self, HEADER, Layout, Record};
+use super::format::{self, HEADER, Layout, PackRecord};
 use crate::store::{ObjectId, PackId};
 use crate::sys::{copy, fs};
 
@@ -22,7 +22,7 @@ pub struct PackWriter {
     buffer: Vec<u8>,
     /// How many bytes are in the file.
     written: u64,
-    records: Vec<Record>,
+    records: Vec<PackRecord>,
 }
 
 impl PackWriter {
@@ -37,7 +37,7 @@ impl PackWriter {
         if self.buffer.len() + bytes.len() > BUFFER {
             self.flush()?;
         }
-        self.records.push(Record { id, offset: self.bytes(), len });
+        self.records.push(PackRecord { id, offset: self.bytes(), len });
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
@@ -47,7 +47,7 @@ impl PackWriter {
         self.written + self.buffer.len() as u64
     }
 
-    pub fn records(&self) -> &[Record] {
+    pub fn records(&self) -> &[PackRecord] {
         &self.records
     }
 

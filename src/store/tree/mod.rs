@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 
-use crate::store::{Cookie, LARGE, Name, ObjectId, TreeId};
+use crate::store::{Cookie, Name, ObjectId, TreeId};
 use crate::sys::fs::{FileType, Stat, Timespec};
 use crate::sys::mmap::Map;
 

@@ -3,7 +3,8 @@
 //! [`Tree::check`] is stricter, and many times as slow.
 
 use super::format::{HAS_LINKS, HAS_XATTRS, LINK, XATTR};
-use super::{Cookie, LARGE, Node, Tree, TreeError, kind_of};
+use super::{Cookie, Node, Tree, TreeError, kind_of};
+use crate::store::LARGE;
 use crate::sys::fs::FileType;
 
 impl Tree {

@@ -1,6 +1,6 @@
 //! The build of one component, where nothing else has its artifacts.
 
-use super::resolve::Supply;
+use super::resolve::ArtifactSources;
 use crate::component::key;
 use crate::component::{Components, Declared, Error, NO_DIRECTORY_HINT};
 use crate::git::checkout::Checkout;
@@ -18,7 +18,7 @@ pub fn build(
     declared: &Declared,
     key: Option<&str>,
     checkout: &Checkout,
-    supply: &Supply<'_>,
+    supply: &ArtifactSources<'_>,
 ) -> Result<(), Error> {
     let component = &declared.component;
     let wrong = |why: String, hint| Error::Build { component: component.name.clone(), why, hint };

@@ -11,24 +11,24 @@ use std::path::PathBuf;
 
 use super::build;
 use super::capture::{self, Frozen};
-use super::resolve::{self, Built, Decision, Supply, Way, artifact_name};
+use super::resolve::{self, ArtifactSource, ArtifactSources, Built, Decision, artifact_name};
 use crate::cache::{Artifact, ArtifactName};
 use crate::component::files::Files;
 use crate::component::key::{self, Keyed, Keys};
-use crate::component::record::{Known, Record, State};
+use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent};
 use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::sys::path;
 use crate::views::drop_unchanged;
 use crate::views::set::Views;
 use crate::worktree::Error;
-use crate::worktree::placement::{self, Wish};
+use crate::worktree::placement::{self, PlaceRequest};
 
 /// What is to be done in which worktree.
 pub struct Task<'a> {
     pub checkout: &'a Checkout,
     pub components: &'a Components,
-    pub supply: &'a Supply<'a>,
+    pub supply: &'a ArtifactSources<'a>,
     /// Where artifacts of the same key may be, for who takes them from there; without it they are built.
     pub source: Option<&'a Checkout>,
     /// Those whose key has changed are looked at, too; else only what wasn't finished.
@@ -49,8 +49,8 @@ pub struct Brought {
 }
 
 /// What would be done.
-pub fn decisions(task: &Task<'_>) -> Result<(Record, Vec<Decision>), Error> {
-    let record = Record::load(&task.checkout.state_dir())?;
+pub fn decisions(task: &Task<'_>) -> Result<(ComponentsRecord, Vec<Decision>), Error> {
+    let record = ComponentsRecord::load(&task.checkout.state_dir())?;
     let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
     let has = |declared: &Declared| task.source.is_some_and(|source| source_has(source, declared));
     let source = task.source.map(|checkout| Built { checkout, has: &has });
@@ -59,11 +59,11 @@ pub fn decisions(task: &Task<'_>) -> Result<(Record, Vec<Decision>), Error> {
     Ok((record, decisions))
 }
 
-fn is_wanted(declared: &Declared, record: &Record, keys: &Keys, changed: bool) -> bool {
+fn is_wanted(declared: &Declared, record: &ComponentsRecord, keys: &Keys, changed: bool) -> bool {
     let name = &declared.component.name;
     let key = keys.get(name).unwrap_or(&Keyed::None);
     match record.of(name) {
-        Some(known) if matches!(known.state, State::Pending | State::Failed) => true,
+        Some(known) if matches!(known.state, ComponentState::Pending | ComponentState::Failed) => true,
         Some(known) => changed && key.key().is_some() && known.key.as_deref() != key.key(),
         None => changed,
     }
@@ -79,15 +79,15 @@ pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
     let (record, decisions) = decisions(task)?;
     let mut all = not_done(&record, decisions);
     artifacts(task, &record, &mut all)?;
-    for brought in all.iter_mut().filter(|b| task.builds && b.decision.way == Way::Build) {
+    for brought in all.iter_mut().filter(|b| task.builds && b.decision.way == ArtifactSource::Build) {
         let Some(declared) = task.components.named(&brought.decision.component) else { continue };
         let key = brought.decision.key.key();
         if let Err(e) = build::build(task.components, declared, key, task.checkout, task.supply) {
-            note(task, declared, key, State::Failed, None)?;
+            note(task, declared, key, ComponentState::Failed, None)?;
             return Err(e.into());
         }
         let published = publish(task, declared, key)?;
-        note(task, declared, key, State::Built, published.map(|(entry, _)| entry))?;
+        note(task, declared, key, ComponentState::Built, published.map(|(entry, _)| entry))?;
         brought.done = true;
     }
     Ok(all)
@@ -98,13 +98,13 @@ fn note(
     task: &Task<'_>,
     declared: &Declared,
     key: Option<&str>,
-    state: State,
+    state: ComponentState,
     entry: Option<String>,
 ) -> Result<(), Error> {
     let (name, key) = (declared.component.name.clone(), key.map(str::to_owned));
-    Ok(Record::change(&task.checkout.state_dir(), |record| {
+    Ok(ComponentsRecord::change(&task.checkout.state_dir(), |record| {
         let entries = with_entry(entries_of(record, &name), entry);
-        record.set(Known { name, key, entries, state });
+        record.set(KnownComponent { name, key, entries, state });
     })?)
 }
 
@@ -116,22 +116,22 @@ pub fn took_source(
     all: &mut [Brought],
     unfit: &dyn Fn(&Declared) -> bool,
 ) -> Result<(), Error> {
-    let mut taken: Vec<&mut Brought> = all.iter_mut().filter(|b| b.decision.way == Way::Source).collect();
+    let mut taken: Vec<&mut Brought> = all.iter_mut().filter(|b| b.decision.way == ArtifactSource::Source).collect();
     taken.retain(|b| !components.named(&b.decision.component).is_none_or(unfit));
     if taken.is_empty() {
         return Ok(());
     }
-    Ok(Record::change(&checkout.state_dir(), |record| {
+    Ok(ComponentsRecord::change(&checkout.state_dir(), |record| {
         for brought in taken {
             let (name, key) = (brought.decision.component.clone(), brought.decision.key.key().map(str::to_owned));
-            record.set(Known { name, key, entries: Vec::new(), state: State::Source });
+            record.set(KnownComponent { name, key, entries: Vec::new(), state: ComponentState::Source });
             brought.done = true;
         }
     })?)
 }
 
 /// What was decided, before anything is done.
-pub fn not_done(record: &Record, decisions: Vec<Decision>) -> Vec<Brought> {
+pub fn not_done(record: &ComponentsRecord, decisions: Vec<Decision>) -> Vec<Brought> {
     let before = |name: &str| record.of(name).and_then(|known| known.key.clone());
     let brought =
         |decision: Decision| Brought { before: before(&decision.component), decision, done: false, kept: Vec::new() };
@@ -139,12 +139,12 @@ pub fn not_done(record: &Record, decisions: Vec<Decision>) -> Vec<Brought> {
 }
 
 /// Artifacts that were fetched go where they belong, all at once.
-fn artifacts(task: &Task<'_>, record: &Record, all: &mut [Brought]) -> Result<(), Error> {
+fn artifacts(task: &Task<'_>, record: &ComponentsRecord, all: &mut [Brought]) -> Result<(), Error> {
     let (store, root) = (task.supply.store, &task.checkout.root);
     let fetched: Vec<(&Declared, Artifact, Vec<String>, PathBuf)> = all
         .iter()
         .filter_map(|brought| {
-            let Way::Artifact(Some(artifact)) = &brought.decision.way else { return None };
+            let ArtifactSource::Artifact(Some(artifact)) = &brought.decision.way else { return None };
             let declared = task.components.named(&brought.decision.component)?;
             let before = entries_of(record, &declared.component.name);
             Some((declared, artifact.clone(), before, root.join(&declared.component.dir)))
@@ -156,9 +156,9 @@ fn artifacts(task: &Task<'_>, record: &Record, all: &mut [Brought]) -> Result<()
     for (declared, artifact, before, _) in &fetched {
         give_up_copies(task, declared, artifact, before)?;
     }
-    let wishes: Vec<Wish<'_>> = fetched
+    let wishes: Vec<PlaceRequest<'_>> = fetched
         .iter()
-        .map(|(_, artifact, before, out)| Wish { artifact, out_dir: out, instead_of: before, reveal: false })
+        .map(|(_, artifact, before, out)| PlaceRequest { artifact, out_dir: out, instead_of: before, reveal: false })
         .collect();
     let placed = placement::place(store, &wishes, false)?;
     placed.plainly.iter().for_each(|why| (task.supply.say)(&format!("Plain files instead of a view: {why}.")));
@@ -175,14 +175,16 @@ fn artifacts(task: &Task<'_>, record: &Record, all: &mut [Brought]) -> Result<()
         brought.kept = placed.kept.iter().filter(is_its).cloned().collect();
         unlike(task, declared, artifact, before, &mut brought.kept)?;
         brought.done = true;
-        in_place.push(Known {
+        in_place.push(KnownComponent {
             name: declared.component.name.clone(),
             key: brought.decision.key.key().map(str::to_owned),
             entries: vec![artifact.entry.clone()],
-            state: State::Artifact,
+            state: ComponentState::Artifact,
         });
     }
-    Ok(Record::change(&task.checkout.state_dir(), |record| in_place.into_iter().for_each(|known| record.set(known)))?)
+    Ok(ComponentsRecord::change(&task.checkout.state_dir(), |record| {
+        in_place.into_iter().for_each(|known| record.set(known))
+    })?)
 }
 
 /// Leaves of some paths those whose artifact has other contents now than the one before had.
@@ -206,8 +208,8 @@ fn unlike(
     Ok(())
 }
 
-fn is_of_source(record: &Record, declared: &Declared) -> bool {
-    record.of(&declared.component.name).is_some_and(|known| known.state == State::Source)
+fn is_of_source(record: &ComponentsRecord, declared: &Declared) -> bool {
+    record.of(&declared.component.name).is_some_and(|known| known.state == ComponentState::Source)
 }
 
 /// What the source gave shows no more, where an artifact of the component's own took its place.
@@ -238,7 +240,7 @@ fn give_up_copies(task: &Task<'_>, declared: &Declared, new: &Artifact, before: 
     Ok(())
 }
 
-fn entries_of(record: &Record, name: &str) -> Vec<String> {
+fn entries_of(record: &ComponentsRecord, name: &str) -> Vec<String> {
     record.of(name).map(|known| known.entries.clone()).unwrap_or_default()
 }
 
@@ -284,7 +286,7 @@ pub fn publish_all(
         let published = publish(task, declared, key).and_then(|published| match published {
             Some((entry, frozen)) => {
                 if remembers {
-                    note(task, declared, key, State::Built, Some(entry.clone()))?;
+                    note(task, declared, key, ComponentState::Built, Some(entry.clone()))?;
                 }
                 Ok(Some((name.clone(), entry, frozen)))
             }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::resolve::{self, Built, Decision, Supply};
+use super::resolve::{self, ArtifactSources, Built, Decision};
 use crate::component::Error;
 use crate::component::files::Files;
 use crate::component::key::{self, Keys};
@@ -18,7 +18,7 @@ use crate::worktree::plan::Plan;
 use crate::worktree::undo;
 
 /// The decisions for a plan; `None` when its commit isn't known yet.
-pub fn foresee(plan: &Plan, supply: &Supply<'_>) -> Result<Option<Vec<Decision>>, worktree::Error> {
+pub fn foresee(plan: &Plan, supply: &ArtifactSources<'_>) -> Result<Option<Vec<Decision>>, worktree::Error> {
     let Some(commit) = &plan.commit else { return Ok(None) };
     let keys = keys_at(plan, commit)?;
     let has = |declared: &crate::component::Declared| plan.has_built(declared);

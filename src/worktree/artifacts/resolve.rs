@@ -24,7 +24,7 @@ use crate::sys::spawn;
 const AT_ONCE: usize = 16;
 
 /// Where artifacts come from, and who is told about it.
-pub struct Supply<'a> {
+pub struct ArtifactSources<'a> {
     pub store: &'a Store,
     pub env: &'a Environment,
     pub say: &'a (dyn Fn(&str) + Sync),
@@ -35,7 +35,7 @@ pub struct Supply<'a> {
 
 /// Which way a component comes to its artifacts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum ArtifactSource {
     /// `None`: it is there, and was not fetched.
     Artifact(Option<Artifact>),
     Source,
@@ -53,33 +53,33 @@ pub struct Decision {
     pub key: Keyed,
     /// What its artifact is called, when it has a key.
     pub artifact: Option<String>,
-    pub way: Way,
+    pub way: ArtifactSource,
 }
 
 impl Decision {
     pub fn words(&self) -> String {
         let artifact = self.artifact.as_deref().unwrap_or_default();
         match &self.way {
-            Way::Artifact(_) => format!("artifact {artifact}"),
-            Way::Source => match self.key.key() {
+            ArtifactSource::Artifact(_) => format!("artifact {artifact}"),
+            ArtifactSource::Source => match self.key.key() {
                 Some(key) => format!("from the source, whose key is the same: {key}"),
                 None => "from the source".into(),
             },
-            Way::Stale => "from the source, whose key is another".into(),
-            Way::Build => match self.key.key() {
+            ArtifactSource::Stale => "from the source, whose key is another".into(),
+            ArtifactSource::Build => match self.key.key() {
                 Some(_) => format!("to be built: there is no {artifact}"),
                 None => "to be built".into(),
             },
-            Way::Nothing(why) => format!("nothing: {why}"),
+            ArtifactSource::Nothing(why) => format!("nothing: {why}"),
         }
     }
 
     /// What it needs is not to be had without a build.
     pub fn needs_build(&self) -> bool {
         match self.way {
-            Way::Build | Way::Stale => true,
-            Way::Nothing(_) => self.key != Keyed::Absent && self.key != Keyed::None,
-            Way::Artifact(_) | Way::Source => false,
+            ArtifactSource::Build | ArtifactSource::Stale => true,
+            ArtifactSource::Nothing(_) => self.key != Keyed::Absent && self.key != Keyed::None,
+            ArtifactSource::Artifact(_) | ArtifactSource::Source => false,
         }
     }
 }
@@ -105,7 +105,7 @@ pub fn decide(
     components: &Components,
     keys: &Keys,
     source: Option<&Built<'_>>,
-    supply: &Supply<'_>,
+    supply: &ArtifactSources<'_>,
     wanted: &dyn Fn(&Declared) -> bool,
 ) -> Result<Vec<Decision>, Error> {
     let asked: Vec<&Declared> = components.all.iter().filter(|d| wanted(d)).collect();
@@ -116,7 +116,7 @@ pub fn decide(
         let key = keys.get(&declared.component.name).cloned().unwrap_or(Keyed::None);
         let artifact = key.key().map(|k| artifact_name(declared, k));
         let way = match (&key, found) {
-            (Keyed::Absent, _) => Way::Nothing("none of its key's files is there"),
+            (Keyed::Absent, _) => ArtifactSource::Nothing("none of its key's files is there"),
             (_, Some(way)) => way,
             _ => without_artifact(declared, &key, source, &mut of_source, components)?,
         };
@@ -131,31 +131,35 @@ fn without_artifact(
     source: Option<&Built<'_>>,
     of_source: &mut Option<Keys>,
     components: &Components,
-) -> Result<Way, Error> {
+) -> Result<ArtifactSource, Error> {
     let has = source.is_some_and(|s| (s.has)(declared));
     let builds = declared.component.build.is_some();
     let Some(source) = source.filter(|_| has) else {
         return Ok(if builds {
-            Way::Build
+            ArtifactSource::Build
         } else {
-            Way::Nothing("the source has not built it, and it has no build command")
+            ArtifactSource::Nothing("the source has not built it, and it has no build command")
         });
     };
-    let Keyed::Key(key) = key else { return Ok(Way::Source) };
+    let Keyed::Key(key) = key else { return Ok(ArtifactSource::Source) };
     let keys = match of_source {
         Some(keys) => keys,
         None => of_source.insert(key::keys(components, &Files::Of(source.checkout), &source.checkout.root)?),
     };
     let same = keys.get(&declared.component.name).and_then(Keyed::key) == Some(key);
     Ok(match (same, builds) {
-        (true, _) => Way::Source,
-        (false, true) => Way::Build,
-        (false, false) => Way::Stale,
+        (true, _) => ArtifactSource::Source,
+        (false, true) => ArtifactSource::Build,
+        (false, false) => ArtifactSource::Stale,
     })
 }
 
 /// For each component the artifact of its key, if it is to be had; some are fetched at once.
-fn find_all(asked: &[&Declared], keys: &Keys, supply: &Supply<'_>) -> Result<Vec<Option<Way>>, Error> {
+fn find_all(
+    asked: &[&Declared],
+    keys: &Keys,
+    supply: &ArtifactSources<'_>,
+) -> Result<Vec<Option<ArtifactSource>>, Error> {
     let next = AtomicUsize::new(0);
     let work = || {
         let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
@@ -172,7 +176,7 @@ fn find_all(asked: &[&Declared], keys: &Keys, supply: &Supply<'_>) -> Result<Vec
     Ok(all.into_iter().map(|(_, way)| way).collect())
 }
 
-fn find(declared: &Declared, keys: &Keys, supply: &Supply<'_>) -> Result<Option<Way>, Error> {
+fn find(declared: &Declared, keys: &Keys, supply: &ArtifactSources<'_>) -> Result<Option<ArtifactSource>, Error> {
     let Some(key) = keys.get(&declared.component.name).and_then(Keyed::key) else { return Ok(None) };
     let name = artifact_name(declared, key);
     let wrong = |e: cache::CacheError| Error::Fetch {
@@ -188,11 +192,15 @@ fn find(declared: &Declared, keys: &Keys, supply: &Supply<'_>) -> Result<Option<
         if supply.fetch {
             supply.store.entries().touch(&entry.name).or_warn("the last use of an entry is not noted");
         }
-        return Ok(Some(Way::Artifact(Some(Artifact { name: artifact, tree: entry.tree, entry: entry.name }))));
+        return Ok(Some(ArtifactSource::Artifact(Some(Artifact {
+            name: artifact,
+            tree: entry.tree,
+            entry: entry.name,
+        }))));
     }
     if !supply.fetch {
         let is_there = cache::exists(supply.store, &artifact, supply.env).map_err(wrong)?;
-        return Ok(is_there.then_some(Way::Artifact(None)));
+        return Ok(is_there.then_some(ArtifactSource::Artifact(None)));
     }
     // What comes from here is no news.
     let say = |words: &str| {
@@ -202,5 +210,5 @@ fn find(declared: &Declared, keys: &Keys, supply: &Supply<'_>) -> Result<Option<
     };
     let to = Reporting { say: &say, progress: supply.progress };
     let found = cache::fetch(supply.store, &artifact, supply.env, &to).map_err(wrong)?;
-    Ok(found.map(|artifact| Way::Artifact(Some(artifact))))
+    Ok(found.map(|artifact| ArtifactSource::Artifact(Some(artifact))))
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::resolve::{self, Built, Decision, Supply, Way};
+use super::resolve::{self, ArtifactSource, ArtifactSources, Built, Decision};
 use crate::component::files::Files;
 use crate::component::key;
-use crate::component::record::{Known, Record, State};
+use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent};
 use crate::component::{Declared, Undeclared};
 use crate::git::checkout::Checkout;
 use crate::git::ignored::Ignored;
@@ -25,7 +25,7 @@ pub fn early(plan: &Plan) -> Ignored {
 }
 
 /// Tells the keys in the new worktree, and decides. Artifacts are fetched.
-pub fn choose(plan: &Plan, new: &Checkout, supply: &Supply<'_>) -> Result<Choice, Error> {
+pub fn choose(plan: &Plan, new: &Checkout, supply: &ArtifactSources<'_>) -> Result<Choice, Error> {
     let keys = key::keys(&plan.components, &Files::Of(new), &new.root)?;
     let has = |declared: &Declared| plan.has_built(declared);
     let source = Built { checkout: &plan.source, has: &has };
@@ -33,8 +33,8 @@ pub fn choose(plan: &Plan, new: &Checkout, supply: &Supply<'_>) -> Result<Choice
     let ignored = part(plan, &|declared| {
         let way = decisions.iter().find(|d| d.component == declared.component.name).map(|d| &d.way);
         match way {
-            Some(Way::Source | Way::Stale) => true,
-            Some(Way::Build) => declared.component.incremental,
+            Some(ArtifactSource::Source | ArtifactSource::Stale) => true,
+            Some(ArtifactSource::Build) => declared.component.incremental,
             _ => false,
         }
     });
@@ -58,16 +58,16 @@ fn part(plan: &Plan, takes: &dyn Fn(&Declared) -> bool) -> Ignored {
 }
 
 /// What is to be remembered of a worktree before anything was fetched into it or built.
-pub fn record(decisions: &[Decision]) -> Record {
-    let mut record = Record::default();
+pub fn record(decisions: &[Decision]) -> ComponentsRecord {
+    let mut record = ComponentsRecord::default();
     for decision in decisions {
         let state = match decision.way {
-            Way::Artifact(_) | Way::Build => State::Pending,
-            Way::Source | Way::Stale => State::Source,
-            Way::Nothing(_) => State::Nothing,
+            ArtifactSource::Artifact(_) | ArtifactSource::Build => ComponentState::Pending,
+            ArtifactSource::Source | ArtifactSource::Stale => ComponentState::Source,
+            ArtifactSource::Nothing(_) => ComponentState::Nothing,
         };
-        let key = decision.key.key().filter(|_| decision.way != Way::Stale).map(str::to_owned);
-        record.set(Known { name: decision.component.clone(), key, entries: Vec::new(), state });
+        let key = decision.key.key().filter(|_| decision.way != ArtifactSource::Stale).map(str::to_owned);
+        record.set(KnownComponent { name: decision.component.clone(), key, entries: Vec::new(), state });
     }
     record
 }

@@ -19,19 +19,19 @@ use crate::sys::path;
 use crate::worktree::error::Error;
 
 /// A worktree, and what was found out of it so far.
-pub struct Ground<'a> {
+pub struct PlacementLayout<'a> {
     worktree: &'a Checkout,
     views: BTreeSet<PathBuf>,
     store: &'a Path,
     cwd: Option<PathBuf>,
-    limits: Option<Limits>,
+    limits: Option<LayoutLimits>,
     indexes: HashMap<PathBuf, Option<Index>>,
     /// By checkout and directory: whether git ignores it.
     foreseen: HashMap<(PathBuf, PathBuf), bool>,
 }
 
 /// What is asked for when the first new view is thought of.
-struct Limits {
+struct LayoutLimits {
     excluded: Gitignore,
     others: Vec<PathBuf>,
     mounts: Vec<MountPoint>,
@@ -56,7 +56,7 @@ pub struct Parts {
 }
 
 /// A directory of the artifact, and its place.
-struct Spot {
+struct MemberSpot {
     node: Node,
     /// In the artifact.
     from: PathBuf,
@@ -67,10 +67,10 @@ struct Spot {
     ignored: bool,
 }
 
-impl<'a> Ground<'a> {
-    pub fn new(worktree: &'a Checkout, views: BTreeSet<PathBuf>, store: &'a Path) -> Ground<'a> {
+impl<'a> PlacementLayout<'a> {
+    pub fn new(worktree: &'a Checkout, views: BTreeSet<PathBuf>, store: &'a Path) -> PlacementLayout<'a> {
         let cwd = path::canonical(Path::new(".")).ok();
-        Ground { worktree, views, store, cwd, limits: None, indexes: HashMap::new(), foreseen: HashMap::new() }
+        PlacementLayout { worktree, views, store, cwd, limits: None, indexes: HashMap::new(), foreseen: HashMap::new() }
     }
 
     /// Where the members of `tree` go when it is laid at `out`, a path in the worktree that lies in the checkout `home`
@@ -97,7 +97,8 @@ impl<'a> Ground<'a> {
             }
         }
         let home = home.clone();
-        let top = Spot { node: Node::ROOT, from: PathBuf::new(), at: out.into(), home, ignored: ignored.is_some() };
+        let top =
+            MemberSpot { node: Node::ROOT, from: PathBuf::new(), at: out.into(), home, ignored: ignored.is_some() };
         let mut level = vec![top];
         while !level.is_empty() {
             level = self.descend(tree, level, &mut found)?;
@@ -114,7 +115,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Looks at the directories in those of one level: what becomes a part is found, the others are the next level.
-    fn descend(&mut self, tree: &Tree, level: Vec<Spot>, found: &mut Parts) -> Result<Vec<Spot>, Error> {
+    fn descend(&mut self, tree: &Tree, level: Vec<MemberSpot>, found: &mut Parts) -> Result<Vec<MemberSpot>, Error> {
         let (mut asked, mut next) = (Vec::new(), Vec::new());
         for dir in level {
             // An empty directory is a member, too.
@@ -128,17 +129,17 @@ impl<'a> Ground<'a> {
                 } else if self.views.contains(&at) {
                     found.parts.push(Part { view: at, from, node: entry.node, prefix: PathBuf::new() });
                 } else if let Some(home) = there.map(|_| self.nested(&at)).transpose()?.flatten() {
-                    next.push(Spot { node: entry.node, from, at, home, ignored: false });
+                    next.push(MemberSpot { node: entry.node, from, at, home, ignored: false });
                 } else {
                     let (home, ignored) = (dir.home.clone(), dir.ignored);
-                    asked.push(Spot { node: entry.node, from, at, home, ignored });
+                    asked.push(MemberSpot { node: entry.node, from, at, home, ignored });
                 }
             }
         }
         self.ask(&mut asked)?;
         for spot in asked {
             if spot.ignored && self.can_be_view(&spot.at, &spot.home)? {
-                let Spot { node, from, at, .. } = spot;
+                let MemberSpot { node, from, at, .. } = spot;
                 found.parts.push(Part { view: at, from, node, prefix: PathBuf::new() });
             } else {
                 next.push(spot);
@@ -148,7 +149,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Fills in what git ignores, asked once for each checkout.
-    fn ask(&self, spots: &mut [Spot]) -> Result<(), Error> {
+    fn ask(&self, spots: &mut [MemberSpot]) -> Result<(), Error> {
         let mut homes: Vec<Checkout> = Vec::new();
         for spot in spots.iter().filter(|s| !s.ignored) {
             if !homes.contains(&spot.home) {
@@ -156,7 +157,7 @@ impl<'a> Ground<'a> {
             }
         }
         for home in homes {
-            let mut mine: Vec<&mut Spot> = spots.iter_mut().filter(|s| !s.ignored && s.home == home).collect();
+            let mut mine: Vec<&mut MemberSpot> = spots.iter_mut().filter(|s| !s.ignored && s.home == home).collect();
             let paths: Vec<PathBuf> = mine.iter().map(|s| s.at.clone()).collect();
             let answers = self.ignored(&home, &paths)?;
             mine.iter_mut().zip(answers).for_each(|(spot, answer)| spot.ignored = answer);
@@ -173,7 +174,7 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// Asks git once for what [`Ground::parts`] will ask of each of many artifacts first: the ways to their places, and
+    /// Asks git once for what [`PlacementLayout::parts`] will ask of each of many artifacts first: the ways to their places, and
     /// their topmost directories.
     pub fn foresee(&mut self, artifacts: &[(&Tree, &Path, &Checkout)]) -> Result<(), Error> {
         let mut by_home: HashMap<PathBuf, (Checkout, BTreeSet<PathBuf>)> = HashMap::new();
@@ -246,12 +247,12 @@ impl<'a> Ground<'a> {
         })
     }
 
-    fn limits(&mut self) -> Result<&Limits, Error> {
+    fn limits(&mut self) -> Result<&LayoutLimits, Error> {
         if self.limits.is_none() {
             let excluded = Settings::load(&self.worktree.git())?.excluded(&self.worktree.root)?;
             let mut others: Vec<PathBuf> = self.worktree.registered()?.into_iter().map(|(root, _)| root).collect();
             others.retain(|root| *root != self.worktree.root);
-            self.limits = Some(Limits { excluded, others, mounts: mountinfo::read()? });
+            self.limits = Some(LayoutLimits { excluded, others, mounts: mountinfo::read()? });
         }
         Ok(self.limits.as_ref().expect("it was filled just now"))
     }

@@ -21,7 +21,7 @@ mod layout;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use self::layout::{Ground, Part, Parts, resolved};
+use self::layout::{Part, Parts, PlacementLayout, resolved};
 use super::error::Error;
 use crate::cache::Artifact;
 use crate::git::checkout::Checkout;
@@ -37,7 +37,7 @@ const SHOWN: usize = 20;
 
 /// An artifact, and where it goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish<'a> {
+pub struct PlaceRequest<'a> {
     pub artifact: &'a Artifact,
     /// What its members are relative to; made when absent.
     pub out_dir: &'a Path,
@@ -84,7 +84,7 @@ pub fn store_at(place: &Path) -> Result<Option<PathBuf>, Error> {
 
 /// Puts artifacts of this store in place, all of one worktree at once. The caller holds a share of the store.
 /// `plain`: without any view.
-pub fn place(store: &Store, wishes: &[Wish<'_>], plain: bool) -> Result<Placed, Error> {
+pub fn place(store: &Store, wishes: &[PlaceRequest<'_>], plain: bool) -> Result<Placed, Error> {
     let mut placed = Placed::default();
     let mut by_worktree: BTreeMap<PathBuf, (Checkout, Vec<Target<'_>>)> = BTreeMap::new();
     for wish in wishes {
@@ -107,14 +107,14 @@ pub fn place(store: &Store, wishes: &[Wish<'_>], plain: bool) -> Result<Placed, 
 
 /// A wish, looked at.
 struct Target<'a> {
-    wish: Wish<'a>,
+    wish: PlaceRequest<'a>,
     tree: std::sync::Arc<Tree>,
     out: PathBuf,
     home: Option<Checkout>,
 }
 
 impl<'a> Target<'a> {
-    fn of(store: &Store, wish: &Wish<'a>) -> Result<Target<'a>, Error> {
+    fn of(store: &Store, wish: &PlaceRequest<'a>) -> Result<Target<'a>, Error> {
         let tree = store.tree(wish.artifact.tree)?;
         refuse_git(Path::new(wish.artifact.name.as_str()), &tree)?;
         Ok(Target { wish: *wish, tree, out: resolved(wish.out_dir)?, home: None })
@@ -160,7 +160,7 @@ fn part_tree(store: &Store, tree: &Tree, part: &Part) -> Result<TreeId, Error> {
 fn in_worktree(store: &Store, worktree: &Checkout, targets: &[Target<'_>], placed: &mut Placed) -> Result<(), Error> {
     let known = Views::of(worktree)?;
     let views = known.iter().flat_map(|v| &v.manifest.views).map(|v| v.path.clone()).collect();
-    let mut ground = Ground::new(worktree, views, store.path());
+    let mut ground = PlacementLayout::new(worktree, views, store.path());
     if targets.len() > 1 {
         let place = |t: &'_ Target<'_>| t.out.strip_prefix(&worktree.root).unwrap_or(Path::new("")).to_path_buf();
         let outs: Vec<PathBuf> = targets.iter().map(place).collect();

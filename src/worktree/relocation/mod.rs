@@ -14,7 +14,7 @@ pub use self::policy::Policies;
 pub use self::relocate::{
     can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,
 };
-pub use crate::views::embedded_paths::{Kind, Record, Trace, Traced};
+pub use crate::views::embedded_paths::{EmbeddedPaths, Kind, Trace, Traced};
 
 use super::error::Error;
 use super::snapshot::Snapshot;
@@ -27,7 +27,7 @@ use crate::sys::path;
 #[derive(Debug, Default)]
 pub struct Settled {
     pub snapshots: Vec<Snapshot>,
-    pub record: Record,
+    pub record: EmbeddedPaths,
     /// Artifacts that are not shared because of their traces.
     pub excluded: Vec<PathBuf>,
 }

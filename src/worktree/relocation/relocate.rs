@@ -16,7 +16,7 @@ use crate::sys::fs::{self, OpenFlags, SetTime};
 use crate::sys::interrupt;
 use crate::sys::{IoError, path};
 use crate::views::access::Access;
-use crate::views::lower::Lower;
+use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
 use crate::worktree::conflict;
 use crate::worktree::error::Error;
@@ -35,7 +35,7 @@ pub fn all(
     undo: &mut Undo<'_>,
 ) -> Result<(), Error> {
     let place = root.join(&snapshot.path);
-    let lower = Lower::of(store, live(&snapshot.grafts))?;
+    let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
     let mut dressed = BTreeMap::new();
     if path::list(&place)?.is_empty() {
         dressed.insert(PathBuf::new(), lower.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
@@ -75,7 +75,7 @@ pub struct Relocated {
 
 /// Those of a view, while it shows what they were made of.
 pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<Vec<Relocated>, Error> {
-    let lower = Lower::of(store, live(&view.grafts))?;
+    let lower = GraftedTrees::of(store, live(&view.grafts))?;
     let place = views.place(view);
     let mut found = Vec::new();
     for trace in traced.traces.iter().filter(|t| t.relocated && t.kind == Kind::Text) {
@@ -102,7 +102,7 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
 /// anything was. What an earlier time has left undone is done; no signal ends it half-way.
 pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, Error> {
     let place = root.join(&snapshot.path);
-    let lower = Lower::of(store, live(&snapshot.grafts))?;
+    let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
     let mut changed = false;
     for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
         let to = place.join(&trace.path);
@@ -129,7 +129,7 @@ pub fn can<'a>(
     snapshot: &Snapshot,
     mut traces: impl Iterator<Item = &'a Trace>,
 ) -> Result<bool, Error> {
-    let lower = Lower::of(store, live(&snapshot.grafts))?;
+    let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
     let found = traces.find_map(|trace| {
         let (tree, node) = lower.find(&trace.path).filter(|_| trace.kind != Kind::Binary)?;
         relocated(store, tree, node, trace, root).transpose()

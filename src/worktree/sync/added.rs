@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Synced, Takes, Task, fits};
+use super::{Synced, TakePolicy, Task, fits};
 use crate::daemon::client;
 use crate::git::ignored::Ignored;
 use crate::git::settings::AbsolutePaths;
@@ -20,7 +20,7 @@ use crate::views::set::{self, ManifestLock, Views};
 use crate::worktree::error::Error;
 use crate::worktree::fit;
 use crate::worktree::plan::Plan;
-use crate::worktree::relocation::{self, Record, Traced};
+use crate::worktree::relocation::{self, EmbeddedPaths, Traced};
 use crate::worktree::snapshot::{Snapshot, Snapshots};
 use crate::worktree::undo::Undo;
 
@@ -32,7 +32,7 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     for at in &plan.ignored.directories {
         let takes = (task.takes)(at);
         let is_free = views.manifest.views.iter().all(|v| is_apart(&v.path, at));
-        if takes != Takes::No && is_free && is_vacant(&task.target.root.join(at))? {
+        if takes != TakePolicy::No && is_free && is_vacant(&task.target.root.join(at))? {
             fits(plan, task, at, takes, &mut wanted, synced)?;
         }
     }
@@ -65,7 +65,7 @@ pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced)
     synced.added.extend(settled.snapshots.iter().map(|s| s.path.clone()));
     show(views, settled.snapshots)?;
     undo.keep();
-    Ok(Record::note(&views.state_dir, traced)?)
+    Ok(EmbeddedPaths::note(&views.state_dir, traced)?)
 }
 
 fn is_apart(a: &Path, b: &Path) -> bool {

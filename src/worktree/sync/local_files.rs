@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Synced, Takes, Task};
+use super::{Synced, TakePolicy, Task};
 use crate::git::ignored::Ignored;
 use crate::git::submodule;
 use crate::sys::{IoError, fs, path};
@@ -18,7 +18,7 @@ const OWN: &str = "the worktree has its own there";
 
 /// Directories that were to come from the source, and are none of its views.
 pub fn tell(views: &Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) {
-    for at in plan.ignored.directories.iter().filter(|at| (task.takes)(at) == Takes::Yes) {
+    for at in plan.ignored.directories.iter().filter(|at| (task.takes)(at) == TakePolicy::Yes) {
         let is_its = |v: &&_| views.upper(v) == views.place(v) && !views.is_dropped(v);
         let is_shown = views.manifest.views.iter().filter(is_its).any(|v| v.path == *at) || synced.added.contains(at);
         if !is_shown && synced.unfit.iter().all(|(told, _)| told != at) {
@@ -30,7 +30,7 @@ pub fn tell(views: &Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) {
 /// Copies files that are to come from the source; in a look only says it.
 pub fn copy(plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
     let mut files = Vec::new();
-    for at in plan.ignored.files.iter().filter(|at| (task.takes)(at) == Takes::Yes) {
+    for at in plan.ignored.files.iter().filter(|at| (task.takes)(at) == TakePolicy::Yes) {
         let (from, to) = (plan.source.root.join(at), task.target.root.join(at));
         if !path::is_there(&to) {
             files.push(at.clone());

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::plan::{self, Plan};
-use super::relocation::{self, Record, Traced};
+use super::relocation::{self, EmbeddedPaths, Traced};
 use super::snapshot::{Snapshot, Snapshots};
 use crate::component::Components;
 use crate::git::checkout::Checkout;
@@ -49,7 +49,7 @@ pub struct Synced {
 
 /// Whether a view is the source's to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
+pub enum TakePolicy {
     No,
     /// When the lock files beside it are the same, and it shows no artifact that has a name.
     IfFitting,
@@ -62,7 +62,7 @@ pub struct Task<'a> {
     pub store: &'a Arc<Store>,
     /// What is declared says of absolute paths.
     pub components: &'a Components,
-    pub takes: &'a dyn Fn(&Path) -> Takes,
+    pub takes: &'a dyn Fn(&Path) -> TakePolicy,
     /// Only says what would change.
     pub look: bool,
     pub progress: Arc<dyn Progress + Send + Sync>,
@@ -80,13 +80,13 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
     let mut wanted = Vec::new();
     for view in views.manifest.views.iter().filter(|v| v.upper.is_none() && !views.is_dropped(v)) {
         let takes = (task.takes)(&view.path);
-        let is_meant = takes == Takes::Yes || (takes == Takes::IfFitting && is_of_source(view));
+        let is_meant = takes == TakePolicy::Yes || (takes == TakePolicy::IfFitting && is_of_source(view));
         if plan.ignored.directories.contains(&view.path) && is_meant {
             fits(&plan, task, &view.path, takes, &mut wanted, &mut synced)?;
         }
     }
     let taken = Snapshots::start(&plan, &wanted, task.store, task.progress.clone())?.wait()?;
-    let record = Record::load(&views.state_dir)?;
+    let record = EmbeddedPaths::load(&views.state_dir)?;
     let mut swaps = BTreeMap::new();
     for snapshot in taken {
         let Some(view) = views.manifest.views.iter().find(|v| v.path == snapshot.path).cloned() else { continue };
@@ -136,12 +136,12 @@ fn fits(
     plan: &Plan,
     task: &Task<'_>,
     at: &Path,
-    takes: Takes,
+    takes: TakePolicy,
     wanted: &mut Vec<PathBuf>,
     synced: &mut Synced,
 ) -> Result<(), Error> {
     let beside = |root: &Path| lockfile::beside(root, at);
-    if takes == Takes::Yes || beside(&plan.source.root)? == beside(&task.target.root)? {
+    if takes == TakePolicy::Yes || beside(&plan.source.root)? == beside(&task.target.root)? {
         wanted.push(at.into());
     } else {
         synced.unfit.push((at.into(), "the source was built with other lock files"));
@@ -162,7 +162,7 @@ fn exchange(
     swaps: &mut BTreeMap<String, Swap>,
     synced: &mut Synced,
 ) -> Result<(), Error> {
-    let record = Record::load(&views.state_dir)?;
+    let record = EmbeddedPaths::load(&views.state_dir)?;
     for swap in swaps.values() {
         swap.give_up(task.target, views)?;
         if let Some(traced) = record.of(&swap.view.path) {
@@ -191,7 +191,7 @@ fn relocate(
     traces.iter_mut().for_each(|trace| trace.relocated = done.contains(&*trace.path));
     let is_wanted = plan.policies.of(&snapshot.path) == AbsolutePaths::Relocate;
     let changed = is_wanted && relocation::relocate_shown(task.store, &task.target.root, snapshot, &mut traces)?;
-    Record::note(&views.state_dir, vec![Traced { path: snapshot.path.clone(), traces }])?;
+    EmbeddedPaths::note(&views.state_dir, vec![Traced { path: snapshot.path.clone(), traces }])?;
     Ok(changed)
 }
 

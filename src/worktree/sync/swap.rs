@@ -9,7 +9,7 @@ use crate::sys::fs::FileType;
 use crate::sys::path;
 use crate::views::diff::{self, Difference};
 use crate::views::drop_unchanged;
-use crate::views::lower::Lower;
+use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
 use crate::worktree::error::Error;
 use crate::worktree::snapshot::Snapshot;
@@ -18,13 +18,13 @@ use crate::worktree::snapshot::Snapshot;
 pub struct Swap {
     pub view: ViewSpec,
     pub snapshot: Snapshot,
-    old: Lower,
-    new: Lower,
+    old: GraftedTrees,
+    new: GraftedTrees,
 }
 
 impl Swap {
     pub fn of(store: &Store, view: ViewSpec, snapshot: Snapshot) -> Result<Swap, Error> {
-        let (old, new) = (Lower::of(store, live(&view))?, Lower::of(store, snapshot.grafts.iter())?);
+        let (old, new) = (GraftedTrees::of(store, live(&view))?, GraftedTrees::of(store, snapshot.grafts.iter())?);
         Ok(Swap { view, snapshot, old, new })
     }
 
@@ -75,7 +75,7 @@ enum Shown {
 }
 
 impl Shown {
-    fn at(lower: &Lower, path: &Path) -> Option<Shown> {
+    fn at(lower: &GraftedTrees, path: &Path) -> Option<Shown> {
         let (tree, node) = lower.find(path)?;
         Some(match tree.kind(node)? {
             FileType::Directory => Shown::Dir,

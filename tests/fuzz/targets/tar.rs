@@ -1,15 +1,15 @@
 //! Any bytes as a tar archive: refused, or a sound tree; never a panic or a hang.
 //!
 //! Memory is bounded: 1 MiB of headers for each member, as much for all, a sparse file's map of 2¹⁹ stretches (16 MiB),
-//! and what `Limits::memory` allows for the tree. Time is bounded by the stream, which may be as long as
-//! `Limits::bytes` and 2 KiB for each of `Limits::members`. `tests/store_archive/bad.rs` measures the former.
+//! and what `ArchiveLimits::memory` allows for the tree. Time is bounded by the stream, which may be as long as
+//! `ArchiveLimits::bytes` and 2 KiB for each of `ArchiveLimits::members`. `tests/store_archive/bad.rs` measures the former.
 //!
 //! `scripts/fuzz.sh 60 tar`
 
 #![no_main]
 
 use depsfs::store::Tree;
-use depsfs::store::import::Limits;
+use depsfs::store::import::ArchiveLimits;
 use depsfs::store::import::archive::{Kind, Plan, Tar};
 use libfuzzer_sys::fuzz_target;
 
@@ -27,7 +27,7 @@ fn with_checksums(data: &[u8]) -> Vec<u8> {
 fuzz_target!(|data: &[u8]| {
     let Some((first, data)) = data.split_first() else { return };
     let data = if first & 1 == 0 { with_checksums(data) } else { data.to_vec() };
-    let limits = Limits { bytes: 1 << 20, members: 1000, depth: 20, memory: 1 << 20 };
+    let limits = ArchiveLimits { bytes: 1 << 20, members: 1000, depth: 20, memory: 1 << 20 };
     let mut tar = Tar::within(&data[..], &limits);
     let mut plan = Plan::new(&limits);
     let mut buf = [0; 4096];

@@ -17,7 +17,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::ImportError;
-use super::Limits;
+use super::ArchiveLimits;
 use super::stream::Format;
 use crate::store::tree::u32_at;
 use crate::store::{Progress, Store, Tree, TreeId};
@@ -35,16 +35,21 @@ const HASH: usize = 48;
 const RACY_NS: i128 = 20_000_000;
 
 /// An archive as it was when its bytes were hashed.
-pub(super) struct Known {
+pub(super) struct KnownArchive {
     /// What its tree depends on.
     pub id: blake3::Hash,
     stat: Stat,
     begun: Timespec,
 }
 
-impl Known {
+impl KnownArchive {
     /// Reads the archive once, which takes a fraction of the time of unpacking it.
-    pub fn of(path: &Path, format: Format, limits: &Limits, progress: &dyn Progress) -> Result<Known, ImportError> {
+    pub fn of(
+        path: &Path,
+        format: Format,
+        limits: &ArchiveLimits,
+        progress: &dyn Progress,
+    ) -> Result<KnownArchive, ImportError> {
         let failed = |e| ImportError::Io(IoError::of("read", path)(e));
         let begun = Timespec::now();
         let file = fs::open_path(path, OpenFlags::RDONLY, 0).map_err(failed)?;
@@ -58,7 +63,7 @@ impl Known {
                 return Err(ImportError::Cancelled);
             }
             match fs::read_at(&file, &mut buf, at).map_err(failed)? {
-                0 => return Ok(Known { id: hasher.finalize(), stat, begun }),
+                0 => return Ok(KnownArchive { id: hasher.finalize(), stat, begun }),
                 n => hasher.update(&buf[..n]),
             };
             at += buf.len() as u64;

@@ -36,7 +36,7 @@ use crate::sys::{IoError, fault, reason, spawn};
 
 /// How much an archive may unpack to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// Bytes of all files (holes included), names and attributes: 64 GiB.
     pub bytes: u64,
     /// Members, and directories that no member describes: 10 million.
@@ -48,9 +48,9 @@ pub struct Limits {
     pub memory: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { bytes: LONGEST_FILE, members: 10_000_000, depth: 1000, memory: 2 << 30 }
+impl Default for ArchiveLimits {
+    fn default() -> ArchiveLimits {
+        ArchiveLimits { bytes: LONGEST_FILE, members: 10_000_000, depth: 1000, memory: 2 << 30 }
     }
 }
 
@@ -68,7 +68,7 @@ const WAITING: usize = 4;
 pub fn import_archive(
     store: &Store,
     path: &Path,
-    limits: &Limits,
+    limits: &ArchiveLimits,
     progress: &dyn Progress,
 ) -> Result<Imported, ImportError> {
     let refused = |e: Refused| ImportError::Refused { path: path.into(), why: e };
@@ -76,7 +76,7 @@ pub fn import_archive(
     store.drop_damaged()?;
     let (source, start) = stream::Source::open(path, progress)?;
     let format = stream::format_of(path, &start).map_err(refused)?;
-    let known = known::Known::of(path, format, limits, progress)?;
+    let known = known::KnownArchive::of(path, format, limits, progress)?;
     let _turn = store.turn(&known.id, || !progress.is_cancelled());
     if let Some(tree) = known.tree(store) {
         refuse_git(path, &tree)?;
@@ -151,7 +151,7 @@ struct Small {
 fn unpack<'l>(
     stage: &Stage,
     tar: Tar<impl std::io::Read>,
-    limits: &'l Limits,
+    limits: &'l ArchiveLimits,
     progress: &dyn Progress,
 ) -> Result<Plan<'l>, Failed> {
     let (send, receive) = sync_channel::<Small>(WAITING);
@@ -208,7 +208,7 @@ type Planned<'l> = (Plan<'l>, Vec<(Slot, ObjectId)>);
 fn read_members<'l>(
     stage: &Stage,
     mut tar: Tar<impl std::io::Read>,
-    limits: &'l Limits,
+    limits: &'l ArchiveLimits,
     stop: &dyn Fn() -> bool,
     store: &mut dyn FnMut(Small) -> Result<(), Failed>,
 ) -> Result<Planned<'l>, Failed> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Limits;
+use super::ArchiveLimits;
 use super::dot_git;
 use super::kind::Kind;
 use super::refused::{Refused, shown as in_words};
@@ -23,7 +23,7 @@ const XATTR_BYTES: u64 = 100;
 /// A tree that grows with each member. Files have no object yet: their bytes come after their header.
 pub struct Plan<'l> {
     pub builder: TreeBuilder,
-    limits: &'l Limits,
+    limits: &'l ArchiveLimits,
     members: u64,
     bytes: u64,
     memory: u64,
@@ -32,7 +32,7 @@ pub struct Plan<'l> {
 }
 
 impl<'l> Plan<'l> {
-    pub fn new(limits: &'l Limits) -> Plan<'l> {
+    pub fn new(limits: &'l ArchiveLimits) -> Plan<'l> {
         let builder = TreeBuilder::new(Meta { perm: DIR_MODE, ..Meta::default() });
         Plan { builder, limits, members: 0, bytes: 0, memory: 0, implied: HashSet::from([Slot::ROOT]) }
     }

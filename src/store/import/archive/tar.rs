@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-use super::Limits;
+use super::ArchiveLimits;
 use super::header::{self, BLOCK};
 use super::kind::Kind;
 use super::pax::{Extra, Records, decimal, pairs, sparse, time, xattrs};
@@ -62,7 +62,7 @@ impl<R: Read> Tar<R> {
     }
 
     /// A stream that is as long as an archive within these limits can be: with headers, without holes.
-    pub fn within(from: R, limits: &Limits) -> Tar<R> {
+    pub fn within(from: R, limits: &ArchiveLimits) -> Tar<R> {
         let headers = limits.members.saturating_mul(4 * BLOCK as u64).saturating_add(MAX_HEADER);
         Tar { room: limits.bytes.saturating_add(headers), most: limits.bytes, ..Tar::new(from) }
     }

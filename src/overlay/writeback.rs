@@ -1,21 +1,20 @@
 //! Copies whose bytes are not on disk yet: nobody waits for them, and a power cut can't tear them.
 //!
 //! A copy gets its name at once; its bytes follow when the kernel writes them, or a moment later when they are
-//! *settled* here. Until then an empty file in `aside`, the promise, names the copy and the object it was made of:
+//! flushed here. Until then an empty file in the work directory, the intent, names the copy and its object:
 //! `copy.<boot id>.<inode number>.<birth>.<object id>`. ext4 and xfs commit changes of names in their order, so on
-//! disk no copy is ever found without its bytes or its promise.
+//! disk no copy is ever found without its bytes or its intent.
 //!
 //! | step                              | a power cut right after it leaves                              |
 //! |-----------------------------------|----------------------------------------------------------------|
-//! | 1. promise in `aside`             | a promise without a copy: the next open deletes it             |
+//! | 1. an intent in `aside`           | an intent without a copy: the next open deletes it             |
 //! | 2. the copy gets its name         | a copy with holes: the next open fills them from the object    |
 //! | 3. its bytes are written          | the same, nothing to fill                                      |
-//! | 4. the promise is deleted         | the whole copy                                                 |
+//! | 4. the intent is deleted          | the whole copy                                                 |
 //!
 //! What a program wrote to the copy and was written to disk stays, the rest is as it was: what a file that was
 //! never copied would hold. So that a hole means "not written yet", a copy is settled before it is cut or punched.
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -26,204 +25,157 @@ use parking_lot::Mutex;
 use crate::store::ObjectId;
 use crate::sys::copy::write_back;
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::fs_type;
 use crate::sys::log::OrWarn;
-use crate::sys::{fs_type, process};
 
-use super::emptied::Later;
 use super::error::{Error, Result, upper};
-use super::resolve::View;
-use super::{Ino, Overlay};
+use super::intents::{Intent, is_intent};
+use super::open_file::OpenFile;
+use super::types::Ino;
+use super::view::Overlay;
+use super::view::View;
 
-const PREFIX: &str = "copy.";
-/// How long a copy stays unsettled: what is written next to it goes to the disk with it.
+/// The delay before a copy is flushed: other writes of that time go to the disk together with it.
 const DELAY: Duration = Duration::from_secs(1);
-
-/// The copies of a view whose bytes are not on disk for sure.
-#[derive(Default)]
-pub(super) struct Unsettled {
-    /// By the copy's inode number in the upper.
-    promises: HashMap<u64, Promise>,
-    /// Those whose object can't be read, and that lack bytes of it (`lacking.rs`).
-    pub lacking: HashMap<u64, Promise>,
-    /// The view itself, for the thread that settles ([`SETTLING`]).
-    pub view: Weak<Mutex<View>>,
-    /// What that thread does beside.
-    pub emptied: Later,
-    is_running: bool,
-    /// What to compare a promise's with, once asked.
-    boot: Option<String>,
-}
-
-/// What stands for a copy until its bytes are on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Promise {
-    boot: String,
-    /// The copy, in the upper's file system, and when it was made.
-    pub real: u64,
-    born: u64,
-    pub object: ObjectId,
-}
-
-impl Promise {
-    pub fn name(&self) -> String {
-        format!("{PREFIX}{}.{:016x}.{:016x}.{}", self.boot, self.real, self.born, self.object)
-    }
-
-    fn of_name(name: &[u8]) -> Option<Promise> {
-        let mut fields = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?.split('.');
-        let mut next = || fields.next();
-        let boot = next()?.to_owned();
-        let (real, born) = (u64::from_str_radix(next()?, 16).ok()?, u64::from_str_radix(next()?, 16).ok()?);
-        Some(Promise { boot, real, born, object: next()?.parse().ok()? })
-    }
-}
-
-/// Whether this name in `aside` is a promise: it outlives whoever made it.
-pub(super) fn is_promise(name: &[u8]) -> bool {
-    name.starts_with(PREFIX.as_bytes())
-}
 
 impl Overlay {
     /// Everything that was written so far, and the journal, is left so that a power cut takes nothing back that
     /// the file system itself would keep.
-    pub fn settle(&self) -> Result<()> {
+    pub fn flush(&self) -> Result<()> {
         let mut view = self.view.lock();
-        view.settle_all()?;
+        view.flush_all()?;
         Ok(view.journal.sync()?)
     }
 }
 
 impl Drop for Overlay {
     fn drop(&mut self) {
-        // What stays for an error keeps its promise, for the next opening.
-        self.view.lock().settle_all().or_warn("not all that was copied is on the disk");
+        // A copy that cannot be flushed keeps its intent, for the next open.
+        self.view.lock().flush_all().or_warn("not all that was copied is on the disk");
     }
 }
 
 impl View {
-    /// Promises that the copy `real` of `object`, which has no name yet, will have its bytes; false where a promise
+    /// Writes the intent that the copy `real` of `object`, which has no name yet, gets its bytes; false if an intent
     /// would not hold, so that they have to be written first.
-    pub(super) fn promise(&mut self, real: u64, born: u64, object: &ObjectId) -> Result<bool> {
+    pub(super) fn intent(&mut self, real: u64, born: u64, object: &ObjectId) -> Result<bool> {
         let Some(aside) = &self.upper.aside else { return Ok(false) };
         if !fs_type::commits_names_in_order(aside) {
             return Ok(false);
         }
-        let Some(boot) = self.unsettled.boot() else { return Ok(false) };
-        let promise = Promise { boot, real, born, object: *object };
+        let Some(boot) = self.writeback.boot() else { return Ok(false) };
+        let intent = Intent { boot, real, born, object: *object };
         let flags = OpenFlags::WRONLY | OpenFlags::CREATE;
-        fs::open_at(aside, promise.name().as_bytes(), flags, 0o600).map_err(upper("create a file"))?;
-        self.unsettled.promises.insert(real, promise);
-        self.unsettled.start();
+        fs::open_at(aside, intent.name().as_bytes(), flags, 0o600).map_err(upper("create a file"))?;
+        self.writeback.intents.insert(real, intent);
+        self.start_flusher();
         Ok(true)
     }
 
-    /// What was promised of this very copy has come true. Its number may be another file's by now.
-    fn fulfilled(&mut self, promise: &Promise) {
-        if self.unsettled.promises.get(&promise.real) == Some(promise) {
-            self.settled(promise.real);
+    /// The intent of this very copy is completed. Another file may have its inode number by now.
+    fn completed(&mut self, intent: &Intent) {
+        if self.writeback.intents.get(&intent.real) == Some(intent) {
+            self.flushed(intent.real);
         }
     }
 
     /// The copy `real` has its bytes on disk, or is gone.
-    pub(super) fn settled(&mut self, real: u64) {
-        if let (Some(promise), Some(aside)) = (self.unsettled.promises.remove(&real), &self.upper.aside) {
+    pub(super) fn flushed(&mut self, real: u64) {
+        if let (Some(intent), Some(aside)) = (self.writeback.intents.remove(&real), &self.upper.aside) {
             // One that stays is looked at by the next opening, which finds nothing missing.
-            fs::unlink_at(aside, promise.name().as_bytes()).or_warn("the note of a copy that is on the disk stays");
+            fs::unlink_at(aside, intent.name().as_bytes()).or_warn("the note of a copy that is on the disk stays");
         }
     }
 
-    /// The copy behind this inode, while its bytes are promised.
-    pub(super) fn unsettled_copy(&self, ino: Ino) -> Option<u64> {
+    /// The copy behind this inode, while it has an intent.
+    pub(super) fn copy_in_flight(&self, ino: Ino) -> Option<u64> {
         let real = self.delta.copied(ino).or(ino.plain_upper())?;
-        self.unsettled.promises.contains_key(&real).then_some(real)
+        self.writeback.intents.contains_key(&real).then_some(real)
     }
 
     /// Before a change that makes holes.
-    pub(super) fn settle(&mut self, ino: Ino) -> Result<()> {
+    pub(super) fn flush(&mut self, ino: Ino) -> Result<()> {
         self.has_all(ino, None)?;
-        let Some(real) = self.unsettled_copy(ino) else { return Ok(()) };
+        let Some(real) = self.copy_in_flight(ino) else { return Ok(()) };
         let file = self.open_to_read(ino)?;
         file.as_file().map_or(Ok(()), write_back).map_err(upper("write a file"))?;
-        self.settled(real);
+        self.flushed(real);
         Ok(())
     }
 
-    pub(super) fn settle_all(&mut self) -> Result<()> {
-        while let Some(promise) = self.unsettled.promises.values().next().cloned() {
-            if let Some(file) = self.copy_of(&promise)? {
+    pub(super) fn flush_all(&mut self) -> Result<()> {
+        while let Some(intent) = self.writeback.intents.values().next().cloned() {
+            if let Some(file) = self.copy_of(&intent)? {
                 write_back(&*file).map_err(upper("write a file"))?;
             }
-            self.settled(promise.real);
+            self.flushed(intent.real);
         }
         Ok(())
     }
 
-    /// The copy that was promised, open to read; nothing when it is gone.
-    pub(super) fn copy_of(&mut self, promise: &Promise) -> Result<Option<Arc<OwnedFd>>> {
-        let bytes = match self.open_bytes(self.promised_to(promise)) {
+    /// The copy of an intent, open to read; `None` if it is gone.
+    pub(super) fn copy_of(&mut self, intent: &Intent) -> Result<Option<Arc<OwnedFd>>> {
+        let bytes = match self.open_bytes(self.inode_of_intent(intent)) {
             Err(Error::NotFound | Error::UnknownInode(_)) => return Ok(None),
             bytes => bytes?,
         };
         let Some(file) = bytes.as_file() else { return Ok(None) };
         let stat = fs::stat(file).map_err(upper("look at a file"))?;
-        Ok((stat.ino == promise.real && stat.born == promise.born).then(|| file.clone()))
+        Ok((stat.ino == intent.real && stat.born == intent.born).then(|| file.clone()))
     }
 
-    pub(super) fn promised_to(&self, promise: &Promise) -> Ino {
-        self.delta.origin(promise.real).unwrap_or(Ino::of_upper(promise.real))
+    pub(super) fn inode_of_intent(&self, intent: &Intent) -> Ino {
+        self.delta.origin(intent.real).unwrap_or(Ino::of_upper(intent.real))
     }
 
-    /// At an opening: what was promised before a power cut is made true; what a server promised that is gone by
-    /// itself is in the kernel's memory, and this one settles it. A promise that can't be kept stays.
-    pub(super) fn keep_promises(&mut self) -> Result<()> {
+    /// At an open: intents from before a power cut are completed. The bytes of a server that has ended by
+    /// itself are in the kernel's memory, and this server flushes them. An intent that can't be completed stays.
+    pub(super) fn complete_intents(&mut self) -> Result<()> {
         let Some(aside) = self.upper.aside.clone() else { return Ok(()) };
         let names = fs::list(&*aside).map_err(upper("list a directory"))?;
-        for entry in names.iter().filter(|e| is_promise(&e.name)) {
-            let promise = Promise::of_name(&entry.name);
-            let Some(promise) = promise else {
+        for entry in names.iter().filter(|e| is_intent(&e.name)) {
+            let intent = Intent::of_name(&entry.name);
+            let Some(intent) = intent else {
                 fs::unlink_at(&*aside, &entry.name).map_err(upper("delete a file"))?;
                 continue;
             };
             // Of a recent one nothing is missing, but where the disk alone was taken away and brought back.
-            let is_recent = Some(&promise.boot) == self.unsettled.boot().as_ref();
-            match (self.fulfil(&promise)?, is_recent) {
-                (false, _) => drop(self.unsettled.lacking.insert(promise.real, promise)),
-                (true, true) => drop(self.unsettled.promises.insert(promise.real, promise)),
+            let is_recent = Some(&intent.boot) == self.writeback.boot().as_ref();
+            match (self.complete(&intent)?, is_recent) {
+                (false, _) => drop(self.writeback.lacking.insert(intent.real, intent)),
+                (true, true) => drop(self.writeback.intents.insert(intent.real, intent)),
                 (true, false) => fs::unlink_at(&*aside, &entry.name).map_err(upper("delete a file"))?,
             }
         }
-        if !self.unsettled.promises.is_empty() {
-            self.unsettled.start();
+        if !self.writeback.intents.is_empty() {
+            self.start_flusher();
         }
         Ok(())
     }
 }
 
-impl Unsettled {
-    /// Which boot of the machine this is; without an answer nothing is promised.
-    fn boot(&mut self) -> Option<String> {
-        if self.boot.is_none() {
-            self.boot = process::boot_id();
+impl View {
+    /// Starts the flusher thread for this view, unless it runs.
+    pub(super) fn start_flusher(&mut self) {
+        if !self.writeback.is_running {
+            // Without a thread the intents stay until the view is closed.
+            self.writeback.is_running = FLUSHER.add(self.this.clone());
         }
-        self.boot.clone()
     }
 
-    /// Has the thread settle what is promised, unless it will.
-    pub fn start(&mut self) {
-        if !self.is_running {
-            // Without a thread the promises hold until the view is closed.
-            self.is_running = SETTLING.add(self.view.clone());
-        }
+    pub(super) fn write_back_later(&mut self, file: &Arc<OpenFile>) {
+        self.writeback.truncated.0.push(Arc::downgrade(file));
+        self.start_flusher();
     }
 }
 
 /// The views of this process with something to settle. They have one thread, as long as there are any.
-static SETTLING: Settling = Settling(Mutex::new((Vec::new(), false)));
+static FLUSHER: Flusher = Flusher(Mutex::new((Vec::new(), false)));
 
 /// The views, and whether the thread runs.
-struct Settling(Mutex<(Vec<Weak<Mutex<View>>>, bool)>);
+struct Flusher(Mutex<(Vec<Weak<Mutex<View>>>, bool)>);
 
-impl Settling {
+impl Flusher {
     /// `false`: there is no thread to be had.
     fn add(&'static self, view: Weak<Mutex<View>>) -> bool {
         let mut state = self.0.lock();
@@ -241,7 +193,7 @@ impl Settling {
         loop {
             thread::sleep(DELAY);
             let mut views = std::mem::take(&mut self.0.lock().0);
-            views.retain(|view| view.upgrade().is_some_and(|view| !settle(&view)));
+            views.retain(|view| view.upgrade().is_some_and(|view| !flush(&view)));
             let mut state = self.0.lock();
             state.0.append(&mut views);
             if state.0.is_empty() {
@@ -252,20 +204,20 @@ impl Settling {
 }
 
 /// Settles one copy after the other, without holding the view up; whether there is none left.
-fn settle(shared: &Mutex<View>) -> bool {
-    let emptied = std::mem::take(&mut shared.lock().unsettled.emptied);
-    emptied.write_back();
-    let due: Vec<Promise> = shared.lock().unsettled.promises.values().cloned().collect();
-    for promise in due {
+fn flush(shared: &Mutex<View>) -> bool {
+    let truncated = std::mem::take(&mut shared.lock().writeback.truncated);
+    truncated.write_back();
+    let due: Vec<Intent> = shared.lock().writeback.intents.values().cloned().collect();
+    for intent in due {
         // What can't be looked at now is looked at again.
-        let Ok(copy) = shared.lock().copy_of(&promise) else { continue };
+        let Ok(copy) = shared.lock().copy_of(&intent) else { continue };
         if copy.is_none_or(|copy| write_back(&*copy).is_ok()) {
-            shared.lock().fulfilled(&promise);
+            shared.lock().completed(&intent);
         }
     }
     let mut view = shared.lock();
-    let is_done = view.unsettled.promises.is_empty() && view.unsettled.emptied.is_empty();
-    view.unsettled.is_running = !is_done;
+    let is_done = view.writeback.intents.is_empty() && view.writeback.truncated.is_empty();
+    view.writeback.is_running = !is_done;
     is_done
 }
 
@@ -277,6 +229,7 @@ mod tests {
 
     use super::super::{GraftSpec, OverlayConfig};
     use crate::store::{Name, Store, import};
+    use crate::sys::process;
 
     const MIB: usize = 1 << 20;
 
@@ -307,10 +260,10 @@ mod tests {
             Overlay::open(upper, OverlayConfig { state_dir, grafts, objects, takeover: false }).expect("a view")
         }
 
-        fn promises(&self) -> Vec<String> {
+        fn intents(&self) -> Vec<String> {
             let aside = std::fs::read_dir(self.dir.path().join("state/aside")).expect("there");
             let names = aside.map(|e| e.expect("listed").file_name().into_string().expect("ours"));
-            names.filter(|n| is_promise(n.as_bytes())).collect()
+            names.filter(|n| is_intent(n.as_bytes())).collect()
         }
     }
 
@@ -330,16 +283,16 @@ mod tests {
             return eprintln!("skipped: the temporary directory is on neither ext4 nor xfs");
         }
         view.fsync(ino, false).expect("synced");
-        assert_eq!(bench.promises(), [""; 0], "a power cut after the sync takes nothing back");
+        assert_eq!(bench.intents(), [""; 0], "a power cut after the sync takes nothing back");
         drop(view);
         std::fs::remove_file(bench.dir.path().join("upper/big")).expect("deleted");
         std::fs::remove_file(bench.dir.path().join("state/journal")).expect("deleted");
 
         let view = bench.open();
         view.write(big(&view), 10, b"new", None).expect("written");
-        assert_eq!(bench.promises().len(), 1);
+        assert_eq!(bench.intents().len(), 1);
         drop(view);
-        assert_eq!(bench.promises(), [""; 0]);
+        assert_eq!(bench.intents(), [""; 0]);
     }
 
     #[test]
@@ -359,8 +312,8 @@ mod tests {
         fs::fallocate(&copy, punch, 2 << 20, 1 << 20).expect("punched");
         let (real, time) = (copy.metadata().expect("there").ino(), copy.metadata().expect("there").modified());
         let born = fs::birth(&copy, b"").expect("known");
-        let promise = Promise { boot: "before".into(), real, born, object };
-        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+        let intent = Intent { boot: "before".into(), real, born, object };
+        std::fs::write(bench.dir.path().join("state/aside").join(intent.name()), "").expect("made");
 
         drop(bench.open());
         let mut want = vec![b'o'; 8 * MIB];
@@ -371,7 +324,7 @@ mod tests {
         assert_eq!(len, want.len());
         assert!(have[..len] == want[..], "the copy is not whole");
         assert_eq!(copy.metadata().expect("there").modified().expect("known"), time.expect("known"));
-        assert_eq!(bench.promises(), [""; 0]);
+        assert_eq!(bench.intents(), [""; 0]);
     }
 
     #[test]
@@ -397,8 +350,8 @@ mod tests {
         copy.set_len(1000).expect("cut");
         let (real, born) = (copy.metadata().expect("there").ino(), fs::birth(&copy, b"").expect("known"));
         for boot in ["before".into(), process::boot_id().expect("on Linux")] {
-            let promise = Promise { boot, real, born, object };
-            std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+            let intent = Intent { boot, real, born, object };
+            std::fs::write(bench.dir.path().join("state/aside").join(intent.name()), "").expect("made");
             drop(bench.open());
             assert_eq!(std::fs::read_to_string(&path).expect("text"), format!("7!{}", "7\n".repeat(1999)));
             copy.set_len(3000).expect("cut");
@@ -436,9 +389,9 @@ mod tests {
             if !fs_type::commits_names_in_order(&aside) {
                 return println!("skipped: the temporary directory is on neither ext4 nor xfs");
             }
-            assert_eq!(bench.promises().len(), 1, "{what}");
+            assert_eq!(bench.intents().len(), 1, "{what}");
             change(&view, ino);
-            assert_eq!(bench.promises(), [""; 0], "{what}");
+            assert_eq!(bench.intents(), [""; 0], "{what}");
         }
     }
 
@@ -454,8 +407,8 @@ mod tests {
         let copy = std::fs::File::options().write(true).read(true).open(&path).expect("a plain file");
         copy.set_len(6 << 20).expect("cut");
         let (real, born) = (copy.metadata().expect("there").ino(), fs::birth(&copy, b"").expect("known"));
-        let promise = Promise { boot: "before".into(), real, born, object };
-        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+        let intent = Intent { boot: "before".into(), real, born, object };
+        std::fs::write(bench.dir.path().join("state/aside").join(intent.name()), "").expect("made");
         let there = bench.dir.path().join("store/objects").join(object.place());
         let away = bench.dir.path().join("away");
         let read = |view: &Overlay, at| view.read(ino, at, 4096, |bytes| bytes.len());
@@ -464,7 +417,7 @@ mod tests {
         std::fs::rename(&there, &away).expect("moved");
         for _ in 0..2 {
             let view = bench.open();
-            assert_eq!(bench.promises().len(), 1);
+            assert_eq!(bench.intents().len(), 1);
             assert_eq!(view.getattr(ino).expect("there").size, 8 << 20);
             assert_eq!(read(&view, 0).expect("on disk"), 4096);
             assert!(is_lost(read(&view, 6 << 20)) && is_lost(read(&view, (6 << 20) - 2048)));
@@ -477,19 +430,19 @@ mod tests {
         std::fs::remove_file(&there).expect("deleted");
         std::fs::copy(&away, &there).expect("healed");
         assert_eq!(read(&view, 7 << 20).expect("filled"), 4096);
-        assert_eq!(bench.promises(), [""; 0]);
+        assert_eq!(bench.intents(), [""; 0]);
         let bytes = std::fs::read(&path).expect("there");
         assert!(bytes.len() == 8 * MIB && bytes.starts_with(b"firsto") && bytes.ends_with(b"oooo"));
         drop(view);
 
         copy.set_len(6 << 20).expect("cut");
-        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+        std::fs::write(bench.dir.path().join("state/aside").join(intent.name()), "").expect("made");
         std::fs::remove_file(&there).expect("deleted");
         let view = bench.open();
         assert!(is_lost(read(&view, 7 << 20)));
         view.view.lock().truncate(ino, 0).expect("emptied");
         view.write(ino, 0, b"anew", None).expect("written");
-        assert_eq!((read(&view, 0).expect("read"), bench.promises().len()), (4, 0));
+        assert_eq!((read(&view, 0).expect("read"), bench.intents().len()), (4, 0));
     }
 
     #[test]
@@ -500,20 +453,20 @@ mod tests {
         std::fs::write(&mine, "short").expect("written");
         let real = std::fs::metadata(&mine).expect("there").ino();
         let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
-        let promise = Promise { boot: "before".into(), real, born: 1, object };
-        std::fs::write(bench.dir.path().join("state/aside").join(promise.name()), "").expect("made");
+        let intent = Intent { boot: "before".into(), real, born: 1, object };
+        std::fs::write(bench.dir.path().join("state/aside").join(intent.name()), "").expect("made");
         drop(bench.open());
         assert_eq!(std::fs::read(&mine).expect("there"), b"short");
-        assert_eq!(bench.promises(), [""; 0]);
+        assert_eq!(bench.intents(), [""; 0]);
     }
 
     #[test]
     fn a_promise_is_read_back_from_its_name() {
-        let promise = Promise { boot: "b007".into(), real: 77, born: u64::MAX, object: ObjectId([0xab; 32]) };
-        assert_eq!(Promise::of_name(promise.name().as_bytes()), Some(promise.clone()));
-        assert!(is_promise(promise.name().as_bytes()) && promise.name().len() < 255);
+        let intent = Intent { boot: "b007".into(), real: 77, born: u64::MAX, object: ObjectId([0xab; 32]) };
+        assert_eq!(Intent::of_name(intent.name().as_bytes()), Some(intent.clone()));
+        assert!(is_intent(intent.name().as_bytes()) && intent.name().len() < 255);
         for wrong in ["copy.", "copy.b.1.2", "copy.b.x.2.3", "0123456789abcdef"] {
-            assert_eq!(Promise::of_name(wrong.as_bytes()), None, "{wrong}");
+            assert_eq!(Intent::of_name(wrong.as_bytes()), None, "{wrong}");
         }
     }
 }

@@ -4,38 +4,45 @@
 //! when a file is closed (`fuse/mod.rs`), so it begins with the first bytes, and again whenever a stretch is full. The
 //! rest follows a moment later, all at once: for each small write by itself it takes several times as long as the write.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use crate::sys::copy::start_write_back;
 use crate::sys::log::OrWarn;
 
-use super::files::OpenFile;
-use super::resolve::View;
+/// A file of its own that is open, for as long as somebody holds it.
+pub(super) struct OpenFile {
+    pub fd: Arc<OwnedFd>,
+    /// An object never is.
+    pub writable: bool,
+    /// A file of the lower was emptied to become it.
+    pub truncated: Option<Truncated>,
+}
 
 const STRETCH: u64 = 1 << 20;
 
 /// Of an open file: it was emptied.
 #[derive(Default)]
-pub(super) struct Emptied {
+pub(super) struct Truncated {
     /// Some of its bytes are to be written back later.
     is_due: AtomicBool,
 }
 
 impl OpenFile {
-    /// After a write of `len` bytes: whether the view has to hear of it ([`View::write_back_later`]).
+    /// After a write of `len` bytes: whether the view has to hear of it (`View::write_back_later`).
     pub(super) fn wrote(&self, offset: u64, len: usize) -> bool {
-        let Some(emptied) = &self.emptied else { return false };
+        let Some(truncated) = &self.truncated else { return false };
         if offset == 0 || offset / STRETCH != offset.saturating_add(len as u64) / STRETCH {
             start_write_back(&*self.fd).or_warn("the write-back of a file was not begun");
             return false;
         }
-        !emptied.is_due.swap(true, Ordering::AcqRel)
+        !truncated.is_due.swap(true, Ordering::AcqRel)
     }
 
     fn write_back_what_is_due(&self) {
         // What is written from now on is due again.
-        if self.emptied.as_ref().is_some_and(|emptied| emptied.is_due.swap(false, Ordering::AcqRel)) {
+        if self.truncated.as_ref().is_some_and(|truncated| truncated.is_due.swap(false, Ordering::AcqRel)) {
             start_write_back(&*self.fd).or_warn("the write-back of a file was not begun");
         }
     }
@@ -50,21 +57,14 @@ impl Drop for OpenFile {
 
 /// Files that are looked at a moment later; they don't stay open for that.
 #[derive(Default)]
-pub(super) struct Later(Vec<Weak<OpenFile>>);
+pub(super) struct DelayedFlush(pub Vec<Weak<OpenFile>>);
 
-impl Later {
+impl DelayedFlush {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     pub fn write_back(self) {
         self.0.iter().filter_map(Weak::upgrade).for_each(|file| file.write_back_what_is_due());
-    }
-}
-
-impl View {
-    pub(super) fn write_back_later(&mut self, file: &Arc<OpenFile>) {
-        self.unsettled.emptied.0.push(Arc::downgrade(file));
-        self.unsettled.start();
     }
 }

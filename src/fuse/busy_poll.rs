@@ -25,10 +25,10 @@ const TRY_AFTER_AT_MOST: u32 = 128;
 
 /// The requests of one connection, which one thread at a time answers.
 #[derive(Default)]
-pub struct Linger(Mutex<State>);
+pub struct Linger(Mutex<PollState>);
 
 #[derive(Default)]
-struct State {
+struct PollState {
     gaps: Gaps,
     /// When the last request was answered, and whether the thread looked out then.
     answered: Option<(Instant, bool)>,

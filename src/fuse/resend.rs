@@ -6,12 +6,12 @@
 //! truncations and metadata name what shall hold afterwards, and are simply done again.
 //!
 //! Only an exchange of two names leaves nothing that tells whether it was done: both names are there before and after.
-//! So whoever serves says first what is at the names ([`Exchange`]), and the next server is told ([`View::exchange`]).
+//! So whoever serves says first what is at the names ([`Exchange`]), and the next server is told ([`ServedView::exchange`]).
 
 use fuser::Request;
 use serde::{Deserialize, Serialize};
 
-use super::View;
+use super::ServedView;
 use super::errno::to_errno;
 use crate::overlay::{Attr, Caller, Error, Ino, Overlay};
 use crate::store::Name;
@@ -30,11 +30,11 @@ pub struct Exchange {
 
 /// Whether an earlier server may have carried the request out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SentAgain(pub bool);
+pub struct IsResend(pub bool);
 
-impl SentAgain {
-    pub fn of(request: &Request) -> SentAgain {
-        SentAgain(request.unique().0 & SENT_AGAIN != 0)
+impl IsResend {
+    pub fn of(request: &Request) -> IsResend {
+        IsResend(request.unique().0 & SENT_AGAIN != 0)
     }
 
     /// The outcome of making `name` for `maker`, of the kind and with the bits that a mode says: there already means that
@@ -71,13 +71,13 @@ impl SentAgain {
     }
 }
 
-impl View {
+impl ServedView {
     /// Renames or exchanges, as the flags say.
     pub fn rename(&self, by: &Request, from: (Ino, &Name), to: (Ino, &Name), flags: RenameFlags) -> Result<(), Error> {
         if flags.contains(RenameFlags::EXCHANGE) {
             return self.exchange(by.unique().0, from, to);
         }
-        SentAgain::of(by).rename(&self.overlay, from, to, flags)
+        IsResend::of(by).rename(&self.overlay, from, to, flags)
     }
 
     /// Exchanges two names, once, whichever servers the request reaches.
@@ -125,7 +125,7 @@ mod tests {
     fn what_was_done_already_succeeds_when_it_is_sent_again_and_fails_when_it_is_new() {
         let dir = tempfile::tempdir().expect("a directory");
         let view = view(dir.path());
-        let (new, again) = (SentAgain(false), SentAgain(true));
+        let (new, again) = (IsResend(false), IsResend(true));
         let (a, b, root) = (name("a"), name("b"), Ino::ROOT);
         let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
         let make = || view.mkdir(root, &a, 0o755, me);
@@ -135,7 +135,7 @@ mod tests {
         assert!(matches!(new.made(make(), &view, (root, &a), maker), Err(Error::Exists)));
 
         let plain = RenameFlags::empty();
-        let rename = |sent: SentAgain, flags| sent.rename(&view, (root, &a), (root, &b), flags);
+        let rename = |sent: IsResend, flags| sent.rename(&view, (root, &a), (root, &b), flags);
         rename(new, plain).expect("renamed");
         rename(again, plain).expect("done before");
         assert!(matches!(rename(new, plain), Err(Error::NotFound)));
@@ -157,10 +157,10 @@ mod tests {
         path::make_dir(&dir.path().join("upper/a")).expect("made");
         let exists = || Err(Error::Exists);
         let made =
-            SentAgain(true).made(exists(), &view, (root, &a), Some((maker, libc::S_IFDIR | 0o755))).expect("there");
+            IsResend(true).made(exists(), &view, (root, &a), Some((maker, libc::S_IFDIR | 0o755))).expect("there");
         assert_eq!((made.uid, made.gid), (1234, 1234));
         path::replace(&dir.path().join("upper/b"), b"").expect("written");
-        let linked = SentAgain(true).made(exists(), &view, (root, &b), None).expect("there");
+        let linked = IsResend(true).made(exists(), &view, (root, &b), None).expect("there");
         assert_eq!(linked.uid, 0);
     }
 
@@ -171,7 +171,7 @@ mod tests {
         let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
         path::replace(&dir.path().join("upper/f"), b"").expect("written");
         let maker = Some((me, libc::S_IFREG | 0o4755));
-        let made = SentAgain(true).made(Err(Error::Exists), &view, (root, &file), maker).expect("there");
+        let made = IsResend(true).made(Err(Error::Exists), &view, (root, &file), maker).expect("there");
         assert_eq!((made.uid, made.mode & 0o7000), (me.uid, 0o4000));
     }
 
@@ -197,7 +197,7 @@ mod tests {
         }
         for (at, mode) in cases {
             let before = path::stat(&upper.join(at)).expect("asked").expect("there");
-            let made = SentAgain(true).made(Err(Error::Exists), &view, (root, &name(at)), Some((maker, mode)));
+            let made = IsResend(true).made(Err(Error::Exists), &view, (root, &name(at)), Some((maker, mode)));
             assert!(matches!(made, Err(Error::Exists)), "{at}, {mode:o}: {made:?}");
             let after = path::stat(&upper.join(at)).expect("asked").expect("there");
             assert_eq!((after.uid, after.gid, after.mode), (before.uid, before.gid, before.mode), "{at}");
@@ -211,7 +211,7 @@ mod tests {
         let overlay = std::sync::Arc::new(view(dir.path()));
         let server = |exchange_before| {
             let said = said.clone();
-            View {
+            ServedView {
                 overlay: overlay.clone(),
                 id: String::new(),
                 facts: Default::default(),
@@ -229,7 +229,8 @@ mod tests {
         let first = overlay.mkdir(root, &a, 0o755, me).expect("made").ino;
         let second = overlay.mkdir(root, &b, 0o755, me).expect("made").ino;
         let is = || (at(&overlay, (root, &a)).expect("there"), at(&overlay, (root, &b)).expect("there"));
-        let exchange = |server: &View, request| server.exchange(request, (root, &a), (root, &b)).expect("exchanged");
+        let exchange =
+            |server: &ServedView, request| server.exchange(request, (root, &a), (root, &b)).expect("exchanged");
         exchange(&server(None), 7);
         assert_eq!(is(), (second, first));
         let told = *said.lock().expect("ours");

@@ -24,12 +24,13 @@ use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, Stat, Timespec};
 use crate::sys::lease::ReadLease;
 
 use super::error::{Error, Result, upper};
-use super::graft::Stale;
 use super::journal::{Check, Record};
-use super::resolve::{Found, Kept, Orphan, View};
 use super::state::Override;
+use super::types::Ino;
+use super::types::Stale;
 use super::upper::restore_times;
-use super::{Ino, Overlay};
+use super::view::Overlay;
+use super::view::{FoundName, Orphan, OrphanBacking, View};
 
 /// From this size on, in bytes, a file takes long to compare: others don't wait for it.
 const LONG: u64 = 1 << 20;
@@ -85,7 +86,7 @@ impl Overlay {
 
 impl View {
     /// What is at the name, where it may be what is to be given up, as far as can be told without reading it.
-    fn may_be_held(&mut self, wanted: &Wanted<'_>) -> Result<Option<(Found, Stat)>> {
+    fn may_be_held(&mut self, wanted: &Wanted<'_>) -> Result<Option<(FoundName, Stat)>> {
         let (dir, name) = (wanted.dir, wanted.name);
         let found = match self.resolve(dir, name) {
             Err(Error::NotFound) => return Ok(None),
@@ -104,7 +105,7 @@ impl View {
     }
 
     /// The upper's file, open, with a lease that says that nobody writes to it; `None` when somebody does.
-    fn at_rest(&mut self, found: &Found) -> Result<Option<(Arc<OwnedFd>, ReadLease)>> {
+    fn at_rest(&mut self, found: &FoundName) -> Result<Option<(Arc<OwnedFd>, ReadLease)>> {
         // Else it is our own descriptor that writes.
         self.files.forget(found.ino);
         let file = Arc::new(self.open_upper(found.ino, OpenFlags::RDONLY)?);
@@ -116,7 +117,7 @@ impl View {
     fn give_up(
         &mut self,
         wanted: &Wanted<'_>,
-        found: &Found,
+        found: &FoundName,
         stat: &Stat,
         is_held: impl FnOnce(&Arc<OwnedFd>) -> Result<bool>,
     ) -> Result<bool> {
@@ -139,7 +140,7 @@ impl View {
         let kept = fs::stat(&*fd).map_err(upper("look at a directory"))?;
         let call = |view: &mut View| match orphan {
             Some(_) => view.set_aside(dir, name, found.ino, false),
-            None => view.delete(dir, name, false).map(|()| Kept::Store),
+            None => view.delete(dir, name, false).map(|()| OrphanBacking::Store),
         };
         let held = match records.is_empty() {
             true => call(self)?,
@@ -156,7 +157,9 @@ impl View {
     /// Before a write: a file that was given up is at its name again, if nothing of the worktree's own is there by now.
     pub(super) fn regain(&mut self, ino: Ino) -> Result<()> {
         let Some((dir, name)) = self.given_up.remove(&ino) else { return Ok(()) };
-        if !matches!(self.orphans.get(&ino), Some(Orphan { kept: Kept::Aside, .. })) || !self.is_free(dir, &name)? {
+        if !matches!(self.orphans.get(&ino), Some(Orphan { kept: OrphanBacking::Aside, .. }))
+            || !self.is_free(dir, &name)?
+        {
             return Ok(());
         }
         let fd = self.ensure_dir(dir)?;
@@ -208,7 +211,7 @@ impl View {
     }
 }
 
-fn is_own(found: &Found) -> bool {
+fn is_own(found: &FoundName) -> bool {
     found.ino.is_upper()
 }
 

@@ -18,12 +18,13 @@ use crate::store::{Name, Node, Tree, TreeId};
 use crate::sys::fs::{FileType, Timespec};
 
 use super::error::{Error, Result};
-use super::graft::Stale;
 use super::journal::Record;
-use super::resolve::{Found, View};
 use super::state::Override;
+use super::types::Ino;
+use super::types::Stale;
 use super::upper::touch_dir;
-use super::{Ino, Overlay};
+use super::view::Overlay;
+use super::view::{FoundName, View};
 
 /// Members that don't show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl View {
     }
 
     /// A file shows, or a directory where a file is meant, or the other way round.
-    fn walk_file(&mut self, walk: &mut Walk, found: &Found, stored: Ino, path: &Path) -> Result<()> {
+    fn walk_file(&mut self, walk: &mut Walk, found: &FoundName, stored: Ino, path: &Path) -> Result<()> {
         let Some(stat) = found.upper else { return Ok(()) };
         let same_kind = self.lower.kind(stored) == Some(stat.kind());
         if !same_kind || !self.same_bytes(&found.ino, stored, stat.size)? {
@@ -131,7 +132,7 @@ impl View {
     }
 
     /// A directory that was made where one was deleted, of which nothing is said: it can become the same one again.
-    fn is_fresh_dir(&self, found: &Found, said: Option<Override>) -> bool {
+    fn is_fresh_dir(&self, found: &FoundName, said: Option<Override>) -> bool {
         let is_upper_dir = found.upper.is_some_and(|s| s.is_dir()) && found.ino.is_upper();
         is_upper_dir
             && said == Some(Override::Whiteout)

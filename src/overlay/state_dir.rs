@@ -20,13 +20,13 @@ use std::sync::Arc;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, path as paths};
 
-use super::Overlay;
 use super::error::{Error, Result, upper};
 use super::journal::{self, JournalError};
-use super::loosened::against_mode;
+use super::loosened::despite_mode;
 use super::orphan::aside_name;
-use super::resolve::{Kept, View};
 use super::upper::{remove_tree, restore_times};
+use super::view::Overlay;
+use super::view::{OrphanBacking, View};
 
 /// In the upper's root, where it must be.
 pub const IN_UPPER: &str = ".depsfs.state";
@@ -75,7 +75,7 @@ pub(super) fn find(root: &OwnedFd, state_dir: &Path, takeover: bool) -> Result<H
 
 /// The directory in the upper's root. One that was there and is gone was deleted with what it said.
 fn directory(root: &OwnedFd, was_there: bool) -> std::io::Result<OwnedFd> {
-    match against_mode(None, root, || fs::open_dir_at(root, IN_UPPER.as_bytes())) {
+    match despite_mode(None, root, || fs::open_dir_at(root, IN_UPPER.as_bytes())) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         other => return other,
     }
@@ -83,13 +83,13 @@ fn directory(root: &OwnedFd, was_there: bool) -> std::io::Result<OwnedFd> {
         tracing::warn!("{IN_UPPER} was deleted: what had been deleted or moved of the store's files is forgotten");
     }
     let kept = fs::stat(root)?;
-    against_mode(None, root, || fs::mkdir_at(root, IN_UPPER.as_bytes(), 0o700))?;
+    despite_mode(None, root, || fs::mkdir_at(root, IN_UPPER.as_bytes(), 0o700))?;
     restore_times(root, &kept);
-    against_mode(None, root, || fs::open_dir_at(root, IN_UPPER.as_bytes()))
+    despite_mode(None, root, || fs::open_dir_at(root, IN_UPPER.as_bytes()))
 }
 
 fn synced(dir: &OwnedFd) -> Result<()> {
-    let dir = against_mode(None, dir, || fs::open_dir_at(dir, b".")).map_err(upper("open a directory"))?;
+    let dir = despite_mode(None, dir, || fs::open_dir_at(dir, b".")).map_err(upper("open a directory"))?;
     fs::fsync(dir).map_err(upper("sync a directory"))
 }
 
@@ -105,7 +105,7 @@ impl Overlay {
         if !view.upper.has_home {
             return Ok(());
         }
-        view.settle_all()?;
+        view.flush_all()?;
         view.hold_orphans()?;
         let records = view.all_records();
         let state_dir = view.upper.state_dir.clone();
@@ -126,9 +126,9 @@ impl View {
         let Some(aside) = &self.upper.aside else { return Ok(()) };
         let aside = fs::duplicate(aside.as_fd()).map_err(upper("open a directory"))?;
         for (ino, orphan) in &mut self.orphans {
-            if matches!(orphan.kept, Kept::Aside) {
+            if matches!(orphan.kept, OrphanBacking::Aside) {
                 let fd = fs::open_at(&aside, aside_name(*ino).as_bytes(), OpenFlags::PATH, 0);
-                orphan.kept = Kept::Open(Arc::new(fd.map_err(upper("open a file"))?));
+                orphan.kept = OrphanBacking::Open(Arc::new(fd.map_err(upper("open a file"))?));
             }
         }
         Ok(())
@@ -147,8 +147,8 @@ mod tests {
     use std::fs as std_fs;
     use std::path::PathBuf;
 
-    use super::super::journal::Journal;
-    use super::super::{Caller, GraftSpec, Ino, OverlayConfig};
+    use crate::overlay::journal::Journal;
+    use crate::overlay::{Caller, GraftSpec, Ino, OverlayConfig};
     use crate::store::{Name, Store, import};
 
     /// A view whose state lies in another file system than its upper.

@@ -1,0 +1,104 @@
+//! The small types of a view: inode numbers, attributes, names of a listing, and changes.
+
+use crate::store::Name;
+use crate::sys::fs::{SetTime, Timespec};
+
+/// An inode number of a view. It never changes while the file exists, not by a copy-up, not by a remount. The ranges
+/// are in `numbers.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ino(pub u64);
+
+impl Ino {
+    pub const ROOT: Ino = Ino(1);
+}
+
+/// What `stat(2)` says of a file in a view. `mode` holds type and permissions, `blocks` counts 512 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attr {
+    pub ino: Ino,
+    /// Tells a file of the upper from a later one with the same number; for others 0.
+    pub generation: u64,
+    pub mode: u32,
+    pub nlink: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub rdev: u64,
+    pub size: u64,
+    pub blocks: u64,
+    pub atime: Timespec,
+    pub mtime: Timespec,
+    pub ctime: Timespec,
+}
+
+/// Who asks: new files belong to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// The changes of one `setattr`; what is `None` or `Keep` stays.
+#[derive(Clone, Copy, Debug)]
+pub struct SetAttr {
+    /// Permission bits (07777).
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    pub size: Option<u64>,
+    pub atime: SetTime,
+    pub mtime: SetTime,
+}
+
+/// One name of a directory listing. `attr` is filled when the caller asked for it, and then the caller
+/// holds one more reference to the inode (see [`super::Overlay::forget`]).
+pub struct Listed<'a> {
+    pub ino: Ino,
+    /// The position after this name (`position.rs`).
+    pub cookie: u64,
+    pub mode: u32,
+    pub name: &'a [u8],
+    pub attr: Option<Attr>,
+    /// What [`super::Overlay::stored`] would say.
+    pub stored: &'a dyn Fn() -> Option<Stored>,
+}
+
+/// How a name differs from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
+    /// Nothing of its own, but something below it differs.
+    Below,
+}
+
+/// One difference between a directory of a view and what the store says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub name: Name,
+    pub kind: ChangeKind,
+    pub is_dir: bool,
+    /// The position after it, from which the directory's other changes are asked for.
+    pub cookie: u64,
+}
+
+/// A regular file of the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// In the store, in bytes.
+    pub size: u64,
+    /// What shows are bytes of the worktree's own.
+    pub copied: bool,
+}
+
+/// What the kernel remembers and must forget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stale {
+    Entry {
+        parent: Ino,
+        name: Name,
+    },
+    Inode(Ino),
+    /// Something was found out about the object that holds the bytes of this file.
+    Object(Ino),
+}
