@@ -1,6 +1,7 @@
-//! Access times of what the store has: they move as with relatime (mount(8)), and are kept in memory only.
+//! Access times of files of the store: they move as with relatime (mount(8)), and are kept in memory only.
 //!
-//! What the kernel reads from its cache is not seen here, so no more is promised. The upper's file system moves its own.
+//! The server does not see reads that the kernel serves from its cache, so no more is guaranteed. The upper's file
+//! system moves its own access times.
 
 use crate::sys::fs::Timespec;
 

@@ -17,7 +17,7 @@ use super::view::{FoundName, View};
 
 const SET_ID: u32 = 0o6000;
 
-/// What a directory takes, in bytes, as on ext4.
+/// The size of a directory, in bytes, as on ext4.
 const DIR_SIZE: u64 = 4096;
 
 impl View {

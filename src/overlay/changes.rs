@@ -1,4 +1,4 @@
-//! What differs from the store: the difference of one directory at a time.
+//! The differences from the store, one directory at a time.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;

@@ -9,14 +9,14 @@ use super::types::Ino;
 use super::view::View;
 
 impl View {
-    /// Before anything is changed. What an earlier change left undone in the journal is done first; where that can't be,
-    /// nothing changes.
+    /// Prepares for a change. The unfinished part of an earlier change in the journal is completed first; if that
+    /// fails, nothing changes.
     ///
     /// # Errors
     /// EIO when the directory of the upper was deleted from outside: nothing would be kept. ENOENT when the view is empty,
     /// as in any directory that was deleted.
     pub(super) fn ready(&mut self) -> Result<()> {
-        // What comes of lost bytes must not become the worktree's own.
+        // A tree that has lost bytes may give wrong results; these must not become the worktree's own.
         self.lower.must_be_sound()?;
         if fs::stat(&*self.upper.root).map_err(upper("look at the directory"))?.nlink == 0 {
             let gone = std::io::Error::from_raw_os_error(libc::EIO);

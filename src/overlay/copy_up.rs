@@ -43,8 +43,8 @@ impl Overlay {
         self.view.lock().copies_long(ino)
     }
 
-    /// Makes the copy that a write to this file needs, when it is long, while others use the view. What can't be
-    /// done so is left to the write.
+    /// Makes the copy that a write to this file needs, when it is long, while others use the view. If the file system
+    /// has no nameless files, the write makes the copy.
     pub fn copy_ahead(&self, ino: Ino) -> Result<()> {
         let (object, copy) = {
             let mut view = self.view.lock();
@@ -215,7 +215,7 @@ impl View {
         let adopted = made.and_then(|(real, born)| {
             self.adopt(ino, dir, &name, (real, born), kind, |view, dir_fd| link(view, dir_fd, real))
         });
-        // What can't be finished is taken back; the first error is the one that counts.
+        // A copy that can't be finished is removed; the first error is returned.
         adopted.inspect_err(|_| drop(fs::unlink_at(&aside, b"node")))?;
         self.counters.copied_up(Copied::Cloned, 0);
         Ok(())

@@ -1,4 +1,4 @@
-//! What a view has copied up and hashed since it was opened.
+//! Counters of copy-ups and hashed objects since a view was opened.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -34,7 +34,7 @@ pub struct Counts {
 }
 
 impl Counters {
-    /// What was counted since the view was opened.
+    /// The counters since the view was opened.
     pub fn counts(&self) -> Counts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {

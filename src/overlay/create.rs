@@ -30,12 +30,12 @@ impl Overlay {
         self.make(parent, name, caller, |dir, name| fs::symlink_at(target, dir, name))
     }
 
-    /// What a server before this one has made for `caller`, as `mode` says, and not answered: it may not have been given
-    /// to them yet, or without its set-id bits.
+    /// The entry that an earlier server created for `caller` with `mode`, without having sent the reply. Its owner and
+    /// set-id bits may not have been set yet.
     ///
     /// # Errors
-    /// [`Error::Exists`] when what is there can't be that: it is the lower's, of another kind, somebody's who is neither
-    /// the caller nor who serves the view, has something in it, or another name.
+    /// [`Error::Exists`] if the existing entry can't be that one: it is the lower's, of another type, or owned by
+    /// neither the caller nor the server's user; it has contents, or another name.
     pub fn made_before(&self, parent: Ino, name: &Name, mode: u32, caller: Caller) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
@@ -80,7 +80,7 @@ impl Overlay {
     ) -> Result<Attr> {
         let mut view = self.view.lock();
         let dir = view.dir_to_change(parent)?;
-        // What the upper has at the name is the call's own to find.
+        // The call itself finds an entry of the upper at the name.
         let below = view.lower_at(parent, name);
         view.lower.must_be_sound()?;
         if below.is_some() {
@@ -143,8 +143,8 @@ impl View {
         Ok(fd)
     }
 
-    /// Takes a new name in: it is its maker's, and everything that remembers names is told. What can't be taken in is
-    /// taken back.
+    /// Takes a new entry in: sets its owner and updates everything that caches names. If that fails, the entry is
+    /// removed again.
     fn take_in(&mut self, parent: Ino, dir: &OwnedFd, name: &Name, caller: Caller) -> Result<FoundName> {
         let taken = give(dir, name, caller).and_then(|stat| self.appeared(parent, name, stat));
         taken.inspect_err(|_| {

@@ -85,7 +85,7 @@ impl View {
     }
 
     fn make_dir(&mut self, dir: Ino, parent: Ino, parent_fd: &OwnedFd, name: &Name) -> Result<Arc<OwnedFd>> {
-        // Where it lies may be what the journal says.
+        // Records of the journal may hold the directory's location: they must be written first.
         self.precede()?;
         let attr = self.lower_attr(dir)?;
         let xattrs = self.lower_xattrs(dir);
@@ -107,7 +107,7 @@ impl View {
         };
         let finished = finish();
         if finished.is_err() {
-            // What can't be finished is taken back; the first error is the one that counts.
+            // A directory that can't be finished is removed; the first error is returned.
             drop(fs::rmdir_at(at, aside_name));
         }
         restore_times(parent_fd, &kept);

@@ -1,12 +1,12 @@
 //! *Give up*: a private copy that still holds just what an artifact held goes, so that it doesn't hide what is newer.
 //!
-//! Comparing and removing are one step: the view is locked, and a lease says that nobody has the upper's file open for
-//! writing. Who had found the file before writes to it a moment later, through an inode that no name leads to: then it
-//! is the worktree's own again, at its name.
+//! Comparing and removing are one step: the view is locked, and a lease guarantees that nobody has the upper's file
+//! open for writing. A writer that had found the file before may write to it a moment later, through an inode that no
+//! name leads to: then it becomes the worktree's own again, at its name.
 //!
-//! A long file is compared before that, while others use the view. What then counts is that it is the same file and has
-//! not changed since, by its size and times: nobody had it open for writing when it was first looked at, so whoever
-//! writes meanwhile opens it first and moves its times ([`TICK`]).
+//! A long file is compared before that, while others use the view. The later check is only that it is the same file
+//! with the same size and times: nobody had it open for writing when it was first looked at, so a later writer opens it
+//! first and moves its times ([`TICK`]).
 //!
 //! | step                                | a crash right after it leaves                      |
 //! |-------------------------------------|----------------------------------------------------|
@@ -38,7 +38,7 @@ const LONG: u64 = 1 << 20;
 /// with the kernel's ticks, at least a hundred times a second (`ktime_get_coarse_real_ts64`).
 const TICK: Duration = Duration::from_millis(20);
 
-/// What is to be given up, and what it has to be.
+/// The copy to be given up, with the contents and permissions that it must have.
 struct Wanted<'a> {
     dir: Ino,
     name: &'a Name,
@@ -85,7 +85,7 @@ impl Overlay {
 }
 
 impl View {
-    /// What is at the name, where it may be what is to be given up, as far as can be told without reading it.
+    /// The entry at this name, if its metadata allows it to be the unchanged copy (contents are compared later).
     fn may_be_held(&mut self, wanted: &Wanted<'_>) -> Result<Option<(FoundName, Stat)>> {
         let (dir, name) = (wanted.dir, wanted.name);
         let found = match self.resolve(dir, name) {
@@ -95,7 +95,7 @@ impl View {
         let Some(stat) = found.upper.filter(|s| s.is_file() && s.mode & 0o7777 == wanted.perm) else {
             return Ok(None);
         };
-        // What was moved here or thawed was put here by the user.
+        // The user moved this entry here, or it was thawed here.
         let is_moved = matches!(self.delta.name(dir, name), Some(Override::Moved(_)))
             || (!found.ino.is_upper() && !self.lower.places(found.ino).contains(&(dir, name.clone())));
         let can_be = !is_moved && !self.delta.is_opaque(dir) && (!is_own(&found) || self.upper.aside.is_some());
@@ -104,12 +104,12 @@ impl View {
         Ok((can_be && is_as_long).then_some((found, stat)))
     }
 
-    /// The upper's file, open, with a lease that says that nobody writes to it; `None` when somebody does.
+    /// The upper's file, open, with a lease that guarantees that nobody writes to it; `None` when somebody does.
     fn at_rest(&mut self, found: &FoundName) -> Result<Option<(Arc<OwnedFd>, ReadLease)>> {
         // Else it is our own descriptor that writes.
         self.files.forget(found.ino);
         let file = Arc::new(self.open_upper(found.ino, OpenFlags::RDONLY)?);
-        // Where there are no leases nobody can tell: it stays.
+        // Without leases a writer can't be detected: the file stays.
         Ok(ReadLease::take(file.clone()).ok().flatten().map(|lease| (file, lease)))
     }
 

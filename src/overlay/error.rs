@@ -1,4 +1,4 @@
-//! What can go wrong in a view, said as what is wrong; the errno is chosen at the FUSE edge.
+//! The errors of a view, by cause; the errno is chosen at the FUSE edge.
 
 use std::io;
 
@@ -35,7 +35,7 @@ pub enum Error {
     /// `lseek` past the end, or past the last data.
     #[error("no data at or after this offset")]
     NoData,
-    /// What the store says of this name has been moved, so it can't be put back here.
+    /// The store's file or directory at this name was moved elsewhere in the view, so it can't be put back here.
     #[error("the store's version of this name was moved elsewhere in the view")]
     Moved,
     /// A file that was to be given up holds something else by now, or somebody is writing to it.

@@ -106,14 +106,14 @@ impl View {
         Ok(stat.nlink == 0 || FileTimes::of(&stat) != known)
     }
 
-    /// The object anew. Where the store has it no more (its tree is not shown any longer, say), the open file goes on
-    /// being it, if all its bytes still are.
+    /// Opens the object again. If the store no longer has it (because its tree is no longer mounted, for instance), the
+    /// open file stays in use, if all its bytes are intact.
     fn open_again(&mut self, ino: Ino, before: &OpenFile) -> Result<(Extent, Option<Unchecked>)> {
         self.files.forget(ino);
         if let Some((tree, node)) = self.lower.source(ino) {
             tree.note_checked(node, false);
         }
-        // What the kernel has of it may be what was there meanwhile.
+        // The kernel may have cached other bytes that were there meanwhile.
         self.on_stale.iter().for_each(|tell| tell(Stale::Object(ino)));
         let lost = match self.open_afresh(ino) {
             Err(e @ Error::LostObject { .. }) if !self.has_upper_bytes(ino) => e,
@@ -129,7 +129,7 @@ impl View {
         Ok((bytes, None))
     }
 
-    /// What it takes to check the small object that holds this file's bytes, unless that was done.
+    /// The data for the check of the small object that holds this file's bytes; `None` if no check is due.
     pub(super) fn unchecked(&self, ino: Ino) -> Option<Unchecked> {
         let (tree, node) = self.lower.shared_source(ino)?;
         let size = tree.stat(node).size;

@@ -66,7 +66,7 @@ pub(super) fn before_retired(specs: &[GraftSpec], frames: &Frames, known: &[Reco
     Some(before)
 }
 
-/// Where `nodes` numbers lie between those of known grafts.
+/// The first gap of exactly `nodes` inode numbers between the ranges of known grafts.
 fn gap(known: &[Record], nodes: u32) -> Option<u64> {
     let range = |r: &Record| match r {
         Record::Graft { base, nodes, .. } => Some((*base, base.saturating_add(u64::from(*nodes)))),
@@ -200,8 +200,8 @@ impl View {
         Ok(stale)
     }
 
-    /// What was moved out of a tree that is going to be retired, or to below a directory of it, becomes the worktree's own:
-    /// no tree will say it.
+    /// Files and directories that were moved out of a tree about to be retired, or to below a directory of it, become
+    /// the worktree's own: no tree will have them.
     fn keep_moved(&mut self, specs: &[GraftSpec]) -> Result<()> {
         let going = |g: &Graft| specs.iter().any(|s| s.retired && s.tree.id() == g.tree.id());
         let ranges: Vec<_> = self.lower.grafts().iter().filter(|g| going(g)).map(Graft::numbers).collect();

@@ -10,7 +10,7 @@ pub(super) const LOOKED_AT_EVERY_MS: u64 = 1000;
 /// No more files of objects than this are watched: more than are kept open.
 pub(super) const WATCHED: usize = 256;
 
-/// What is known of those files.
+/// The results of the last checks of those files.
 #[derive(Default)]
 pub(super) struct Intact {
     /// When the files of the trees were last looked at, by `coarse_ms`.

@@ -16,14 +16,14 @@ pub(super) struct Writeback {
     pub intents: HashMap<u64, Intent>,
     /// Those whose object can't be read, and that lack bytes of it (`lacking.rs`).
     pub lacking: HashMap<u64, Intent>,
-    /// What that thread does beside.
+    /// The truncated files, which the same thread flushes.
     pub truncated: DelayedFlush,
     pub is_running: bool,
     /// The boot id to compare an intent's with, once read.
     pub boot: Option<String>,
 }
 
-/// What stands for a copy until its bytes are on disk.
+/// The intent that stands for a copy until its bytes are on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Intent {
     pub boot: String,

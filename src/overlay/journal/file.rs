@@ -10,9 +10,9 @@ use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, fs_type, path as paths};
 
 const MAGIC: &[u8; 8] = b"depsfsJ\n";
-/// Of a file that only says that the journal is in the upper (`home.rs`).
+/// The version of a header without a journal: the journal is in the upper (`state_dir.rs`).
 pub const ELSEWHERE: u32 = 2;
-/// What the name of a damaged journal's copy begins with.
+/// The prefix of the name of a damaged journal's copy.
 pub const DAMAGED: &str = "journal.damaged";
 
 pub(super) fn header_of(version: u32) -> [u8; HEADER] {
@@ -51,7 +51,7 @@ pub fn version(dir: &OwnedFd, path: &Path) -> Result<Option<u32>, JournalError> 
     };
     let mut bytes = [0; HEADER];
     let read = fs::read_at(&file, &mut bytes, 0).map_err(IoError::of("read", &path))?;
-    // What else may be wrong with it is found when it is opened.
+    // Opening the journal finds any other damage.
     let is_whole = read == HEADER && bytes.starts_with(MAGIC);
     Ok(Some(if is_whole { version_in(&bytes) } else { VERSION }))
 }

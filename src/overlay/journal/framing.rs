@@ -24,12 +24,12 @@ const HEAD: usize = 8;
 const BATCH: usize = 1 << 20;
 /// Up to this length a payload is searched for its one wrong bit, in less than a millisecond.
 const MENDABLE: usize = 512;
-/// How many bytes may be hashed while a sound frame is searched for, beside some for each byte there is.
+/// The most bytes that may be hashed in a search for a sound frame, beside some for each byte there is.
 const SEARCHED: usize = 64 << 20;
-/// What a disk writes at once, or not at all.
+/// The unit, in bytes, that a disk writes whole or not at all.
 const SECTOR: usize = 512;
 
-/// What a journal holds, in its order.
+/// A part of a journal, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     Frame(Frame),
@@ -111,20 +111,20 @@ impl Frames {
         self.damage
     }
 
-    /// What was written of an append, in bytes.
+    /// The length of a torn append at the end, in bytes.
     pub fn torn(&self) -> usize {
         self.bytes.len() - self.used
     }
 }
 
-/// Where the sound frame ends that begins at `at`.
+/// The end of the sound frame that begins at `at`.
 fn sound(bytes: &[u8], at: usize) -> Option<usize> {
     let end = end(bytes, at)?;
     let payload = &bytes[at + HEAD..end];
     (checksum(payload) == number(bytes, at + 4) && decoded(payload).is_some()).then_some(end)
 }
 
-/// Where the bytes at `at` end, if they are as long as they say.
+/// The end of the frame at `at`, by its length field, if that is possible.
 fn end(bytes: &[u8], at: usize) -> Option<usize> {
     let len = number(bytes.get(..bytes.len().min(at + HEAD))?, at) as usize;
     let end = at + HEAD + len;
@@ -140,7 +140,7 @@ fn decoded(payload: &[u8]) -> Option<Frame> {
     Frame::decode(payload).ok()
 }
 
-/// Where the next sound frame begins behind the damaged one at `at`.
+/// The beginning of the next sound frame behind the damaged one at `at`.
 fn next_sound(bytes: &[u8], at: usize, budget: &mut usize) -> Option<usize> {
     let by_length = end(bytes, at).filter(|end| sound(bytes, *end).is_some());
     if by_length.is_some_and(|end| mended(&bytes[at..end]).is_some()) {
@@ -149,7 +149,7 @@ fn next_sound(bytes: &[u8], at: usize, budget: &mut usize) -> Option<usize> {
     let mut only = by_length;
     for next in at + 1..by_length.unwrap_or(bytes.len()) {
         let Some(end) = end(bytes, next).filter(|_| Frame::may_begin_with(&bytes[next + HEAD..])) else { continue };
-        // Whoever damages a file, or what is in it, must not keep us here.
+        // The budget bounds the search: damaged or crafted contents must not keep the server here.
         let Some(left) = budget.checked_sub(end - next) else { break };
         *budget = left;
         if sound(bytes, next).is_none() {
@@ -174,7 +174,7 @@ fn is_torn(bytes: &[u8], at: usize) -> bool {
     if len > FRAME_MAX || mended(tail).is_some() {
         return false;
     }
-    // Where the file's size was on the disk before all its bytes, there are zeros in their place.
+    // If the disk had the file's new size before all its bytes, there are zeros in their place.
     let zeros = tail.iter().rev().take_while(|b| **b == 0).count();
     let sector = (HEADER + bytes.len() - zeros).next_multiple_of(SECTOR);
     HEAD + len > tail.len() || (HEAD + len == tail.len() && zeros > 0 && sector < HEADER + bytes.len())

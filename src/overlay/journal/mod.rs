@@ -10,14 +10,15 @@
 //! | 2. the call on the upper  | a frame without an end: its check finds the change, it holds       |
 //! | 3. done frame             | the change, whole                                                |
 //!
-//! Where the third fails it is *owed*: nothing else is appended, and nothing changed in the upper, before it is there.
+//! If the third step fails, the frame is *owed*: until it is appended, nothing else is, and nothing changes in the
+//! upper.
 //!
 //! A power cut may keep a change of names or metadata in the upper and lose the records before it: those are only bytes
-//! of a file, which a file system writes when it likes. So before names or metadata of the upper change, what was
-//! appended of such is written ([`Journal::precede`]); the disk's cache needn't be waited for. The other way round nothing is needed: on ext4 and
-//! xfs the journal's new size is committed with or after the names that were changed before. Once that failed nobody
-//! knows what the disk has, and the kernel won't try again (fsync(2)): the journal is to be written anew before
-//! anything else changes ([`Journal::is_lost`]).
+//! of a file, which a file system writes when it likes. So before names or metadata of the upper change, such records
+//! are written ([`Journal::precede`]); a flush of the disk's cache is not needed. The other way round nothing is
+//! needed: on ext4 and xfs the journal's new size is committed with or after the names that were changed before. If
+//! that write fails, the contents of the disk are unknown, and the kernel won't try again (fsync(2)): the journal must
+//! be written anew before anything else changes ([`Journal::is_lost`]).
 //!
 //! So that names can be deleted on a full disk, the file has room beyond its end ([`RESERVE`]).
 //!
@@ -64,20 +65,20 @@ pub struct Journal {
     file: Arc<OwnedFd>,
     version: u32,
     len: u64,
-    /// Counts appends, to tell what a sync was of.
+    /// The counter of appends, to find which of them a sync covers.
     appended: u64,
     unsynced: bool,
     /// It was renamed over the one before, and its name may not be on disk.
     is_renamed: bool,
     /// Something that is ordered, or the end of it, may not be written to disk yet.
     is_pending: bool,
-    /// What was prepared last is ordered.
+    /// The last prepared frame has records that are ordered.
     prepared_ordered: bool,
     /// Half a frame may be behind the end.
     is_torn: bool,
     /// The end of what was prepared last, while it could not be appended.
     owed: Option<Frame>,
-    /// What was appended may not come to the disk any more.
+    /// Appended frames may never reach the disk.
     is_lost: bool,
     /// Up to here the disk has room for it.
     reserved: u64,
@@ -146,14 +147,14 @@ impl Journal {
     /// Appends one frame. On an error nothing is appended: what was written of it is cut off.
     ///
     /// # Errors
-    /// [`JournalError::TooLong`] for what could not be read back. What an earlier append left undone, and can't be done
-    /// now either, is an error too.
+    /// [`JournalError::TooLong`] for a frame that could not be read back. The error of completing an earlier append, if
+    /// that fails again.
     pub fn append(&mut self, frame: &Frame) -> Result<(), JournalError> {
         self.make_good()?;
         self.append_alone(frame)
     }
 
-    /// Appends the end of what was prepared: [`Frame::Done`] or [`Frame::Undone`]. Where that fails it is owed.
+    /// Appends the end of a prepared change: [`Frame::Done`] or [`Frame::Undone`]. If that fails, the end is owed.
     pub fn finish(&mut self, end: Frame) {
         if let Err(e) = self.append(&end) {
             tracing::warn!("the end of a change is not in the journal yet: {e}");
@@ -217,7 +218,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Where there is no room, what is left of the last reserve is used up.
+    /// Reserves room behind the end. If the disk is full, the rest of the last reserve is used up.
     fn reserve(&mut self) {
         let flags = FallocateFlags::KEEP_SIZE;
         if fs::fallocate(&*self.file, flags, self.len, RESERVE).is_ok() {

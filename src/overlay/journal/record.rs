@@ -1,4 +1,4 @@
-//! What a journal says: records, in frames that hold whole or not at all.
+//! The records of a journal, in frames that hold whole or not at all.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::sys::fs::Timespec;
 
 use super::super::types::Ino;
 
-/// Metadata of a file whose bytes are still the store's. What is `None` is as the tree says.
+/// Metadata of a file whose bytes are still the store's. A `None` means the tree's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     pub mode: Option<u32>,
@@ -41,7 +41,7 @@ pub enum Record {
         tree: TreeId,
         at: Vec<u8>,
     },
-    /// What lies below at this name is hidden.
+    /// The lower's entry at this name is hidden.
     Whiteout {
         dir: Ino,
         name: Name,
@@ -81,7 +81,7 @@ pub enum Record {
     Uncopied {
         ino: Ino,
     },
-    /// Where a directory that is only in the upper lies; kept for those that other records name.
+    /// The location of a directory that is only in the upper; kept for those that other records name.
     Place {
         ino: Ino,
         dir: Ino,
@@ -126,7 +126,7 @@ impl Record {
     }
 }
 
-/// What tells, after a crash, whether the change of a prepared frame took place in the upper.
+/// The check, after a crash, whether the change of a prepared frame took place in the upper.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// It did if `name` in `dir` is the upper's inode `real`.
@@ -135,7 +135,7 @@ pub enum Check {
     Absent { dir: Ino, name: Name, real: u64 },
 }
 
-/// What one append to the journal says.
+/// The contents of one append to the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     Plain(Vec<Record>),
@@ -147,7 +147,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// What it says.
+    /// The records of this frame.
     pub fn records(&self) -> &[Record] {
         match self {
             Frame::Plain(records) | Frame::Prepared(_, records) | Frame::Part(records) => records,

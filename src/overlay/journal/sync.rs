@@ -20,21 +20,21 @@ pub struct Unsynced {
 impl Unsynced {
     /// Waits until it is on disk.
     pub fn sync(&self) -> Result<(), JournalError> {
-        // With its name, which fdatasync(2) doesn't promise.
+        // With its name, which fdatasync(2) doesn't guarantee.
         let synced = if self.is_renamed { fs::fsync(&*self.file) } else { fs::fdatasync(&*self.file) };
         Ok(synced.map_err(IoError::of("sync", &self.path))?)
     }
 }
 
 impl Journal {
-    /// After a power cut, what was said so far of names and metadata is there if any change of such is that is made in
-    /// the upper from now on.
+    /// Order barrier: after a power cut, the records so far of names and metadata are there if any later change of
+    /// names or metadata in the upper is.
     pub fn precede(&mut self) -> Result<(), JournalError> {
         self.make_good()?;
         if self.is_pending { self.write_back() } else { Ok(()) }
     }
 
-    /// As [`Journal::precede`], for all that was said.
+    /// As [`Journal::precede`], for all records.
     pub fn write_back(&mut self) -> Result<(), JournalError> {
         self.make_good()?;
         let written = write_back(&*self.file).map_err(IoError::of("write", &self.path));
@@ -44,14 +44,15 @@ impl Journal {
         Ok(())
     }
 
-    /// What was appended so far is on disk when this returns.
+    /// Waits until everything appended so far is on disk.
     pub fn sync(&mut self) -> Result<(), JournalError> {
         self.make_good()?;
         let Some(unsynced) = self.to_sync() else { return Ok(()) };
         self.synced(&unsynced, unsynced.sync())
     }
 
-    /// What has to be synced so that everything appended so far is on disk; `None`: it is. No lock has to be held for it.
+    /// The files to sync so that everything appended so far is on disk; `None` if it is already. The sync needs no
+    /// lock.
     pub fn to_sync(&self) -> Option<Unsynced> {
         let is_due = self.unsynced || self.is_renamed;
         is_due.then(|| Unsynced {
@@ -62,7 +63,7 @@ impl Journal {
         })
     }
 
-    /// To be called after [`Unsynced::sync`], with what came of it, whatever was appended meanwhile.
+    /// To be called after [`Unsynced::sync`] with its result, whatever was appended meanwhile.
     pub fn synced(&mut self, done: &Unsynced, result: Result<(), JournalError>) -> Result<(), JournalError> {
         // Of one that was replaced meanwhile, the new file has its bytes on disk, and the old one stays at the name until
         // the new one is there.
@@ -78,7 +79,7 @@ impl Journal {
         result
     }
 
-    /// What was appended may never come to the disk: nothing is appended before it was written anew.
+    /// Appended frames may never reach the disk: the journal must be written anew before the next append.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }

@@ -149,7 +149,7 @@ fn a_changed_bit_takes_no_frame_away_but_a_long_one_that_it_is_in() {
             .map(|(i, frame)| if i == at && is_long { Piece::Hole } else { Piece::Frame(frame) })
             .collect();
         let pieces: Vec<Piece> = found.pieces().collect();
-        // Where it says how long it is, a long one can be mended, too.
+        // If its length field is intact, a long frame can be mended, too.
         assert!(pieces == rest || (is_long && found.all() == all), "bit {bit}");
         assert_eq!((found.torn(), found.damage().is_some()), (0, true), "bit {bit}");
         bytes[bit / 8] ^= 1 << (bit % 8);
