@@ -1,11 +1,22 @@
-//! Names that move. A directory of the lower moves by a record: nothing is copied, and no EXDEV.
+//! Renames. A lower directory moves by a record in the journal: nothing is copied, and there is no EXDEV.
 //!
-//! | what moves              | in the upper            | in the journal                               |
-//! |-------------------------|-------------------------|----------------------------------------------|
-//! | the upper's own         | renamed                 | a whiteout where the lower would show         |
-//! | a copy of a lower file  | renamed                 | a whiteout at the old name                    |
-//! | a lower file or directory | what it replaces is deleted | a whiteout at the old name, `Moved` at the new |
-//! | a merged directory      | renamed                 | both                                         |
+//! The decision, by the file of source and target (`upper`: an own file, a copy or a merged directory has one there):
+//!
+//! | source | target | without flags              | NOREPLACE | EXCHANGE                                 |
+//! |--------|--------|----------------------------|-----------|------------------------------------------|
+//! | lower  | absent | journal only               | as before | ENOENT                                   |
+//! | lower  | lower  | journal only               | EEXIST    | journal only                             |
+//! | lower  | upper  | the target's file is deleted | EEXIST  | the target's file is renamed to the source |
+//! | upper  | absent | rename                     | as before | ENOENT                                   |
+//! | upper  | lower  | write-back, rename         | EEXIST    | rename                                   |
+//! | upper  | upper  | rename over the target     | EEXIST    | `RENAME_EXCHANGE`                        |
+//!
+//! ([`Step`] and [`decide`].) The journal's records follow from what is lower:
+//!
+//! | moved entry                | record at the old name              | record at the new name        |
+//! |----------------------------|-------------------------------------|-------------------------------|
+//! | own file, copy             | a whiteout, if the lower has the name | a whiteout, if the lower has the name |
+//! | lower file or directory, merged directory | a whiteout           | `Moved`                       |
 
 use crate::store::Name;
 use crate::sys::fs::{self, RenameFlags, Timespec};
@@ -23,6 +34,58 @@ struct DirEntryRef<'a> {
     name: &'a Name,
     found: Option<FoundName>,
     is_dir: bool,
+}
+
+/// The place of an entry's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Absent,
+    Lower,
+    Upper,
+}
+
+/// The step of a rename in the upper directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    JournalOnly,
+    /// The file of the source is renamed; with `write_back`, its bytes go to the disk before: it hides a lower file.
+    Rename {
+        write_back: bool,
+    },
+    /// The file of the target goes, and the source stays in the journal.
+    DeleteTarget,
+    /// Both files change places.
+    Exchange,
+    /// The file of the target is renamed to the source's name.
+    RenameBack,
+}
+
+/// The step for a source, a target and the flag `EXCHANGE`. Type and emptiness of a directory were checked before.
+///
+/// # Errors
+/// [`Error::NotFound`] without a source, or without a target to exchange.
+fn decide(source: Side, target: Side, exchange: bool) -> Result<Step> {
+    Ok(match (source, target, exchange) {
+        (Side::Absent, ..) | (_, Side::Absent, true) => return Err(Error::NotFound),
+        (Side::Lower, Side::Absent | Side::Lower, false) | (Side::Lower, Side::Lower, true) => Step::JournalOnly,
+        (Side::Lower, Side::Upper, false) => Step::DeleteTarget,
+        (Side::Lower, Side::Upper, true) => Step::RenameBack,
+        (Side::Upper, Side::Lower, false) => Step::Rename { write_back: true },
+        (Side::Upper, Side::Absent | Side::Upper, false) | (Side::Upper, Side::Lower, true) => {
+            Step::Rename { write_back: false }
+        }
+        (Side::Upper, Side::Upper, true) => Step::Exchange,
+    })
+}
+
+impl DirEntryRef<'_> {
+    fn side(&self) -> Side {
+        match self.found {
+            None => Side::Absent,
+            Some(found) if found.upper.is_some() => Side::Upper,
+            Some(_) => Side::Lower,
+        }
+    }
 }
 
 impl Overlay {
@@ -68,11 +131,6 @@ impl Overlay {
     }
 }
 
-/// What shows at the name is the lower's alone.
-fn hides_lower(target: &DirEntryRef) -> bool {
-    target.found.is_some_and(|there| there.upper.is_none())
-}
-
 impl View {
     fn spot<'a>(&mut self, dir: Ino, name: &'a Name) -> Result<DirEntryRef<'a>> {
         let found = match self.resolve(dir, name) {
@@ -116,7 +174,8 @@ impl View {
     }
 
     fn move_name(&mut self, source: &DirEntryRef, moved: FoundName, target: &DirEntryRef) -> Result<()> {
-        if hides_lower(target) {
+        let step = decide(source.side(), target.side(), false)?;
+        if target.side() == Side::Lower {
             self.begin_write_back(&moved)?;
         }
         let mut orphan = match target.found {
@@ -135,8 +194,7 @@ impl View {
             records.extend(self.one_name_less(&there));
         }
         self.note_move(&moved, target, &mut records);
-        let replaced = target.found.filter(|t| t.upper.is_some());
-        let kept = self.carry_out(source, &moved, target, replaced, records)?;
+        let kept = self.carry_out(step, source, &moved, target, records)?;
         if let Some(orphan) = &mut orphan {
             orphan.kept = kept;
         }
@@ -157,30 +215,35 @@ impl View {
         }
     }
 
+    /// The step in the upper with the records of it.
     fn carry_out(
         &mut self,
+        step: Step,
         source: &DirEntryRef,
         moved: &FoundName,
         target: &DirEntryRef,
-        replaced: Option<FoundName>,
         mut records: Vec<Record>,
     ) -> Result<OrphanBacking> {
         let (dir, name) = (target.dir, target.name.clone());
-        let (from, to) = match (moved.upper, replaced) {
-            (None, None) => return self.record_names(records).map(|()| OrphanBacking::Store),
-            (Some(_), _) => (Some(self.dir_to_change(source.dir)?), self.dir_to_change(dir)?),
-            (None, Some(_)) => (None, self.dir_to_change(dir)?),
+        let replaced = target.found.filter(|there| there.upper.is_some());
+        let Some(check) = (match (step, moved.upper) {
+            (Step::Rename { .. }, Some(stat)) => Some(Check::Present { dir, name, real: stat.ino }),
+            (Step::DeleteTarget, _) => {
+                let real = replaced.and_then(|there| there.upper).map_or(0, |stat| stat.ino);
+                Some(Check::Absent { dir, name, real })
+            }
+            _ => None,
+        }) else {
+            return self.record_names(records).map(|()| OrphanBacking::Store);
         };
+        let from = if moved.upper.is_some() { Some(self.dir_to_change(source.dir)?) } else { None };
+        let to = self.dir_to_change(dir)?;
         let touched = self.settle_times(&mut records)?;
         let places = self.places_for(&records)?;
         records.extend(places);
-        let check = match (moved.upper, replaced) {
-            (Some(stat), _) => Check::Present { dir, name, real: stat.ino },
-            (None, there) => Check::Absent { dir, name, real: there.and_then(|t| t.upper).map_or(0, |s| s.ino) },
-        };
         let call = |view: &mut View| match (from, replaced) {
             (Some(from), there) => {
-                if hides_lower(target) {
+                if step == (Step::Rename { write_back: true }) {
                     view.write_back_file(moved)?;
                 }
                 let kept = view.hold_replaced(target.dir, target.name, there)?;
@@ -228,10 +291,12 @@ impl View {
         records.extend(self.showing(source.dir, source.name, self.carried(&b, target.is_dir)));
         self.note_move(&a, target, &mut records);
         self.note_move(&b, source, &mut records);
-        match (a.upper, b.upper) {
-            (None, None) => self.record_names(records)?,
-            (Some(stat), _) => self.swap(source, target, stat.ino, b.upper.is_some(), records)?,
-            (None, Some(stat)) => self.swap(target, source, stat.ino, false, records)?,
+        match (decide(source.side(), target.side(), true)?, a.upper, b.upper) {
+            (Step::Rename { .. } | Step::Exchange, Some(stat), there) => {
+                self.swap(source, target, stat.ino, there.is_some(), records)?
+            }
+            (Step::RenameBack, _, Some(stat)) => self.swap(target, source, stat.ino, false, records)?,
+            _ => self.record_names(records)?,
         }
         self.moved(source, &a, target);
         self.moved(target, &b, source);
@@ -261,5 +326,31 @@ impl View {
         })?;
         touched.iter().for_each(|fd| touch_dir(fd));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_of_the_decision_table_is_what_is_decided() {
+        use Side::{Absent, Lower, Upper};
+        let rename = |write_back| Some(Step::Rename { write_back });
+        let table = [
+            (Lower, Absent, Some(Step::JournalOnly), None),
+            (Lower, Lower, Some(Step::JournalOnly), Some(Step::JournalOnly)),
+            (Lower, Upper, Some(Step::DeleteTarget), Some(Step::RenameBack)),
+            (Upper, Absent, rename(false), None),
+            (Upper, Lower, rename(true), rename(false)),
+            (Upper, Upper, rename(false), Some(Step::Exchange)),
+            (Absent, Absent, None, None),
+            (Absent, Lower, None, None),
+            (Absent, Upper, None, None),
+        ];
+        for (source, target, plain, exchange) in table {
+            assert_eq!(decide(source, target, false).ok(), plain, "{source:?} to {target:?}");
+            assert_eq!(decide(source, target, true).ok(), exchange, "{source:?} and {target:?}");
+        }
     }
 }
