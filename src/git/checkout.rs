@@ -1,4 +1,4 @@
-//! Where a checkout is and where git keeps its side of it, as libgit2 finds them, or git where libgit2 declines.
+//! The locations of a checkout and of its git directories, from libgit2, or from git if libgit2 declines.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -84,7 +84,7 @@ impl Checkout {
         Ok(Checkout { root, git_dir, common_dir: path::canonical(common_dir)? })
     }
 
-    /// Where depsfs keeps what it knows of this checkout.
+    /// The state directory of depsfs for this checkout.
     pub fn state_dir(&self) -> PathBuf {
         self.git_dir.join("depsfs")
     }

@@ -1,7 +1,7 @@
 //! The one place that starts `git`: each question and each change is a method with a typed answer.
 //!
-//! What libgit2 reads without a process (discovery, HEAD, the index) is in [`super::checkout`] and [`super::index`];
-//! what it declines there (sha256, split index, reftable) is asked of the binary instead.
+//! Reads through libgit2, without a process (discovery, HEAD, the index), are in [`super::checkout`] and
+//! [`super::index`]. If libgit2 declines (sha256, split index, reftable), the binary reads instead.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -73,7 +73,7 @@ impl Git {
         Ok((own, common))
     }
 
-    /// What each name resolves to; names must hold no newline. One process for all.
+    /// The object that each name resolves to; names must hold no newline. One process for all.
     pub fn resolve(&self, names: &[String]) -> Result<Vec<Option<Object>>, GitError> {
         let what = "cat-file";
         let asked = names.join("\n") + "\n";
@@ -272,7 +272,7 @@ impl Git {
     }
 }
 
-/// What `git version` prints; `None` when it can't be run.
+/// The output of `git version`; `None` if git can't be run.
 pub(crate) fn version() -> Option<String> {
     let mut git = Invocation::new("git");
     git.arg("version").stdout(Sink::Keep(ALL));

@@ -23,7 +23,7 @@ pub enum GitError {
     Io(#[from] IoError),
 }
 
-/// What of git's words is shown: the lines that say what is wrong.
+/// The part of git's stderr for an error message: its `fatal:` and `error:` lines, else all lines, at most four.
 fn first_lines(stderr: &str) -> String {
     let stderr = &crate::sys::url::without_userinfo(stderr);
     let wrong: Vec<&str> =

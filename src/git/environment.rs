@@ -1,7 +1,7 @@
-//! What a git finds in its environment: nothing of the caller's repository, and settings that need no quoting.
+//! The environment of a git process: no variables of the caller's repository, and settings that need no quoting.
 //!
-//! A setting is never given as `-c key=value`: git takes what is before the first `=` for the key, and a name in it that
-//! comes from a commit may hold one. In `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>` (git-config(1)) nothing is parsed.
+//! A setting is never passed as `-c key=value`: git ends the key at the first `=`, and a submodule's name in the key
+//! comes from a commit and may hold one. `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>` (git-config(1)) aren't parsed.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub(crate) fn prepare(git: &mut Invocation<'_>, dir: &Path, settings: &[Setting]
     for variable in LOCAL_VARIABLES.iter().chain(&PATHSPECS) {
         git.env_remove(variable);
     }
-    // What git's hook would ask for (mount-helpers/post-checkout) is being done.
+    // The post-checkout hook (mount-helpers/post-checkout) does not adopt: the caller does that itself.
     git.env("DEPSFS_ADOPT", "0");
     if let Some(above) = dir.parent() {
         // A broken `.git` is an error, never a reason to act on the repository around it.

@@ -1,4 +1,4 @@
-//! What a .gitmodules says, which comes with a commit: names for the paths of submodules, and no more of it is used.
+//! The .gitmodules of a commit: only the names of submodules, by path, are used.
 //!
 //! git's configuration speaks of a submodule by its name, so the name becomes a part of configuration keys and of a path
 //! in the git directory. A name is refused that git refuses (empty, a component `..`), and one that could be read as
@@ -83,9 +83,9 @@ pub fn check_on_disk(of: &Checkout, paths: &[PathBuf]) -> Result<(), SubmoduleEr
     paths.iter().try_for_each(|at| named.name_of(at).map(drop))
 }
 
-/// What a submodule's clone is made with.
+/// The commands that clone and configure a submodule.
 impl Git {
-    /// The settings of a text in the format of git's configuration. What it includes is not read.
+    /// The settings of a text in the format of git's configuration. Files that it includes are not read.
     fn settings_of(&self, text: Vec<u8>) -> Result<Vec<Pair>, GitError> {
         if text.is_empty() {
             return Ok(Vec::new());
@@ -103,14 +103,14 @@ impl Git {
     /// Clones and checks out one submodule, from `url` when given instead of the configured place.
     pub(crate) fn update_submodule(&self, name: &OsStr, at: &Path, url: Option<&Path>) -> Result<(), GitError> {
         let key = |last: &str| [OsStr::new("submodule."), name, OsStr::new(last)].into_iter().collect::<OsString>();
-        // Whatever configuration there is: no command, no merge, and nothing of submodules inside it.
+        // These override any configuration: no update command, no merge, no recursion into inner submodules.
         let mut git = self.clone().with(key(".update"), "checkout").with("submodule.recurse", "false");
         if let Some(url) = url {
             // The user's own repository on this machine: safe where a URL from a foreign .gitmodules isn't.
             git = git.with(key(".url"), url).with("protocol.file.allow", "always");
         }
         let args = ["submodule", "--quiet", "update", "--init", "--checkout", "--no-recommend-shallow", "--"];
-        // A path may hold what in a pattern stands for others.
+        // A path may hold characters that are wildcards in a pattern.
         let at = [OsStr::new(":(literal)"), at.as_os_str()].into_iter().collect::<OsString>();
         git.run("submodule update", args.iter().map(OsStr::new).chain([at.as_os_str()]), None).map(drop)
     }

@@ -1,9 +1,9 @@
-//! What `create` shares and copies: the paths of the source checkout that git ignores.
+//! Ignored paths of the source checkout: `create` shares or copies them.
 //!
-//! git is asked, in the checkout and in each initialised submodule by its own rules. A directory that is ignored
+//! git lists them, in the checkout and in each initialised submodule by its own rules. A directory that is ignored
 //! as a whole becomes a view; ignored files outside such directories are copied, all or those that the repository lists
-//! ([`super::include`]). Not shared are directories that
-//! are empty, hold a `.git`, hold the store or a worktree of this repository, or are excluded by configuration.
+//! ([`super::include`]). Directories are not shared if they are empty, hold a `.git`, hold the store or a worktree of
+//! this repository, or are excluded by configuration.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -61,10 +61,10 @@ pub enum IgnoredError {
     Git(#[from] GitError),
 }
 
-/// What must never be in a shared directory.
+/// Paths that are never shared or copied, and the repository's list of files to copy.
 pub struct IgnoredLimits<'a> {
     pub excluded: &'a Gitignore,
-    /// What the repository lists to be copied, if it has a list.
+    /// The repository's list of files to copy, if it has one.
     pub included: Option<&'a Included>,
     pub store: &'a Path,
     /// The tops of all worktrees of the repository.

@@ -47,8 +47,8 @@ impl Included {
         self.0.matched_path_or_any_parents(file, false).is_ignore()
     }
 
-    /// The files and symlinks below a directory that are to be copied; `at` is its path from the top. What is in another
-    /// worktree or repository there is that one's own.
+    /// The files and symlinks below a directory that are to be copied; `at` is its path from the top. Other worktrees
+    /// and repositories below it are skipped.
     pub fn below(&self, root: &Path, at: &Path, found: &mut Vec<PathBuf>) -> Result<(), IoError> {
         let mut todo = vec![at.to_path_buf()];
         while let Some(dir) = todo.pop() {

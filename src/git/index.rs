@@ -1,7 +1,7 @@
 //! git's index, as libgit2 reads it, and its stat data brought up to date.
 //!
-//! What libgit2 declines (sha256, a split or a sparse index, an extension it doesn't know) is `None` here: its owner
-//! is asked through git.
+//! An index that libgit2 declines (sha256, a split or a sparse index, an unknown extension) is `None` here: callers
+//! query git instead.
 
 use git2::{IndexEntry, IndexTime};
 
@@ -26,7 +26,7 @@ pub struct Tracked<'a> {
     written: (i32, u32),
 }
 
-/// What git remembers of a file to know it unchanged: seconds, nanoseconds, the lower 32 bits of the rest.
+/// Stat data of an index entry, by which git detects changes: seconds, nanoseconds, the lower 32 bits of the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatData {
     pub ctime: (i32, u32),
@@ -35,7 +35,7 @@ pub struct StatData {
     pub size: u32,
 }
 
-/// What one tracked path is on disk now.
+/// The current attributes of a tracked path on disk.
 pub struct NewStat<'a> {
     pub of: Tracked<'a>,
     pub stat: Stat,
@@ -66,7 +66,7 @@ impl Index {
         self.tracked().filter(|t| t.mode() == 0o160000)
     }
 
-    /// What the tracked files of this name hold, in whatever directory; `None` when one can't be read.
+    /// The contents of the tracked files with this name, in any directory; `None` if one can't be read.
     pub fn contents(&self, of: &Checkout, name: &str) -> Option<Vec<Vec<u8>>> {
         let is_named = |path: &[u8]| path.rsplit(|b| *b == b'/').next() == Some(name.as_bytes());
         let mut found = self.tracked().filter(|t| is_named(t.path())).peekable();
@@ -89,9 +89,9 @@ impl Index {
     }
 }
 
-/// Writes new stat data of some entries into the index of a checkout, under git's lock. What libgit2 finds changed at
-/// the very moment the index was written before, it marks, so that git looks at it again. `with_trees`: also what the
-/// index knows of whole directories, by which `git status` skips them, and which it forgets here.
+/// Writes new stat data of some entries into the index of a checkout, under git's lock. libgit2 marks entries
+/// that changed at the very moment of the previous write, so that git compares them again. `with_trees`: also rebuilds
+/// the cache tree, by which `git status` skips whole directories, and which updating an entry invalidates.
 pub fn write_stats(of: &Checkout, stats: &[NewStat<'_>], with_trees: bool) -> Result<(), git2::Error> {
     let repository = checkout::repository(&of.root)?;
     let mut index = repository.index()?;

@@ -1,4 +1,4 @@
-//! What a new worktree and its branch are called: `depsfs create <name>`.
+//! Names of a new worktree and its branch: `depsfs create <name>`.
 //!
 //! | what   | rule |
 //! |--------|------|

@@ -1,4 +1,4 @@
-//! What git prints, as values.
+//! Parsers for git's output.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::command_error::GitError;
 
-/// What a name resolves to (`git cat-file --batch-check`).
+/// The object that a name resolves to (`git cat-file --batch-check`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     pub id: String,

@@ -1,10 +1,10 @@
-//! What git's configuration says that concerns depsfs.
+//! Settings of depsfs in git's configuration.
 //!
 //! | key               | meaning |
 //! |-------------------|---------|
 //! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
 //! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
-//! | `depsfs.absolutePaths` | what is done with artifacts that hold the source's absolute path: `leave`, `relocate`, `exclude` |
+//! | `depsfs.absolutePaths` | the policy for artifacts that hold the source's absolute path: `leave`, `relocate`, `exclude` |
 //! | `user.initials`, `user.name` | the prefix of new branches |
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::command::{Git, GitError};
 use crate::sys::terminal::Shown;
 
-/// What is done with artifacts that contain the source checkout's absolute path (CMakeCache.txt, scripts of a .venv).
+/// The policy for artifacts that contain the source checkout's absolute path (CMakeCache.txt, scripts of a .venv).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AbsolutePaths {
@@ -37,7 +37,7 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct BadPattern {
-    /// Where it stands.
+    /// The key or file that holds the pattern.
     pub place: &'static str,
     pub why: ignore::Error,
 }
@@ -77,7 +77,7 @@ impl Settings {
         )
     }
 
-    /// What is done with artifacts that hold the source's absolute path, where `depsfs.toml` does not say.
+    /// The policy for artifacts that hold the source's absolute path, unless `depsfs.toml` sets one.
     pub fn absolute_paths(&self) -> Result<AbsolutePaths, BadSetting> {
         let key = "depsfs.absolutepaths";
         match self.value(key) {
@@ -92,12 +92,12 @@ impl Settings {
         self.value(&format!("remote.{name}.url")).is_some()
     }
 
-    /// Where the remotes are.
+    /// The URLs of the remotes.
     pub fn remote_urls(&self) -> impl Iterator<Item = &str> {
         self.pairs.iter().filter(|(k, _)| k.starts_with("remote.") && k.ends_with(".url")).map(|(_, v)| v.as_str())
     }
 
-    /// The patterns of what is not shared, relative to the top of the checkout.
+    /// The patterns of paths that are not shared, relative to the top of the checkout.
     pub fn excluded(&self, root: &Path) -> Result<Gitignore, BadPattern> {
         let bad = |why| BadPattern { place: "depsfs.exclude", why };
         let mut patterns = GitignoreBuilder::new(root);

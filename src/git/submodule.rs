@@ -13,7 +13,7 @@ use super::settings::Settings;
 pub use super::submodule_error::SubmoduleError;
 use crate::sys::path;
 
-/// What the source's clone had when a new worktree's was made from it: `remove` counts only commits beyond it.
+/// The commit of the source's clone when the new worktree's was cloned from it: `remove` counts only commits beyond it.
 const FROM_SOURCE: &str = "refs/depsfs/source";
 pub const FROM_SOURCE_GLOB: &str = "--glob=refs/depsfs/*";
 
@@ -87,7 +87,7 @@ pub fn initialise(
     Ok(done)
 }
 
-/// What [`initialise`] would refuse in a worktree that is there: so that nothing is made first.
+/// Refuses names that [`initialise`] would refuse in an existing worktree, before anything is created.
 pub fn check_names(of_source: &[Submodule], new: &Checkout) -> Result<(), SubmoduleError> {
     if of_source.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What git says of files by name: which there are, and the ids of their contents.
+//! Lists of files from git: tracked, committed and untracked paths, and the ids of their contents.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

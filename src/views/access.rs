@@ -200,7 +200,7 @@ impl Access {
     }
 }
 
-/// What a mounted view says of the members of a graft.
+/// The members of a graft that a mounted view does not show, as the view reports them.
 fn covered(root: &Path, tree: TreeId) -> Result<Covered, Error> {
     #[derive(Deserialize)]
     struct Answer {
@@ -215,7 +215,7 @@ fn covered(root: &Path, tree: TreeId) -> Result<Covered, Error> {
     Ok(Covered { kept: kept.collect::<Option<_>>().ok_or_else(unreadable)?, blocked: answer.blocked })
 }
 
-/// Until the kernel has been told what it has to forget: before that, programs may still see what was there.
+/// Waits until the kernel has received all cache invalidations: before that, programs may still see the old entries.
 fn wait_for_notices(root: &Path) -> Result<(), Error> {
     #[derive(Deserialize)]
     struct About {
@@ -225,7 +225,7 @@ fn wait_for_notices(root: &Path) -> Result<(), Error> {
     loop {
         let about = fs::xattr_of_path(root, b"user.depsfs.view").map_err(IoError::of("ask", root))?;
         let about: About = serde_json::from_slice(&about).map_err(|_| Error::Unreadable(root.into()))?;
-        // The kernel may be busy with a directory that another program holds: then that one sees it when it is done.
+        // An invalidation may wait for a directory that another program holds. That program sees the change later.
         if about.pending == 0 || Instant::now() > until {
             return Ok(());
         }

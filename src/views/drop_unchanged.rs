@@ -1,13 +1,13 @@
-//! Before other artifacts come: copies that a worktree has of what it got or published, unchanged, are given up, so that
-//! they don't hide what is newer. What differs by a byte, or is being written to, stays.
+//! Drops a worktree's unchanged copies of artifacts that it received or published, so that they don't hide newer ones.
+//! A copy that differs by a byte, or is open for writing, stays.
 //!
-//! A plain file, not in a view, goes so; what is in a view is its overlay's to give up:
+//! The overlay drops copies in views. These are the steps for a plain file outside views:
 //!
 //! | step                                    | a crash right after it leaves                         |
 //! |-----------------------------------------|-------------------------------------------------------|
-//! | 1. a lease says that nobody writes to it | nothing                                               |
-//! | 2. compared, renamed into the state directory | a copy that nobody needs; the next one takes its place |
-//! | 3. if nobody has begun to write, deleted; else renamed back | done                               |
+//! | 1. a lease proves that the file has no writer | nothing                                         |
+//! | 2. compared, renamed into the state directory | an unused copy; the next one takes its place    |
+//! | 3. if no writer has opened it, deleted; else renamed back | done                                |
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -37,14 +37,14 @@ struct DropContext<'a> {
     open: HashMap<String, Access>,
 }
 
-/// What a file was in the old tree.
+/// A file's content, size and permissions in the old tree.
 struct Held {
     object: ObjectId,
     size: u64,
     perm: u32,
 }
 
-/// Gives up copies, below `dir` of the worktree, of files of `old` that `new` has otherwise or not at all.
+/// Drops copies, below `dir` of the worktree, of files of `old` that differ in `new` or are absent from it.
 pub fn give_up(checkout: &Checkout, views: Option<&Views>, dir: &Path, old: &Tree, new: &Tree) -> Result<(), Error> {
     let mut ground = DropContext { root: &checkout.root, state_dir: checkout.state_dir(), views, open: HashMap::new() };
     let mut todo = vec![(Node::ROOT, PathBuf::new(), Some(Node::ROOT))];
@@ -81,7 +81,7 @@ fn same(old: &Tree, node: Node, new: &Tree, other: Option<Node>) -> bool {
 }
 
 impl DropContext<'_> {
-    /// One file: given up when it is the worktree's own, and is just what was held.
+    /// One file: dropped if it is the worktree's own, and equals `held`.
     fn one(&mut self, at: &Path, held: &Held) -> Result<(), Error> {
         let whole = self.root.join(at);
         let is_copy =
@@ -119,7 +119,7 @@ fn content(whole: &Path, bytes: &Extent) -> Result<ObjectId, Error> {
 fn plain(whole: &Path, held: &Held, state_dir: &Path) -> Result<(), Error> {
     let bytes = open(whole)?;
     let Some(file) = bytes.as_file() else { return Ok(()) };
-    // Where there are no leases nobody can tell: it stays.
+    // If the file system has no leases, a writer can't be ruled out: the copy stays.
     let Ok(Some(lease)) = ReadLease::take(file.clone()) else { return Ok(()) };
     if content(whole, &bytes)? != held.object {
         return Ok(());

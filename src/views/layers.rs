@@ -1,4 +1,4 @@
-//! Layers of views that artifacts are: named in the manifest, shown by the daemon, uncovered where they were deleted.
+//! Artifacts as layers of views: named in the manifest, shown by the daemon, restored over whiteouts.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub struct Layer {
     pub view: PathBuf,
     pub tree: TreeId,
     pub entry: String,
-    /// Where it came from and where it lies, in words: what has the same is the same layer, perhaps of another time.
+    /// Its source and location, in words: layers of one entry with equal origins are versions of the same layer.
     pub origin: String,
     pub instead_of: Vec<String>,
 }
@@ -85,7 +85,8 @@ fn first(store: &Store, worktree: &Checkout) -> Views {
     Views { state_dir: worktree.state_dir(), manifest }
 }
 
-/// Adds what isn't there. Answers the marks of views that their user had emptied: nothing of what they showed comes back.
+/// Adds missing layers. Returns the marks of dropped views, which the user had cleared: none of their old grafts comes
+/// back.
 fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, Error> {
     let mut marks = Vec::new();
     let mut paths: Vec<&Path> = layers.iter().map(|l| l.view.as_path()).collect();
@@ -121,7 +122,7 @@ fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, Error> {
     Ok(marks)
 }
 
-/// Everything the manifest wants is mounted; only what shows these layers has to be.
+/// Mounts all views of the manifest; only a failure of a view with these layers is an error.
 fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), Error> {
     let views = Views::load(state_dir)?;
     let state = views.state().unwrap_or_default();
@@ -141,7 +142,7 @@ fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What was added goes again, whatever others have added meanwhile.
+/// Removes the added layers again. Layers that other processes have added meanwhile stay.
 fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &[&Layer]) -> Result<(), Error> {
     {
         let _lock = ManifestLock::wait(state_dir)?;
@@ -161,12 +162,12 @@ fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &
         views.save()?;
         dropped.iter().try_for_each(|mark| path::replace(mark, b""))?;
     }
-    // The others come back where they can; what is wrong with them is not this one's to say.
+    // The other views are mounted again if possible; their failures are logged, and are no error of this call.
     client::mount(state_dir).or_warn("other views of the worktree are not mounted");
     Ok(())
 }
 
-/// Makes members show that were deleted, if that is wished; answers those that don't show.
+/// Restores deleted members if `reveal`; returns the members that don't show.
 pub fn uncover(worktree: &Path, layer: &Layer, reveal: bool) -> Result<Covered, Error> {
     let access = Access::Mounted(worktree.join(&layer.view));
     if reveal { access.uncover(layer.tree) } else { access.covered(layer.tree) }

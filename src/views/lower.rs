@@ -1,4 +1,4 @@
-//! What the grafts of a view show together, without its upper: later ones on top.
+//! The merged lower of a view: all its grafts, later ones on top, without its upper.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

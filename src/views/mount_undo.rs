@@ -1,4 +1,4 @@
-//! What a mount makes for itself; what it was refused for leaves nothing of it.
+//! Directories that a mount creates, and their removal if the mount fails.
 
 use std::path::{Path, PathBuf};
 
@@ -33,10 +33,10 @@ impl Made {
         }
     }
 
-    /// The mount failed. What somebody has put into a directory meanwhile stays, and so does what is mounted all the same.
+    /// The mount failed. Directories with files that other programs added meanwhile stay, and so does a mounted view.
     pub fn undo(self, store: &Store) {
         if let Some(state_dir) = self.state_dir.filter(|dir| is_idle(dir)) {
-            // What can't be undone is the smaller evil: the error that counts is the mount's.
+            // A failure to undo is only logged: the caller gets the error of the mount.
             store.roots().remove(&set::manifest_file(&state_dir)).or_warn("a root stays");
             path::remove_tree(&state_dir).or_warn("a state directory stays");
         }

@@ -1,7 +1,7 @@
-//! An upper as a lower of another view: what it stands for is in its journal, too, so what its view shows is taken.
+//! An upper as a lower of another view: its content depends on its journal, too, so its merged view is imported.
 //!
-//! That view is found by a note of where each upper's state is, and mounted for as long as it is read, unless it is
-//! mounted anyway. Its own lowers have to follow it in the list, and are in what it shows.
+//! A note with the location of each upper's state directory leads to that view. It is mounted while it is read, unless
+//! it is mounted already. Its own lowers have to follow it in the list, and are part of the import.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -20,14 +20,14 @@ use crate::sys::{IoError, path};
 
 /// In the directory that stands for an upper: the path of its state directory.
 const STATE: &str = "upper-of";
-/// In a state directory: where its view is mounted to be read.
+/// In a state directory: the mount point of its view while it is read.
 const SHOWN: &str = "shown";
-/// In a state directory: the lock of who mounts it there.
+/// In a state directory: the lock for mounting it there.
 const TURN: &str = "shown.lock";
 /// How long others may read it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
-/// What the origin of a directory's graft begins with.
+/// The prefix of the origin of a directory's graft.
 const DIRECTORY: &str = "directory ";
 
 /// The origin of a graft of these directories, the first on top: their paths, escaped so that two lists never give one
@@ -37,13 +37,13 @@ pub fn origin(dirs: &[PathBuf]) -> String {
     format!("{DIRECTORY}{}", escaped.collect::<Vec<_>>().join(":"))
 }
 
-/// What [`origin`] gave before it escaped anything; `None` where that text can mean several lists.
+/// The unescaped form of [`origin`] in older manifests; `None` if that text can mean several lists.
 fn plain_origin(dirs: &[PathBuf]) -> Option<String> {
     let plain: Option<Vec<&str>> = dirs.iter().map(|dir| dir.to_str().filter(|text| !text.contains(':'))).collect();
     plain.map(|dirs| format!("{DIRECTORY}{}", dirs.join(":")))
 }
 
-/// Notes where the state of an upper is.
+/// Notes the location of an upper's state directory.
 pub fn note(states: &Path, upper: &Path, state_dir: &Path) -> Result<(), Error> {
     let here = set::state_dir_at(states, upper);
     path::make_private_dirs(&here)?;
@@ -51,7 +51,7 @@ pub fn note(states: &Path, upper: &Path, state_dir: &Path) -> Result<(), Error> 
 }
 
 /// The view whose upper is the first of `dirs`, and how many of the others are its lowers; `None` for a directory that
-/// is nobody's upper, or is followed by something else.
+/// is no view's upper, or is not followed by that view's lowers.
 pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, usize)>, Error> {
     let (Some(states), Some((upper, rest))) = (states, dirs.split_first()) else { return Ok(None) };
     let noted = path::read_if_there(&set::state_dir_at(states, upper).join(STATE))?;
@@ -68,13 +68,13 @@ pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, us
     Ok(count.map(|count| (views, count)))
 }
 
-/// The tree of what a view shows. One at a time mounts it for that; the others wait, but not for ever.
+/// The tree of a merged view. One process at a time mounts it for that; the others wait, with a time limit.
 ///
 /// | step                                | a crash right after it leaves                              |
 /// |-------------------------------------|------------------------------------------------------------|
 /// | 1. the manifest names another place | a view there, which the next to read it unmounts           |
 /// | 2. it is mounted there and read     | the same                                                   |
-/// | 3. the manifest says what it said   | the same                                                   |
+/// | 3. the manifest is restored         | the same                                                   |
 /// | 4. it is unmounted                  | nothing                                                    |
 pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Result<Imported, Error> {
     let shown = views.state_dir.join(SHOWN);
@@ -82,7 +82,7 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
     *views = Views::load(&views.state_dir)?;
     let Some(view) = views.manifest.views.first().cloned() else { return Err(Error::NoState) };
     match mounted_at(views, &view) {
-        // Whoever mounted it there to read it is no more.
+        // The process that mounted it there for an import has ended.
         Some(at) if at == shown => views.unmount(false)?,
         Some(at) => return Ok(import::import_dir(store, &at, progress)?),
         None => {}
@@ -101,7 +101,7 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
             Ok(())
         });
         match read {
-            // Who died had just begun: the daemon has come up since it was looked for.
+            // An earlier import died while its daemon was starting: the daemon was not up at the check above.
             Err(Error::MountedElsewhere(at)) if at == shown => views.unmount(false)?,
             read => break read,
         }
@@ -110,11 +110,11 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
     let read = read.and_then(|()| Ok(import::import_dir(store, &shown, progress)?));
     let Some(before) = before else { return read };
     let is_still_shown = end(views, &before)?;
-    // What was read without the view is not what it shows.
+    // If the view was unmounted during the import, the imported tree is not the view's.
     if is_still_shown { read } else { Err(Error::MountedElsewhere(views.place(&view))) }
 }
 
-/// Held by the one who reads it.
+/// The lock of the process that imports the view.
 fn turn(state_dir: &Path, shown: &Path) -> Result<Lock, Error> {
     let (file, until) = (state_dir.join(TURN), Instant::now() + PATIENCE);
     loop {
@@ -140,7 +140,7 @@ fn is_shown(views: &Views) -> bool {
     views.manifest.worktree == views.state_dir && views.manifest.views.iter().all(|v| v.path == Path::new(SHOWN))
 }
 
-/// Steps 3 and 4, with what others have changed meanwhile. Whether it was shown until now.
+/// Steps 3 and 4; changes of the manifest by other processes are kept. Whether the view was mounted there until now.
 fn end(views: &mut Views, before: &Manifest) -> Result<bool, Error> {
     let _lock = ManifestLock::wait(&views.state_dir)?;
     *views = Views::load(&views.state_dir)?;
@@ -174,7 +174,7 @@ mod tests {
         let list = |dirs: &[&[u8]]| dirs.iter().map(|dir| OsStr::from_bytes(dir).into()).collect::<Vec<PathBuf>>();
         let origins: std::collections::BTreeSet<String> = lists.iter().map(|dirs| origin(&list(dirs))).collect();
         assert_eq!(origins.len(), lists.len());
-        // What manifests of before hold is still known, where it can mean only this.
+        // An unescaped origin of an older manifest is accepted if it is unambiguous.
         assert_eq!(plain_origin(&list(&[b"/50%", b"/b"])).as_deref(), Some("directory /50%:/b"));
         assert_eq!(plain_origin(&list(&[b"/a:/b"])), None);
     }

@@ -3,7 +3,7 @@
 //! | step (whole view)                       | a crash right after it leaves |
 //! |-----------------------------------------|-------------------------------|
 //! | 1. the view is unmounted                | everything as it was |
-//! | 2. the upper is emptied                 | whiteouts, without the files that replaced them |
+//! | 2. the upper is cleared                 | whiteouts, without the files that replaced them |
 //! | 3. its state directory is removed       | what the store says, unmounted |
 //! | 4. it is mounted, if it was             | done |
 
@@ -17,13 +17,13 @@ use crate::daemon::Released;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
 
-/// Drops it. Whoever has a whole view mounted in another mount namespace gets errors from it afterwards: what is left
-/// there must change nothing in the new one.
+/// Drops local changes. Mounts of a whole view in other mount namespaces return errors afterwards: the old overlay must
+/// change nothing in the new one.
 pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, Error> {
     if !inside.as_os_str().is_empty() {
         return Access::open(views, view)?.reset(inside).map(|()| Released::Gone);
     }
-    // A dropped view is asked back, also when its daemon ended with the last view.
+    // A dropped view is mounted again, also if its daemon ended with the last view.
     let serves = views.state().is_some() || views.is_dropped(view);
     let released = thaw::release(views, view)?;
     let upper = views.upper(view);

@@ -57,9 +57,9 @@ impl Views {
     pub fn load(state_dir: &Path) -> Result<Views, Error> {
         let manifest = Manifest::load(&manifest_file(state_dir))?;
         let mut views = Views { state_dir: state_dir.into(), manifest };
-        // `git worktree move` tells git, not the manifest.
+        // `git worktree move` updates git's registration, not the manifest.
         if let Some(moved) = moved_to(state_dir)?.filter(|to| *to != views.manifest.worktree) {
-            // Who holds the lock saves it with what they change.
+            // If another process holds the lock, its own save records the move.
             if let Some(_lock) = ManifestLock::attempt(state_dir)? {
                 views.manifest = Manifest::load(&manifest_file(state_dir))?;
                 views.manifest.worktree = moved;
@@ -71,7 +71,7 @@ impl Views {
         Ok(views)
     }
 
-    /// What the daemon says, if one lives.
+    /// The daemon's state, if a daemon is alive.
     pub fn state(&self) -> Option<DaemonState> {
         client::state(&self.state_dir)
     }
@@ -85,10 +85,10 @@ impl Views {
         path::is_there(&self.view_dir(view).join("dropped"))
     }
 
-    /// Copies of this view's journal that were kept because it was damaged, until somebody deletes them.
+    /// Copies of this view's journal that were kept because it was damaged, until they are deleted.
     pub fn damaged(&self, view: &ViewSpec) -> Vec<PathBuf> {
         let dir = self.view_dir(view);
-        // A directory that can't be listed is what mounting it tells.
+        // If the directory can't be listed, mounting reports the error.
         let mut names = path::list(&dir).unwrap_or_default();
         names.retain(|entry| entry.name.starts_with(DAMAGED.as_bytes()));
         let mut copies: Vec<PathBuf> = names.iter().map(|entry| dir.join(OsStr::from_bytes(&entry.name))).collect();
@@ -96,14 +96,15 @@ impl Views {
         copies
     }
 
-    /// Mounts what the manifest wants; an error names the first view that wasn't.
+    /// Mounts all views of the manifest; an error names the first view that was not mounted.
     pub fn mount(&self) -> Result<(), Error> {
         let missing = self.manifest.views.iter().filter(|v| !self.is_mounted(v) && !self.is_dropped(v));
         refuse_too_many(missing.count())?;
         all_mounted(client::mount(&self.state_dir)?)
     }
 
-    /// Mounts with a changed manifest, whatever others have changed in it meanwhile. When a view that has to be mounted anew for that is in use, nothing changes.
+    /// Mounts with a changed manifest; changes that other processes made meanwhile are kept. If a view that has to be
+    /// mounted again for that is in use, nothing changes.
     pub fn mount_changed(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
         self.mount_if(|views| {
             change(&mut views.manifest);
@@ -186,7 +187,7 @@ impl Views {
         self.state_dir.join("views").join(&view.id)
     }
 
-    /// Where a view's own files are.
+    /// The location of a view's upper.
     pub fn upper(&self, view: &ViewSpec) -> PathBuf {
         view.upper.clone().unwrap_or_else(|| self.place(view))
     }
@@ -236,7 +237,7 @@ fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
     let mut absolute = path::absolute(place)?;
     let components: Vec<_> = absolute.components().collect();
     if let Some(last) = components.iter().rposition(|c| matches!(c, Component::ParentDir)) {
-        // What `..` leads to is for the file system to say: what is before it may be a symlink.
+        // The file system resolves `..`: the component before it may be a symlink.
         let (above, below) = components.split_at(last + 1);
         let above = path::canonical(&above.iter().collect::<PathBuf>())?;
         absolute = below.iter().fold(above, |whole, component| whole.join(component));
@@ -250,7 +251,8 @@ fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
     Ok((absolute, real))
 }
 
-/// Held by whoever reads the manifest, changes it and writes it: one at a time. The kernel takes it back from the dead.
+/// Lock for reading, changing and writing the manifest: one process at a time. The kernel releases it if the process
+/// dies.
 #[derive(Debug)]
 pub struct ManifestLock {
     _lock: Lock,
@@ -262,7 +264,7 @@ impl ManifestLock {
         Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
     }
 
-    /// Nothing while somebody holds it.
+    /// `None` while another process holds it.
     fn attempt(state_dir: &Path) -> Result<Option<ManifestLock>, Error> {
         let (path, file) = ManifestLock::file(state_dir)?;
         let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))?;
@@ -276,7 +278,7 @@ impl ManifestLock {
     }
 }
 
-/// Where a moved worktree (`git worktree move`) is now, by its registration.
+/// The new location of a moved worktree (`git worktree move`), from its registration.
 fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, Error> {
     let Some(git_dir) = state_dir.parent() else { return Ok(None) };
     let pointer = path::read_if_there(&git_dir.join("gitdir"))?;

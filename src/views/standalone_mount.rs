@@ -22,7 +22,7 @@ use crate::sys::{IoError, mount, mountinfo, path};
 /// The view's name in a state directory that is not named after the mount point.
 const ONLY_VIEW: &str = "0000000000000001";
 
-/// What shows below the view's own files.
+/// The lower of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lower {
     /// Names of the store; a later one wins.
@@ -31,7 +31,7 @@ pub enum Lower {
     Directories(Vec<PathBuf>),
 }
 
-/// What to mount, and how.
+/// Lower, upper, work directory and options of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandaloneMount {
     pub lower: Lower,
@@ -148,7 +148,7 @@ fn is_there(store: &Store, lower: &Lower) -> Result<(), Error> {
     }
 }
 
-/// Where a view's parts lie.
+/// The locations of a view's mount point, state directory and upper.
 struct StandalonePlace<'a> {
     dir: &'a Path,
     state_dir: PathBuf,
@@ -181,7 +181,7 @@ impl<'a> StandalonePlace<'a> {
         if state_dir.starts_with(dir) {
             return Err(Error::Beneath { state: state_dir, dir: dir.into() });
         }
-        // As in overlayfs, what is read-only and has no upper hides what the directory holds.
+        // As in overlayfs, a read-only mount without an upper hides the directory's content.
         let is_known = path::is_there(&set::manifest_file(&state_dir));
         if wish.read_only && upper.is_none() && !is_known && !path::list(dir)?.is_empty() {
             let state_dir = state_dir.join("read-only");
@@ -192,7 +192,7 @@ impl<'a> StandalonePlace<'a> {
         Ok(StandalonePlace { dir, upper, state_dir, id })
     }
 
-    /// What was mounted with this state before, if it is of the same upper and nowhere else now.
+    /// The views mounted with this state before. Refused if they have another upper, or are mounted elsewhere now.
     fn known(&self) -> Result<Option<Views>, Error> {
         if !path::is_there(&set::manifest_file(&self.state_dir)) {
             return Ok(None);
@@ -219,7 +219,7 @@ impl<'a> StandalonePlace<'a> {
         path::make_private_dirs(&self.state_dir)?;
         let manifest = Manifest { created: set::now(), ..Manifest::new(self.dir, store.path()) };
         let _lock = ManifestLock::wait(&self.state_dir)?;
-        // Somebody else may have made it meanwhile: then that one counts.
+        // If another process has created it meanwhile, that one is used.
         if path::is_there(&set::manifest_file(&self.state_dir)) {
             return Views::load(&self.state_dir);
         }
@@ -300,9 +300,9 @@ fn entry(store: &Store, name: &str) -> Result<Graft, Error> {
     })
 }
 
-/// As overlayfs has it: neither of upper and workdir lies in the other, nor in a lower, nor a lower in them. What is in
-/// the upper would show in the view, where the journal could be deleted; what is in a lower would be taken into the
-/// store with it.
+/// As in overlayfs: neither of upper and workdir lies in the other, nor in a lower, nor a lower in them. A workdir in
+/// the upper would show in the view, where the journal could be deleted. An upper or workdir in a lower would be
+/// imported into the store with it.
 fn are_apart(wish: &StandaloneMount, upper: Option<&Path>, workdir: Option<&Path>) -> Result<(), Error> {
     let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
     let refuse = |a: &Path, b: &Path| Err(Error::Overlap(a.into(), b.into()));

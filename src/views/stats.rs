@@ -1,4 +1,4 @@
-//! What a worktree's daemon has counted: `depsfs status --stats`.
+//! Counters of a worktree's daemon: `depsfs status --stats`.
 //!
 //! The keeper counts the servers that it starts, in its state file. A server counts the requests of each view: they are
 //! read from the view itself (`user.depsfs.stats`), so every wait here has an end.
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::set::Views;
 use crate::sys::fs;
 
-/// How long all views together may take to answer.
+/// The time limit for the replies of all views together.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What a daemon has counted. Serialised as `--json` prints it.
+/// Counters of a daemon. Serialised as `--json` prints it.
 #[derive(Debug, Default, Serialize)]
 pub struct Stats {
     /// Servers that were started after the first. Each begins to count at 0.
@@ -30,7 +30,7 @@ pub struct Stats {
 pub struct ViewStats {
     #[serde(serialize_with = "super::json_path::path")]
     pub path: PathBuf,
-    /// Why nothing is known of it.
+    /// The reason why its counters could not be read.
     pub error: Option<String>,
     #[serde(flatten)]
     pub stats: RequestStats,

@@ -14,7 +14,7 @@ use crate::daemon::DaemonState;
 use crate::store::{Manifest, ObjectId, Store};
 use crate::sys::path;
 
-/// All there is to say of a worktree's views. Serialised as `--json` prints it.
+/// The status of a worktree's views. Serialised as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub struct WorktreeStatus {
     #[serde(serialize_with = "super::json_path::path")]
@@ -25,9 +25,9 @@ pub struct WorktreeStatus {
     pub created: String,
     #[serde(serialize_with = "super::json_path::path")]
     pub store: PathBuf,
-    /// What of the store the views need is not there, in words.
+    /// Parts of the store that the views need and that are missing, in words.
     pub store_trouble: Option<String>,
-    /// `None`: no daemon lives.
+    /// `None`: no daemon is alive.
     pub daemon: Option<Daemon>,
     /// Objects of its views that the store has lost, as far as they were read: files with them answer EIO.
     pub lost_objects: Vec<String>,
@@ -48,7 +48,7 @@ pub struct Daemon {
     pub pid: i64,
     pub server_pid: Option<i64>,
     pub version: String,
-    /// What is wrong with all of it, in words.
+    /// A fault of the whole daemon, in words.
     pub trouble: Option<String>,
 }
 
@@ -57,7 +57,7 @@ pub struct ViewStatus {
     #[serde(serialize_with = "super::json_path::path")]
     pub path: PathBuf,
     pub mounted: bool,
-    /// It answers EIO to everything.
+    /// It returns EIO for every request.
     pub refusing: bool,
     /// Its directory, or all in it, was deleted; `depsfs reset` brings the store's back.
     pub dropped: bool,
@@ -65,9 +65,9 @@ pub struct ViewStatus {
     pub remade: bool,
     /// How its files are opened: `zero-message`, or `passthrough` where big files are read without the server.
     pub mode: Option<&'static str>,
-    /// Why it is not mounted, where that is known.
+    /// The reason why it is not mounted, if it is known.
     pub error: Option<String>,
-    /// Where its content came from.
+    /// The origins of its grafts.
     pub origin: Vec<String>,
     /// Copies of its journal that was damaged, until they are deleted.
     #[serde(serialize_with = "super::json_path::list")]
@@ -81,7 +81,7 @@ impl WorktreeStatus {
     }
 }
 
-/// The store is not opened, which would tell less: what is looked for are the names of the trees that the views need.
+/// Checks the store's version file and the trees that the views need by name. Opening the store would report less.
 pub(crate) fn store_trouble(manifest: &Manifest) -> Result<Option<String>, Error> {
     let store = &manifest.store;
     if path::stat(&store.join("version"))?.is_none() {
@@ -106,7 +106,7 @@ fn lost_objects(manifest: &Manifest) -> Vec<String> {
     noted.into_iter().filter(|id| needed.contains(id)).map(|id| id.hex()).collect()
 }
 
-/// As [`status`], with what the daemon has counted, which each view is asked for.
+/// As [`status`], with the daemon's counters, which are read from each view.
 ///
 /// # Errors
 /// As those of [`status`]. A view that does not answer is an error of its own, in the statistics.
