@@ -1,8 +1,8 @@
 //! Copies that lack bytes since a power cut, and whose object can't be read: the intent stays.
 //!
-//! What of such a copy is on disk is read as ever; of the rest a read is EIO, as of an object that is lost. So is every
-//! change of its bytes, for a written block would hide what else was in it; but it may be emptied. Each time it is asked
-//! for, and at each opening of the view, the object is looked for again.
+//! The bytes of such a copy that are on disk are read as ever; a read of the rest is EIO, as of an object that is lost.
+//! So is every change of its bytes, for a written block would hide the other bytes of that block; but the copy may be
+//! truncated to 0. At each use, and at each opening of the view, the object is looked for again.
 
 use std::ops::Range;
 

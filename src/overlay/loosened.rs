@@ -44,7 +44,7 @@ impl Note {
         Some(Note { real: hex(real)?, born: hex(born)?, mode: octal(mode)?, loosened: octal(loosened)? })
     }
 
-    /// Where that can't be done, a crash in the next moment would leave the loosened mode, and nothing else.
+    /// Writes the note. If that fails, a crash in the next moment would leave the loosened mode, and nothing else.
     fn put(&self, aside: &OwnedFd) {
         let put = || -> io::Result<()> {
             let file = fs::open_at(aside, self.name().as_bytes(), OpenFlags::WRONLY | OpenFlags::CREATE, 0o600)?;

@@ -1,5 +1,5 @@
-//! What was found out about objects while a view shows them: large ones in the background, others by `store verify` or by
-//! another view.
+//! Results of checks of objects while a view shows them: of large ones in the background, of others by `store verify`
+//! or by another view.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ impl Overlay {
         live.iter().flat_map(of).collect()
     }
 
-    /// Something was found out about these objects. What is kept of them is forgotten, here and in the kernel: the next
-    /// read finds what the store has then.
+    /// Drops everything cached of these checked objects, here and in the kernel: the next read finds the store's
+    /// current bytes.
     pub fn look_again_at(&self, objects: &HashSet<ObjectId>) {
         self.view.lock().look_again_at(objects);
     }

@@ -227,12 +227,12 @@ impl Lower {
         }
     }
 
-    /// What the layers of a directory are, whatever their position in a list of grafts.
+    /// The layers of a directory, whatever their position in a list of grafts.
     pub(super) fn layer_numbers(&self, dir: Ino) -> Vec<Ino> {
         self.layers(dir).as_slice().iter().map(|n| self.plain_ino(*n)).collect()
     }
 
-    /// What the grafts say of `name` in `dir`.
+    /// The grafts' entry `name` in `dir`.
     pub fn lookup(&self, dir: Ino, name: &Name) -> Option<Ino> {
         let hit = self.layers(dir).as_slice().iter().find_map(|layer| self.child(*layer, name));
         hit.map(|n| self.ino(n))

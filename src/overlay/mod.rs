@@ -78,20 +78,20 @@ pub use view::Overlay;
 pub use write::Wrote;
 
 impl Overlay {
-    /// What was counted since the view was opened.
+    /// The counters since the view was opened.
     pub fn counts(&self) -> Counts {
         self.counters.counts()
     }
 
-    /// What shows at a name. Counts one reference, until [`Overlay::forget`].
+    /// The entry shown at a name. Counts one reference, until [`Overlay::forget`].
     pub fn lookup(&self, parent: Ino, name: &Name) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
         view.referenced(&found)
     }
 
-    /// What has this number, when it shows anywhere; its number may have been kept outside, as a file handle. Counts one
-    /// reference.
+    /// The file or directory with this number, if it shows anywhere; the number may have been kept outside, as a file
+    /// handle. Counts one reference.
     pub fn lookup_number(&self, ino: Ino) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.find(ino)?;

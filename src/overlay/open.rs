@@ -35,7 +35,7 @@ const TIDY_AT_OPEN: u64 = 16 << 10;
 const TIDY_IN_USE: u64 = 1 << 20;
 
 pub struct OverlayConfig {
-    /// Holds `journal`, or says that the upper does (`home.rs`). Must exist.
+    /// Holds `journal`, which may only mark that the journal is in the upper (`state_dir.rs`). Must exist.
     pub state_dir: PathBuf,
     /// A later one wins where two have the same name.
     pub grafts: Vec<GraftSpec>,
@@ -134,7 +134,8 @@ impl View {
         let (mut open, mut is_clear) = (Vec::new(), true);
         for piece in frames.pieces() {
             let frame = match piece {
-                // What was lost here is later, so all this took place, unless the one call failed.
+                // The lost frames are later than the open ones, so these changes took place, unless the one call
+                // failed.
                 Piece::Hole => {
                     open.drain(..).for_each(|frame| self.play(&frame));
                     continue;

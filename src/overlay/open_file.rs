@@ -41,7 +41,7 @@ impl OpenFile {
     }
 
     fn write_back_what_is_due(&self) {
-        // What is written from now on is due again.
+        // Later writes are due again.
         if self.truncated.as_ref().is_some_and(|truncated| truncated.is_due.swap(false, Ordering::AcqRel)) {
             start_write_back(&*self.fd).or_warn("the write-back of a file was not begun");
         }

@@ -1,9 +1,8 @@
 //! Files without a name: deleted, and perhaps still open.
 //!
-//! The server isn't told of opens, so every deleted file may be one that somebody has open. It is moved to
-//! `aside` instead, under its inode number, until the kernel forgets the inode (mostly at once). There it also
-//! outlives the server: the next one finds it. Where that can't be (another file system, a full one) a
-//! descriptor holds it.
+//! The server gets no request for an open, so every deleted file may still be open in some process. It is moved to
+//! `aside` instead, under its inode number, until the kernel forgets the inode (mostly at once). There it also outlives
+//! the server: the next one finds it. If the move fails (another file system, a full one), a descriptor holds the file.
 //!
 //! | step                      | a crash right after it leaves                                      |
 //! |---------------------------|--------------------------------------------------------------------|
@@ -30,7 +29,7 @@ pub(super) fn aside_name(ino: Ino) -> String {
 const STAYS: &str = "a deleted file stays in its place aside until the next mount";
 
 impl View {
-    /// What becomes an orphan when this name goes; `None` while the file has other names.
+    /// The orphan that the file becomes when this name goes; `None` while the file has other names.
     pub(super) fn orphan_of(&mut self, found: &FoundName) -> Result<Option<Orphan>> {
         let attr = self.attr_of(found)?;
         let is_dir = FileType::from_raw_mode(attr.mode) == FileType::Directory;
@@ -38,7 +37,7 @@ impl View {
         Ok(last.then_some(Orphan { kept: OrphanBacking::Store, attr: Attr { nlink: 0, ..attr } }))
     }
 
-    /// Takes the last name of a file of the upper away, and says how it lives on.
+    /// Removes the last name of a file of the upper, and returns how the file is kept.
     pub(super) fn set_aside(&mut self, dir: Ino, name: &Name, ino: Ino, is_dir: bool) -> Result<OrphanBacking> {
         let fd = self.dir_to_change(dir)?;
         if let Some(aside) = &self.upper.aside {
@@ -71,7 +70,7 @@ impl View {
         open.map(|fd| OrphanBacking::Open(Arc::new(fd))).map_err(upper("open a file"))
     }
 
-    /// What was to be replaced stays after all.
+    /// Drops the extra name of an entry that was not replaced after all.
     pub(super) fn let_go(&self, kept: &OrphanBacking, there: Option<FoundName>) {
         if let (OrphanBacking::Aside, Some(aside), Some(there)) = (kept, &self.upper.aside, there) {
             fs::unlink_at(aside, aside_name(there.ino).as_bytes()).or_warn(STAYS);
@@ -114,7 +113,7 @@ impl View {
         }
         if let (OrphanBacking::Aside, Some(aside)) = (orphan.kept, &self.upper.aside) {
             let name = aside_name(ino);
-            // What stays for an error is deleted by the next mount.
+            // If this fails, the next mount deletes the file.
             let removed =
                 if is_dir { fs::rmdir_at(aside, name.as_bytes()) } else { fs::unlink_at(aside, name.as_bytes()) };
             removed.or_warn(STAYS);

@@ -82,7 +82,7 @@ fn read<R>(file: &Extent, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R
         if buffer.len() < len {
             buffer.resize(len, 0);
         }
-        // Who asks keeps it: the kernel, for the view.
+        // The kernel caches the bytes for the view, so the page cache need not keep those of the store's file.
         let read = file.read_to_keep(&mut buffer[..len], offset).map_err(upper("read a file"))?;
         Ok(done(&buffer[..read]))
     })

@@ -227,7 +227,7 @@ impl View {
         Ok(true)
     }
 
-    /// What shows at one name, as a listing has it.
+    /// The entry shown at one name, as a listing has it.
     fn shown_at(&mut self, dir: Ino, name: &Name) -> Result<Option<ShownName>> {
         if self.is_gone(dir) || self.is_home(dir, name.bytes()) {
             return Ok(None);
@@ -237,7 +237,7 @@ impl View {
         Ok(self.shown(dir, name, upper, below))
     }
 
-    /// What shows where the upper and what is below it have these.
+    /// The entry shown at a name, from the upper's entry and the one below it.
     fn shown(&self, dir: Ino, name: &Name, upper: Option<(FileType, u64)>, below: Option<Ino>) -> Option<ShownName> {
         match upper {
             Some((FileType::Directory, real)) if self.delta.is_opaque(dir) => {

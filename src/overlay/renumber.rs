@@ -24,7 +24,7 @@ use super::state::{Delta, Override};
 use super::types::{Attr, Ino};
 use super::view::View;
 
-/// Where each directory that the journal names is found now: its inode number, or `None` without a directory.
+/// The current inode number of each directory that the journal names; `None` if the directory is gone.
 type Numbers = HashMap<Ino, Option<Ino>>;
 
 impl View {
@@ -59,7 +59,7 @@ impl View {
         Ok(self.delta.root.is_some_and(|root| root != (stat.ino, born)))
     }
 
-    /// Where directories lie that an undecided change was the first to name.
+    /// Records the locations of directories that an undecided change was the first to name.
     pub(super) fn learn_places(&mut self, frames: &[Frame]) {
         let records = frames.iter().flat_map(Frame::records);
         for record in records
@@ -182,7 +182,8 @@ impl View {
         before
     }
 
-    /// What has no other name shows again where the trees have it, unless the upper has something there.
+    /// A file or directory without another name shows again at its names in the trees, unless the upper has an entry
+    /// there.
     fn show_where_stored(&mut self, ino: Ino) -> Result<()> {
         if !self.lower_places(ino).is_empty() {
             return Ok(());

@@ -15,14 +15,14 @@ use super::types::Ino;
 use super::view::{FoundName, View};
 
 impl View {
-    /// What the lower shows at a name, by journal and trees; the upper is not asked.
+    /// The lower's entry shown at a name, by journal and trees, without a look at the upper.
     pub(super) fn lower_at(&self, dir: Ino, name: &Name) -> Option<Ino> {
         let hidden = self.delta.is_opaque(dir) && self.delta.name(dir, name).is_none();
         if hidden { None } else { self.lower_named(dir, name) }
     }
 
-    /// What the lower has at a name. In an opaque directory it doesn't show, but a directory of the upper is
-    /// still the same one: it was copied from there.
+    /// The lower's entry at a name. In an opaque directory it doesn't show, but a directory of the upper is still the
+    /// same one: it was copied from there.
     pub(super) fn lower_named(&self, dir: Ino, name: &Name) -> Option<Ino> {
         match self.delta.name(dir, name) {
             Some(Override::Whiteout) => None,
@@ -31,10 +31,10 @@ impl View {
         }
     }
 
-    /// What shows at a name.
+    /// The entry shown at a name.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nothing does.
+    /// [`Error::NotFound`] if there is none.
     pub(super) fn resolve(&mut self, dir: Ino, name: &Name) -> Result<FoundName> {
         let found = self.search_name(dir, name);
         self.lower.must_be_sound()?;
@@ -62,10 +62,10 @@ impl View {
         below.map(|ino| FoundName { ino, upper: None }).ok_or(Error::NotFound)
     }
 
-    /// What has this number, when it shows at some name.
+    /// The file or directory with this number, if it shows at some name.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when nothing does.
+    /// [`Error::NotFound`] if it does not.
     pub(super) fn find(&mut self, ino: Ino) -> Result<FoundName> {
         let found = self.search_number(ino);
         self.lower.must_be_sound()?;
@@ -115,7 +115,7 @@ impl View {
         self.orphans.contains_key(&ino)
     }
 
-    /// Where a directory is now; whether that place shows is for the caller to see on the way up.
+    /// The current location of a directory; the caller checks on the way up whether that location shows.
     pub(super) fn dir_place(&mut self, dir: Ino) -> Result<(Ino, Name)> {
         if dir.is_upper() {
             return self.upper_name(dir)?.ok_or(Error::NotFound);
@@ -123,9 +123,9 @@ impl View {
         self.lower_places(dir).into_iter().next().ok_or(Error::NotFound)
     }
 
-    /// The names that journal and trees give the lower's file or directory `ino`, in directories that may
-    /// themselves be gone. Where it was moved to comes first: of a removed directory the journal says nothing,
-    /// so a name that a tree has there may be one that was moved away.
+    /// The names that journal and trees give the lower's file or directory `ino`, in directories that may themselves be
+    /// gone. The target of a move comes first: of a removed directory the journal has no records, so a name that a tree
+    /// has there may be one that was moved away.
     pub(super) fn lower_places(&self, ino: Ino) -> Vec<(Ino, Name)> {
         let mut by_tree = self.lower.places(ino);
         by_tree.retain(|(dir, name)| {

@@ -20,7 +20,7 @@ impl Overlay {
         self.view.lock().thaw(ino)
     }
 
-    /// Makes `name` show what the store says of it. What the worktree had there, and below it, is deleted.
+    /// Restores the store's version of `name`. The worktree's own entry there, and everything below it, is deleted.
     ///
     /// # Errors
     /// [`Error::Moved`] when the store's file or directory is now elsewhere in the view.
@@ -117,7 +117,7 @@ impl View {
                 let check = Check::Absent { dir: parent, name: name.clone(), real: stat.ino };
                 let left = self.change(check, records, |view| view.move_out(&dir, name, &stat))?;
                 if let (Some(left), Some(aside)) = (left, &self.upper.aside) {
-                    // What stays for an error is deleted by the next mount.
+                    // If this fails, the next mount deletes the rest.
                     remove_tree(aside, left.as_bytes()).or_warn("what was moved away stays until the next mount");
                 }
             }
@@ -128,8 +128,8 @@ impl View {
         Ok(())
     }
 
-    /// A file goes at once, a directory to `aside`: the name that it has there. Where there is no `aside`, what is
-    /// deleted before an error stays deleted.
+    /// Deletes a file at once, and moves a directory to `aside`; returns its name there. Without `aside`, the files
+    /// deleted before an error stay deleted.
     fn move_out(&mut self, dir: &OwnedFd, name: &Name, stat: &Stat) -> Result<Option<String>> {
         let aside = self.upper.aside.as_deref();
         if !stat.is_dir() {

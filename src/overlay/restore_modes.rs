@@ -11,7 +11,7 @@ use super::types::Ino;
 use super::view::View;
 
 impl View {
-    /// Sets back the modes that a crash left loosened. What can't be done now is tried at the next open.
+    /// Sets back the modes that a crash left loosened. After an error, the next open tries again.
     pub(super) fn restore_modes(&mut self) {
         let (names, Some(aside)) = (std::mem::take(&mut self.upper.notes), self.upper.aside.clone()) else { return };
         if names.is_empty() {

@@ -1,4 +1,5 @@
-//! *Uncover*: what a graft holds shows again where the worktree had deleted it. What the worktree has made since stays.
+//! *Uncover*: a graft's files show again where the worktree had deleted them. Files that the worktree has made since
+//! stay.
 //!
 //! | at a member's name                    | then                                                            |
 //! |---------------------------------------|------------------------------------------------------------------|

@@ -6,7 +6,7 @@
 //! | that a directory was moved away from here | it is in two places                           | it is where it was moved last |
 //! | that a directory was moved out of another | each of the two is in the other               | both are where the tree has them |
 //!
-//! Whatever else was lost, something of the store shows that was deleted or moved, or shows as the store has it.
+//! After any other loss, a file of the store shows that was deleted or moved, or shows as the store has it.
 
 use std::collections::HashSet;
 
@@ -85,7 +85,7 @@ impl View {
         if is_end { None } else { self.lower_places(dir).into_iter().next() }
     }
 
-    /// Where the tree has it.
+    /// Puts a moved directory back to its location in the tree.
     fn put_back(&mut self, moved: Ino) {
         let mut records = Vec::new();
         for (dir, name) in self.delta.moved_to(moved).to_vec() {

@@ -1,5 +1,5 @@
-//! What the journal has said so far, as maps: the difference between the lower and the view that no plain
-//! directory can show.
+//! The records of the journal so far, as maps: the difference between the lower and the view that no plain directory
+//! can show.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
@@ -11,7 +11,7 @@ use super::journal::{Meta, Record};
 use super::lower::Lower;
 use super::types::Ino;
 
-/// What the journal says of one name.
+/// The journal's entry for one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Override {
     Whiteout,
@@ -32,7 +32,7 @@ pub(super) struct Delta {
     copied: HashMap<Ino, (u64, u64)>,
     /// The same, the other way round.
     origins: HashMap<u64, Ino>,
-    /// Where lower inodes were moved to.
+    /// The names that lower inodes were moved to.
     moved_to: HashMap<Ino, Vec<(Ino, Name)>>,
     /// Places of directories that are only in the upper and that other records name.
     places: HashMap<Ino, (Ino, Name)>,
@@ -160,7 +160,7 @@ impl Delta {
         self.names.get(&dir)?.get(name).copied()
     }
 
-    /// What is said of names in `dir` after one, in the order of names.
+    /// The overrides of names in `dir` after one, in the order of names.
     pub fn overrides(&self, dir: Ino, after: &Name) -> impl Iterator<Item = (&Name, Override)> {
         let names =
             self.names.get(&dir).map(|names| names.range::<Name, _>((Bound::Excluded(after), Bound::Unbounded)));

@@ -1,4 +1,4 @@
-//! Where a view's journal lies, and what it makes aside: in one file system with the upper.
+//! The location of a view's journal and work directory: in one file system with the upper.
 //!
 //! Journal and upper are kept in step by the order in which one file system commits changes (`journal/mod.rs`); two
 //! disks have no such order, and after a power cut either may be ahead. So where the state directory is in another file
@@ -31,7 +31,7 @@ use super::view::{OrphanBacking, View};
 /// In the upper's root, where it must be.
 pub const IN_UPPER: &str = ".depsfs.state";
 
-/// What [`find`] has found.
+/// The result of [`find`].
 pub(super) struct Home {
     pub dir: OwnedFd,
     /// To be named in errors.
@@ -42,7 +42,7 @@ pub(super) struct Home {
     pub is_near: bool,
 }
 
-/// Where the view of this upper has its journal; moved first, if it must be.
+/// Finds the directory of this upper's journal; if it must be elsewhere, the journal is moved first.
 pub(super) fn find(root: &OwnedFd, state_dir: &Path, takeover: bool) -> Result<Home> {
     let in_file = |e: IoError| Error::Journal(e.into());
     let state = fs::open_path(state_dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(std_fs::read(bench.far.path().join("journal")).expect("there"), journal::elsewhere());
         assert_eq!(bench.upper_names(), [IN_UPPER]);
         assert_eq!(shown(&bench.open()), ["a", "link", "sub"]);
-        // Wherever the state directory is later, and whoever serves.
+        // The result is the same with a state directory elsewhere, and after a takeover.
         let near = bench.dir.path().join("near");
         std_fs::create_dir(&near).expect("made");
         std_fs::copy(bench.far.path().join("journal"), near.join("journal")).expect("copied");

@@ -12,7 +12,7 @@ use super::view::Overlay;
 use super::view::View;
 
 impl Overlay {
-    /// What the store has under this inode number; `None` when that is no regular file.
+    /// The store's file under this inode number; `None` if there is no regular file.
     pub fn stored(&self, ino: Ino) -> Option<Stored> {
         self.view.lock().stored(ino)
     }

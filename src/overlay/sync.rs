@@ -1,7 +1,7 @@
-//! `fsync(2)`: what has to be on disk is chosen with the view's lock, and waited for without it.
+//! `fsync(2)`: the files to sync are chosen with the view's lock, and waited for without it.
 //!
-//! Everything that was answered before the request is in the upper's files and in the journal when it is chosen, so the
-//! wait covers it. What is written meanwhile may or may not be on disk afterwards, as everywhere.
+//! Every change that was answered before the request is in the upper's files and in the journal when the files are
+//! chosen, so the wait covers it. Later writes may or may not be on disk afterwards, as everywhere.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::types::Ino;
 use super::view::Overlay;
 use super::view::View;
 
-/// What one `fsync` waits for.
+/// The files that one `fsync` waits for.
 pub struct Sync {
     view: Arc<Mutex<View>>,
     ino: Ino,
@@ -27,15 +27,15 @@ pub struct Sync {
 }
 
 impl Overlay {
-    /// What was written to this file or directory is on disk when this returns, and what the journal says too.
+    /// Waits until earlier writes to this file or directory are on disk, and the journal too.
     pub fn fsync(&self, ino: Ino, data_only: bool) -> Result<()> {
         self.to_sync(ino, data_only)?.map_or(Ok(()), Sync::wait)
     }
 
-    /// What [`Overlay::fsync`] would wait for; `None`: nothing.
+    /// The wait of [`Overlay::fsync`]; `None` if nothing is due.
     pub fn to_sync(&self, ino: Ino, data_only: bool) -> Result<Option<Sync>> {
         let mut view = self.view.lock();
-        // An end that is owed is part of what was answered.
+        // An end that is owed is part of the answered changes.
         view.journal.make_good()?;
         let (file, journal) = (view.fd_to_sync(ino)?, view.journal.to_sync());
         let is_due = file.is_some() || journal.is_some();

@@ -1,5 +1,5 @@
-//! What must hold of a view when the file system under it fails it: a small view with everything in it, and how it
-//! looks.
+//! The properties that a view must keep if the file system under it fails: a small view with everything in it, and its
+//! appearance.
 //!
 //! The fixture has, in a few names each: files and directories of the lower, copies, files of the upper's own, merged,
 //! moved and opaque directories, whiteouts, hard links of both kinds, changed metadata.
@@ -44,7 +44,7 @@ struct Lab {
 /// One view, opened.
 struct Case {
     dir: tempfile::TempDir,
-    /// What shows, as the last change of it that succeeded says.
+    /// The grafts shown after the last successful change of them.
     grafts: RefCell<Vec<GraftSpec>>,
     other: Arc<Tree>,
     store: Store,
@@ -170,7 +170,7 @@ fn lower(store: &Store) -> TreeId {
     store.put_tree(&builder).expect("a tree")
 }
 
-/// What a live change of the grafts brings instead.
+/// The tree that a live change of the grafts mounts instead.
 fn other(store: &Store) -> TreeId {
     let stage = store.stage().expect("a stage");
     let mut builder = TreeBuilder::new(meta(0o755));
@@ -225,7 +225,7 @@ impl Case {
         self.known.extend(all);
     }
 
-    /// What was done in the view before anything fails.
+    /// Makes the changes in the view before anything fails.
     fn live(&mut self) {
         let caller = self.caller();
         self.know();

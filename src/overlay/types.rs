@@ -12,7 +12,8 @@ impl Ino {
     pub const ROOT: Ino = Ino(1);
 }
 
-/// What `stat(2)` says of a file in a view. `mode` holds type and permissions, `blocks` counts 512 bytes.
+/// The attributes of a file in a view, as `stat(2)` reports them. `mode` holds type and permissions, `blocks` counts
+/// 512 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attr {
     pub ino: Ino,
@@ -30,7 +31,7 @@ pub struct Attr {
     pub ctime: Timespec,
 }
 
-/// Who asks: new files belong to them.
+/// The user and group of a request: new files belong to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub uid: u32,
@@ -58,7 +59,7 @@ pub struct Listed<'a> {
     pub mode: u32,
     pub name: &'a [u8],
     pub attr: Option<Attr>,
-    /// What [`super::Overlay::stored`] would say.
+    /// Returns the result of [`super::Overlay::stored`].
     pub stored: &'a dyn Fn() -> Option<Stored>,
 }
 
@@ -87,11 +88,11 @@ pub struct Change {
 pub struct Stored {
     /// In the store, in bytes.
     pub size: u64,
-    /// What shows are bytes of the worktree's own.
+    /// The bytes shown are the worktree's own.
     pub copied: bool,
 }
 
-/// What the kernel remembers and must forget.
+/// An entry or inode in the kernel's caches that it must drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stale {
     Entry {

@@ -1,8 +1,10 @@
-//! What a view shows just as its lower has it, for who wants all of a big view and not to ask for each name of it.
+//! The unchanged part of a view: all entries that are just the lower's, for a reader of a whole big view, without a
+//! request for each name.
 //!
-//! They are told how the trees are laid ([`Overlay::laid`]), which inodes the journal speaks of ([`Overlay::touched`]),
-//! and of a directory which names upper or journal have something at ([`Overlay::own_names`]). From that they merge the
-//! trees themselves ([`Unchanged`]), with the view's own inode numbers, and ask the view for the rest alone.
+//! The reader gets the order of the trees ([`Overlay::laid`]), the inodes that the journal has records of
+//! ([`Overlay::touched`]), and the names of a directory at which upper or journal have an entry
+//! ([`Overlay::own_names`]). It merges the trees itself ([`Unchanged`]), with the view's own inode numbers, and queries
+//! the view for the rest only.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
@@ -58,7 +60,7 @@ impl Overlay {
         let range = (Bound::Excluded(&from), Bound::Unbounded);
         let upper = view.listing_if_read(dir).map(|l| l.range::<Name, _>(range)).into_iter().flatten();
         let (mut upper, mut said) = (upper.map(|(n, _)| n), view.delta.overrides(dir, &from).map(|(n, _)| n));
-        // What the lower has there does not show either.
+        // The lower's entry at the state directory's name does not show either.
         let home = Name::new(IN_UPPER.as_bytes()).ok().filter(|name| *name > from && view.is_home(dir, name.bytes()));
         let names = InOrder { sources: [&mut upper, &mut said, &mut home.iter()], heads: [None; 3] };
         Ok(Some(view.order.arrange_all(names.cloned(), after, limit)))

@@ -31,7 +31,7 @@ pub(super) struct Upper {
     pub aside: Option<Arc<OwnedFd>>,
     /// Names in `aside` that say which modes a crash left loosened (`loosened.rs`).
     pub notes: Vec<Vec<u8>>,
-    /// The root holds the directory of ours that journal and `aside` are in (`home.rs`).
+    /// The root holds the directory for journal and `aside` (`state_dir.rs`).
     pub has_home: bool,
     pub state_dir: PathBuf,
     pub dirs: Cache<OwnedFd>,
@@ -41,8 +41,8 @@ pub(super) struct Upper {
 }
 
 impl Upper {
-    /// In `beside`, which is in the upper's file system, things are made aside. What an earlier
-    /// crash left there is deleted, but for what a `takeover` goes on with.
+    /// The work directory is made in `beside`, which is in the upper's file system. The remains of an earlier crash
+    /// there are deleted, except those that a `takeover` continues.
     pub fn new(root: OwnedFd, beside: Option<OwnedFd>, takeover: bool) -> std::io::Result<Upper> {
         let opened = beside.map(|dir| open_aside(&dir, takeover)).transpose()?;
         let (aside, notes) = opened.map_or((None, Vec::new()), |(aside, notes)| (Some(Arc::new(aside)), notes));
@@ -105,7 +105,7 @@ fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<(OwnedFd, Vec
             notes.push(left.name);
             continue;
         }
-        // What can't be deleted now is in nobody's way.
+        // The remains of a failed deletion are harmless.
         remove_tree(&aside, &left.name).or_warn("what was moved away stays until the next mount");
     }
     Ok((aside, notes))
@@ -147,7 +147,7 @@ fn unlink_or_is_dir(dir: &OwnedFd, name: &[u8]) -> std::io::Result<bool> {
     match despite_mode(None, dir, || fs::unlink_at(dir, name)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(e) if e.raw_os_error() == Some(libc::EISDIR) => Ok(true),
-        // What POSIX has for a directory, and some file systems answer.
+        // The errno of POSIX for a directory, which some file systems return.
         Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
             let is_dir = despite_mode(None, dir, || fs::stat_at(dir, name)).is_ok_and(|stat| stat.is_dir());
             if is_dir { Ok(true) } else { Err(e) }

@@ -35,7 +35,7 @@ pub(super) struct View {
     pub journal: Journal,
     pub upper: Upper,
     pub files: Cache<OpenFile>,
-    /// Who owns what the lower gives: the owner of the upper's root.
+    /// The owner of the lower's files: the owner of the upper's root.
     pub owner: (u32, u32),
     /// Inodes with a file in the upper that the kernel knows.
     pub seen: HashMap<Ino, KernelInode>,
@@ -47,7 +47,7 @@ pub(super) struct View {
     pub subdirs: HashMap<Ino, u32>,
     /// Orphans that were given up, and the names they had.
     pub given_up: HashMap<Ino, (Ino, Name)>,
-    /// Who is told what the kernel must forget beyond what a call returns.
+    /// The callbacks for the cached entries that the kernel must drop, beyond those that a call returns.
     pub on_stale: Vec<Box<dyn Fn(Stale) + Send + Sync>>,
     pub writeback: Writeback,
     /// The view itself, for the thread that flushes (`writeback.rs`).
@@ -92,7 +92,7 @@ pub(super) enum OrphanBacking {
     Open(Arc<OwnedFd>),
 }
 
-/// What a name turned out to be.
+/// The result of resolving a name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FoundName {
     pub ino: Ino,

@@ -13,7 +13,7 @@ use super::types::{Caller, Ino};
 use super::view::Overlay;
 use super::view::{FoundName, View};
 
-/// What a change of a file's content did.
+/// The result of a change of a file's contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wrote {
     pub bytes: usize,
@@ -87,8 +87,8 @@ impl View {
         fs::truncate(&*file.fd, size).map_err(upper("truncate a file"))
     }
 
-    /// Before an own file takes the name of a lower one: a power cut must not find it without its bytes there. Where
-    /// a file of the upper is replaced, its file system sees to that as far as it does anywhere.
+    /// Before an own file takes the name of a lower one: a power cut must not find it without its bytes there. If it
+    /// replaces a file of the upper, the file system sees to that as far as it does anywhere.
     pub(super) fn write_back_file(&mut self, found: &FoundName) -> Result<()> {
         let file = self.own_bytes(found)?;
         file.map_or(Ok(()), |fd| write_back(&*fd)).map_err(upper("write a file"))

@@ -12,8 +12,8 @@
 //! | 3. its bytes are written          | the same, nothing to fill                                      |
 //! | 4. the intent is deleted          | the whole copy                                                 |
 //!
-//! What a program wrote to the copy and was written to disk stays, the rest is as it was: what a file that was
-//! never copied would hold. So that a hole means "not written yet", a copy is settled before it is cut or punched.
+//! Bytes that a program wrote to the copy and that are on disk stay; the rest is as in a file that was never copied. So
+//! that a hole means "not written yet", a copy is flushed before it is truncated or punched.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -209,7 +209,7 @@ fn flush(shared: &Mutex<View>) -> bool {
     truncated.write_back();
     let due: Vec<Intent> = shared.lock().writeback.intents.values().cloned().collect();
     for intent in due {
-        // What can't be looked at now is looked at again.
+        // After an error the copy is looked up again in the next round.
         let Ok(copy) = shared.lock().copy_of(&intent) else { continue };
         if copy.is_none_or(|copy| write_back(&*copy).is_ok()) {
             shared.lock().completed(&intent);
@@ -304,7 +304,7 @@ mod tests {
         view.write(ino, 4 << 20, b"middle", None).expect("written");
         let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
         drop(view);
-        // What the disk has when blocks in the middle and the end were never written.
+        // The state on disk if blocks in the middle and the end were never written.
         let path = bench.dir.path().join("upper/big");
         let copy = std::fs::File::options().write(true).read(true).open(&path).expect("a plain file");
         copy.set_len(6 << 20).expect("cut");

@@ -1,9 +1,9 @@
 //! Extended attributes.
 //!
-//! The store keeps those of the user namespace with the file; changing one on a file of the lower is a record, not
-//! a copy. What the upper's file system would not take with a copy is refused at once, by that file system itself: a
-//! nameless file there, the *probe*, is given the same. Others are the upper's: setting one makes a copy first. POSIX
-//! ACLs are refused: the kernel would keep them but not enforce them here.
+//! The store keeps those of the user namespace with the file; changing one on a file of the lower is a record, not a
+//! copy. A value that the upper's file system would not take with a copy is refused at once, by that file system
+//! itself: a nameless file there, the *probe*, is given the same. Others are the upper's: setting one makes a copy
+//! first. POSIX ACLs are refused: the kernel would keep them but not enforce them here.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;

@@ -76,7 +76,7 @@ pub struct Journal {
     prepared_ordered: bool,
     /// Half a frame may be behind the end.
     is_torn: bool,
-    /// The end of what was prepared last, while it could not be appended.
+    /// The end of the last prepared frame, while it could not be appended.
     owed: Option<Frame>,
     /// Appended frames may never reach the disk.
     is_lost: bool,
@@ -144,11 +144,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends one frame. On an error nothing is appended: what was written of it is cut off.
+    /// Appends one frame. On an error nothing is appended: the written part of the frame is cut off.
     ///
     /// # Errors
-    /// [`JournalError::TooLong`] for a frame that could not be read back. The error of completing an earlier append, if
-    /// that fails again.
+    /// [`JournalError::TooLong`] for a frame that could not be read back. Also the error of completing an earlier
+    /// append, if that fails again.
     pub fn append(&mut self, frame: &Frame) -> Result<(), JournalError> {
         self.make_good()?;
         self.append_alone(frame)

@@ -27,7 +27,7 @@ const WAYS: [(&str, Plan); 6] = [
     ("no descriptor once", plan(OPENS, false, libc::EMFILE)),
 ];
 
-/// What became of one change.
+/// The outcome of one change.
 struct Tried {
     result: Result<(), Error>,
     hits: Vec<(Call, String)>,

@@ -1,4 +1,4 @@
-//! What the upper can't have, or is no longer there to have.
+//! Failures of the upper itself: its limit of names, its deletion, a journal that cannot be written anew.
 
 use super::*;
 

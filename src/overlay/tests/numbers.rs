@@ -51,7 +51,7 @@ fn of_forty_new_files_none_is_stale() {
     case.open().expect("opened");
     for n in 0..40 {
         let ino = case.overlay().lookup(Ino::ROOT, &name(&format!("new {n}"))).expect("there").ino;
-        // What the kernel sends back.
+        // The number as the kernel sends it back.
         let ino = Ino::of_kernel(ino.0);
         case.overlay().write(ino, 0, b"mine", None).expect("written");
         assert_eq!(case.overlay().read(ino, 0, 9, <[u8]>::to_vec).expect("read"), b"mine");

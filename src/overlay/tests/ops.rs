@@ -101,7 +101,7 @@ fn reset(case: &Case, path: &str) -> Result<(), Error> {
     case.overlay().reset(dir, &name)
 }
 
-/// Whatever it holds: that is told as what was held.
+/// Gives up the copy with its current contents as the held ones.
 fn give_up(case: &Case, path: &str) -> Result<(), Error> {
     let (dir, name, _) = case.spot(path);
     let (overlay, ino) = (case.overlay(), case.ino(path));
