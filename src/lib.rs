@@ -23,6 +23,18 @@
 //! | `store`     | objects, trees, entries, roots: what all worktrees share              | their bytes on disk      |
 //! | `sys`       | files, maps, mounts, processes, as the operating system has them      | `unsafe`, system calls   |
 //!
+//! # Where to change what
+//!
+//! | change                                              | file |
+//! |-----------------------------------------------------|------|
+//! | the order or a cookie of a directory listing        | `overlay/position.rs`, `overlay/readdir.rs`, `fuse/listing.rs` |
+//! | a record of the journal                             | `overlay/journal/record.rs`, `overlay/journal/bytes.rs`, `overlay/state.rs` |
+//! | the paths that `create` shares, copies or leaves out | `git/ignored.rs`, `git/include.rs`, `worktree/fit.rs` |
+//! | a check of `doctor`                                 | `doctor/mod.rs` and the file beside it for its subject |
+//! | another remote for artifacts                        | `cache/remote.rs`, `cache/fetch.rs` |
+//! | the reply to a FUSE request                         | `fuse/adapter.rs`, then the file of the operation in `overlay/` |
+//! | the text, hint or exit code of an error             | the file `error` of its layer, `cli/remedies.rs` |
+//!
 //! # Five walks
 //!
 //! **A read.** The kernel opens a file of a view without asking (`fuse/mod.rs`, zero-message opens). The first read

@@ -159,6 +159,17 @@ fn the_map_in_lib_rs_names_files_that_are_there() {
 }
 
 #[test]
+fn the_files_that_contributing_md_names_are_there() {
+    let text = fs::read_to_string(root().join("../CONTRIBUTING.md")).unwrap();
+    let named =
+        text.split('`').skip(1).step_by(2).filter(|word| word.starts_with("src/") || word.starts_with("tests/"));
+    let named: Vec<&str> = named.filter(|word| !word.contains(['<', ' '])).collect();
+    assert!(named.len() > 20, "only {} files were read from CONTRIBUTING.md", named.len());
+    let is_absent = |file: &&&str| !root().join("..").join(file).exists();
+    none(named.iter().filter(is_absent).map(|file| format!("CONTRIBUTING.md speaks of {file}")).collect());
+}
+
+#[test]
 fn every_test_that_security_md_names_is_there() {
     let text = fs::read_to_string(root().join("../SECURITY.md")).unwrap();
     let table = text.split("## Where foreign text becomes").nth(1).and_then(|t| t.split("\n## ").next()).unwrap();
