@@ -1,9 +1,9 @@
-//! What the build cache's own variables say; the command line reads them.
+//! The settings of the build cache, from environment variables and git's configuration; the command line reads them.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// Found out when it is needed, at most once.
+/// Resolved at its first use, at most once.
 pub type Endpoint = LazyLock<Option<String>, Box<dyn FnOnce() -> Option<String> + Send>>;
 
 /// The settings of one run. `Default`: nothing is set.
@@ -14,15 +14,15 @@ pub struct Environment {
     pub no_upload: bool,
     /// `CACHE_LOCAL_DIR`: artifacts as files.
     pub local_dir: Option<PathBuf>,
-    /// Where what is only uploaded is packed.
+    /// The directory for archives that are only uploaded: packed while there is no `CACHE_LOCAL_DIR`.
     pub temporary: PathBuf,
-    /// `CI` is 0 said aloud: what is built here goes to no remote.
+    /// `CI` is explicitly 0: artifacts that are built here are not uploaded.
     pub is_local: bool,
     /// `CI3_SERVER`: the start of a URL.
     pub server: Option<String>,
     /// `S3_BUILD_CACHE_AWS_PARAMS`: words for `aws`.
     pub aws_params: Option<String>,
-    /// `CACHE_SSH_HOST`: what is downloaded is downloaded there.
+    /// `CACHE_SSH_HOST`: the host on which downloads run.
     pub ssh_host: Option<String>,
     /// `DEPSFS_CACHE_URL`, else git's `depsfs.cacheUrl`: the start of a URL.
     pub endpoint: Endpoint,

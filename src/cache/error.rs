@@ -1,4 +1,4 @@
-//! What can be wrong with the build cache. A miss is no error.
+//! The errors of the build cache. A miss is no error.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `depsfs cache get`, the first half: an artifact becomes an entry of the store, once for all who ask for it.
+//! `depsfs cache get`, the first half: an artifact becomes an entry of the store, once for all callers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,9 +19,9 @@ const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The artifact as an entry of the store: it is there, or comes from `CACHE_LOCAL_DIR`, or from the remote. `None` is a
-/// miss, which includes what is refused as damaged or foreign: of that nothing is kept.
+/// miss. An archive that is refused as damaged or foreign is a miss too: nothing of it is kept.
 ///
-/// Of several who ask at once one fetches, the others wait for it.
+/// Of several callers at once one fetches, the others wait for it.
 pub fn fetch(
     store: &Store,
     name: &ArtifactName,
@@ -74,7 +74,7 @@ fn known(store: &Store, name: &ArtifactName, to: &Reporting<'_>) -> Result<Optio
         return Ok(None);
     }
     (to.say)(&format!("Local cache hit for {name}."));
-    // In a store of somebody else it stays as it is.
+    // In another user's store it stays as it is.
     store.entries().touch(&entry.name).or_warn("the last use of an entry is not noted");
     Ok(Some(Artifact { name: name.clone(), tree: entry.tree, entry: entry.name }))
 }
@@ -108,7 +108,7 @@ fn download(
     Ok(None)
 }
 
-/// One attempt. What was downloaded is checked before it gets a name: nobody else finds half of it.
+/// One attempt. A download is checked before it gets its name: no other process finds half of it.
 fn download_once(
     store: &Store,
     name: &ArtifactName,
@@ -137,7 +137,7 @@ fn download_once(
             }
             Ok(Ok(artifact))
         }
-        // A connection that broke without telling leaves the same.
+        // A connection that broke without an error leaves the same.
         Err(CacheError::Import(ImportError::Refused { why, .. })) => {
             let again = matches!(why, Refused::Truncated);
             Ok(Err(Missed::Broken { words: format!("the downloaded archive is refused: {why}"), again }))
@@ -183,7 +183,7 @@ fn sleep(pause: Duration) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// Whether it is in the store, in `CACHE_LOCAL_DIR`, or at the remote, asked in this order. Nothing is fetched.
+/// Whether it is in the store, in `CACHE_LOCAL_DIR`, or at the remote, queried in this order. Nothing is fetched.
 pub fn exists(store: &Store, name: &ArtifactName, env: &Environment) -> Result<bool, CacheError> {
     if name.is_disabled() || env.no_cache {
         return Ok(false);

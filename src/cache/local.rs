@@ -1,4 +1,4 @@
-//! Artifacts as files: `CACHE_LOCAL_DIR`, and files that are written aside before they get their name.
+//! Artifacts as files: `CACHE_LOCAL_DIR`, and temporary files, which get their name when they are whole.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::sys::log::OrWarn;
 use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, path as paths};
 
-/// What is written aside begins so, and is no artifact.
+/// The prefix of temporary files, which are no artifacts.
 const ASIDE: &str = ".depsfs-";
 const DAY: i64 = 86_400;
 
@@ -18,7 +18,7 @@ const DAY: i64 = 86_400;
 pub struct Local(PathBuf);
 
 impl Local {
-    /// Made when absent. One that can't be made is warned of, and done without.
+    /// Creates the directory if it is absent. If that fails, a warning is printed, and no such directory is used.
     pub fn open(env: &Environment, say: &Say<'_>) -> Option<Local> {
         let dir = env.local_dir.as_ref()?;
         match paths::make_dirs(dir) {
@@ -60,8 +60,8 @@ pub struct Aside {
 }
 
 impl Aside {
-    /// In `dir`, for the artifact `name`. Whoever else fetches the same waits (see [`super::turn::Turn`]): what an
-    /// earlier one left behind when it was killed is removed.
+    /// Creates a file in `dir` for the artifact `name`. Another process that fetches the same artifact waits (see
+    /// [`super::turn::Turn`]), so files that a killed process left behind are removed.
     pub fn to_fetch(dir: &Path, name: &ArtifactName) -> Result<Aside, CacheError> {
         let start = format!("{ASIDE}{}-", short_hash(name));
         for left in paths::list(dir)?.iter().filter(|e| e.name.starts_with(start.as_bytes())) {
@@ -70,7 +70,7 @@ impl Aside {
         Aside::at(dir.join(format!("{start}{}{}", aside_name(), name.suffix())))
     }
 
-    /// In `dir`, for an artifact that is packed here; several may pack the same at once.
+    /// Creates a file in `dir` for an artifact that is packed here; several processes may pack the same at once.
     pub fn to_save(dir: &Path, name: &ArtifactName) -> Result<Aside, CacheError> {
         Aside::at(dir.join(format!("{ASIDE}put-{}{}", aside_name(), name.suffix())))
     }
@@ -90,7 +90,7 @@ impl Aside {
         self.new.file()
     }
 
-    /// Gives the file its name; what had it before is replaced.
+    /// Renames the file to `to`; an earlier file of that name is replaced.
     pub fn name(self, to: &Path) -> Result<(), CacheError> {
         Ok(self.new.rename_to(to).map_err(IoError::of("rename", &self.path))?)
     }
@@ -101,15 +101,15 @@ pub fn short_hash(name: &ArtifactName) -> String {
     blake3::hash(name.as_str().as_bytes()).to_hex()[..16].to_owned()
 }
 
-/// Tarballs last used before `since` are deleted, or only told of; so is what was left aside before that. Answers their
-/// names, and their bytes.
+/// Deletes tarballs last used before `since`, and temporary files that are older than that and than a day; with
+/// `dry_run` none is deleted. Returns their names, and their bytes.
 pub fn sweep(dir: &Path, since: Timespec, dry_run: bool) -> Result<(Vec<String>, u64), CacheError> {
     let (mut names, mut bytes, now) = (Vec::new(), 0, Timespec::now());
     for entry in paths::list(dir)? {
         let Ok(name) = String::from_utf8(entry.name) else { continue };
         let path = dir.join(&name);
         let is_aside = name.starts_with(ASIDE);
-        // Somebody may be writing one aside just now.
+        // Another process may be writing this temporary file just now.
         let since = if is_aside { Timespec { sec: since.sec.min(now.sec - DAY), ..since } } else { since };
         let Some(stat) = paths::stat(&path)?.filter(|s| s.is_file() && s.mtime < since) else { continue };
         if is_aside || super::name::is_archive(&name) {

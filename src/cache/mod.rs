@@ -4,11 +4,11 @@
 //! |------|--------------|
 //! | `name` | an artifact's name, and its entry's |
 //! | `environment` | the variables that steer it |
-//! | `fetch`, `turn` | an artifact becomes an entry of the store: found, or downloaded once for all who ask |
-//! | `local`, `remote`, `program` | where else artifacts are |
-//! | `put`, `pack` | what was built becomes an artifact |
+//! | `fetch`, `turn` | an artifact becomes an entry of the store: found, or downloaded once for all callers |
+//! | `local`, `remote`, `program` | the other locations of artifacts |
+//! | `put`, `pack` | files that were built become an artifact |
 //!
-//! Where an artifact's members go in a worktree is the layer above's to know.
+//! The layer above chooses the paths of an artifact's members in a worktree.
 
 mod environment;
 mod error;
@@ -33,7 +33,7 @@ use crate::store::{Progress, TreeId};
 /// Gets each sentence for the user, without a newline at its end.
 pub type Say<'a> = dyn Fn(&str) + 'a;
 
-/// How the user is told what goes on.
+/// The messages and the progress of a run, for the user.
 pub struct Reporting<'a> {
     pub say: &'a Say<'a>,
     pub progress: &'a dyn Progress,

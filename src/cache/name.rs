@@ -1,4 +1,4 @@
-//! What an artifact of the build cache is called: `<component>-<16 hex>[-<platform>].tar.gz`, or `.zst`.
+//! The name of an artifact of the build cache: `<component>-<16 hex>[-<platform>].tar.gz`, or `.zst`.
 //!
 //! The store's entry has the name without the suffix. Two artifacts that differ in the suffix alone are two: the second
 //! one's entry keeps its whole name.
@@ -6,14 +6,14 @@
 use super::CacheError;
 use crate::store::{Entry, Name, Store};
 
-/// Stands in the name of an artifact that must not be cached: its content hash could not be told.
+/// Stands in the name of an artifact that must not be cached: its content hash could not be computed.
 const DISABLED: &str = "disabled-cache";
 
 /// An artifact's name, fit to be a file's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ArtifactName(String);
 
-/// How an artifact is compressed; its suffix says it.
+/// How an artifact is compressed; its suffix shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     None,
@@ -49,7 +49,7 @@ impl ArtifactName {
         stem(&self.0)
     }
 
-    /// What the file is called by its end: the importer goes by that.
+    /// The rest of the name, after the stem: the importer chooses the format by it.
     pub fn suffix(&self) -> &str {
         &self.0[self.stem().len()..]
     }

@@ -1,4 +1,4 @@
-//! `depsfs cache put`: what was built is saved for the next worktree, and for others where a remote takes it.
+//! `depsfs cache put`: saves built files for the next worktree, and for other machines if a remote takes uploads.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::{ArtifactName, CacheError, Environment, Reporting, pack};
 use crate::sys::IoError;
 use crate::sys::fs::{OpenFlags, open_path};
 
-/// What became of it.
+/// The result of [`put`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
     /// In words, why nothing was saved.
@@ -24,7 +24,7 @@ pub enum Put {
 ///
 /// | step                                        | a crash right after it leaves                |
 /// |---------------------------------------------|----------------------------------------------|
-/// | 1. packed aside                             | a file that gc deletes (`local::sweep`)      |
+/// | 1. packed into a temporary file             | a file that gc deletes (`local::sweep`)      |
 /// | 2. renamed to its name in `CACHE_LOCAL_DIR` | the whole artifact, here                     |
 /// | 3. uploaded                                 | done                                         |
 pub fn put(

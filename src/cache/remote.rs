@@ -1,4 +1,4 @@
-//! Where artifacts come from that are not on this machine: one remote, chosen by what is set, asked through the
+//! The remote, which has artifacts that are not on this machine: one, chosen by the settings, reached through the
 //! user's own `curl`, `aws` or `ssh`, with their proxies, certificates and keys.
 //!
 //! | set                         | download                                        | upload                |
@@ -8,8 +8,9 @@
 //! | `CACHE_SSH_HOST`            | `ssh $CACHE_SSH_HOST curl $ENDPOINT/<name>`     | `aws s3 cp` there     |
 //! | an endpoint                 | `GET $ENDPOINT/<name>`                          | none                  |
 //!
-//! The first that is set is the one. A URL may hold a password: `curl` reads it from stdin, where no other user sees it, and
-//! what is stored and printed of it is [`Remote::place`]. Nothing in a URL is expanded (`globoff`), and nothing is an option.
+//! The first that is set is the one. A URL may hold a password: `curl` reads it from stdin, where no other user sees it,
+//! and only [`Remote::place`] of it is stored and printed. Nothing in a URL is expanded (`globoff`), and nothing is an
+//! option.
 
 use std::ffi::OsString;
 use std::io;
@@ -26,10 +27,10 @@ use crate::sys::{fs, path as paths, reason, url};
 
 /// The bucket of the build cache, and the folder in it.
 const BUCKET: &str = "s3://aztec-ci-artifacts/build-cache";
-/// The same, as S3 serves it over HTTP: what a far side that no endpoint was configured for is sent to.
+/// The same, as S3 serves it over HTTP: the endpoint of `CACHE_SSH_HOST` if none is configured.
 const BUCKET_URL: &str = "https://aztec-ci-artifacts.s3.amazonaws.com/build-cache";
 
-/// What is asked.
+/// The source of downloads and the target of uploads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remote {
     Http { start: String },
@@ -40,7 +41,7 @@ pub enum Remote {
 /// How a download ended without the whole file.
 #[derive(Debug)]
 pub enum Missed {
-    /// The remote says that it has none.
+    /// The remote reports that it has no such artifact.
     Absent,
     /// In words; `again`: another attempt may go better.
     Broken {
@@ -51,7 +52,7 @@ pub enum Missed {
 }
 
 impl Remote {
-    /// The one that is set; `None` when none is.
+    /// The remote that is set; `None` if none is.
     ///
     /// # Errors
     /// [`CacheError::Host`] for a host that `ssh` would take for an option.
@@ -73,7 +74,7 @@ impl Remote {
         })
     }
 
-    /// What an artifact is called there, for people: without what is secret.
+    /// The address of an artifact at the remote, for display: without secrets.
     pub fn place(&self, name: &ArtifactName) -> String {
         match self {
             Remote::Http { start } | Remote::Ssh { start, .. } => format!("{}/{name}", url::public(start)),
@@ -85,7 +86,7 @@ impl Remote {
     pub fn download(&self, name: &ArtifactName, to: &Aside, progress: &dyn Progress) -> Result<(), Missed> {
         let headers = to.path().with_extension("headers");
         let done = self.download_with(name, to.file(), &headers, progress);
-        // Absent where no server was asked, or none answered.
+        // Absent if no HTTP server was queried, or none replied.
         paths::remove_file(&headers).or_warn("the headers of a download stay");
         done
     }
@@ -121,7 +122,7 @@ impl Remote {
         if ended.is_success() { Ok(()) } else { Err(self.missed(&ended, status(headers))) }
     }
 
-    /// Whether the remote has it; `false` also when it can't be asked.
+    /// Whether the remote has it; `false` also if it can't be queried.
     pub fn has(&self, name: &ArtifactName) -> Result<bool, CacheError> {
         let (mut out, mut room) = (Vec::new(), Room(1 << 20));
         let mut take = |piece: &[u8]| {
@@ -149,9 +150,9 @@ impl Remote {
         };
         let said = String::from_utf8_lossy(&out);
         Ok(match self {
-            // Some servers don't know HEAD.
+            // Some servers don't implement HEAD.
             Remote::Http { start } if matches!(said.trim(), "405" | "501") => has_first_byte(start, name),
-            // `ls` also tells of names that only begin so.
+            // `ls` also lists names that only begin so.
             Remote::Aws { .. } => {
                 is_success && said.lines().any(|l| l.split_whitespace().last() == Some(name.as_str()))
             }
@@ -187,7 +188,7 @@ impl Remote {
         }
     }
 
-    /// What the end of a program means.
+    /// The reason of a failed download, from the end of its program.
     fn missed(&self, ended: &ProgramEnd, status: Option<u16>) -> Missed {
         let words = url::without_userinfo(&ended.words());
         let broken = |again| Missed::Broken { words: words.clone(), again };
@@ -232,7 +233,7 @@ fn not_run(program: &str, e: io::Error) -> Missed {
     }
 }
 
-/// Asks for the file, and hangs up when it begins to come.
+/// Requests the file, and closes the connection at its first byte.
 fn has_first_byte(start: &str, name: &ArtifactName) -> bool {
     let mut came = false;
     let mut take = |_: &[u8]| {
@@ -247,7 +248,7 @@ fn in_bucket(name: &ArtifactName) -> String {
     format!("{BUCKET}/{name}")
 }
 
-/// What `curl -K -` reads: the URL, of which nothing is expanded (curl(1), --config).
+/// The input of `curl -K -`: the URL, of which nothing is expanded (curl(1), --config).
 fn asking(start: &str, name: &ArtifactName) -> Input {
     let mut config = String::from("globoff\nurl = \"");
     for c in format!("{start}/{}", url::segment(name.as_str())).chars() {
@@ -261,7 +262,7 @@ fn asking(start: &str, name: &ArtifactName) -> Input {
     Input::Text(config + "\"\n")
 }
 
-/// Quiet but for errors, which are exit codes; a server that says nothing for a minute is given up.
+/// Quiet but for errors, which are exit codes; curl gives up a server that sends nothing for a minute.
 fn curl(more: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let limits = ["-sSfL", "--connect-timeout", "15", "--speed-limit", "1", "--speed-time", "60", "-K", "-"];
     limits.map(OsString::from).into_iter().chain(more).collect()

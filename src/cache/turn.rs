@@ -2,11 +2,11 @@
 //!
 //! | step                        | a crash right after it leaves                                |
 //! |-----------------------------|---------------------------------------------------------------|
-//! | 1. the file is made, locked | a file that nobody holds: the next one takes it, gc removes it |
+//! | 1. the file is made, locked | an unlocked file: the next process takes it, gc removes it   |
 //! | 2. the work is done         | the same                                                     |
 //! | 3. the file is removed      | nothing                                                      |
 //!
-//! Whoever got the lock of a file that was removed meanwhile, or replaced, begins anew.
+//! A process that got the lock of a file that was removed meanwhile, or replaced, begins anew.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ use crate::sys::lock::Lock;
 use crate::sys::log::OrWarn;
 use crate::sys::{IoError, interrupt, path as paths};
 
-/// How long to sleep between two looks, at most.
+/// The longest sleep between two attempts.
 const LONGEST_SLEEP: Duration = Duration::from_millis(20);
 
 /// A turn that is being had.
@@ -29,7 +29,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Waits for the turn of what `words` name. The caller holds a share of the store: gc stays away.
+    /// Waits for the turn of the artifact that `words` name. The caller holds a share of the store: gc stays away.
     pub fn wait(store: &Store, words: &str) -> Result<Turn, CacheError> {
         let name = format!("turn-{}", &blake3::hash(words.as_bytes()).to_hex()[..16]);
         let path = store.path().join("tmp").join(name);
@@ -53,7 +53,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // While it is locked: whoever waits for this file sees that it has no name any more.
+        // While it is locked: a process that waits for this file then finds that its name is gone.
         paths::remove_file(&self.path).or_warn("the lock file of a download stays");
     }
 }

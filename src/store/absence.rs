@@ -1,5 +1,5 @@
-//! Whether something that is not there is gone for good, or only away: on a disk that is not mounted, in a directory
-//! that was moved. What may come back is kept.
+//! Whether a missing file or directory is gone for good, or only away: on a disk that is not mounted, in a directory
+//! that was moved. If it may come back, its trees are kept.
 //!
 //! This is the one place that decides it, for `gc`, `doctor` and `list`.
 //!

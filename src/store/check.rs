@@ -1,8 +1,8 @@
-//! Large objects: nobody reads all of one before its first byte is served, so they are compared with their names in the
-//! background, each once in a store.
+//! Large objects are compared with their names in the background, each once in a store, as none is read to its end
+//! before its first byte is served.
 //!
-//! One file for each in `checked`, named by the object's id, says which file was found to hold its bytes ([`FileTimes`]):
-//! as long as that one is there and unchanged, nobody reads it for this again. What is damaged is noted beside
+//! For each sound one a file in `checked`, named by the object's id, records which file held its bytes ([`FileTimes`]):
+//! as long as that one is there and unchanged, no process reads it for this again. Damaged objects are noted elsewhere
 //! (`lost.rs`). One process at a time reads.
 
 use std::time::Instant;
@@ -15,16 +15,16 @@ use crate::sys::fs::{self, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path as paths};
 
-/// The number of the lock that whoever checks has on the file `turns`.
+/// The number of the lock that a checking process has on the file `turns`.
 const TURN: u64 = u64::MAX;
 /// So much is read at a time.
 const PIECE: usize = 1 << 20;
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
     Sound,
-    /// It is noted.
+    /// The damage is noted.
     Damaged,
     /// Another process checks something, or the file is being replaced: to be tried again.
     Busy,
@@ -52,7 +52,7 @@ impl Store {
             }
             Err(e) => return Err(e),
         };
-        // What lies in a pack is small.
+        // Packs hold small objects only.
         let Some(file) = bytes.as_file() else { return Ok(Checked::Sound) };
         let failed = |e| IoError::of("read", &self.objects().path_of(id))(e);
         let stat = fs::stat(file).map_err(failed)?;
@@ -89,7 +89,7 @@ impl Store {
         Ok(Checked::Sound)
     }
 
-    /// What somebody has found out about this file before.
+    /// The result of an earlier check of this file, by any process.
     fn was_checked(&self, id: &ObjectId, times: &FileTimes) -> Option<Checked> {
         let noted = |dir: &str| {
             let note = paths::read_if_there(&self.path().join(dir).join(id.hex())).ok()??;

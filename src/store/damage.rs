@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use super::ObjectId;
 use crate::sys::terminal::Shown;
 
-/// What is said of an object whose hash is another.
+/// The message about an object whose hash is another.
 pub const OTHER_BYTES: &str = "its bytes are not those of its name";
 
-/// The directory of what was found sound, in a store.
+/// The directory of the notes about sound objects, in a store.
 pub(super) const CHECKED: &str = "checked";
 
-/// The directory of the notes, in a store.
+/// The directory of the notes about damaged objects, in a store.
 pub(super) const DAMAGED: &str = "damaged";
 
 /// Something in the store that is not as it should be.

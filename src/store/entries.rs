@@ -10,13 +10,13 @@ use crate::sys::path as paths;
 
 const VERSION: u32 = 1;
 
-/// Where a tree came from.
+/// The origin of a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// The file or directory, escaped as in [`super::escape`].
     pub source: String,
-    /// What was typed.
+    /// The command, as it was typed.
     pub command: String,
     /// RFC 3339, UTC.
     pub created: String,

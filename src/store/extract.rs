@@ -1,4 +1,4 @@
-//! Writes a tree as plain files, where no view shows it. What is there already stays as it is.
+//! Writes a tree as plain files, where no view shows it. Existing files stay as they are.
 //!
 //! Everything happens beneath one open directory, and no symlink is followed. A file gets its name when it is whole:
 //! a crash leaves whole files, and in file systems without nameless ones (`O_TMPFILE`) perhaps one called `.depsfs-…`.
@@ -16,7 +16,7 @@ use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
 use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, interrupt};
 
-/// What became of the members.
+/// The result of an extraction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extracted {
     /// Files, symlinks and fifos that are new.
@@ -44,7 +44,7 @@ struct Extraction<'a> {
     into: &'a OwnedFd,
     at: &'a Path,
     skip: &'a dyn Fn(&Path) -> bool,
-    /// Where the first name of a file with several was written.
+    /// The path of the first name, for each file with several names.
     first: HashMap<Node, PathBuf>,
     done: Extracted,
 }
@@ -174,7 +174,7 @@ impl<'a> Extraction<'a> {
                 fill(&file)?;
                 fs::link_fd(&file, into, entry.name)
             }
-            // What file systems without it answer (open(2)).
+            // The errors of file systems without `O_TMPFILE` (open(2)).
             Err(e) if matches!(e.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR | libc::ENOENT)) => {
                 aside(into, entry.name, fill)
             }

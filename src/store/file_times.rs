@@ -20,7 +20,7 @@ use crate::sys::fs::{Stat, Timespec};
 const MAGIC: [u8; 8] = *b"depsfs N";
 const VERSION: u32 = 1;
 const LENGTH: usize = 64;
-/// Where the hash begins.
+/// The offset of the hash.
 const HASH: usize = 56;
 
 /// Inode, size, mtime and ctime.
@@ -48,7 +48,7 @@ impl FileTimes {
         out
     }
 
-    /// What a note about the file of this object says.
+    /// Decodes a note about the file of this object; nothing if it is damaged, or of another version.
     pub fn of_note(id: &ObjectId, note: &[u8]) -> Option<FileTimes> {
         let is_sound = note.len() == LENGTH
             && note[..8] == MAGIC

@@ -8,10 +8,9 @@
 //! | 4. objects                                        | the same                                         |
 //! | 5. packs, as `repack.rs` says                     | the same                                         |
 //!
-//! So no tree is ever there without its objects. What a daemon serves stays, though its manifest is gone (see
-//! [`super::roots`]); so does what a worktree needs that is only away ([`super::Absence`]), for as long as its user has
-//! not let go of it. What can't be understood (a manifest, an entry, a tree that is
-//! to be kept) stops gc before it deletes anything.
+//! So no tree is ever there without its objects. Trees that a server shows stay, though its manifest is gone (see
+//! [`super::roots`]). So do the trees of a worktree that is only away ([`super::Absence`]), until its user lets go of
+//! it. A file that can't be parsed (a manifest, an entry, a tree that is to be kept) stops gc before it deletes anything.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
@@ -34,13 +33,13 @@ pub struct GcOptions {
     pub now: Timespec,
 }
 
-/// What gc deleted, or would delete.
+/// The result of gc: the items that it deleted, or would delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
     /// Manifests that were found alive, and those that are gone while their views are still open somewhere.
     pub live_roots: u64,
     pub dead_roots: Vec<PathBuf>,
-    /// Worktrees that are not there and may come back: what they need is kept.
+    /// Worktrees that are not there and may come back: their trees are kept.
     pub away: Vec<AwayRoot>,
     /// Manifests of those that were away, and are let go of.
     pub forgotten: Vec<PathBuf>,
@@ -65,7 +64,7 @@ pub struct AwayRoot {
 /// A manifest that is away, and the trees that its root names.
 type Needed = (PathBuf, BTreeSet<TreeId>);
 
-/// What stays.
+/// The trees and objects that stay.
 struct Marked {
     trees: HashSet<TreeId>,
     objects: HashSet<ObjectId>,
@@ -114,7 +113,7 @@ impl Store {
         Ok(report)
     }
 
-    /// What stays, and the files of roots and entries that don't.
+    /// The trees and objects that stay, and the files of roots and entries that don't.
     fn mark(
         &self,
         options: &GcOptions,
@@ -186,7 +185,7 @@ impl Store {
         Ok((trees, away))
     }
 
-    /// Marks a tree and its objects; answers the bytes of its files.
+    /// Marks a tree and its objects; returns the bytes of its files.
     fn mark_tree(&self, id: TreeId, marked: &mut Marked) -> Result<u64, StoreError> {
         if !marked.trees.insert(id) {
             return Ok(0);
@@ -196,7 +195,7 @@ impl Store {
                 marked.objects.extend(tree.objects());
                 Ok(tree.content_bytes())
             }
-            // Lost already: nothing can be kept for it. `verify` tells.
+            // Lost already: nothing can be kept for it. `verify` reports it.
             Err(StoreError::NoTree(_)) => Ok(0),
             Err(e) => Err(e),
         }
@@ -238,13 +237,13 @@ impl Store {
         Ok(paths::empty_dir(&self.path().join("snapshots"))?)
     }
 
-    /// What imports that were ended have left. [`StoreError::Busy`] while one runs: then it can't be told.
+    /// The leftovers of interrupted imports. [`StoreError::Busy`] while one runs: its files look the same.
     pub fn leftovers(&self) -> Result<Vec<PathBuf>, StoreError> {
         let _lock = self.try_exclusive()?;
         self.temporaries()
     }
 
-    /// Removes them; answers their disk space.
+    /// Removes them; returns their disk space.
     pub fn remove_leftovers(&self) -> Result<u64, StoreError> {
         let _lock = self.try_exclusive()?;
         self.temporaries()?.iter().try_fold(0, |sum, path| Ok(sum + remove(path, false)?))
@@ -265,7 +264,7 @@ impl Store {
             let dir = self.path().join(kind).join(&bucket);
             for entry in paths::list(&dir)? {
                 let rest = String::from_utf8_lossy(&entry.name);
-                // A name that is no id is no garbage of ours: `verify` tells of it.
+                // A name that is no id is no garbage of ours: `verify` reports it.
                 if format!("{bucket}{rest}").parse().is_ok_and(|id| !is_kept(id)) {
                     let bytes = remove(&dir.join(&*rest), options.dry_run)?;
                     progress.advance(bytes);

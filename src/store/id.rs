@@ -18,7 +18,7 @@ macro_rules! content_id {
                 $name(*blake3::hash(bytes).as_bytes())
             }
 
-            /// Where a file of this id lies below `objects` or `trees`: two digits, a slash, the other 62.
+            /// The path of a file of this id below `objects` or `trees`: two digits, a slash, the other 62.
             pub fn place(&self) -> String {
                 let (bucket, rest) = self.split();
                 format!("{bucket}/{rest}")

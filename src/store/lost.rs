@@ -1,10 +1,11 @@
-//! Objects that were found to be damaged or missing: noted in the store, for `status` to tell, for imports to mend, and for
-//! every server that shows them.
+//! Objects that were found to be damaged or missing: noted in the store, for `status` to report, for imports to mend,
+//! and for every server that shows them.
 //!
-//! One file for each in `damaged`, named by the object's id. Where all bytes of a file were read and are others, it says
-//! which file that was ([`FileTimes`]); else it is empty. It is a hint, and goes when the object is whole, or is not
-//! needed any more: who reads it looks at the object again. Nothing is lost when it can't be written. Of an object that is
-//! whole again the file `<id>.whole` stays until the next gc, for servers that did not look in between.
+//! The note of an object is a file in `damaged`, named by the object's id. If all bytes of a file were read and have
+//! another hash, the note records which file that was ([`FileTimes`]); else it is empty. It is a hint: a reader of the
+//! note looks at the object again. It is removed when the object is whole, or is not needed any more. Nothing is lost
+//! if it can't be written. When an object is whole again, the file `<id>.whole` stays until the next gc, for servers
+//! that did not look in between.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
@@ -24,13 +25,13 @@ use crate::sys::{IoError, path as paths};
 const READ_WITHIN: i64 = 60;
 /// One process notes no more than this: when a whole disk is lost, it is known after the first.
 const MOST: usize = 200;
-/// What the name of a note ends with when the object is whole again.
+/// The suffix of a note's name when the object is whole again.
 const WHOLE: &str = "whole";
-/// What this process has met.
+/// The damaged and missing objects that this process has met.
 pub struct Lost {
     store: PathBuf,
     met: Mutex<HashSet<ObjectId>>,
-    /// Whether there is something in `met`, to be asked without a lock.
+    /// Whether there is something in `met`, to be read without a lock.
     has_met: AtomicBool,
     /// Files of objects that were read to the end and had other bytes: known again as long as they don't change.
     bad: Mutex<HashMap<ObjectId, FileTimes>>,
@@ -43,7 +44,7 @@ impl Lost {
         Lost { store: store.into(), met, has_met, bad, has_bad }
     }
 
-    /// Notes that an object is damaged or missing; says so in the log, once.
+    /// Notes that an object is damaged or missing; logs it once.
     pub(super) fn report(&self, id: &ObjectId, why: &dyn std::fmt::Display) {
         if self.note(id, None) {
             self.log(why);
@@ -103,7 +104,7 @@ impl Lost {
         }
     }
 
-    /// Takes over what somebody has noted.
+    /// Takes over notes, which any process may have written.
     pub fn learn(&self, noted: &[(ObjectId, Option<FileTimes>)]) {
         let bad: Vec<_> = noted.iter().filter_map(|(id, times)| Some((*id, (*times)?))).collect();
         if !bad.is_empty() {
@@ -131,7 +132,7 @@ impl Lost {
     }
 }
 
-/// Gives a note its name, whole or not at all. It is not synced: a torn one says nothing.
+/// Gives a note its name, whole or not at all. It is not synced: a torn one is ignored.
 pub(super) fn write_note(store: &Path, file: &Path, note: &[u8]) -> Result<(), IoError> {
     super::replace_unsynced(store, file, note)
 }
@@ -152,7 +153,7 @@ pub struct Notes {
     known: HashMap<Vec<u8>, (u64, Timespec)>,
     /// The directory's times when it was listed; nothing when it has to be listed again.
     listed: Option<(Timespec, Timespec)>,
-    /// What was whole again long before, in seconds, says nothing to a server that began later.
+    /// In seconds: older notes of objects that are whole again are skipped, as the server began later.
     since: i64,
 }
 
@@ -162,7 +163,7 @@ impl Notes {
         Notes { since: began.sec - READ_WITHIN, ..Notes::default() }
     }
 
-    /// What was noted, by any process, since this was last asked: as damaged, or as whole again.
+    /// The objects that any process noted since the last call: as damaged, or as whole again.
     pub fn look(&mut self, store: &Path) -> Result<Vec<(ObjectId, Option<FileTimes>)>, IoError> {
         let dir = store.join(DAMAGED);
         let times = paths::stat(&dir)?.map(|stat| (stat.mtime, stat.ctime));
@@ -214,12 +215,12 @@ impl Store {
         }
     }
 
-    /// The objects that were met damaged or missing, by whoever reads in this store, and are still noted.
+    /// The objects that any reader of this store met damaged or missing, and that are still noted.
     pub fn lost_objects(&self) -> Result<Vec<ObjectId>, StoreError> {
         Ok(ids_in(&self.path().join(DAMAGED))?)
     }
 
-    /// What is still damaged or missing of what is noted.
+    /// The noted objects that are still damaged or missing.
     pub fn lost_damage(&self) -> Result<Vec<Damage>, StoreError> {
         let mut damage = Vec::new();
         for id in self.lost_objects()? {
@@ -246,8 +247,8 @@ impl Store {
         }
     }
 
-    /// Takes out of the way what is noted as damaged, and is: an import of the same bytes then brings it again. What is
-    /// whole is not noted any more.
+    /// Removes the objects that are noted as damaged, and are: an import of the same bytes then stores them again. The
+    /// notes of whole objects are removed.
     pub fn drop_damaged(&self) -> Result<(), StoreError> {
         for id in self.lost_objects()? {
             match self.objects().sound_content(&id) {

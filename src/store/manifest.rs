@@ -1,6 +1,6 @@
-//! What a worktree wants mounted: its views, what is grafted into them, and where that came from.
+//! The manifest of a worktree: its views, the trees that are grafted into them, and the origin of these.
 //!
-//! JSON, version 1. It is read and replaced whole: written aside, synced, renamed.
+//! JSON, version 1. It is read and replaced whole: written to a temporary file, synced, renamed.
 
 use std::collections::BTreeSet;
 use std::ops::Not;
@@ -47,7 +47,7 @@ pub struct ViewSpec {
     pub path: PathBuf,
     pub grafts: Vec<Graft>,
     pub lockfiles: Vec<LockFile>,
-    /// Where its own files are, absolute; `None`: in the directory that it is mounted over.
+    /// The directory of its own files (its upper), absolute; `None`: the directory that it is mounted over.
     #[serde(default, with = "escape::optional_path", skip_serializing_if = "Option::is_none")]
     pub upper: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Not::not")]
