@@ -1,9 +1,9 @@
-//! Objects of the store while they are served: large ones are compared with their names in the background, and what any
-//! process finds out about one is told to the views that show it.
+//! Objects of the store while they are served: large ones are compared with their names in the background, and damage
+//! that any process finds is reported to the views that show the object.
 //!
 //! Some time after a mount, and then now and again, the server *looks*: at the notes in the store (`store/lost.rs`), and for
-//! views of trees whose large objects nobody has taken up yet. One thread then checks those (`store/check.rs`), when nobody
-//! else wants the processor or the disk, and ends. A check ends with the last of the views that it is for.
+//! views of trees whose large objects no process checks yet. One thread then checks those (`store/check.rs`), while the
+//! processor and the disk are idle, and ends. A check ends with the last of the views that it is for.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -20,18 +20,19 @@ use crate::store::{Checked, Notes, ObjectId, Store};
 use crate::sys::fs::Timespec;
 use crate::sys::{process, thread};
 
-/// How long after a mount: those who mount are at work first.
+/// The delay of the first look after a mount: the users of the mount are at work first.
 const AFTER: Duration = Duration::from_secs(5);
-/// How often after that; more often where the first time is sooner.
+/// The period of later looks; shorter if the first one is sooner.
 const PERIOD: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_secs(1);
-/// When another process checks, it is waited for so long.
+/// The wait for another process that checks.
 const BUSY: Duration = Duration::from_secs(1);
 /// The thread rests for so many times as long as it has read, and no longer than that at once.
 const REST: u32 = 2;
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
-/// What says otherwise, for tests and for who wants no checks: `never`, or milliseconds after a mount.
+/// The environment variable that overrides the delay, for tests and for users without checks: `never`, or milliseconds
+/// after a mount.
 const VARIABLE: &str = "DEPSFS_CHECK";
 
 /// When the server looks.
@@ -72,7 +73,7 @@ fn wish() -> String {
     std::env::var(VARIABLE).unwrap_or_default()
 }
 
-/// How long after a mount; nothing where that is not said.
+/// The delay after a mount; `None` without a number.
 fn after(wish: &str) -> Option<Duration> {
     wish.parse().ok().map(Duration::from_millis)
 }
@@ -85,13 +86,13 @@ pub struct ShownTrees {
     pub is_new: bool,
 }
 
-/// What a server knows of the notes, and what it has to check.
+/// The notes that a server has read, and the checks that it has to do.
 pub struct Checks {
     /// When this server began.
     began: Timespec,
     /// By store.
     notes: Mutex<HashMap<PathBuf, Notes>>,
-    /// Somebody is about to look.
+    /// A thread is about to look.
     is_waited: AtomicBool,
     todo: Mutex<Todo>,
 }
@@ -171,7 +172,7 @@ impl Checks {
         }
     }
 
-    /// What the thread does.
+    /// The loop of the thread.
     fn run(&self, again: impl Fn()) {
         thread::go_to_background();
         while let Some(job) = self.next() {

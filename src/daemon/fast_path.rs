@@ -17,10 +17,10 @@ const BIG: u64 = 32 << 20;
 /// With more files than this, opening them counts for more than what is in the big ones.
 const FEW: u64 = 2000;
 
-/// What says otherwise, for tests: see [`Wish`].
+/// The environment variable that overrides the choice, for tests: see [`Wish`].
 const VARIABLE: &str = "DEPSFS_PASSTHROUGH";
 
-/// What is wished, beside what the view holds.
+/// The value of the variable, which counts beside the content of the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     /// `auto`, or nothing.
@@ -31,7 +31,7 @@ enum Wish {
     From(u64),
 }
 
-/// What is chosen.
+/// The choice for one connection.
 pub struct FastPath {
     /// From which size on, in bytes, files of the store are passed through; `None`: opens without a message.
     pub least: Option<u64>,

@@ -1,4 +1,4 @@
-//! How a daemon is, told without asking it: from its lock, its state file, the kernel's tables and `/proc`.
+//! The state of a daemon, read without a request to it: from its lock, its state file, the kernel's tables and `/proc`.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::sys::mountinfo::MountTable;
 use crate::sys::process::ProcessId;
 use crate::sys::{mount, proc};
 
-/// What is known of a daemon, be it alive or dead.
+/// The state of a daemon, alive or dead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// `None`: no daemon lives.

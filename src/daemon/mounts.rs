@@ -1,4 +1,4 @@
-//! Which mounts are whose, told from the kernel's table and never by touching a path inside one.
+//! The owners of mounts, read from the kernel's table and never by touching a path inside one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ pub fn options(manifest: &Manifest, view: &ViewSpec) -> mount::Options {
     }
 }
 
-/// Where the view that is `device` is mounted: at `path`, be it under another mount, or, when a directory above it was
-/// renamed since, at the path that this has now.
+/// The path at which the view with the number `device` is mounted: `path`, even under another mount, or, if a directory
+/// above it was renamed since, its present path.
 pub fn whereabouts<'a>(mounts: &'a MountTable, path: &'a Path, device: Option<(u32, u32)>) -> Option<&'a Path> {
     let device = device?;
     if mounts.at(path).any(|m| m.device == device) {
@@ -32,11 +32,11 @@ pub fn whereabouts<'a>(mounts: &'a MountTable, path: &'a Path, device: Option<(u
     // The mount point itself can't be renamed: its own name is the same.
     let is_it = |m: &&MountPoint| m.kind == mount::KIND && m.path.file_name() == path.file_name();
     let mut moved = mounts.of_device(device).filter(is_it).map(|m| m.path.as_path());
-    // At more places than one: a copy (a bind mount) can't be told from what it is a copy of.
+    // At several paths: a copy (a bind mount) can't be distinguished from its original.
     moved.next().filter(|_| moved.next().is_none())
 }
 
-/// What lies on top at `path`, if that is a view of ours or of a daemon before us.
+/// The device of the topmost mount at `path`, if that is a view of this daemon or of an earlier one.
 pub fn top_view(mounts: &MountTable, path: &Path) -> Option<(u32, u32)> {
     let top = mounts.at(path).next_back()?;
     (top.kind == mount::KIND).then_some(top.device)

@@ -1,4 +1,4 @@
-//! What a server serves: each view's overlay, the grafts it shows, and the connections through which it is seen.
+//! The views of a server: each view's overlay, the grafts it shows, and the connections through which it is seen.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
@@ -111,7 +111,7 @@ impl Served {
         Ok((overlay, fast))
     }
 
-    /// From now on the connection's caches are told what changes.
+    /// From now on changes invalidate the connection's caches.
     pub fn ready(&self, connection: ConnectionId, caches: Caches) {
         if let Some(seen) = self.all().iter_mut().flat_map(|s| &mut s.connections).find(|c| c.connection == connection)
         {
@@ -123,7 +123,7 @@ impl Served {
         self.all().iter_mut().for_each(|shared| shared.connections.retain(|c| c.connection != connection));
     }
 
-    /// What is served, to be taken up by who checks it.
+    /// The trees that are served, for the thread that checks them.
     pub fn shown(&self) -> Vec<ShownTrees> {
         let mut all = self.all();
         let shown = all.iter_mut().filter(|shared| shared.overlay.strong_count() > 0).map(|shared| ShownTrees {

@@ -117,7 +117,7 @@ struct Server {
     socket: Arc<OwnedFd>,
     served: Served,
     checks: Arc<Checks>,
-    /// What the keeper asks for.
+    /// The threads for requests of the keeper.
     control: Blocking,
     /// Requests that take long.
     blocking: Blocking,
@@ -239,7 +239,7 @@ impl Server {
             return Ok(false);
         }
         let mark = self.state.dropped(&serve.view.id);
-        // Where the state directory was deleted, nobody will mount it again.
+        // A view without a state directory is not mounted again, so it needs no mark.
         if paths::is_there(&self.state.view(&serve.view.id)) {
             paths::replace(&mark, b"")?;
         }

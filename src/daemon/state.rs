@@ -88,8 +88,8 @@ impl StateDir {
         Ok(Some(String::from_utf8_lossy(&paths::read(&path)?).trim().parse().ok()))
     }
 
-    /// As [`StateDir::living`]. Where the lock's file names a process that is not the keeper (it may be damaged, and another
-    /// process would get the keeper's signals), `daemon.json` tells which one is.
+    /// As [`StateDir::living`]. If the lock's file names a process that is not the keeper (it may be damaged, and
+    /// another process would get the keeper's signals), `daemon.json` names the keeper.
     pub(super) fn living_keeper(&self) -> Result<Option<Option<ProcessId>>, IoError> {
         let Some(written) = self.living()? else { return Ok(None) };
         let lives = |state: &DaemonState| state.started.is_some() && proc::started(state.pid) == state.started;
@@ -105,12 +105,12 @@ impl StateDir {
         DaemonState::load(self)?.started(pid)
     }
 
-    /// Stands for what the overlay of a view keeps: another after that was deleted and made again.
+    /// The identity of the overlay's state of a view: it differs after that was deleted and made again.
     pub(super) fn view_identity(&self, id: &str) -> Option<(u64, u64, u64)> {
         paths::stat(&self.view(id)).ok().flatten().map(|stat| (stat.dev, stat.ino, stat.born))
     }
 
-    /// Waits for its turn among those who mount and unmount.
+    /// Waits for the lock that clients hold while they mount and unmount.
     pub(super) fn client_lock(&self) -> Result<Lock, IoError> {
         let path = self.0.join("client.lock");
         Lock::exclusive(open(&path)?).map_err(IoError::of("lock", &path))
@@ -137,7 +137,7 @@ pub struct DaemonState {
     pub version: String,
     /// Which program file the server runs.
     pub build: String,
-    /// What the keeper speaks with its servers; 0: the first protocol.
+    /// The version of the keeper's protocol with its servers; 0: the first protocol.
     pub protocol: u32,
     /// How many servers were started after the first.
     pub restarts: u64,
@@ -145,7 +145,7 @@ pub struct DaemonState {
     pub reconciled: u64,
     /// Grows while the keeper works: with each view that is mounted, served or detached.
     pub progress: u64,
-    /// It was told to end, and will when nobody has a view open any more.
+    /// It was requested to end, and will once no program has a view open.
     pub ending: bool,
     /// The fault of the daemon as a whole, in words.
     pub trouble: Option<String>,
@@ -207,8 +207,8 @@ impl DaemonState {
         paths::swap_in(&dir.daemon_json(), &dir.daemon_json_spare(), &text).map(drop)
     }
 
-    /// Corrects `mounted` and the path by the kernel's table: a mount may be gone without the keeper having been told
-    /// yet, and a directory above it may have been renamed.
+    /// Corrects `mounted` and the path by the kernel's table: a mount may be gone before the keeper has a report
+    /// of it, and a directory above it may have been renamed.
     pub(super) fn compare(&mut self, mounts: &MountTable) {
         for view in self.views.iter_mut().filter(|view| view.mounted) {
             let place = super::mounts::whereabouts(mounts, &view.path, view.device).map(Path::to_path_buf);

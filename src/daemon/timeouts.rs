@@ -1,4 +1,4 @@
-//! How long a client waits for a daemon: as long as that makes progress, however much there is to do.
+//! The time that a client waits for a daemon: as long as that makes progress, however much there is to do.
 //!
 //! | sign of life                                        | then                                                    |
 //! |-----------------------------------------------------|---------------------------------------------------------|
@@ -15,7 +15,7 @@ use crate::sys::proc;
 use crate::sys::process::{self, ProcessId};
 use crate::sys::watch::Watch;
 
-/// How long a daemon may be silent.
+/// The longest time without a sign of life of a daemon.
 const SILENCE: Duration = Duration::from_secs(30);
 /// For tests: another silence, in milliseconds.
 const VARIABLE: &str = "DEPSFS_SILENCE_MS";
@@ -26,9 +26,9 @@ const BUSY: u32 = 4;
 pub struct Patience {
     silence: Duration,
     until: Instant,
-    /// How many silences have passed since the last sign of life.
+    /// The number of silences since the last sign of life.
     endured: u32,
-    /// What is known of the daemon's progress, and of the time that it has used.
+    /// The last seen progress of the daemon, and the processor time that it has used.
     progress: (u64, u64),
     used: u64,
 }

@@ -1,9 +1,9 @@
-//! What keeper and server say to each other: one JSON text per packet, with descriptors beside it. A text that is too
+//! The messages of keeper and server: one JSON text per packet, with descriptors beside it. A text that is too
 //! long for a packet is in a file, whose descriptor comes first; the packet is then [`IN_FILE`].
 //!
 //! Keeper and server may be of different versions: an upgrade replaces the server alone. Fields and messages may be
-//! added, with a default; none may change its meaning without another [`PROTOCOL`]. What each keeper has said stays
-//! understood: `tests/formats/wire-1.jsonl`.
+//! added, with a default; none may change its meaning without another [`PROTOCOL`]. The messages of earlier
+//! keepers stay readable: `tests/formats/wire-1.jsonl`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,12 +20,12 @@ use crate::sys::socket;
 
 const IN_FILE: &[u8] = b"F";
 
-/// What a keeper of this program says and does, and the oldest that its servers understand. 2: it may hold connections that
-/// pass files through, which servers of before can't serve.
+/// The protocol of this program's keeper, and the oldest that its servers understand. 2: the keeper may hold
+/// connections that pass files through, which older servers can't serve.
 pub const PROTOCOL: u32 = 2;
 const OLDEST: u32 = 1;
 
-/// Whether servers of this program can serve for a keeper; 0 is one of before protocols were told, which is the first.
+/// Whether servers of this program can serve for a keeper; 0 is a keeper that sends no protocol, which is the first.
 pub fn understands(protocol: u32) -> bool {
     (OLDEST..=PROTOCOL).contains(&protocol.max(1))
 }
@@ -53,7 +53,7 @@ pub enum ToServer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Serve {
     pub connection: ConnectionId,
-    /// Where it is mounted.
+    /// The path at which it is mounted.
     #[serde(with = "escape::path")]
     pub path: PathBuf,
     pub device: Option<(u32, u32)>,
@@ -61,11 +61,11 @@ pub struct Serve {
     pub store: PathBuf,
     pub view: ViewSpec,
     pub generation: u64,
-    /// What the kernel offered to an earlier server of this connection.
+    /// The kernel's offer to an earlier server of this connection.
     pub offer: Option<KernelOffer>,
     /// Answer everything with EIO.
     pub refuse: bool,
-    /// What an earlier server was last about to exchange.
+    /// The last exchange that an earlier server announced.
     #[serde(default)]
     pub exchange: Option<Exchange>,
     /// Whether this keeper notes what is passed through: a view whose keeper doesn't has zero-message opens.

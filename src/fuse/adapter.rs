@@ -269,7 +269,7 @@ impl Filesystem for Adapter {
         let on = self.0.quietly(Operation::Setxattr, number, Some(name));
         let name = name.as_bytes();
         let Some(own) = name.strip_prefix(virtual_xattr::PREFIX) else {
-            // What is sent again may have been set: then it is there, and is set once more.
+            // The attribute of a resent request may exist already: it is then set once more.
             let first = !IsResend::of(request).0;
             let flags = if first { XattrFlags::from_bits_retain(flags as u32) } else { XattrFlags::empty() };
             return empty(&on, on.view.overlay.set_xattr(ino(number), name, value, flags), reply);

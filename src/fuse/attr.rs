@@ -49,7 +49,7 @@ pub fn generation(attr: &Attr) -> Generation {
     Generation(u64::from((attr.generation ^ (attr.generation >> 32)) as u32))
 }
 
-/// What says "there is no such name" to the kernel, which then remembers it: inode 0.
+/// The negative entry, inode 0: it reports an absent name to the kernel, which then caches it.
 pub fn absent() -> FileAttr {
     FileAttr {
         ino: INodeNo(0),

@@ -4,9 +4,9 @@
 
 use fuser::{BackingId, ReplyOpen};
 
-/// What the kernel calls `id` on the connection of `reply`: made on it, by this server or one before, and owned by
-/// whoever calls, who closes it by dropping what is returned. An id that the kernel doesn't know is refused by it when it
-/// is used (ENOENT), and one is never closed by two.
+/// The backing file with the kernel's number `id` on the connection of `reply`: opened on it, by this server or one
+/// before, and owned by the caller, which closes it by dropping the returned value. The kernel refuses an unknown id
+/// when it is used (ENOENT), and an id has one owner, so it is closed once.
 pub fn named(reply: &ReplyOpen, id: u32) -> BackingId {
     // SAFETY: what fuser asks for is that the number is open and closed once; memory does not depend on it. Numbers come
     // from `open_backing` on this connection, by way of the keeper if another server made it, which is gone then.

@@ -84,7 +84,7 @@ fn start(shared: Arc<BlockingShared>) -> io::Result<()> {
 }
 
 impl BlockingShared {
-    /// What one thread does.
+    /// The loop of one thread.
     fn run(&self) {
         let mut state = self.state.lock();
         loop {

@@ -1,10 +1,10 @@
-//! After an answer: whether the thread looks out for the next request for a moment, or sleeps at once.
+//! Adaptive busy polling: after a reply, spin briefly for the next request or block in `poll`.
 //!
-//! A program that waits for one answer after another, on a machine that has nothing else to do, finds its server asleep
-//! on a processor that sleeps, too: waking that takes several times as long as answering, above all in a virtual
-//! machine. Who looks out instead is there at once, at the price of the time between. Where both share a processor, or
-//! waking is cheap, it would only be in the way. So both ways are tried now and then, and what the gaps between an answer
-//! and the next request turn out to be decides.
+//! A program that waits for one answer after another, on a machine that is idle otherwise, finds its server asleep on a
+//! processor that sleeps, too: waking that takes several times as long as answering, above all in a virtual machine. A
+//! thread that spins instead answers at once, at the price of the processor time between. Spinning only delays the
+//! program if both share a processor, or if waking is cheap. So both ways are tried now and then, and the measured gaps
+//! between an answer and the next request decide.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 
 use crate::sys::fuse_dev;
 
-/// How long it looks out at most.
+/// The longest time that it spins.
 const LONGEST: Duration = Duration::from_micros(50);
-/// What comes later belongs to no burst, and says nothing.
+/// A request after a longer gap belongs to no burst, and is not counted.
 const BURST: Duration = Duration::from_millis(1);
-/// Where the gaps are shorter than this without it, nothing is to be won.
+/// Gaps that are shorter than this (in nanoseconds) without spinning leave nothing to gain.
 const WORTH: u64 = 10_000;
 /// After so many gaps the other way is tried for one; after each try in vain it takes twice as many, up to the last.
 const TRY_AFTER: u32 = 16;
@@ -99,7 +99,7 @@ impl Gaps {
         !self.is_awake
     }
 
-    /// What came of it.
+    /// Records the gap after one reply.
     fn note(&mut self, looked_out: bool, gap: Duration) {
         if gap > BURST {
             return;

@@ -2,11 +2,11 @@
 
 use fuser::{Config, SessionACL};
 
-/// What every session of fuser's has here.
+/// The configuration of every session of fuser's.
 pub fn config() -> Config {
     let mut config = Config::default();
-    // Who may use the mount is the kernel's to say: it knows `allow_other`, and asks for other users' requests
-    // only what it does in their name (a read of theirs may fill a page for ours).
+    // The kernel decides which users may use the mount: it has `allow_other`, and sends a request of another user only
+    // for work in that user's name (a read of theirs may fill a page for ours).
     config.acl = SessionACL::All;
     config.n_threads = Some(1);
     config

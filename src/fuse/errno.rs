@@ -1,4 +1,4 @@
-//! What is wrong in the overlay, as the error number that a plain directory would give.
+//! The errors of the overlay, as the error numbers that a plain directory would return.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What kernel and view agree on when a connection begins (FUSE_INIT).
+//! The negotiation of kernel and view when a connection begins (FUSE_INIT).
 
 use fuser::{InitFlags, KernelConfig};
 
@@ -6,13 +6,13 @@ use super::Passthrough;
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::log::OrWarn;
 
-/// The kernel writes this much in one message (32 times its default): it is also what it reads at most.
+/// The kernel writes this much in one message (32 times its default): it also limits a read.
 const MAX_WRITE: u32 = 1 << 20;
 
-/// What is asked of the kernel where it has it. Not asked: FUSE_WRITEBACK_CACHE (a completed write must survive the
-/// server), FUSE_ATOMIC_O_TRUNC (most opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS (the kernel keeps
-/// locks itself), FUSE_READDIRPLUS_AUTO (would list big directories without attributes, and each name would then cost
-/// a lookup of its own), FUSE_AUTO_INVAL_DATA (each write would drop the file's cached pages).
+/// The capabilities that are requested if the kernel has them. Not requested: FUSE_WRITEBACK_CACHE (a completed write
+/// must survive the server), FUSE_ATOMIC_O_TRUNC (most opens come as no message), FUSE_POSIX_LOCKS and FUSE_FLOCK_LOCKS
+/// (the kernel keeps locks itself), FUSE_READDIRPLUS_AUTO (would list big directories without attributes, and each name
+/// would then cost a lookup of its own), FUSE_AUTO_INVAL_DATA (each write would drop the file's cached pages).
 const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_PARALLEL_DIROPS,

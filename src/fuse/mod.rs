@@ -1,34 +1,34 @@
 //! A view as the kernel's FUSE protocol sees it: translation, and nothing else. The only layer that names `fuser`.
 //!
-//! | file              | what it says                                                     |
+//! | file              | contents                                                         |
 //! |-------------------|------------------------------------------------------------------|
 //! | `adapter`         | each request as a call on the overlay, each answer as a reply     |
 //! | `connection`      | one connection, with the view that it shows                      |
-//! | `handshake`       | what kernel and view agree on at the start                        |
+//! | `handshake`       | the negotiation of kernel and view at the start                   |
 //! | `passthrough`     | big files of the store that are read without the server           |
-//! | `backing`         | what the kernel reads of them, by number                          |
-//! | `blocking`        | the threads of a server for what waits for a disk or takes long   |
-//! | `linger`          | whether the next request is looked out for, or slept until        |
+//! | `backing`         | the kernel's backing files of them, by number                     |
+//! | `blocking`        | the blocking pool: threads for work that waits for a disk         |
+//! | `busy_poll`       | adaptive busy polling for the next request                        |
 //! | `listing`         | directories, plain and with attributes                            |
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
-//! | `errno`           | what is wrong, as an error number                                 |
+//! | `errno`           | errors as error numbers                                           |
 //! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
-//! | `long`            | requests that take long, without making others wait              |
-//! | `notices`         | telling the kernel to forget what it has cached                   |
-//! | `pool`            | the workers of a server, and who gets one                        |
-//! | `repeat`          | requests that a server may have carried out before it died        |
+//! | `offload`         | requests that take long, without making others wait              |
+//! | `notices`         | invalidation of the kernel's cache                                |
+//! | `pool`            | the workers of a server, and their assignment to connections     |
+//! | `resend`          | requests that a server may have carried out before it died        |
 //! | `reply`           | outcomes as replies                                               |
 //! | `requests`        | counters of requests, and a span of each for the log              |
 //! | `session`         | the beginning of a connection, for its first server and any later |
 //! | `worker`          | a thread that answers for one connection after another           |
 //!
 //! **Zero-message opens.** `open`, `opendir`, `create` and `flush` are answered with ENOSYS once; from then on the
-//! kernel opens files without asking, keeps their pages and listings, and names no handles. So there is no state per
-//! open file, which is also what lets one server take over from another. Views of few big files are the exception
+//! kernel opens files without a message, keeps their pages and listings, and sends no handles. So there is no state per
+//! open file, and one server can take over from another. Views of few big files are the exception
 //! (`passthrough`): there `open` is a message.
 //!
 //! **Everything is cached for a year**, absent names too: all changes pass through the view, so the kernel always
-//! knows of them. What changes behind its back is told to it (`notices`).
+//! has them. Notices invalidate its cache after any other change (`notices`).
 
 mod adapter;
 mod attr;
@@ -67,7 +67,7 @@ pub use session::{Caches, Session};
 /// How long the kernel may keep what it was told.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What a session serves, and whom it tells.
+/// The view that a session serves, and its callbacks.
 pub struct ServedView {
     pub overlay: Arc<Overlay>,
     pub id: String,
@@ -76,11 +76,11 @@ pub struct ServedView {
     pub passthrough: Arc<Passthrough>,
     /// The user who mounted it; they and root may use `user.depsfs.*`.
     pub owner: u32,
-    /// Answers what takes long; one for all views of a server.
+    /// Answers requests that take long; one for all views of a server.
     pub blocking: Blocking,
     /// Held while something is moved; a server that shall leave waits for it.
     pub whole: Arc<RenameGate>,
-    /// What the server before this one was last about to exchange, and whom this one tells before it does.
+    /// The last exchange that the server before this one announced; `on_exchange` announces one of this server.
     pub exchange_before: Option<Exchange>,
     pub on_exchange: Box<dyn Fn(Exchange) + Send + Sync>,
     /// Called when the user has deleted the last name in the view's root, before that request is answered.
@@ -90,7 +90,7 @@ pub struct ServedView {
 /// Read by each change that moves names, while it is made and answered.
 pub type RenameGate = parking_lot::RwLock<()>;
 
-/// What changes of a view with its grafts.
+/// The facts of a view that change with its grafts.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Of the manifest that it shows.

@@ -1,4 +1,4 @@
-//! Telling the kernel that something it has cached is no longer so.
+//! Invalidation of the kernel's cache.
 //!
 //! A notice about a name needs the lock of its directory, which the program whose request is being answered may hold:
 //! sent from a thread that answers requests it would wait for ever. So notices have threads of their own, a few for all
@@ -18,16 +18,16 @@ use crate::store::Name;
 use crate::sys::fuse_dev;
 use crate::sys::log::OrWarn;
 
-/// What the kernel shall forget.
+/// One item of the kernel's cache that is to be invalidated.
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// A name, with everything below it.
     Entry { parent: Ino, name: Name },
     /// Attributes and content (of a directory: its listing).
     Inode(Ino),
-    /// The bytes of this file, and where it leads when it is passed through.
+    /// The bytes of this file, and its backing if it is passed through.
     Object(Ino),
-    /// Nothing; whoever waits is told that all before it was sent.
+    /// Nothing: it reports to a waiting thread that all notices before it were sent.
     Told(Sender<()>),
 }
 
@@ -48,7 +48,7 @@ pub struct Notices(Arc<NoticesShared>);
 struct NoticesShared {
     device: Arc<OwnedFd>,
     passthrough: Arc<Passthrough>,
-    /// Where they are sent from. One of its threads is kept, so they are never sent by who brings them.
+    /// The threads that send them. One is reserved, so the thread that queues a notice never sends it.
     threads: Blocking,
     queue: Mutex<Queue>,
 }

@@ -2,10 +2,10 @@
 //!
 //! Mostly the first change of a shared file that is long to copy. The kernel holds the file's lock until it is answered,
 //! so no other write to it overtakes. A server that dies meanwhile has not answered, and the next one is sent the request
-//! again. And what waits for the disk: a sync covers all that was answered before it was asked for, and what is asked for
+//! again. The others wait for the disk: a sync covers all requests that were answered before it was sent, and requests
 //! after it need not wait.
 //!
-//! fuser's replies go to where the worker's session is at the moment, so what is answered later is answered without them.
+//! fuser's replies go to the present connection of the worker's session, so a later answer is written without them.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub fn change<R: Reply>(
     }
     let (overlay, data) = (overlay.clone(), data.to_vec());
     apart(on, (request, reply), move || {
-        // What failed here fails again in the change, and is answered there.
+        // A copy that failed here fails again in the change, which answers with the error.
         overlay.copy_ahead(ino).or_debug("it is copied while the view is locked");
         change(&overlay, &data)
     });
@@ -95,7 +95,7 @@ pub fn apart<R: Reply>(
     });
 }
 
-/// What is needed to answer a request later.
+/// The parts of a request that a later answer needs.
 struct Later {
     device: Arc<OwnedFd>,
     unique: u64,

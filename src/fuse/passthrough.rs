@@ -1,5 +1,5 @@
 //! Big files of the store that are read without the server: the kernel is given the store's file when one is opened, and
-//! all worktrees share its pages. As root, and where the kernel and the store's file system have it.
+//! all worktrees share its pages. This needs root, and the support of the kernel and of the store's file system.
 //!
 //! While a file is open so, the kernel refuses to open it in any other way (`fs/fuse/iomode.c`), and would have a writer
 //! or a shared mapping reach the store's file. So such a file has two numbers for the kernel, as if it were two files:
@@ -9,26 +9,27 @@
 //! | its inode number    | the object, which never changes | to read only, passed through, always to the same file |
 //! | that plus [`OTHER`] | what the view shows             | in any way, through the kernel's cache and the server |
 //!
-//! It begins with the first. When somebody wants to write it, it *moves* to the second and stays there as long as
-//! the connection lives. So no open file of the first kind can write, and none of the second leads to the store. Who
-//! had it open goes on reading the old bytes, as in the kernel's overlayfs.
+//! It begins with the first. At the first open for writing it *moves* to the second and stays there as long as the
+//! connection lives. So no open file of the first kind can write, and none of the second leads to the store. A reader
+//! that had it open goes on reading the old bytes, as in the kernel's overlayfs.
 //!
-//! | what asks under the first number | answer                                                                     |
+//! | request with the first number    | answer                                                                     |
 //! |----------------------------------|----------------------------------------------------------------------------|
 //! | open to read                     | the store's file, unless it has moved                                      |
-//! | open to write, set the size      | ESTALE, once the move is noted: the kernel then looks the name up again and asks under the second (`do_filp_open`, `retry_estale`) |
+//! | open to write, set the size      | ESTALE, once the move is noted: the kernel then looks the name up again and sends the second (`do_filp_open`, `retry_estale`) |
 //! | mode, owner, times, attributes   | done: they are the inode's                                                 |
 //!
 //! Of a file that has moved neither names nor attributes are cached, so that every path leads to its second number and
-//! shows what was changed under either. Before that is told of for the first time, the kernel is made to forget the
-//! attributes that it has under the first. Programs see one inode number: that of the attributes. All other files of such
+//! shows changes made under either. Before the second number is reported for the first time, the attributes under the
+//! first are invalidated in the kernel. Programs see one inode number: that of the attributes. All other files of such
 //! a view are opened by a message, and cached as ever.
 //!
-//! A file whose object is found to be damaged moves, too: who has it open goes on reading what the disk has, every later
-//! open is refused, and one after the object was mended is served.
+//! A file whose object is found to be damaged moves, too: a reader that has it open goes on reading the bytes on disk,
+//! every later open is refused, and one after the object was mended is served.
 //!
-//! What a later server has to know, or an open file that lives would keep a name from being opened (EIO), is told before
-//! the kernel is answered ([`Passed`]): which backing the kernel has for a file, and which files have moved.
+//! The state that a later server needs is sent to the keeper before the kernel is answered ([`Passed`]): the kernel's
+//! backing of a file, and the files that have moved. Without it a file that is still open would make every other open
+//! of its name fail (EIO).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -56,11 +57,11 @@ const MOST: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
     pub ino: u64,
-    /// What the kernel calls the store's file; `None`: it has moved.
+    /// The kernel's number of the store's file; `None`: it has moved.
     pub backing: Option<u32>,
 }
 
-/// What a connection passes through.
+/// The files that a connection passes through.
 pub struct Passthrough {
     /// Files of the store of at least so many bytes.
     least: AtomicU64,
@@ -70,16 +71,16 @@ pub struct Passthrough {
 }
 
 enum KnownFile {
-    /// What the kernel had of its attributes was forgotten.
+    /// Its attributes were invalidated in the kernel.
     Moved,
-    /// By word of an earlier server, which may have died before that.
+    /// An earlier server reported the move; it may have died before the invalidation.
     HasMoved,
     /// By this number, which this server or one before got for it.
     Backed(u32),
 }
 
 impl Passthrough {
-    /// `least`: files of at least so many bytes, or nothing at all; `before`: what earlier servers told.
+    /// `least`: files of at least so many bytes, or nothing at all; `before`: the reports of earlier servers.
     pub fn new(least: Option<u64>, before: &[Passed], tell: Box<dyn Fn(Passed) + Send + Sync>) -> Arc<Passthrough> {
         let known = |passed: &Passed| (Ino(passed.ino), passed.backing.map_or(KnownFile::HasMoved, KnownFile::Backed));
         let known = before.iter().map(known).collect();
@@ -104,7 +105,7 @@ impl Passthrough {
         self.least.store(OFF, Ordering::Relaxed);
     }
 
-    /// What the kernel is told of a name: the file's number for it, and for how long both hold.
+    /// The answer to a lookup: the attributes with the file's number for the kernel, and the time that both stay valid.
     pub fn named(&self, overlay: &Overlay, attr: &Attr) -> (FileAttr, Duration) {
         let mut named = file_attr(attr);
         match self.place(attr.ino, || overlay.stored(attr.ino)) {
@@ -169,7 +170,7 @@ impl Passthrough {
         reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
     }
 
-    /// Gives the kernel the store's file. Where it can't be had, the file moves.
+    /// Gives the kernel the store's file. If it can't be passed through, the file moves.
     fn pass(&self, (overlay, on): (&Overlay, &impl RequestOutcome), ino: Ino, reply: ReplyOpen) {
         let known = self.known().remove(&ino);
         let backing = match known {
@@ -192,7 +193,7 @@ impl Passthrough {
         }
     }
 
-    /// What the kernel has for a file is used for its next open, unless it has moved meanwhile.
+    /// The kernel's backing of a file serves its next open, too, unless the file has moved meanwhile.
     fn keep(&self, ino: Ino, id: u32) {
         match self.known().entry(ino) {
             Entry::Vacant(free) => drop(free.insert(KnownFile::Backed(id))),

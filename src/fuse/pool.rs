@@ -37,7 +37,7 @@ pub struct Pool(Arc<PoolShared>);
 
 pub struct PoolShared {
     readiness: Readiness,
-    /// How many connections wait for a worker, to be asked without a lock.
+    /// The number of connections that wait for a worker, to be read without a lock.
     waiting: AtomicUsize,
     state: Mutex<PoolState>,
     few: usize,
@@ -100,7 +100,7 @@ impl Pool {
 }
 
 impl PoolShared {
-    /// What one thread does for ever.
+    /// The endless loop of the thread that watches the devices.
     fn watch(self: Arc<Self>) {
         loop {
             let limit = self.patience();
@@ -204,8 +204,8 @@ impl PoolShared {
         started.inspect_err(|_| self.state.lock().starting -= 1)
     }
 
-    /// What the thread of a worker does: a session of fuser's ends with the connection that it has, and then there is
-    /// another one.
+    /// The loop of a worker's thread: a session of fuser's ends with the connection that it has, and another one
+    /// follows.
     fn work(self: &Arc<Self>, mut begun: Option<(Arc<Worker>, WorkerSession)>) {
         loop {
             let next = begun.take().map_or_else(|| worker_session::start(self.clone()), Ok);

@@ -1,4 +1,4 @@
-//! What the requests of one connection were: counters, and a span of each for the log.
+//! The requests of one connection: counters, and a span of each for the log.
 //!
 //! The counters are atomics that one thread at a time adds to, without a lock. Times are taken from the two readings of
 //! the clock that answering a request needs anyway.
@@ -16,7 +16,7 @@ use crate::sys::terminal::Shown;
 
 macro_rules! operations {
     ($($operation:ident $name:literal),* $(,)?) => {
-        /// What the kernel asks for.
+        /// The operation of a request.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Operation { $($operation),* }
 

@@ -93,7 +93,7 @@ impl ServedView {
     }
 }
 
-/// What is at a name.
+/// The inode at a name.
 fn at(view: &Overlay, (dir, name): (Ino, &Name)) -> Result<Ino, Error> {
     let there = view.lookup(dir, name)?.ino;
     view.forget(there, 1);

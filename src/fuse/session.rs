@@ -30,12 +30,12 @@ pub struct Session {
     offer: KernelOffer,
 }
 
-/// What the kernel has cached of one connection.
+/// The kernel's cache of one connection.
 #[derive(Clone)]
 pub struct Caches(Notices);
 
 impl Caches {
-    /// Has the kernel forget; it does some time later.
+    /// Queues invalidations; the kernel gets them some time later.
     pub fn forget(&self, stale: &[Stale]) {
         for stale in stale {
             self.0.send(stale.clone().into());
@@ -86,7 +86,7 @@ impl Session {
         Session { connection, offer }
     }
 
-    /// What a later server needs to take over.
+    /// The kernel's offer, which a later server needs to take over.
     pub fn offer(&self) -> KernelOffer {
         self.offer
     }
@@ -108,7 +108,7 @@ impl Session {
     }
 }
 
-/// What the kernel has to offer, after it was answered.
+/// Answers FUSE_INIT, and returns the kernel's offer.
 fn shake_hands(passthrough: &Arc<Passthrough>, device: OwnedFd) -> io::Result<KernelOffer> {
     struct Handshake(Arc<Passthrough>, Arc<Mutex<Option<KernelOffer>>>);
     impl Filesystem for Handshake {

@@ -35,11 +35,11 @@ pub const PREFIX: &[u8] = b"user.depsfs.";
 
 /// The longest answer; the kernel allows 64 KiB (xattr(7)).
 const LONGEST: usize = 32 * 1024;
-/// Changes asked for at once: about what [`LONGEST`] holds.
+/// Changes of one query: about as many as [`LONGEST`] holds.
 const CHANGES: usize = 256;
-/// Inode numbers told at once, each of at most 20 digits.
+/// Inode numbers of one answer, each of at most 20 digits.
 const NUMBERS: usize = 1500;
-/// Names asked for at once.
+/// Names of one query.
 const NAMES: usize = 1500;
 /// Grafts told at once, each in at most 150 bytes.
 const GRAFTS: usize = 200;
@@ -160,7 +160,7 @@ fn covered(view: &ServedView, tree: TreeId) -> Result<Vec<u8>, Error> {
     Ok(answer.to_string().into_bytes())
 }
 
-/// What `give-up` is set to: the hex of an object, octal digits, a name.
+/// The value of `give-up`: the hex of an object, octal digits, a name.
 type HeldCopy = (ObjectId, u32, Name);
 
 fn copy(value: &[u8]) -> Option<HeldCopy> {

@@ -3,11 +3,12 @@
 //! fuser reads a request, has it answered by the [`Adapter`], and reads the next one, always by the same number. At the end
 //! of each answer, on fuser's own thread, the worker may have that number refer to another device ([`DescriptorSlot::refer_to`]).
 //! Otherwise it stays with the connection that it has, and waits in fuser's read(2) for the next request: a view that
-//! is busy costs no more than with a thread of its own. While a worker has a connection, nobody else reads its device, so
-//! the requests of one connection are answered in their order.
+//! is busy costs no more than with a thread of its own. While a worker has a connection, no other thread reads its
+//! device, so the requests of one connection are answered in their order.
 //!
-//! Whoever needs a worker that waits *calls* it: its number is made to refer to a socket on which a request for nobody
-//! waits ([`fuse_dev::call`]), and a signal has its read(2) begin again. Without a connection a worker waits on that socket.
+//! A thread that needs a waiting worker *calls* it: its number is made to refer to a socket on which a request for
+//! nobody waits ([`fuse_dev::call`]), and a signal has its read(2) begin again. Without a connection a worker waits on
+//! that socket.
 //!
 //! | phase   | the number refers to | what happens next                                                         |
 //! |---------|----------------------|---------------------------------------------------------------------------|
@@ -40,7 +41,7 @@ use crate::sys::fuse_dev::{self, DescriptorSlot, KernelOffer};
 use crate::sys::thread::{self, ThreadId};
 use crate::sys::{fs, socket};
 
-/// What a worker's session agrees on with nobody; what kernel and connection agreed on holds.
+/// The offer that begins a worker's session, without a kernel; the negotiation of kernel and connection holds.
 const OFFER: KernelOffer = KernelOffer { major: 7, minor: 31, max_readahead: 0, capabilities: 0 };
 
 /// The connections that wait for a worker.
@@ -65,7 +66,7 @@ struct WorkerState {
     phase: Phase,
     /// That of fuser's session, which stays open as long as this is here.
     number: Option<(DescriptorSlot, fuser::Notifier)>,
-    /// Whose device the number refers to, or did before the call.
+    /// The connection whose device the number refers to, or did before the call.
     connection: Option<Arc<Connection>>,
     /// Of the phase.
     since: Instant,
@@ -81,7 +82,7 @@ pub enum Phase {
     Reading,
     Called,
     Busy,
-    /// It was told to end, or its session has.
+    /// It was made to end, or its session has ended.
     Gone,
 }
 
@@ -131,7 +132,7 @@ impl Worker {
         }
     }
 
-    /// What the worker does, since when, and whether it will look for a connection soon.
+    /// The worker's phase, its begin, and whether the worker will look for a connection soon.
     pub fn look(&self) -> (Phase, Instant, bool) {
         let state = self.state.lock();
         let comes = state.phase == Phase::Called || (state.phase == Phase::Parked && state.is_called);
@@ -224,7 +225,7 @@ impl Worker {
 
     /// Goes over to a connection that waits, if one does.
     fn take_waiting(&self) {
-        // Whoever has a connection wait looks for idle workers after that: one of the two sees the other.
+        // A thread that queues a connection looks for idle workers after that: one of the two sees the other.
         fence(Ordering::SeqCst);
         let Some(next) = self.source.take_waiting() else { return };
         let before = {

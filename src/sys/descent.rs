@@ -11,7 +11,7 @@ use super::fs;
 /// How many directories above the current one stay open.
 const KEPT: usize = 32;
 
-/// Where a walk is; begins at the directory that it is given.
+/// The location of a walk, which begins at a given directory.
 pub struct Descent {
     levels: Vec<DescentLevel>,
 }

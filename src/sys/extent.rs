@@ -11,11 +11,11 @@ use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use super::copy::{self, Copied};
 use super::fs;
 
-/// What is read from the disk at once when something of a pack isn't in memory: its neighbours are needed next.
+/// Bytes that are read from the disk at once if a part of a pack isn't in memory: its neighbours are needed next.
 const AHEAD: u64 = 1 << 20;
 
 /// From this length on, in bytes, a file whose reader keeps what it reads need not stay in memory for it, read so much at
-/// a time: whoever reads less reads here and there, and may come again.
+/// a time: a reader of less reads here and there, and may come again.
 const LONG: u64 = 8 << 20;
 const MUCH: usize = 64 << 10;
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-/// What a call wants of the file system, and so which errors it can meet.
+/// The kind of request that a call makes to the file system, and so the errors that it can return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// Metadata, names, bytes to read.

@@ -31,10 +31,11 @@ impl Timespec {
     }
 }
 
-/// What is asked of `statx(2)`.
+/// The attributes that are requested from `statx(2)`.
 const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
-/// What `statx(2)` says of a file. `mode` holds type and permission bits; `blocks` counts 512 bytes.
+/// The attributes of a file, as `statx(2)` reports them. `mode` holds type and permission bits; `blocks` counts 512
+/// bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     pub dev: u64,
@@ -255,7 +256,7 @@ pub fn write_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<usize> {
     Ok(done)
 }
 
-/// Writes all of `buf` at `offset`. Where only some could be written the rest is tried once more: that call says why
+/// Writes all of `buf` at `offset`. After a short write the rest is tried once more: that call returns the cause
 /// (a full disk, a quota, a limit on the size of files, the disk itself).
 pub fn write_all_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<()> {
     let mut done = 0;

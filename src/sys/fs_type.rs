@@ -18,9 +18,9 @@ pub fn commits_names_in_order(fd: impl AsFd) -> bool {
     rfs::fstatfs(fd).is_ok_and(|s| matches!(s.f_type, EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC))
 }
 
-/// Has what is written to `file`, a new empty one, stay in its place where the file system would write each change
-/// elsewhere (btrfs, FS_NOCOW_FL of ioctl_iflags(2)): so the room that was kept for it is enough on a full disk. Where
-/// that can't be, it is an ordinary file.
+/// Turns copy-on-write off for `file`, a new empty one, if the file system would write each change elsewhere (btrfs,
+/// FS_NOCOW_FL of ioctl_iflags(2)): so the space that was allocated for it is enough on a full disk. If that fails, it
+/// stays an ordinary file.
 pub fn write_in_place(file: impl AsFd) {
     if is_btrfs(&file)
         && let Ok(flags) = rfs::ioctl_getflags(&file)

@@ -35,7 +35,7 @@ const BACKING_OPEN: libc::Ioctl = 0x4010_e501_u32 as libc::Ioctl;
 const BACKING_CLOSE: libc::Ioctl = 0x4004_e502_u32 as libc::Ioctl;
 const FUSE_INIT_EXT: u64 = 1 << 30;
 
-/// What the kernel offered when the connection began: enough to say it again to a later server.
+/// The kernel's offer when the connection began: enough to repeat it to a later server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelOffer {
     pub major: u32,
@@ -67,10 +67,11 @@ pub fn open() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Where the kernel shows its FUSE connections, when `fusectl` is mounted there.
+/// The directory of the kernel's FUSE connections, if `fusectl` is mounted there.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 
-/// What shows the FUSE connections, as a directory. Where it isn't mounted, root opens it without mounting it anywhere.
+/// The root directory of `fusectl`, which lists the FUSE connections. If it isn't mounted, root opens it without
+/// mounting it anywhere.
 fn connections() -> Option<&'static OwnedFd> {
     static OPEN: OnceLock<Option<OwnedFd>> = OnceLock::new();
     const FUSE_CTL_SUPER_MAGIC: rustix::fs::FsWord = 0x6573_5543;

@@ -8,17 +8,17 @@ use super::invocation::{Finished, Invocation, Running, Sink};
 use super::mount_options::{Options, SOURCE};
 use super::socket;
 
-/// Where it is looked for when PATH doesn't have it (a service manager may give none).
+/// The paths that are tried if PATH doesn't have it (a service manager may set none).
 const USUAL_PLACES: [&str; 3] = ["/usr/bin/fusermount3", "/bin/fusermount3", "/usr/local/bin/fusermount3"];
 
 /// As many bytes of its stderr are kept.
 const LONGEST_WORDS: usize = 4096;
 
-/// What fusermount3 reads its limits from (mount.fuse3(8)), and the limit without it.
+/// The file with the limits of fusermount3 (mount.fuse3(8)), and the limit without it.
 const CONFIGURATION: &str = "/etc/fuse.conf";
 const USUAL_LIMIT: usize = 1000;
 
-/// How many FUSE file systems there may be before fusermount3 mounts no more; `None`: as many as wanted.
+/// The number of FUSE file systems from which on fusermount3 mounts no more; `None`: no limit.
 pub fn limit() -> Option<usize> {
     let text = super::path::read_if_there(Path::new(CONFIGURATION)).ok().flatten().unwrap_or_default();
     limit_in(&String::from_utf8_lossy(&text))
@@ -85,10 +85,10 @@ pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
     })
 }
 
-/// What fusermount3 reads the mounts from before it unmounts one.
+/// The table of mounts that fusermount3 reads before it unmounts one.
 const MTAB: &str = "/etc/mtab";
 
-/// Why nothing can be unmounted where it is missing, and what helps, in words.
+/// The reason why nothing can be unmounted if the table is missing, and the command that helps, in words.
 pub fn missing_mtab() -> String {
     format!("fusermount3 needs {MTAB}, which is not there (ln -s /proc/self/mounts {MTAB})")
 }

@@ -160,7 +160,7 @@ fn stdio(sink: &Sink<'_>) -> io::Result<Stdio> {
     })
 }
 
-/// What a program writes to stdout; an error when it fails, or takes longer than `limit` and was killed for it.
+/// The stdout of a program; an error if it fails, or if it took longer than `limit` and was killed for it.
 pub fn output(program: &Path, args: &[&str], limit: Duration) -> io::Result<String> {
     let finished = run(program, args, limit)?;
     match finished.ended.is_success() {

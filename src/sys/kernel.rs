@@ -1,4 +1,4 @@
-//! What kernel this is, what it can do, and what it has said lately.
+//! The running kernel: its version, its abilities and the end of its log.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -55,7 +55,7 @@ pub fn number(file: &str) -> Option<u64> {
     String::from_utf8_lossy(&paths::read_if_there(Path::new(file)).ok()??).trim().parse().ok()
 }
 
-/// What the kernel has said since it started, as far as it is kept and this user may read it.
+/// The kernel's log since it started, as far as it is kept and this user may read it.
 pub fn said() -> Vec<u8> {
     let flags = OpenFlags::RDONLY | OpenFlags::NONBLOCK;
     let Ok(log) = fs::open_path(Path::new("/dev/kmsg"), flags, 0) else { return Vec::new() };

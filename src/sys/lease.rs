@@ -7,20 +7,20 @@ use std::sync::Arc;
 /// Which signal tells of a lease that is to be broken (`fcntl.h`).
 const F_SETSIG: libc::c_int = 10;
 
-/// While it stands nobody has the file open for writing, nor mapped so: not by any path, not beneath a mount.
-/// Who wants to has to wait until it is dropped.
+/// While it is held, no process has the file open for writing, nor mapped so: not by any path, not beneath a mount.
+/// An open for writing waits until it is dropped.
 #[derive(Debug)]
 pub struct ReadLease {
     file: Arc<OwnedFd>,
 }
 
 impl ReadLease {
-    /// `None` when somebody has the file open for writing. `file` is open for reading only.
+    /// `None` if a process has the file open for writing. `file` is open for reading only.
     ///
     /// # Errors
-    /// EACCES for a file of another user's; EINVAL where the file system knows no leases.
+    /// EACCES for a file of another user's; EINVAL if the file system has no leases.
     pub fn take(file: Arc<OwnedFd>) -> io::Result<Option<ReadLease>> {
-        // Who breaks it makes the kernel send a signal, and SIGIO would end the process: SIGURG is ignored.
+        // The kernel sends a signal if the lease is broken, and SIGIO would end the process: SIGURG is ignored.
         control(&file, F_SETSIG, libc::SIGURG)?;
         match control(&file, libc::F_SETLEASE, libc::F_RDLCK) {
             Ok(_) => Ok(Some(ReadLease { file })),
@@ -37,7 +37,7 @@ impl ReadLease {
 
 impl Drop for ReadLease {
     fn drop(&mut self) {
-        // What stays for an error goes with the descriptor.
+        // A lease that stays because of an error ends with the descriptor.
         let _ = control(&self.file, libc::F_SETLEASE, libc::F_UNLCK);
     }
 }

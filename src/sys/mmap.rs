@@ -122,7 +122,7 @@ fn forget(range: &'static Range) {
     UNUSED.lock().unwrap_or_else(|e| e.into_inner()).push(range);
 }
 
-/// What SIGBUS did before; written once, before the handler can run.
+/// The action of SIGBUS before this one; written once, before the handler can run.
 struct Before(UnsafeCell<MaybeUninit<libc::sigaction>>);
 
 // SAFETY: written within `Once`, read by the handler that is installed after that.
@@ -157,7 +157,7 @@ extern "C" fn lost(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
         let errno = *libc::__errno_location();
         let is_fault = is_fault((*info).si_code);
         if !(is_fault && replace_page((*info).si_addr() as usize)) {
-            // What was there before meets it: the instruction is tried again, or the signal comes again.
+            // The earlier action gets the signal: the instruction is tried again, or the signal is raised again.
             libc::sigaction(libc::SIGBUS, (*BEFORE.0.get()).as_ptr(), std::ptr::null_mut());
             if !is_fault {
                 libc::raise(libc::SIGBUS);

@@ -1,4 +1,4 @@
-//! What is mounted where, read from `/proc/self/mountinfo` (proc_pid_mountinfo(5)) without touching a mount.
+//! The table of mounts, read from `/proc/self/mountinfo` (proc_pid_mountinfo(5)) without touching a mount.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ pub struct MountPoint {
     pub kind: String,
     /// `major:minor`, which is also the `st_dev` of everything in it.
     pub device: (u32, u32),
-    /// Whose mount it is, when it is one of FUSE.
+    /// The owner of the mount, if it is one of FUSE.
     pub user: Option<u32>,
 }
 
@@ -93,13 +93,13 @@ impl MountTable {
         self.by_path.get(path).into_iter().flatten().map(|n| &self.all[*n])
     }
 
-    /// Where a file system is mounted. The number is free for another one as soon as its file system is gone.
+    /// The mount points of a file system. Its number is free for another one as soon as the file system is gone.
     pub fn of_device(&self, device: (u32, u32)) -> impl DoubleEndedIterator<Item = &MountPoint> {
         self.by_device.get(&device).into_iter().flatten().map(|n| &self.all[*n])
     }
 }
 
-/// The table, and the file that tells when it has changed.
+/// The table, and the file that polls as ready when the table has changed.
 struct SeenMount {
     file: OwnedFd,
     table: Arc<MountTable>,

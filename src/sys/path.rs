@@ -38,13 +38,13 @@ pub fn stat(path: &Path) -> Result<Option<Stat>, IoError> {
     absent_is_none(super::fs::stat_at(rfs::CWD, path.as_os_str().as_bytes())).map_err(IoError::of("stat", path))
 }
 
-/// What a path leads to, symlinks followed; `None` when that is nothing.
+/// The type of a path's target, symlinks followed; `None` if there is none.
 pub fn kind_of_target(path: &Path) -> Result<Option<FileType>, IoError> {
     let stat = absent_is_none(rfs::stat(path).map_err(io::Error::from)).map_err(IoError::of("stat", path))?;
     Ok(stat.map(|s| FileType::from_raw_mode(s.st_mode)))
 }
 
-/// Where a symlink leads.
+/// The target of a symlink.
 pub fn read_link(path: &Path) -> Result<Vec<u8>, IoError> {
     super::fs::readlink_at(rfs::CWD, path.as_os_str().as_bytes()).map_err(IoError::of("read the link", path))
 }
@@ -69,7 +69,7 @@ pub fn open_dir(path: &Path) -> Result<OwnedFd, IoError> {
     super::fs::open_path(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", path))
 }
 
-/// Where what is open is now (proc_pid_fd(5)); nothing when it was deleted.
+/// The present path of an open file (proc_pid_fd(5)); `None` if it was deleted.
 pub fn of_open(fd: impl AsFd) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
@@ -138,7 +138,7 @@ pub fn remove_tree(path: &Path) -> Result<(), IoError> {
     absent_is_none(fault::point(Call::Remove).and_then(|()| remove())).map(drop).map_err(IoError::of("remove", path))
 }
 
-/// Removes all that is in a directory. What others remove meanwhile is gone, too.
+/// Removes all that is in a directory. An entry that another process removes meanwhile is no error.
 fn empty(mut way: Descent) -> io::Result<()> {
     // For each directory on the way the names below it that are directories and still there; and its own name.
     let mut todo = vec![(Vec::new(), remove_files(way.here())?)];
@@ -163,7 +163,7 @@ fn remove_files(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
     for entry in super::fs::list(dir)? {
         match (entry.kind != FileType::Directory).then(|| super::fs::unlink_at(dir, &entry.name)) {
             None => dirs.push(entry.name),
-            // What the file system did not tell before; POSIX has EPERM for it (unlink(2)).
+            // A directory whose type the listing did not report; POSIX has EPERM for it (unlink(2)).
             Some(Err(e)) if matches!(e.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {
                 let is_dir = entry.kind == FileType::Unknown && super::fs::stat_at(dir, &entry.name)?.is_dir();
                 if !is_dir {

@@ -230,7 +230,7 @@ pub fn id() -> ProcessId {
     std::process::id() as ProcessId
 }
 
-/// Where this process writes its log.
+/// The descriptor that this process writes its log to.
 pub fn stderr() -> BorrowedFd<'static> {
     // SAFETY: the standard library sees to it that number 2 is open, and nothing here closes it.
     unsafe { BorrowedFd::borrow_raw(2) }

@@ -12,7 +12,7 @@ pub use super::invocation::Ended;
 /// No answer that is waited for is longer.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// What to run, and how.
+/// A command for a shell, with its directory and environment.
 pub struct Shell<'a> {
     /// The shell and its arguments; `command` is the last.
     pub shell: &'a [String],

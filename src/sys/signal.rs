@@ -45,7 +45,7 @@ pub fn ask(pid: ProcessId, what: Ask) -> io::Result<bool> {
 }
 
 /// Sends a signal to the process that was started then ([`super::proc::started`]), if it still lives; `false`: it doesn't.
-/// Where nothing is known of when, to whoever has the number.
+/// Without a start time the process that has the number gets it.
 pub fn ask_that(pid: ProcessId, started: Option<u64>, what: Ask) -> io::Result<bool> {
     match find(pid, started)? {
         FoundProcess::Gone => Ok(false),
@@ -178,10 +178,10 @@ fn watch_by_looking(pid: ProcessId, started: Option<u64>) -> io::Result<OwnedFd>
 /// Signals as something to wait for: a descriptor in place of handlers.
 pub struct Signals(nix::sys::signalfd::SignalFd);
 
-/// What came.
+/// A signal that was received.
 #[derive(Debug)]
 pub enum Signalled {
-    /// With the file that the sender has named, if it has and if it may be looked at.
+    /// With the file that the sender has named, if it did and if the file may be opened.
     Reconcile(Option<OwnedFd>),
     End,
     ChildEnded,
@@ -218,7 +218,7 @@ impl Signals {
     }
 }
 
-/// What another process of this user has open under a number.
+/// The file that another process of this user has open under a number.
 fn file_of(pid: u32, number: u32) -> Option<OwnedFd> {
     let path = format!("/proc/{pid}/fd/{number}");
     rustix::fs::open(path, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()

@@ -37,7 +37,7 @@ pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// What is in such a file.
+/// The content of such a file.
 pub fn read_memory_file(file: OwnedFd) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut std::fs::File::from(file), &mut bytes)?;

@@ -15,7 +15,7 @@ use rustix::fs as rfs;
 
 use super::fs::{self, OpenFlags, RenameFlags};
 
-/// What to do with a file that has the temporary name already.
+/// The handling of a file that has the temporary name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leftover {
     /// Fail: nothing else has the name, unless it is in use.

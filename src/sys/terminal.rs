@@ -14,7 +14,7 @@ use std::fmt::{self, Display, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What can be printed as a name.
+/// A value that can be printed as a name.
 pub trait Shown {
     fn shown(&self) -> Quoted<'_>;
 

@@ -35,8 +35,8 @@ pub fn restart_call(thread: ThreadId) {
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread.0, SIGNAL as i32) };
 }
 
-/// From now on this thread gets a processor and a disk when nobody else wants them: the least of nice(2), and of
-/// ioprio_set(2) the idle class, for which there is no wrapper. Where the kernel refuses, it goes on as it was.
+/// From now on this thread gets a processor and a disk only while they are idle: the lowest priority of nice(2), and
+/// the idle class of ioprio_set(2), for which there is no wrapper. If the kernel refuses, the priority stays as it was.
 pub fn go_to_background() {
     const WHO_PROCESS: libc::c_int = 1;
     const CLASS_IDLE: libc::c_int = 3 << 13;

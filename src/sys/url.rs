@@ -1,6 +1,6 @@
-//! URLs without what is secret in them: a user's name and password before the host, and what a query may carry.
+//! URLs without their secrets: a user's name and password before the host, and the query, which may carry more.
 
-/// What is stored and printed of a URL: without userinfo, query and fragment (RFC 3986).
+/// The part of a URL that is stored and printed: without userinfo, query and fragment (RFC 3986).
 pub fn public(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();

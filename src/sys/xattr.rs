@@ -8,7 +8,7 @@ use rustix::fs::{self as rfs, XattrFlags};
 use super::fault::{self, Call};
 use super::fs::proc_path;
 
-/// What the kernel lets an attribute hold (`XATTR_SIZE_MAX`, xattr(7)).
+/// The most bytes of an attribute's value that the kernel allows (`XATTR_SIZE_MAX`, xattr(7)).
 const LONGEST: usize = 64 * 1024;
 
 /// The value of an extended attribute of an open file, directory or (with a path descriptor) symlink.

@@ -21,13 +21,13 @@ pub struct Connection {
     /// As it is served.
     pub view: ViewSpec,
     pub generation: u64,
-    /// As it shall be served, once the server says that it is.
+    /// As it shall be served, once the server reports that it is.
     pub wanted: Option<(ViewSpec, u64)>,
     pub path: PathBuf,
     pub options: mount::Options,
-    /// Where the view's own files are: the plain directory underneath the mount, or one elsewhere.
+    /// The view's upper: the plain directory underneath the mount, or one elsewhere.
     pub upper: OwnedFd,
-    /// The device and inode number of that.
+    /// The upper's device and inode number.
     pub upper_id: (u64, u64),
     /// Keeps every other daemon from the upper; shared by connections on one, as a view has that was detached in use.
     pub alone: Option<Rc<Lock>>,
@@ -37,18 +37,19 @@ pub struct Connection {
     pub device_number: Option<(u32, u32)>,
     /// The kernel's offer; `None` until a server has answered it.
     pub offer: Option<KernelOffer>,
-    /// What a server was last about to exchange in it.
+    /// The last exchange in it that a server announced.
     pub exchange: Option<Exchange>,
     /// From which size on files of the store are passed through, and how those are opened that were, by inode number.
     pub passes: Option<u64>,
     pub passed: BTreeMap<u64, Passed>,
     /// The server that there is now answers it.
     pub answered: bool,
-    /// What its overlay kept when it was first served ([`crate::daemon::state::StateDir::view_identity`]).
+    /// The identity of its overlay's state when it was first served
+    /// ([`crate::daemon::state::StateDir::view_identity`]).
     pub identity: Option<(u64, u64, u64)>,
-    /// What its overlay kept was deleted: it answers EIO to whoever still has it.
+    /// Its overlay's state was deleted: it answers EIO to the programs that still have it open.
     pub refused: bool,
-    /// It has its place in the file system. Without, it lives on for whoever has it open.
+    /// It is mounted at its path. Otherwise it lives on for the programs that have it open.
     pub mounted: bool,
 }
 
@@ -56,7 +57,7 @@ impl Connection {
     /// Opens the directory (made when missing), then mounts a new connection over it.
     ///
     /// # Errors
-    /// Also when a daemon of another state directory uses the upper: what one writes, the other would not know of.
+    /// Also if a daemon of another state directory uses the upper: neither would see the writes of the other.
     pub fn mount(manifest: &Manifest, view: &ViewSpec, uppers: &mut Uppers) -> Result<Connection, IoError> {
         let (worktree, options) = (&manifest.worktree, mounts::options(manifest, view));
         let path = mounts::place(worktree, view);
@@ -102,7 +103,7 @@ impl Connection {
         Ok(self.mounted)
     }
 
-    /// Takes its place in the file system away, as the kernel's table has it. Whoever has it open goes on.
+    /// Detaches it from its mount point, as the kernel's table has it. Programs that have it open go on.
     pub fn detach(&mut self, mounts: &MountTable) {
         if std::mem::take(&mut self.mounted)
             && let Some(place) = self.place(mounts)

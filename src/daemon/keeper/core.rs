@@ -23,10 +23,10 @@ pub struct Keeper {
     pub connections: BTreeMap<ConnectionId, Connection>,
     pub next_connection: ConnectionId,
     pub server: Option<ServerProcess>,
-    /// What servers run, and what they ran before, until the first of the new ones has served.
+    /// The program of the servers, and the former one until the first server of the new one has served.
     pub program: Program,
     pub former: Option<Program>,
-    /// What a client runs that has asked to compare.
+    /// The program of a client that has requested a comparison.
     pub offered: Option<Program>,
     /// Of the server.
     pub version: String,

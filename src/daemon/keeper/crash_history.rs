@@ -1,28 +1,28 @@
-//! Crashes of servers: how many are too many.
+//! Crashes of servers, and their limit.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A server that served for so long before it died has died of an accident.
+/// A server that served longer than this did not die of its first requests.
 const SERVED: Duration = Duration::from_millis(250);
 
-/// What a death counts that follows at once on the server's beginning to serve, one before that, and what is too much:
-/// so four servers that die before they serve are too many, or eight that do so right after.
+/// The weight of a death at once after the server began to serve, that of a failed start, and the limit of the sum: so
+/// four servers that die before they serve are too many, or eight that do so right after.
 const QUICK: Duration = SERVED;
 
 const FAILED_START: Duration = Duration::from_millis(500);
 
 const TOO_MUCH: Duration = Duration::from_secs(2);
 
-/// However long they lived: so many in an hour are too many.
+/// The limit of deaths in an hour, whatever the servers' lifetimes.
 const IN_AN_HOUR: usize = 300;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How servers died lately, and whether that was too much.
+/// The late deaths of servers, and whether they reached a limit.
 ///
-/// One that dies again and again of what it is asked dies soon after it begins: the kernel sends it the same request
-/// again. CrashHistory that come from outside (out of memory, a signal) come at any time.
+/// A server that dies of a request dies again soon after it begins: the kernel resends the same request. Deaths with a
+/// cause outside (out of memory, a signal) come at any time.
 #[derive(Default)]
 pub struct CrashHistory {
     times: VecDeque<Instant>,

@@ -285,7 +285,7 @@ impl Keeper {
         }
     }
 
-    /// Nothing is left, or it was told to end a second time: the server ends with its socket.
+    /// Nothing is left, or a second request to end arrived: the server ends with its socket.
     fn end(mut self) -> io::Result<()> {
         let mounted: Vec<_> = self.connections.iter().filter(|(_, c)| c.mounted).map(|(id, _)| *id).collect();
         if !mounted.is_empty() {

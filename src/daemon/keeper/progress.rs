@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// What the starting client reads when every view is mounted or has failed.
+/// The message to the starting client once every view is mounted or has failed.
 pub(in crate::daemon) const READY: &[u8] = b"ready";
 
 /// Before that, while views are mounted; [`READY`] begins otherwise.
@@ -11,17 +11,17 @@ pub(in crate::daemon) const AT_WORK: &[u8] = b".";
 /// A comparison that takes longer than this is in the log, and so is a server that is silent for as long.
 pub const SLOW: Duration = Duration::from_secs(5);
 
-/// How often progress is reported at most.
+/// The shortest time between two reports of progress.
 pub const EVERY: Duration = Duration::from_millis(200);
 
-/// How far the keeper is.
+/// The progress of the keeper.
 pub struct Progress {
     /// Grows with each step.
     pub count: u64,
     pub reported: Instant,
     /// When the comparison under way began.
     pub begun: Instant,
-    /// `daemon.json` says less than the keeper has received.
+    /// `daemon.json` has less than the keeper has received.
     pub has_news: bool,
 }
 

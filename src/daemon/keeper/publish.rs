@@ -1,4 +1,4 @@
-//! What the keeper reports: `daemon.json`, and a sign of life to whoever waits while it works.
+//! The keeper's reports: `daemon.json`, and a sign of life to waiting clients while it works.
 //!
 //! Clients wait for the keeper as long as it makes progress. With hundreds of views, each step costs the same: so the
 //! state, which names all of them, is written when everything that has arrived is done, not for each message.

@@ -14,7 +14,7 @@ pub struct ServerProcess {
     /// When it was started; see [`proc::started`].
     pub started: Option<u64>,
     pub socket: OwnedFd,
-    /// Since when it serves every connection that it was told of.
+    /// Since when it serves every connection that was sent to it.
     pub serving: Option<Instant>,
 }
 

@@ -22,7 +22,7 @@ impl Keeper {
     /// Tells the server, started if there is none, to serve a connection.
     pub fn hand_over(&mut self, id: ConnectionId) {
         if let Err(e) = self.try_hand_over(id) {
-            // A server that died just now is noticed by its SIGCHLD, and the next one is told of everything.
+            // The death of a server just now arrives as SIGCHLD, and the next server gets the whole state.
             tracing::error!("cannot tell the server of connection {id}: {e}");
             if self.server.is_none() {
                 self.detach(&[id]);
@@ -87,7 +87,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Reads everything that the server has said by now, or for a moment: then others have their turn.
+    /// Reads all messages that the server has sent by now, or for a moment: then others have their turn.
     pub fn receive_all(&mut self, buf: &mut Vec<u8>) {
         let until = Instant::now() + TURN;
         loop {
@@ -100,7 +100,7 @@ impl Keeper {
         }
     }
 
-    /// Reads what the server said. One that closed its socket is of no use any more.
+    /// Reads the server's messages. A server that closed its socket is of no use any more.
     fn receive(&mut self, buf: &mut Vec<u8>) {
         let Some(server) = &self.server else { return };
         match wire::receive(server.socket.as_fd(), buf) {
@@ -145,7 +145,7 @@ impl Keeper {
         }
     }
 
-    /// What a server said before it died still holds.
+    /// Reads the messages that a server sent before it died: they still hold.
     pub fn drain_messages(&mut self) {
         let mut buf = Vec::new();
         while let Some(server) = &self.server {

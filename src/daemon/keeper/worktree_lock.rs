@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::sys::{IoError, path as paths};
 
-/// What git shows to whoever tries.
+/// The reason that git prints when it refuses.
 const REASON: &[u8] = b"depsfs: artifact views are mounted; `depsfs unmount` first\n";
 
 /// Makes or removes the lock beside the state directory. A lock of somebody else stays as it is; a main checkout,
