@@ -1,7 +1,7 @@
 //! `depsfs adopt`: a worktree that somebody else made gets what a create gives its own.
 //!
-//! What is in it stays: its tracked files, its submodules, single ignored files, and files in artifact directories, which
-//! lie on top of what the store has.
+//! Existing files stay: tracked files, submodules, single ignored files, and files in artifact directories, which
+//! become part of the view's upper.
 //!
 //! | step                                                        | undone by |
 //! |-------------------------------------------------------------|-----------|
@@ -31,7 +31,7 @@ use crate::sys::{IoError, fs, mount, path};
 use crate::views;
 use crate::views::set::{self, Views};
 
-/// As many files of its own are counted in an artifact directory.
+/// The limit for counting a worktree's own files in an artifact directory.
 pub const COUNTED: usize = 10_000;
 
 /// The checkout a worktree takes its artifacts from: the one given, else the main worktree of its repository.
@@ -52,9 +52,9 @@ pub fn source_of(target: &Checkout, given: Option<&Path>) -> Result<Checkout, Er
     Ok(source)
 }
 
-/// The views a worktree has already. Refused when a source was asked for that is not theirs.
+/// The views of a worktree. Refused if the requested source is not theirs.
 pub fn present(target: &Checkout, source: &Checkout, asked: bool) -> Result<Option<Views>, Error> {
-    // What a create that was killed has not made of git's part.
+    // Completes git's part of a create that was killed.
     if let Some(killed) = Killed::at(&target.common_dir, &target.root)? {
         killed.complete(target)?;
     }

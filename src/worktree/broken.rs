@@ -1,5 +1,5 @@
-//! Worktrees of which a part is gone: the directory, its `.git` file, or the private git directory. What git itself
-//! refuses to remove or repair.
+//! Worktrees of which a part is gone: the directory, its `.git` file, or the private git directory. git itself refuses
+//! to remove or repair them.
 //!
 //! | what is there                               | `remove`                                | `doctor --fix`            |
 //! |---------------------------------------------|-----------------------------------------|---------------------------|
@@ -61,7 +61,7 @@ impl Fault {
 }
 
 impl Broken {
-    /// What is wrong with a registered worktree, if anything is.
+    /// The fault of a registered worktree, if it has one.
     pub fn of(common_dir: &Path, root: &Path, git_dir: &Path) -> Result<Option<Broken>, IoError> {
         let fault = match head_is_there(git_dir)? {
             false => Some(Fault::NoGitDir),
@@ -77,7 +77,7 @@ impl Broken {
         let line = |file: &str| path::read_if_there(&git_dir.join(file));
         let (Some(common_dir), Some(told)) = (line("commondir")?, line("gitdir")?) else { return Ok(None) };
         let absolute = |line: &[u8]| checkout::plain(&git_dir.join(OsStr::from_bytes(line.trim_ascii_end())));
-        // `git worktree move`, and repair, tell git where it is; the manifest learns it later.
+        // `git worktree move`, and repair, update git's registration; the manifest is updated later.
         let root = absolute(&told).parent().map(Path::to_path_buf).filter(|root| path::is_there(root));
         Broken::of(&absolute(&common_dir), root.as_deref().unwrap_or(place), git_dir)
     }
@@ -94,7 +94,7 @@ impl Broken {
         Broken::of(common_dir, &path::canonical(place)?, &git_dir)
     }
 
-    /// Writes the `.git` file again, as `git worktree repair` does; `None` where that isn't what is wrong.
+    /// Writes the `.git` file again, as `git worktree repair` does; `None` for other faults.
     pub fn repair(&self) -> Result<Option<Checkout>, Error> {
         if !matches!(self.fault, Fault::NoDotGit | Fault::EmptyDotGit) {
             return Ok(None);
@@ -108,7 +108,7 @@ impl Broken {
         Ok(Checkout::at(&self.root)?)
     }
 
-    /// What would be lost with it.
+    /// The work that removing it would lose.
     pub fn risks(&self) -> Result<Vec<Risk>, Error> {
         if self.fault != Fault::NoGitDir {
             return sole_holder::risks(&self.git_dir);
@@ -183,7 +183,7 @@ fn is_canonically(path: &Path, dir: &Path) -> Result<bool, IoError> {
     }
 }
 
-/// Where a directory's `.git` file leads.
+/// The git directory that a directory's `.git` file names.
 fn led_to(root: &Path) -> Result<Option<PathBuf>, IoError> {
     let dot_git = root.join(".git");
     if path::stat(&dot_git)?.is_none_or(|stat| !stat.is_file()) {

@@ -1,4 +1,4 @@
-//! What stands where an artifact has its place: nothing is mounted over it, and nothing is written through it.
+//! Files in an artifact's place: no view is mounted over them, and nothing is written through a symlink.
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 //!
 //! git checks 5,000 files out one after the other, each unpacked. Here several threads copy them instead from the
 //! source's files, which are in memory more often than not, and give each its source's time at once. Every copy is hashed:
-//! it stays when it is the blob, to the byte. Then git is told what is there (its index), and makes what is not.
+//! it stays if it equals the blob. Then the copies' stat data are written to the index, and git makes the other files.
 //!
 //! | who                              | does |
 //! |----------------------------------|------|
@@ -11,8 +11,8 @@
 //! | this                             | files whose blob the source has checked out; their stat data in the index |
 //! | `git read-tree --reset -u HEAD`  | every other file, and a second look at these, as `git worktree add` ends        |
 //!
-//! Where a checkout converts (filters, line ends) or a hook waits for it, `git worktree add` does all of it, with several
-//! processes (`checkout.workers`).
+//! If a checkout converts files (filters, line ends) or a hook waits for it, `git worktree add` checks out all files,
+//! with several processes (`checkout.workers`).
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -86,7 +86,7 @@ fn at_once() -> usize {
     std::thread::available_parallelism().map_or(FEWEST, |n| n.get().clamp(FEWEST, MOST))
 }
 
-/// Copies what it can. Whatever fails here, git does afterwards.
+/// Copies unchanged files of the source. If a copy fails, git checks the file out afterwards.
 fn fill(source: &Checkout, new: &Checkout) {
     let (Some(old), Some(fresh)) = (Index::read(source), Index::read(new)) else { return };
     let (Ok(from), Ok(to)) = (path::open_dir(&source.root), path::open_dir(&new.root)) else { return };
@@ -103,7 +103,7 @@ fn fill(source: &Checkout, new: &Checkout) {
         threads.into_iter().flat_map(spawn::Work::join).collect()
     });
     if !made.is_empty() {
-        // Without it git finds files that it knows nothing of, and writes them again.
+        // Without stat data git can't recognise the files, and writes them again.
         index::write_stats(new, &made, false).or_warn("git does not know the copied files, and writes them again");
     }
 }

@@ -83,13 +83,13 @@ pub fn create(
                 }
                 other => other,
             };
-            // The one who lost the race for the name has made nothing.
+            // A create that lost the race for the path has made nothing.
             if matches!(source, Error::PathTaken(_)) {
                 record.end()?;
                 return Err(source);
             }
             let (log, left) = (undo.log(), undo.run());
-            // What could not be taken back now, the next who finds the record takes back.
+            // If the undo is incomplete, the record stays: the next command that finds it completes the undo.
             if left.is_empty() {
                 record.end()?;
             }
@@ -132,7 +132,7 @@ fn make(
     Ok(created)
 }
 
-/// What comes after git's checkout, for a new worktree as for one that was there: steps 5 to 7.
+/// Steps 5 to 7, after git's checkout, for a new worktree and for an adopted one.
 pub(super) fn furnish(
     plan: &Plan,
     ignored: &Ignored,

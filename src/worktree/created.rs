@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::artifacts::resolve::Decision;
 use crate::views::embedded_paths::Traced;
 
-/// What was made.
+/// The result of a create or an adopt.
 #[derive(Debug, Default)]
 pub struct Created {
     pub worktree: PathBuf,

@@ -1,4 +1,4 @@
-//! What can be wrong in the life of a worktree.
+//! Errors of creating, changing and removing worktrees.
 
 use std::path::PathBuf;
 

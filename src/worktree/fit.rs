@@ -19,14 +19,14 @@ use crate::sys::interrupt;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
 
-/// What of the source's ignored paths has its place in the new worktree.
+/// The source's ignored paths that have their place in the new worktree.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fitting {
     pub directories: Vec<PathBuf>,
     pub files: Vec<PathBuf>,
 }
 
-/// A path, relative to its checkout, and what that one says of it.
+/// A path, relative to its checkout, and its state there.
 struct Asked {
     path: PathBuf,
     is_dir: bool,
@@ -38,7 +38,7 @@ const TRACKED: &str = "it is tracked at this commit";
 const NOT_IGNORED: &str = "git does not ignore it at this commit";
 const NO_MODULE: &str = "its submodule is not there at this commit";
 
-/// Leaves out what the new commit tracks, doesn't ignore, or whose submodule isn't there.
+/// Leaves out paths that the new commit tracks or doesn't ignore, or whose submodule isn't there.
 pub fn fit(
     plan: &Plan,
     ignored: &Ignored,
@@ -59,8 +59,8 @@ pub fn fit(
     Ok(fitting)
 }
 
-/// As [`fit`], for a dry run: nothing is copied, and the patterns of what would be are looked at where they are. What fits,
-/// and what does not, and why.
+/// As [`fit`], for a dry run: nothing is copied, and the patterns of ignore files that would be copied are read in the
+/// source. Returns the paths that fit, and the others with the reasons.
 pub fn look(plan: &Plan, ignored: &Ignored, new: &Checkout, modules: &[Module]) -> Result<(Fitting, Unfit), Error> {
     let is_new = |at: &&PathBuf| is_ignore_file(at) && !path::is_there(&new.root.join(at));
     let patterns = Patterns::load(&plan.source, ignored.files.iter().filter(is_new))?;
@@ -99,7 +99,7 @@ fn placed(
     Ok((fitting, all_unfit))
 }
 
-/// What ignore files of the source say that are not in the worktree yet; the deepest come first, as in git.
+/// Patterns of the source's ignore files that are not in the worktree yet; the deepest come first, as in git.
 #[derive(Default)]
 struct Patterns(Vec<(PathBuf, Gitignore)>);
 
@@ -121,7 +121,7 @@ impl Patterns {
         Ok(Patterns(all))
     }
 
-    /// Whether a path is ignored, where one of them has a say.
+    /// Whether a path is ignored; `None` if no pattern matches it.
     fn say(&self, at: &Path, is_dir: bool) -> Option<bool> {
         let above = self.0.iter().filter(|(dir, _)| at.starts_with(dir));
         above.map(|(_, patterns)| patterns.matched_path_or_any_parents(at, is_dir)).find_map(|found| match found {
@@ -132,7 +132,7 @@ impl Patterns {
     }
 }
 
-/// Directories that nothing is in the way of, and the others, and why.
+/// The directories without a conflict, and the others with the reasons.
 fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(PathBuf, &'static str)>) {
     let (mut free, mut blocked) = (Vec::new(), Vec::new());
     for at in directories {
@@ -144,7 +144,7 @@ fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(Path
     (free, blocked)
 }
 
-/// Asks the index and git.
+/// Queries the index and git.
 fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Asked>, Error> {
     let index = Index::read(checkout);
     // With a slash at the end, a pattern for directories fits one that isn't there.
@@ -164,7 +164,7 @@ fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) ->
     Ok(all.into_iter().map(ask).collect())
 }
 
-/// What has its place, and what has none, and why.
+/// The paths that have their place, and the others with the reasons.
 fn sorted(asked: Vec<Asked>) -> (Fitting, Vec<(PathBuf, &'static str)>) {
     let (mut fitting, mut unfit) = (Fitting::default(), Vec::new());
     for Asked { path, is_dir, is_tracked, is_ignored } in asked {

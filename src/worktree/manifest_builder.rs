@@ -41,8 +41,8 @@ pub fn describe(
     })
 }
 
-/// What a worktree shows already, artifacts of a build cache say, it goes on showing: on top, where both speak of one
-/// directory; where one lies in the other, what was there stays.
+/// Merges the views that a worktree already shows, artifacts of a build cache say, into the manifest. If both have a
+/// view of one directory, the old grafts lie on top; if one lies in the other, the old view stays.
 pub fn join(manifest: &mut Manifest, there: Manifest) {
     let is_beside = |view: &ViewSpec| {
         let overlaps = |old: &ViewSpec| old.path.starts_with(&view.path) || view.path.starts_with(&old.path);

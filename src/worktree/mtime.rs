@@ -53,12 +53,12 @@ pub fn take_over(source: &Checkout, new: &Checkout) -> Result<usize, MtimeError>
     Ok(done.had + done.stats.len())
 }
 
-/// What became of the pairs.
+/// The results of setting the times of the pairs.
 #[derive(Default)]
 struct Done<'a> {
     /// Those that got the source's time.
     stats: Vec<NewStat<'a>>,
-    /// How many had it.
+    /// The number of those that already had it.
     had: usize,
     /// The paths of those that aren't equal.
     unequal: Vec<&'a [u8]>,

@@ -20,7 +20,7 @@ use crate::sys::{path, spawn};
 use crate::views::lockfile;
 use crate::views::set::Views;
 
-/// What the user asked for.
+/// The user's request.
 #[derive(Clone, Debug, Default)]
 pub struct CreateRequest {
     pub name: String,
@@ -32,11 +32,11 @@ pub struct CreateRequest {
     pub allow_unbuilt: bool,
     /// Only look: nothing is fetched.
     pub dry_run: bool,
-    /// Whose configuration counts beside the repository's own.
+    /// The user whose configuration applies beside the repository's.
     pub user: User,
 }
 
-/// What will be made, from what.
+/// The plan of a new worktree, and its source.
 pub struct Plan {
     pub source: Checkout,
     pub names: Names,
@@ -47,9 +47,9 @@ pub struct Plan {
     /// The branch is there already, is checked out nowhere, and will be used as it is.
     pub branch_exists: bool,
     pub settings: Settings,
-    /// What the commit's `depsfs.toml` and the user's configuration name.
+    /// The components in the commit's `depsfs.toml` and the user's configuration.
     pub components: Components,
-    /// What is done with artifacts that hold the source's absolute path.
+    /// The policies for artifacts that hold the source's absolute path.
     pub policies: Policies,
     pub modules: Vec<Submodule>,
     pub ignored: Ignored,
@@ -83,7 +83,7 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Plan
     }
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
     let components = load::at_commit(&source, &settings, commit.as_deref(), &wish.user)?;
-    // What is fetched or built needs nothing of the source.
+    // Fetched or built artifacts need no files of the source.
     let is_unbuilt = ignored.directories.is_empty() && components.is_empty();
     if is_unbuilt && (!wish.allow_unbuilt || wish.frozen_only) {
         return Err(Error::Unbuilt(source.root));
@@ -120,7 +120,7 @@ pub fn of_existing(
     Ok(Plan { source, names, base, commit, branch_exists: false, settings, components, policies, modules, ignored })
 }
 
-/// What git lists as ignored, and its configuration, both asked at once.
+/// The ignored paths and the configuration, which two git processes read at the same time.
 fn look(source: &Checkout) -> Result<(Vec<PathBuf>, Settings), Error> {
     let (listed, settings) = std::thread::scope(|scope| {
         let listed = spawn::scoped(scope, || source.git().ignored());
@@ -234,7 +234,7 @@ impl Plan {
         self.components.covering(directory).next().is_none()
     }
 
-    /// What `--dry-run` prints; scripts read the path from it.
+    /// The output of `--dry-run`; scripts read the path from it.
     pub fn words(&self) -> String {
         format!(
             "Dry run (no changes made):\n  source:   {}\n  path:     {}\n  branch:   {}\n  base-ref: {}\n",

@@ -6,8 +6,8 @@
 //! | untracked files                                      | `--discard-untracked` |
 //! | commits no branch, tag or remote has: of a detached HEAD, of a submodule's clone, of the branch with `--delete-branch` | `--discard-commits` |
 //!
-//! What git ignores doesn't block, be it in a view or beside it: every worktree that was worked in has some, so a
-//! flag for it would be typed always and protect nothing. The changes in views are counted and said.
+//! Ignored files don't block, in a view or beside it: every used worktree has some, so a flag for them would always be
+//! typed and protect nothing. The changes in views are counted and reported.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::sys::terminal::Shown;
 use crate::views::diff;
 use crate::views::set::Views;
 
-/// What the user accepts to lose, and more.
+/// The losses that the user accepts, and other options.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Accept {
     pub changes: bool,
@@ -46,12 +46,12 @@ impl Accept {
     }
 }
 
-/// What went with the worktree.
+/// The result of a remove.
 #[derive(Debug, Default)]
 pub struct Removed {
     pub worktree: PathBuf,
     pub branch_deleted: Option<String>,
-    /// How many paths of its views were its own.
+    /// The number of paths in the uppers of its views.
     pub private_paths: usize,
 }
 

@@ -1,7 +1,7 @@
-//! What the source holds becomes trees of the store, on a thread beside `git worktree add`.
+//! Imports the source's ignored directories as trees of the store, on a thread beside `git worktree add`.
 //!
-//! A directory that is a clean view itself isn't read at all: its grafts are taken over. One that is a changed view
-//! is read where it was changed (`unchanged.rs`); what stayed is copied from its trees.
+//! A directory that is a clean view itself isn't read at all: its grafts are taken over. In a changed view only the
+//! changed paths are read (`unchanged.rs`); the others are copied from its trees.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,7 +158,7 @@ fn take(
     let mut lockfiles = lockfile::beside(root, at)?;
     let whole = root.join(at);
     if let Some((grafts, made_with)) = clean_view(&whole, at, views, store) {
-        // What the artifacts were made with is what the first source had beside them.
+        // The artifacts were made with the lock files that the first source had beside them.
         if !made_with.is_empty() {
             lockfiles = made_with;
         }
@@ -203,19 +203,19 @@ fn view_at<'a>(at: &Path, views: Option<&'a Views>, store: &Store) -> Option<&'a
     views.manifest.views.iter().find(|v| v.path == at).filter(|v| views.is_mounted(v))
 }
 
-/// What shows in such a view, and its lock files, if it is unchanged.
+/// The live grafts of such a view, and its lock files, if it is unchanged.
 fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> Option<(Vec<Graft>, Beside)> {
     let view = view_at(at, views, store)?;
     let answer = fs::xattr_of_path(whole, b"user.depsfs.view").ok()?;
     let answer: serde_json::Value = serde_json::from_slice(&answer).ok()?;
     let is_clean = answer.get("clean").and_then(serde_json::Value::as_bool) == Some(true);
     let lockfiles = view.lockfiles.iter().map(|l| (l.path.clone(), l.blake3.clone())).collect();
-    // What its own journal alone may speak of stays with it.
+    // Retired grafts are left out: only the view's own journal may refer to them.
     let live = view.grafts.iter().filter(|g| !g.retired).cloned();
     is_clean.then(|| (live.collect(), lockfiles))
 }
 
-/// Files and bytes of a tree, roughly: what its nodes say.
+/// Files and bytes of a tree, roughly: the sum over its nodes.
 fn size_of(tree: &Tree) -> (u64, u64) {
     let nodes = (0..tree.node_count()).map(|n| tree.stat(crate::store::Node(n)));
     nodes.filter(|s| s.kind == fs::FileType::RegularFile).fold((0, 0), |(files, bytes), s| (files + 1, bytes + s.size))

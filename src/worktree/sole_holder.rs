@@ -1,4 +1,4 @@
-//! What a linked worktree's private git directory holds that nothing else has, told without the worktree itself.
+//! Work that only a linked worktree's private git directory holds. It is found without the worktree itself.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,7 +12,7 @@ use crate::store::manifest::ViewSpec;
 use crate::sys::path;
 use crate::sys::terminal::Shown;
 
-/// What git is in the middle of, by the files it keeps while it is.
+/// The git operation in progress, by the files that git keeps during it.
 pub fn operation(git_dir: &Path) -> Option<&'static str> {
     let signs = [
         ("rebase-merge", "rebase"),

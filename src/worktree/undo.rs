@@ -16,14 +16,14 @@ use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Ask};
 use crate::sys::{IoError, mount, mountinfo, path};
 
-/// How long git may take from making its directory for a worktree until it says what that is for.
+/// The time limit for git from creating its directory for a worktree to writing `gitdir` there.
 const BEING_MADE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long a mount may resist: whoever fills the limit on processes may end in that time.
+/// The time limit for unmounting: processes that exhaust the limit on processes may end in that time.
 const UNMOUNTED_WITHIN: Duration = Duration::from_secs(10);
-/// How long a daemon has to unmount by itself.
+/// The time limit for a daemon to unmount its views.
 const ASKED_FOR: Duration = Duration::from_secs(5);
-/// How much of a daemon's log is told when it goes.
+/// The lines and bytes of a daemon's log that are reported before the log is removed.
 const LOG_LINES: usize = 12;
 const LOG_TAIL: usize = 4096;
 
@@ -34,10 +34,10 @@ enum Made {
     Branch(String),
     Root(PathBuf),
     Views(PathBuf),
-    /// A directory that goes again as long as nobody has put anything into it.
+    /// A directory that is removed again if it is still empty.
     Empty(PathBuf),
     File(PathBuf),
-    /// All of a state directory, or in one that was there already the manifest, which was as given.
+    /// A whole state directory, or, in an existing one, the manifest with its earlier content.
     State(PathBuf, Option<Vec<u8>>),
     Submodule(Checkout),
 }
@@ -125,7 +125,7 @@ impl<'a> Undo<'a> {
         self.made.clear();
     }
 
-    /// What the daemon of the views that were made had to say.
+    /// The last lines in the logs of the created views' daemons.
     pub fn log(&self) -> Vec<String> {
         let views = self.made.iter().filter_map(|made| match made {
             Made::Views(state_dir) => Some(log_tail(state_dir)),
@@ -134,7 +134,7 @@ impl<'a> Undo<'a> {
         views.flatten().collect()
     }
 
-    /// Takes everything back; answers, in words, what could not be.
+    /// Takes everything back; returns the failures, in words.
     pub fn run(mut self) -> Vec<String> {
         self.take_back()
     }
@@ -174,7 +174,7 @@ pub(super) fn unmount(state_dir: &Path) -> Result<(), Error> {
     }
     let (until, mut last) = (Instant::now() + UNMOUNTED_WITHIN, asked.err());
     while !left.is_empty() {
-        // Nobody has seen this worktree yet who would miss its server.
+        // The worktree is new: no program uses its server yet.
         end_daemon(state_dir);
         for at in left.iter().rev() {
             if let Err(e) = mount::unmount(at, true) {
@@ -195,7 +195,7 @@ pub(super) fn unmount(state_dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// The daemon's own way to unmount, as long as it does not take too long: one that has no thread left may not answer.
+/// Requests the daemon to unmount, with a time limit: a daemon that can't start a thread may not reply.
 fn ask_to_unmount(state_dir: &Path) -> Result<(), Error> {
     let (sender, answer) = mpsc::channel();
     let dir = state_dir.to_path_buf();
@@ -219,7 +219,7 @@ fn end_daemon(state_dir: &Path) {
     }
 }
 
-/// Where views of a manifest are mounted, without touching one.
+/// The mount points of a manifest's views, from the mount table: no view is touched.
 fn mounted(state_dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let file = crate::views::set::manifest_file(state_dir);
     if path::stat(&file)?.is_none() {
@@ -239,8 +239,8 @@ pub(super) fn log_tail(state_dir: &Path) -> Vec<String> {
     lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// git reads all registrations for that, and fails at one that another git is just making or taking back. A git that
-/// was ended leaves its lock of the branch, which nobody else knows yet.
+/// Retries: git reads all registrations for that, and fails at one that another git process is just creating or
+/// removing. A killed git leaves its lock of the branch, which no other process uses yet.
 pub(super) fn delete_branch(source: &Checkout, name: &str) -> Result<(), GitError> {
     let git = Git::deaf(&source.root);
     let until = Instant::now() + BEING_MADE;
@@ -254,7 +254,7 @@ pub(super) fn delete_branch(source: &Checkout, name: &str) -> Result<(), GitErro
     Ok(())
 }
 
-/// Without git, which refuses what is half made: the directory, then the registration that names it.
+/// Removes the directory, then its registration. It does so without git, which refuses incomplete worktrees.
 pub(super) fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), IoError> {
     path::remove_tree(at)?;
     for (root, git_dir) in source.registered()? {
@@ -265,9 +265,9 @@ pub(super) fn remove_worktree(source: &Checkout, at: &Path) -> Result<(), IoErro
     remove_nameless(source, at)
 }
 
-/// A git that was ended while it cleaned up, or right after it made its directory for the worktree, leaves that without
-/// a word of what it was for. One that another git is just making holds `locked`, git's own mark, until it is done:
-/// that one gets its word soon.
+/// Removes git's directory for the worktree if it has no `gitdir`: git was killed during its cleanup, or right after it
+/// created the directory. A directory that another git process is just creating holds `locked`, git's own mark, and
+/// gets its `gitdir` soon.
 fn remove_nameless(source: &Checkout, at: &Path) -> Result<(), IoError> {
     let (all, name) = (source.common_dir.join("worktrees"), at.file_name().unwrap_or_default().as_bytes());
     // git puts a number behind a name that is taken.

@@ -68,11 +68,11 @@ pub struct NewWorktree<'a> {
     pub branch: &'a str,
     /// The branch does not exist yet.
     pub makes_branch: bool,
-    /// What it starts at.
+    /// The commit that it starts at.
     pub commit: Option<&'a str>,
 }
 
-/// Held by a create until it has made everything, or taken it back.
+/// The record and lock of a running create. It holds them until everything is made or taken back.
 #[derive(Debug)]
 pub struct Unfinished {
     file: PathBuf,

@@ -1,7 +1,8 @@
-//! What a worktree built becomes an entry of the store: a tree of artifact directories, as they show, at their places.
+//! Publishes a worktree's artifacts as an entry of the store: one tree of its merged artifact directories, at their
+//! paths.
 //!
-//! Nothing of the worktree changes. What is written to meanwhile is refused ([`ImportError::Changed`]) or, where one
-//! can't tell, as it was at some moment.
+//! The worktree does not change. A file that is written to meanwhile is refused ([`ImportError::Changed`]). If the
+//! write can't be detected, the tree has the file as it was at some moment.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use crate::views::changed_source::Changed;
 use crate::views::set;
 use crate::worktree::Error;
 
-/// What was frozen.
+/// The tree of captured artifacts, and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frozen {
     pub tree: TreeId,
@@ -62,7 +63,7 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
     Ok(Frozen { tree: store.put_tree(&builder)?, files, bytes })
 }
 
-/// A view is asked for what was changed in it.
+/// Imports one directory. A view's list of changes limits the work to changed paths.
 fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
     let nothing = Path::new("");
     let by_change = Changed::of(store, whole).map(|view| view.import(store, whole, nothing, progress)).transpose()?;

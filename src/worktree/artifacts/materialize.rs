@@ -1,10 +1,10 @@
-//! Components come to their artifacts in a worktree that is there: after a create, when one is gone on with, in a sync.
+//! Brings components' artifacts into an existing worktree: after a create, when a create is resumed, in a sync.
 //!
 //! | step                                                  | what a crash right after it leaves               |
 //! |-------------------------------------------------------|--------------------------------------------------|
-//! | 1. keys are told, and for each component is decided   | nothing                                          |
-//! | 2. artifacts that are to be had are put in place      | some in place, the record as it was: done again  |
-//! | 3. one after the other is built, frozen, and recorded | what was recorded is done, the rest is gone on with |
+//! | 1. keys are computed, and each component is resolved  | nothing                                          |
+//! | 2. available artifacts are put in place               | some in place, the record as it was: done again  |
+//! | 3. one after the other is built, frozen, and recorded | recorded components are done, the rest is resumed |
 //! | 4. in a sync, the source's views are swapped, then recorded | the same: the next sync swaps them |
 
 use std::path::PathBuf;
@@ -24,20 +24,20 @@ use crate::views::set::Views;
 use crate::worktree::Error;
 use crate::worktree::placement::{self, PlaceRequest};
 
-/// What is to be done in which worktree.
+/// A worktree, its components, and the options for bringing their artifacts.
 pub struct Task<'a> {
     pub checkout: &'a Checkout,
     pub components: &'a Components,
     pub supply: &'a ArtifactSources<'a>,
-    /// Where artifacts of the same key may be, for who takes them from there; without it they are built.
+    /// The source checkout for artifacts of the same key; without it they are built.
     pub source: Option<&'a Checkout>,
-    /// Those whose key has changed are looked at, too; else only what wasn't finished.
+    /// Includes components whose key has changed; else only unfinished ones.
     pub changed: bool,
-    /// What can't be had otherwise is built.
+    /// Builds artifacts that can't be obtained otherwise.
     pub builds: bool,
 }
 
-/// What became of one component.
+/// The outcome for one component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brought {
     pub decision: Decision,
@@ -48,7 +48,7 @@ pub struct Brought {
     pub kept: Vec<PathBuf>,
 }
 
-/// What would be done.
+/// The decision for each component, before anything is done.
 pub fn decisions(task: &Task<'_>) -> Result<(ComponentsRecord, Vec<Decision>), Error> {
     let record = ComponentsRecord::load(&task.checkout.state_dir())?;
     let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
@@ -108,8 +108,8 @@ fn note(
     })?)
 }
 
-/// Notes that the worktree has from its source what was decided to come from there: the views are swapped by whoever
-/// asked, and told of afterwards. What did not come of it (`unfit`) is tried again the next time.
+/// Records the components that were resolved to the source as taken. The caller swaps the views first. Components that
+/// could not be taken (`unfit`) are tried again the next time.
 pub fn took_source(
     checkout: &Checkout,
     components: &Components,
@@ -130,7 +130,7 @@ pub fn took_source(
     })?)
 }
 
-/// What was decided, before anything is done.
+/// The outcomes of decisions that are not carried out yet.
 pub fn not_done(record: &ComponentsRecord, decisions: Vec<Decision>) -> Vec<Brought> {
     let before = |name: &str| record.of(name).and_then(|known| known.key.clone());
     let brought =
@@ -138,7 +138,7 @@ pub fn not_done(record: &ComponentsRecord, decisions: Vec<Decision>) -> Vec<Brou
     decisions.into_iter().map(brought).collect()
 }
 
-/// Artifacts that were fetched go where they belong, all at once.
+/// Puts all fetched artifacts in place at once.
 fn artifacts(task: &Task<'_>, record: &ComponentsRecord, all: &mut [Brought]) -> Result<(), Error> {
     let (store, root) = (task.supply.store, &task.checkout.root);
     let fetched: Vec<(&Declared, Artifact, Vec<String>, PathBuf)> = all
@@ -212,7 +212,7 @@ fn is_of_source(record: &ComponentsRecord, declared: &Declared) -> bool {
     record.of(&declared.component.name).is_some_and(|known| known.state == ComponentState::Source)
 }
 
-/// What the source gave shows no more, where an artifact of the component's own took its place.
+/// Retires the source's snapshots in views that show an artifact of the component instead.
 fn retire_snapshots(task: &Task<'_>, of_source: &[&Declared]) -> Result<(), Error> {
     let Some(mut views) = Views::of(task.checkout)?.filter(|_| !of_source.is_empty()) else { return Ok(()) };
     Ok(views.mount_if(|views| {
@@ -227,7 +227,7 @@ fn retire_snapshots(task: &Task<'_>, of_source: &[&Declared]) -> Result<(), Erro
     })?)
 }
 
-/// Unchanged copies of what was there before don't hide what comes.
+/// Drops unchanged copies of the component's previous artifacts, so that they don't hide the new one.
 fn give_up_copies(task: &Task<'_>, declared: &Declared, new: &Artifact, before: &[String]) -> Result<(), Error> {
     let store = task.supply.store;
     let (views, dir) = (Views::of(task.checkout)?, &declared.component.dir);
@@ -251,7 +251,7 @@ fn with_entry(mut entries: Vec<String>, new: Option<String>) -> Vec<String> {
     entries
 }
 
-/// What was built becomes the entry that the next worktree with this key gets. Answers its name; `None` without a key.
+/// Publishes a built component as the entry for its key. Returns the entry's name; `None` without a key or artifacts.
 fn publish(task: &Task<'_>, declared: &Declared, key: Option<&str>) -> Result<Option<(String, Frozen)>, Error> {
     let Some(key) = key else { return Ok(None) };
     let paths = capture::artifacts(task.checkout, declared)?;

@@ -1,7 +1,7 @@
-//! What a create would decide, told before anything is made: for `--frozen-only` and `--dry-run`.
+//! The decisions of a create, before anything is created: for `--frozen-only` and `--dry-run`.
 //!
-//! Keys of files are told from the commit itself. Key commands need a checkout: the source, if it is at that commit and
-//! nothing in it is changed; else one that is made for this alone, in the directory for temporary files, and removed.
+//! Keys of files are computed from the commit itself. Key commands need a checkout: the source, if it is at that commit
+//! and unchanged; else a temporary worktree in the directory for temporary files.
 
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ fn keys_at(plan: &Plan, commit: &str) -> Result<Keys, worktree::Error> {
     Ok(key::keys(&plan.components, &at, &made.root)?)
 }
 
-/// A directory for a checkout that nobody keeps.
+/// A directory for a temporary checkout.
 struct ThrowAway<'a> {
     source: &'a Checkout,
     at: PathBuf,
@@ -70,7 +70,7 @@ impl ThrowAway<'_> {
 
 impl Drop for ThrowAway<'_> {
     fn drop(&mut self) {
-        // What can't be removed is a plain worktree in the directory for temporary files, which git lists.
+        // If it can't be removed, it stays a plain worktree in the directory for temporary files, which git lists.
         undo::remove_worktree(self.source, &self.at).or_warn("a temporary worktree stays");
     }
 }

@@ -23,13 +23,13 @@ use crate::sys::spawn;
 /// How many artifacts are fetched at once: mostly they wait, for a remote or for the disk.
 const AT_ONCE: usize = 16;
 
-/// Where artifacts come from, and who is told about it.
+/// The places that artifacts come from, and the receivers of messages and progress.
 pub struct ArtifactSources<'a> {
     pub store: &'a Store,
     pub env: &'a Environment,
     pub say: &'a (dyn Fn(&str) + Sync),
     pub progress: &'a (dyn Progress + Sync),
-    /// Artifacts are fetched; else only asked for.
+    /// Artifacts are fetched; else only looked up.
     pub fetch: bool,
 }
 
@@ -46,12 +46,12 @@ pub enum ArtifactSource {
     Nothing(&'static str),
 }
 
-/// What was decided for one component.
+/// The decision for one component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub component: String,
     pub key: Keyed,
-    /// What its artifact is called, when it has a key.
+    /// The name of its artifact, if it has a key.
     pub artifact: Option<String>,
     pub way: ArtifactSource,
 }
@@ -74,7 +74,7 @@ impl Decision {
         }
     }
 
-    /// What it needs is not to be had without a build.
+    /// Whether its artifact is not available without a build.
     pub fn needs_build(&self) -> bool {
         match self.way {
             ArtifactSource::Build | ArtifactSource::Stale => true,
@@ -202,7 +202,7 @@ fn find(declared: &Declared, keys: &Keys, supply: &ArtifactSources<'_>) -> Resul
         let is_there = cache::exists(supply.store, &artifact, supply.env).map_err(wrong)?;
         return Ok(is_there.then_some(ArtifactSource::Artifact(None)));
     }
-    // What comes from here is no news.
+    // Hits in the local cache are not reported.
     let say = |words: &str| {
         if !words.starts_with("Local cache hit") {
             (supply.say)(words)

@@ -1,4 +1,4 @@
-//! For a worktree that is being made: what comes from the source, and what is fetched or built.
+//! Selects, for a worktree that is being created, the paths from the source and the components to fetch or build.
 
 use std::path::Path;
 
@@ -12,19 +12,19 @@ use crate::git::ignored::Ignored;
 use crate::worktree::Error;
 use crate::worktree::plan::Plan;
 
-/// What was chosen.
+/// The decisions, and the paths that the source provides.
 pub struct Choice {
     pub decisions: Vec<Decision>,
-    /// What the source gives.
+    /// Ignored paths that the source provides.
     pub ignored: Ignored,
 }
 
-/// What the source gives in any case: no component with a key speaks of it. Its snapshots need not wait for keys.
+/// Ignored paths that the source provides, whatever the keys are. Their snapshots need not wait for keys.
 pub fn early(plan: &Plan) -> Ignored {
     part(plan, &|declared| declared.component.key.is_none())
 }
 
-/// Tells the keys in the new worktree, and decides. Artifacts are fetched.
+/// Computes the keys in the new worktree, and decides. Artifacts are fetched.
 pub fn choose(plan: &Plan, new: &Checkout, supply: &ArtifactSources<'_>) -> Result<Choice, Error> {
     let keys = key::keys(&plan.components, &Files::Of(new), &new.root)?;
     let has = |declared: &Declared| plan.has_built(declared);
@@ -57,7 +57,7 @@ fn part(plan: &Plan, takes: &dyn Fn(&Declared) -> bool) -> Ignored {
     ignored
 }
 
-/// What is to be remembered of a worktree before anything was fetched into it or built.
+/// The components record of a worktree before anything was fetched into it or built.
 pub fn record(decisions: &[Decision]) -> ComponentsRecord {
     let mut record = ComponentsRecord::default();
     for decision in decisions {

@@ -18,7 +18,7 @@ use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::path;
 use crate::worktree::error::Error;
 
-/// A worktree, and what was found out of it so far.
+/// A worktree, and cached facts about it.
 pub struct PlacementLayout<'a> {
     worktree: &'a Checkout,
     views: BTreeSet<PathBuf>,
@@ -30,7 +30,7 @@ pub struct PlacementLayout<'a> {
     foreseen: HashMap<(PathBuf, PathBuf), bool>,
 }
 
-/// What is asked for when the first new view is thought of.
+/// Paths where no new view may be mounted. They are loaded for the first candidate.
 struct LayoutLimits {
     excluded: Gitignore,
     others: Vec<PathBuf>,
@@ -47,7 +47,7 @@ pub struct Part {
     pub prefix: PathBuf,
 }
 
-/// Where the members of one artifact go.
+/// The targets of the members of one artifact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
     pub parts: Vec<Part>,
@@ -73,7 +73,7 @@ impl<'a> PlacementLayout<'a> {
         PlacementLayout { worktree, views, store, cwd, limits: None, indexes: HashMap::new(), foreseen: HashMap::new() }
     }
 
-    /// Where the members of `tree` go when it is laid at `out`, a path in the worktree that lies in the checkout `home`
+    /// The targets of the members of `tree`, placed at `out`, a path in the worktree that lies in the checkout `home`
     /// (the worktree itself, or a submodule).
     pub fn parts(&mut self, tree: &Tree, out: &Path, home: &Checkout) -> Result<Parts, Error> {
         let mut found = Parts::default();
@@ -221,7 +221,7 @@ impl<'a> PlacementLayout<'a> {
     }
 
     /// Whether a view can be mounted over an ignored directory and nothing is hidden by it: nothing tracked, no other
-    /// view or mount, no repository, not the store, and not the directory that whoever asks is in.
+    /// view or mount, no repository, not the store, and not the caller's working directory.
     fn can_be_view(&mut self, at: &Path, home: &Checkout) -> Result<bool, Error> {
         let whole = self.worktree.root.join(at);
         if path::stat(&whole)?.is_some_and(|s| !s.is_dir())

@@ -11,10 +11,10 @@
 //! | 1. trees of the parts are in the store    | trees that nothing names: gc takes them |
 //! | 2. the manifest names them                | what the next mount shows |
 //! | 3. the daemon has compared                | the artifact, but for what its user had deleted of it |
-//! | 4. what was deleted is uncovered          | all of it, but for its plain files |
+//! | 4. deleted members are restored           | all of it, but for its plain files |
 //! | 5. plain files are written                | done |
 //!
-//! Where no view can be had, what was wanted of the manifest is taken back, and all members become plain files.
+//! If no view can be mounted, the change of the manifest is undone, and all members become plain files.
 
 mod layout;
 
@@ -39,15 +39,15 @@ const SHOWN: usize = 20;
 #[derive(Clone, Copy, Debug)]
 pub struct PlaceRequest<'a> {
     pub artifact: &'a Artifact,
-    /// What its members are relative to; made when absent.
+    /// The directory that its members are relative to; created if absent.
     pub out_dir: &'a Path,
     /// Entries whose layers at the same place go when this one comes.
     pub instead_of: &'a [String],
-    /// Members that the worktree has deleted show again; else they stay deleted, and are told of.
+    /// Members that the worktree has deleted are restored; else they stay deleted, and are reported.
     pub reveal: bool,
 }
 
-/// What was done.
+/// The result of placing artifacts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placed {
     /// Views that show members now, absolute.
@@ -61,7 +61,7 @@ pub struct Placed {
 }
 
 impl Placed {
-    /// What the user is told: what is not as the artifact has it, and why.
+    /// Messages for the user: the members that differ from the artifact, and the reasons.
     pub fn words(&self) -> Vec<String> {
         let here = path::canonical(Path::new(".")).unwrap_or_default();
         let mut words = Vec::new();
@@ -189,7 +189,8 @@ fn in_worktree(store: &Store, worktree: &Checkout, targets: &[Target<'_>], place
             let reveal = target.wish.reveal;
             let covered = layers::uncover(&worktree.root, layer, reveal)?;
             placed.views.insert(worktree.root.join(&part.view));
-            // What nothing can uncover is written through the view, and what that can't, told.
+            // Members that can't be restored are written through the view. Those with another entry in their place are
+            // reported.
             if covered.blocked == 0 || !reveal {
                 placed.kept.extend(covered.kept.iter().map(|k| worktree.root.join(&part.view).join(k)));
                 there.push(part);

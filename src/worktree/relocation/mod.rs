@@ -1,8 +1,8 @@
 //! Traces: files of artifacts that hold the absolute path of the checkout they were made in (CMakeCache.txt, scripts of a
 //! Python environment, dependency files, programs). In another worktree they lead back to that checkout.
 //!
-//! An import finds them while it hashes ([`crate::store::import::import_dir_watching`]). What is done with them is said
-//! for each artifact in `depsfs.toml`, or by `depsfs.absolutePaths`: they are left and named, relocated ([`relocate`]), or
+//! An import finds them while it hashes ([`crate::store::import::import_dir_watching`]). The policy for each artifact
+//! is in `depsfs.toml` or in `depsfs.absolutePaths`: traces are left and reported, or relocated ([`relocate`]), or
 //! their artifact is not shared.
 
 pub mod policy;
@@ -23,7 +23,7 @@ use crate::git::settings::AbsolutePaths;
 use crate::store::Store;
 use crate::sys::path;
 
-/// What was done with the traces of all artifacts of a new worktree.
+/// The result of applying the policies to all artifacts of a new worktree.
 #[derive(Debug, Default)]
 pub struct Settled {
     pub snapshots: Vec<Snapshot>,
@@ -32,7 +32,8 @@ pub struct Settled {
     pub excluded: Vec<PathBuf>,
 }
 
-/// Does with the traces of each snapshot what is to be done. The directories are there, in `root`, and not yet mounted over.
+/// Applies the policy to the traces of each snapshot. The directories exist in `root`, and nothing is mounted over them
+/// yet.
 pub fn settle(
     store: &Store,
     root: &Path,

@@ -24,7 +24,7 @@ pub fn of(holding: Vec<Holding>, root: &Path, inherited: Option<&Traced>) -> Vec
     all
 }
 
-/// What is done with the traces of an artifact: the component that makes it says so, else git's configuration.
+/// The policies for traces: that of an artifact's component, else that of git's configuration.
 #[derive(Clone, Debug)]
 pub struct Policies {
     general: AbsolutePaths,

@@ -1,8 +1,8 @@
 //! Relocates text files and symlinks: the new worktree gets its own, in which its path stands in the other's place.
 //!
 //! They are written into the upper, before anything is mounted over it, with the permissions and times of the files they
-//! hide; so have the directories above them. A file with a zero byte in it is binary and stays as it is: what counts
-//! lengths or offsets would be broken by another path. Nothing is synced, as little as git syncs what it checks out.
+//! hide; so are the directories above them. A file with a zero byte in it is binary and stays as it is: another path
+//! would break stored lengths or offsets. Nothing is synced, as git does not sync the files that it checks out.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -43,7 +43,7 @@ pub fn all(
     for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
         interrupt::check()?;
         let to = place.join(&trace.path);
-        // What the worktree has of its own stays.
+        // The worktree's own files stay.
         let is_free = conflict::in_the_way(&place, &trace.path).is_none() && !path::is_there(&to);
         let Some((tree, node)) = lower.find(&trace.path).filter(|_| is_free) else { continue };
         let Some(content) = relocated(store, tree, node, trace, root)? else { continue };
@@ -89,7 +89,7 @@ pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> 
     Ok(found)
 }
 
-/// Before a view shows other trees: what was relocated of the old ones is given up, if nobody has changed it since.
+/// Before a view shows other trees: drops relocated files of the old ones, if they are unchanged since.
 pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<(), Error> {
     let access = Access::open(views, view)?;
     for file in still(store, views, view, traced)? {
@@ -98,8 +98,8 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
     Ok(access.told()?)
 }
 
-/// As [`all`], in a view that is mounted: what it shows of the snapshot is replaced, what it has of its own stays. Whether
-/// anything was. What an earlier time has left undone is done; no signal ends it half-way.
+/// As [`all`], in a mounted view: files that it shows from the snapshot are replaced, its own files stay. Returns
+/// whether a file was replaced. An interrupted earlier run is completed; no signal ends this one half-way.
 pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, Error> {
     let place = root.join(&snapshot.path);
     let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;

@@ -77,7 +77,7 @@ fn is_vacant(place: &Path) -> Result<bool, Error> {
     Ok(!path::is_there(place) || (path::is_dir(place) && path::list(place)?.is_empty()))
 }
 
-/// What git ignores in the worktree, too, and where nothing is in the way.
+/// The directories that git also ignores in the worktree, and that nothing is in the way of.
 fn fitting(plan: &Plan, task: &Task<'_>, wanted: Vec<PathBuf>, synced: &mut Synced) -> Result<Vec<PathBuf>, Error> {
     let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
     let ignored = Ignored { directories: wanted, files: Vec::new(), ..plan.ignored.clone() };
@@ -86,7 +86,7 @@ fn fitting(plan: &Plan, task: &Task<'_>, wanted: Vec<PathBuf>, synced: &mut Sync
     Ok(fitting.directories)
 }
 
-/// On an error they are no views again, and those that were mounted are unmounted.
+/// Mounts the new views. On an error they are removed from the manifest and unmounted.
 fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
     let new: Vec<ViewSpec> = snapshots.into_iter().map(Snapshot::into_view).collect();
     let mut is_refused = false;
@@ -109,7 +109,7 @@ fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
     Ok(done?)
 }
 
-/// What was shown in them meanwhile by others stays theirs.
+/// Removes the new views. Grafts that other processes added to them meanwhile stay.
 fn take_out(views: &mut Views, new: &[ViewSpec]) -> Result<(), Error> {
     {
         let _lock = ManifestLock::wait(&views.state_dir)?;
@@ -121,7 +121,7 @@ fn take_out(views: &mut Views, new: &[ViewSpec]) -> Result<(), Error> {
         views.manifest.views.retain(|v| !v.grafts.is_empty() || new.iter().all(|ours| ours.id != v.id));
         views.save()?;
     }
-    // What is wrong with the others is not this one's to say.
+    // Failures of other views are logged, and are no error of this sync.
     client::mount(&views.state_dir).or_warn("other views of the worktree are not mounted");
     Ok(())
 }

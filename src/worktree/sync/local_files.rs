@@ -1,5 +1,5 @@
-//! What a component has from the source beside its views: single files are copied where the worktree has none. And
-//! what it can't have, because the worktree has its own there, which nobody can tell from work.
+//! Copies a component's single files from the source, if the worktree has none. Files and directories of the worktree's
+//! own, which can't be distinguished from work, are reported and stay.
 
 use std::path::Path;
 

@@ -34,12 +34,12 @@ use crate::views::lockfile;
 use crate::views::set::Views;
 use swap::{Swap, live};
 
-/// What became of the views that the source's artifacts are in.
+/// The result of a sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Synced {
     /// Views that show other trees now.
     pub changed: Vec<PathBuf>,
-    /// Directories that were none, and are views now; files that were not there.
+    /// Directories that became views, and files that were absent.
     pub added: Vec<PathBuf>,
     /// Views and files that stay as they are, or directories that don't become a view, and why.
     pub unfit: Vec<(PathBuf, &'static str)>,
@@ -56,14 +56,14 @@ pub enum TakePolicy {
     Yes,
 }
 
-/// What a sync is about.
+/// The target of a sync, and its options.
 pub struct Task<'a> {
     pub target: &'a Checkout,
     pub store: &'a Arc<Store>,
-    /// What is declared says of absolute paths.
+    /// The declared components, with their policies for absolute paths.
     pub components: &'a Components,
     pub takes: &'a dyn Fn(&Path) -> TakePolicy,
-    /// Only says what would change.
+    /// Dry run: only reports changes.
     pub look: bool,
     pub progress: Arc<dyn Progress + Send + Sync>,
 }

@@ -28,7 +28,7 @@ impl Swap {
         Ok(Swap { view, snapshot, old, new })
     }
 
-    /// Copies of what was there until now are given up.
+    /// Drops unchanged copies of the old trees' files.
     pub fn give_up(&self, target: &Checkout, views: &Views) -> Result<(), Error> {
         for (at, before) in &self.old.0 {
             if let Some((_, after)) = self.new.0.iter().find(|(there, _)| there == at) {
@@ -38,7 +38,7 @@ impl Swap {
         Ok(())
     }
 
-    /// What of the view's own hides something newer.
+    /// The view's own changes that hide something newer.
     pub fn hidden(&self, views: &Views) -> Result<Vec<(Difference, PathBuf)>, Error> {
         let is_newer = |path: &PathBuf| {
             let inside = path.strip_prefix(&self.view.path).unwrap_or(path);
@@ -65,7 +65,7 @@ impl Swap {
     }
 }
 
-/// What a name shows.
+/// The entry at a path of a lower.
 #[derive(PartialEq, Eq)]
 enum Shown {
     Dir,
