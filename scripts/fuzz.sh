@@ -19,7 +19,7 @@ triple=$(rustc -vV | sed -n 's/^host: //p')
 # What cargo-fuzz gives rustc: counters in every block, compared values, and checks that a release build leaves out.
 export RUSTFLAGS="--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
 -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
--C llvm-args=-sanitizer-coverage-trace-compares -C codegen-units=1 -C debug-assertions -C overflow-checks"
+-C llvm-args=-sanitizer-coverage-trace-compares -C debug-assertions -C overflow-checks"
 cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml --target "$triple" --bins
 
 # seeds <target>: what a target's corpus begins with.
