@@ -1,6 +1,6 @@
 //! A worker: one session of fuser's, whose descriptor refers to the device of one connection after another.
 //!
-//! fuser reads a request, has it answered by the [`Adapter`], and reads the next one, always by the same number. At the end
+//! fuser reads a request, has it answered by the `Adapter`, and reads the next one, always by the same number. At the end
 //! of each answer, on fuser's own thread, the worker may have that number refer to another device ([`DescriptorSlot::refer_to`]).
 //! Otherwise it stays with the connection that it has, and waits in fuser's read(2) for the next request: a view that
 //! is busy costs no more than with a thread of its own. While a worker has a connection, no other thread reads its

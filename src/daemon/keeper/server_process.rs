@@ -11,7 +11,7 @@ const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 pub struct ServerProcess {
     pub pid: ProcessId,
-    /// When it was started; see [`proc::started`].
+    /// When it was started; see [`crate::sys::proc::started`].
     pub started: Option<u64>,
     pub socket: OwnedFd,
     /// Since when it serves every connection that was sent to it.

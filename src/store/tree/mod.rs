@@ -74,7 +74,7 @@ pub struct Tree {
     times: Option<Stat>,
     /// A bit for each object: its bytes were found to be those of its name.
     checked: OnceLock<Box<[AtomicU64]>>,
-    /// The files of more than [`LARGE`] bytes, as far as the tree was verified.
+    /// The files of more than [`crate::store::id::LARGE`] bytes, as far as the tree was verified.
     large: Box<[Node]>,
 }
 
@@ -118,7 +118,7 @@ impl Tree {
         self.layout.content_bytes
     }
 
-    /// The files of more than [`LARGE`] bytes, of a tree of a store.
+    /// The files of more than [`crate::store::id::LARGE`] bytes, of a tree of a store.
     pub fn large(&self) -> impl Iterator<Item = Node> + '_ {
         self.large.iter().copied()
     }
