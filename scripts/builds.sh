@@ -26,7 +26,12 @@ online=(npm-ci npm-install yarn yarn-berry pnpm tsc webpack next jest esbuild ch
 keep='' only=()
 while [ $# -gt 0 ]; do
     case $1 in
-        --only) shift; [ $# -gt 0 ] || { echo "builds: --only needs a name" >&2; exit 2; }; only+=("$1") ;;
+        --only)
+            shift
+            [ $# -gt 0 ] || { echo "builds: --only needs a name" >&2; exit 2; }
+            while [ $# -gt 0 ] && [[ $1 != --* ]]; do only+=("$1"); shift; done
+            continue
+            ;;
         --list) printf '%s\n' "${offline[@]}" "${online[@]}"; exit 0 ;;
         --keep) keep=yes ;;
         *) sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit 2 ;;
