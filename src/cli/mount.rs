@@ -162,7 +162,9 @@ impl Mount {
                 view.fsname = options.fsname.clone();
             }
         })?;
-        let (n, root) = (views.manifest.views.len() as u64, views.manifest.worktree.shown());
+        // A view that was deleted, and made anew as a plain directory, stays one.
+        let n = views.manifest.views.iter().filter(|view| !views.is_dropped(view)).count() as u64;
+        let root = views.manifest.worktree.shown();
         output::done("the views were mounted", &format!("mounted {} in {root}\n", count(n, "view")))
     }
 }

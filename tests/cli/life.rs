@@ -1,6 +1,6 @@
 //! A worktree between create and remove: status, list, diff, thaw, reset, mount, unmount.
 
-use crate::bench::{Bench, json, metadata};
+use crate::bench::{Bench, json, metadata, run};
 
 fn created() -> Bench {
     let bench = Bench::new();
@@ -267,6 +267,18 @@ fn a_name_that_is_not_utf_8_can_be_had_back_from_json() {
     assert_eq!(changes, serde_json::json!([{ "kind": "added", "path": "build/50%25%FF%0A" }]));
     let path = depsfs::store::escape::unescape(changes[0]["path"].as_str().unwrap()).unwrap();
     assert_eq!(path, b"build/50%\xff\n");
+}
+
+#[test]
+fn mount_counts_the_views_that_it_mounts_and_not_one_that_is_a_plain_directory_now() {
+    let bench = created();
+    let deleted = run(bench.command("rm", "fix").args(["-rf", "build"]));
+    assert_eq!(deleted.code, 0, "{deleted:?}");
+    bench.write("fix/build/new", "new\n");
+    bench.ok("fix", ["unmount"]);
+    let said = bench.ok("fix", ["mount"]);
+    assert_eq!(said, format!("mounted 1 view in {}\n", bench.path("fix").display()));
+    assert_eq!(bench.mounts(), [bench.path("fix/node_modules").to_str().unwrap()]);
 }
 
 #[test]
