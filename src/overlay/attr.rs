@@ -1,4 +1,4 @@
-//! Metadata: what `stat` says, and what `chmod`, `chown`, `utimens` and `truncate` change.
+//! Metadata: the attributes that `stat` reports, and their changes by `chmod`, `chown`, `utimens` and `truncate`.
 //!
 //! A file whose bytes are the store's gets its changed metadata from the journal: no bytes are copied.
 
@@ -93,7 +93,7 @@ impl View {
         let attr = Attr {
             ino,
             generation: 0,
-            // Linux has no other mode for a symlink, whatever an archive said (symlink(7)).
+            // Linux has no other mode for a symlink, whatever mode an archive had (symlink(7)).
             mode: stat.kind.as_raw_mode() | if stat.kind == FileType::Symlink { 0o777 } else { stat.perm },
             nlink,
             uid: self.owner.0,
@@ -135,7 +135,7 @@ impl View {
         stored_xattrs(&self.lower, ino)
     }
 
-    /// Makes an open file or directory of the upper look as `attr` says.
+    /// Gives an open file or directory of the upper the metadata `attr` and the attributes `xattrs`.
     pub(super) fn apply_metadata(&self, fd: &OwnedFd, attr: &Attr, xattrs: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<()> {
         let stat = fs::stat(fd).map_err(upper("look at a file"))?;
         if (stat.uid, stat.gid) != (attr.uid, attr.gid) {
@@ -167,8 +167,8 @@ impl View {
         self.attr(ino)
     }
 
-    /// Changes the size and what else is asked for, all of it or nothing: what is cut off can't be had back, so that
-    /// comes last. Times are what a truncation sets anyway; where they can't be set otherwise they stay so.
+    /// Changes the size and the other requested attributes, all of it or nothing: a truncation can't be undone, so that
+    /// comes last. Times are those that a truncation sets anyway; if they can't be set otherwise, they stay so.
     fn resize(&mut self, ino: Ino, before: &Attr, mode: Option<u32>, (size, set): (u64, &SetAttr)) -> Result<()> {
         let kept_times = SetAttr { atime: SetTime::Keep, mtime: SetTime::Keep, ..*set };
         let is_file = FileType::from_raw_mode(before.mode) == FileType::RegularFile;
@@ -300,7 +300,7 @@ impl View {
         let known = self.delta.meta(ino);
         let mut meta = known.map_or_else(Meta::default, Meta::without_xattrs);
         change(&mut meta);
-        // Those were told one by one.
+        // Extended attributes have been recorded one by one.
         let has_xattrs = known.is_some_and(|meta| meta.xattrs.is_some());
         if has_xattrs { Record::Dress { ino, meta } } else { Record::Meta { ino, meta } }
     }
@@ -321,8 +321,8 @@ fn new_time(set: SetTime, now: Timespec) -> Option<Timespec> {
 }
 
 /// The mode without set-user-id; and without set-group-id, but for a member of the group where the group may not
-/// execute (as the kernel's `setattr_should_drop_sgid`; it meant mandatory locking once, inode(7)). Whether the caller
-/// is a member is told by their first group: the kernel names no other.
+/// execute (as the kernel's `setattr_should_drop_sgid`; it meant mandatory locking once, inode(7)). Membership is
+/// decided by the caller's first group: the kernel sends no other.
 pub(super) fn without_set_id(mode: u32, gid: u32, caller: Caller) -> u32 {
     let is_member = caller.uid == 0 || caller.gid == gid;
     if mode & 0o010 != 0 || !is_member { mode & !SET_ID } else { mode & !0o4000 }

@@ -38,7 +38,7 @@ impl Overlay {
 }
 
 impl View {
-    /// Directories that something below has changed in, by what the journal says.
+    /// Directories with a change somewhere below them, according to the journal.
     pub(super) fn changed_dirs(&mut self) -> Result<HashSet<Ino>> {
         let mut out = HashSet::new();
         for ino in self.delta.touched() {
@@ -118,7 +118,7 @@ impl View {
         self.lower.source(ino).map(|(tree, node)| tree.stat(node).perm)
     }
 
-    /// Whether a file of the upper holds what the store says of `stored`.
+    /// Whether a file of the upper has the contents of the store's `stored`.
     pub(super) fn same_bytes(&mut self, ino: &Ino, stored: Ino, size: u64) -> Result<bool> {
         let Some((tree, node)) = self.lower.source(stored) else { return Ok(false) };
         match tree.stat(node).kind {

@@ -1,4 +1,4 @@
-//! How a change is made: what the journal is told, and in which order with the upper.
+//! The steps of a change: its records in the journal, and their order with the upper.
 
 use crate::store::Name;
 use crate::sys::fs;

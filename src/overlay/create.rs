@@ -21,7 +21,7 @@ impl Overlay {
         self.make(parent, name, caller, |dir, name| fs::mkdir_at(dir, name, mode & 0o7777))
     }
 
-    /// Makes a file of any other kind, as `mode` says.
+    /// Makes a file of any other type, which `mode` holds.
     pub fn mknod(&self, parent: Ino, name: &Name, mode: u32, rdev: u64, caller: Caller) -> Result<Attr> {
         self.make(parent, name, caller, |dir, name| fs::mknod_at(dir, name, mode, rdev))
     }
@@ -94,7 +94,7 @@ impl Overlay {
         view.referenced(&found)
     }
 
-    /// A further name for a file. A file of the lower is not copied for it: the journal says the name.
+    /// Adds a name to a file. A file of the lower is not copied for it: the journal records the name.
     pub fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Attr> {
         let mut view = self.view.lock();
         view.must_be_free(parent, name)?;
@@ -154,7 +154,7 @@ impl View {
         })
     }
 
-    /// A name is new in the upper: everything that remembers names is told.
+    /// A name is new in the upper: updates everything that caches names.
     fn appeared(&mut self, dir: Ino, name: &Name, stat: Stat) -> Result<FoundName> {
         let below = self.lower_named(dir, name);
         let ino = self.identity(below, stat.kind(), stat.ino);
@@ -199,8 +199,8 @@ impl View {
     }
 }
 
-/// Whether a request to make such a file for `caller` can have left this. Between making and answering it is only given
-/// away ([`give`]), and nobody can have come to know of it; that a directory is empty is for the caller to see.
+/// Whether a request to make such a file for `caller` can have left this. Between its creation and the reply only its
+/// owner changes ([`give`]), and no other program can have found it; the caller checks that a directory is empty.
 fn is_just_made(stat: &Stat, mode: u32, caller: Caller) -> bool {
     stat.kind() == FileType::from_raw_mode(mode)
         && (stat.uid == caller.uid || stat.uid == process::user())
@@ -221,7 +221,7 @@ fn give(dir: &OwnedFd, name: &Name, caller: Caller) -> Result<Stat> {
     }
     fs::chown_at(dir, name.bytes(), Some(caller.uid), Some(gid)).map_err(upper("set the owner"))?;
     if !stat.is_dir() && stat.kind() != FileType::Symlink && stat.mode & 0o6000 != 0 {
-        // Changing the owner drops set-id bits that the maker asked for.
+        // Changing the owner drops set-id bits that the caller requested.
         fs::chmod_at(dir, name.bytes(), stat.mode & 0o7777).map_err(upper("set the mode"))?;
     }
     fs::stat_at(dir, name.bytes()).map_err(upper("look at a file"))

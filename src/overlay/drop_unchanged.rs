@@ -78,7 +78,7 @@ impl Overlay {
         })
     }
 
-    /// Has `tell` called with what the kernel must forget beyond what a call returns.
+    /// Adds a callback for the cached entries that the kernel must drop, beyond those that a call returns.
     pub fn on_stale(&self, tell: impl Fn(Stale) + Send + Sync + 'static) {
         self.view.lock().on_stale.push(Box::new(tell));
     }
@@ -104,7 +104,7 @@ impl View {
         Ok((can_be && is_as_long).then_some((found, stat)))
     }
 
-    /// The upper's file, open, with a lease that guarantees that nobody writes to it; `None` when somebody does.
+    /// The upper's file, open, with a lease that guarantees that no process writes to it; `None` if one does.
     fn at_rest(&mut self, found: &FoundName) -> Result<Option<(Arc<OwnedFd>, ReadLease)>> {
         // Else it is our own descriptor that writes.
         self.files.forget(found.ino);
@@ -113,7 +113,7 @@ impl View {
         Ok(ReadLease::take(file.clone()).ok().flatten().map(|lease| (file, lease)))
     }
 
-    /// Gives it up if `is_held`, asked while nobody writes to the file, says so.
+    /// Gives it up if `is_held`, called while no process writes to the file, returns true.
     fn give_up(
         &mut self,
         wanted: &Wanted<'_>,

@@ -19,7 +19,7 @@ pub enum Error {
     IsDirectory,
     #[error("the directory is not empty")]
     NotEmpty,
-    /// The kernel (or a caller) named an inode that this view doesn't know.
+    /// The kernel (or a caller) named an inode that this view doesn't have.
     #[error("unknown inode {0}")]
     UnknownInode(u64),
     #[error("no such extended attribute")]
@@ -38,7 +38,7 @@ pub enum Error {
     /// The store's file or directory at this name was moved elsewhere in the view, so it can't be put back here.
     #[error("the store's version of this name was moved elsewhere in the view")]
     Moved,
-    /// A file that was to be given up holds something else by now, or somebody is writing to it.
+    /// A file that was to be given up holds other bytes by now, or a process is writing to it.
     #[error("the file is the worktree's own")]
     Kept,
     /// A call on the worktree's own directory failed; the kernel's error stands.

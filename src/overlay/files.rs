@@ -29,7 +29,7 @@ impl Unchecked {
     /// Compares all of it: `bytes` are what was read.
     ///
     /// # Errors
-    /// [`Error::LostObject`]; it is asked again at the next read, when it may be whole.
+    /// [`Error::LostObject`]; the next read checks again, for the object may be whole by then.
     pub fn is_in(&self, bytes: &[u8]) -> Result<()> {
         self.end(bytes.len() == self.size && ObjectId::of(bytes) == self.id)
     }
@@ -56,7 +56,7 @@ fn lost(objects: &Objects, id: ObjectId, source: StoreError) -> Error {
 }
 
 impl View {
-    /// The file's bytes, to read: the object's while nobody has written to it. A small object is what its name says.
+    /// The file's bytes, to read: the object's until the first write. A small object has been compared with its name.
     pub(super) fn open_to_read(&mut self, ino: Ino) -> Result<Extent> {
         self.has_all(ino, None)?;
         self.open_bytes(ino)
@@ -185,7 +185,7 @@ impl View {
         self.lower.must_be_sound()?;
         let id = id?;
         let objects = self.objects.clone();
-        // Missing or damaged is one thing, a call that fails for want of descriptors, say, is another.
+        // A missing or damaged object is lost; a call that fails, for want of descriptors say, is another error.
         let lost = |source| match source {
             StoreError::Io(e) => upper("open an object")(e.source),
             source => lost(&objects, id, source),

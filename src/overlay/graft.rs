@@ -79,8 +79,9 @@ fn gap(known: &[Record], nodes: u32) -> Option<u64> {
 }
 
 impl View {
-    /// Lays the grafts, each where the journal says its inode numbers begin; new ones begin behind all others. Those the
-    /// journal is to be told of. Of a `damaged` journal one may be missing: what just fits where it would have been is it.
+    /// Lays the grafts, each at the inode numbers that the journal has for it; new ones begin behind all others.
+    /// Returns the records of those, for the journal. In a `damaged` journal a record may be missing: a graft that
+    /// exactly fits its gap is taken for it.
     pub(super) fn lay(&mut self, specs: Vec<GraftSpec>, known: &[Record], damaged: bool) -> Result<Vec<Record>> {
         let mut next = FIRST_BASE;
         let mut free: Vec<(u64, &Record)> = Vec::new();
@@ -194,7 +195,7 @@ impl View {
         // How many names of a file show may have changed with any directory.
         let linked: HashSet<Ino> = self.lower.linked().chain(files).collect();
         stale.extend(linked.into_iter().map(Stale::Inode));
-        // A copy may take other space on its disk, and have other names, than its tree said.
+        // A copy may take other space on its disk, and have other names, than its tree has for it.
         let new = self.delta.all_copied().filter(|(ino, _)| !copied.contains(ino));
         stale.extend(new.map(|(ino, _)| Stale::Inode(ino)));
         Ok(stale)

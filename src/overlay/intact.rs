@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::types::Ino;
 use crate::store::FileTimes;
 
-/// So often the files of trees and objects are looked at, while they are asked.
+/// The interval, in milliseconds, of the checks of the files of trees and objects, while they are in use.
 pub(super) const LOOKED_AT_EVERY_MS: u64 = 1000;
 /// No more files of objects than this are watched: more than are kept open.
 pub(super) const WATCHED: usize = 256;

@@ -77,7 +77,7 @@ impl View {
         source.map(|(tree, node)| tree.stat(node).size).or_else(|| self.objects.size_of(&intent.object))
     }
 
-    /// Before a file's bytes are read, or (with no `range`) changed or asked for as a whole: whether all of them are
+    /// Before a file's bytes are read, or (with no `range`) changed or needed as a whole: checks that all of them are
     /// there.
     ///
     /// # Errors

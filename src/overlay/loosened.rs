@@ -56,7 +56,7 @@ impl Note {
     }
 
     fn delete(&self, aside: &OwnedFd) {
-        // One that stays says a mode that the file has: the next open deletes it.
+        // A note that stays holds the mode that the file has: the next open deletes it.
         fs::unlink_at(aside, self.name().as_bytes()).or_warn("the note of a loosened mode stays");
     }
 }

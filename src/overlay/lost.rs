@@ -59,7 +59,7 @@ impl View {
 }
 
 impl Lower {
-    /// The files that these objects are the bytes of, by what trees say.
+    /// The files whose bytes are these objects, according to the trees.
     fn files_of(&self, objects: &HashSet<ObjectId>) -> Vec<(Arc<Tree>, Node, Ino)> {
         let mut found = Vec::new();
         for (graft, g) in self.grafts().iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The lower: what the grafts say, as one read-only directory tree.
+//! The lower: the grafts as one read-only directory tree.
 //!
 //! Several trees may meet in one directory. They merge name by name, later wins; where all of them have a
 //! directory, the directories merge in turn. A merged directory has one inode number: that of the graft
@@ -131,7 +131,7 @@ impl Lower {
         dirs
     }
 
-    /// Whether nobody could tell the two apart but by their inode numbers.
+    /// Whether the two differ in nothing but their inode numbers.
     fn is_same_file(&self, a: LowerNode, b: LowerNode) -> bool {
         let ((at, an), (bt, bn)) = ((self.tree(a), a.node), (self.tree(b), b.node));
         let plain = at.stat(an).nlink == 1 && at.stat(an) == bt.stat(bn);
@@ -219,7 +219,7 @@ impl Lower {
         Some(LowerNode { graft, node: Node(node) })
     }
 
-    /// The layers of a directory, the winning one first; empty for a directory that no graft knows.
+    /// The layers of a directory, the winning one first; empty for a directory that no graft has.
     fn layers(&self, dir: Ino) -> Layers<'_> {
         match self.stacks.get(&dir) {
             Some(stack) => Layers::Many(stack),
@@ -243,7 +243,7 @@ impl Lower {
         self.shared_source(ino).map(|(tree, node)| (&**tree, node))
     }
 
-    /// As [`Lower::source`], for who keeps the tree.
+    /// As [`Lower::source`], for a caller that keeps the tree.
     pub fn shared_source(&self, ino: Ino) -> Option<(&Arc<Tree>, Node)> {
         let n = match self.stacks.get(&ino) {
             Some(stack) => *stack.first()?,
@@ -300,7 +300,7 @@ impl Lower {
         }
     }
 
-    /// Every place that a tree gives this inode. Whether they still show there is the overlay's to know.
+    /// Every place that a tree gives this inode. The overlay decides whether they still show.
     pub fn places(&self, ino: Ino) -> Vec<(Ino, Name)> {
         let members = match self.stacks.get(&ino) {
             Some(stack) => stack.clone(),
@@ -321,7 +321,7 @@ impl Lower {
         out
     }
 
-    /// The journal's records of these grafts; where each is laid is said by its path.
+    /// The journal's records of these grafts, each with the path at which it is laid.
     pub fn records(&self) -> Vec<Record> {
         let record = |g: &Graft| {
             let (nodes, tree) = (g.tree.node_count(), g.tree.id());

@@ -6,8 +6,8 @@
 //! | journal | what a plain directory can't say: whiteouts, moved lower names, metadata of uncopied files | the worktree's git directory |
 //! | lower   | trees of the store, grafted                                                  | the store |
 //!
-//! A name resolves in that order. Every method takes and gives what the kernel's FUSE protocol needs, but
-//! nothing here knows of FUSE: the tests drive it directly.
+//! A name resolves in that order. Every method takes and returns what the kernel's FUSE protocol needs, but nothing
+//! here depends on FUSE: the tests drive it directly.
 
 mod atime;
 mod attr;

@@ -181,9 +181,9 @@ impl View {
         Ok(took_place)
     }
 
-    /// Forgets what the journal says of files of the upper that went, or were replaced, while the view was
-    /// not mounted. A copy that is gone was deleted by its user: the store's version stays hidden. In a `damaged` journal
-    /// it may have said that the copy was given up: there it shows.
+    /// Drops the journal's records of files of the upper that went, or were replaced, while the view was not mounted. A
+    /// copy that is gone was deleted by its user: the store's version stays hidden. In a `damaged` journal the lost
+    /// record may have been that the copy was given up: there it shows.
     fn drop_what_is_gone(&mut self, damaged: bool) -> Result<()> {
         let copied: Vec<(Ino, u64)> = self.delta.all_copied().collect();
         let mut lost = Vec::new();
@@ -193,7 +193,7 @@ impl View {
             }
         }
         if !lost.is_empty() {
-            // It may have another name than the journal knows: hard links are the upper's alone.
+            // It may have another name than in the journal: hard links are the upper's alone.
             self.search(Ino::ROOT)?;
         }
         for (ino, born) in lost {
@@ -234,7 +234,7 @@ impl View {
         Ok(self.journal.rewrite(records)?)
     }
 
-    /// The shortest journal that says what this one does.
+    /// The shortest journal with the same state as this one.
     pub(super) fn all_records(&self) -> Vec<Record> {
         self.lower.records().into_iter().chain(self.delta.records()).collect()
     }
@@ -244,8 +244,8 @@ impl View {
         self.tidy_journal(TIDY_IN_USE);
     }
 
-    /// Rewrites a journal that is much longer than what it says, and twice as long as the last try left it: records with
-    /// long attributes stay long, and a disk may be full for days.
+    /// Rewrites a journal that is much longer than its state needs, and twice as long as the last try left it: records
+    /// with long attributes stay long, and a disk may be full for days.
     fn tidy_journal(&mut self, from: u64) {
         let (len, needed) = (self.journal.len(), self.delta.len() as u64 * RECORD_BYTES);
         if len >= from.max(self.tidy_from) && len >= needed * SLACK {
@@ -255,7 +255,7 @@ impl View {
     }
 
     fn try_to_rewrite(&mut self) {
-        // A failure leaves the longer journal, which says the same.
+        // A failure leaves the longer journal, which has the same state.
         self.rewrite_journal().or_warn("the journal stays long");
     }
 }

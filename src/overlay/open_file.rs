@@ -1,8 +1,9 @@
-//! Files of the lower that were emptied: what is written next stands for the old bytes, and so goes to the disk soon.
+//! Files of the lower that were truncated: the next bytes replace the old ones, and so go to the disk soon.
 //!
-//! ext4 and xfs begin that when a file is closed that was emptied: a power cut seldom finds it empty. A view isn't told
+//! ext4 and xfs begin that when a truncated file is closed: a power cut seldom finds it empty. A view gets no request
 //! when a file is closed (`fuse/mod.rs`), so it begins with the first bytes, and again whenever a stretch is full. The
-//! rest follows a moment later, all at once: for each small write by itself it takes several times as long as the write.
+//! rest follows a moment later, all at once: for each small write by itself it takes several times as long as the
+//! write.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,18 +12,18 @@ use std::sync::{Arc, Weak};
 use crate::sys::copy::start_write_back;
 use crate::sys::log::OrWarn;
 
-/// A file of its own that is open, for as long as somebody holds it.
+/// An open file of the view's cache, which lives until its last user drops it.
 pub(super) struct OpenFile {
     pub fd: Arc<OwnedFd>,
     /// An object never is.
     pub writable: bool,
-    /// A file of the lower was emptied to become it.
+    /// It became the worktree's own by the truncation of a file of the lower.
     pub truncated: Option<Truncated>,
 }
 
 const STRETCH: u64 = 1 << 20;
 
-/// Of an open file: it was emptied.
+/// The state of an open file that was truncated.
 #[derive(Default)]
 pub(super) struct Truncated {
     /// Some of its bytes are to be written back later.
@@ -30,7 +31,7 @@ pub(super) struct Truncated {
 }
 
 impl OpenFile {
-    /// After a write of `len` bytes: whether the view has to hear of it (`View::write_back_later`).
+    /// After a write of `len` bytes: whether the view has to write them back later (`View::write_back_later`).
     pub(super) fn wrote(&self, offset: u64, len: usize) -> bool {
         let Some(truncated) = &self.truncated else { return false };
         if offset == 0 || offset / STRETCH != offset.saturating_add(len as u64) / STRETCH {
@@ -48,7 +49,7 @@ impl OpenFile {
     }
 }
 
-/// It makes room for other files, say.
+/// The cache drops a file to make room for others, for instance.
 impl Drop for OpenFile {
     fn drop(&mut self) {
         self.write_back_what_is_due();

@@ -19,7 +19,7 @@
 //!
 //! Two of a million names of one region have equal tags in one of ten cases. Then the first counts as one below the
 //! second. When the first goes, the second stays where it was; when the second goes, the first is where the second was,
-//! and somebody who had come to it would meet it twice. So a region with equal tags is remembered while it is listed
+//! and a listing that had come to it would have it twice. So a region with equal tags is remembered while it is listed
 //! (`readdir.rs`): only a server that takes over in just that moment lists a name twice, and none is ever left out.
 
 use crate::store::Name;
@@ -52,8 +52,8 @@ pub(super) struct Arranged<T> {
 }
 
 impl Order {
-    /// The order of the view whose upper's root is this inode, created at that time: nobody who makes an archive
-    /// knows it.
+    /// The order of the view whose upper's root is this inode, created at that time: the maker of an archive can't know
+    /// it.
     pub fn of(root: Option<(u64, u64)>) -> Order {
         let (real, born) = root.unwrap_or_default();
         let facts = [real.to_le_bytes(), born.to_le_bytes()].concat();

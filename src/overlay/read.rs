@@ -26,7 +26,7 @@ impl Overlay {
         self.read_checked(ino, file, offset, len, done)
     }
 
-    /// As [`Overlay::read`], for who opened the file with O_NOATIME: its access time stays.
+    /// As [`Overlay::read`], for a file that was opened with O_NOATIME: its access time stays.
     pub fn read_unnoticed<R>(&self, ino: Ino, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let mut view = self.view.lock();
         view.has_all(ino, Some(offset..offset.saturating_add(len as u64)))?;
@@ -45,9 +45,9 @@ impl Overlay {
         done: impl FnOnce(&[u8]) -> R,
     ) -> Result<R> {
         let Some(object) = unchecked else { return read(&file, offset, len, done) };
-        // One that is damaged is opened anew when it is asked for again: it may be whole by then.
+        // A damaged object is opened anew at the next read: it may be whole by then.
         let forget = |_: &Error| self.view.lock().files.forget(ino);
-        // Read once, whole, wherever the part lies that is asked for.
+        // The object is read once, whole, wherever the requested part lies.
         read(&file, 0, object.size, |bytes| {
             object.is_in(bytes).inspect_err(forget)?;
             let from = bytes.len().min(usize::try_from(offset).unwrap_or(usize::MAX));

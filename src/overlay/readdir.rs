@@ -1,7 +1,8 @@
 //! Listings: upper, journal and lower merged in the order of names, and given in the order of positions.
 //!
 //! A position is a property of the name alone (`position.rs`), so a listing that goes on after names came and went
-//! shows every name that was there all the time exactly once (readdir(3) asks no more), with no state that is needed.
+//! shows every name that was there all the time exactly once (readdir(3) requires no more), with no state that is
+//! needed.
 
 use std::ops::Bound;
 
@@ -26,7 +27,7 @@ const KEPT_REGIONS: usize = 4;
 const POSITION_SELF: u64 = 1;
 const POSITION_PARENT: u64 = 2;
 
-/// A name that shows, before anybody asks for its metadata.
+/// A name that shows, before its metadata is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShownName {
     pub ino: Ino,
@@ -78,7 +79,7 @@ impl Overlay {
 }
 
 impl View {
-    /// Gives `.` and `..` where the listing begins; false when `sink` wants no more.
+    /// Lists `.` and `..` at the beginning of a listing; false when `sink` takes no more.
     fn list_dots(
         &mut self,
         dir: Ino,

@@ -10,11 +10,11 @@ use crate::store::FileTimes;
 use crate::sys::time::coarse_ms;
 
 impl Lower {
-    /// Whether what the trees answered so far can be true: the file of one may have been cut or changed while it was
-    /// read. Such a tree is taken from the store again, when it is whole there; what is asked after that is answered.
+    /// Checks that the results of the trees so far can be true: the file of one may have been cut or changed while it
+    /// was read. Such a tree is taken from the store again, if it is whole there; later lookups use that.
     ///
     /// # Errors
-    /// [`Error::LostTree`]; what was answered since this was last asked does not count.
+    /// [`Error::LostTree`]; results since the last check are void.
     pub fn must_be_sound(&mut self) -> Result<()> {
         let now = coarse_ms();
         let is_due = now.saturating_sub(self.intact.looked_ms) >= LOOKED_AT_EVERY_MS;

@@ -93,7 +93,7 @@ impl View {
         Some(self.redressed(found.ino, |meta| meta.ctime = Some(Timespec::now())))
     }
 
-    /// Whether the journal says something of this directory's inside or metadata.
+    /// Whether the journal has records of this directory's entries or metadata.
     pub(super) fn is_recorded(&self, dir: Ino) -> bool {
         let delta = &self.delta;
         delta.has_overrides(dir) || delta.is_opaque(dir) || delta.meta(dir).is_some() || delta.place(dir).is_some()
@@ -138,7 +138,7 @@ impl View {
         Ok(touched)
     }
 
-    /// Records that say where the upper's own directories lie that `records` name for the first time.
+    /// Records of the locations of the upper's own directories that `records` name for the first time.
     pub(super) fn places_for(&mut self, records: &[Record]) -> Result<Vec<Record>> {
         let mut out: Vec<Record> = Vec::new();
         for record in records {
@@ -159,7 +159,7 @@ impl View {
         Ok(out)
     }
 
-    /// A name no longer shows: everything that remembers names is told.
+    /// A name no longer shows: updates everything that caches names.
     pub(super) fn disappeared(
         &mut self,
         dir: Ino,

@@ -28,9 +28,9 @@ use super::view::View;
 type Numbers = HashMap<Ino, Option<Ino>>;
 
 impl View {
-    /// The upper's root is another directory than last time. An empty one starts the view anew (somebody
-    /// deleted the directory while it was not mounted) with the metadata that the winning tree's root has;
-    /// a full one is the old one, copied or restored. So is one that was changed before it was created.
+    /// The upper's root is another directory than last time. An empty one starts the view anew (a user deleted the
+    /// directory while it was not mounted) with the metadata that the winning tree's root has; a full one is the old
+    /// one, copied or restored. So is one that was changed before it was created.
     pub(super) fn new_root(&mut self, real: u64, born: u64) -> Result<()> {
         let known = self.delta.root.is_some();
         let mtime = fs::stat(&*self.upper.root).map_err(upper("look at the directory"))?.mtime;

@@ -110,7 +110,7 @@ impl View {
         self.seen.entry(ino).or_default().names.add(dir, name);
     }
 
-    /// Whether a directory was removed and lives on only because somebody has it open.
+    /// Whether a directory was removed and still exists only because a process has it open.
     pub(super) fn is_gone(&self, ino: Ino) -> bool {
         self.orphans.contains_key(&ino)
     }
@@ -138,7 +138,7 @@ impl View {
         places
     }
 
-    /// The names at which the lower's file or directory `ino` shows, as far as journal and trees say.
+    /// The names at which the lower's file or directory `ino` shows, according to journal and trees.
     pub(super) fn lower_names(&self, ino: Ino) -> Vec<(Ino, Name)> {
         let mut names = self.lower_places(ino);
         names.retain(|(dir, _)| self.shows(*dir));
@@ -156,8 +156,8 @@ impl View {
         true
     }
 
-    /// A name of `ino` in the upper. When none is known, the upper is searched: a server that took over
-    /// knows nothing of what the one before it told the kernel.
+    /// A name of `ino` in the upper. When none is cached, the upper is searched: a server that took over has no record
+    /// of the numbers that the one before it sent to the kernel.
     fn upper_name(&mut self, ino: Ino) -> Result<Option<Location>> {
         if let Some(known) = self.seen.get(&ino).and_then(|seen| seen.names.first()) {
             return Ok(Some(known.clone()));

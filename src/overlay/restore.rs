@@ -93,7 +93,7 @@ impl View {
         Ok(())
     }
 
-    /// Deletes what the upper has at a name, with all below it, together with what the journal says of it.
+    /// Deletes the upper's entry at a name, with all below it, together with the journal's records of it.
     ///
     /// | step                                   | a crash right after it leaves                            |
     /// |----------------------------------------|----------------------------------------------------------|
@@ -145,7 +145,7 @@ impl View {
         Ok(Some(to))
     }
 
-    /// Records that void all that was said of a lower file or directory and what the trees have below it.
+    /// Records that void all earlier records of a lower file or directory and of everything below it in the trees.
     fn forget_below(&mut self, ino: Ino, records: &mut Vec<Record>) {
         let mut todo = vec![ino];
         while let Some(at) = todo.pop() {

@@ -4,10 +4,10 @@
 //! | at a member's name                    | then                                                            |
 //! |---------------------------------------|------------------------------------------------------------------|
 //! | nothing: it was deleted               | the whiteout goes; of a directory only the graft's own names come back |
-//! | a directory made after the deletion   | the two merge, if the journal says nothing of the new one        |
-//! | a file of the worktree's own          | it stays; told, unless it is the same                            |
-//! | something that was moved there        | it stays; told                                                   |
-//! | nothing, in a thawed directory        | told as blocked: a plain file has to be written                  |
+//! | a directory made after the deletion   | the two merge, if the journal has no record of the new one       |
+//! | a file of the worktree's own          | it stays; reported, unless it is the same                        |
+//! | something that was moved there        | it stays; reported                                               |
+//! | nothing, in a thawed directory        | reported as blocked: a plain file has to be written              |
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -132,7 +132,7 @@ impl View {
         Ok(())
     }
 
-    /// A directory that was made where one was deleted, of which nothing is said: it can become the same one again.
+    /// A directory that was made where one was deleted, without a record of its own: it can become the same one again.
     fn is_fresh_dir(&self, found: &FoundName, said: Option<Override>) -> bool {
         let is_upper_dir = found.upper.is_some_and(|s| s.is_dir()) && found.ino.is_upper();
         is_upper_dir

@@ -1,10 +1,10 @@
-//! After records of a damaged journal were lost: what the others say is made to fit together again.
+//! Repair after a damaged journal has lost records: the other records are made to fit together again.
 //!
-//! | lost was                                  | what is left says                             | then                        |
-//! |-------------------------------------------|-----------------------------------------------|-----------------------------|
-//! | where a tree's inode numbers begin        | something of files that nobody knows          | it is void                  |
-//! | that a directory was moved away from here | it is in two places                           | it is where it was moved last |
-//! | that a directory was moved out of another | each of the two is in the other               | both are where the tree has them |
+//! | lost record                               | the other records          | then                             |
+//! |-------------------------------------------|----------------------------|----------------------------------|
+//! | where a tree's inode numbers begin        | name files that no tree has | these records are void          |
+//! | that a directory was moved away from here | have it in two places      | it is where it was moved last    |
+//! | that a directory was moved out of another | have each of the two in the other | both are where the tree has them |
 //!
 //! After any other loss, a file of the store shows that was deleted or moved, or shows as the store has it.
 

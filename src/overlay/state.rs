@@ -45,7 +45,7 @@ impl Delta {
             Record::Root { real, born } => self.root = Some((*real, *born)),
             Record::Graft { .. } => {}
             Record::Whiteout { dir, name, time } => {
-                // A whiteout over nothing says nothing: what was moved here is simply gone.
+                // A whiteout over nothing hides nothing: the entry that was moved here is simply gone.
                 let hidden = lower.lookup(*dir, name);
                 self.set_name(*dir, name, hidden.map(|_| Override::Whiteout));
                 self.touch(*dir, *time);
@@ -167,7 +167,7 @@ impl Delta {
         names.into_iter().flatten().map(|(n, o)| (n, *o))
     }
 
-    /// Anything is said of any name, alone or with all in its directory.
+    /// Whether there is a record of any name, alone or with all in its directory.
     pub fn says_names(&self) -> bool {
         !self.names.is_empty() || !self.opaque.is_empty()
     }
@@ -184,7 +184,7 @@ impl Delta {
         self.metas.get(&ino)
     }
 
-    /// Every inode of which more is said than its times.
+    /// Every inode with records of more than its times.
     pub fn dressed(&self) -> Vec<Ino> {
         let says = |m: &Meta| m.mode.is_some() || m.uid.is_some() || m.gid.is_some() || m.xattrs.is_some();
         self.metas.iter().filter(|(_, meta)| says(meta)).map(|(ino, _)| *ino).collect()
@@ -236,7 +236,7 @@ impl Delta {
         self.places.get(&ino)
     }
 
-    /// Nothing was said beyond what the grafts are.
+    /// Whether there are no records beyond those of the grafts.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty() && self.opaque.is_empty() && self.metas.is_empty() && self.copied.is_empty()
     }
@@ -246,7 +246,7 @@ impl Delta {
         self.name_count + self.opaque.len() + self.metas.len() + self.copied.len() + self.places.len()
     }
 
-    /// The shortest journal that says all this.
+    /// The shortest journal with this state.
     pub fn records(&self) -> Vec<Record> {
         let mut out: Vec<Record> = self.root.map(|(real, born)| Record::Root { real, born }).into_iter().collect();
         out.extend(self.opaque.iter().map(|dir| Record::Opaque { dir: *dir }));
@@ -271,8 +271,8 @@ impl Delta {
     }
 }
 
-/// Records of all that is said of a file's metadata, none of them too long to be read back: a file system may keep
-/// more attributes than one record takes.
+/// Records of all of a file's changed metadata, none of them too long to be read back: a file system may keep more
+/// attributes than one record takes.
 fn put_meta(ino: Ino, meta: &Meta, out: &mut Vec<Record>) {
     const MANY: usize = 64 << 10;
     match &meta.xattrs {

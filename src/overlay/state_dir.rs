@@ -1,9 +1,9 @@
 //! The location of a view's journal and work directory: in one file system with the upper.
 //!
 //! Journal and upper are kept in step by the order in which one file system commits changes (`journal/mod.rs`); two
-//! disks have no such order, and after a power cut either may be ahead. So where the state directory is in another file
+//! disks have no such order, and after a power cut either may be ahead. So if the state directory is in another file
 //! system, both lie in a directory of the upper's root, [`IN_UPPER`], which the view doesn't show, and the state
-//! directory's `journal` says so: a header of version 2 with nothing after it. An older depsfs refuses that.
+//! directory's `journal` marks that: a header of version 2 with nothing after it. An older depsfs refuses that.
 //!
 //! | step (moving into the upper)     | a crash or power cut right after it leaves                     |
 //! |----------------------------------|----------------------------------------------------------------|
@@ -73,7 +73,7 @@ pub(super) fn find(root: &OwnedFd, state_dir: &Path, takeover: bool) -> Result<H
     Ok(Home { dir, path: Path::new(IN_UPPER).into(), in_upper: true, is_near: true })
 }
 
-/// The directory in the upper's root. One that was there and is gone was deleted with what it said.
+/// The directory in the upper's root. If it was there and is gone, it was deleted with its records.
 fn directory(root: &OwnedFd, was_there: bool) -> std::io::Result<OwnedFd> {
     match despite_mode(None, root, || fs::open_dir_at(root, IN_UPPER.as_bytes())) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}

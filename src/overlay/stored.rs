@@ -1,4 +1,4 @@
-//! Files that the store has, asked for as such, whatever the worktree has made of them.
+//! Requests for the store's version of a file, whatever the worktree has made of it.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

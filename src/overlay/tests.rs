@@ -254,7 +254,7 @@ impl Case {
         view.symlink(again, &name("only"), b"x", caller).expect("linked");
     }
 
-    /// The whole view, as somebody sees it who walks through it.
+    /// The whole view, as a program sees it that walks through it.
     fn looks(&self) -> Result<Looks, Error> {
         let overlay = self.overlay();
         let mut looks = Looks::new();

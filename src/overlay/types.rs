@@ -50,8 +50,8 @@ pub struct SetAttr {
     pub mtime: SetTime,
 }
 
-/// One name of a directory listing. `attr` is filled when the caller asked for it, and then the caller
-/// holds one more reference to the inode (see [`super::Overlay::forget`]).
+/// One name of a directory listing. `attr` is filled if the caller requested it, and then the caller holds one more
+/// reference to the inode (see [`super::Overlay::forget`]).
 pub struct Listed<'a> {
     pub ino: Ino,
     /// The position after this name (`position.rs`).
@@ -73,13 +73,13 @@ pub enum ChangeKind {
     Below,
 }
 
-/// One difference between a directory of a view and what the store says of it.
+/// One difference between a directory of a view and the store's version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub name: Name,
     pub kind: ChangeKind,
     pub is_dir: bool,
-    /// The position after it, from which the directory's other changes are asked for.
+    /// The position after it, from which the directory's other changes are listed.
     pub cookie: u64,
 }
 

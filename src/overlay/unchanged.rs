@@ -38,8 +38,8 @@ impl Overlay {
         view.lower.grafts().iter().map(laid).collect()
     }
 
-    /// The inodes above `after` of which the journal says something: names in them, their metadata, where their bytes
-    /// are. In order; at most `limit`.
+    /// The inodes above `after` with records in the journal: of names in them, their metadata, the location of their
+    /// bytes. In order; at most `limit`.
     pub fn touched(&self, after: Ino, limit: usize) -> Vec<Ino> {
         let mut all: Vec<Ino> = self.view.lock().delta.touched().into_iter().filter(|ino| *ino > after).collect();
         all.sort_unstable();
@@ -86,7 +86,7 @@ impl<'a> Iterator for InOrder<'a, '_> {
     }
 }
 
-/// The lower of a view that somebody else serves, and what of it is not as it was.
+/// The lower of a view that another process serves, and the parts of it that have changed.
 pub struct Unchanged {
     lower: Lower,
     touched: HashSet<Ino>,
@@ -121,13 +121,13 @@ impl Unchanged {
         self.lower.source(ino)
     }
 
-    /// Whether this inode, or one that the trees have below it, shows something else than its tree says.
+    /// Whether this inode, or one that the trees have below it, shows other than in its tree.
     pub fn is_touched(&self, ino: Ino) -> bool {
         self.touched.contains(&ino)
     }
 }
 
-/// These inodes, and all directories that a tree has above them. One that was moved is told by its names, old and new.
+/// These inodes, and all directories that a tree has above them. A moved inode is found by its names, old and new.
 fn with_directories_above(lower: &Lower, said: &BTreeSet<Ino>) -> HashSet<Ino> {
     let mut all = HashSet::new();
     let mut todo: Vec<Ino> =

@@ -29,7 +29,7 @@ pub(super) struct Upper {
     pub root: Arc<OwnedFd>,
     /// A directory of ours in the same file system, to make things aside in.
     pub aside: Option<Arc<OwnedFd>>,
-    /// Names in `aside` that say which modes a crash left loosened (`loosened.rs`).
+    /// Names in `aside` that hold the modes that a crash left loosened (`loosened.rs`).
     pub notes: Vec<Vec<u8>>,
     /// The root holds the directory for journal and `aside` (`state_dir.rs`).
     pub has_home: bool,
@@ -80,7 +80,7 @@ impl Upper {
         }
     }
 
-    /// Anything may have changed below the upper's directories: know nothing.
+    /// Drops all cached state: anything may have changed below the upper's directories.
     pub fn forget_all(&mut self) {
         self.dirs.clear();
         self.absent.clear();

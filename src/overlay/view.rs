@@ -27,7 +27,7 @@ pub struct Overlay {
     pub(super) counters: Arc<Counters>,
 }
 
-/// Everything a view knows, behind the overlay's one lock.
+/// The whole state of a view, behind the overlay's one lock.
 pub(super) struct View {
     pub objects: Arc<Objects>,
     pub lower: Lower,
@@ -37,7 +37,7 @@ pub(super) struct View {
     pub files: Cache<OpenFile>,
     /// The owner of the lower's files: the owner of the upper's root.
     pub owner: (u32, u32),
-    /// Inodes with a file in the upper that the kernel knows.
+    /// Inodes with a file in the upper that the kernel holds.
     pub seen: HashMap<Ino, KernelInode>,
     /// Files without a name that the kernel still holds.
     pub orphans: HashMap<Ino, Orphan>,
@@ -68,7 +68,7 @@ pub(super) struct View {
 /// An inode whose file is in the upper.
 #[derive(Default)]
 pub(super) struct KernelInode {
-    /// Its names in the upper that we know of.
+    /// Its known names in the upper.
     pub names: Names,
     /// References the kernel holds.
     pub lookups: u64,

@@ -22,8 +22,8 @@ pub struct Wrote {
 }
 
 impl Overlay {
-    /// Writes `data` at `offset`; with `by`, an ordinary user, the file loses its set-id bits.
-    /// Fewer bytes than asked are written only when an error came after some.
+    /// Writes `data` at `offset`; with `by`, an ordinary user, the file loses its set-id bits. Fewer bytes than
+    /// requested are written only when an error came after some.
     pub fn write(&self, ino: Ino, offset: u64, data: &[u8], by: Option<Caller>) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
@@ -31,7 +31,7 @@ impl Overlay {
             view.copy_up(ino, u64::MAX)?;
             view.open_to_write(ino)?
         };
-        // First: what an ordinary user's server writes loses them by itself, and nobody would know.
+        // First: the writes of an ordinary user's server drop the bits by themselves, and that would go unnoticed.
         let lost_set_id = drop_set_id(&file.fd, by)?;
         let bytes = fs::write_at(&*file.fd, data, offset).map_err(upper("write a file"))?;
         if file.wrote(offset, bytes) {
@@ -108,8 +108,8 @@ impl View {
     }
 }
 
-/// As the kernel does before an ordinary user's change of a file's content (`file_remove_privs`): a server that has
-/// asked for FUSE_HANDLE_KILLPRIV_V2 is told to only with writes. Whether there were any.
+/// As the kernel does before an ordinary user's change of a file's content (`file_remove_privs`): a server with
+/// FUSE_HANDLE_KILLPRIV_V2 gets a request for it only with writes. Returns whether there were any.
 fn drop_set_id(file: impl std::os::fd::AsFd, by: Option<Caller>) -> Result<bool> {
     let Some(caller) = by else { return Ok(false) };
     let stat = fs::stat(&file).map_err(upper("look at a file"))?;

@@ -169,7 +169,7 @@ impl View {
     }
 }
 
-/// The views of this process with something to settle. They have one thread, as long as there are any.
+/// The views of this process with something to flush. They have one thread, as long as there are any.
 static FLUSHER: Flusher = Flusher(Mutex::new((Vec::new(), false)));
 
 /// The views, and whether the thread runs.

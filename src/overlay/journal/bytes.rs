@@ -32,8 +32,8 @@
 //! | Xattr    | 12  | inode u64, time, length u32, name, is there u8, length u32, value; version 4 |
 //! | Dress    | 13  | inode u64, mask u8, fields; version 4              |
 //!
-//! A birth is in nanoseconds since 1970, 0 where the file system doesn't say: with it an inode number that was
-//! given to another file since is noticed. The time of 3, 4 and 5 is the directory's new mtime; `nsec` of 2³²−1 stands for none.
+//! A birth is in nanoseconds since 1970, 0 if the file system has none: it shows that an inode number was given to
+//! another file since. The time of 3, 4 and 5 is the directory's new mtime; `nsec` of 2³²−1 stands for none.
 
 use crate::store::{Name, TreeId};
 use crate::sys::fs::Timespec;
@@ -88,7 +88,7 @@ impl Frame {
 }
 
 impl Frame {
-    /// Whether a payload may begin with these bytes, as far as can be told at a glance.
+    /// Whether a payload may begin with these bytes: a quick check of the first ones.
     pub(super) fn may_begin_with(payload: &[u8]) -> bool {
         match payload {
             [1 | 5, tag, ..] => (1..=LAST_TAG).contains(tag),

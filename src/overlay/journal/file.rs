@@ -22,7 +22,7 @@ pub(super) fn header_of(version: u32) -> [u8; HEADER] {
     out
 }
 
-/// The whole file that says that the journal is elsewhere.
+/// The whole file that marks that the journal is elsewhere.
 pub fn elsewhere() -> [u8; HEADER] {
     header_of(ELSEWHERE)
 }
@@ -42,7 +42,7 @@ pub(super) fn check_header(bytes: &[u8], path: &Path) -> Result<u32, JournalErro
     }
 }
 
-/// The version that the journal in `dir` says it has; none when there is none. `path` names the directory in errors.
+/// The version in the header of the journal in `dir`; none when there is none. `path` names the directory in errors.
 pub fn version(dir: &OwnedFd, path: &Path) -> Result<Option<u32>, JournalError> {
     let path = path.join("journal");
     let file = match fs::open_at(dir, b"journal", OpenFlags::RDONLY, 0) {

@@ -8,7 +8,7 @@ use crate::sys::terminal::Shown;
 /// No two versions differ by one bit.
 pub(super) const VERSION: u32 = 1;
 
-/// Of one with records or frames that version 1 doesn't know.
+/// The version of a journal with records or frames that version 1 doesn't have.
 pub(super) const NEWER: u32 = 4;
 
 pub(super) const HEADER: usize = 16;

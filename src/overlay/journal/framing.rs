@@ -37,7 +37,7 @@ pub enum Piece {
     Hole,
 }
 
-/// The bytes of a journal, taken apart. They are decoded as they are asked for.
+/// The bytes of a journal, taken apart. Each frame is decoded when it is read.
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: Vec<u8>,
@@ -205,11 +205,11 @@ fn checksum(payload: &[u8]) -> u32 {
     xxhash_rust::xxh3::xxh3_64(payload) as u32
 }
 
-/// The bytes that say `frame`, and whether only a newer format has such; many records become several frames, which
-/// hold together.
+/// The bytes of `frame`, and whether only a newer format has such; many records become several frames, which hold
+/// together.
 ///
 /// # Errors
-/// [`JournalError::TooLong`] for what [`Frames`] would not take back.
+/// [`JournalError::TooLong`] for a frame that [`Frames`] would not read back.
 pub(super) fn framed(frame: &Frame) -> Result<(Vec<u8>, bool), JournalError> {
     let payload = frame.encode();
     let records = frame.records();

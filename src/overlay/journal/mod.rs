@@ -1,4 +1,4 @@
-//! The journal of a view: what a plain directory can't say, appended as it happens.
+//! The journal of a view: the state that a plain directory can't hold, appended as it changes.
 //!
 //! `journal` in the view's state directory is a header of 16 bytes (`depsfsJ\n`, version u32, zero u32) and then frames
 //! (`framing.rs`, `bytes.rs`). Appending is one `write(2)`; the file is never changed in place. It holds no user's
@@ -22,8 +22,8 @@
 //!
 //! So that names can be deleted on a full disk, the file has room beyond its end ([`RESERVE`]).
 //!
-//! Compaction writes the state anew aside, syncs it and renames it over the old file. Of a journal in which something
-//! is damaged a copy is kept first ([`DAMAGED`]), in the view's state directory, until its user deletes that.
+//! Compaction writes the state to a new file, syncs it and renames it over the old one. Of a damaged journal a copy is
+//! kept first ([`DAMAGED`]), in the view's state directory, until its user deletes that.
 
 mod bytes;
 mod file;
@@ -129,7 +129,7 @@ impl Journal {
         Ok((journal, frames))
     }
 
-    /// Sets the end behind the last frame, and says what is wrong.
+    /// Sets the end behind the last frame, and reports damage.
     fn adopt(&mut self, frames: &Frames, state_dir: &Path) -> Result<(), JournalError> {
         self.len = (HEADER + frames.used()) as u64;
         if let Some(lost) = frames.damage() {
@@ -245,7 +245,7 @@ impl Journal {
         file::keep_damaged(state_dir, &contents(&self.file, &self.path)?)
     }
 
-    /// Goes on in another directory, with a journal that says `records`.
+    /// Continues in another directory, with a journal of `records`.
     pub fn move_to(&mut self, dir: &Path, records: Vec<Record>) -> Result<(), JournalError> {
         let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
         let before = (std::mem::replace(&mut self.dir, fd), std::mem::replace(&mut self.path, dir.join("journal")));
@@ -257,7 +257,7 @@ impl Journal {
         fs_type::is_written_elsewhere(&*self.file)
     }
 
-    /// Replaces the whole journal by one that says `records`.
+    /// Replaces the whole journal by one of `records`.
     pub fn rewrite(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
         let version = if records.iter().any(Record::is_newer) { NEWER } else { VERSION };
         let mut bytes = header_of(version).to_vec();

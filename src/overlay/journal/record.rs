@@ -28,7 +28,7 @@ impl Meta {
     }
 }
 
-/// One thing a plain directory can't say.
+/// One part of the state that a plain directory can't hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     Root {

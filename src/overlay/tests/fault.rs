@@ -1,9 +1,9 @@
 //! Every call of every change fails once, or from some call on: the caller gets that error, and the view is as before.
 //!
 //! For each change in `ops.rs` and each n, the n-th call that the file system layer makes for it fails. Then the view
-//! must look as before the change, or as after it: to whoever uses it at once, and to the next mount. It must work on,
-//! and the change must succeed when it is tried again. `DEPSFS_FAULT_ALL=1` has more ways to fail,
-//! `DEPSFS_FAULT_ONLY=rename` takes some of the changes, `DEPSFS_FAULT_TRACE=1` says which call it was that failed.
+//! must look as before the change, or as after it: to a program that uses it at once, and to the next mount. It must
+//! work on, and the change must succeed when it is tried again. `DEPSFS_FAULT_ALL=1` has more ways to fail,
+//! `DEPSFS_FAULT_ONLY=rename` takes some of the changes, `DEPSFS_FAULT_TRACE=1` prints the call that failed.
 
 use super::ops::OPS;
 use super::*;
@@ -17,7 +17,7 @@ const fn plan(calls: fn(Call) -> bool, for_ever: bool, errno: i32) -> Plan {
     Plan { calls, from: 0, for_ever, errno, torn: errno == libc::ENOSPC }
 }
 
-/// The ways for a disk to fail; the last two only when all are asked for.
+/// The ways for a disk to fail; the last two only with `DEPSFS_FAULT_ALL`.
 const WAYS: [(&str, Plan); 6] = [
     ("one I/O error", plan(ANY, false, libc::EIO)),
     ("full from then on", plan(FULL, true, libc::ENOSPC)),
@@ -74,7 +74,7 @@ fn try_all(lab: &Lab, what: &str, op: fn(&Case) -> Result<(), Error>, way: &(&st
     let after = reference.looks().expect("looked");
     for n in 0.. {
         let mut reached = false;
-        // Twice, when all is asked for: the change is tried again at once, and at the next mount.
+        // Twice, with `DEPSFS_FAULT_ALL`: the change is tried again at once, and at the next mount.
         for again_at_once in if everything() { vec![true, false] } else { vec![n % 2 == 0] } {
             let mut case = lab.case();
             let tried = attempt(&case, op, Plan { from: n, ..way.1 });

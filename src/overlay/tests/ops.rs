@@ -36,7 +36,7 @@ fn create(case: &Case, path: &str) -> Result<(), Error> {
     case.overlay().create(dir, &name, 0o644, case.caller(), true).map(drop)
 }
 
-/// By somebody else than the one who serves the view, who has to give the file away.
+/// Creates a file for another user than the server's, which has to change the owner.
 fn create_for(case: &Case, path: &str) -> Result<(), Error> {
     let (dir, name, _) = case.spot(path);
     let is_root = rustix::process::geteuid().is_root();
