@@ -8,9 +8,9 @@
 //! | `CACHE_SSH_HOST`            | `ssh $CACHE_SSH_HOST curl $ENDPOINT/<name>`     | `aws s3 cp` there     |
 //! | an endpoint                 | `GET $ENDPOINT/<name>`                          | none                  |
 //!
-//! The first that is set is the one. A URL may hold a password: `curl` reads it from stdin, where no other user sees it,
-//! and only [`Remote::place`] of it is stored and printed. Nothing in a URL is expanded (`globoff`), and nothing is an
-//! option.
+//! The first that is set is the one. A URL may hold a password: `curl` reads it from stdin, where no other user sees
+//! it, and only [`Remote::place`] of it is stored and printed. Nothing in a URL is expanded (`globoff`), and nothing is
+//! an option.
 
 use std::ffi::OsString;
 use std::io;

@@ -26,7 +26,7 @@ pub struct Extracted {
 }
 
 /// Writes what `dir` of a tree holds into the open directory `into`, which `at` names in messages. Directories that
-/// `skip` answers `true` for are left out; it gets their paths from `into` on.
+/// `skip` returns `true` for are left out; it gets their paths from `into` on.
 pub fn extract(
     store: &Store,
     (tree, dir): (&Tree, Node),
@@ -87,7 +87,7 @@ impl<'a> Extraction<'a> {
         Ok(())
     }
 
-    /// Goes into a directory, and answers whether it was made; `None` where nothing is written into it.
+    /// Goes into a directory, and returns whether it was made; `None` if nothing is written into it.
     fn enter(&mut self, entry: &TreeEntry<'_>, way: &mut Descent, path: &Path) -> Result<Option<bool>, StoreError> {
         if (self.skip)(path) {
             return Ok(None);
@@ -193,7 +193,7 @@ impl<'a> Extraction<'a> {
             FileType::RegularFile if there.size != stat.size => Ok(false),
             FileType::RegularFile => {
                 let file = fs::open_at(into, entry.name, OpenFlags::RDONLY, 0);
-                // One that can't be read is somebody's own.
+                // One that can't be read is not of this tree.
                 let Ok(file) = file else { return Ok(false) };
                 Ok(Some(ObjectId::of_extent(&Extent::whole(file))?) == self.tree.object(entry.node))
             }

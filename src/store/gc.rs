@@ -10,7 +10,8 @@
 //!
 //! So no tree is ever there without its objects. Trees that a server shows stay, though its manifest is gone (see
 //! [`super::roots`]). So do the trees of a worktree that is only away ([`super::Absence`]), until its user lets go of
-//! it. A file that can't be parsed (a manifest, an entry, a tree that is to be kept) stops gc before it deletes anything.
+//! it. A file that can't be parsed (a manifest, an entry, a tree that is to be kept) stops gc before it deletes
+//! anything.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;

@@ -22,9 +22,9 @@
 //!
 //! | step                                            | synced by                  | a power cut right after it leaves |
 //! |-------------------------------------------------|----------------------------|-----------------------------------|
-//! | 1. bytes of objects, aside ([`Stage`])          | each, or all at once ([`publish`]) | leftovers in `tmp`        |
+//! | 1. bytes of objects, in `tmp` ([`Stage`])       | each, or all at once ([`publish`]) | leftovers in `tmp`        |
 //! | 2. names of objects                             | their directories, or all at once | objects that nothing names |
-//! | 3. bytes of the tree, aside; its name           | file, then directory       | a tree that nothing names         |
+//! | 3. bytes of the tree, in `tmp`; its name        | file, then directory       | a tree that nothing names         |
 //! | 4. the entry ([`Entries`]) or the root ([`Roots`]) | file, then directory    | an entry that is whole; a root that is dead |
 //! | 5. the manifest, which names trees ([`Manifest`]) | file                     | a worktree without views, or with all of them |
 //!
@@ -99,9 +99,9 @@ use crate::sys::lock::Lock;
 use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, copy, fs_type, path as paths};
 
-/// What the file `version` says: that there may be packs.
+/// The content of the file `version`: the store may have packs.
 const VERSION: &str = "depsfs store 2\n";
-/// Of a store without packs, which a depsfs that knows of none can read too.
+/// Of a store without packs, which a depsfs from before packs can read too.
 const WITHOUT_PACKS: &str = "depsfs store 1\n";
 /// How long one import waits for another of the same thing.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// # Errors
-    /// [`StoreError::NoTree`]; where nobody can tell, why.
+    /// [`StoreError::NoTree`]; [`StoreError::Io`] if the look-up fails for another reason.
     fn must_have_tree(&self, id: TreeId) -> Result<(), StoreError> {
         let place = format!("trees/{}", id.place());
         match fs::stat_at(&self.dir, place.as_bytes()) {
@@ -198,7 +198,7 @@ impl Store {
         }
     }
 
-    /// Keeps gc away until the value is dropped; waits while gc runs. Held by imports, and by whoever imports
+    /// Keeps gc away until the value is dropped; waits while gc runs. Held by imports, and by a caller that imports
     /// trees or looks up entries and names them in a manifest afterwards.
     pub fn share(&self) -> Result<StoreShare, StoreError> {
         let file = self.lock_file()?;
@@ -206,9 +206,9 @@ impl Store {
         Ok(StoreShare { _lock: lock })
     }
 
-    /// One's turn to import what this hash stands for: whoever else imports the same waits until the value is dropped,
-    /// and then finds it done. Nobody waits for ever: after [`PATIENCE`], or where the file system has no such locks, it
-    /// is done twice. `false` from `go_on` ends the waiting.
+    /// Waits for the turn to import the source that this hash stands for. Another import of the same source waits until
+    /// the value is dropped, and then finds it done. No import waits for ever: after [`PATIENCE`], or if the file
+    /// system has no such locks, it is done twice. `false` from `go_on` ends the waiting.
     pub(crate) fn turn(&self, what: &blake3::Hash, go_on: impl Fn() -> bool) -> Option<Lock> {
         if self.is_dry() {
             return None;
@@ -226,13 +226,13 @@ impl Store {
         None
     }
 
-    /// Keeps everybody else's imports away; refused while there are any.
+    /// Keeps all other imports away; refused while there are any.
     pub(crate) fn try_exclusive(&self) -> Result<Lock, StoreError> {
         let lock = Lock::try_exclusive(self.lock_file()?).map_err(IoError::of("lock", &self.path.join("lock")))?;
         lock.ok_or(StoreError::Busy)
     }
 
-    /// Makes sure that a depsfs that knows of no packs refuses this store from now on.
+    /// Makes sure that a depsfs from before packs refuses this store from now on.
     pub(crate) fn allow_packs(&self) -> Result<(), StoreError> {
         paths::make_dir(&self.path.join("packs"))?;
         let version = self.path.join("version");
@@ -286,7 +286,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes `bytes` aside, syncs them, gives them their name and syncs that.
+    /// Writes `bytes` to a temporary file, syncs it, gives it its name and syncs that.
     pub(crate) fn put_file(&self, dir: &str, name: &str, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
         self.put_file_with(dir, name, bytes, mode, |_| Ok(()))
     }

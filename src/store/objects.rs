@@ -52,7 +52,7 @@ impl Objects {
         }
     }
 
-    /// As [`Objects::content`], all of which was read, and is what its name says.
+    /// As [`Objects::content`], all of which was read, and has the hash in its name.
     pub fn sound_content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
         let bytes = self.content(id)?;
         match ObjectId::of_extent(&bytes).map_err(IoError::of("read", &self.path_of(id)))? == *id {
@@ -67,7 +67,7 @@ impl Objects {
         self.lost.report(id, why);
     }
 
-    /// What is damaged, as far as it was met.
+    /// The damaged objects that this process has met.
     pub fn lost(&self) -> &Lost {
         &self.lost
     }
@@ -81,7 +81,7 @@ impl Objects {
         self.size_of(id) == Some(size)
     }
 
-    /// How long the object is; `None` when it isn't there, or can't be asked for.
+    /// The length of the object; `None` if it isn't there, or can't be looked up.
     pub fn size_of(&self, id: &ObjectId) -> Option<u64> {
         let packed = self.packs.size_of(id).ok().flatten();
         packed.or_else(|| self.loose_size(id))
@@ -112,7 +112,7 @@ impl Objects {
         &self.packs
     }
 
-    /// Where a loose object is or would be, for messages.
+    /// The path that a loose object has or would have, for messages.
     pub fn path_of(&self, id: &ObjectId) -> PathBuf {
         self.path.join(id.place())
     }

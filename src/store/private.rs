@@ -1,8 +1,9 @@
 //! A store is for one user: it holds the contents of files without their permissions.
 //!
-//! The directory is made 0700. One that an earlier depsfs made is open to whoever the umask let in, and is tightened at its
-//! next use by its owner, once: a file says so, and what the owner opens with chmod(1) afterwards stays open. Another
-//! user, root included, is refused: what root would write there its owner could not remove.
+//! The directory is made 0700. One that an earlier depsfs made is open to the users that the umask let in. It is
+//! tightened at its next use by its owner, once: a file records this, and a store that the owner opens with chmod(1)
+//! afterwards stays open. Another user, root included, is refused: the owner could not remove files that root wrote
+//! there.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -21,10 +22,10 @@ const DIRS: [&str; 7] = ["objects", "packs", "trees", "entries", "roots", "snaps
 const OTHERS: u32 = 0o077;
 
 /// # Errors
-/// [`StoreError::OtherOwner`]. What is not there yet is nobody's.
+/// [`StoreError::OtherOwner`]. An absent directory has no owner.
 pub(super) fn refuse_others(path: &Path) -> Result<(), StoreError> {
     let user = process::user();
-    // Needs no permission on the directory itself. Where even this fails, so does what comes next, and says why.
+    // Needs no permission on the directory itself. If even this fails, so does the next step, which reports the reason.
     let stat = fs::open_path(path, OpenFlags::PATH | OpenFlags::DIRECTORY, 0).and_then(fs::stat);
     match stat {
         Ok(stat) if stat.uid != user => Err(StoreError::OtherOwner { path: path.into(), owner: stat.uid, user }),
@@ -37,7 +38,7 @@ pub(super) fn make(path: &Path) -> Result<(), StoreError> {
     make_top(path)?;
     let version = path.join("version");
     if paths::read_if_there(&version)?.is_none() {
-        // Another process may be making the same store: what it writes, also aside, is no stranger.
+        // Another process may be making the same store: its files, temporary ones too, are expected.
         let ours = |name: &[u8]| {
             DIRS.iter()
                 .chain(&["version", "CACHEDIR.TAG", "lock", "turns", "damaged", "checked", MARK])
@@ -57,7 +58,7 @@ pub(super) fn make(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the directory, for its owner alone, and those above it for whoever the umask lets in.
+/// Makes the directory, for its owner alone, and those above it for the users that the umask lets in.
 fn make_top(path: &Path) -> Result<(), StoreError> {
     if let Some(above) = path.parent() {
         paths::make_dirs(above)?;
@@ -118,7 +119,7 @@ mod tests {
         set_mode(&path, 0o750);
         Store::open(&path).unwrap();
         assert_eq!(mode(&path), 0o750);
-        // A directory that somebody has made for it is open by no decision.
+        // A directory that was made for it beforehand is not open on purpose.
         let made = dir.path().join("made");
         paths::make_dirs(&made).unwrap();
         set_mode(&made, 0o777);

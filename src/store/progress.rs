@@ -1,4 +1,4 @@
-//! How long-running work says how far it is, and is told to stop.
+//! How long-running work reports its progress, and is cancelled.
 
 /// Called from several threads at once, often: implementations should be quick.
 pub trait Progress: Sync {
@@ -6,11 +6,11 @@ pub trait Progress: Sync {
     fn begin(&self, _step: &'static str, _bytes: Option<u64>) {}
     /// So many more bytes were dealt with.
     fn advance(&self, _bytes: u64) {}
-    /// Asked now and then; `true` ends the work with an error, and what it made is removed.
+    /// Called now and then; `true` ends the work with an error, and its files are removed.
     fn is_cancelled(&self) -> bool {
         false
     }
 }
 
-/// Says nothing, never stops.
+/// Reports nothing, never cancels.
 impl Progress for () {}

@@ -7,8 +7,8 @@
 //! | 3. renamed into `objects` and `packs`     | whole objects that nothing names, which gc removes      |
 //! | 4. synced again, so the names are on disk | the same; only then may a tree name them                |
 //!
-//! Where the file system has one journal (ext4, xfs) it is enough that the bytes are written back, and that one
-//! directory is synced which was changed after all else: its journal commits what came before no later. Elsewhere each
+//! If the file system has one journal (ext4, xfs), it is enough that the bytes are written back, and that one directory
+//! is synced which was changed after all else: the journal commits earlier changes no later. On other file systems each
 //! file and directory is synced, or with thousands of files the whole file system.
 
 use std::io;
@@ -20,7 +20,7 @@ use super::{ObjectId, PackId, StoreError};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, copy, fault, fs_type, spawn};
 
-/// As many objects are synced one by one where there are several journals; more, all at once.
+/// As many objects are synced one by one if there are several journals; more, all at once.
 const SYNC_EACH: usize = 64;
 /// Fewer small objects than this become files: each pack is one more to look into.
 const WORTH_A_PACK: usize = 64;

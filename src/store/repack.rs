@@ -1,13 +1,13 @@
-//! What gc does with packs: one that nothing needs is deleted, one that is mostly waste is written anew.
+//! The packs in gc: one that nothing needs is deleted, one that is mostly waste is written anew.
 //!
 //! | step                                                 | a crash right after it leaves                        |
 //! |------------------------------------------------------|------------------------------------------------------|
-//! | 1. what is needed of some packs, in new ones in `tmp`| files in `tmp` that gc removes                       |
+//! | 1. needed objects of some packs, in new ones in `tmp`| files in `tmp` that gc removes                       |
 //! | 2. the new packs have their names, and are synced    | objects that are in two packs: the next gc tidies up |
 //! | 3. the old ones deleted                              | the same                                             |
 //!
-//! Whoever has an old pack open reads on in it; who hasn't finds the objects in the new one. An object that two packs
-//! have, of imports that ran side by side, counts in the larger one only.
+//! A process that has an old pack open reads on in it; another finds the objects in the new one. An object that two
+//! packs have, of imports that ran side by side, counts in the larger one only.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -30,11 +30,11 @@ struct Worth {
     dead: u64,
 }
 
-/// What is to be done with the packs.
+/// The plan for the packs.
 pub(super) struct Repacking {
     /// Packs that go, those that are written anew among them.
     go: Vec<Arc<Pack>>,
-    /// What is needed of them, by pack and in the order of the bytes.
+    /// The needed objects of packs that go, by pack and in the order of the bytes.
     stay: Vec<(Arc<Pack>, Vec<PackRecord>)>,
     /// Objects that go.
     pub objects: u64,
@@ -58,7 +58,7 @@ impl Store {
                     false => worth.dead += 1,
                 }
             }
-            // What is damaged is `verify`'s to tell, not gc's to guess from.
+            // A damaged index is left to `verify`, which reports it: gc does not guess from it.
             if worth.pack.has_sound_index() {
                 all.push(worth);
             }
@@ -122,8 +122,8 @@ impl Store {
         packs.look_again()
     }
 
-    /// Puts the objects of a damaged pack that are what their names say into a new one, and deletes it; what is lost
-    /// can then be imported again. Nothing is done to a pack of a version that isn't known.
+    /// Puts the sound objects of a damaged pack into a new one, and deletes it; the lost objects can then be imported
+    /// again. Nothing is done to a pack of a version that isn't known.
     pub fn salvage(&self, id: PackId) -> Result<(), StoreError> {
         let _share = self.share()?;
         let packs = self.objects().packs();

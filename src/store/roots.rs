@@ -35,7 +35,7 @@ const VERSION: u32 = 2;
 pub struct Root {
     /// The root's own file.
     pub file: PathBuf,
-    /// Where the manifest is or was; nothing when the root's own file is damaged.
+    /// The path that the manifest has or had; nothing when the root's own file is damaged.
     pub manifest: Option<PathBuf>,
     pub state: RootState,
     /// The trees that a living daemon needs, whatever the manifest says; nothing when none lives.
@@ -83,16 +83,17 @@ impl<'s> Roots<'s> {
 
     /// Makes known that the manifest at this absolute path keeps trees alive, now `trees`. Repeating is harmless.
     pub fn add(&self, manifest: &Path, trees: &BTreeSet<TreeId>) -> Result<(), StoreError> {
-        // What is written aside is no leftover for gc.
+        // Keeps gc away, for which the temporary file would be a leftover.
         let _share = self.store.share()?;
         self.note(manifest, trees)
     }
 
-    /// As [`Roots::add`], for whoever has the store's lock.
+    /// As [`Roots::add`], for a caller that has the store's lock.
     pub(super) fn note(&self, manifest: &Path, trees: &BTreeSet<TreeId>) -> Result<(), StoreError> {
         let path = self.file(manifest);
         let Some(file) = open(&path)? else { return self.write(manifest, trees, |_| Ok(())) };
-        // Whoever holds one knows better which trees it needs. Who wants to hold it waits, and then finds the new one.
+        // A holder of the root has named the trees that it needs. A process that is about to hold it waits, and then
+        // finds the new one.
         let Some(alone) = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))? else { return Ok(()) };
         let names_all = |root: OnDisk| root.version == VERSION && root.trees.is_superset(trees);
         let is_named = parse(&paths::read_if_there(&path)?.unwrap_or_default()).is_ok_and(names_all);
@@ -137,8 +138,8 @@ impl<'s> Roots<'s> {
         self.list_where(&|_| true)
     }
 
-    /// As [`Roots::list`], for whoever must not wait: a manifest that `may_look` refuses is not looked for, and its root
-    /// is left out.
+    /// As [`Roots::list`], for a caller that must not wait: a manifest that `may_look` refuses is not looked for, and
+    /// its root is left out.
     pub fn list_where(&self, may_look: &dyn Fn(&Path) -> bool) -> Result<Vec<Root>, StoreError> {
         let dir = self.store.path().join("roots");
         let files = paths::list(&dir)?.into_iter().map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name)));
@@ -186,7 +187,7 @@ fn parse(bytes: &[u8]) -> Result<OnDisk, String> {
     versioned::parse(bytes, 1..=VERSION)
 }
 
-/// Reads a root's file and the manifest it tells of; nothing when the file was removed meanwhile.
+/// Reads a root's file and the manifest that it names; nothing when the file was removed meanwhile.
 fn read(file: PathBuf, may_look: &dyn Fn(&Path) -> bool) -> Result<Option<Root>, StoreError> {
     let Some(bytes) = paths::read_if_there(&file)? else { return Ok(None) };
     let (manifest, named) = match parse(&bytes) {
@@ -212,7 +213,7 @@ fn read(file: PathBuf, may_look: &dyn Fn(&Path) -> bool) -> Result<Option<Root>,
     Ok(Some(Root { file, manifest: Some(manifest), state, held, named }))
 }
 
-/// The trees that a root names, when somebody holds it.
+/// The trees that a root names, if a process holds it.
 fn held(path: &Path) -> Result<Option<BTreeSet<TreeId>>, StoreError> {
     loop {
         let Some(file) = open(path)? else { return Ok(None) };

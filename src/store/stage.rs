@@ -19,14 +19,14 @@ use crate::sys::fs::{self, OpenFlags};
 use crate::sys::log::OrWarn;
 use crate::sys::{IoError, copy, path as paths, reason};
 
-/// Up to this size a file's bytes are held in memory until its hash says whether the store has them.
+/// Up to this size a file's bytes are held in memory until its hash shows whether the store has them.
 pub(super) const IN_MEMORY: usize = 1 << 20;
 /// Up to this size an object goes into a pack.
 const PACKED: usize = 64 * 1024;
-/// A pack with as many bytes is full: what a gc may have to rewrite at once.
+/// A pack with as many bytes is full: the most that a gc may have to rewrite at once.
 pub(super) const FULL: u64 = 256 << 20;
 
-/// What one added file became.
+/// The object of one added file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
     pub id: ObjectId,
@@ -174,7 +174,7 @@ impl Stage {
     fn create(&self, file: u32) -> io::Result<OwnedFd> {
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
         let fd = fs::open_at(&self.dir, name_of(file).as_bytes(), flags, 0o444)?;
-        // Whatever the umask is: who may read is said by the mode of the store's directory.
+        // Independent of the umask: the mode of the store's directory decides which users may read.
         fs::chmod(&fd, 0o444)?;
         Ok(fd)
     }
@@ -187,13 +187,13 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if !self.is_dry() {
-            // What can't be removed now is in `tmp`, where gc sweeps.
+            // Files that can't be removed now are in `tmp`, where gc sweeps.
             paths::remove_tree(&self.path).or_warn("what was staged stays for gc");
         }
     }
 }
 
-/// What a file of a stage is called.
+/// The name of a file of a stage.
 pub(super) fn name_of(file: u32) -> String {
     format!("{file:x}")
 }

@@ -37,7 +37,7 @@ impl Store {
         Ok((read.map_err(|source| StoreError::BadTree { id, source })?, file))
     }
 
-    /// Where a tree is or would be, for messages.
+    /// The path that a tree has or would have, for messages.
     pub fn tree_path(&self, id: TreeId) -> PathBuf {
         self.path.join("trees").join(id.place())
     }

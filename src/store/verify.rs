@@ -1,4 +1,4 @@
-//! Reads everything in the store again and names what is not what its name says.
+//! Reads everything in the store again and lists the files whose bytes are not those of their names.
 
 use std::collections::HashMap;
 use std::io;
@@ -76,7 +76,7 @@ impl Store {
         damage.sort();
         damage.dedup_by(|a, b| a.path == b.path);
         if damage.is_empty() {
-            // Everything was read: what is still noted is whole, or needed by nobody.
+            // Everything was read: an object that is still noted is whole, or not needed.
             self.drop_notes_of_damage();
         }
         Ok(damage)
@@ -279,7 +279,7 @@ fn verify_pack(
     let file = Arc::new(file);
     let mut records: Vec<PackRecord> = pack.records().collect();
     records.sort_unstable_by_key(|r| r.offset);
-    // Whoever stops half-way sees other ones each time.
+    // A run that stops half-way reads other objects each time.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() as usize);
     let begin = seed % records.len().max(1);
     records.rotate_left(begin);

@@ -1,4 +1,4 @@
-//! JSON files of the store that say of which version they are.
+//! JSON files of the store with a field for their version.
 
 use std::ops::RangeInclusive;
 

@@ -162,7 +162,7 @@ impl Stage {
             while at < data.end {
                 let want = buf.len().min((data.end - at) as usize);
                 let n = match &cloned {
-                    // What the clone holds counts: the source may change meanwhile.
+                    // The clone's bytes count: the source may change meanwhile.
                     Some(clone) => fs::read_at(clone, &mut buf[..want], at).map_err(CopyError::Source)?,
                     None => fs::read_at(&from, &mut buf[..want], at).map_err(CopyError::Source)?,
                 };

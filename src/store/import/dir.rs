@@ -33,8 +33,8 @@ pub fn import_dir(store: &Store, path: &Path, progress: &dyn Progress) -> Result
     import(store, path, None, None, progress)
 }
 
-/// As [`import_dir`], and says which files hold the absolute path `watched`. That is remembered, so that nothing is
-/// read to say it again; another path is looked for in all files anew.
+/// As [`import_dir`], and reports which files hold the absolute path `watched`. The snapshot stores them, so that no
+/// file is read to report it again; another path is searched for in all files anew.
 pub fn import_dir_watching(
     store: &Store,
     path: &Path,
@@ -44,8 +44,8 @@ pub fn import_dir_watching(
     import(store, path, Some(watched.as_os_str().as_bytes()), None, progress)
 }
 
-/// As [`import_dir_watching`], for a view at `path` that says what of it is still as its trees have it: that is copied
-/// from them. The outcome is the same; what it costs goes with what was changed.
+/// As [`import_dir_watching`], for a view at `path` that reports which files are unchanged: these are copied from its
+/// trees. The outcome is the same; the cost grows with the number of changes.
 pub fn import_shared(
     store: &Store,
     path: &Path,
@@ -69,7 +69,7 @@ fn import(
     let _turn = store.turn(&blake3::hash(path.as_os_str().as_bytes()), || !progress.is_cancelled());
     let known = if shared.is_some() { None } else { Previous::load(store, &path) };
     let previous = known.filter(|p| watched.is_none_or(|w| w == p.watched()));
-    // What was looked for before is looked for again: else the next who asks would have to read everything.
+    // The path of the last search is searched for again: else the next import that watches it would read every file.
     let watched = watched.or(previous.as_ref().map(Previous::watched)).unwrap_or_default().to_vec();
     let watch = Watched::new(&watched);
     let begun = Timespec::now();
@@ -180,7 +180,7 @@ impl<'a> Build<'a> {
         Build { previous, dirs, files, builder, watched, kept, seen: vec![], linked: HashMap::new() }
     }
 
-    /// The tree's bytes, which file each node is, and what is in it that nobody looked at.
+    /// The tree's bytes, which file each node is, and the statistics of the nodes that were copied unread.
     fn run(mut self) -> Result<(Vec<u8>, Vec<SeenDir>, ImportStats), BuildError> {
         let root = if self.previous.is_some() { DirKey::Before(Node::ROOT) } else { DirKey::New(0) };
         let (meta, seen) = self.dir_meta(root);
@@ -290,8 +290,8 @@ fn seen(stat: &Stat, holds: Holds) -> SeenDir {
     SeenDir { ident: Ident::of(stat), holds }
 }
 
-/// Permissions and the time. A file's set-id bits stay behind: a view belongs to whoever mounts it. A directory's
-/// set-group-id bit only says which group new files in it belong to.
+/// Permissions and the time. A file's set-id bits stay behind: a view belongs to the user that mounts it. A directory's
+/// set-group-id bit only sets the group of new files in it.
 fn meta_from(stat: &Stat) -> Meta {
     let kept = if stat.is_dir() { 0o3777 } else { 0o1777 };
     Meta { perm: stat.mode & kept, mtime: stat.mtime, xattrs: vec![] }

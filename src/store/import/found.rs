@@ -1,4 +1,4 @@
-//! What the workers of an import find: directories, files, and their attributes.
+//! The findings of an import's workers: directories, files, and their attributes.
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -23,7 +23,7 @@ pub(super) enum DirKey {
     Shared(u64),
 }
 
-/// What a name of a directory that changed stands for.
+/// The node of one name in a directory that changed.
 pub(super) enum FoundEntry {
     /// The node it was.
     Same(Node),
@@ -43,7 +43,7 @@ pub(super) struct DirFound {
     pub names: Vec<(Name, FoundEntry)>,
 }
 
-/// What one worker found.
+/// The findings of one worker.
 #[derive(Default)]
 pub(super) struct Findings {
     pub dirs: HashMap<DirKey, DirFound>,

@@ -35,21 +35,22 @@ pub(in crate::store) fn snapshot_tree(bytes: &[u8]) -> Option<TreeId> {
     snapshot::check(bytes).or_else(|| archive::check(bytes))
 }
 
-/// What an import made.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
     pub tree: TreeId,
     pub stats: ImportStats,
-    /// What can't be in a tree and was left out (only of directories: archives with such members are refused).
-    /// Told when it is met: not again while its directory doesn't change.
+    /// Files that can't be in a tree and were left out (only of directories: archives with such members are refused).
+    /// Each is reported when it is met: not again while its directory doesn't change.
     pub skipped: Vec<Skipped>,
-    /// What holds the path that was looked for ([`import_dir_watching`]), sorted.
+    /// The files that hold the path that was searched for ([`import_dir_watching`]), sorted.
     pub holding: Vec<Holding>,
-    /// Files of a view that were not read, because nobody changed them, and whose bytes the store has lost ([`import_shared`]).
+    /// Files of a view that were not read, because they are unchanged, and whose bytes the store has lost
+    /// ([`import_shared`]).
     pub lost: Vec<PathBuf>,
 }
 
-/// A file that holds the path that was looked for.
+/// A file that holds the path that was searched for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holding {
     /// Relative to the directory that was imported.

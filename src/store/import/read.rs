@@ -59,7 +59,7 @@ impl Scan<'_> {
         Err(ImportError::Changed(place.path_of(name)))
     }
 
-    /// The object that a view says a file of it still is, if this store has it.
+    /// The object of an unchanged file of a view, as the view reports it, if this store has the object.
     fn object_in_view(&self, file: &std::os::fd::OwnedFd, size: u64) -> Option<ObjectId> {
         let hex = fs::xattr(file, b"user.depsfs.object").ok()?;
         let id = std::str::from_utf8(&hex).ok()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Whether the store's file system has room for a directory that was never imported: told before anything is read.
+//! Whether the store's file system has room for a directory that was never imported: checked before any file is read.
 //!
 //! Only a lower bound is computed. Files of different sizes are different objects, so each size counts once, with the
 //! fewest bytes that a file of that size has on its disk; what the store holds already may be the same files, so it is

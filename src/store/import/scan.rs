@@ -1,11 +1,11 @@
-//! Walks a directory on all cores and says how it differs from the last import of it.
+//! Walks a directory on all cores and finds how it differs from the last import of it.
 //!
 //! A directory that didn't change (its ctime) has the names it had: then each file costs one `fstatat` and
-//! nothing is allocated. What is new or different is listed, and read by [`super::read`].
+//! nothing is allocated. New and different files are listed, and read by [`super::read`].
 //!
 //! In a view nothing is recognised like that: the next view at the same place may have the same device, inode
-//! numbers and times, and show other content. There each file says which object it is; or the view says which names
-//! are worth a look ([`super::shared`]).
+//! numbers and times, and show other content. There each file reports which object it is; or the view reports which
+//! names may have changed ([`super::shared`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;

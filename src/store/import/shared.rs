@@ -1,4 +1,4 @@
-//! A view that is imported by what differs from its trees: the rest is copied from them, and nobody is asked for it.
+//! A view of which only the differences from its trees are read: the rest is copied from them, without its server.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,13 +14,13 @@ use crate::store::{Name, Node, Tree};
 use crate::sys::fs::{self, FileType, Stat};
 use crate::sys::terminal::Shown;
 
-/// A view that is mounted, by who knows its trees. Inodes are numbered as `stat(2)` has them.
+/// A mounted view, with its trees. Inodes are numbered as `stat(2)` reports them.
 pub trait Shared: Sync {
     /// The view's root, open to read.
     fn root(&self) -> &OwnedFd;
 
-    /// The names of an open directory that may show something else than [`Shared::entries`] says, or nothing. `None`:
-    /// only what a listing finds is in it.
+    /// The names of an open directory that may show something else than in [`Shared::entries`], or nothing. `None`:
+    /// only a listing shows its names.
     fn own_names(&self, dir: &OwnedFd) -> io::Result<Option<HashSet<Name>>>;
 
     fn is_dir(&self, number: u64) -> bool;
@@ -28,10 +28,10 @@ pub trait Shared: Sync {
     /// The names that the trees give the directory of this number, each with its own number.
     fn entries(&self, dir: u64) -> Box<dyn Iterator<Item = (&[u8], u64)> + '_>;
 
-    /// What the trees say of this number.
+    /// The node of this number, and its tree; nothing if the trees have none.
     fn source(&self, number: u64) -> Option<(&Tree, Node)>;
 
-    /// Whether something is to be asked about this number, or about one that the trees have below it.
+    /// Whether this number, or one that the trees have below it, may have changed and is to be looked at.
     fn is_touched(&self, number: u64) -> bool;
 }
 
@@ -62,7 +62,7 @@ pub(super) fn list_in(shared: &dyn Shared, place: &SourceDir, mut stat: Stat) ->
     Err(ImportError::Changed(place.path_of(b"")))
 }
 
-/// The names that nothing happened to; the others are added to `own`.
+/// The unchanged names; the others are added to `own`.
 fn rest_of(shared: &dyn Shared, dir: u64, own: &mut HashSet<Name>) -> Vec<(Name, FoundEntry)> {
     let mut rest = Vec::new();
     for (name, number) in shared.entries(dir) {
@@ -98,13 +98,13 @@ fn of_user(xattrs: Vec<Xattr>) -> Vec<Xattr> {
     xattrs.into_iter().filter(|(name, _)| name.starts_with(b"user.") && !name.starts_with(b"user.depsfs.")).collect()
 }
 
-/// What the trees say of a name, as reading it through the view would have it.
+/// The nodes of the view's trees, with the attributes that a read through the view would return.
 pub(super) struct KeptTrees<'a> {
     shared: &'a dyn Shared,
     pub dev: u64,
     /// Files that were looked at and have several names: one of those may be in the rest.
     linked: HashSet<u64>,
-    /// What of the rest is in the new tree.
+    /// The statistics of the rest that is in the new tree.
     pub stats: ImportStats,
 }
 

@@ -1,5 +1,5 @@
-//! What an imported directory looked like: which file each node of its tree was, so that the next import of
-//! the same directory reads only what changed.
+//! The snapshot of an imported directory: which file each node of its tree was, so that the next import of
+//! the same directory reads only changed files.
 //!
 //! Only a cache: when it is missing, damaged or of another version, everything is read again. Size, mode and
 //! mtime are in the tree. Version 3, little-endian, no gaps:
@@ -55,7 +55,7 @@ impl Ident {
     }
 }
 
-/// What is remembered of a node.
+/// The record of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SeenDir {
     pub ident: Ident,
@@ -72,7 +72,7 @@ pub(super) struct Previous {
 }
 
 impl Previous {
-    /// What is known of `source`, if the tree it became is still in the store; of its objects some may be lost.
+    /// Loads the snapshot of `source`, if the tree it became is still in the store; of its objects some may be lost.
     pub fn load(store: &Store, source: &Path) -> Option<Previous> {
         let bytes = paths::read_if_there(&path_of(store, source)).ok()??;
         let tree = store.tree(check(&bytes)?).ok()?;
@@ -174,7 +174,7 @@ fn nanoseconds(t: Timespec) -> i128 {
 mod tests {
     use super::*;
 
-    /// The bytes of version 3, beside those of the tree that they tell of, and those of the version before.
+    /// The bytes of version 3, beside those of the tree that they describe, and those of the version before.
     const SNAPSHOT: &[u8] = include_bytes!("../../../tests/formats/snapshot-3");
     const BEFORE: &[u8] = include_bytes!("../../../tests/formats/snapshot-2");
     const TREE: &[u8] = include_bytes!("../../../tests/formats/tree-1");

@@ -1,8 +1,8 @@
 //! Looks for one absolute path, that of the source checkout, in the bytes an import reads anyway.
 //!
 //! Build tools write such paths into CMakeCache.txt, into the scripts of a Python environment, into dependency files
-//! and programs; in another worktree they lead back to the first. What counts as the path and no other is decided by
-//! the bytes around it: [`begins`] and [`ends`].
+//! and programs; in another worktree they lead back to the first. The bytes around a match decide whether it is the
+//! path and no other: [`begins`] and [`ends`].
 
 use memchr::memmem;
 
@@ -10,7 +10,7 @@ use super::Holds;
 
 /// How many bytes before a match decide.
 const BEFORE: usize = 64;
-/// As many bytes at the beginning of a long file tell whether it is binary, as git has it.
+/// As many bytes at the beginning of a long file decide whether it is binary, as in git.
 const HEAD: usize = 8000;
 /// How many bytes behind a match decide.
 const AHEAD: usize = 2;
@@ -36,7 +36,7 @@ impl Watched {
         target.strip_prefix(self.path()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
     }
 
-    /// Where the path stands in a text, from left to right.
+    /// The offsets of the path in a text, from left to right.
     pub fn places<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
         let end = move |at: usize| at + self.path().len();
         self.finder.find_iter(text).filter(move |at| begins(&text[..*at]) && ends(&text[end(*at)..]))
@@ -101,7 +101,7 @@ impl Sight<'_> {
         }
     }
 
-    /// What the whole file holds. In a binary one whatever stands before the path counts: a length, a tag.
+    /// How the whole file holds the path. In a binary one any bytes may precede the path: a length, a tag.
     pub fn end(mut self) -> Holds {
         let tail = std::mem::take(&mut self.tail);
         self.look(&tail, if self.at > tail.len() as u64 { BEFORE } else { 0 }, true);

@@ -38,11 +38,11 @@ pub enum PackError {
     Length,
 }
 
-/// What a header says, checked against the length of the file.
+/// The fields of a header, checked against the length of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     pub objects: u32,
-    /// Where the objects' bytes end and the index begins.
+    /// The offset at which the objects' bytes end and the index begins.
     pub index: u64,
 }
 

@@ -4,7 +4,7 @@
 //! for one reader instead of SIGBUS for the whole daemon, what was read once is not counted as the daemon's memory,
 //! and what is not in memory is noticed and read with its neighbours ([`Extent`]).
 //!
-//! Every accessor is total: whatever bytes the file holds, it answers (perhaps with nothing) and never panics.
+//! Every accessor is total: whatever bytes the file holds, it returns (perhaps nothing) and never panics.
 
 mod format;
 mod set;
@@ -28,7 +28,7 @@ use crate::sys::fs::{self, OpenFlags};
 use crate::sys::mmap::Map;
 use format::{HEADER, Layout};
 
-/// The index of a pack. The pack itself is opened by whoever reads it.
+/// The index of a pack. A reader opens the pack itself.
 pub struct Pack {
     id: PackId,
     layout: Layout,
@@ -36,7 +36,7 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Opens the pack `id` at `path`. Its index is trusted to be what the name says: `verify` is what checks it.
+    /// Opens the pack `id` at `path`. Its index is trusted to be the one that the name stands for: `verify` checks it.
     pub fn open(id: PackId, path: &Path) -> Result<(Pack, OwnedFd), StoreError> {
         let file =
             fs::open_path(path, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", path))?;
@@ -53,7 +53,7 @@ impl Pack {
         self.id
     }
 
-    /// Whether the index is the one that the name says.
+    /// Whether the index is the one that the name stands for.
     pub fn has_sound_index(&self) -> bool {
         PackId::of(&self.index) == self.id
     }
@@ -79,7 +79,7 @@ impl Pack {
         (0..self.layout.objects).map(|n| format::record(&self.index, n))
     }
 
-    /// Where an object's bytes lie, if they are here.
+    /// The location of an object's bytes, if this pack holds them.
     pub fn find(&self, id: &ObjectId) -> Option<PackRecord> {
         let count = |byte: usize| crate::store::tree::u32_at(&self.index, byte * 4).min(self.layout.objects);
         let first = usize::from(id.0[0]);

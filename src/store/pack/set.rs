@@ -1,7 +1,8 @@
-//! The packs of a store: which there are is found out when an object is looked for in vain, or now and then.
+//! The packs of a store: their directory is listed when an object is looked for in vain, or now and then.
 //!
-//! The pack that answered last is asked first: what lies together is read together. Of a pack that gc has deleted
-//! the index is still good, and if it is open its bytes are too; if it is not, the objects are in a newer pack.
+//! The pack that had the last object is searched first: objects that lie together are read together. The index of a
+//! pack that gc has deleted is still good, and if the pack is open its bytes are too; else its objects are in a newer
+//! pack.
 
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,7 +46,7 @@ struct KeptPack {
 }
 
 impl Packs {
-    /// Those in `packs` of a store. Nothing is read before it is asked for; the directory need not be there.
+    /// The packs in `packs` of a store. Nothing is read before it is needed; the directory need not be there.
     pub fn of(store: &Path) -> Packs {
         Packs { path: store.join("packs"), known: Mutex::default() }
     }
@@ -86,7 +87,7 @@ impl Packs {
         Ok(self.find(&mut self.known.lock(), id)?.map(|(_, record)| record.len.into()))
     }
 
-    /// The pack that answers for an object.
+    /// The pack from which an object is read.
     pub fn pack_of(&self, id: &ObjectId) -> Result<Option<PackId>, StoreError> {
         let mut known = self.known.lock();
         Ok(self.find(&mut known, id)?.map(|(at, _)| known.packs[at].pack.id()))
@@ -115,7 +116,7 @@ impl Packs {
         self.refresh(&mut self.known.lock()).map(drop)
     }
 
-    /// All packs that are there and sound as far as their header tells.
+    /// All packs that are there and have a sound header.
     pub fn list(&self) -> Result<Vec<Arc<Pack>>, StoreError> {
         let mut known = self.known.lock();
         known.listed = None;
@@ -173,7 +174,7 @@ impl Packs {
         match Pack::open(id, &self.path_of(&id)) {
             Ok((pack, _)) => Ok(Some(KeptPack { pack: Arc::new(pack), file: None })),
             Err(StoreError::Io(e)) if e.source.kind() == ErrorKind::NotFound => Ok(None),
-            // Its objects are as good as lost: `verify` tells, and another import brings them again.
+            // Its objects are as good as lost: `verify` reports it, and another import stores them again.
             Err(e @ StoreError::BadPack { .. }) => {
                 tracing::warn!("{e}");
                 Ok(None)

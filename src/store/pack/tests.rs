@@ -69,7 +69,7 @@ fn packs_that_come_and_go_are_noticed() {
     assert_eq!((case.read(b"one"), case.read(b"both")), (None, Some(b"both".to_vec())));
 }
 
-/// gc moves objects to another pack and deletes the old one: whoever knows the old one finds them all the same.
+/// gc moves objects to another pack and deletes the old one: a reader of the old one finds them all the same.
 #[test]
 fn an_object_that_moved_to_another_pack_is_found_there() {
     let case = Case::new();
@@ -110,7 +110,7 @@ fn a_pack_that_is_cut_off_or_of_another_version_has_nothing_and_says_why() {
     }
 }
 
-/// Whatever the index says, nothing outside of the objects' bytes is read, and nothing panics.
+/// With any index, nothing outside of the objects' bytes is read, and nothing panics.
 #[test]
 fn a_damaged_index_gives_wrong_answers_at_worst() {
     let case = Case::new();

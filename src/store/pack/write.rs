@@ -3,7 +3,7 @@
 //! | step                                     | a crash right after it leaves                            |
 //! |------------------------------------------|----------------------------------------------------------|
 //! | 1. bytes appended, in `tmp`              | a file without a header, which gc removes                |
-//! | 2. index and header written, synced      | a pack that nobody looks for, which gc removes           |
+//! | 2. index and header written, synced      | a pack outside of `packs`, which gc removes              |
 //! | 3. renamed into `packs`                  | a whole pack; its objects may be needed by nothing       |
 
 use std::io;
@@ -16,7 +16,7 @@ use crate::sys::{copy, fs};
 /// Bytes that are collected before they are written.
 const BUFFER: usize = 1 << 20;
 
-/// A pack that grows. Dropping it leaves its file to whoever made it.
+/// A pack that grows. Dropping it leaves its file to the caller that made it.
 pub struct PackWriter {
     file: OwnedFd,
     buffer: Vec<u8>,

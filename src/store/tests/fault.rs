@@ -1,4 +1,4 @@
-//! Every call of every change of a store fails: the error is told, nothing half done stays, and trying again succeeds.
+//! Every call of every change of a store fails: the error is reported, nothing half done stays, and a retry succeeds.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ struct Case {
     store: Store,
 }
 
-/// What went wrong, as far as a caller can tell.
+/// The error, as a caller sees it: errno and text.
 #[derive(Debug)]
 struct Failed(Option<i32>, String);
 
@@ -94,7 +94,7 @@ impl Case {
         }
     }
 
-    /// What lies where only finished things should.
+    /// The unfinished files in `tmp` and beside the store.
     fn leftovers(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for dir in [self.store.path().join("tmp"), self.dir.path().into()] {
@@ -128,7 +128,7 @@ fn judge(base: &Path, op: Op, plan: Plan) -> Result<bool, String> {
     {
         return Err(format!("the error is {why}"));
     }
-    // What can't be deleted is gc's.
+    // Files that can't be deleted are left to gc.
     if !hits.iter().any(|h| matches!(h.0, Call::Remove | Call::Look | Call::Open)) && !case.leftovers().is_empty() {
         return Err(format!("{:?} is left", case.leftovers()));
     }

@@ -30,7 +30,7 @@ impl TreeBuilder {
         builder
     }
 
-    /// What the directory `dir` of a tree holds, below directories of the names in `prefix`; those have its time.
+    /// The content of the directory `dir` of a tree, below directories of the names in `prefix`; those have its time.
     pub fn part_of(tree: &Tree, dir: Node, prefix: &Path) -> Result<TreeBuilder, BuildError> {
         let own = meta_of(tree, dir);
         let above = Meta { perm: 0o755, mtime: own.mtime, xattrs: Vec::new() };
@@ -67,7 +67,7 @@ impl TreeBuilder {
         }
     }
 
-    /// Puts a node under a name. What had the name before is replaced, except that a directory stays the
+    /// Puts a node under a name. An earlier node of that name is replaced, except that a directory stays the
     /// same directory and only takes the new metadata.
     pub fn add(&mut self, parent: Slot, name: Name, meta: Meta, item: Item) -> Result<Slot, BuildError> {
         if let (Item::Dir, Some(slot)) = (&item, self.find(parent, &name))
@@ -103,7 +103,7 @@ impl TreeBuilder {
         self.nodes.get(parent.0 as usize)?.children.get(name).copied()
     }
 
-    /// What a slot holds, and its metadata.
+    /// The item of a slot, and its metadata.
     pub fn item(&self, slot: Slot) -> Option<(&Item, &Meta)> {
         self.nodes.get(slot.0 as usize).map(|n| (&n.item, &n.meta))
     }
@@ -169,7 +169,7 @@ pub(in crate::store) fn meta_of(tree: &Tree, n: Node) -> Meta {
     Meta { perm: stat.perm, mtime: stat.mtime, xattrs }
 }
 
-/// What a node is, to be built again; nothing for a damaged one.
+/// The item of a node, to be built again; nothing for a damaged one.
 pub(in crate::store) fn item_of(tree: &Tree, n: Node) -> Option<Item> {
     let stat = tree.stat(n);
     Some(match tree.kind(n)? {

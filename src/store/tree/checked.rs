@@ -6,7 +6,7 @@ use super::{Node, Tree, kind_of};
 use crate::sys::fs::FileType;
 
 impl Tree {
-    /// Whether [`Tree::note_checked`] was last told so of the object of this file.
+    /// Whether the last [`Tree::note_checked`] noted the object of this file as sound.
     pub fn is_checked(&self, n: Node) -> bool {
         self.checked_bit(n).is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
     }
@@ -20,7 +20,7 @@ impl Tree {
         }
     }
 
-    /// Forgets what [`Tree::note_checked`] was told.
+    /// Forgets the notes of [`Tree::note_checked`].
     pub fn forget_checked(&self) {
         self.checked.get().into_iter().flatten().for_each(|word| word.store(0, Ordering::Relaxed));
     }

@@ -50,13 +50,13 @@ impl Tree {
         read.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?.mapped(file, path.clone())
     }
 
-    /// Whether bytes of its file were lost since it was mapped: what it answers may be wrong from then on.
+    /// Whether bytes of its file were lost since it was mapped: its results may be wrong from then on.
     pub fn is_damaged(&self) -> bool {
         matches!(&self.bytes, Bytes::Mapped(map, _) if map.is_damaged())
     }
 
-    /// Whether somebody has written to its file, or cut it, since it was mapped: [`Tree::again`] tells whether it is
-    /// still the same. One that was deleted or replaced stays as it was.
+    /// Whether its file was written to, or cut, since it was mapped: [`Tree::again`] then checks whether it is still
+    /// the same. One that was deleted or replaced stays as it was.
     pub fn is_changed(&self) -> bool {
         let Bytes::Mapped(_, path) = &self.bytes else { return false };
         let known = |s: &Stat| (s.size, s.mtime, s.ctime);

@@ -87,7 +87,7 @@ pub(in crate::store) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(take(bytes, at))
 }
 
-/// Where the sections of one tree lie.
+/// The sections of one tree: how many records they have, and their offsets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     pub nodes: u32,

@@ -21,7 +21,7 @@ impl Slot {
     }
 }
 
-/// What every type of node has. `perm` is cut to 07777; xattrs are sorted by name when they are written.
+/// The metadata of every type of node. `perm` is cut to 07777; xattrs are sorted by name when they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     pub perm: u32,
@@ -29,7 +29,7 @@ pub struct Meta {
     pub xattrs: Vec<Xattr>,
 }
 
-/// What a node is.
+/// The type of a node, with its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     Dir,

@@ -1,6 +1,6 @@
 //! A tree: the immutable index of one directory, mapped and searched where it lies, never parsed.
 //!
-//! Every accessor is total: whatever bytes the file holds, it answers (perhaps with nothing), never panics,
+//! Every accessor is total: whatever bytes the file holds, it returns (perhaps nothing), never panics,
 //! and no walk runs in a circle. Nothing of a tree of the store is shown before its bytes were found to be those of its
 //! name, and its records to fit together (`structure`); [`Tree::check`] is stricter.
 
@@ -39,7 +39,7 @@ impl Node {
     pub const ROOT: Node = Node(0);
 }
 
-/// What a tree says of a node. `perm` holds the bits of 07777, `blocks` counts 512 bytes; a directory's
+/// The attributes of a node in a tree. `perm` holds the bits of 07777, `blocks` counts 512 bytes; a directory's
 /// `nlink` is 2 plus its subdirectories, a file's the number of its names in this tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeStat {
@@ -128,7 +128,7 @@ impl Tree {
         (0..self.layout.objects).filter_map(|n| self.object_at(n))
     }
 
-    /// What the tree says of `n`; an empty file without permissions for a number that is no node.
+    /// The attributes of `n`; those of an empty file without permissions for a number that is no node.
     pub fn stat(&self, n: Node) -> NodeStat {
         let raw = self.raw(n).unwrap_or_default();
         NodeStat {

@@ -4,7 +4,7 @@
 //! <https://www.gnu.org/software/tar/manual/html_node/Standard.html> (GNU).
 //!
 //! The crate's own reader of archives isn't used: it stops at the end marker, extracts by path, and cuts PAX values
-//! at line ends, where the values of xattrs may have some. What it decodes more generously than is safe is checked here.
+//! at line ends, where the values of xattrs may have some. Fields that it decodes too generously are checked here.
 
 use tar::{GnuSparseHeader, Header};
 
@@ -58,7 +58,7 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|b| *b == 0).next().unwrap_or_default()
 }
 
-/// Where an old GNU sparse header says that data is: (offset, length).
+/// Appends the extents of data that an old GNU sparse header lists: (offset, length).
 pub(super) fn sparse_pairs(pairs: &[GnuSparseHeader], out: &mut Vec<(u64, u64)>) -> Result<(), Refused> {
     for pair in pairs.iter().filter(|pair| !pair.is_empty()) {
         let offset = number(&pair.offset, pair.offset()).and_then(not_negative);
@@ -78,8 +78,8 @@ fn not_negative(number: i64) -> Option<u64> {
     number.try_into().ok()
 }
 
-/// What `tar` decoded of `field`: octal digits, or base 256 when the first bit is set. An empty field, which old
-/// archives have, is 0. A number of more than 64 bits is none: the crate takes its last 64.
+/// The number in `field`, which `tar` decoded: octal digits, or base 256 if the first bit is set. An empty field, which
+/// old archives have, is 0. A number of more than 64 bits is none: the crate takes its last 64.
 fn number(field: &[u8], decoded: std::io::Result<u64>) -> Option<i64> {
     if field[0] & 0x80 != 0 {
         let sign = if field[0] & 0x40 == 0 { 0 } else { 0xff };

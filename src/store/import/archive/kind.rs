@@ -1,6 +1,6 @@
 //! The kinds of members that an archive can hold.
 
-/// What a member is.
+/// The kind of a member, with its data or target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `size` counts holes; `data` is where bytes are, in order: (offset, length).

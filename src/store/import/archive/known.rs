@@ -36,7 +36,7 @@ const RACY_NS: i128 = 20_000_000;
 
 /// An archive as it was when its bytes were hashed.
 pub(super) struct KnownArchive {
-    /// What its tree depends on.
+    /// The hash of its bytes, its format and the limits, on which its tree depends.
     pub id: blake3::Hash,
     stat: Stat,
     begun: Timespec,

@@ -100,11 +100,11 @@ pub fn import_archive(
     Ok(Imported { tree, stats, skipped: vec![], holding: vec![], lost: vec![] })
 }
 
-/// What ends the unpacking of an archive.
+/// The error that ends the unpacking of an archive.
 enum Failed {
     Tar(TarError),
     Store(StoreError),
-    /// None can be had for the decompression.
+    /// No thread can be started for the decompression.
     Thread(std::io::Error),
     Cancelled,
 }
@@ -175,7 +175,7 @@ fn unpack<'l>(
         });
         (plan, parts.chain([Ok(alone)]).collect::<Result<Vec<_>, StoreError>>())
     });
-    // A full disk is told as such, though it also ends the reading.
+    // A full disk is reported as such, though it also ends the reading.
     let parts = parts?;
     let (mut plan, big) = plan?;
     for (slot, object) in parts.into_iter().flatten().chain(big) {

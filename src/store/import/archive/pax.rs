@@ -1,4 +1,4 @@
-//! What PAX headers say of a member: times, attributes, sparse maps.
+//! The records of PAX headers for a member: times, attributes, sparse maps.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use super::refused::Refused;
 use crate::store::tree::Xattr;
 use crate::sys::fs::Timespec;
 
-/// Keys and values that are said of all members that follow; the last one of a key counts.
+/// Keys and values that hold for all members that follow; the last one of a key counts.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Headers that change the next member.

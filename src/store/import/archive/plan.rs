@@ -13,8 +13,8 @@ use crate::sys::fs::Timespec;
 
 /// The mode of directories that no member describes.
 const DIR_MODE: u32 = 0o755;
-/// What a node takes in memory until the tree is written, beside its name, which is there three times; what a directory
-/// takes beside that; another name of a file; an attribute.
+/// The memory of a node until the tree is written, in bytes, beside its name, which is there three times; the memory
+/// of a directory beside that, of another name of a file, and of an attribute.
 const NODE_BYTES: u64 = 600;
 const DIR_BYTES: u64 = 400;
 const NAME_BYTES: u64 = 150;
@@ -118,7 +118,7 @@ impl<'l> Plan<'l> {
         Ok(())
     }
 
-    /// The components of a name; `.` and repeated slashes say nothing.
+    /// The components of a name; `.` and repeated slashes are skipped.
     fn path(&self, name: &[u8]) -> Result<Vec<Name>, Refused> {
         if name.starts_with(b"/") {
             return Err(Refused::of(Refused::Absolute, name));

@@ -2,7 +2,7 @@
 
 use crate::store::escape::escape;
 
-/// What is wrong with an archive. Names are shown as [`escape`] writes them.
+/// The reason to refuse an archive. Names are shown as [`escape`] writes them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("it is neither tar, gzip nor zstd")]

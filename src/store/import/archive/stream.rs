@@ -27,7 +27,7 @@ pub(super) enum Format {
     Zstd,
 }
 
-/// The format that the suffix tells, or else the first bytes.
+/// The format that the suffix shows, or else the first bytes.
 pub(super) fn format_of(path: &Path, start: &[u8]) -> Result<Format, Refused> {
     let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
     if name.ends_with(b".tar.gz") || name.ends_with(b".tgz") {
@@ -82,14 +82,14 @@ pub(super) struct Outlet {
     back: Receiver<Vec<u8>>,
 }
 
-/// What one thread sends and the other reads.
+/// The two ends of a pipe: one thread sends, the other reads.
 pub(super) fn pipe() -> (Outlet, Pieces) {
     let (send, receive) = sync_channel(PIECES);
     let (give_back, back) = channel();
     (Outlet { send, back }, Pieces { receive, give_back, piece: vec![], at: 0 })
 }
 
-/// Decompresses all of `from` into `to`, until its sound end, an error, or until nobody reads any more.
+/// Decompresses all of `from` into `to`, until its sound end, an error, or until the reader has ended.
 pub(super) fn decompress(from: impl Read, format: Format, to: &Outlet) {
     let pump = |mut reader: Box<dyn Read + '_>| loop {
         let mut piece = to.back.try_recv().unwrap_or_default();
@@ -138,7 +138,7 @@ impl Read for Pieces {
             match self.receive.recv() {
                 Ok(piece) => {
                     let read = std::mem::replace(&mut self.piece, piece?);
-                    // At the end nobody fills it again.
+                    // At the end the sender no longer fills it again.
                     self.give_back.send(read).or_debug("the reader has ended");
                     self.at = 0;
                 }

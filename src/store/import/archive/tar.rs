@@ -23,7 +23,7 @@ const MAX_STRETCHES: usize = 1 << 19;
 /// The digits of the greatest number.
 const MAX_DIGITS: usize = 20;
 
-/// One member, as the archive says it; the name is not checked.
+/// One member, as the archive describes it; the name is not checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub name: Vec<u8>,
@@ -48,7 +48,7 @@ pub struct Tar<R> {
     /// Bytes of the current member that were not read yet, and the padding after them.
     left: u64,
     padding: u64,
-    /// What PAX headers say of all members that follow, and how many bytes they had.
+    /// The records of PAX headers that hold for all members that follow, and how many bytes those headers had.
     global: Rc<Records>,
     global_bytes: u64,
     /// How many bytes the stream may still have, of how many.
@@ -67,7 +67,7 @@ impl<R: Read> Tar<R> {
         Tar { room: limits.bytes.saturating_add(headers), most: limits.bytes, ..Tar::new(from) }
     }
 
-    /// The next member; nothing after a sound end. What of the last one's data wasn't read is skipped.
+    /// The next member; nothing after a sound end. Unread data of the last one is skipped.
     pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
         let (mut extra, mut extra_bytes) = (Extra::default(), 0);
         loop {
@@ -136,7 +136,7 @@ impl<R: Read> Tar<R> {
         }
     }
 
-    /// What one read of the stream gives; 0 at its end.
+    /// Reads once from the stream, and returns the number of bytes; 0 at its end.
     fn some(&mut self, buf: &mut [u8]) -> Result<usize, TarError> {
         let n = loop {
             match self.from.read(buf) {
