@@ -9,7 +9,7 @@ use super::index::Index;
 use super::settings::Settings;
 use crate::sys::path;
 
-/// Settings under which git writes other bytes, other modes or other paths than the index says, or asks a program;
+/// Settings under which git writes other bytes, modes or paths than the index has, or runs a program;
 /// each with the values that do no harm.
 const SETTINGS: [(&str, &[&str]); 9] = [
     ("core.autocrlf", &["false", "input"]),
@@ -44,7 +44,7 @@ pub fn attributes_allow(new: &Checkout, index: &Index) -> bool {
         && index.contents(new, ".gitattributes").is_some_and(|files| files.iter().all(|text| allow(text)))
 }
 
-/// The attribute files that belong to no commit; `None` when git (before 2.41) doesn't say where they are.
+/// The attribute files that belong to no commit; `None` if git (before 2.41) doesn't report their paths.
 fn outside(new: &Checkout) -> Option<Vec<PathBuf>> {
     let git = new.git();
     let mut files = vec![new.common_dir.join("info/attributes"), new.git_dir.join("info/attributes")];
@@ -54,7 +54,7 @@ fn outside(new: &Checkout) -> Option<Vec<PathBuf>> {
     std::env::var_os("GIT_ATTR_SOURCE").is_none().then_some(files)
 }
 
-/// Whether what one attribute file says lets every blob through as it is.
+/// Whether one attribute file lets git check out every blob unchanged.
 fn allow(text: &[u8]) -> bool {
     let words = text.split(u8::is_ascii_whitespace);
     words.map(|word| word.strip_prefix(b"-").or(word.strip_prefix(b"!")).unwrap_or(word)).all(|word| {

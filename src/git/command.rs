@@ -114,7 +114,7 @@ impl Git {
         let name = |path: &PathBuf| if is_magic(path) { Path::new(".").join(path) } else { path.clone() };
         let asked = paths.iter().flat_map(|p| [name(p).as_os_str().as_bytes(), b"\0"].concat()).collect();
         match self.paths("check-ignore", ["check-ignore", "-z", "--stdin"], Some(asked)) {
-            // 1 says that none of them is.
+            // 1: none of them is ignored.
             Err(GitError::Failed { code: Some(1), .. }) => Ok(Vec::new()),
             found => Ok(found?.into_iter().map(|p| p.strip_prefix(".").map_or(p.clone(), Path::to_path_buf)).collect()),
         }
@@ -123,7 +123,7 @@ impl Git {
     /// Brings the index's stat data up to date with the files.
     pub fn refresh_index(&self) -> Result<(), GitError> {
         match self.run("update-index", ["update-index", "-q", "--refresh"], None) {
-            // 1 says that a file differs from the index: nothing wrong.
+            // 1: a file differs from the index, which is no error.
             Err(GitError::Failed { code: Some(1), .. }) => Ok(()),
             other => other.map(drop),
         }
@@ -153,13 +153,13 @@ impl Git {
         self.apart().run("worktree add", args, None).map(drop)
     }
 
-    /// Makes the index say what `HEAD` holds, and nothing of the files.
+    /// Reads the tree of `HEAD` into the index, without stat data.
     pub fn read_head_into_index(&self) -> Result<(), GitError> {
         self.in_new_worktree().run("read-tree", ["read-tree", "HEAD"], None).map(drop)
     }
 
-    /// Makes all tracked files what `HEAD` holds: those that the index knows to be so are left alone. `git reset --hard`
-    /// does the same and then looks at refs, of which one that is ended leaves lock files behind.
+    /// Checks out all tracked files of `HEAD`; files that are unchanged by the index's stat data are skipped.
+    /// `git reset --hard` does the same, but then also locks refs, and leaves the lock files behind if it is killed.
     pub fn check_out_head(&self) -> Result<(), GitError> {
         let args = ["read-tree", "--reset", "-u", "--no-recurse-submodules", "HEAD"];
         self.in_new_worktree().run("read-tree", args, None).map(drop)

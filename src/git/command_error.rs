@@ -4,7 +4,7 @@ use std::io;
 
 use crate::sys::{IoError, reason};
 
-/// The oldest git that answers all that is asked of it.
+/// The oldest git that supports all commands that depsfs runs.
 pub const OLDEST: (u32, u32) = (2, 32);
 
 #[derive(Debug, thiserror::Error)]

@@ -72,7 +72,7 @@ pub struct IgnoredLimits<'a> {
 }
 
 impl IgnoredLimits<'_> {
-    /// Whether a single ignored file is copied. A `.gitignore` says what else is ignored, so it always is.
+    /// Whether a single ignored file is copied. A `.gitignore` has patterns for other paths, so it always is.
     fn copy(&self, at: &Path) -> bool {
         match self.included {
             Some(included) => included.names(at) || at.file_name().is_some_and(|name| name == ".gitignore"),

@@ -60,8 +60,8 @@ fn gitlinks(of: &Checkout) -> Result<Vec<PathBuf>, SubmoduleError> {
 }
 
 /// Initialises in `new` what is initialised in the source, all levels. A submodule that `new`'s commit doesn't have
-/// is passed over, one that is initialised there stays as it is. Answers the pairs of checkouts, source's and new one's,
-/// with the path from the top; `made` is told of each that was made.
+/// is passed over, one that is initialised there stays as it is. Returns the pairs of checkouts, source's and new
+/// one's, with the path from the top; `made` is called for each that was made.
 pub fn initialise(
     of_source: &[Submodule],
     new: &Checkout,
@@ -137,7 +137,7 @@ fn initialise_one(
     if let Some(url) = remote.value("remote.origin.url") {
         let url = absolute_url(&module.checkout, url);
         checkout.git().set_config("remote.origin.url", &url)?;
-        // The clone took the source's local branches for the remote's: take what the source knows of the remote.
+        // The clone has the source's local branches as the remote's: fetch the source's own remote branches instead.
         checkout.git().fetch_local(&module.checkout.common_dir, "+refs/remotes/origin/*:refs/remotes/origin/*")?;
     }
     match local {
@@ -157,8 +157,8 @@ fn absolute_url(from: &Checkout, url: &str) -> OsString {
     url.into()
 }
 
-/// Looks at the names that [`initialise`] will use in a worktree of `commit`, as far as they can be
-/// told before there is one: those of submodules in submodules only where the source has their commit.
+/// Checks the names that [`initialise`] will use in a worktree of `commit`, as far as they can be read before it
+/// exists: those of submodules in submodules only if the source has their commit.
 pub fn check(source: &Checkout, commit: &str, modules: &[Submodule]) -> Result<(), SubmoduleError> {
     if modules.is_empty() {
         return Ok(());

@@ -1,7 +1,7 @@
-//! Which git is old enough to answer wrong.
+//! The check for a git that is so old that it lists ignored paths wrongly.
 //!
 //! Before 2.32 `git ls-files -o -i --directory` leaves out ignored files and directories that lie in untracked ones: a
-//! worktree would lack them, and nothing would say so.
+//! worktree would lack them, without an error.
 
 use std::sync::OnceLock;
 
@@ -9,8 +9,8 @@ use super::command_error::GitError;
 pub use super::command_error::OLDEST;
 use crate::sys::kernel;
 
-/// An error when the git in PATH is older than [`OLDEST`]. It is asked once in a process; one whose version can't be told
-/// passes.
+/// An error if the git in PATH is older than [`OLDEST`]. The version is queried once in a process; an unreadable
+/// version passes.
 pub fn refuse_old(version: fn() -> Option<String>) -> Result<(), GitError> {
     static FOUND: OnceLock<Option<String>> = OnceLock::new();
     match FOUND.get_or_init(|| old(version)) {

@@ -24,7 +24,7 @@ const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
 pub enum Access {
     /// Its mount point.
     Mounted(PathBuf),
-    /// Nobody serves it, and while the lock is held nobody will.
+    /// No server has it, and none can start while the lock is held.
     Direct { overlay: Box<Overlay>, _lock: Lock },
 }
 
@@ -156,7 +156,8 @@ impl Access {
         }
     }
 
-    /// A file that still has this content and mode goes; whether it did. [`Access::told`] is for afterwards.
+    /// Drops a file if it still has this content and mode; returns whether it was dropped. Call [`Access::told`]
+    /// afterwards.
     pub fn give_up(&self, at: &Path, held: &ObjectId, perm: u32) -> Result<bool, Error> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(false) };
         match self {
@@ -184,7 +185,7 @@ impl Access {
         }
     }
 
-    /// One name is again what the store says.
+    /// Drops the local changes of one name.
     pub fn reset(&self, at: &Path) -> Result<(), Error> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
         match self {

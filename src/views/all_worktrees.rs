@@ -9,7 +9,7 @@ use crate::daemon::{client, left_mounted};
 use crate::store::{Absence, RootState, Store};
 use crate::sys::path;
 
-/// One that a manifest tells of, or told of.
+/// A worktree with a manifest, or one whose manifest is gone.
 pub struct KnownWorktree {
     /// The worktree, or the directory that is mounted at; of one that is gone, where its manifest was.
     pub place: PathBuf,

@@ -1,5 +1,5 @@
-//! A mounted view is imported by what was changed in it: the trees are merged here as the view merges them, and the view
-//! is asked for the rest.
+//! Imports a mounted view by its changes: the trees are merged here as the view merges them, and only changed paths are
+//! read through the view.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -13,7 +13,7 @@ use crate::store::import::{ImportError, Imported, Shared, import_shared};
 use crate::store::{Name, Node, Progress, Store, Tree, escape};
 use crate::sys::{fs, fs_type, path};
 
-/// A view, and what it said of itself when it was opened.
+/// A view, with its grafts and its list of changes when it was opened.
 pub struct Changed {
     root: OwnedFd,
     laid: Vec<Laid>,
@@ -21,7 +21,7 @@ pub struct Changed {
 }
 
 impl Changed {
-    /// The view at `whole`, which shows trees of `store`. Nothing when it doesn't say what is needed: its server is
+    /// The view at `whole`, which shows trees of `store`. `None` if it doesn't report its changes: its server is
     /// older, or another user's.
     pub fn of(store: &Store, whole: &Path) -> Option<Changed> {
         let root = path::open_dir(whole).ok().filter(|root| fs_type::is_fuse(root))?;
@@ -31,8 +31,8 @@ impl Changed {
         Some(Changed { root, laid, unchanged })
     }
 
-    /// As [`crate::store::import::import_dir_watching`]. Nothing when other trees came into the view meanwhile: then
-    /// nobody knows what it was that was read.
+    /// As [`crate::store::import::import_dir_watching`]. `None` if other trees came into the view meanwhile: then
+    /// the read content is a mixture.
     pub fn import(
         &self,
         store: &Store,

@@ -40,7 +40,7 @@ pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
     match (inside.parent(), inside.file_name()) {
         (Some(parent), Some(name)) => {
             let is_it = |c: &&crate::overlay::Change| c.name.bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name);
-            // Below something added or deleted the parent has no say of its own.
+            // Below an added or deleted directory the parent has no changes of its own.
             if let Some(change) = changes_if_there(&access, parent)?.iter().find(is_it) {
                 one(&access, view, inside, change.kind, change.is_dir, &mut found)?;
             }

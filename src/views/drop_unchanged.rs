@@ -28,7 +28,7 @@ use crate::sys::{IoError, path};
 /// In the state directory: a plain file on its way out.
 const ASIDE: &str = "given-up";
 
-/// A worktree whose copies are given up.
+/// A worktree whose unchanged copies are dropped.
 struct DropContext<'a> {
     root: &'a Path,
     state_dir: PathBuf,

@@ -1,6 +1,6 @@
 //! The traces of one worktree, remembered beside its manifest: for `depsfs status`, and for the worktrees made from it.
 //!
-//! JSON, version 1. It is told, not relied on: one that can't be read counts as empty.
+//! JSON, version 1. It is only for reports: an unreadable one counts as empty.
 
 use std::path::{Path, PathBuf};
 

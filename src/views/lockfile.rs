@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sys::{IoError, path};
 
-/// The files that package managers write to say which versions they installed.
+/// The files in which package managers record the versions that they installed.
 const NAMES: [&str; 16] = [
     "package-lock.json",
     "npm-shrinkwrap.json",

@@ -1,4 +1,4 @@
-//! Whether views answer: each is asked once, through its mount, and has a limit of time for it.
+//! A probe of mounted views: each gets one request through its mount, with a time limit.
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -8,10 +8,10 @@ use super::error::{Error, NOT_MOUNTED_HINT};
 use crate::store::Manifest;
 use crate::sys::{fs, path, reason};
 
-/// How long all of them may take.
+/// The time limit for all views together.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Asks every view of a manifest whose daemon says that they are served.
+/// Probes every view of a manifest whose daemon reports them as served.
 ///
 /// # Errors
 /// The first that doesn't answer. One that hangs leaves a thread behind, which ends with the view.

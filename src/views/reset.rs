@@ -1,10 +1,10 @@
-//! `depsfs reset`: a path of a view is again what the store says; the worktree's own changes there are dropped.
+//! `depsfs reset`: drops the worktree's own changes at a path of a view, which then shows its lower again.
 //!
 //! | step (whole view)                       | a crash right after it leaves |
 //! |-----------------------------------------|-------------------------------|
 //! | 1. the view is unmounted                | everything as it was |
 //! | 2. the upper is cleared                 | whiteouts, without the files that replaced them |
-//! | 3. its state directory is removed       | what the store says, unmounted |
+//! | 3. its state directory is removed       | the lower's content, unmounted |
 //! | 4. it is mounted, if it was             | done |
 
 use std::path::Path;

@@ -141,7 +141,7 @@ impl Views {
         self.release(lazy).map(drop)
     }
 
-    /// As [`Views::unmount`]; says whether somebody has views all the same.
+    /// As [`Views::unmount`]; returns whether views are still open, or mounted in other mount namespaces.
     pub fn release(&self, lazy: bool) -> Result<Released, Error> {
         Ok(client::release(&self.state_dir, lazy)?)
     }
@@ -314,7 +314,7 @@ fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(candidates.find(|state_dir| path::is_there(&manifest_file(state_dir))))
 }
 
-/// The state of every directory without git that something was mounted at, as `states` knows it.
+/// The state directories, below `states`, of all directories without git that were mounted at.
 pub fn all_at(states: &Path) -> Vec<PathBuf> {
     let at = states.join("at");
     let names = path::list(&at).unwrap_or_default();

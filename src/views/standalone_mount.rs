@@ -85,7 +85,7 @@ fn mount_made(
     };
     let before = views.manifest.views.first().filter(|view| view.id == place.id).cloned();
     if let Some(view) = before.as_ref().filter(|view| views.is_dropped(view)) {
-        // Its user deleted all that was in it, and now asks for it: it starts anew, over what is in the directory.
+        // The user cleared the view and mounts it again: it starts anew, over the directory's content.
         thaw::release(&views, view)?;
         views.forget(view)?;
     }
@@ -117,7 +117,7 @@ fn mount_made(
     Ok(skipped)
 }
 
-/// Detaches the views at `dir` that nobody answers for: with one of them there it can't even be looked at.
+/// Detaches dead views at `dir`: `stat(2)` of `dir` fails while one is mounted there.
 fn detach_stale(dir: &Path) -> Result<(), Error> {
     let (Some(name), Ok(parent)) =
         (dir.file_name(), path::canonical(dir.parent().unwrap_or(Path::new("")).join(".").as_path()))

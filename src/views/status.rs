@@ -37,7 +37,7 @@ pub struct WorktreeStatus {
     pub drift: Vec<PathBuf>,
     /// Artifacts with files that hold the absolute path of another checkout.
     pub absolute_paths: Vec<Traced>,
-    /// Only when it was asked for.
+    /// Only if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stats: Option<Stats>,
 }

@@ -1,6 +1,6 @@
 //! `depsfs thaw`: a path of a view becomes plain files of the worktree; a whole view needs no daemon from then on.
-//! A whole view that a program uses is refused; before anything is changed where the kernel says so (to root), else after
-//! step 1.
+//! A whole view that a program uses is refused: before anything is changed if the kernel reports the use (to root),
+//! else after step 1.
 //!
 //! | step (whole view)                  | a crash right after it leaves |
 //! |------------------------------------|-------------------------------|

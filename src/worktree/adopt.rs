@@ -1,4 +1,4 @@
-//! `depsfs adopt`: a worktree that somebody else made gets what a create gives its own.
+//! `depsfs adopt`: gives an existing worktree of another tool the views and files of a `depsfs create`.
 //!
 //! Existing files stay: tracked files, submodules, single ignored files, and files in artifact directories, which
 //! become part of the view's upper.

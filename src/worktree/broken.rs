@@ -117,7 +117,7 @@ impl Broken {
         Ok(if files.is_empty() { Vec::new() } else { vec![Risk::Untracked(files)] })
     }
 
-    /// Unmounts its views, then deletes its directory and what its repository knows of it. Risks are the caller's.
+    /// Unmounts its views, then deletes its directory and its registration. The caller checks the risks.
     pub fn remove(&self, lazy: bool) -> Result<(), Error> {
         let state_dir = self.git_dir.join("depsfs");
         let file = set::manifest_file(&state_dir);
@@ -134,7 +134,7 @@ impl Broken {
         Ok(())
     }
 
-    /// Unmounts the views below its directory, whoever serves them: what was written in them stays there.
+    /// Unmounts the views below its directory, of any server. Files in their uppers stay there.
     pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
         for view in views_below(&self.root)?.iter().rev() {
             mount::unmount(&view.path, lazy).map_err(|e| match e.kind() {

@@ -46,7 +46,7 @@ pub fn add_worktree(
     with_times: bool,
 ) -> Result<(), GitError> {
     let git = source.git();
-    // Unless the user has said how many.
+    // Unless the user has configured a number.
     let parallel = |git: Git| match settings.value("checkout.workers") {
         Some(_) => git,
         None => git.with("checkout.workers", at_once().to_string()),
@@ -66,8 +66,8 @@ pub fn add_worktree(
     }
 }
 
-/// git reads what another `git worktree add` has half written, and then gives up ("failed to read
-/// .git/worktrees/x/commondir"), having made nothing. A moment later it is whole.
+/// Retries: git fails at a registration that another `git worktree add` has not completed yet ("failed to read
+/// .git/worktrees/x/commondir"), and has made nothing then. A moment later the registration is complete.
 fn register(git: &Git, at: &Path, branch: &str, checkout: bool) -> Result<(), GitError> {
     let mut tries = 0..20;
     loop {

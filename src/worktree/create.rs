@@ -111,7 +111,8 @@ fn make(
         return Err(Error::PathTaken(at.clone()));
     }
     undo.directory(at);
-    // Beside git's work. When the create ends early it is told to stop, and waited for a moment.
+    // The import runs beside git's work. If the create ends early, the import is stopped, with a short wait for its
+    // end.
     let early = select::early(plan);
     let snapshots = Snapshots::start(plan, &early.directories, store, progress.clone())?;
     make_branch(plan, undo)?;

@@ -60,7 +60,7 @@ pub enum Error {
     /// Of several components one failed; those before it were published.
     #[error("{source}")]
     Unpublished { left: usize, all: usize, source: Box<Error> },
-    /// A create that failed after it had begun. `left` says what could not be undone.
+    /// A create that failed after it had begun. `left` lists what could not be undone.
     #[error("{source}")]
     Undone { source: Box<Error>, left: Vec<String>, log: Vec<String> },
     #[error("the worktree {} is broken: {why}", worktree.shown())]

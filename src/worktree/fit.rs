@@ -178,8 +178,8 @@ fn sorted(asked: Vec<Asked>) -> (Fitting, Vec<(PathBuf, &'static str)>) {
     (fitting, unfit)
 }
 
-/// One that is ignored itself (of a Python environment, say) says what else is ignored: it has to be there before git
-/// is asked.
+/// An ignore file that is ignored itself (of a Python environment, say) has patterns for other paths: it has to exist
+/// before git is queried.
 fn is_ignore_file(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == ".gitignore")
 }

@@ -1,4 +1,4 @@
-//! `depsfs list`: the worktrees that have views, of one repository or of all the store knows.
+//! `depsfs list`: the worktrees that have views, of one repository or of all with a root in the store.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! Tracked files with equal content in source and new worktree get the source's time, so that make, cargo and
-//! `tsc -b` find their artifacts up to date; then the new index is told, so that `git status` hashes nothing again.
+//! `tsc -b` find their artifacts up to date; then the new index gets the stat data, so that `git status` hashes nothing
+//! again.
 //!
-//! A file counts as equal when both indexes name the same blob and the source's file is what its index says, by
-//! stat data or, where that can't tell, by comparing the bytes with the new worktree's file. A directory whose
+//! A file counts as equal if both indexes name the same blob and the source's file matches its index entry, by
+//! stat data or, if that is not conclusive, by comparing the bytes with the new worktree's file. A directory whose
 //! tracked files all got the source's times gets its time too: build scripts that watch directories look there.
 
 use std::collections::BTreeSet;
@@ -109,8 +110,8 @@ fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> Done<'a> {
     done
 }
 
-/// Sets one file's time, unless it has it, and answers what it is now. `None`, and nothing done, for a file that isn't
-/// what its index says, or can't be changed.
+/// Sets one file's time, unless it has it, and returns its new attributes. `None`, and nothing done, for a file that
+/// differs from its index entry, or can't be changed.
 fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option<Option<Stat>> {
     let name = pair.new.path();
     let old = fs::stat_at(from, name).ok()?;

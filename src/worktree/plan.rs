@@ -97,7 +97,7 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Plan
 }
 
 /// Everything an adopt needs to know of its source: the plan of a create that finds its worktree made. Of its
-/// components counts only what they say of absolute paths: what they fetch or build, a sync brings afterwards.
+/// components only the policies for absolute paths count: a sync fetches or builds their artifacts afterwards.
 pub fn of_existing(
     source: Checkout,
     target: &Checkout,
@@ -229,7 +229,7 @@ impl Plan {
         declared.literals().all(is_there) && ignored().any(|at| declared.covers(at))
     }
 
-    /// Whether lock files beside an artifact directory have a say: no component speaks of it.
+    /// Whether no component declares an artifact directory: then the lock files beside it decide.
     fn is_undeclared(&self, directory: &Path) -> bool {
         self.components.covering(directory).next().is_none()
     }
@@ -253,7 +253,7 @@ impl Plan {
         for artifact in self.ignored.directories.iter().filter(|d| self.is_undeclared(d)) {
             for (at, hash) in made_with(&self.source, views.as_ref(), artifact)? {
                 let there = self.source.git().blob(&format!("{commit}:{}", at.to_string_lossy()))?;
-                // A lock file git doesn't know says nothing of the base.
+                // A lock file that is not in the commit is no difference.
                 let is_same = there.is_none_or(|bytes| blake3::hash(&bytes).to_hex().as_str() == hash);
                 if !is_same && !differ.contains(artifact) {
                     differ.push(artifact.clone());

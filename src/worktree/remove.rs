@@ -102,8 +102,8 @@ pub fn target(from: &Checkout, name: &str) -> Result<Target, Error> {
     }
 }
 
-/// Takes back what a create made that was killed, when `name` (a path, its last segment or a branch) means that, and
-/// nobody has worked in it since.
+/// Takes back what a killed create made, if `name` (a path, its last segment or a branch) names it, and the worktree
+/// has not changed since.
 pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, Error> {
     let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
     let as_path = crate::git::checkout::plain(&as_path);
@@ -192,7 +192,7 @@ fn bare(checkout: &Checkout) -> Checkout {
     Checkout { root: dir.clone(), git_dir: dir.clone(), common_dir: dir }
 }
 
-/// A lock that isn't the daemon's own is somebody's wish that the worktree stays.
+/// Refuses the main worktree, and one that is locked, unless the lock is the daemon's own: the user wants to keep it.
 pub(crate) fn refuse_locked(checkout: &Checkout) -> Result<(), Error> {
     if !checkout.is_linked() {
         return Err(Error::IsMain(checkout.root.clone()));

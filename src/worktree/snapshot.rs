@@ -101,12 +101,12 @@ const TAKEN_BACK_WITHIN: std::time::Duration = std::time::Duration::from_secs(2)
 impl Drop for Snapshots {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // An import that is told to stop takes back what it staged; a disk that hangs is not waited for.
+        // A stopped import takes back the objects that it staged. The wait is short, as the disk may hang.
         self.answer.recv_timeout(TAKEN_BACK_WITHIN).or_debug("an import still takes back what it staged");
     }
 }
 
-/// The caller's progress, ended by a signal or when nobody waits any more.
+/// The caller's progress. A signal ends the import, and so does the drop of its [`Snapshots`].
 struct Watched {
     progress: Arc<dyn Progress + Send + Sync>,
     stop: Arc<AtomicBool>,

@@ -53,8 +53,8 @@ pub fn risks(git_dir: &Path) -> Result<Vec<Risk>, Error> {
     Ok(found)
 }
 
-/// Views of it whose journal says something: which of the store's files its user deleted, moved or changed. With the
-/// worktree's own files, wherever those were moved, that is what the views showed.
+/// Counts its views whose journal has changes: files of the lower that were deleted, moved or changed. Together with
+/// the worktree's own files, even if those were moved, it restores the content of the views.
 pub fn journals(git_dir: &Path) -> Result<usize, Error> {
     let state_dir = git_dir.join("depsfs");
     let manifest = Manifest::load(&crate::views::set::manifest_file(&state_dir))?;
@@ -67,8 +67,8 @@ pub fn journals(git_dir: &Path) -> Result<usize, Error> {
     Ok(found)
 }
 
-/// The most bytes of a journal that says only of which trees its inode numbers are: a header, a frame for the root, one
-/// for each graft.
+/// The most bytes of a journal without changes, which has only the trees of its inode numbers: a header, a frame for
+/// the root, one for each graft.
 fn untouched(view: &ViewSpec) -> u64 {
     42 + view.grafts.iter().map(|graft| 58 + graft.at.as_os_str().len() as u64).sum::<u64>()
 }

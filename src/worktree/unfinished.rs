@@ -1,5 +1,5 @@
-//! The record of a create that has begun: whoever comes after one that was killed (SIGKILL, a power cut) finds in it what
-//! was made, and takes it back.
+//! The record of a create that has begun. If the create is killed (SIGKILL, a power cut), a later command reads from
+//! the record what was made, and takes it back.
 //!
 //! `<repository>/depsfs/creating/<16 hex digits of the worktree's path>.json`, JSON, version 1. Its creator holds the
 //! file's lock as long as it lives.
@@ -11,8 +11,8 @@
 //! | 3. all else                              | what the record names: the directory, the branch, the registration    |
 //! | 4. the record is removed                 | a whole worktree                                                      |
 //!
-//! The next `create` of the name, `remove` and `doctor --fix` take back what step 3 left, unless somebody has worked in
-//! it since; `adopt` completes it.
+//! The next `create` of the name, `remove` and `doctor --fix` take back what step 3 left, unless it has changed
+//! since; `adopt` completes it.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -185,12 +185,13 @@ impl Killed {
         self.record.pid
     }
 
-    /// Takes back what was made, unless somebody has worked in it since.
+    /// Takes back what was made, unless the worktree has changed since.
     pub fn take_back(self) -> Result<Outcome, Error> {
         let repository = repository(&self.common_dir);
         let git_dir = self.git_dir(&repository)?;
         git_dir.iter().for_each(|git_dir| wait_for_git(git_dir, Instant::now() + GIT_ENDS_WITHIN));
-        // git registers a worktree before it puts anything into its directory: what is there else is somebody's.
+        // git registers a worktree before it writes into its directory: without a registration, other files are a
+        // user's.
         let is_somebodys = git_dir.is_none() && !path::list(&self.record.worktree)?.is_empty();
         if is_somebodys || self.was_worked_in(git_dir.as_deref())? {
             remove(&self.file)?;

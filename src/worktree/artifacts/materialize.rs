@@ -268,8 +268,8 @@ fn publish(task: &Task<'_>, declared: &Declared, key: Option<&str>) -> Result<Op
     Ok(Some((entry, frozen)))
 }
 
-/// Publishes the components that `wanted` says yes to, with the keys they have now: their names, their entries' names,
-/// what was frozen. One that has no key, or nothing to freeze, is an error if it was `asked` for by itself.
+/// Publishes the components that `wanted` selects, with their current keys. Returns their names, their entries' names
+/// and the captured trees. A component without a key or artifacts is an error if it was requested by name (`asked`).
 pub fn publish_all(
     task: &Task<'_>,
     wanted: &dyn Fn(&Declared) -> bool,

@@ -1,6 +1,6 @@
 //! Which way each component comes to its artifacts.
 //!
-//! | asked in this order                                             | way        |
+//! | checked in this order                                           | way        |
 //! |------------------------------------------------------------------|------------|
 //! | none of the files of its key is there                            | nothing    |
 //! | it has a key, and the store or the build cache has that artifact | artifact   |
@@ -188,7 +188,7 @@ fn find(declared: &Declared, keys: &Keys, supply: &ArtifactSources<'_>) -> Resul
     if declared.component.cache.is_none() {
         let known = artifact.find(supply.store).map_err(wrong)?;
         let Some(entry) = known else { return Ok(None) };
-        // In a store of somebody else it stays as it is.
+        // In another user's store it stays as it is.
         if supply.fetch {
             supply.store.entries().touch(&entry.name).or_warn("the last use of an entry is not noted");
         }

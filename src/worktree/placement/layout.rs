@@ -106,7 +106,7 @@ impl<'a> PlacementLayout<'a> {
         Ok(found)
     }
 
-    /// `out` and the directories above it that git can be asked about, from the top.
+    /// `out` and the directories above it that git can check, from the top.
     fn ways_to(&self, out: &Path, home: &Checkout) -> Vec<PathBuf> {
         let start = home.root.strip_prefix(&self.worktree.root).unwrap_or(Path::new("")).to_path_buf();
         let mut all: Vec<PathBuf> = out.ancestors().take_while(|a| **a != start).map(Path::to_path_buf).collect();
@@ -148,7 +148,7 @@ impl<'a> PlacementLayout<'a> {
         Ok(next)
     }
 
-    /// Fills in what git ignores, asked once for each checkout.
+    /// Fills in whether git ignores each place, with one query for each checkout.
     fn ask(&self, spots: &mut [MemberSpot]) -> Result<(), Error> {
         let mut homes: Vec<Checkout> = Vec::new();
         for spot in spots.iter().filter(|s| !s.ignored) {
@@ -174,8 +174,8 @@ impl<'a> PlacementLayout<'a> {
         }
     }
 
-    /// Asks git once for what [`PlacementLayout::parts`] will ask of each of many artifacts first: the ways to their places, and
-    /// their topmost directories.
+    /// Queries git once for the paths that [`PlacementLayout::parts`] checks first for each of many artifacts: the ways
+    /// to their places, and their topmost directories.
     pub fn foresee(&mut self, artifacts: &[(&Tree, &Path, &Checkout)]) -> Result<(), Error> {
         let mut by_home: HashMap<PathBuf, (Checkout, BTreeSet<PathBuf>)> = HashMap::new();
         for (tree, out, home) in artifacts {

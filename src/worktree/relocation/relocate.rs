@@ -148,7 +148,7 @@ fn holds(at: &Path, kind: Kind, content: &[u8]) -> Result<bool, IoError> {
     }
 }
 
-/// A file or symlink of a view is what the store says.
+/// Whether a file or symlink of a view is that of the lower.
 fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
     match tree.object(node) {
         // The attribute would be that of what a symlink leads to.
@@ -160,7 +160,7 @@ fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
     }
 }
 
-/// The two change places, so that what is taken away can be looked at: a file that was written to meanwhile comes back.
+/// Exchanges the two names, so that the replaced file can be checked: a file that was written to meanwhile is restored.
 fn replace(to: &Path, kind: Kind, content: &[u8], (tree, node): (&Tree, Node)) -> Result<bool, Error> {
     let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
     let mut aside = std::ffi::OsString::from(".");
@@ -172,7 +172,7 @@ fn replace(to: &Path, kind: Kind, content: &[u8], (tree, node): (&Tree, Node)) -
     let exchanged = path::exchange(&aside, to);
     let is_taken = exchanged.is_ok() && is_stored(&aside, tree, node);
     if exchanged.is_ok() && !is_taken {
-        // If that fails, what somebody wrote is still there, under the other name.
+        // If that fails, the written file is still there, under the temporary name.
         path::exchange(&aside, to)?;
     }
     path::remove_file(&aside)?;

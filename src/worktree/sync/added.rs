@@ -26,7 +26,7 @@ use crate::worktree::undo::Undo;
 
 const PATH_OF_SOURCE: &str = "it holds the absolute path of the source";
 
-/// Adds what is meant and fits; in a look only says it.
+/// Adds requested directories that fit; a dry run only reports them.
 pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
     let mut wanted = Vec::new();
     for at in &plan.ignored.directories {

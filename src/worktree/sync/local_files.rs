@@ -27,7 +27,7 @@ pub fn tell(views: &Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) {
     }
 }
 
-/// Copies files that are to come from the source; in a look only says it.
+/// Copies files that are to come from the source; a dry run only reports them.
 pub fn copy(plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
     let mut files = Vec::new();
     for at in plan.ignored.files.iter().filter(|at| (task.takes)(at) == TakePolicy::Yes) {

@@ -131,7 +131,7 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
     Ok(synced)
 }
 
-/// Whether what the source has of a directory fits the worktree: then it is wanted, else it is told.
+/// Adds a directory to `wanted` if the source's artifacts in it fit the worktree; else it is reported as unfit.
 fn fits(
     plan: &Plan,
     task: &Task<'_>,
@@ -214,8 +214,8 @@ fn would_relocate(
     relocation::can_relocate(task.store, &task.target.root, snapshot, open)
 }
 
-/// Step 3. A view that shows something else by now than what was compared stays as it is: what others have added would
-/// go. Those leave `swaps`, and are told.
+/// Step 3. A view whose grafts have changed since the comparison stays as it is: the swap would drop grafts that other
+/// processes added. Such views are removed from `swaps`, and reported.
 fn show(views: &mut Views, swaps: &mut BTreeMap<String, Swap>, synced: &mut Synced) -> Result<(), Error> {
     let mut shown = BTreeSet::new();
     views.mount_if(|views| {
