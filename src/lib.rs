@@ -37,58 +37,60 @@
 //!
 //! # Five walks
 //!
-//! **A read.** The kernel opens a file of a view without asking (`fuse/mod.rs`, zero-message opens). The first read
-//! of a page arrives on the thread of a worker (`fuse/worker.rs`; who gets one: `fuse/pool.rs`), becomes a call
+//! **A read.** The kernel opens a file of a view without a message (`fuse/mod.rs`, zero-message opens). The first read
+//! of a page arrives on the thread of a worker (`fuse/worker.rs`; assigned by `fuse/pool.rs`), becomes a call
 //! (`fuse/adapter.rs`) on the connection's view (`fuse/connection.rs`), that is on the overlay
-//! (`overlay/read.rs`), which takes the file's descriptor from those it keeps (`overlay/cache.rs`) or opens it
-//! (`overlay/files.rs`): the upper's file when there is one (`overlay/upper.rs`), else the object that the tree names
-//! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`), which if it is small lies in a pack with its neighbours
-//! (`store/pack/mod.rs`, `sys/extent.rs`). From then on the kernel has the page. Big files of a view that has few others
-//! (`daemon/fast_path.rs`) are opened by a message, and read from the object without another (`fuse/passthrough.rs`). Names went
-//! before: a lookup (`overlay/resolve.rs`) asks upper, journal (`overlay/state.rs`) and lower, in that order.
+//! (`overlay/read.rs`), which takes the file's descriptor from its cache (`overlay/cache.rs`) or opens it
+//! (`overlay/files.rs`): the upper's file if there is one (`overlay/upper.rs`), else the object of the tree's entry
+//! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`). A small object is in a pack with its neighbours
+//! (`store/pack/mod.rs`, `sys/extent.rs`). From then on the kernel has the page. Big files of a view with few others
+//! (`daemon/fast_path.rs`) are opened by a message, and read from the object without another (`fuse/passthrough.rs`).
+//! Lookups came before: each (`overlay/resolve.rs`) queries upper, journal (`overlay/state.rs`) and lower, in that
+//! order.
 //!
-//! **A first write.** The same way to `overlay/write.rs`, which has the file copied up first (`overlay/copy_up.rs`,
-//! `sys/copy.rs`): a clone where the file system can, into the worktree's own directory, announced in the journal
-//! (`overlay/journal/mod.rs`, `overlay/journal/record.rs`; where it lies: `overlay/state_dir.rs`), linked at its name, under its old inode number. A long file
-//! is copied while others use the view (`fuse/offload.rs`), its disk isn't waited for (`overlay/writeback.rs`). The bytes
-//! go to the copy; the object was opened to read, and cannot be written. A change of mode or times alone copies
-//! nothing (`overlay/attr.rs`), a deleted name is a whiteout (`overlay/remove.rs`), a moved directory one record
+//! **A first write.** The same way to `overlay/write.rs`, which starts a copy-up (`overlay/copy_up.rs`,
+//! `sys/copy.rs`): a clone if the file system can, into the upper, announced in the journal
+//! (`overlay/journal/mod.rs`, `overlay/journal/record.rs`; its location: `overlay/state_dir.rs`), linked at its name,
+//! under its old inode number. A large file is copied while others use the view (`fuse/offload.rs`); the write does not
+//! wait for the disk, an intent covers the copy until it is flushed (`overlay/writeback.rs`). The bytes go to the copy;
+//! the object is open for reading only, and cannot be written. A change of mode or times alone copies nothing
+//! (`overlay/attr.rs`), a deleted name is a whiteout (`overlay/remove.rs`), a moved directory one record
 //! (`overlay/rename.rs`).
 //!
 //! **`depsfs create`.** `cli/create.rs` finds the checkout and the store (`cli/places.rs`); `worktree/plan.rs` checks
-//! everything first: names (`git/naming.rs`), configuration (`git/settings.rs`), what git ignores
+//! everything first: names (`git/naming.rs`), configuration (`git/settings.rs`), ignored files
 //! (`git/ignored.rs`), submodules (`git/submodule.rs`). Then `worktree/create.rs` has git make the worktree
-//! (`git/command.rs`), with the source's files where those are the blobs (`worktree/copy_checkout.rs`),
+//! (`git/command.rs`), with the source's files if those are the blobs (`worktree/copy_checkout.rs`),
 //! while a thread makes trees of the source's directories (`worktree/snapshot.rs`,
-//! `store/import/dir.rs`: one `fstatat` for each file that did not change, `store/import/scan.rs`; what it does read, it
-//! searches for the source's absolute path, `store/import/watch.rs`; a changed view is asked for what was changed, and
-//! the rest copied from its trees, `views/changed_source.rs`, `store/import/shared.rs`, `overlay/unchanged.rs`). What has
-//! no place at the new commit is left out (`worktree/fit.rs`). Tracked files take
-//! the source's times (`worktree/mtime.rs`), files that hold the source's path are relocated if that is wanted
+//! `store/import/dir.rs`: one `fstatat` for each unchanged file, `store/import/scan.rs`; files that it reads, it
+//! searches for the source's absolute path, `store/import/watch.rs`; of a changed view it queries the changes, and
+//! copies the rest from its trees, `views/changed_source.rs`, `store/import/shared.rs`, `overlay/unchanged.rs`).
+//! Artifacts without a place at the new commit are left out (`worktree/fit.rs`). Tracked files take
+//! the source's times (`worktree/mtime.rs`), files with embedded paths of the source are relocated on request
 //! (`worktree/relocation/mod.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
 //! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,
 //! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
-//! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. Each view is asked
-//! once whether it answers (`views/probe.rs`). What fails half-way is taken back (`worktree/undo.rs`), also that of a
-//! create that was killed, of which a record tells (`worktree/unfinished.rs`). `depsfs adopt` does the same for a worktree that is there already (`worktree/adopt.rs`).
+//! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. One request to each view tests the answer
+//! (`views/probe.rs`). A create that fails half-way is undone (`worktree/undo.rs`), and so is one that was killed, by
+//! its record (`worktree/unfinished.rs`). `depsfs adopt` does the same for an existing worktree (`worktree/adopt.rs`).
 //!
 //! **`depsfs cache get`.** `cli/cache.rs` reads the variables, `cache/fetch.rs` finds the artifact in the store, in
 //! `CACHE_LOCAL_DIR` (`cache/local.rs`) or at the remote (`cache/remote.rs`), one process at a time (`cache/turn.rs`),
-//! and imports it (`store/import/archive/mod.rs`). `worktree/placement/mod.rs` finds out where its members belong
-//! (`worktree/placement/layout.rs` asks git), makes a tree of each part (`store/tree/build.rs`), names them in the manifest
-//! and has the daemon show them (`views/layers.rs`); in the view what was deleted of them comes back
-//! (`overlay/shadowed.rs`). The others become plain files (`store/extract.rs`). `depsfs sync` brings other artifacts to a
-//! worktree the same way (`worktree/artifacts/materialize.rs`, `worktree/sync/mod.rs`); private copies that are still what the old
-//! ones held are given up first (`views/drop_unchanged.rs`, `overlay/drop_unchanged.rs`).
+//! and imports it (`store/import/archive/mod.rs`). `worktree/placement/mod.rs` maps its members to directories
+//! (`worktree/placement/layout.rs` queries git), makes a tree of each part (`store/tree/build.rs`), names them in the
+//! manifest and has the daemon show them (`views/layers.rs`); deleted files of theirs are restored in the view
+//! (`overlay/shadowed.rs`). The other members become plain files (`store/extract.rs`). `depsfs sync` brings other
+//! artifacts to a worktree the same way (`worktree/artifacts/materialize.rs`, `worktree/sync/mod.rs`); private copies
+//! that still equal the old artifacts are dropped first (`views/drop_unchanged.rs`, `overlay/drop_unchanged.rs`).
 //!
-//! **`depsfs gc`.** `store/gc.rs` takes the store's lock alone (`sys/lock.rs`): imports and creates hold it together,
+//! **`depsfs gc`.** `store/gc.rs` takes the store's exclusive lock (`sys/lock.rs`): imports and creates hold it shared,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds
-//! (`store/roots.rs`, `store/manifest.rs`), those of worktrees that are only away (`store/absence.rs`), those of entries used lately (`store/entries.rs`), and the objects in them;
-//! then it sweeps trees, and after them objects, the small ones by whole packs (`store/repack.rs`).
-//! What it cannot read stops it before it deletes anything.
+//! (`store/roots.rs`, `store/manifest.rs`), those of worktrees that are only away (`store/absence.rs`), those of
+//! entries used lately (`store/entries.rs`), and the objects in them; then it sweeps trees, and after them objects, the
+//! small ones by whole packs (`store/repack.rs`). An unreadable file stops it before it deletes anything.
 //!
-//! Beside them, `depsfs doctor` (`doctor/mod.rs`) looks at every part of this without waiting for one
-//! (`daemon/health.rs`, `sys/proc.rs`), and `cli/mount_all.rs` and `cli/service.rs` go over all worktrees there are
+//! Beside them, `depsfs doctor` (`doctor/mod.rs`) checks every part of this without waiting for one
+//! (`daemon/health.rs`, `sys/proc.rs`), and `cli/mount_all.rs` and `cli/service.rs` go over all worktrees
 //! (`views/all_worktrees.rs`).
 
 #![deny(unsafe_code)]
@@ -108,7 +110,7 @@ pub(crate) mod fuse;
 pub(crate) mod git;
 pub mod overlay;
 pub mod store;
-// A call of the system whose error changes nothing says so where it is made.
+// The error of a system call that changes nothing is discarded at the call itself.
 #[allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types, clippy::let_underscore_must_use)]
 pub mod sys;
 pub mod views;

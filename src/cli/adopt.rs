@@ -20,7 +20,7 @@ use crate::worktree::plan;
 ///
 /// As create does after git's part: every ignored directory of the source becomes a view, ignored single files that are
 /// not there are copied, submodules initialised in the source are initialised, tracked files with equal content get the
-/// source's times. What the worktree has stays: files in its artifact directories lie on top, and are named.
+/// source's times. Files of the worktree stay: those in its artifact directories lie on top, and are listed.
 ///
 /// A worktree that has its views already only gets them mounted.
 #[derive(Args)]

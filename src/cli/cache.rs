@@ -34,8 +34,8 @@ enum CacheVerb {
     /// Put the files of an artifact in place; exit code 1 is a miss
     ///
     /// In a git worktree, members in ignored directories show in views, over which files that are there already stay
-    /// on top; others are plain files. With CI=1, without git or without FUSE all are plain files. What was there is
-    /// never overwritten, but told of.
+    /// on top; others are plain files. With CI=1, without git or without FUSE all are plain files. Existing files are
+    /// never overwritten, but reported.
     Get {
         name: String,
         #[arg(default_value = ".")]
@@ -148,7 +148,7 @@ pub fn environment() -> Environment {
     }
 }
 
-/// What git's configuration says, in a checkout.
+/// The endpoint in git's configuration, in a checkout.
 fn configured_endpoint() -> Option<String> {
     let checkout = Checkout::containing(Path::new(".")).ok()??;
     Settings::load(&checkout.git()).ok()?.value("depsfs.cacheurl").map(str::to_owned)

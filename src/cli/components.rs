@@ -1,4 +1,4 @@
-//! What `create`, `sync` and `publish` have in common: where artifacts come from, and what is said of components.
+//! Common parts of `create`, `sync` and `publish`: the sources of artifacts, and reports about components.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ impl Outside {
     }
 }
 
-/// What a dry run says of components, a line each.
+/// The report of a dry run about components, a line each.
 pub fn foreseen(plan: &Plan, approved: bool) -> Result<String, Failure> {
     if plan.components.is_empty() {
         return Ok(String::new());
@@ -72,7 +72,7 @@ pub fn go_on(checkout: &Checkout, components: &Components, outside: &Outside) ->
     Ok(done?)
 }
 
-/// What components need since their keys have changed, but for what the source gives: that is the caller's to take.
+/// Brings the artifacts of components whose keys have changed, except those of the source: the caller takes these.
 pub fn bring(
     checkout: &Checkout,
     components: &Components,
@@ -115,7 +115,7 @@ pub fn approved(checkout: &Checkout, yes: bool) -> Result<Components, Failure> {
     Ok(components)
 }
 
-/// What became of components, a line each; what stays as it was is said by whom it concerns.
+/// The outcome for components, a line each. The caller reports components that stay as they were.
 pub fn done(all: &[Brought]) -> String {
     let line = |b: &Brought| {
         let words = match (&b.decision.way, b.done) {

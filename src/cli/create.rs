@@ -170,7 +170,7 @@ fn built(made: &str, done: &[Brought]) -> Result<(), Failure> {
     if names.is_empty() { Ok(()) } else { output::done(made, &format!("  built:    {}\n", names.join(", "))) }
 }
 
-/// What an artifact has of the absolute path of another checkout, in one line.
+/// The embedded paths of another checkout in an artifact, in one line.
 pub(super) fn trace_words(traced: &Traced) -> String {
     let left: Vec<&Trace> = traced.left().collect();
     let mut words = Vec::new();
@@ -188,7 +188,7 @@ pub(super) fn trace_words(traced: &Traced) -> String {
     format!("{}: {}", traced.path.shown(), words.join("; "))
 }
 
-/// What an unmounted worktree of depsfs shares would be only its own changes: its views have to be there.
+/// Mounts the views of the source: without them a worktree of depsfs would share only its own changes.
 pub(super) fn mount_source(source: &Checkout) -> Result<(), Failure> {
     let Some(views) = Views::of(source)? else { return Ok(()) };
     places::store_of(&views)?;
@@ -199,7 +199,7 @@ pub(super) fn mount_source(source: &Checkout) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What the store has lost of the source's views, in one line.
+/// The files of the source's views whose bytes the store has lost, in one line.
 fn lost_words(lost: &[PathBuf]) -> Option<String> {
     let mut names: Vec<String> = lost.iter().take(8).map(|file| file.shown().to_string()).collect();
     if lost.len() > names.len() {
@@ -211,7 +211,7 @@ fn lost_words(lost: &[PathBuf]) -> Option<String> {
         .then(|| format!("  damaged:  the store has lost the bytes of {files}: {}; {hint}", names.join(", ")))
 }
 
-/// What was made, and what was left out and why.
+/// The new worktree, and the directories that were left out, with the reasons.
 pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: CreateOptions) -> String {
     let commit = created.commit.get(..10).unwrap_or(&created.commit);
     let mut lines = vec![

@@ -12,7 +12,7 @@ use crate::sys::reason;
 use crate::sys::terminal::Shown;
 use crate::{component, git, views, worktree};
 
-/// Whatever ends a verb without success.
+/// An error that ends a verb.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]

@@ -86,7 +86,7 @@ fn plain(path: &Path) -> Result<PathBuf, Failure> {
     Ok(crate::git::checkout::plain(&absolute))
 }
 
-/// What stands for a worktree that is away: the directory that its state is in.
+/// The name of a worktree that is away: the parent of its state directory.
 fn git_dir(manifest: &Path) -> &Path {
     manifest.parent().and_then(Path::parent).unwrap_or(manifest)
 }

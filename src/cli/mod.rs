@@ -138,7 +138,7 @@ impl Verb {
         }
     }
 
-    /// What to say first when it fails.
+    /// The first words of the message if it fails.
     fn failing(&self) -> String {
         match self {
             Verb::Create(v) => format!("{} was not created", v.name()),

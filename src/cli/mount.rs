@@ -35,7 +35,7 @@ pub struct Mount {
     /// A plain directory to show; several: the first is on top
     #[arg(long, value_name = "DIR", requires = "at")]
     lower: Vec<PathBuf>,
-    /// Where what is written goes [default: the directory that is mounted over]
+    /// The directory for all writes [default: the directory that is mounted over]
     #[arg(long, value_name = "DIR", requires = "at")]
     upper: Option<PathBuf>,
     /// Keep the journal of the upper in this directory [default: in .NAME.depsfs beside the upper]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::report::Failure;
 
-/// What a list of options asks for.
+/// The settings in a list of options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountOptions {
     pub lower: Vec<PathBuf>,

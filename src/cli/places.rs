@@ -1,4 +1,4 @@
-//! Where things are: the store, the state of directories without git, the worktree that is meant.
+//! Paths: the store, the state of directories without git, the worktree that an argument names.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ pub fn states() -> Result<PathBuf, Failure> {
     Ok(xdg("XDG_STATE_HOME", ".local/state")?.join("depsfs"))
 }
 
-/// Where the user's configuration is.
+/// The directory of the user's configuration.
 pub fn configuration() -> Result<PathBuf, Failure> {
     xdg("XDG_CONFIG_HOME", ".config")
 }

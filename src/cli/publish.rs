@@ -18,10 +18,11 @@ use crate::worktree::artifacts::materialize::{self, Task};
 
 /// Keep what this worktree has built as an entry of the store, which the next worktree gets
 ///
-/// What shows is kept, the store's files and the worktree's own; nothing of the worktree changes. Without --name, the
-/// components that the paths belong to are published (without paths, all that are built), each under the name of its
-/// artifact for the key it has now: the next create with that key takes it. With --name, the paths become one entry of
-/// that name, at their places seen from the working directory. A file that is written meanwhile is an error.
+/// The entry has all visible files, the store's and the worktree's own; nothing of the worktree changes. Without
+/// --name, the components that the paths belong to are published (without paths, all that are built), each under the
+/// name of its artifact for the key it has now: the next create with that key takes it. With --name, the paths become
+/// one entry of that name, at their places seen from the working directory. A file that is written meanwhile is an
+/// error.
 #[derive(Args)]
 pub struct Publish {
     /// Artifact directories or files [default: those of all components]

@@ -14,8 +14,8 @@ use crate::worktree::remove::{self, Accept, Target};
 
 /// Remove a worktree: its views, its directory, its registration with git
 ///
-/// Refused while it holds work that exists nowhere else; each risk has its flag. What git ignores (the worktree's
-/// own changes in its views, too) goes with it.
+/// Refused while it holds work that exists nowhere else; each risk has its flag. Files that git ignores (the
+/// worktree's own changes in its views, too) are removed with it.
 #[derive(Args)]
 pub struct Remove {
     /// Path of the worktree; in a checkout of its repository, the last segment of the path or its branch will do

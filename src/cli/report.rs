@@ -1,4 +1,4 @@
-//! What went wrong, for people (what, because, hint) and for scripts (the exit code).
+//! The report of a failure, for people (what, because, hint) and for scripts (the exit code).
 //!
 //! | code | meaning |
 //! |------|---------|
@@ -13,7 +13,7 @@ use super::remedies::judge;
 use crate::component;
 use crate::worktree::Error;
 
-/// Prints a failure on stderr; answers the exit code.
+/// Prints a failure on stderr; returns the exit code.
 pub fn print(what: &str, failure: &Failure) -> u8 {
     let (code, hint) = judge(failure);
     // A worktree was made, and stays.

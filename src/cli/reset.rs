@@ -14,7 +14,7 @@ use crate::views::{diff, reset, thaw};
 
 /// Make paths of views again what the store says
 ///
-/// What the worktree added or changed there is dropped, what it deleted comes back. The list of it is printed first.
+/// Additions and changes of the worktree there are dropped, and deleted files come back. The list is printed first.
 #[derive(Args)]
 pub struct Reset {
     /// An artifact directory, a path below one, or a directory above some

@@ -1,7 +1,7 @@
 //! `depsfs service`: the views of all known worktrees, mounted when the user logs in.
 //!
-//! A unit of the user's systemd runs `depsfs service run`, which mounts everything, tells that it is ready, and waits.
-//! The daemons that serve the views are their own: ending the service unmounts what nobody uses, and no more.
+//! A unit of the user's systemd runs `depsfs service run`, which mounts everything, reports that it is ready, and
+//! waits. The daemons that serve the views are their own: ending the service unmounts only views that no program uses.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -200,7 +200,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// What could not be mounted is told, and does not keep the rest from being there.
+/// Mounts all known worktrees. One that can't be mounted is reported, and does not stop the others.
 fn mount() -> Result<(), Failure> {
     let (mounted, failed) = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
     let words = match failed {

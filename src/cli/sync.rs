@@ -20,11 +20,11 @@ use crate::worktree::sync::{self, Synced, TakePolicy};
 
 /// Bring the artifacts of a worktree up to date, after a rebase or a pull
 ///
-/// The keys of its components are told again. Where one has changed, its artifact is fetched, or taken from the source
-/// when that has the same key, and shows instead of the old one; nothing is unmounted. Artifacts of the source that no
-/// key speaks of are taken again as the source has them now, if the lock files beside them are the same in both;
-/// directories that only the source has come, too. What the worktree has changed itself stays on top; changes that now
-/// hide something newer are listed.
+/// Recomputes the key of each component. If a key has changed, its artifact is fetched, or taken from the source if
+/// that has the same key, and shows instead of the old one; nothing is unmounted. Artifacts of the source that belong
+/// to no key are taken again as the source has them now, if the lock files beside them are the same in both;
+/// directories that only the source has come, too. The worktree's own changes stay on top; changes that now hide
+/// something newer are listed.
 #[derive(Args)]
 pub struct Sync {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]

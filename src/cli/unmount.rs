@@ -12,8 +12,8 @@ use crate::sys::terminal::Shown;
 
 /// Unmount all views of a worktree, or of a directory
 ///
-/// What was written stays where it was written, as plain files. Refused, with all views still there, while a program
-/// uses one.
+/// Files that were written stay in the upper directory, as plain files. Refused, with all views still there, while a
+/// program uses one.
 #[derive(Args)]
 pub struct Unmount {
     /// The worktree, or any path in it [default: the working directory]

@@ -12,7 +12,7 @@ use super::{Components, Error, config};
 use crate::sys::path;
 use crate::sys::terminal::Shown;
 
-/// What is asked of the user.
+/// The commands of one repository that the user may approve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval {
     /// The git directory that all worktrees of the repository share.
@@ -21,7 +21,7 @@ pub struct Approval {
 }
 
 impl Approval {
-    /// What has to be approved before the components of a repository are used; `None` when it brings no command.
+    /// The commands to be approved before the components of a repository are used; `None` if it brings no command.
     pub fn of(components: &Components, repository: &Path) -> Option<Approval> {
         let commands = components.foreign_commands();
         (!commands.is_empty()).then(|| Approval { repository: repository.into(), commands })

@@ -26,16 +26,16 @@ pub const FILE: &str = "depsfs.toml";
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 #[schemars(title = "depsfs.toml")]
 pub struct Config {
-    /// What becomes of ignored directories that no component names: `share` (as without this file) or `leave`.
+    /// The handling of ignored directories that no component names: `share` (as without this file) or `leave`.
     pub undeclared: Undeclared,
-    /// What runs commands; the command is its last argument.
+    /// The program and arguments that run commands; the command is the last argument.
     #[schemars(default = "shell")]
     pub shell: Option<Vec<String>>,
-    /// What is built, in the order in which it is built.
+    /// The components, in the order in which they are built.
     pub component: Vec<Component>,
 }
 
-/// What becomes of ignored directories that no component names.
+/// The handling of ignored directories that no component names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Undeclared {
@@ -50,14 +50,14 @@ pub enum Undeclared {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Component {
-    /// What it is called; no other has this name.
+    /// Its name; no other component has it.
     pub name: String,
-    /// Where its commands run and what its paths are relative to, below the top of the repository.
+    /// The directory in which its commands run and to which its paths are relative, below the top of the repository.
     #[serde(default)]
     pub dir: PathBuf,
     /// The artifact directories it makes, below `dir`; `*`, `?`, `**` and `[…]` as in .gitignore. git must ignore them.
     pub paths: Vec<String>,
-    /// What its artifacts depend on. Without a key they are taken from the source checkout as they are.
+    /// The inputs of its artifacts. Without a key they are taken from the source checkout as they are.
     pub key: Option<Key>,
     /// The name of its artifact in the build cache, such as `web-{key}-{platform}.tar.gz`. Without one the artifact is
     /// in the store only, as `<name>-<key>`.
@@ -67,12 +67,12 @@ pub struct Component {
     /// The components that are built before it. Their keys are part of a key of files.
     #[serde(default)]
     pub after: Vec<String>,
-    /// What is done with files that contain the source checkout's absolute path.
+    /// The handling of files that contain the source checkout's absolute path.
     pub absolute_paths: Option<AbsolutePaths>,
-    /// When it has to be built, the build begins with what the source checkout has, though its key is another.
+    /// If it has to be built, the build begins with the artifacts of the source checkout, though their key differs.
     #[serde(default)]
     pub incremental: bool,
-    /// The longest its build may take, as `90s`, `20m` or `2h`; without it, as long as it wants.
+    /// The longest its build may take, as `90s`, `20m` or `2h`; without it there is no limit.
     #[serde(default, deserialize_with = "duration")]
     #[schemars(with = "Option<String>")]
     pub timeout: Option<Duration>,
@@ -88,14 +88,14 @@ impl Ordered for Component {
     }
 }
 
-/// What the artifacts of a component depend on.
+/// The inputs of a component's artifacts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Key {
     /// Files whose names and contents make the key: below `dir`, or with a leading `/` below the top. Patterns as in
     /// `paths`.
     pub files: Vec<String>,
-    /// A command that prints a content hash. `disabled-cache` in what it prints: no key this time.
+    /// A command that prints a content hash. `disabled-cache` in its output: no key this time.
     pub command: Option<String>,
     /// The longest the command may take [default: 10m].
     #[serde(deserialize_with = "duration")]
@@ -148,7 +148,7 @@ impl Config {
         order::in_order(&components).map(drop).map_err(|(name, why)| at(&name, why))
     }
 
-    /// What runs commands.
+    /// The shell that runs commands, with its arguments.
     pub fn shell(&self) -> Vec<String> {
         self.shell.clone().unwrap_or_else(shell)
     }
@@ -169,7 +169,7 @@ fn shell() -> Vec<String> {
 }
 
 impl Component {
-    /// What is wrong with it, looked at by itself.
+    /// The first error in this component, without regard to the others.
     fn fault(&self) -> Option<String> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@+".contains(c);
         if self.name.is_empty() || !self.name.chars().all(is_plain) || self.name.starts_with(['.', '-', '/']) {

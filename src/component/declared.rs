@@ -60,16 +60,16 @@ pub struct Declared {
 pub struct Components {
     pub all: Vec<Declared>,
     pub undeclared: Undeclared,
-    /// What runs the commands of the repository's components.
+    /// The shell that runs the commands of the repository's components.
     shell: Vec<String>,
-    /// The repository itself names it.
+    /// The repository itself names that shell.
     shell_is_foreign: bool,
-    /// What runs the commands of the user's own components: never what a repository names.
+    /// The shell that runs the commands of the user's own components: never one that a repository names.
     users_shell: Vec<String>,
 }
 
 impl Components {
-    /// Puts together what the repository says (`repository`: the text of its file) and what the user says.
+    /// Joins the declarations of the repository (`repository`: the text of its file) and of the user.
     pub fn of(
         repository: Option<&[u8]>,
         user_file: Option<&Path>,
@@ -129,13 +129,13 @@ impl Components {
         self.all.iter().filter(move |d| d.covers(directory))
     }
 
-    /// What the component says that makes an artifact directory, or else one that makes a part of it.
+    /// The setting of the component that makes an artifact directory, or else of one that makes a part of it.
     pub fn absolute_paths(&self, directory: &Path) -> Option<AbsolutePaths> {
         let makes = self.all.iter().find(|d| d.holds(directory));
         makes.or_else(|| self.covering(directory).next()).and_then(|d| d.component.absolute_paths)
     }
 
-    /// What runs the commands of a component.
+    /// The shell that runs the commands of a component.
     pub fn shell_of(&self, declared: &Declared) -> &[String] {
         if declared.is_users { &self.users_shell } else { &self.shell }
     }

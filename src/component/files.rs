@@ -22,19 +22,19 @@ use crate::sys::path;
 const LINK: u32 = 0o120000;
 const MODULE: u32 = 0o160000;
 
-/// Where they are.
+/// The location of the files that keys depend on.
 pub enum Files<'a> {
     /// As they are on disk, untracked ones too.
     Of(&'a Checkout),
-    /// As they are in a commit. What lies in a submodule is asked of its clone in the source.
+    /// As they are in a commit. Files in a submodule are read from its clone in the source.
     At { git: Git, commit: &'a str, modules: &'a [Submodule] },
 }
 
-/// Names, and what each holds.
+/// Names, and the content hash of each.
 pub type Contents = Vec<(PathBuf, String)>;
 
 impl Files<'_> {
-    /// What the patterns of each component match; every list in the order of the names.
+    /// The files that the patterns of each component match; every list in the order of the names.
     pub fn of<'p, I: Iterator<Item = &'p String>>(
         &self,
         patterns: impl Iterator<Item = I>,
@@ -143,7 +143,7 @@ impl ListedFile<'_, '_> {
         let mut found = Vec::new();
         for (path, seen) in all.iter().filter(|(path, _)| pattern.holds(path)) {
             let seen = match self.files {
-                // What is tracked may have become something else since.
+                // A tracked file may have another type or content on disk by now.
                 Files::Of(checkout) if seen.mode & 0o170000 != MODULE => on_disk(checkout, path)?,
                 _ => Some(seen.clone()),
             };

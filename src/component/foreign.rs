@@ -7,10 +7,10 @@ use crate::sys::terminal::Shown;
 /// A command that a repository brings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Foreign {
-    /// What runs all the others; the command is the last argument.
+    /// The shell that runs all the other commands; the command is the last argument.
     Shell(Vec<String>),
     Command {
-        /// Where it runs, from the top of the repository.
+        /// The directory in which it runs, from the top of the repository.
         dir: PathBuf,
         text: String,
     },

@@ -18,24 +18,24 @@ use crate::sys::shell::{self, Ended, Shell};
 use crate::sys::terminal::Shown;
 use crate::sys::{reason, spawn};
 
-/// What a key command prints when the hash can't be told.
+/// The output of a key command that can't compute the hash.
 const DISABLED: &str = "disabled-cache";
-/// The longest a key command may take, if it isn't said otherwise.
+/// The longest a key command may take, unless the component sets a limit.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// How many key commands run at once.
+/// The number of key commands that run at once.
 const AT_ONCE: usize = 8;
-/// What a key may be at most: it is a part of file names.
+/// The most bytes of a key: it is a part of file names.
 const LONGEST: usize = 100;
 
-/// What is known of a component's key.
+/// The key of a component, or the reason for its absence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keyed {
     Key(String),
     /// None is declared.
     None,
-    /// Its command says that there is none this time.
+    /// Its command reports that there is none this time.
     Disabled,
-    /// None of its files is there: nor is what is built of them.
+    /// None of its files is there, so nothing is built of them.
     Absent,
 }
 
@@ -147,7 +147,7 @@ fn ask_all(components: &Components, root: &Path) -> Result<Answers, Error> {
     Ok(parts.into_iter().flatten().collect())
 }
 
-/// What a key command prints; `None` when the directory it would run in isn't there.
+/// The output of a component's key command; `None` if the component has none. An absent directory is an error.
 fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Option<String>, Error> {
     let component = &declared.component;
     let Some(key) = &component.key else { return Ok(None) };
@@ -170,7 +170,7 @@ fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Opti
     }
 }
 
-/// What every command of a component finds in its environment.
+/// The variables that every command of a component gets in its environment.
 pub fn environment(component: &str, root: &Path) -> Vec<(&'static str, OsString)> {
     vec![
         ("DEPSFS_COMPONENT", component.into()),

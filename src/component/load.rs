@@ -1,6 +1,6 @@
-//! Where the components of a checkout are written down: in its own file, or in one that git doesn't know yet.
+//! The files that declare the components of a checkout: its own file, or one that git doesn't track yet.
 //!
-//! | asked for    | the file                                                                             |
+//! | requested    | the file                                                                             |
 //! |--------------|--------------------------------------------------------------------------------------|
 //! | a commit     | the commit's; where HEAD has none either, the one that lies in the source, untracked |
 //! | a worktree   | its own; else the untracked one of the main checkout                                 |
@@ -13,16 +13,16 @@ use crate::git::checkout::Checkout;
 use crate::git::settings::Settings;
 use crate::sys::path;
 
-/// What the user says: files that are read beside the repository's own.
+/// The user's own configuration: files that are read beside the repository's.
 #[derive(Clone, Debug, Default)]
 pub struct User {
     /// `config.toml`, which may be absent.
     pub config: Option<PathBuf>,
-    /// What a `~` in it means.
+    /// The directory that a `~` in it stands for.
     pub home: Option<PathBuf>,
 }
 
-/// The components of what a commit holds, which is in the repository of `source`.
+/// The components that a commit declares, in the repository of `source`.
 pub fn at_commit(
     source: &Checkout,
     settings: &Settings,

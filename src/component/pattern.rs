@@ -12,13 +12,13 @@ pub struct Pattern {
     whole: PathBuf,
     /// `None`: the whole is a path, not a pattern.
     glob: Option<Gitignore>,
-    /// What stands before the first component with a sign in it.
+    /// The part of the path before the first component with a wildcard.
     fixed: PathBuf,
     /// The directories above what `glob` matches, by how many components they have, unless it has a `**` in it.
     above: Vec<Gitignore>,
 }
 
-/// What it was made of makes all the rest.
+/// The whole determines all other fields.
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
         self.whole == other.whole
@@ -28,7 +28,7 @@ impl PartialEq for Pattern {
 impl Eq for Pattern {}
 
 impl Pattern {
-    /// A pattern below `dir`, or below the top when it begins with `/`. Says what is wrong with it.
+    /// A pattern below `dir`, or below the top when it begins with `/`. Its error is the reason, in words.
     pub fn new(dir: &Path, pattern: &str) -> Result<Pattern, String> {
         let whole = match pattern.strip_prefix('/') {
             Some(from_top) => PathBuf::from(from_top),
@@ -68,7 +68,7 @@ impl Pattern {
         }
     }
 
-    /// Whether what it matches lies below the directory `path`. What a `**` may match anywhere doesn't count.
+    /// Whether what it matches lies below the directory `path`. Matches of a `**`, which may be anywhere, don't count.
     pub fn is_below(&self, path: &Path) -> bool {
         let depth = path.components().count();
         let above = depth.checked_sub(1).and_then(|n| self.above.get(n));

@@ -14,7 +14,7 @@ use crate::views::set::ManifestLock;
 const VERSION: u32 = 1;
 const FILE: &str = "components.json";
 
-/// What is known of all components of a worktree.
+/// The artifacts of all components of a worktree, as `components.json` stores them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComponentsRecord {
@@ -68,7 +68,7 @@ impl ComponentsRecord {
         ComponentsRecord::parse(&bytes).map_err(|why| Error::Record { file, why })
     }
 
-    /// What its bytes say, or why they can't be read.
+    /// Parses the bytes of the file; the error is the reason, in words.
     pub fn parse(bytes: &[u8]) -> Result<ComponentsRecord, String> {
         let record: ComponentsRecord = serde_json::from_slice(bytes).map_err(|e| not_json(&e))?;
         match record.version {

@@ -1,4 +1,4 @@
-//! What AppArmor has denied to `fusermount3` and to depsfs: Ubuntu confines the first to places it knows.
+//! Denials of AppArmor for `fusermount3` and for depsfs: Ubuntu confines the first to a list of paths.
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ pub fn rows(sight: &Sight) -> Vec<Row> {
     dirs.retain(|dir| !is_in_fuse(&sight.mounts, dir));
     let mut rows = Vec::new();
     for state_dir in dirs {
-        // What can't be read is another check's.
+        // An unreadable manifest is the subject of another check.
         let Ok(manifest) = Manifest::load(&set::manifest_file(&state_dir)) else { continue };
         let views = Views { state_dir, manifest };
         for view in &views.manifest.views {

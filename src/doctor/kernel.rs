@@ -1,11 +1,12 @@
-//! What the kernel offers, and which of depsfs's fast paths that turns on.
+//! The features of the kernel, and the fast paths of depsfs that need them.
 
 use super::{Row, Sight, is_in_fuse};
 use crate::daemon::client;
 use crate::sys::kernel;
 use crate::sys::terminal::Shown;
 
-/// What is needed at all (close_range(2) with CLOSE_RANGE_CLOEXEC), and what sends requests again.
+/// The oldest kernel that depsfs runs on (close_range(2) with CLOSE_RANGE_CLOEXEC), and the oldest that resends
+/// requests.
 const NEEDED: (u32, u32) = (5, 11);
 const RESENDS: (u32, u32) = (6, 9);
 /// `linux/fuse.h`.
@@ -14,7 +15,7 @@ const FUSE_NO_OPENDIR_SUPPORT: u64 = 1 << 24;
 const FUSE_PASSTHROUGH: u64 = 1 << 37;
 const FUSE_HAS_RESEND: u64 = 1 << 39;
 
-/// How many worktrees are tried for clones.
+/// The number of worktrees that are tried for clones.
 const TRIED: usize = 3;
 
 pub fn rows(sight: &Sight) -> Vec<Row> {

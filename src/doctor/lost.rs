@@ -35,7 +35,7 @@ fn note(lost: &mut BTreeMap<(PathBuf, String), Vec<String>>, store: &Path, why: 
     lost.entry((store.into(), why)).or_default().push(views.top().shown().to_string());
 }
 
-/// The worktrees that views of this user are mounted in, each once. What lies in another FUSE mount is passed over.
+/// The worktrees that views of this user are mounted in, each once. Worktrees in another FUSE mount are skipped.
 fn mounted(sight: &Sight) -> Vec<Views> {
     let ours = sight.mounts.iter().filter(|m| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user)));
     let above = ours.filter_map(|m| m.path.parent()).filter(|dir| !is_in_fuse(&sight.mounts, dir) && path::is_dir(dir));

@@ -1,4 +1,4 @@
-//! What belongs to the machine: how many files may be watched, and git.
+//! The machine: the limit of watched files, and git.
 
 use std::time::Duration;
 

@@ -48,7 +48,7 @@ pub struct Row {
     pub check: &'static str,
     pub state: CheckState,
     pub reason: String,
-    /// What to do, when it isn't ok.
+    /// The remedy, if it isn't ok.
     pub remedy: Option<String>,
     /// `--fix` does it.
     pub fixable: bool,
@@ -58,7 +58,7 @@ pub struct Row {
     fix: Option<Fix>,
 }
 
-/// The words are what to say instead of an error that says too little.
+/// Repairs the finding of one row.
 type Fix = Box<dyn FnOnce() -> Result<(), Error>>;
 
 impl Row {
@@ -80,19 +80,19 @@ impl Row {
     }
 }
 
-/// Where to look.
+/// The directories that the checks read.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// The store, if one is known; it need not be there.
     pub store: Option<PathBuf>,
-    /// Where the state of directories without git is.
+    /// The state directories of directories without git.
     pub states: Option<PathBuf>,
 }
 
-/// What several checks need, looked at once.
+/// The facts that several checks need, read once.
 struct Sight {
     mounts: Vec<MountPoint>,
-    /// The store, when it is there and can be looked at.
+    /// The store, if it is there and can be read.
     store: Option<Store>,
     /// Why it can't be.
     no_store: Option<Row>,
@@ -169,7 +169,7 @@ pub fn examine(places: &Places) -> Result<Vec<Row>, Error> {
     Ok(rows)
 }
 
-/// Does what can be done, and looks again. What was repaired stands in its row's place, as ok.
+/// Does all fixes, and checks again. A row that was repaired keeps its place, as ok.
 pub fn fix(places: &Places, rows: Vec<Row>) -> Result<Vec<Row>, Error> {
     let mut done: Vec<Row> = Vec::new();
     for mut row in rows {

@@ -1,8 +1,8 @@
-//! Views that are mounted and do not work: dead ones, which nobody answers for, and hung ones, whose daemon lives.
+//! Views that are mounted and do not work: dead ones, which no process serves, and hung ones, whose daemon lives.
 //!
-//! A dead view answers ENOTCONN at once, a hung one makes whoever touches it wait; so none is touched. Who has a
-//! connection's device open answers for it; a process that is stopped does not, nor does one that uses no time while
-//! requests wait (or, where the kernel doesn't say whether they do, while it has one in hand).
+//! A dead view answers ENOTCONN at once, a hung one blocks every process that touches it; so none is touched. The
+//! process that has a connection's device open answers for it; a stopped process does not, nor does one that uses no
+//! processor time while requests wait (or, if the kernel doesn't report whether they do, while it handles one).
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
 use crate::views::set::{self, Views};
 use crate::worktree::Error;
 
-/// Requests that wait for longer than that, while nobody works, wait for somebody who hangs. On a machine that has much to
-/// do, a healthy server may get no processor for a while, or wait for the disk.
+/// Requests that wait for longer than that, while no process works on them, wait for a process that hangs. On a busy
+/// machine a healthy server may get no processor for a while, or wait for the disk.
 const LOOKS: u32 = 20;
 const BETWEEN: Duration = Duration::from_millis(250);
-/// How long a daemon may take to go on.
+/// The longest time that a daemon may take to go on.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Who has which connection open.
+/// The processes that have a connection open, by connection.
 type Held = BTreeMap<u32, Vec<ProcessId>>;
 
 /// A daemon that is known by its state directory.
@@ -34,12 +34,12 @@ struct KnownView {
     /// The worktree, or the directory that is mounted at.
     place: PathBuf,
     views: Vec<PathBuf>,
-    /// Where its views shall be, but for those that its user dropped.
+    /// The mount points of its views, but for those that its user dropped.
     wanted: Vec<PathBuf>,
     health: Health,
 }
 
-/// The views of one daemon that is known, or one view of whoever else.
+/// The views of one known daemon, or one view of an unknown process.
 struct Finding<'a> {
     known: Option<&'a KnownView>,
     mounts: Vec<&'a MountPoint>,
@@ -184,7 +184,7 @@ fn hung<'a>(alive: &'a [Finding<'a>]) -> Vec<(&'a Finding<'a>, String)> {
     hung
 }
 
-/// What processes have done up to a moment.
+/// The work of processes up to a moment.
 struct Works(Vec<(ProcessId, ProcessWork)>);
 
 impl Works {
@@ -192,7 +192,7 @@ impl Works {
         Works(pids.iter().map(|pid| (*pid, proc::work(*pid))).collect())
     }
 
-    /// Whether one of them has got on since.
+    /// Whether one of them has worked since.
     fn has_more(&self) -> bool {
         self.0.iter().any(|(pid, before)| proc::work(*pid).is_more_than(*before))
     }

@@ -121,7 +121,8 @@ fn hashes(sight: &Sight, store: &Store) -> Row {
     }
 }
 
-/// What a sample shows, what views have met, and what worktrees need in vain; and how many bytes were read.
+/// The damage in a sample, the damage that views have met, and the missing trees of worktrees; and the number of bytes
+/// that were read.
 fn damage(sight: &Sight, store: &Store) -> Result<(u64, Vec<Damage>), StoreError> {
     let (bytes, mut damage) = store.verify_some(SAMPLED_FOR)?;
     damage.extend(store.lost_damage()?);
@@ -131,7 +132,7 @@ fn damage(sight: &Sight, store: &Store) -> Result<(u64, Vec<Damage>), StoreError
     Ok((bytes, damage))
 }
 
-/// The file of one object, with other bytes than its name says.
+/// The file of one object whose bytes don't match its name.
 fn is_wrong_object(damage: &Damage) -> bool {
     let bucket = damage.path.parent();
     damage.kind == DamageKind::Bytes && bucket.and_then(Path::parent).is_some_and(|dir| dir.ends_with("objects"))
@@ -144,8 +145,8 @@ fn wrong_pack(damage: &Damage) -> Option<PackId> {
     name.parse().ok().filter(|_| is_wrong && dir.ends_with("packs"))
 }
 
-/// What is wrong, in the whole store, goes: a view then answers EIO, and no program takes it for right. Then what the
-/// sources still have takes its place.
+/// Deletes the damaged objects of the whole store: a view then answers EIO, and no program gets wrong bytes. Then the
+/// sources' files, if they still exist, replace them.
 fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
     let damage = store.verify(&())?;
     damage.iter().filter(|d| is_wrong_object(d)).try_for_each(|d| path::remove_file(&d.path))?;
@@ -154,7 +155,7 @@ fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
     sources.sort();
     sources.dedup();
     for source in &sources {
-        // What can't be read helps nothing; the others may.
+        // An unreadable source repairs nothing; the others may.
         let read = match path::is_dir(source) {
             true => import::import_dir(store, source, &()).map(drop),
             false if path::is_there(source) => {
@@ -166,7 +167,7 @@ fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
             tracing::warn!("{e}");
         }
     }
-    // What is whole by now is lost to nobody.
+    // Objects that are whole again are no longer recorded as damaged.
     Ok(store.drop_damaged()?)
 }
 

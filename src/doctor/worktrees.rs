@@ -105,8 +105,8 @@ fn gone_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Option<Broken
     }
 }
 
-/// What a worktree without its directory still has, and nothing else: commits, staged changes, what views remember; or
-/// somebody's wish that it stays.
+/// The work that only a worktree without its directory still holds: commits, staged changes, journals of its views; or
+/// the lock that its user has set.
 fn only_there(broken: &Broken) -> Result<Vec<String>, Error> {
     let mut kept: Vec<String> = broken.risks()?.iter().map(Risk::words).collect();
     if let Err(e) = remove::refuse_lock(&broken.root, &broken.git_dir) {
