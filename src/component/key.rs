@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::error::NO_DIRECTORY_HINT;
@@ -130,21 +129,10 @@ fn ask_all(components: &Components, root: &Path) -> Result<Answers, Error> {
         }
     }
     let asked: Vec<_> = asked.into_iter().collect();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let mine = numbers.map_while(|n| asked.get(n));
-        mine.filter_map(|(at, declared)| {
-            Some(ask(components, declared, root).transpose()?.map(|answer| (at.clone(), answer)))
-        })
-        .collect::<Result<Vec<_>, Error>>()
-    };
-    let parts = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| spawn::scoped(scope, work)).collect();
-        let done = threads.into_iter().map(spawn::Work::join);
-        done.collect::<Result<Vec<_>, Error>>()
-    })?;
-    Ok(parts.into_iter().flatten().collect())
+    let answers = spawn::try_map(&asked, AT_ONCE, |(at, declared)| {
+        Ok(ask(components, declared, root)?.map(|answer| (at.clone(), answer)))
+    });
+    answers.map(|answers: Vec<_>| answers.into_iter().flatten().collect())
 }
 
 /// The output of a component's key command; `None` if the component has none. An absent directory is an error.

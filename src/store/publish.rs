@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::stage::{Loose, Stage, Staged, name_of};
 use super::{ObjectId, PackId, StoreError};
 use crate::sys::fs::{self, OpenFlags};
-use crate::sys::{IoError, copy, fault, fs_type, spawn};
+use crate::sys::{IoError, copy, fs_type, spawn};
 
 /// As many objects are synced one by one if there are several journals; more, all at once.
 const SYNC_EACH: usize = 64;
@@ -42,11 +42,8 @@ impl Stage {
         let packs = self.finish_packs(&mut loose)?;
         self.sync_bytes(&loose)?;
         let half = loose.len().div_ceil(2).max(1);
-        std::thread::scope(|scope| {
-            let parts: Vec<_> =
-                loose.chunks(half).map(|part| spawn::scoped(scope, fault::inherit(|| self.name_all(part)))).collect();
-            parts.into_iter().try_for_each(|part| part.join())
-        })?;
+        let halves: Vec<_> = loose.chunks(half).collect();
+        spawn::try_map(&halves, 2, |part| self.name_all(part))?;
         self.name_packs(&packs)?;
         self.sync_names(&loose, !packs.is_empty())?;
         Ok(all)

@@ -96,12 +96,9 @@ fn fill(source: &Checkout, new: &Checkout) {
     let (pairs, _) = pair_up(&old, &fresh);
     make_directories(&to, &pairs);
     let portion = pairs.len().div_ceil(at_once()).max(1);
-    let made: Vec<NewStat<'_>> = std::thread::scope(|scope| {
-        let (from, to) = (&from, &to);
-        let work = |portion| spawn::scoped(scope, move || copy_all(from, to, portion));
-        let threads: Vec<_> = pairs.chunks(portion).map(work).collect();
-        threads.into_iter().flat_map(spawn::Work::join).collect()
-    });
+    let portions: Vec<_> = pairs.chunks(portion).collect();
+    let made = spawn::map(&portions, at_once(), |portion| copy_all(&from, &to, portion));
+    let made: Vec<NewStat<'_>> = made.into_iter().flatten().collect();
     if !made.is_empty() {
         // Without stat data git can't recognise the files, and writes them again.
         index::write_stats(new, &made, false).or_warn("git does not know the copied files, and writes them again");

@@ -39,13 +39,9 @@ pub fn take_over(source: &Checkout, new: &Checkout) -> Result<usize, MtimeError>
     };
     let (from, to) = (path::open_dir(&source.root)?, path::open_dir(&new.root)?);
     let (pairs, unequal) = pair_up(&old, &fresh);
-    let half = pairs.len() / 2;
-    let mut done = std::thread::scope(|scope| {
-        let first = spawn::scoped(scope, || set_times(&from, &to, &pairs[..half]));
-        let mut done = set_times(&from, &to, &pairs[half..]);
-        done.add(first.join());
-        done
-    });
+    let (first, second) = pairs.split_at(pairs.len() / 2);
+    let mut done = Done::default();
+    spawn::map(&[first, second], 2, |half| set_times(&from, &to, half)).into_iter().for_each(|half| done.add(half));
     done.unequal.extend(unequal);
     set_directory_times(&from, &to, &fresh, &done.unequal);
     if !done.stats.is_empty() && index::write_stats(new, &done.stats, true).is_err() {

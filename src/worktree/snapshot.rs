@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
 use super::error::Error;
@@ -74,7 +74,8 @@ impl Snapshots {
         spawn::detached(move || {
             let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), record.of(at), &*inner);
             // Nobody listens any more when the create has failed meanwhile.
-            sender.send(take_all(&directories, take)).or_debug("the create has failed");
+            // What a small one costs is waiting for the disk.
+            sender.send(spawn::try_map(&directories, AT_ONCE, take)).or_debug("the create has failed");
         });
         Ok(Snapshots { answer, stop })
     }
@@ -124,27 +125,6 @@ impl Progress for Watched {
     fn is_cancelled(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || interrupt::raised().is_some() || self.progress.is_cancelled()
     }
-}
-
-/// Takes several at once, because what a small one costs is waiting for the disk; the answers are in order.
-fn take_all(
-    directories: &[PathBuf],
-    take: impl Fn(&PathBuf) -> Result<Snapshot, Error> + Sync,
-) -> Result<Vec<Snapshot>, Error> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let mine = numbers.map_while(|n| directories.get(n).map(|at| take(at).map(|taken| (n, taken))));
-        mine.collect::<Result<Vec<_>, Error>>()
-    };
-    let parts = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(directories.len())).map(|_| spawn::scoped(scope, work)).collect();
-        let done = threads.into_iter().map(spawn::Work::join);
-        done.collect::<Result<Vec<_>, Error>>()
-    })?;
-    let mut all = parts.concat();
-    all.sort_by_key(|(n, _)| *n);
-    Ok(all.into_iter().map(|(_, taken)| taken).collect())
 }
 
 fn take(

@@ -9,8 +9,6 @@
 //! | the source has it, made with another key                         | stale      |
 //! | otherwise                                                        | nothing    |
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::cache::{self, Artifact, ArtifactName, Environment, Reporting};
 use crate::component::files::Files;
 use crate::component::key::{self, Keyed, Keys};
@@ -160,20 +158,7 @@ fn find_all(
     keys: &Keys,
     supply: &ArtifactSources<'_>,
 ) -> Result<Vec<Option<ArtifactSource>>, Error> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        let mine = numbers.map_while(|n| asked.get(n).map(|declared| (n, declared)));
-        mine.map(|(n, declared)| Ok((n, find(declared, keys, supply)?))).collect::<Result<Vec<_>, Error>>()
-    };
-    let mut all = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| spawn::scoped(scope, work)).collect();
-        let done = threads.into_iter().map(spawn::Work::join);
-        done.collect::<Result<Vec<_>, Error>>()
-    })?
-    .concat();
-    all.sort_by_key(|(n, _)| *n);
-    Ok(all.into_iter().map(|(_, way)| way).collect())
+    spawn::try_map(asked, AT_ONCE, |declared| find(declared, keys, supply))
 }
 
 fn find(declared: &Declared, keys: &Keys, supply: &ArtifactSources<'_>) -> Result<Option<ArtifactSource>, Error> {
