@@ -75,7 +75,8 @@
 //! its record (`worktree/unfinished.rs`). `depsfs adopt` does the same for an existing worktree (`worktree/adopt.rs`).
 //!
 //! **`depsfs cache get`.** `cli/cache.rs` reads the variables, `cache/fetch.rs` finds the artifact in the store, in
-//! `CACHE_LOCAL_DIR` (`cache/local.rs`) or at the remote (`cache/remote.rs`), one process at a time (`cache/turn.rs`),
+//! `CACHE_LOCAL_DIR` (`cache/local.rs`) or at the remote (`cache/remote.rs`), one process at a time
+//! (`sys/single_flight.rs`),
 //! and imports it (`store/import/archive/mod.rs`). `worktree/placement/mod.rs` maps its members to directories
 //! (`worktree/placement/layout.rs` queries git), makes a tree of each part (`store/tree/build.rs`), names them in the
 //! manifest and has the daemon show them (`views/layers.rs`); deleted files of theirs are restored in the view

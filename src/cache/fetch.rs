@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::local::{Aside, Local};
 use super::remote::{Missed, Remote};
-use super::turn::Turn;
 use super::{Artifact, ArtifactName, CacheError, Environment, Reporting};
 use crate::store::import::{ArchiveLimits, ImportError, Refused, import_archive};
 use crate::store::{Provenance, Store, escape};
@@ -38,7 +37,8 @@ pub fn fetch(
     if let Some(found) = known(store, name, to)? {
         return Ok(Some(found));
     }
-    let _turn = Turn::wait(store, name.stem())?;
+    let go_on = || interrupt::check().map_err(|_| CacheError::Interrupted);
+    let _flight = store.single_flight(&blake3::hash(name.stem().as_bytes()), go_on)?;
     if let Some(found) = known(store, name, to)? {
         return Ok(Some(found));
     }

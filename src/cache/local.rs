@@ -61,7 +61,7 @@ pub struct Aside {
 
 impl Aside {
     /// Creates a file in `dir` for the artifact `name`. Another process that fetches the same artifact waits (see
-    /// [`super::turn::Turn`]), so files that a killed process left behind are removed.
+    /// [`Store::single_flight`](crate::store::Store::single_flight)), so files that a killed process left behind are removed.
     pub fn to_fetch(dir: &Path, name: &ArtifactName) -> Result<Aside, CacheError> {
         let start = format!("{ASIDE}{}-", short_hash(name));
         for left in paths::list(dir)?.iter().filter(|e| e.name.starts_with(start.as_bytes())) {

@@ -4,7 +4,7 @@
 //! |------|--------------|
 //! | `name` | an artifact's name, and its entry's |
 //! | `environment` | the variables that steer it |
-//! | `fetch`, `turn` | an artifact becomes an entry of the store: found, or downloaded once for all callers |
+//! | `fetch` | an artifact becomes an entry of the store: found, or downloaded once for all callers |
 //! | `local`, `remote`, `program` | the other locations of artifacts |
 //! | `put`, `pack` | files that were built become an artifact |
 //!
@@ -19,7 +19,6 @@ mod pack;
 mod program;
 mod put;
 mod remote;
-mod turn;
 
 pub use environment::Environment;
 pub use error::CacheError;

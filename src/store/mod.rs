@@ -96,6 +96,7 @@ pub use writer::ObjectWriter;
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;
+use crate::sys::single_flight::SingleFlight;
 use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, copy, fs_type, path as paths};
 
@@ -104,7 +105,7 @@ const VERSION: &str = "depsfs store 2\n";
 /// Of a store without packs, which a depsfs from before packs can read too.
 const WITHOUT_PACKS: &str = "depsfs store 1\n";
 /// How long one import waits for another of the same thing.
-const PATIENCE: Duration = Duration::from_secs(300);
+const FLIGHT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// An open store. Clones share one descriptor.
 #[derive(Clone)]
@@ -206,24 +207,37 @@ impl Store {
         Ok(StoreShare { _lock: lock })
     }
 
-    /// Waits for the turn to import the source that this hash stands for. Another import of the same source waits until
-    /// the value is dropped, and then finds it done. No import waits for ever: after [`PATIENCE`], or if the file
-    /// system has no such locks, it is done twice. `false` from `go_on` ends the waiting.
-    pub(crate) fn turn(&self, what: &blake3::Hash, go_on: impl Fn() -> bool) -> Option<Lock> {
+    /// The right to bring into the store what this hash stands for: another process that wants the same waits until the
+    /// value is dropped, and then finds it done. `None` for a store that nothing is brought into.
+    ///
+    /// # Errors
+    /// The lock's file cannot be opened or locked; or that of `go_on`, which may end the waiting.
+    pub(crate) fn single_flight<E: From<IoError>>(
+        &self,
+        of: &blake3::Hash,
+        go_on: impl FnMut() -> Result<(), E>,
+    ) -> Result<Option<SingleFlight>, E> {
         if self.is_dry() {
-            return None;
+            return Ok(None);
         }
-        let number = tree::u64_at(what.as_bytes(), 0);
-        let until = Instant::now() + PATIENCE;
-        while go_on() && Instant::now() < until {
-            let flags = OpenFlags::RDWR | OpenFlags::CREATE;
-            let file = fs::open_at(&self.dir, b"turns", flags, 0o666).ok()?;
-            match Lock::try_numbered(file, number) {
-                Ok(None) => std::thread::sleep(Duration::from_millis(5)),
-                taken => return taken.ok().flatten(),
-            }
-        }
-        None
+        let number = tree::u64_at(of.as_bytes(), 0);
+        let path = self.path.join("turns");
+        let attempt = || {
+            let file = fs::open_at(&self.dir, b"turns", OpenFlags::RDWR | OpenFlags::CREATE, 0o666);
+            Ok(file.and_then(|file| Lock::try_numbered(file, number)).map_err(IoError::of("lock", &path))?)
+        };
+        SingleFlight::wait(attempt, go_on).map(Some)
+    }
+
+    /// As [`Self::single_flight`], for work that may also be done twice: after [`FLIGHT_TIMEOUT`], when it is cancelled, or
+    /// where the file system has no such locks.
+    pub(crate) fn try_single_flight(&self, of: &blake3::Hash, is_cancelled: impl Fn() -> bool) -> Option<SingleFlight> {
+        let until = Instant::now() + FLIGHT_TIMEOUT;
+        let go_on = || match is_cancelled() || Instant::now() > until {
+            true => Err(IoError::of("lock", &self.path.join("turns"))(std::io::ErrorKind::TimedOut.into())),
+            false => Ok(()),
+        };
+        self.single_flight(of, go_on).ok().flatten()
     }
 
     /// Keeps all other imports away; refused while there are any.

@@ -28,6 +28,7 @@ pub(crate) mod readiness;
 mod running;
 pub(crate) mod shell;
 mod signal;
+pub(crate) mod single_flight;
 pub(crate) mod socket;
 pub(crate) mod spawn;
 pub(crate) mod stream;

@@ -16,6 +16,7 @@ use crate::store::{Progress, Store, escape};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::interrupt;
 use crate::sys::lock::Lock;
+use crate::sys::single_flight::SingleFlight;
 use crate::sys::{IoError, path};
 
 /// In the directory that stands for an upper: the path of its state directory.
@@ -26,7 +27,6 @@ const SHOWN: &str = "shown";
 const TURN: &str = "shown.lock";
 /// How long others may read it.
 const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(20);
 /// The prefix of the origin of a directory's graft.
 const DIRECTORY: &str = "directory ";
 
@@ -78,7 +78,7 @@ pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, us
 /// | 4. it is unmounted                  | nothing                                                    |
 pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Result<Imported, Error> {
     let shown = views.state_dir.join(SHOWN);
-    let _turn = turn(&views.state_dir, &shown)?;
+    let _flight = single_flight(&views.state_dir, &shown)?;
     *views = Views::load(&views.state_dir)?;
     let Some(view) = views.manifest.views.first().cloned() else { return Err(Error::NoState) };
     match mounted_at(views, &view) {
@@ -115,21 +115,20 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
 }
 
 /// The lock of the process that imports the view.
-fn turn(state_dir: &Path, shown: &Path) -> Result<Lock, Error> {
+fn single_flight(state_dir: &Path, shown: &Path) -> Result<SingleFlight, Error> {
     let (file, until) = (state_dir.join(TURN), Instant::now() + PATIENCE);
-    loop {
+    let attempt = || {
         let open = fs::open_path(&file, OpenFlags::RDWR | OpenFlags::CREATE, 0o600);
         let open = open.map_err(IoError::of("open", &file))?;
-        if let Some(lock) = Lock::try_exclusive(open).map_err(IoError::of("lock", &file))? {
-            return Ok(lock);
-        }
+        Ok(Lock::try_exclusive(open).map_err(IoError::of("lock", &file))?)
+    };
+    SingleFlight::wait(attempt, || {
         if Instant::now() > until {
             let why = "another depsfs is reading it".into();
             return Err(Error::View { view: shown.into(), why, hint: "wait until that has ended, then run it again" });
         }
-        interrupt::check()?;
-        std::thread::sleep(PAUSE);
-    }
+        Ok(interrupt::check()?)
+    })
 }
 
 fn mounted_at(views: &Views, view: &ViewSpec) -> Option<PathBuf> {

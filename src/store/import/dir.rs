@@ -66,7 +66,7 @@ fn import(
     let path = paths::canonical(path)?;
     let stage = store.stage()?;
     store.drop_damaged()?;
-    let _turn = store.turn(&blake3::hash(path.as_os_str().as_bytes()), || !progress.is_cancelled());
+    let _flight = store.try_single_flight(&blake3::hash(path.as_os_str().as_bytes()), || progress.is_cancelled());
     let known = if shared.is_some() { None } else { Previous::load(store, &path) };
     let previous = known.filter(|p| watched.is_none_or(|w| w == p.watched()));
     // The path of the last search is searched for again: else the next import that watches it would read every file.

@@ -77,7 +77,7 @@ pub fn import_archive(
     let (source, start) = stream::Source::open(path, progress)?;
     let format = stream::format_of(path, &start).map_err(refused)?;
     let known = known::KnownArchive::of(path, format, limits, progress)?;
-    let _turn = store.turn(&known.id, || !progress.is_cancelled());
+    let _flight = store.try_single_flight(&known.id, || progress.is_cancelled());
     if let Some(tree) = known.tree(store) {
         refuse_git(path, &tree)?;
         let stats = ImportStats { files_read: 0, bytes_read: 0, ..count(&tree) };
