@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::{interrupt, process};
+use super::{interrupt, process, time};
 
 /// How long a program may take to end after SIGTERM.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,7 +49,7 @@ impl std::fmt::Display for Ended {
         match self {
             Ended::Code(code) => write!(f, "it ended with exit code {code}"),
             Ended::Killed(signal) => write!(f, "it was ended by signal {signal}"),
-            Ended::TookTooLong(limit) => write!(f, "it took longer than {} s", limit.as_secs()),
+            Ended::TookTooLong(limit) => write!(f, "it took longer than {}", time::seconds(*limit)),
             Ended::Interrupted(signal) => write!(f, "it was interrupted by signal {signal}"),
         }
     }

@@ -1,25 +1,22 @@
-//! Points in time as text, as files on disk and listings show them.
+//! Points in time and durations as text, as files on disk, listings and messages show them.
+
+use std::time::Duration;
 
 use super::fs::Timespec;
 
-/// RFC 3339 in UTC, whole seconds: `2026-02-03T04:05:06Z`.
+/// RFC 3339 in UTC, whole seconds: `2026-02-03T04:05:06Z`. The years are 1 to 9999: a time beyond them is the nearest
+/// that has a name.
 pub fn rfc3339(time: Timespec) -> String {
-    let (days, second) = (time.sec.div_euclid(86_400), time.sec.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+    let nearest = time.sec.clamp(jiff::Timestamp::MIN.as_second(), jiff::Timestamp::MAX.as_second());
+    jiff::Timestamp::from_second(nearest).unwrap_or_default().to_string()
 }
 
-/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar
-/// (<https://howardhinnant.github.io/date_algorithms.html>, `civil_from_days`).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let of_era = z.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, of_year - (153 * shifted + 2) / 5 + 1)
+/// A duration for people, in seconds: `60 s`, or with one digit more where it is not a whole number: `2.5 s`.
+pub fn seconds(duration: Duration) -> String {
+    match duration.subsec_nanos() {
+        0 => format!("{} s", duration.as_secs()),
+        _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
 }
 
 /// Milliseconds of a clock that never goes back, exact to some: for what is asked for very often.
@@ -39,5 +36,14 @@ mod tests {
         assert_eq!(text(951_827_696), "2000-02-29T12:34:56Z");
         assert_eq!(text(4_107_542_399), "2100-02-28T23:59:59Z");
         assert_eq!(text(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(text(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(text(1_796_000_000), "2026-11-30T00:53:20Z");
+        assert_eq!(text(i64::MAX), "9999-12-30T22:00:00Z");
+    }
+
+    #[test]
+    fn a_duration_is_in_seconds() {
+        assert_eq!(seconds(Duration::from_secs(90)), "90 s");
+        assert_eq!(seconds(Duration::from_millis(2_460)), "2.5 s");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{Error, NOT_MOUNTED_HINT};
 use crate::store::Manifest;
-use crate::sys::{fs, path, reason};
+use crate::sys::{fs, path, reason, time};
 
 /// The time limit for all views together.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -47,7 +47,7 @@ pub fn wait(manifest: &Manifest) -> Result<(), Error> {
             Ok((view, Err(why))) => {
                 return Err(Error::View { view, why: format!("it does not answer: {why}"), hint: NOT_MOUNTED_HINT });
             }
-            Err(_) => return Err(silent(n, format!("it does not answer within {} s", LIMIT.as_secs()))),
+            Err(_) => return Err(silent(n, format!("it does not answer within {}", time::seconds(LIMIT)))),
         }
     }
     Ok(())

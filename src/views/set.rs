@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::{Error, NOT_MOUNTED_HINT};
 use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
@@ -12,10 +11,10 @@ use crate::git;
 use crate::git::checkout::Checkout;
 use crate::overlay::journal::DAMAGED;
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
-use crate::sys::fs::{OpenFlags, open_path};
+use crate::sys::fs::{OpenFlags, Timespec, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::mountinfo::MountTable;
-use crate::sys::{IoError, path};
+use crate::sys::{IoError, path, time};
 
 /// In a state directory: the path of the one that is meant.
 const ELSEWHERE: &str = "elsewhere";
@@ -349,37 +348,5 @@ pub fn all_mounted(state: DaemonState) -> Result<(), Error> {
 
 /// The time, as RFC 3339 in UTC.
 pub fn now() -> String {
-    rfc3339(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()))
-}
-
-/// Days since 1970 to a date, by the 400-year cycle of the Gregorian calendar (Hinnant, "chrono-compatible
-/// low-level date algorithms").
-fn rfc3339(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) =
-        (era * 400 + year_of_era + u64::from(month >= 10), if month < 10 { month + 3 } else { month - 9 });
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_written_as_rfc_3339() {
-        let table = [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_796_000_000, "2026-11-30T00:53:20Z"),
-        ];
-        for (seconds, text) in table {
-            assert_eq!(rfc3339(seconds), text);
-        }
-    }
+    time::rfc3339(Timespec::now())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::set::Views;
-use crate::sys::fs;
+use crate::sys::{fs, time};
 
 /// The time limit for the replies of all views together.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ pub fn stats(views: &Views) -> Stats {
         let left = until.saturating_duration_since(Instant::now());
         let answer = match (&started, answers.recv_timeout(left)) {
             (Err(e), _) => Err(e.to_string()),
-            (_, Err(_)) => Err(format!("it does not answer within {} s", LIMIT.as_secs())),
+            (_, Err(_)) => Err(format!("it does not answer within {}", time::seconds(LIMIT))),
             (_, Ok(answer)) => answer.map_err(|e| e.to_string()),
         };
         let counted = answer.and_then(|text| serde_json::from_slice::<RequestStats>(&text).map_err(|e| e.to_string()));

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::sys::time;
+
 /// The message to the starting client once every view is mounted or has failed.
 pub(in crate::daemon) const READY: &[u8] = b"ready";
 
@@ -47,7 +49,7 @@ impl Progress {
     pub fn end(&self, connections: usize) {
         let took = self.begun.elapsed();
         if took > SLOW {
-            tracing::info!("the comparison took {:.1} s, with {connections} views", took.as_secs_f64());
+            tracing::info!("the comparison took {}, with {connections} views", time::seconds(took));
         }
     }
 }

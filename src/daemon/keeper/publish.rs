@@ -15,7 +15,7 @@ use crate::daemon::{mounts, wire};
 use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;
 use crate::sys::terminal::Shown;
-use crate::sys::{IoError, fs, path as paths, proc, process};
+use crate::sys::{IoError, fs, path as paths, proc, process, time};
 
 impl Keeper {
     /// Notes one step of long work, and reports it when the last report is a while ago. `done` says in words how far it is.
@@ -31,7 +31,7 @@ impl Keeper {
         }
         let took = self.progress.reported.elapsed();
         if self.pending && took > SLOW {
-            tracing::info!("one step took {:.1} s; now {}", took.as_secs_f64(), done());
+            tracing::info!("one step took {}; now {}", time::seconds(took), done());
         }
         self.progress.reported = Instant::now();
     }
