@@ -189,7 +189,7 @@ impl View {
     }
 
     fn copy_node(&mut self, ino: Ino, attr: &Attr) -> Result<()> {
-        let names = self.lower_names(ino);
+        let names = self.names_of_copy(ino)?;
         let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
         let target = self.lower.source(ino).map(|(tree, node)| tree.target(node).to_vec());
         let kind = FileType::from_raw_mode(attr.mode);
@@ -265,7 +265,7 @@ impl View {
         let fd = self.ensure_dir(dir)?;
         let kept = fs::stat(&fd).map_err(upper("look at a directory"))?;
         match fs::link_at(first.0, first.1.bytes(), &fd, name.bytes()) {
-            // Somebody put a file of his own there while the view was not mounted.
+            // Somebody put a file of his own there meanwhile.
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
             other => other.map_err(upper("link a file"))?,
         }

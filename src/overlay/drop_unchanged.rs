@@ -179,6 +179,9 @@ impl View {
     /// the worktree's own is in their place.
     pub(super) fn names_of_copy(&mut self, ino: Ino) -> Result<Vec<(Ino, Name)>> {
         let mut names = self.lower_names(ino);
+        if names.len() > 1 {
+            self.leave_out_taken(&mut names)?;
+        }
         if !names.is_empty() || self.is_gone(ino) || !self.lower.is_retired(ino) {
             return Ok(names);
         }
@@ -188,6 +191,18 @@ impl View {
             }
         }
         Ok(names)
+    }
+
+    /// Some names of a file may be those of others, which somebody put there while the view was not mounted.
+    fn leave_out_taken(&mut self, names: &mut Vec<(Ino, Name)>) -> Result<()> {
+        let mut free = Vec::with_capacity(names.len());
+        for (dir, name) in names.drain(..) {
+            if self.upper_at(dir, &name)?.is_none() {
+                free.push((dir, name));
+            }
+        }
+        *names = free;
+        Ok(())
     }
 
     /// Whether a file of the upper can come to a name without taking anything back that the user did there.

@@ -15,7 +15,7 @@ use crate::store::{Name, Tree};
 use crate::sys::fs;
 
 use super::error::{Error, Result, upper};
-use super::journal::{Frame, Frames, Piece, Record};
+use super::journal::{Frame, Record};
 use super::lower::{Graft, Lower};
 use super::numbers::{FIRST_BASE, LOWER_END};
 use super::state::Delta;
@@ -43,33 +43,12 @@ impl Overlay {
     }
 }
 
-pub(super) fn known_grafts(frames: &Frames) -> Vec<Record> {
-    let plain = frames.pieces().filter_map(|p| if let Piece::Frame(Frame::Plain(r)) = p { Some(r) } else { None });
-    plain.flatten().filter(|r| matches!(r, Record::Graft { .. })).collect()
-}
-
-/// The grafts as they were before some were retired while the view was not mounted, where those may have what was moved.
-pub(super) fn before_retired(specs: &[GraftSpec], frames: &Frames, known: &[Record]) -> Option<Vec<GraftSpec>> {
-    let is_known = |spec: &GraftSpec| {
-        let (id, place) = (spec.tree.id(), spec.at.as_os_str().as_encoded_bytes());
-        known.iter().any(|r| matches!(r, Record::Graft { tree, at, .. } if *tree == id && at == place))
-    };
-    let (mut before, live): (Vec<_>, Vec<_>) = specs.iter().cloned().partition(|spec| spec.retired);
-    before.retain(is_known);
-    let is_move = |r: &Record| matches!(r, Record::Moved { .. });
-    let moves = |piece: Piece| matches!(&piece, Piece::Frame(frame) if frame.records().iter().any(is_move));
-    if before.is_empty() || !frames.pieces().any(moves) {
-        return None;
-    }
-    before.iter_mut().for_each(|spec| spec.retired = false);
-    before.extend(live);
-    Some(before)
-}
-
 /// The first gap of exactly `nodes` inode numbers between the ranges of known grafts.
 fn gap(known: &[Record], nodes: u32) -> Option<u64> {
     let range = |r: &Record| match r {
-        Record::Graft { base, nodes, .. } => Some((*base, base.saturating_add(u64::from(*nodes)))),
+        Record::Graft { base, nodes, .. } if !r.is_retirement() => {
+            Some((*base, base.saturating_add(u64::from(*nodes))))
+        }
         _ => None,
     };
     let mut ranges: Vec<(u64, u64)> = known.iter().filter_map(range).collect();
@@ -85,7 +64,7 @@ impl View {
     pub(super) fn lay(&mut self, specs: Vec<GraftSpec>, known: &[Record], damaged: bool) -> Result<Vec<Record>> {
         let mut next = FIRST_BASE;
         let mut free: Vec<(u64, &Record)> = Vec::new();
-        for record in known {
+        for record in known.iter().filter(|r| !r.is_retirement()) {
             if let Record::Graft { base, nodes, .. } = record {
                 next = next.max(base.saturating_add(u64::from(*nodes)));
                 free.push((*base, record));
@@ -152,32 +131,9 @@ impl View {
     }
 
     /// See [`Overlay::regraft`].
-    pub(super) fn regraft(&mut self, mut specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
-        let known = self.lower.records();
-        for graft in self.lower.grafts() {
-            let at = PathBuf::from(OsString::from_vec(graft.path.clone()));
-            if !specs.iter().any(|s| s.tree.id() == graft.tree.id() && s.at == at) {
-                specs.push(GraftSpec { at, tree: graft.tree.clone(), retired: true });
-            }
-        }
+    fn regraft(&mut self, specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
         let copied: HashSet<Ino> = self.delta.all_copied().map(|(ino, _)| ino).collect();
-        self.keep_moved(&specs)?;
-        let before = std::mem::take(&mut self.lower);
-        let laid = self.lay(specs, &known, false).and_then(|fresh| {
-            if !fresh.is_empty() {
-                self.journal.append(&Frame::Plain(fresh))?;
-            }
-            self.subdirs.clear();
-            self.upper.forget_all();
-            self.keep_dressed()?;
-            self.follow_directories()
-        });
-        if let Err(e) = laid {
-            self.lower = before;
-            self.subdirs.clear();
-            self.upper.forget_all();
-            return Err(e);
-        }
+        let before = self.change_grafts(specs)?;
         let kept = self.lower.kept_numbers();
         self.read_at.retain(|ino, _| !self.lower.is_retired(*ino) || kept.contains_key(ino));
         let mut stale = Vec::new();
@@ -201,48 +157,49 @@ impl View {
         Ok(stale)
     }
 
-    /// Files and directories that were moved out of a tree about to be retired, or to below a directory of it, become
-    /// the worktree's own: no tree will have them.
-    fn keep_moved(&mut self, specs: &[GraftSpec]) -> Result<()> {
-        let going = |g: &Graft| specs.iter().any(|s| s.retired && s.tree.id() == g.tree.id());
-        let ranges: Vec<_> = self.lower.grafts().iter().filter(|g| going(g)).map(Graft::numbers).collect();
-        let goes = |ino: Ino| ranges.iter().any(|r| r.contains(&ino.0));
-        for ino in self.delta.all_moved() {
-            let mut is_lost = goes(ino);
-            for (dir, _) in self.delta.moved_to(ino).to_vec() {
-                is_lost |= self.lies_below(dir, &goes)?;
-            }
-            if is_lost && !ranges.is_empty() {
-                self.thaw(ino)?;
+    /// Shows other trees, and returns what showed before.
+    ///
+    /// # Errors
+    /// A call on the upper or the journal that fails.
+    pub(super) fn change_grafts(&mut self, mut specs: Vec<GraftSpec>) -> Result<Lower> {
+        let known = self.lower.records();
+        for graft in self.lower.grafts() {
+            let at = PathBuf::from(OsString::from_vec(graft.path.clone()));
+            if !specs.iter().any(|s| s.tree.id() == graft.tree.id() && s.at == at) {
+                specs.push(GraftSpec { at, tree: graft.tree.clone(), retired: true });
             }
         }
-        Ok(())
+        self.keep_moved(&specs)?;
+        let before = std::mem::take(&mut self.lower);
+        let laid = self.lay(specs, &known, false).and_then(|fresh| {
+            if !fresh.is_empty() {
+                self.journal.append(&Frame::Plain(fresh.clone()))?;
+            }
+            self.subdirs.clear();
+            self.upper.forget_all();
+            self.keep_dressed()?;
+            self.follow_directories()?;
+            // From here on nothing is kept again of what is retired now.
+            self.tell_grafts(&Record::last_of_grafts(known.iter().cloned().chain(fresh)))
+        });
+        if let Err(e) = laid {
+            self.lower = before;
+            self.subdirs.clear();
+            self.upper.forget_all();
+            return Err(e);
+        }
+        Ok(before)
     }
 
-    /// Whether a directory, or one that it lies in, is one of these.
-    fn lies_below(&mut self, mut dir: Ino, of_these: &dyn Fn(Ino) -> bool) -> Result<bool> {
-        while dir != Ino::ROOT {
-            if of_these(dir) {
-                return Ok(true);
-            }
-            dir = match self.dir_place(dir) {
-                Err(Error::NotFound) => return Ok(false),
-                place => place?.0,
-            };
-        }
-        Ok(false)
-    }
-
-    /// A file whose mode, owner or attributes the worktree has changed is its own, where another shows at its name now:
-    /// what was changed stays on top. Times alone are no change of that kind.
-    fn keep_dressed(&mut self) -> Result<()> {
-        for ino in self.delta.dressed() {
-            let is_replaced = self.lower.is_retired(ino) && !self.lower.is_dir(ino) && self.lower_names(ino).is_empty();
-            if is_replaced && !self.is_gone(ino) && !self.is_in_upper(ino) && !self.names_of_copy(ino)?.is_empty() {
-                self.copy_up(ino, u64::MAX)?;
-            }
-        }
-        Ok(())
+    /// Has the journal say which grafts show, and in which order, where it says something else.
+    ///
+    /// # Errors
+    /// A call on the upper or the journal that fails.
+    pub(super) fn tell_grafts(&mut self, known: &[Record]) -> Result<()> {
+        let records = self.lower.records();
+        let is_laid = |base: u64| self.lower.grafts().iter().any(|g| g.base == base);
+        let said = known.iter().filter(|r| matches!(r, Record::Graft { base, .. } if is_laid(*base)));
+        if said.eq(&records) { Ok(()) } else { self.record_all(records) }
     }
 
     /// Speaks of live grafts only, from a fresh opening on.

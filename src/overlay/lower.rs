@@ -232,6 +232,14 @@ impl Lower {
         self.layers(dir).as_slice().iter().map(|n| self.plain_ino(*n)).collect()
     }
 
+    /// The nodes of live trees that this inode shows, as numbers; `kept` are the [`Lower::kept_numbers`].
+    pub(super) fn live_numbers(&self, ino: Ino, kept: &HashMap<Ino, LowerNode>) -> Vec<Ino> {
+        match self.is_dir(ino) {
+            true => self.layer_numbers(ino),
+            false => vec![kept.get(&ino).map_or(ino, |n| self.plain_ino(*n))],
+        }
+    }
+
     /// The grafts' entry `name` in `dir`.
     pub fn lookup(&self, dir: Ino, name: &Name) -> Option<Ino> {
         let hit = self.layers(dir).as_slice().iter().find_map(|layer| self.child(*layer, name));
@@ -323,11 +331,12 @@ impl Lower {
 
     /// The journal's records of these grafts, each with the path at which it is laid.
     pub fn records(&self) -> Vec<Record> {
-        let record = |g: &Graft| {
-            let (nodes, tree) = (g.tree.node_count(), g.tree.id());
-            Record::Graft { base: g.base, nodes, tree, at: g.path.clone() }
+        let record = |g: &Graft, nodes| Record::Graft { base: g.base, nodes, tree: g.tree.id(), at: g.path.clone() };
+        let records = |g: &Graft| {
+            let retirement = g.retired.then(|| record(g, 0));
+            std::iter::once(record(g, g.tree.node_count())).chain(retirement).collect::<Vec<_>>()
         };
-        self.grafts.iter().map(record).collect()
+        self.grafts.iter().flat_map(records).collect()
     }
 
     /// Names of a directory, in order; each once, the winning layer's.

@@ -22,6 +22,7 @@ mod dirs;
 mod drop_unchanged;
 mod error;
 mod files;
+mod going;
 mod graft;
 mod intact;
 mod intents;

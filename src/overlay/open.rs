@@ -12,7 +12,8 @@ use crate::sys::log::OrWarn;
 
 use super::cache::Cache;
 use super::error::{Error, Result, upper};
-use super::graft::{GraftSpec, before_retired, known_grafts};
+use super::going::{before_retired, known_grafts};
+use super::graft::GraftSpec;
 use super::journal::{Check, Frame, Frames, Journal, Piece, Record};
 use super::lower::Lower;
 use super::position::Order;
@@ -85,23 +86,24 @@ impl Overlay {
         };
         let is_damaged = frames.damage().is_some();
         let known = known_grafts(&frames);
-        let before = if config.takeover { None } else { before_retired(&config.grafts, &frames, &known) };
+        let before = if config.takeover { None } else { before_retired(&config.grafts, &frames, &known, is_damaged) };
         let retiring = before.is_some().then(|| config.grafts.clone());
-        let fresh = view.lay(before.unwrap_or(config.grafts), &known, is_damaged)?;
+        view.lay(before.unwrap_or(config.grafts), &known, is_damaged)?;
         let is_clear = view.replay(&frames)? && !is_damaged;
         drop(frames);
         if is_damaged {
             view.make_sound();
         }
-        if !fresh.is_empty() {
-            view.record_all(fresh)?;
-        }
+        view.tell_grafts(&known)?;
         if view.delta.root != Some((stat.ino, born)) {
             view.new_root(stat.ino, born)?;
         }
         view.order = Order::of(view.delta.root);
+        if !config.takeover {
+            view.follow_renamed(view.journal.written)?;
+        }
         if let Some(specs) = retiring {
-            view.regraft(specs)?;
+            view.change_grafts(specs)?;
         }
         view.restore_modes();
         view.drop_what_is_gone(is_damaged)?;

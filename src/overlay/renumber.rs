@@ -8,12 +8,13 @@
 //! |------------------------------------------|------------------------------------------------------------------|
 //! | a directory                              | hold, under the inode number that it has now; that of a tree that came and has such a directory, too |
 //! | none, and the upper is another one       | are lost: files of the store that were moved there show where their tree has them |
-//! | none, in the same upper                  | are void: its user deleted the directory while it was not mounted |
+//! | none, in the same upper                  | go along with the directory that its user renamed while it was not mounted; are void if it was deleted |
 //!
 //! Lost records are damage: a copy of the journal is kept, as in `journal/file.rs`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use crate::store::Name;
 use crate::sys::fs;
 use crate::sys::terminal::Shown;
 
@@ -95,6 +96,51 @@ impl View {
         self.delta.apply(&self.lower, &Record::Root { real, born });
         self.upper.forget_all();
         self.rewrite_journal()
+    }
+
+    /// Directories of the same upper that were renamed while it was not mounted: what the journal says of them goes along.
+    /// One that was born before the journal was last `written`, in nanoseconds, is the one that the journal names; a later
+    /// one has the number of one that was deleted.
+    ///
+    /// # Errors
+    /// A call on the upper or the journal that fails.
+    pub(super) fn follow_renamed(&mut self, written: i128) -> Result<()> {
+        let mut missing = HashSet::new();
+        for dir in self.delta.recorded_upper_dirs() {
+            let Some((parent, name)) = self.delta.place(dir).cloned() else { continue };
+            let there = self.upper_at(parent, &name)?;
+            if !there.is_some_and(|(_, stat)| stat.is_dir() && Ino::of_upper(stat.ino) == dir) {
+                missing.insert(dir);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.upper.forget_all();
+        let mut found = Vec::new();
+        self.walk_upper(Ino::ROOT, &mut |parent, fd, entry| {
+            let dir = Ino::of_upper(entry.ino);
+            if entry.kind == fs::FileType::Directory && missing.contains(&dir) {
+                found.push((dir, parent, fd.clone(), entry.name.clone()));
+            }
+        })?;
+        let mut records = Vec::new();
+        for (ino, dir, fd, name) in found {
+            let born = fs::stat_at(&*fd, &name).map_err(upper("look at a directory"))?.born;
+            if let (1.., Ok(name)) = (born, Name::new(&name))
+                && i128::from(born) <= written
+            {
+                records.push(Record::Place { ino, dir, name });
+            }
+        }
+        let above = self.places_for(&records)?;
+        records.extend(above);
+        if !records.is_empty() {
+            self.record_all(records)?;
+        }
+        self.upper.forget_all();
+        self.seen.clear();
+        Ok(())
     }
 
     /// Directories of the same upper that were deleted while it was not mounted, or restored from a copy; or a tree has

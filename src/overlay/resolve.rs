@@ -171,11 +171,15 @@ impl View {
 
     /// Walks the upper below `start` and notes every file's names.
     pub(super) fn search(&mut self, start: Ino) -> Result<()> {
-        self.walk_upper(start, &mut |_, _| {})
+        self.walk_upper(start, &mut |_, _, _| {})
     }
 
     /// As [`View::search`], and calls `each` with every file's directory and entry there; a directory comes before all in it.
-    pub(super) fn walk_upper(&mut self, start: Ino, each: &mut dyn FnMut(&Arc<OwnedFd>, &fs::DirEntry)) -> Result<()> {
+    pub(super) fn walk_upper(
+        &mut self,
+        start: Ino,
+        each: &mut dyn FnMut(Ino, &Arc<OwnedFd>, &fs::DirEntry),
+    ) -> Result<()> {
         let mut todo = vec![start];
         while let Some(dir) = todo.pop() {
             let Some(fd) = self.dir_fd(dir)? else { continue };
@@ -186,7 +190,7 @@ impl View {
                 if self.is_home(dir, &entry.name) {
                     continue;
                 }
-                each(&fd, &entry);
+                each(dir, &fd, &entry);
                 let ino = self.identity(self.lower_named(dir, &name), entry.kind, entry.ino);
                 if entry.kind == FileType::Directory {
                     todo.push(ino);

@@ -30,7 +30,7 @@ impl View {
         let root = self.upper.root.clone();
         let stat = fs::stat(&*root).map_err(upper("look at the directory"))?;
         found.extend(noted(stat.ino).map(|note| (root.clone(), b".".to_vec(), note)));
-        self.walk_upper(Ino::ROOT, &mut |dir, entry| {
+        self.walk_upper(Ino::ROOT, &mut |_, dir, entry| {
             found.extend(noted(entry.ino).map(|note| (dir.clone(), entry.name.clone(), note)));
         })?;
         // A directory comes after all in it, which is reached through it.

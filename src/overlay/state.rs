@@ -186,8 +186,7 @@ impl Delta {
 
     /// Every inode with records of more than its times.
     pub fn dressed(&self) -> Vec<Ino> {
-        let says = |m: &Meta| m.mode.is_some() || m.uid.is_some() || m.gid.is_some() || m.xattrs.is_some();
-        self.metas.iter().filter(|(_, meta)| says(meta)).map(|(ino, _)| *ino).collect()
+        self.metas.iter().filter(|(_, meta)| meta.is_dressed()).map(|(ino, _)| *ino).collect()
     }
 
     /// The upper's inode number that holds a lower file's bytes now.

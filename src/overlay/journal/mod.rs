@@ -82,6 +82,8 @@ pub struct Journal {
     is_lost: bool,
     /// Up to here the disk has room for it.
     reserved: u64,
+    /// When it was last changed before it was opened, in nanoseconds.
+    pub written: i128,
 }
 
 impl Journal {
@@ -100,6 +102,7 @@ impl Journal {
         let path = path.join("journal");
         let file = Arc::new(file::open(&dir, &path)?);
         let mut bytes = contents(&file, &path)?;
+        let mtime = fs::stat(&*file).map_err(IoError::of("look at", &path))?.mtime;
         let mut journal = Journal {
             dir,
             path,
@@ -115,6 +118,7 @@ impl Journal {
             owed: None,
             is_lost: false,
             reserved: 0,
+            written: i128::from(mtime.sec) * 1_000_000_000 + i128::from(mtime.nsec),
         };
         let mut frames = Frames::default();
         if bytes.len() < HEADER && header_of(VERSION).starts_with(&bytes) {

@@ -21,6 +21,11 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// Whether it says more than times.
+    pub fn is_dressed(&self) -> bool {
+        self.mode.is_some() || self.uid.is_some() || self.gid.is_some() || self.xattrs.is_some()
+    }
+
     /// The same, but as if the extended attributes were the tree's.
     pub fn without_xattrs(&self) -> Meta {
         let Meta { mode, uid, gid, atime, mtime, ctime, xattrs: _ } = *self;
@@ -35,6 +40,8 @@ pub enum Record {
         real: u64,
         born: u64,
     },
+    /// A tree shows, above those that the journal named before it. With no `nodes`, as no tree is: it is retired, and
+    /// what was moved out of it is kept. A program that doesn't know the second passes it over.
     Graft {
         base: u64,
         nodes: u32,
@@ -120,6 +127,32 @@ impl Record {
 }
 
 impl Record {
+    /// Whether it says that a graft is retired.
+    pub fn is_retirement(&self) -> bool {
+        matches!(self, Record::Graft { nodes: 0, .. })
+    }
+
+    /// Whether something shows that a tree has, and that tree may not show it without this record.
+    pub fn needs_its_tree(&self) -> bool {
+        match self {
+            Record::Meta { meta: m, .. } | Record::Dress { meta: m, .. } => m.is_dressed(),
+            Record::Moved { .. } | Record::Xattr { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The last records of each graft, in the order in which they were said.
+    pub fn last_of_grafts(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
+        let mut last: Vec<Record> = Vec::new();
+        for record in records {
+            let Record::Graft { base, nodes, .. } = record else { continue };
+            let is_its = |r: &Record| matches!(r, Record::Graft { base: b, nodes: n, .. } if *b == base && (nodes > 0 || *n == 0));
+            last.retain(|r| !is_its(r));
+            last.push(record);
+        }
+        last
+    }
+
     /// Whether format 1 has no such record.
     pub fn is_newer(&self) -> bool {
         matches!(self, Record::Xattr { .. } | Record::Dress { .. })

@@ -142,6 +142,87 @@ fn a_directory_that_its_user_deleted_while_it_was_not_mounted_takes_along_what_w
 }
 
 #[test]
+fn what_was_moved_into_a_directory_goes_along_when_that_is_renamed_while_it_is_not_mounted() {
+    let lab = Lab::new();
+    for to in ["ownempty/renamed", "empty", "merged/new"] {
+        let mut case = lab.case();
+        case.move_into_own();
+        let before = case.numberless();
+        case.overlay = None;
+        let upper = case.upper();
+        paths::rename(&upper.join("later/new/in"), &upper.join(to)).expect("renamed");
+        paths::rename(&upper.join("two"), &upper.join("owndir/two")).expect("renamed");
+        // Another one has the name by now.
+        paths::make_dir(&upper.join("later/new/in")).expect("made");
+        for _ in 0..2 {
+            case.open().expect("opened");
+            let looks = case.numberless();
+            let at = |path: &str| match (path.strip_prefix("later/new/in"), path.strip_prefix("two")) {
+                (Some(below), _) => format!("{to}{below}"),
+                (_, Some(below)) => format!("owndir/two{below}"),
+                _ => path.to_owned(),
+            };
+            let mut paths: Vec<String> = before.keys().map(|path| at(path)).collect();
+            paths.extend(["later/new/in".into()]);
+            paths.sort();
+            paths.dedup();
+            assert_eq!(looks.keys().cloned().collect::<Vec<_>>(), paths);
+            assert_eq!((&looks[&format!("{to}/dir/sub/x")].bytes[..], case.told()), (&b"x"[..], 0));
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_was_made_while_the_view_was_not_mounted_has_nothing_of_a_deleted_one_with_its_number() {
+    let lab = Lab::new();
+    let mut case = lab.case();
+    case.move_into_own();
+    case.overlay = None;
+    let upper = case.upper();
+    paths::rename(&upper.join("later/new/in"), &upper.join("another")).expect("renamed");
+    // It was born after the journal was last written.
+    paths::set_mtime(&case.state().join("journal"), OLD).expect("set");
+    case.open().expect("opened");
+    let looks = case.looks().expect("looked");
+    assert!(looks.contains_key("another") && !looks.contains_key("another/dir"));
+}
+
+#[test]
+fn a_file_of_which_another_took_one_name_while_the_view_was_not_mounted_can_be_written() {
+    let lab = Lab::new();
+    for (taken, left) in [("hard", "dir/hard too"), ("dir/hard too", "hard")] {
+        let mut case = lab.case();
+        case.overlay = None;
+        let at = case.upper().join(taken);
+        paths::make_dirs(at.parent().expect("a parent")).expect("made");
+        paths::replace(&at, b"somebody's").expect("written");
+        case.open().expect("opened");
+        case.know();
+        case.overlay().write(case.ino(left), 0, b"WRITTEN", None).expect("written");
+        let looks = case.looks().expect("looked");
+        assert_eq!((&looks[taken].bytes[..], &looks[left].bytes[..]), (&b"somebody's"[..], &b"WRITTENes"[..]));
+    }
+}
+
+#[test]
+fn a_tree_can_go_of_which_a_file_was_moved_to_where_somebody_put_another_while_the_view_was_not_mounted() {
+    let lab = Lab::new();
+    let mut case = lab.case();
+    case.move_name("plain", "owndir/plain");
+    case.move_name("dir", "owndir/dir");
+    case.overlay = None;
+    for path in ["owndir/plain", "owndir/dir"] {
+        paths::replace(&case.upper().join(path), b"somebody's").expect("written");
+    }
+    *case.grafts.borrow_mut() = vec![graft(&lab.other, false), graft(&lab.lower, true)];
+    for _ in 0..2 {
+        case.open().expect("opened");
+        let looks = case.looks().expect("looked");
+        assert_eq!(["owndir/plain", "owndir/dir"].map(|path| looks[path].bytes.clone()), [b"somebody's"; 2]);
+    }
+}
+
+#[test]
 fn a_change_whose_end_is_missing_took_place_in_a_copy_if_the_file_is_at_its_name() {
     let lab = Lab::new();
     let mut case = lab.case();

@@ -4,11 +4,17 @@ use super::*;
 
 /// A tree with one directory of this name, and a file in it.
 fn tree_of(lab: &Lab, dir: &str) -> Arc<Tree> {
+    tree_with(lab, dir, b"of the third")
+}
+
+fn tree_with(lab: &Lab, dir: &str, text: &[u8]) -> Arc<Tree> {
     let stage = lab.store.stage().expect("a stage");
-    let object = stage.add_bytes(b"of the third").expect("an object");
+    let object = stage.add_bytes(text).expect("an object");
     let mut builder = TreeBuilder::new(meta(0o755));
     let slot = builder.add(Slot::ROOT, name(dir), meta(0o755), Item::Dir).expect("a directory");
-    builder.add(slot, name("own file"), meta(0o644), Item::File { object, size: 12, blocks: 8 }).expect("a file");
+    builder
+        .add(slot, name("own file"), meta(0o644), Item::File { object, size: text.len() as u64, blocks: 8 })
+        .expect("a file");
     stage.publish().expect("published");
     lab.store.tree(lab.store.put_tree(&builder).expect("a tree")).expect("a tree")
 }
@@ -97,6 +103,91 @@ fn what_was_moved_out_of_a_tree_that_goes_while_the_view_is_not_mounted_stays() 
             assert_eq!(looks["owndir/kept"].bytes, b"of the third");
             assert!(looks.contains_key("owndir/third") && !looks.contains_key("owndir/third/own file"));
             assert!(!looks.contains_key("third"));
+            case.open().expect("opened");
+        }
+    }
+}
+
+/// Its directory keeps the number that the tree gave it, and what was moved since has nothing of that tree.
+#[test]
+fn what_a_tree_had_that_went_while_mounted_stays_away_from_what_was_moved_after_it() {
+    let lab = Lab::new();
+    let mut case = lab.case();
+    show(&mut case, vec![graft(&lab.other, false), graft(&lab.lower, true)], true);
+    let (dir, owndir) = (case.ino("dir"), case.ino("owndir"));
+    case.overlay().rename(Ino::ROOT, &name("own"), dir, &name("one"), RenameFlags::empty()).expect("moved");
+    case.overlay().rename(Ino::ROOT, &name("dir"), owndir, &name("dir"), RenameFlags::empty()).expect("moved");
+    let before: Vec<String> = case.looks().expect("looked").into_keys().collect();
+    assert!(before.contains(&"owndir/dir/one".into()) && !before.contains(&"owndir/dir/two".into()));
+    for _ in 0..3 {
+        case.open().expect("opened");
+        assert_eq!(case.looks().expect("looked").into_keys().collect::<Vec<_>>(), before);
+        assert_eq!(case.looks().expect("looked")["owndir/dir/one"].bytes, b"mine alone");
+    }
+}
+
+#[test]
+fn a_file_whose_mode_was_changed_stays_when_another_tree_has_its_name_mounted_or_not() {
+    let lab = Lab::new();
+    for live in [true, false] {
+        let mut case = lab.case();
+        case.overlay().setattr(case.ino("plain"), case.caller(), SetAttr { mode: Some(0o600), ..keep() }).expect("set");
+        show(&mut case, vec![graft(&lab.other, false), graft(&lab.lower, true)], live);
+        for _ in 0..2 {
+            let looks = case.looks().expect("looked");
+            assert_eq!((&looks["plain"].bytes[..], looks["plain"].mode), (&b"the store's"[..], 0o600), "live: {live}");
+            case.open().expect("opened");
+        }
+    }
+}
+
+#[test]
+fn what_was_moved_out_of_two_trees_is_kept_as_the_upper_one_had_it_whichever_goes() {
+    let lab = Lab::new();
+    let [below, above] = [&b"below"[..], b"above it"].map(|text| tree_with(&lab, "shared", text));
+    for (live, goes) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+        let mut case = lab.case();
+        show(&mut case, vec![graft(&below, false), graft(&lab.lower, false)], true);
+        show(&mut case, [&below, &above, &lab.lower].map(|t| graft(t, false)).to_vec(), true);
+        let to = case.ino("owndir");
+        case.overlay().rename(Ino::ROOT, &name("shared"), to, &name("kept"), RenameFlags::empty()).expect("moved");
+        let rest = [&below, &above][1 - goes];
+        let gone = [&below, &above][goes];
+        show(&mut case, vec![graft(rest, false), graft(&lab.lower, false), graft(gone, true)], live);
+        for _ in 0..2 {
+            let looks = case.looks().expect("looked");
+            assert_eq!(looks["owndir/kept/own file"].bytes, b"above it", "live: {live}, goes: {goes}");
+            case.open().expect("opened");
+        }
+    }
+}
+
+#[test]
+fn what_was_moved_is_copied_when_the_last_tree_goes_that_has_it_and_not_before() {
+    let lab = Lab::new();
+    let [third, fourth] = ["dir", "fourth"].map(|dir| tree_of(&lab, dir));
+    for live in [true, false] {
+        let mut case = lab.case();
+        show(&mut case, vec![graft(&lab.lower, false), graft(&third, false)], true);
+        show(&mut case, vec![graft(&third, false), graft(&lab.lower, true)], true);
+        let to = case.ino("owndir");
+        case.overlay().rename(Ino::ROOT, &name("dir"), to, &name("kept"), RenameFlags::empty()).expect("moved");
+        show(
+            &mut case,
+            [(&fourth, false), (&third, false), (&lab.lower, true)].map(|(t, r)| graft(t, r)).to_vec(),
+            live,
+        );
+        let copy = case.dir.path().join("upper/owndir/kept");
+        assert!(!paths::is_there(&copy), "live: {live}");
+        show(
+            &mut case,
+            [(&fourth, false), (&third, true), (&lab.lower, true)].map(|(t, r)| graft(t, r)).to_vec(),
+            live,
+        );
+        for _ in 0..2 {
+            let looks = case.looks().expect("looked");
+            assert_eq!(looks["owndir/kept/own file"].bytes, b"of the third", "live: {live}");
+            assert!(!looks.contains_key("owndir/kept/one") && !looks.contains_key("dir"));
             case.open().expect("opened");
         }
     }
