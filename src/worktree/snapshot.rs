@@ -74,7 +74,7 @@ impl Snapshots {
         spawn::detached(move || {
             let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), record.of(at), &*inner);
             // Nobody listens any more when the create has failed meanwhile.
-            // What a small one costs is waiting for the disk.
+            // The cost of a small one is the wait for the disk.
             sender.send(spawn::try_map(&directories, AT_ONCE, take)).or_debug("the create has failed");
         });
         Ok(Snapshots { answer, stop })
