@@ -128,6 +128,10 @@ fn kill(bench: &Bench) -> u64 {
     let at = work::now();
     signal(before.expect("just seen"), "-KILL");
     wait_until("another server runs", || server().is_some_and(|pid| Some(pid) != before));
+    // On a busy machine it serves a while after it has begun. Servers that are killed before are taken for broken ones.
+    let absent = bench.view("a").join(format!("absent-{at}"));
+    let answers = || fs::symlink_metadata(&absent).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    wait_until("it answers", answers);
     at
 }
 
