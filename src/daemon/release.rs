@@ -29,6 +29,8 @@ const LATE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_millis(500);
 /// How long a keeper may take from getting its lock to writing its number.
 const STARTS_WITHIN: Duration = Duration::from_secs(5);
+/// How long a daemon that ends may be silent before its server is looked at again.
+const STOPS_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The outcome of unmounting views.
@@ -66,11 +68,16 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
             (e, _) => e,
         })?;
     }
-    if let Err(DaemonError::Stopped { which: "server", pid: server }) = refuse_stopped(&dir) {
-        // Programs that wait for it could not even be killed. Another answers them.
-        signal(&dir, server, Ask::Kill)?;
-    }
+    kill_stopped_server(&dir)?;
     end(&dir, pid, &views, lazy)
+}
+
+/// Kills a stopped server: programs that wait for it could not even be killed. The keeper starts another, which replies.
+fn kill_stopped_server(dir: &StateDir) -> Result<(), DaemonError> {
+    match refuse_stopped(dir) {
+        Err(DaemonError::Stopped { which: "server", pid }) => signal(dir, pid, Ask::Kill),
+        _ => Ok(()),
+    }
 }
 
 /// Waits until a daemon has ended of which another program, as umount(8), has unmounted the last view: then the file
@@ -111,8 +118,18 @@ fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState], lazy: bool) -> Resul
             return Ok(Released::Gone);
         }
         wait_for(dir, pid, &watch, Patience::new(), has_let_go)?;
-    } else if wait_for(dir, pid, &watch, Patience::new(), is_held)?.is_none() {
-        return Ok(Released::Gone);
+    } else {
+        let ended = match wait_for(dir, pid, &watch, Patience::of(STOPS_WITHIN), is_held) {
+            // A SIGSTOP takes effect when each thread has run: the server may have stopped since it was looked at.
+            Err(DaemonError::Silent { .. }) => {
+                kill_stopped_server(dir)?;
+                wait_for(dir, pid, &watch, Patience::new(), is_held)?
+            }
+            ended => ended?,
+        };
+        if ended.is_none() {
+            return Ok(Released::Gone);
+        }
     }
     let holder = views.iter().filter_map(|v| v.device).find_map(proc::mounted_elsewhere);
     // A process that ends is gone before its mounts are.
