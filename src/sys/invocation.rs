@@ -5,6 +5,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 pub use super::running::{Ended, Finished, Running, Sink, Stop};
 
-use super::process;
 use super::running::Rules;
+use super::{path as paths, process};
 
 /// The whole output is kept.
 pub const ALL: usize = usize::MAX;
@@ -139,7 +140,11 @@ impl<'a> Invocation<'a> {
     /// That of the start: it is not there, it cannot be executed, no process can be had.
     pub fn start(mut self) -> io::Result<Running<'a>> {
         self.command.stdout(stdio(&self.stdout)?).stderr(stdio(&self.stderr)?);
-        let child = self.command.spawn()?;
+        let child = self.command.spawn().map_err(|e| match e.kind() {
+            // execvp(3): so it says of every absent program when a directory of PATH is closed to this user.
+            io::ErrorKind::PermissionDenied if is_absent(&self.command) => io::Error::from_raw_os_error(libc::ENOENT),
+            _ => e,
+        })?;
         Ok(Running::new(child, self.input.unwrap_or_default(), (self.stdout, self.stderr), self.rules))
     }
 
@@ -150,6 +155,15 @@ impl<'a> Invocation<'a> {
     pub fn run(self) -> io::Result<Finished> {
         self.start()?.finish()
     }
+}
+
+/// Whether the program is a name that no directory of its PATH is seen to have.
+fn is_absent(command: &Command) -> bool {
+    let name = command.get_program();
+    let own = command.get_envs().find(|(variable, _)| *variable == "PATH");
+    let path = own.map_or_else(|| std::env::var_os("PATH"), |(_, path)| path.map(OsStr::to_owned)).unwrap_or_default();
+    !name.as_bytes().contains(&b'/')
+        && !std::env::split_paths(&path).any(|dir| matches!(paths::stat(&dir.join(name)), Ok(Some(_))))
 }
 
 fn stdio(sink: &Sink<'_>) -> io::Result<Stdio> {
@@ -218,6 +232,23 @@ mod tests {
         assert_eq!(sh("kill -9 $$").run().expect("ran").ended, Ended::Killed(9));
         let absent = Invocation::new("no-such-program-anywhere").run().expect_err("absent");
         assert_eq!(absent.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_absent_program_is_absent_also_where_a_directory_of_path_is_closed_and_a_forbidden_one_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (closed, open) = (dir.path().join("closed"), dir.path().join("open"));
+        let kind = |name: &str| {
+            let mut program = Invocation::new(name);
+            program.env("PATH", std::env::join_paths([&closed, &open]).expect("no colon"));
+            program.run().expect_err("it does not start").kind()
+        };
+        paths::make_dirs(&closed).and_then(|()| paths::make_dirs(&open)).expect("made");
+        std::fs::write(open.join("forbidden"), "").expect("written");
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0)).expect("closed");
+        assert_eq!(kind("no-such-program"), io::ErrorKind::NotFound);
+        assert_eq!(kind("forbidden"), io::ErrorKind::PermissionDenied);
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("open again");
     }
 
     #[test]
