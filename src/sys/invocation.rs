@@ -245,7 +245,7 @@ mod tests {
         };
         paths::make_dirs(&closed).and_then(|()| paths::make_dirs(&open)).expect("made");
         std::fs::write(open.join("forbidden"), "").expect("written");
-        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0)).expect("closed");
+        std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("closed");
         assert_eq!(kind("no-such-program"), io::ErrorKind::NotFound);
         assert_eq!(kind("forbidden"), io::ErrorKind::PermissionDenied);
         std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("open again");
