@@ -88,6 +88,16 @@ fn programs_are_started_by_the_one_runner_and_daemons_beside_it() {
 }
 
 #[test]
+fn the_variables_and_addresses_of_remotes_are_configuration() {
+    let configured = fs::read_to_string(root().join("../mount-helpers/cache-remotes.toml")).unwrap();
+    let is_value = |key: &str| ["variable", "bucket", "url"].contains(&key);
+    let pairs = configured.lines().filter_map(|line| line.split_once(" = ")).filter(|(key, _)| is_value(key));
+    let values: Vec<&str> = pairs.map(|(_, value)| value.trim_matches('"')).collect();
+    assert!(values.len() > 3, "only {values:?} were read");
+    values.into_iter().for_each(|value| named_only_in(value, |_| false));
+}
+
+#[test]
 fn libgit2_is_named_where_checkouts_and_their_index_are_read() {
     named_only_in("git2", |name| name == "git/checkout.rs" || name == "git/index.rs");
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use serde::Deserialize;
+
 /// Resolved at its first use, at most once.
 pub type Endpoint = LazyLock<Option<String>, Box<dyn FnOnce() -> Option<String> + Send>>;
 
@@ -18,12 +20,8 @@ pub struct Environment {
     pub temporary: PathBuf,
     /// `CI` is explicitly 0: artifacts that are built here are not uploaded.
     pub is_local: bool,
-    /// `CI3_SERVER`: the start of a URL.
-    pub server: Option<String>,
-    /// `S3_BUILD_CACHE_AWS_PARAMS`: words for `aws`.
-    pub aws_params: Option<String>,
-    /// `CACHE_SSH_HOST`: the host on which downloads run.
-    pub ssh_host: Option<String>,
+    /// The remotes whose variables are set, each with the value of its variable. The first one is used.
+    pub remotes: Vec<(RemoteRule, String)>,
     /// `DEPSFS_CACHE_URL`, else git's `depsfs.cacheUrl`: the start of a URL.
     pub endpoint: Endpoint,
 }
@@ -36,10 +34,39 @@ impl Default for Environment {
             local_dir: None,
             temporary: "/tmp".into(),
             is_local: false,
-            server: None,
-            aws_params: None,
-            ssh_host: None,
+            remotes: Vec::new(),
             endpoint: LazyLock::new(Box::new(|| None)),
+        }
+    }
+}
+
+/// The remotes that a configuration describes, in the order in which they are tried.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteRules {
+    #[serde(rename = "remote")]
+    pub rules: Vec<RemoteRule>,
+}
+
+/// One remote: the environment variable that selects it, and its addresses. None of them ends with a slash.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(tag = "program", rename_all = "lowercase", deny_unknown_fields)]
+pub enum RemoteRule {
+    /// The variable holds the start of a URL; artifacts are below `path` there.
+    Curl { variable: String, path: String },
+    /// The variable holds the first words of each call of `aws`.
+    Aws { variable: String, bucket: String },
+    /// The variable holds the host on which `curl` downloads from `url`, and `aws` uploads to `bucket`.
+    Ssh { variable: String, bucket: String, url: String },
+}
+
+impl RemoteRule {
+    /// The environment variable that selects this remote.
+    pub fn variable(&self) -> &str {
+        match self {
+            RemoteRule::Curl { variable, .. } | RemoteRule::Aws { variable, .. } | RemoteRule::Ssh { variable, .. } => {
+                variable
+            }
         }
     }
 }

@@ -23,8 +23,8 @@ pub enum CacheError {
     Outside(PathBuf),
     #[error("{} changed while it was read", .0.shown())]
     Changed(PathBuf),
-    #[error("CACHE_SSH_HOST is {}, which is no host: it begins as an option does", .0.shown())]
-    Host(String),
+    #[error("{variable} is {}, which is no host: it begins as an option does", .host.shown())]
+    Host { variable: String, host: String },
     #[error("{program} could not upload the artifact: {words}")]
     Upload { program: &'static str, words: String },
     #[error("interrupted by a signal")]

@@ -1,4 +1,4 @@
-//! The build cache of aztec-packages' ci3: artifacts by name, in the store, in a directory of tarballs, at a remote.
+//! The build cache: artifacts by name, in the store, in a directory of tarballs, at a remote.
 //!
 //! | file | what it does |
 //! |------|--------------|
@@ -20,7 +20,7 @@ mod program;
 mod put;
 mod remote;
 
-pub use environment::Environment;
+pub use environment::{Environment, RemoteRule, RemoteRules};
 pub use error::CacheError;
 pub use fetch::{exists, fetch};
 pub use local::sweep;

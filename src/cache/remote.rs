@@ -1,12 +1,14 @@
 //! The remote, which has artifacts that are not on this machine: one, chosen by the settings, reached through the
 //! user's own `curl`, `aws` or `ssh`, with their proxies, certificates and keys.
 //!
-//! | set                         | download                                        | upload                |
-//! |-----------------------------|-------------------------------------------------|-----------------------|
-//! | `CI3_SERVER`                | `GET $CI3_SERVER/artifacts/<name>`              | none                  |
-//! | `S3_BUILD_CACHE_AWS_PARAMS` | `aws $PARAMS s3 cp s3://…/<name> -`             | `aws $PARAMS s3 cp`   |
-//! | `CACHE_SSH_HOST`            | `ssh $CACHE_SSH_HOST curl $ENDPOINT/<name>`     | `aws s3 cp` there     |
-//! | an endpoint                 | `GET $ENDPOINT/<name>`                          | none                  |
+//! | remote      | its setting                 | download                             | upload               |
+//! |-------------|-----------------------------|--------------------------------------|----------------------|
+//! | a server    | the start of a URL          | `GET $URL/<path>/<name>`             | none                 |
+//! | a bucket    | the first words for `aws`   | `aws $WORDS s3 cp <bucket>/<name> -` | `aws $WORDS s3 cp`   |
+//! | over `ssh`  | a host                      | `ssh $HOST curl <url>/<name>`        | `aws s3 cp` there    |
+//! | an endpoint | the start of a URL          | `GET $URL/<name>`                    | none                 |
+//!
+//! The variables that hold these settings, the paths and the buckets are configuration ([`RemoteRule`]).
 //!
 //! The first that is set is the one. A URL may hold a password: `curl` reads it from stdin, where no other user sees
 //! it, and only [`Remote::place`] of it is stored and printed. Nothing in a URL is expanded (`globoff`), and nothing is
@@ -19,23 +21,18 @@ use std::path::Path;
 
 use super::local::Aside;
 use super::program::{self, Input, ProgramEnd};
-use super::{ArtifactName, CacheError, Environment};
+use super::{ArtifactName, CacheError, Environment, RemoteRule};
 use crate::store::Progress;
 use crate::store::import::archive::LONGEST_FILE;
 use crate::sys::log::OrWarn;
 use crate::sys::{fs, path as paths, reason, url};
 
-/// The bucket of the build cache, and the folder in it.
-const BUCKET: &str = "s3://aztec-ci-artifacts/build-cache";
-/// The same, as S3 serves it over HTTP: the endpoint of `CACHE_SSH_HOST` if none is configured.
-const BUCKET_URL: &str = "https://aztec-ci-artifacts.s3.amazonaws.com/build-cache";
-
 /// The source of downloads and the target of uploads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remote {
     Http { start: String },
-    Aws { params: Vec<String> },
-    Ssh { host: String, start: String },
+    Aws { params: Vec<String>, bucket: String },
+    Ssh { host: String, start: String, bucket: String },
 }
 
 /// How a download ended without the whole file.
@@ -58,27 +55,29 @@ impl Remote {
     /// [`CacheError::Host`] for a host that `ssh` would take for an option.
     pub fn of(env: &Environment) -> Result<Option<Remote>, CacheError> {
         let trimmed = |url: &str| url.trim_end_matches('/').to_owned();
-        if let Some(server) = &env.server {
-            return Ok(Some(Remote::Http { start: trimmed(server) + "/artifacts" }));
-        }
-        if let Some(params) = &env.aws_params {
-            return Ok(Some(Remote::Aws { params: words(params) }));
-        }
-        let endpoint = env.endpoint.as_deref().map(trimmed);
-        Ok(match &env.ssh_host {
-            Some(host) if host.starts_with('-') => return Err(CacheError::Host(host.clone())),
-            Some(host) => {
-                Some(Remote::Ssh { host: host.clone(), start: endpoint.unwrap_or_else(|| BUCKET_URL.into()) })
+        let endpoint = || env.endpoint.as_deref().map(trimmed);
+        let Some((rule, value)) = env.remotes.first() else {
+            return Ok(endpoint().map(|start| Remote::Http { start }));
+        };
+        Ok(Some(match rule {
+            RemoteRule::Curl { path, .. } => Remote::Http { start: format!("{}/{path}", trimmed(value)) },
+            RemoteRule::Aws { bucket, .. } => Remote::Aws { params: words(value), bucket: bucket.clone() },
+            RemoteRule::Ssh { variable, .. } if value.starts_with('-') => {
+                return Err(CacheError::Host { variable: variable.clone(), host: value.clone() });
             }
-            None => endpoint.map(|start| Remote::Http { start }),
-        })
+            RemoteRule::Ssh { bucket, url, .. } => Remote::Ssh {
+                host: value.clone(),
+                start: endpoint().unwrap_or_else(|| url.clone()),
+                bucket: bucket.clone(),
+            },
+        }))
     }
 
     /// The address of an artifact at the remote, for display: without secrets.
     pub fn place(&self, name: &ArtifactName) -> String {
         match self {
             Remote::Http { start } | Remote::Ssh { start, .. } => format!("{}/{name}", url::public(start)),
-            Remote::Aws { .. } => in_bucket(name),
+            Remote::Aws { bucket, .. } => in_bucket(bucket, name),
         }
     }
 
@@ -100,8 +99,8 @@ impl Remote {
     ) -> Result<(), Missed> {
         let (program, args, input) = match self {
             Remote::Http { start } => ("curl", curl(["-D".into(), headers.into()]), asking(start, name)),
-            Remote::Aws { params } => ("aws", aws(params, ["cp", &in_bucket(name), "-"]), Input::Empty),
-            Remote::Ssh { host, start } => ("ssh", ssh(host, "curl -sSfL -K -"), asking(start, name)),
+            Remote::Aws { params, bucket } => ("aws", aws(params, ["cp", &in_bucket(bucket, name), "-"]), Input::Empty),
+            Remote::Ssh { host, start, .. } => ("ssh", ssh(host, "curl -sSfL -K -"), asking(start, name)),
         };
         let (mut begun, mut room) = (false, Room(LONGEST_FILE));
         let ended = program::run(program, &args, input, &mut |piece| {
@@ -135,10 +134,10 @@ impl Remote {
                 let head = ["-I", "-o", "/dev/null", "-w", "%{http_code}"].map(OsString::from);
                 program::run("curl", &curl(head), asking(start, name), &mut take)
             }
-            Remote::Aws { params } => {
-                program::run("aws", &aws(params, ["ls", &in_bucket(name)]), Input::Empty, &mut take)
+            Remote::Aws { params, bucket } => {
+                program::run("aws", &aws(params, ["ls", &in_bucket(bucket, name)]), Input::Empty, &mut take)
             }
-            Remote::Ssh { host, start } => {
+            Remote::Ssh { host, start, .. } => {
                 let head = ssh(host, "curl -sSfLI -o /dev/null -K -");
                 program::run("ssh", &head, asking(start, name), &mut take)
             }
@@ -167,16 +166,16 @@ impl Remote {
 
     /// Saves the file at `path`, open as `file` at its start.
     pub fn upload(&self, name: &ArtifactName, path: &Path, file: OwnedFd) -> Result<(), CacheError> {
-        let place = in_bucket(name);
         let (program, args, input) = match self {
             Remote::Http { .. } => return Ok(()),
-            Remote::Aws { params } => {
+            Remote::Aws { params, bucket } => {
                 let mut args = aws(params, ["cp"]);
-                args.extend([path.into(), place.into()]);
+                args.extend([path.into(), in_bucket(bucket, name).into()]);
                 ("aws", args, Input::Empty)
             }
-            Remote::Ssh { host, .. } => {
-                ("ssh", ssh(host, &format!("aws s3 cp - {}", quoted(&place))), Input::File(file))
+            Remote::Ssh { host, bucket, .. } => {
+                let there = format!("aws s3 cp - {}", quoted(&in_bucket(bucket, name)));
+                ("ssh", ssh(host, &there), Input::File(file))
             }
         };
         let ended = program::run(program, &args, input, &mut |_| Ok(()));
@@ -244,8 +243,8 @@ fn has_first_byte(start: &str, name: &ArtifactName) -> bool {
     came || ended.is_ok_and(|e| e.is_success())
 }
 
-fn in_bucket(name: &ArtifactName) -> String {
-    format!("{BUCKET}/{name}")
+fn in_bucket(bucket: &str, name: &ArtifactName) -> String {
+    format!("{bucket}/{name}")
 }
 
 /// The input of `curl -K -`: the URL, of which nothing is expanded (curl(1), --config).
@@ -313,31 +312,42 @@ mod tests {
     use super::*;
     use std::sync::LazyLock;
 
-    fn with(change: impl FnOnce(&mut Environment)) -> Option<Remote> {
-        let mut env = Environment::default();
-        change(&mut env);
-        Remote::of(&env).expect("a host")
+    const BUCKET: &str = "s3://bucket/dir";
+
+    fn rule(program: &str) -> RemoteRule {
+        let variable = || String::from("VARIABLE");
+        match program {
+            "curl" => RemoteRule::Curl { variable: variable(), path: "artifacts".into() },
+            "aws" => RemoteRule::Aws { variable: variable(), bucket: BUCKET.into() },
+            _ => RemoteRule::Ssh { variable: variable(), bucket: BUCKET.into(), url: "https://bucket/dir".into() },
+        }
+    }
+
+    fn of(set: &[(&str, &str)], endpoint: Option<&'static str>) -> Result<Option<Remote>, CacheError> {
+        let remotes = set.iter().map(|(program, value)| (rule(program), (*value).to_owned())).collect();
+        let endpoint = LazyLock::new(Box::new(move || endpoint.map(str::to_owned)) as Box<_>);
+        Remote::of(&Environment { remotes, endpoint, ..Environment::default() })
     }
 
     #[test]
     fn the_first_remote_that_is_set_is_the_one() {
-        let endpoint = || LazyLock::new(Box::new(|| Some("https://cache.example/x/".to_owned())) as Box<_>);
         let name = ArtifactName::new("a-01.zst").expect("fit");
-        let place = |remote: Option<Remote>| remote.map(|r| r.place(&name)).unwrap_or_default();
-        assert_eq!(with(|_| {}), None);
-        assert_eq!(place(with(|e| e.endpoint = endpoint())), "https://cache.example/x/a-01.zst");
-        let ssh = with(|e| (e.ssh_host, e.endpoint) = (Some("far".into()), endpoint()));
-        assert_eq!(place(ssh.clone()), "https://cache.example/x/a-01.zst");
-        assert!(matches!(ssh, Some(Remote::Ssh { .. })));
-        let aws = with(|e| (e.aws_params, e.ssh_host) = (Some(" --a  b\tc\n".into()), Some("far".into())));
-        assert_eq!(aws, Some(Remote::Aws { params: ["--a", "b", "c"].map(String::from).into() }));
-        assert_eq!(place(aws), "s3://aztec-ci-artifacts/build-cache/a-01.zst");
-        let server = with(|e| (e.server, e.aws_params) = (Some("http://h:1/".into()), Some("x".into())));
-        assert_eq!(place(server), "http://h:1/artifacts/a-01.zst");
-        let secret = with(|e| e.server = Some("https://u:s3cr3t@h/x?token=s3cr3t".into()));
-        assert_eq!(place(secret), "https://h/x/a-01.zst");
-        let option = Environment { ssh_host: Some("-oProxyCommand=id".into()), ..Environment::default() };
-        assert!(matches!(Remote::of(&option), Err(CacheError::Host(_))));
+        let place = |set: &[(&str, &str)], endpoint| {
+            of(set, endpoint).expect("a host").map(|r| r.place(&name)).unwrap_or_default()
+        };
+        let endpoint = Some("https://cache.example/x/");
+        assert_eq!(place(&[], None), "");
+        assert_eq!(place(&[], endpoint), "https://cache.example/x/a-01.zst");
+        assert_eq!(place(&[("ssh", "far")], endpoint), "https://cache.example/x/a-01.zst");
+        assert_eq!(place(&[("ssh", "far")], None), "https://bucket/dir/a-01.zst");
+        assert_eq!(place(&[("aws", "x"), ("ssh", "far")], endpoint), "s3://bucket/dir/a-01.zst");
+        assert_eq!(place(&[("curl", "http://h:1/"), ("aws", "x")], endpoint), "http://h:1/artifacts/a-01.zst");
+        assert_eq!(place(&[("curl", "https://u:s3cr3t@h/x?token=s3cr3t")], None), "https://h/x/a-01.zst");
+        let params = ["--a", "b", "c"].map(String::from).into();
+        let aws = of(&[("aws", " --a  b\tc\n")], None).expect("no host");
+        assert_eq!(aws, Some(Remote::Aws { params, bucket: BUCKET.into() }));
+        let option = of(&[("ssh", "-oProxyCommand=id")], None);
+        assert!(matches!(option, Err(CacheError::Host { .. })));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::output;
 use super::places;
 use super::progress::Bar;
 use super::report::Failure;
-use crate::cache::{self, Artifact, ArtifactName, Environment, Put, Reporting};
+use crate::cache::{self, Artifact, ArtifactName, Environment, Put, RemoteRules, Reporting};
 use crate::git::checkout::Checkout;
 use crate::git::settings::Settings;
 use crate::store::Store;
@@ -130,7 +130,13 @@ fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The variables of this process. Those of ci3 are numbers; an empty one is not set.
+/// The remotes of the build cache: its variables and addresses.
+fn remotes() -> RemoteRules {
+    let text = include_str!("../../mount-helpers/cache-remotes.toml");
+    toml::from_str(text).expect("it is compiled in, and a test reads it")
+}
+
+/// The variables of this process. Switches are numbers; an empty variable is not set.
 pub fn environment() -> Environment {
     let text = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
     let is_set = |name: &str| text(name).is_some_and(|v| !matches!(v.trim(), "0" | "false"));
@@ -141,9 +147,7 @@ pub fn environment() -> Environment {
         local_dir: local_dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir.into())),
         temporary: std::env::temp_dir(),
         is_local: text("CI").is_some_and(|v| matches!(v.trim(), "0" | "false")),
-        server: text("CI3_SERVER"),
-        aws_params: text("S3_BUILD_CACHE_AWS_PARAMS"),
-        ssh_host: text("CACHE_SSH_HOST"),
+        remotes: remotes().rules.into_iter().filter_map(|rule| text(rule.variable()).map(|v| (rule, v))).collect(),
         endpoint: LazyLock::new(Box::new(move || text("DEPSFS_CACHE_URL").or_else(configured_endpoint))),
     }
 }
@@ -152,4 +156,17 @@ pub fn environment() -> Environment {
 fn configured_endpoint() -> Option<String> {
     let checkout = Checkout::containing(Path::new(".")).ok()??;
     Settings::load(&checkout.git()).ok()?.value("depsfs.cacheurl").map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_names_the_variables_of_the_remotes_in_their_order() {
+        let help = <Cache as Args>::augment_args(clap::Command::new("cache")).get_long_about().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let at: Vec<_> = remotes().rules.iter().map(|rule| help.find(rule.variable())).collect();
+        assert!(at.len() > 1 && at.iter().all(Option::is_some) && at.is_sorted(), "{at:?} in {help}");
+    }
 }

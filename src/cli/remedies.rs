@@ -269,7 +269,9 @@ fn cache(e: &CacheError) -> (u8, String) {
         CacheError::Absent(_) => (FAILED, "nothing was saved; build it, then run it again".into()),
         CacheError::Outside(_) => (FAILED, "nothing was saved; run it in the directory of the component".into()),
         CacheError::Changed(_) => (FAILED, "wait until nothing writes there, then run it again".into()),
-        CacheError::Host(_) => (FAILED, "set CACHE_SSH_HOST to a host, such as me@build.example.org".into()),
+        CacheError::Host { variable, .. } => {
+            (FAILED, format!("set {variable} to a host, such as me@build.example.org"))
+        }
         CacheError::Upload { .. } => {
             (FAILED, "look at the network and the credentials; with CI=0 nothing is uploaded".into())
         }
