@@ -68,7 +68,7 @@ impl Row {
 fn temporaries(sight: &Sight, store: &Store) -> Row {
     let check = "temporaries";
     let beside: Vec<PathBuf> = sight.worktrees().flat_map(|(dir, _)| half_written(&dir)).collect();
-    let left = match store.leftovers() {
+    let left = match store.try_exclusive().and_then(|lock| store.leftovers(&lock)) {
         Ok(left) => left,
         Err(StoreError::Busy) => return Row::ok(check, "something is being added to the store just now"),
         Err(e) => return Row::warn(check, e.to_string(), "look at the owner and the permissions of the store"),
@@ -82,7 +82,7 @@ fn temporaries(sight: &Sight, store: &Store) -> Row {
     let store = store.clone();
     row.fixed_by(move || {
         beside.iter().try_for_each(|file| path::remove_file(file))?;
-        Ok(store.remove_leftovers().map(drop)?)
+        Ok(store.remove_leftovers(&store.try_exclusive()?).map(drop)?)
     })
 }
 

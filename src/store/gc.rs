@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use super::import::snapshot_tree;
 use super::pool::{self, Queue};
-use super::{FileKind, ObjectId, Progress, Root, RootState, Store, StoreError, TreeId};
+use super::{FileKind, ObjectId, Progress, Root, RootState, Store, StoreError, StoreExclusive, TreeId};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
 
@@ -66,50 +66,88 @@ pub struct AwayRoot {
 type Needed = (PathBuf, BTreeSet<TreeId>);
 
 /// The trees and objects that stay.
+#[derive(Default)]
 struct Marked {
     trees: HashSet<TreeId>,
     objects: HashSet<ObjectId>,
 }
 
+/// The result of marking roots.
+#[derive(Default)]
+struct MarkedRoots {
+    trees: HashSet<TreeId>,
+    away: Vec<Needed>,
+    /// The files of roots that are dead or let go of.
+    doomed: Vec<PathBuf>,
+    live: u64,
+    dead: Vec<PathBuf>,
+    forgotten: Vec<PathBuf>,
+}
+
+/// The result of marking: the trees and objects that stay, the files of roots and entries that don't, and the report of
+/// both.
+struct Marking {
+    marked: Marked,
+    doomed: Vec<PathBuf>,
+    report: GcReport,
+}
+
 impl Store {
-    /// Deletes what no worktree and no entry needs. Refused ([`StoreError::Busy`]) while an import or create
-    /// runs, unless it is a dry run.
+    /// Deletes what no worktree and no entry needs.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while an import or create runs, unless it is a dry run. A file that cannot be parsed.
     pub fn gc(&self, options: &GcOptions, progress: &dyn Progress) -> Result<GcReport, StoreError> {
         self.gc_forgetting(options, &[], progress)
     }
 
     /// As [`Store::gc`], and worktrees that are away lose what they need when their manifests are below one of `forget`.
+    ///
+    /// # Errors
+    /// As [`Store::gc`].
     pub fn gc_forgetting(
         &self,
         options: &GcOptions,
         forget: &[PathBuf],
         progress: &dyn Progress,
     ) -> Result<GcReport, StoreError> {
-        let _lock = if options.dry_run { None } else { Some(self.try_exclusive()?) };
-        let _share = if options.dry_run { Some(self.share()?) } else { None };
-        let mut report = GcReport::default();
+        if options.dry_run {
+            let _share = self.share()?;
+            return self.collect(None, options, forget, progress);
+        }
+        self.collect(Some(&self.try_exclusive()?), options, forget, progress)
+    }
+
+    /// Deletes under `lock`; without it, only measures.
+    fn collect(
+        &self,
+        lock: Option<&StoreExclusive>,
+        options: &GcOptions,
+        forget: &[PathBuf],
+        progress: &dyn Progress,
+    ) -> Result<GcReport, StoreError> {
         progress.begin("marking", None);
-        let (marked, mut doomed) = self.mark(options, forget, &mut report)?;
+        let Marking { marked, mut doomed, mut report } = self.mark(lock, options, forget)?;
         progress.begin("sweeping", None);
-        self.doom_snapshots(&marked, &mut report, &mut doomed)?;
-        if !options.dry_run {
-            // With the exclusive lock nobody writes there. A dry run can't tell what is still needed.
-            self.doom_temporaries(&mut report, &mut doomed)?;
-        }
+        let snapshots = self.dead_snapshots(&marked)?;
+        // Without the lock, some of these may still be needed.
+        let temporaries = lock.map_or(Ok(Vec::new()), |lock| self.leftovers(lock))?;
+        (report.snapshots, report.temporaries) = (snapshots.len() as u64, temporaries.len() as u64);
+        doomed.extend(snapshots.into_iter().chain(temporaries));
         for path in &doomed {
-            report.bytes += remove(path, options.dry_run)?;
+            report.bytes += free(lock, path)?;
         }
-        let trees = self.sweep("trees", |id| marked.trees.contains(&TreeId(id.0)), options, progress)?;
-        if trees.0 > 0 && !options.dry_run {
+        let trees = self.sweep(lock, "trees", |id| marked.trees.contains(&TreeId(id.0)), progress)?;
+        if trees.0 > 0 && lock.is_some() {
             self.sync()?;
         }
-        let objects = self.sweep("objects", |id| marked.objects.contains(&id), options, progress)?;
+        let objects = self.sweep(lock, "objects", |id| marked.objects.contains(&id), progress)?;
         let packs = self.plan_repacking(|id| marked.objects.contains(id))?;
         (report.trees, report.objects) = (trees.0, objects.0 + packs.objects);
         report.bytes += trees.1 + objects.1 + packs.bytes;
-        if !options.dry_run {
-            self.repack(packs, progress)?;
-            self.drop_notes(|id| marked.objects.contains(id))?;
+        if let Some(lock) = lock {
+            self.repack(lock, packs, progress)?;
+            self.drop_notes(lock, |id| marked.objects.contains(id))?;
         }
         Ok(report)
     }
@@ -117,12 +155,12 @@ impl Store {
     /// The trees and objects that stay, and the files of roots and entries that don't.
     fn mark(
         &self,
+        lock: Option<&StoreExclusive>,
         options: &GcOptions,
         forget: &[PathBuf],
-        report: &mut GcReport,
-    ) -> Result<(Marked, Vec<PathBuf>), StoreError> {
-        let mut doomed = Vec::new();
-        let (mut trees, away) = self.mark_roots(options, forget, report, &mut doomed)?;
+    ) -> Result<Marking, StoreError> {
+        let MarkedRoots { mut trees, away, mut doomed, live, dead, forgotten } = self.mark_roots(lock, forget)?;
+        let mut report = GcReport { live_roots: live, dead_roots: dead, forgotten, ..GcReport::default() };
         let mut used = trees.clone();
         used.extend(away.iter().flat_map(|(_, named)| named));
         let oldest = options.now.sec.saturating_sub(i64::from(options.keep_days).saturating_mul(DAY));
@@ -134,56 +172,52 @@ impl Store {
                 report.entries.push(entry.name);
             }
         }
-        let mut marked = Marked { trees: HashSet::new(), objects: HashSet::new() };
+        let mut marked = Marked::default();
         trees.iter().try_for_each(|id| self.mark_tree(*id, &mut marked).map(drop))?;
         for (manifest, named) in away {
             let bytes =
                 named.iter().try_fold(0, |sum, id| Ok::<_, StoreError>(sum + self.mark_tree(*id, &mut marked)?))?;
             report.away.push(AwayRoot { manifest, bytes });
         }
-        Ok((marked, doomed))
+        Ok(Marking { marked, doomed, report })
     }
 
     /// The trees of roots that are alive; the manifests that are away, each with the trees that its root names.
-    fn mark_roots(
-        &self,
-        options: &GcOptions,
-        forget: &[PathBuf],
-        report: &mut GcReport,
-        doomed: &mut Vec<PathBuf>,
-    ) -> Result<(HashSet<TreeId>, Vec<Needed>), StoreError> {
-        let (mut trees, mut away) = (HashSet::new(), Vec::new());
+    fn mark_roots(&self, lock: Option<&StoreExclusive>, forget: &[PathBuf]) -> Result<MarkedRoots, StoreError> {
+        let mut found = MarkedRoots::default();
         for mut root in self.roots().list()? {
             let is_held = root.held.is_some();
-            trees.extend(root.held.take().into_iter().flatten());
+            found.trees.extend(root.held.take().into_iter().flatten());
             let is_let_go = |root: &Root| root.manifest.iter().any(|m| forget.iter().any(|at| m.starts_with(at)));
             match root.state {
                 RootState::Live(ref manifest) => {
-                    report.live_roots += 1;
-                    trees.extend(manifest.trees());
+                    found.live += 1;
+                    found.trees.extend(manifest.trees());
                     // Should the manifest be away one day, the root has to say it.
-                    if let (Some(file), false) = (&root.manifest, options.dry_run) {
+                    if let (Some(file), Some(_)) = (&root.manifest, lock) {
                         self.roots().note(file, &manifest.trees())?;
                     }
                 }
-                RootState::Dead | RootState::Away if is_held => report.live_roots += 1,
+                RootState::Dead | RootState::Away if is_held => found.live += 1,
                 RootState::Dead => {
-                    report.dead_roots.extend(root.manifest);
-                    doomed.push(root.file);
+                    found.dead.extend(root.manifest);
+                    found.doomed.push(root.file);
                 }
                 RootState::Away if is_let_go(&root) => {
-                    report.forgotten.extend(root.manifest);
-                    doomed.push(root.file);
+                    found.forgotten.extend(root.manifest);
+                    found.doomed.push(root.file);
                 }
-                RootState::Away => away
-                    .push((root.manifest.unwrap_or_default(), root.named.ok_or(StoreError::Away { root: root.file })?)),
+                RootState::Away => {
+                    let named = root.named.ok_or(StoreError::Away { root: root.file })?;
+                    found.away.push((root.manifest.unwrap_or_default(), named));
+                }
                 RootState::Unreadable(why) => {
                     let kind = if root.manifest.is_some() { FileKind::Manifest } else { FileKind::Root };
                     return Err(StoreError::BadFile { kind, path: root.manifest.unwrap_or(root.file), why });
                 }
             }
         }
-        Ok((trees, away))
+        Ok(found)
     }
 
     /// Marks a tree and its objects; returns the bytes of its files.
@@ -202,35 +236,18 @@ impl Store {
         }
     }
 
-    fn doom_snapshots(
-        &self,
-        marked: &Marked,
-        report: &mut GcReport,
-        doomed: &mut Vec<PathBuf>,
-    ) -> Result<(), StoreError> {
+    /// The snapshots of trees that don't stay.
+    fn dead_snapshots(&self, marked: &Marked) -> Result<Vec<PathBuf>, StoreError> {
         let dir = self.path().join("snapshots");
+        let mut dead = Vec::new();
         for entry in paths::list(&dir)? {
             let path = dir.join(std::ffi::OsStr::from_bytes(&entry.name));
             let tree = paths::read_if_there(&path)?.and_then(|bytes| snapshot_tree(&bytes));
             if !tree.is_some_and(|tree| marked.trees.contains(&tree)) {
-                report.snapshots += 1;
-                doomed.push(path);
+                dead.push(path);
             }
         }
-        Ok(())
-    }
-
-    fn doom_temporaries(&self, report: &mut GcReport, doomed: &mut Vec<PathBuf>) -> Result<(), StoreError> {
-        let leftovers = self.temporaries()?;
-        report.temporaries += leftovers.len() as u64;
-        doomed.extend(leftovers);
-        Ok(())
-    }
-
-    fn temporaries(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let dir = self.path().join("tmp");
-        let names = paths::list(&dir)?.into_iter();
-        Ok(names.map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name))).collect())
+        Ok(dead)
     }
 
     /// Has the next import of every directory read all of it again: what is damaged or missing comes back that way.
@@ -238,24 +255,31 @@ impl Store {
         Ok(paths::empty_dir(&self.path().join("snapshots"))?)
     }
 
-    /// The leftovers of interrupted imports. [`StoreError::Busy`] while one runs: its files look the same.
-    pub fn leftovers(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let _lock = self.try_exclusive()?;
-        self.temporaries()
+    /// The leftovers of interrupted imports. The lock tells them from the files of imports that run, which look the same.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn leftovers(&self, _lock: &StoreExclusive) -> Result<Vec<PathBuf>, StoreError> {
+        let dir = self.path().join("tmp");
+        let names = paths::list(&dir)?.into_iter();
+        Ok(names.map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name))).collect())
     }
 
     /// Removes them; returns their disk space.
-    pub fn remove_leftovers(&self) -> Result<u64, StoreError> {
-        let _lock = self.try_exclusive()?;
-        self.temporaries()?.iter().try_fold(0, |sum, path| Ok(sum + remove(path, false)?))
+    ///
+    /// # Errors
+    /// One of them cannot be removed.
+    pub fn remove_leftovers(&self, lock: &StoreExclusive) -> Result<u64, StoreError> {
+        self.leftovers(lock)?.iter().try_fold(0, |sum, path| Ok(sum + free(Some(lock), path)?))
     }
 
-    /// Deletes the files below `kind` that are not kept: how many, and their disk space.
+    /// Deletes the files below `kind` that are not kept (without the lock, only measures them): how many, and their disk
+    /// space.
     fn sweep(
         &self,
+        lock: Option<&StoreExclusive>,
         kind: &str,
         is_kept: impl Fn(ObjectId) -> bool + Sync,
-        options: &GcOptions,
         progress: &dyn Progress,
     ) -> Result<(u64, u64), StoreError> {
         let work = |bucket: String, sum: &mut (u64, u64), _: &Queue<String>| {
@@ -267,7 +291,7 @@ impl Store {
                 let rest = String::from_utf8_lossy(&entry.name);
                 // A name that is no id is no garbage of ours: `verify` reports it.
                 if format!("{bucket}{rest}").parse().is_ok_and(|id| !is_kept(id)) {
-                    let bytes = remove(&dir.join(&*rest), options.dry_run)?;
+                    let bytes = free(lock, &dir.join(&*rest))?;
                     progress.advance(bytes);
                     *sum = (sum.0 + 1, sum.1 + bytes);
                 }
@@ -280,19 +304,19 @@ impl Store {
     }
 }
 
-/// Removes a file or directory; returns its disk space.
-fn remove(path: &Path, dry_run: bool) -> Result<u64, StoreError> {
+/// Removes a file or directory, unless there is no lock; returns its disk space.
+fn free(lock: Option<&StoreExclusive>, path: &Path) -> Result<u64, StoreError> {
     let Some(stat) = paths::stat(path)? else { return Ok(0) };
     let mut bytes = stat.blocks * 512;
     if stat.is_dir() {
         for entry in paths::list(path)? {
-            bytes += remove(&path.join(std::ffi::OsStr::from_bytes(&entry.name)), dry_run)?;
+            bytes += free(lock, &path.join(std::ffi::OsStr::from_bytes(&entry.name)))?;
         }
-        if !dry_run {
-            paths::remove_dir(path)?;
-        }
-    } else if !dry_run {
-        paths::remove_file(path)?;
+    }
+    match lock {
+        Some(_) if stat.is_dir() => paths::remove_dir(path)?,
+        Some(_) => paths::remove_file(path)?,
+        None => {}
     }
     Ok(bytes)
 }

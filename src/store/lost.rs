@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::damage::{CHECKED, DAMAGED};
 use super::pack::is_racy;
-use super::{Damage, DamageKind, FileTimes, ObjectId, Store, StoreError, TreeId};
+use super::{Damage, DamageKind, FileTimes, ObjectId, Store, StoreError, StoreExclusive, TreeId};
 use crate::sys::fs::{self, Stat, Timespec};
 use crate::sys::log::OrWarn;
 use crate::sys::{IoError, path as paths};
@@ -278,7 +278,11 @@ impl Store {
     }
 
     /// Deletes the notes about objects that are not kept, and what servers have read of those that are whole again.
-    pub(super) fn drop_notes(&self, is_kept: impl Fn(&ObjectId) -> bool) -> Result<(), StoreError> {
+    pub(super) fn drop_notes(
+        &self,
+        _lock: &StoreExclusive,
+        is_kept: impl Fn(&ObjectId) -> bool,
+    ) -> Result<(), StoreError> {
         for dir in [DAMAGED, CHECKED].map(|dir| self.path().join(dir)) {
             for id in ids_in(&dir)?.into_iter().filter(|id| !is_kept(id)) {
                 paths::remove_file(&dir.join(id.hex()))?;

@@ -123,6 +123,12 @@ pub struct StoreShare {
     _lock: Lock,
 }
 
+/// The store's exclusive lock, as a value: functions that delete objects, trees or names take a reference to it.
+#[derive(Debug)]
+pub struct StoreExclusive {
+    _lock: Lock,
+}
+
 impl Store {
     /// Opens the store at `path`, made when it is absent or an empty directory. Nobody but its owner may.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
@@ -240,10 +246,13 @@ impl Store {
         self.single_flight(of, go_on).ok().flatten()
     }
 
-    /// Keeps all other imports away; refused while there are any.
-    pub(crate) fn try_exclusive(&self) -> Result<Lock, StoreError> {
+    /// The exclusive lock: no import and no create runs while it is held.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while an import or a create runs.
+    pub fn try_exclusive(&self) -> Result<StoreExclusive, StoreError> {
         let lock = Lock::try_exclusive(self.lock_file()?).map_err(IoError::of("lock", &self.path.join("lock")))?;
-        lock.ok_or(StoreError::Busy)
+        lock.map(|lock| StoreExclusive { _lock: lock }).ok_or(StoreError::Busy)
     }
 
     /// Makes sure that a depsfs from before packs refuses this store from now on.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::pack::{Pack, PackError, PackRecord, PackWriter};
 use super::stage::FULL;
-use super::{FileKind, ObjectId, PackId, Progress, Store, StoreError};
+use super::{FileKind, ObjectId, PackId, Progress, Store, StoreError, StoreExclusive};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, path as paths};
 
@@ -83,8 +83,13 @@ impl Store {
         Ok(plan)
     }
 
-    /// Does what was planned. The store's lock is held exclusively.
-    pub(super) fn repack(&self, plan: Repacking, progress: &dyn Progress) -> Result<(), StoreError> {
+    /// Does what was planned: new packs, then the old ones are deleted.
+    pub(super) fn repack(
+        &self,
+        _lock: &StoreExclusive,
+        plan: Repacking,
+        progress: &dyn Progress,
+    ) -> Result<(), StoreError> {
         if plan.go.is_empty() {
             return Ok(());
         }
