@@ -70,7 +70,7 @@ impl Case {
 }
 
 /// The names that a view lists in its root, or the error.
-fn list(view: &Overlay) -> Result<Vec<String>, depsfs::overlay::Error> {
+fn list(view: &Overlay) -> Result<Vec<String>, depsfs::overlay::OverlayError> {
     let mut names = Vec::new();
     view.readdir(Ino::ROOT, 0, true, &mut |listed| {
         names.push(String::from_utf8_lossy(listed.name).into_owned());

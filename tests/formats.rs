@@ -16,7 +16,7 @@ use depsfs::overlay::journal::{self, Check, Frame, Journal, Record};
 use depsfs::store::import::import_dir;
 use depsfs::store::manifest::{Graft, LockFile, ViewSpec};
 use depsfs::store::pack::PackWriter;
-use depsfs::store::tree::{Item, Meta, Slot};
+use depsfs::store::tree::{Item, NodeMeta, Slot};
 use depsfs::store::{
     GcOptions, Manifest, Name, Node, ObjectId, Provenance, RootState, Store, StoreError, Tree, TreeBuilder, TreeId,
 };
@@ -62,7 +62,7 @@ fn name(s: &str) -> Name {
 
 /// One of each: a file with two names and an attribute, a subdirectory, a symlink, a fifo, a name that isn't UTF-8.
 fn tree_of_today() -> Vec<u8> {
-    let meta = |perm, sec, nsec| Meta { perm, mtime: Timespec { sec, nsec }, xattrs: vec![] };
+    let meta = |perm, sec, nsec| NodeMeta { perm, mtime: Timespec { sec, nsec }, xattrs: vec![] };
     let file =
         |content: &[u8], blocks| Item::File { object: ObjectId::of(content), size: content.len() as u64, blocks };
     let mut tree = TreeBuilder::new(meta(0o755, -2, 5));
@@ -283,7 +283,7 @@ fn store_1_and_2() {
 fn frames() -> Vec<Frame> {
     let time = Some(Timespec { sec: -1, nsec: 2 });
     let (dir, ino) = (Ino(1), Ino(0x0102_0304_0506_0708));
-    let meta = journal::Meta {
+    let meta = journal::MetaChange {
         mode: Some(0o100755),
         uid: Some(1),
         gid: Some(2),
@@ -317,7 +317,7 @@ fn frames() -> Vec<Frame> {
 fn newer_frames() -> Vec<Frame> {
     let ino = Ino(0x0102_0304_0506_0708);
     let time = Timespec { sec: -1, nsec: 2 };
-    let meta = journal::Meta { mode: Some(0o100755), ctime: Some(time), ..journal::Meta::default() };
+    let meta = journal::MetaChange { mode: Some(0o100755), ctime: Some(time), ..journal::MetaChange::default() };
     let records = vec![
         Record::Xattr { ino, name: b"user.k".to_vec(), value: Some(b"v\0".to_vec()), time },
         Record::Xattr { ino, name: b"user.gone".to_vec(), value: None, time },

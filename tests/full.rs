@@ -5,7 +5,7 @@ mod small;
 
 use std::sync::Arc;
 
-use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig};
+use depsfs::overlay::{Caller, GraftSpec, Ino, Overlay, OverlayConfig, OverlayError};
 use depsfs::store::{Name, Store, Tree, import};
 
 use small::{Small, fill, small};
@@ -55,17 +55,17 @@ impl Bench {
     }
 }
 
-fn errno(error: &Error) -> Option<i32> {
+fn errno(error: &OverlayError) -> Option<i32> {
     match error {
-        Error::Upper { source, .. } => source.raw_os_error(),
-        Error::Journal(depsfs::overlay::journal::JournalError::Io(e)) => Some(e.errno()),
+        OverlayError::Upper { source, .. } => source.raw_os_error(),
+        OverlayError::Journal(depsfs::overlay::journal::JournalError::Io(e)) => Some(e.errno()),
         _ => None,
     }
 }
 
 fn names(view: &Overlay, dir: Ino) -> usize {
     let mut count = 0;
-    let sink = &mut |listed: depsfs::overlay::Listed<'_>| {
+    let sink = &mut |listed: depsfs::overlay::DirListing<'_>| {
         count += usize::from(!matches!(listed.name, b"." | b".."));
         true
     };

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr, Stale};
+use depsfs::overlay::{Caller, GraftSpec, Ino, Overlay, OverlayConfig, OverlayError, SetAttr, Stale};
 use depsfs::store::{Name, Store, Tree, import};
 use depsfs::sys::fs::{RenameFlags, SetTime};
 
@@ -66,7 +66,7 @@ fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).expect("a name")
 }
 
-fn find(view: &Overlay, path: &str) -> Result<Ino, Error> {
+fn find(view: &Overlay, path: &str) -> Result<Ino, OverlayError> {
     Path::new(path).iter().try_fold(Ino::ROOT, |at, part| {
         view.lookup(at, &Name::new(part.as_bytes()).expect("a name")).map(|attr| attr.ino)
     })
@@ -87,7 +87,7 @@ fn a_graft_that_is_added_shows_at_the_next_lookup_and_the_kernel_is_told_which_n
     let one = f.tree(&[("a/x", "x"), ("b", "b")]);
     let view = f.open(vec![one.clone()]);
     let (dir, before) = (find(&view, "a").expect("there"), find(&view, "b").expect("there"));
-    assert!(matches!(find(&view, "a/y"), Err(Error::NotFound)));
+    assert!(matches!(find(&view, "a/y"), Err(OverlayError::NotFound)));
     let stale = view.regraft(vec![one, f.tree(&[("a/y", "y"), ("c", "c")])]).expect("grafted");
     assert_eq!(text(&view, "a/y").as_deref(), Some("y"));
     assert_eq!(text(&view, "a/x").as_deref(), Some("x"));
@@ -190,14 +190,14 @@ fn deleting_a_directory_of_many_files_costs_one_record_in_the_end() {
     assert!(len < 300, "{len} bytes for one whiteout");
     drop(view);
     let view = f.open(vec![f.tree(&files)]);
-    assert!(matches!(find(&view, "d"), Err(Error::NotFound)));
+    assert!(matches!(find(&view, "d"), Err(OverlayError::NotFound)));
 }
 
 /// Every path on the way has an answer in time, and no thread's stack ends: 2 MB as the server's.
 #[test]
 fn a_tree_three_thousand_directories_deep_is_written_at_its_bottom() {
     let f = Fixture::new();
-    let meta = depsfs::store::tree::Meta { perm: 0o755, ..Default::default() };
+    let meta = depsfs::store::tree::NodeMeta { perm: 0o755, ..Default::default() };
     let mut builder = depsfs::store::TreeBuilder::new(meta.clone());
     let mut slot = depsfs::store::tree::Slot::ROOT;
     for _ in 0..3000 {

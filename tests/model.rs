@@ -13,7 +13,7 @@ mod twin;
 
 use std::fs;
 
-use depsfs::overlay::{ChangeKind, Error};
+use depsfs::overlay::{ChangeKind, OverlayError};
 use ops::{Op, any_op, config};
 use proptest::prelude::*;
 use twin::Twin;
@@ -180,7 +180,7 @@ fn a_reset_brings_back_what_the_store_says_and_only_there() {
 #[test]
 fn a_reset_of_what_was_moved_away_is_refused() {
     let mut twin = after(&[rename("a", "d2")]);
-    assert!(matches!(twin.reset("a"), Err(Error::Moved)));
+    assert!(matches!(twin.reset("a"), Err(OverlayError::Moved)));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn an_acl_is_refused_and_other_names_work_on_files_of_the_store() {
     let ino = twin.hold("b");
     let none = depsfs::sys::fs::XattrFlags::empty();
     let acl = twin.with_view(|v| v.set_xattr(ino, b"system.posix_acl_access", b"\x02\0\0\0", none));
-    assert!(matches!(acl, Err(Error::NotSupported)));
+    assert!(matches!(acl, Err(OverlayError::NotSupported)));
     twin.with_view(|v| v.set_xattr(ino, b"user.kind", b"module", none)).expect("taken");
     assert_eq!(twin.with_view(|v| v.xattr_names(ino)).expect("listed"), [b"user.kind".to_vec()]);
     assert!(twin.with_view(|v| v.object(ino)).is_some(), "no bytes were copied for it");

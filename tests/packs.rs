@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use case::Case;
-use depsfs::overlay::{Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig};
+use depsfs::overlay::{Caller, GraftSpec, Ino, Overlay, OverlayConfig, OverlayError};
 use depsfs::store::import::import_dir;
 use depsfs::store::pack::Pack;
 use depsfs::store::{DamageKind, GcOptions, GcReport, Name, Node, ObjectId, Provenance, Store, StoreError, TreeId};
@@ -70,7 +70,7 @@ fn find(view: &Overlay, name: impl ToString) -> Ino {
     view.lookup(Ino::ROOT, &Name::new(name.to_string().as_bytes()).unwrap()).unwrap().ino
 }
 
-fn read(view: &Overlay, ino: Ino) -> Result<Vec<u8>, Error> {
+fn read(view: &Overlay, ino: Ino) -> Result<Vec<u8>, OverlayError> {
     view.read(ino, 0, 1 << 20, |bytes| bytes.to_vec())
 }
 
@@ -88,7 +88,7 @@ fn a_view_reads_searches_and_copies_what_lies_in_a_pack() {
     assert_eq!(view.read(ino, len - 2, 100, |b| b.to_vec()).unwrap(), all[all.len() - 2..]);
     assert_eq!(view.read(ino, len, 100, |b| b.len()).unwrap(), 0);
     assert_eq!((view.lseek(ino, 3, false).unwrap(), view.lseek(ino, 3, true).unwrap()), (3, len));
-    assert!(matches!(view.lseek(ino, len, false), Err(Error::NoData)));
+    assert!(matches!(view.lseek(ino, len, false), Err(OverlayError::NoData)));
 
     let root = view.getattr(Ino::ROOT).unwrap();
     let me = Caller { uid: root.uid, gid: root.gid };
@@ -117,11 +117,11 @@ fn a_pack_that_is_lost_or_cut_off_is_an_error_of_reading_and_another_import_mend
     fs::remove_file(&path).unwrap();
     let cold = Case { store: Store::open(case.store.path()).unwrap(), dir: tempfile::tempdir().unwrap() };
     let lost = cold.view("lost", tree);
-    assert!(matches!(read(&lost, find(&lost, 50)), Err(Error::LostObject { .. })));
+    assert!(matches!(read(&lost, find(&lost, 50)), Err(OverlayError::LostObject { .. })));
     fs::write(&path, &good[..good.len() / 2]).unwrap();
     let cut = Case { store: Store::open(case.store.path()).unwrap(), dir: tempfile::tempdir().unwrap() };
     let view = cut.view("cut", tree);
-    assert!(matches!(read(&view, find(&view, 50)), Err(Error::LostObject { .. })));
+    assert!(matches!(read(&view, find(&view, 50)), Err(OverlayError::LostObject { .. })));
     let damage = cut.store.verify(&()).unwrap();
     assert!(damage.iter().any(|d| d.path == path && matches!(d.kind, DamageKind::Pack(_))), "{damage:?}");
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {

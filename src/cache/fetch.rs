@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::local::{Aside, Local};
+use super::local::{Local, PartialArtifact};
 use super::remote::{Missed, Remote};
 use super::{Artifact, ArtifactName, CacheError, Environment, Reporting};
 use crate::store::import::{ArchiveLimits, ImportError, Refused, import_archive};
@@ -118,14 +118,14 @@ fn download_once(
 ) -> Result<Result<Artifact, Missed>, CacheError> {
     let tmp = store.path().join("tmp");
     let mut local = local;
-    let aside = match local.map(|dir| Aside::to_fetch(dir.path(), name)) {
+    let aside = match local.map(|dir| PartialArtifact::to_fetch(dir.path(), name)) {
         Some(Ok(aside)) => aside,
         Some(Err(e)) => {
             (to.say)(&format!("Warning: CACHE_LOCAL_DIR is not written: {e}"));
             local = None;
-            Aside::to_fetch(&tmp, name)?
+            PartialArtifact::to_fetch(&tmp, name)?
         }
-        None => Aside::to_fetch(&tmp, name)?,
+        None => PartialArtifact::to_fetch(&tmp, name)?,
     };
     if let Err(missed) = remote.download(name, &aside, to.progress) {
         return Ok(Err(missed));

@@ -54,30 +54,30 @@ impl Local {
 }
 
 /// A file that is being written; it is removed unless it was named.
-pub struct Aside {
+pub struct PartialArtifact {
     path: PathBuf,
     new: TemporaryFile<'static>,
 }
 
-impl Aside {
+impl PartialArtifact {
     /// Creates a file in `dir` for the artifact `name`. Another process that fetches the same artifact waits (see
     /// [`Store::single_flight`](crate::store::Store::single_flight)), so files that a killed process left behind are removed.
-    pub fn to_fetch(dir: &Path, name: &ArtifactName) -> Result<Aside, CacheError> {
+    pub fn to_fetch(dir: &Path, name: &ArtifactName) -> Result<PartialArtifact, CacheError> {
         let start = format!("{ASIDE}{}-", short_hash(name));
         for left in paths::list(dir)?.iter().filter(|e| e.name.starts_with(start.as_bytes())) {
             paths::remove_file(&dir.join(String::from_utf8_lossy(&left.name).as_ref()))?;
         }
-        Aside::at(dir.join(format!("{start}{}{}", aside_name(), name.suffix())))
+        PartialArtifact::at(dir.join(format!("{start}{}{}", aside_name(), name.suffix())))
     }
 
     /// Creates a file in `dir` for an artifact that is packed here; several processes may pack the same at once.
-    pub fn to_save(dir: &Path, name: &ArtifactName) -> Result<Aside, CacheError> {
-        Aside::at(dir.join(format!("{ASIDE}put-{}{}", aside_name(), name.suffix())))
+    pub fn to_save(dir: &Path, name: &ArtifactName) -> Result<PartialArtifact, CacheError> {
+        PartialArtifact::at(dir.join(format!("{ASIDE}put-{}{}", aside_name(), name.suffix())))
     }
 
-    fn at(path: PathBuf) -> Result<Aside, CacheError> {
+    fn at(path: PathBuf) -> Result<PartialArtifact, CacheError> {
         let new = TemporaryFile::at(&path, 0o644, Leftover::Refuse).map_err(IoError::of("create", &path))?;
-        Ok(Aside { path, new })
+        Ok(PartialArtifact { path, new })
     }
 
     /// The path of the temporary file.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::local::{Aside, Local};
+use super::local::{Local, PartialArtifact};
 use super::remote::Remote;
 use super::{ArtifactName, CacheError, Environment, Reporting, pack};
 use crate::sys::IoError;
@@ -46,7 +46,7 @@ pub fn put(
         return Ok(Put::Skipped("there is nothing to save it to"));
     }
     let dir = local.as_ref().map_or(env.temporary.as_path(), Local::path);
-    let aside = Aside::to_save(dir, name)?;
+    let aside = PartialArtifact::to_save(dir, name)?;
     pack::pack(name.compression(), paths, base, aside.file(), to.progress)?;
     // Opened before it has its name: another may replace that.
     let file = open_path(aside.path(), OpenFlags::RDONLY, 0).map_err(IoError::of("open", aside.path()))?;
@@ -59,7 +59,7 @@ pub fn put(
         None => (Some(aside), None),
     };
     if let Some(remote) = &remote {
-        let path = saved.as_deref().or(aside.as_ref().map(Aside::path)).expect("it is in one of two places");
+        let path = saved.as_deref().or(aside.as_ref().map(PartialArtifact::path)).expect("it is in one of two places");
         remote.upload(name, path, file)?;
     }
     Ok(Put::Saved { file: saved, remote: remote.is_some() })

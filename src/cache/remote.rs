@@ -19,7 +19,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::local::Aside;
+use super::local::PartialArtifact;
 use super::program::{self, Input, ProgramEnd};
 use super::{ArtifactName, CacheError, Environment, RemoteRule};
 use crate::store::Progress;
@@ -82,7 +82,7 @@ impl Remote {
     }
 
     /// Writes the artifact to `to`, from its start.
-    pub fn download(&self, name: &ArtifactName, to: &Aside, progress: &dyn Progress) -> Result<(), Missed> {
+    pub fn download(&self, name: &ArtifactName, to: &PartialArtifact, progress: &dyn Progress) -> Result<(), Missed> {
         let headers = to.path().with_extension("headers");
         let done = self.download_with(name, to.file(), &headers, progress);
         // Absent if no HTTP server was queried, or none replied.

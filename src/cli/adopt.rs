@@ -11,7 +11,7 @@ use super::report::Failure;
 use super::{output, places};
 use crate::component::load;
 use crate::sys::interrupt;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::worktree::adopt;
 use crate::worktree::create::CreateOptions;
 use crate::worktree::plan;

@@ -29,7 +29,7 @@ impl Approve {
     pub fn run(self) -> Result<(), Failure> {
         let checkout = places::checkout_at(self.checkout.as_deref().unwrap_or(Path::new(".")))?;
         let user = places::user();
-        let settings = Settings::load(&checkout.git()).map_err(crate::worktree::Error::from)?;
+        let settings = Settings::load(&checkout.git()).map_err(crate::worktree::WorktreeError::from)?;
         // A create uses the committed file, a sync the file on disk.
         let both = [load::on_disk(&checkout, &user)?, load::at_commit(&checkout, &settings, Some("HEAD"), &user)?];
         let mut approvals: Vec<_> = both.iter().filter_map(|c| Approval::of(c, &checkout.common_dir)).collect();

@@ -13,9 +13,9 @@ use crate::cache::{self, Artifact, ArtifactName, Environment, Put, RemoteRules, 
 use crate::git::checkout::Checkout;
 use crate::git::settings::Settings;
 use crate::store::Store;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path as paths, process};
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 use crate::worktree::placement::{self, PlaceRequest};
 
 /// Get and save build artifacts by name, as ci3's cache_download and cache_upload do
@@ -24,7 +24,7 @@ use crate::worktree::placement::{self, PlaceRequest};
 /// S3_BUILD_CACHE_AWS_PARAMS, CACHE_SSH_HOST, else $DEPSFS_CACHE_URL or git's depsfs.cacheUrl. A name that holds
 /// "disabled-cache" and NO_CACHE=1 are a miss; NO_CACHE_UPLOAD=1 saves nothing.
 #[derive(Args)]
-pub struct Cache {
+pub struct CacheCommand {
     #[command(subcommand)]
     verb: CacheVerb,
 }
@@ -51,7 +51,7 @@ enum CacheVerb {
     Exists { name: String },
 }
 
-impl Cache {
+impl CacheCommand {
     pub fn failing(&self) -> String {
         match &self.verb {
             CacheVerb::Get { name, .. } => format!("{name} is not in place"),
@@ -113,7 +113,7 @@ fn fetch(store: &Store, name: &ArtifactName, env: &Environment) -> Result<Artifa
 }
 
 fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
-    let base = paths::canonical(Path::new(".")).map_err(Error::from)?;
+    let base = paths::canonical(Path::new(".")).map_err(WorktreeError::from)?;
     let bar = Bar::new();
     let line = |words: &str| bar.say(words);
     let put = cache::put(name, given, &base, &environment(), &Reporting { say: &line, progress: &bar })?;
@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn the_help_names_the_variables_of_the_remotes_in_their_order() {
-        let help = <Cache as Args>::augment_args(clap::Command::new("cache")).get_long_about().map(ToString::to_string);
+        let help =
+            <CacheCommand as Args>::augment_args(clap::Command::new("cache")).get_long_about().map(ToString::to_string);
         let help = help.unwrap_or_default();
         let at: Vec<_> = remotes().rules.iter().map(|rule| help.find(rule.variable())).collect();
         assert!(at.len() > 1 && at.iter().all(Option::is_some) && at.is_sorted(), "{at:?} in {help}");

@@ -11,11 +11,11 @@ use crate::git::checkout::Checkout;
 use crate::store::Store;
 use crate::sys::path as paths;
 use crate::views::set::Views;
-use crate::worktree::Error;
-use crate::worktree::artifacts::materialize::{Brought, Task};
+use crate::worktree::WorktreeError;
+use crate::worktree::artifacts::materialize::{Brought, MaterializeTask};
 use crate::worktree::artifacts::resolve::{ArtifactSource, ArtifactSources, Decision};
 use crate::worktree::artifacts::{materialize, plan};
-use crate::worktree::plan::Plan;
+use crate::worktree::plan::CreatePlan;
 
 /// The store, the build cache, and the person at the terminal.
 pub struct Outside {
@@ -37,7 +37,7 @@ impl Outside {
 }
 
 /// The report of a dry run about components, a line each.
-pub fn foreseen(plan: &Plan, approved: bool) -> Result<String, Failure> {
+pub fn foreseen(plan: &CreatePlan, approved: bool) -> Result<String, Failure> {
     if plan.components.is_empty() {
         return Ok(String::new());
     }
@@ -51,7 +51,7 @@ pub fn foreseen(plan: &Plan, approved: bool) -> Result<String, Failure> {
     let outside = Outside::new(Store::open(if is_there { &path } else { &away })?);
     let told = outside.with(false, |supply| plan::foresee(plan, supply));
     if !is_there {
-        paths::remove_tree(&away).map_err(Error::from)?;
+        paths::remove_tree(&away).map_err(WorktreeError::from)?;
     }
     Ok(match told? {
         Some(decisions) => lines(&decisions),
@@ -67,7 +67,14 @@ pub fn lines(decisions: &[Decision]) -> String {
 /// Goes on with what a worktree's components still need: what is not to be fetched is built.
 pub fn go_on(checkout: &Checkout, components: &Components, outside: &Outside) -> Result<Vec<Brought>, Failure> {
     let done = outside.with(true, |supply| {
-        materialize::bring(&Task { checkout, components, supply, source: None, changed: false, builds: true })
+        materialize::bring(&MaterializeTask {
+            checkout,
+            components,
+            supply,
+            source: None,
+            changed: false,
+            builds: true,
+        })
     });
     Ok(done?)
 }
@@ -81,7 +88,14 @@ pub fn bring(
 ) -> Result<Vec<Brought>, Failure> {
     let source = source_of(checkout)?;
     let done = outside.with(true, |supply| {
-        materialize::bring(&Task { checkout, components, supply, source: source.as_ref(), changed: true, builds })
+        materialize::bring(&MaterializeTask {
+            checkout,
+            components,
+            supply,
+            source: source.as_ref(),
+            changed: true,
+            builds,
+        })
     });
     Ok(done?)
 }
@@ -90,7 +104,7 @@ pub fn bring(
 pub fn would_bring(checkout: &Checkout, components: &Components, outside: &Outside) -> Result<Vec<Brought>, Failure> {
     let source = source_of(checkout)?;
     let (record, decisions) = outside.with(false, |supply| {
-        materialize::decisions(&Task {
+        materialize::decisions(&MaterializeTask {
             checkout,
             components,
             supply,
@@ -105,7 +119,7 @@ pub fn would_bring(checkout: &Checkout, components: &Components, outside: &Outsi
 /// The checkout that a worktree was made from, if it is still there.
 pub fn source_of(checkout: &Checkout) -> Result<Option<Checkout>, Failure> {
     let source = Views::of(checkout)?.and_then(|views| views.manifest.source);
-    Ok(source.map(|at| Checkout::at(&at)).transpose().map_err(Error::from)?.flatten())
+    Ok(source.map(|at| Checkout::at(&at)).transpose().map_err(WorktreeError::from)?.flatten())
 }
 
 /// The components of a worktree, once its commands are approved.

@@ -11,14 +11,14 @@ use super::places;
 use super::report::Failure;
 use crate::git::checkout::Checkout;
 use crate::sys::interrupt;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
 use crate::worktree::adopt;
 use crate::worktree::artifacts;
 use crate::worktree::artifacts::materialize::Brought;
 use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::create::{self, CreateOptions, Created};
-use crate::worktree::plan::{self, CreateRequest, Plan};
+use crate::worktree::plan::{self, CreatePlan, CreateRequest};
 use crate::worktree::relocation::{Trace, Traced};
 use crate::worktree::remove;
 
@@ -110,7 +110,7 @@ impl Create {
         self.make(&plan, &outside)
     }
 
-    fn make(&self, plan: &Plan, outside: &Outside) -> Result<(), Failure> {
+    fn make(&self, plan: &CreatePlan, outside: &Outside) -> Result<(), Failure> {
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
         let created =
@@ -149,7 +149,7 @@ impl Create {
 }
 
 /// The source, where that is not the checkout of the working directory.
-fn source_line(plan: &Plan) -> String {
+fn source_line(plan: &CreatePlan) -> String {
     let source = &plan.source.root;
     match Checkout::containing(Path::new(".")) {
         Ok(Some(here)) if here.root != *source => {
@@ -212,7 +212,7 @@ fn lost_words(lost: &[PathBuf]) -> Option<String> {
 }
 
 /// The new worktree, and the directories that were left out, with the reasons.
-pub(super) fn words(verb: &str, plan: &Plan, created: &Created, how: CreateOptions) -> String {
+pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: CreateOptions) -> String {
     let commit = created.commit.get(..10).unwrap_or(&created.commit);
     let mut lines = vec![
         format!("{verb} {}", created.worktree.shown()),

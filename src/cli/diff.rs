@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::report::Failure;
 use super::{output, places};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::diff::{self, Difference};
 use crate::views::json_path;
 

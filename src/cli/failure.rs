@@ -9,14 +9,14 @@ use crate::git::command::GitError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::reason;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::{component, git, views, worktree};
 
 /// An error that ends a verb.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error(transparent)]
-    Worktree(#[from] worktree::Error),
+    Worktree(#[from] worktree::WorktreeError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -80,4 +80,4 @@ macro_rules! of_a_worktree {
     };
 }
 
-of_a_worktree!(component::Error, views::Error, git::Error, GitError);
+of_a_worktree!(component::ComponentError, views::ViewsError, git::RepositoryError, GitError);

@@ -14,7 +14,7 @@ use crate::cache;
 use crate::store::{GcOptions, GcReport};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::json_path;
 
 /// Delete from the store what no worktree and no recent entry needs

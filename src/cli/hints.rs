@@ -47,8 +47,8 @@ pub fn output(e: &io::Error) -> String {
 }
 
 /// The hint for an operation that a view refuses.
-pub fn overlay(e: &overlay::Error) -> String {
-    use overlay::Error;
+pub fn overlay(e: &overlay::OverlayError) -> String {
+    use overlay::OverlayError as Error;
     match e {
         Error::Upper { source, .. } => io(source),
         Error::LostObject { .. } | Error::LostTree(_) => {
@@ -84,10 +84,14 @@ mod tests {
 
     #[test]
     fn no_hint_names_a_command_that_drops_what_a_user_wrote() {
-        let upper = |errno| overlay::Error::Upper { verb: "write", source: io::Error::from_raw_os_error(errno) };
+        let upper = |errno| overlay::OverlayError::Upper { verb: "write", source: io::Error::from_raw_os_error(errno) };
         let errnos = [libc::ENOSPC, libc::EDQUOT, libc::EIO, libc::EACCES, libc::EROFS, libc::EMFILE, libc::EPERM];
         let mut hints: Vec<String> = errnos.iter().map(|errno| overlay(&upper(*errno))).collect();
-        hints.extend([overlay::Error::Moved, overlay::Error::Kept, overlay::Error::NotFound].iter().map(overlay));
+        hints.extend(
+            [overlay::OverlayError::Moved, overlay::OverlayError::Kept, overlay::OverlayError::NotFound]
+                .iter()
+                .map(overlay),
+        );
         for hint in hints {
             assert!(!hint.contains("reset") && !hint.contains("rm ") && !hint.contains("delete"), "{hint}");
         }

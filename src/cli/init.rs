@@ -6,8 +6,8 @@ use super::report::Failure;
 use super::{output, places};
 use crate::component::{Config, config, init};
 use crate::sys::path as paths;
-use crate::sys::terminal::Shown;
-use crate::worktree::Error;
+use crate::sys::terminal::DisplayName;
+use crate::worktree::WorktreeError;
 
 /// Write a depsfs.toml for this repository, of what is found in it
 ///
@@ -34,7 +34,7 @@ impl Init {
             return output::print(&text);
         }
         let file = checkout.root.join(config::FILE);
-        match paths::write_new(&file, text.as_bytes()).map_err(Error::from)? {
+        match paths::write_new(&file, text.as_bytes()).map_err(WorktreeError::from)? {
             Some(_) => output::done("depsfs.toml was written", &format!("wrote {}\n", file.shown())),
             None => Err(Failure::Refused {
                 what: "no depsfs.toml was written",

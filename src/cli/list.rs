@@ -7,8 +7,8 @@ use clap::Args;
 use super::report::Failure;
 use super::{output, places};
 use crate::git::checkout::Checkout;
-use crate::sys::terminal::Shown;
-use crate::worktree::{Error, list};
+use crate::sys::terminal::DisplayName;
+use crate::worktree::{WorktreeError, list};
 
 /// List the worktrees that have views
 ///
@@ -25,7 +25,7 @@ pub struct List {
 
 impl List {
     pub fn run(self) -> Result<(), Failure> {
-        let listed = match Checkout::of_any_repository(Path::new(".")).map_err(Error::from)? {
+        let listed = match Checkout::of_any_repository(Path::new(".")).map_err(WorktreeError::from)? {
             Some(checkout) if !self.all => list::of_repository(&checkout)?,
             _ => list::of_store(&places::store()?)?,
         };

@@ -43,7 +43,7 @@ mod unmount;
 
 use clap::{Parser, Subcommand};
 
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 use report::Failure;
 
@@ -77,12 +77,12 @@ enum Verb {
     Remove(remove::Remove),
     Mount(mount::Mount),
     Unmount(unmount::Unmount),
-    Cache(cache::Cache),
+    Cache(cache::CacheCommand),
     Gc(gc::Gc),
-    Store(store::Store),
+    Store(store::StoreCommand),
     Doctor(doctor::Doctor),
     Service(service::Service),
-    Sync(sync::Sync),
+    Sync(sync::SyncCommand),
     Publish(publish::Publish),
     Init(init::Init),
     Approve(approve::Approve),

@@ -11,9 +11,9 @@ use super::progress::Bar;
 use super::report::Failure;
 use super::{mount_all, places};
 use crate::store::Store;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
-use crate::views::standalone_mount::{self, Lower, StandaloneMount};
+use crate::views::standalone_mount::{self, LowerSource, StandaloneMount};
 
 /// Mount the views of a worktree, or entries of the store or plain directories at a directory
 ///
@@ -110,13 +110,13 @@ impl Mount {
         let (lower, words) = if lower.is_empty() {
             let names: Vec<String> = self.what.iter().flat_map(|n| names(n)).collect();
             let words = names.join(", ");
-            (Lower::Entries(names), words)
+            (LowerSource::Entries(names), words)
         } else {
             let words: Vec<_> = lower.iter().map(|d| d.shown().to_string()).collect();
-            (Lower::Directories(lower), words.join(", "))
+            (LowerSource::Directories(lower), words.join(", "))
         };
         let upper = self.upper.clone().or(options.upper);
-        let without_upper = upper.is_none() && !self.options.is_empty() && matches!(lower, Lower::Directories(_));
+        let without_upper = upper.is_none() && !self.options.is_empty() && matches!(lower, LowerSource::Directories(_));
         let wish = StandaloneMount {
             lower,
             upper,

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::report::Failure;
 use super::{output, places, report};
 use crate::store::Store;
-use crate::sys::terminal::Shown;
-use crate::views::all_worktrees::{self, Outcome};
+use crate::sys::terminal::DisplayName;
+use crate::views::all_worktrees::{self, DetachOutcome};
 
 /// Mounts each, and tells of each; how many are mounted, and how many could not be.
 pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Failure> {
@@ -14,19 +14,19 @@ pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Fai
     for known in all_worktrees::known(store, states)? {
         let place = known.place.shown().to_string();
         match known.mount() {
-            Outcome::Done => {
+            DetachOutcome::Done => {
                 mounted += 1;
                 reported = reported.and(output::done("the views were mounted", &format!("mounted {place}\n")));
             }
-            Outcome::Gone => {
+            DetachOutcome::Gone => {
                 let line = format!("gone    {place} (depsfs doctor --fix forgets it)\n");
                 reported = reported.and(output::done("the others were mounted", &line));
             }
-            Outcome::Away => {
+            DetachOutcome::Away => {
                 let line = format!("away    {place} (on a disk that is not mounted, or moved)\n");
                 reported = reported.and(output::done("the others were mounted", &line));
             }
-            Outcome::Failed(e) => {
+            DetachOutcome::Failed(e) => {
                 failed += 1;
                 report::print(&format!("{place} is not mounted"), &e.into());
             }
@@ -41,11 +41,11 @@ pub fn unmount() -> Result<(), Failure> {
     for known in all_worktrees::known(&places::store()?, places::states().ok().as_deref())? {
         let place = known.place.shown().to_string();
         match known.unmount() {
-            Outcome::Done => {
+            DetachOutcome::Done => {
                 reported = reported.and(output::done("the views were unmounted", &format!("unmounted {place}\n")));
             }
-            Outcome::Gone | Outcome::Away => {}
-            Outcome::Failed(e) => drop(report::print(&format!("{place} stays mounted"), &e.into())),
+            DetachOutcome::Gone | DetachOutcome::Away => {}
+            DetachOutcome::Failed(e) => drop(report::print(&format!("{place} stays mounted"), &e.into())),
         }
     }
     reported

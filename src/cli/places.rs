@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::report::Failure;
-use crate::component::load::User;
+use crate::component::load::UserConfigPaths;
 use crate::git;
 use crate::git::checkout::Checkout;
 use crate::store::Store;
 use crate::views::set::Views;
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 
 /// `$DEPSFS_STORE`, else `$XDG_DATA_HOME/depsfs/store`, else `~/.local/share/depsfs/store`. A relative `DEPSFS_STORE` is
 /// refused: it would be another store in each working directory.
@@ -41,9 +41,9 @@ pub fn configuration() -> Result<PathBuf, Failure> {
 
 /// The user's own configuration, `$XDG_CONFIG_HOME/depsfs/config.toml`, else `~/.config/depsfs/config.toml`, and the home
 /// that a `~` in it means. A user without a home has none.
-pub fn user() -> User {
+pub fn user() -> UserConfigPaths {
     let config = configuration().ok().map(|dir| dir.join("depsfs/config.toml"));
-    User { config, home: std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute()) }
+    UserConfigPaths { config, home: std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute()) }
 }
 
 /// A base directory; as the XDG specification has it, a relative one counts as unset.
@@ -64,8 +64,8 @@ pub fn checkout() -> Result<Checkout, Failure> {
 
 /// As [`checkout`], of any path.
 pub fn checkout_at(here: &Path) -> Result<Checkout, Failure> {
-    let found = Checkout::containing(here).map_err(Error::from)?;
-    let absent = || git::Error::NotACheckout(std::path::absolute(here).unwrap_or(here.into()));
-    let checkout = found.ok_or_else(absent)?.outermost().map_err(Error::from)?;
-    if checkout.is_bare() { Err(git::Error::Bare(checkout.root).into()) } else { Ok(checkout) }
+    let found = Checkout::containing(here).map_err(WorktreeError::from)?;
+    let absent = || git::RepositoryError::NotACheckout(std::path::absolute(here).unwrap_or(here.into()));
+    let checkout = found.ok_or_else(absent)?.outermost().map_err(WorktreeError::from)?;
+    if checkout.is_bare() { Err(git::RepositoryError::Bare(checkout.root).into()) } else { Ok(checkout) }
 }

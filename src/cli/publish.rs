@@ -12,9 +12,9 @@ use crate::component::Declared;
 use crate::git::checkout::Checkout;
 use crate::sys::{interrupt, path as paths};
 use crate::views::set::Views;
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 use crate::worktree::artifacts::capture;
-use crate::worktree::artifacts::materialize::{self, Task};
+use crate::worktree::artifacts::materialize::{self, MaterializeTask};
 
 /// Keep what this worktree has built as an entry of the store, which the next worktree gets
 ///
@@ -51,10 +51,10 @@ impl Publish {
     }
 
     fn named(&self, name: &str, outside: &Outside) -> Result<(), Failure> {
-        let base = paths::canonical(Path::new(".")).map_err(Error::from)?;
+        let base = paths::canonical(Path::new(".")).map_err(WorktreeError::from)?;
         let mut inside = Vec::new();
         for path in &self.paths {
-            let whole = paths::canonical(path).map_err(Error::from)?;
+            let whole = paths::canonical(path).map_err(WorktreeError::from)?;
             let below = whole.strip_prefix(&base).ok().filter(|p| !p.as_os_str().is_empty());
             let outside_it = "a path does not lie below the working directory";
             inside.push(below.ok_or(Failure::Usage(outside_it, "go to a directory above all of them"))?.to_path_buf());
@@ -70,7 +70,7 @@ impl Publish {
         let components = components::approved(checkout, self.approve)?;
         let mut wanted = Vec::new();
         for path in &self.paths {
-            let whole = paths::canonical(path).map_err(Error::from)?;
+            let whole = paths::canonical(path).map_err(WorktreeError::from)?;
             let at = whole.strip_prefix(&checkout.root).unwrap_or(&whole).to_path_buf();
             let found: Vec<String> =
                 components.all.iter().filter(|d| d.holds(&at)).map(|d| d.component.name.clone()).collect();
@@ -84,7 +84,14 @@ impl Publish {
             false => wanted.contains(&d.component.name),
         };
         let published = outside.with(true, |supply| {
-            let task = Task { checkout, components: &components, supply, source: None, changed: false, builds: false };
+            let task = MaterializeTask {
+                checkout,
+                components: &components,
+                supply,
+                source: None,
+                changed: false,
+                builds: false,
+            };
             materialize::publish_all(&task, &is_wanted, !self.paths.is_empty())
         })?;
         if published.is_empty() {

@@ -13,7 +13,7 @@ use crate::git::submodule::SubmoduleError;
 use crate::store::import::ImportError;
 use crate::store::{FileKind, StoreError};
 use crate::worktree::mtime::MtimeError;
-use crate::worktree::{self, Error};
+use crate::worktree::{self, WorktreeError};
 use crate::{git, views};
 
 const FAILED: u8 = 1;
@@ -54,55 +54,55 @@ pub fn judge(failure: &Failure) -> (u8, String) {
     }
 }
 
-fn worktree(e: &Error) -> (u8, String) {
+fn worktree(e: &WorktreeError) -> (u8, String) {
     match e {
-        Error::Io(e) => (FAILED, hints::io(&e.source)),
-        Error::Git(e) => of_git(e),
-        Error::Views(e) => of_views(e),
-        Error::Mtime(MtimeError::Git(e)) => git(e),
-        Error::Mtime(MtimeError::Io(e)) => (FAILED, hints::io(&e.source)),
-        Error::Component(e) => component(e),
-        Error::Store(e) => store(e),
-        Error::Import(e) => import(e),
-        Error::Daemon(e) => daemon(e),
-        Error::PathTaken(_) => (REFUSED, "choose another name, or move that file or directory away".into()),
-        Error::BeingMade(_) => (REFUSED, "wait until that create has ended, then run it again".into()),
-        Error::BranchTaken(_) => (REFUSED, "omit the base-ref to check it out, or give another name with --branch".into()),
-        Error::BranchInUse { .. } => (REFUSED, "give another branch with --branch".into()),
-        Error::BranchInTheWay { .. } => (REFUSED, "git cannot have both: give another branch with --branch".into()),
-        Error::NoBase(_) => (REFUSED, "git branch --all lists the branches; a remote's is written origin/main".into()),
-        Error::Fetch { .. } => (FAILED, "nothing was made; git remote -v shows the address of the remote".into()),
-        Error::Unbuilt(_) => (REFUSED, "build the source first, or give --allow-unbuilt".into()),
-        Error::WouldBuild(_) => {
+        WorktreeError::Io(e) => (FAILED, hints::io(&e.source)),
+        WorktreeError::Git(e) => of_git(e),
+        WorktreeError::Views(e) => of_views(e),
+        WorktreeError::Mtime(MtimeError::Git(e)) => git(e),
+        WorktreeError::Mtime(MtimeError::Io(e)) => (FAILED, hints::io(&e.source)),
+        WorktreeError::Component(e) => component(e),
+        WorktreeError::Store(e) => store(e),
+        WorktreeError::Import(e) => import(e),
+        WorktreeError::Daemon(e) => daemon(e),
+        WorktreeError::PathTaken(_) => (REFUSED, "choose another name, or move that file or directory away".into()),
+        WorktreeError::BeingMade(_) => (REFUSED, "wait until that create has ended, then run it again".into()),
+        WorktreeError::BranchTaken(_) => (REFUSED, "omit the base-ref to check it out, or give another name with --branch".into()),
+        WorktreeError::BranchInUse { .. } => (REFUSED, "give another branch with --branch".into()),
+        WorktreeError::BranchInTheWay { .. } => (REFUSED, "git cannot have both: give another branch with --branch".into()),
+        WorktreeError::NoBase(_) => (REFUSED, "git branch --all lists the branches; a remote's is written origin/main".into()),
+        WorktreeError::Fetch { .. } => (FAILED, "nothing was made; git remote -v shows the address of the remote".into()),
+        WorktreeError::Unbuilt(_) => (REFUSED, "build the source first, or give --allow-unbuilt".into()),
+        WorktreeError::WouldBuild(_) => {
             (REFUSED, "omit --frozen-only, or choose a base-ref with the same lock files".into())
         }
-        Error::Interrupted(_) => (FAILED, "run it again".into()),
-        Error::Unpublished { source, .. } => worktree(source),
-        Error::Undone { source, left, .. } => {
+        WorktreeError::Interrupted(_) => (FAILED, "run it again".into()),
+        WorktreeError::Unpublished { source, .. } => worktree(source),
+        WorktreeError::Undone { source, left, .. } => {
             let (_, hint) = worktree(source);
             (FAILED, if left.is_empty() { format!("everything made so far has been taken back; {hint}") } else { hint })
         }
-        Error::Broken { .. } => (
+        WorktreeError::Broken { .. } => (
             REFUSED,
             "depsfs doctor names the missing parts; git worktree repair or depsfs doctor --fix restores them where possible"
                 .into(),
         ),
-        Error::NoWorktree(_) => (REFUSED, "git worktree list shows them".into()),
-        Error::Ambiguous { .. } => (REFUSED, "give the path".into()),
-        Error::IsMain(_) => (REFUSED, "only linked worktrees have views and can be removed; git worktree list shows them".into()),
-        Error::IsSource(_) => (REFUSED, "name a linked worktree, or another --source".into()),
-        Error::OtherRepository { .. } => (REFUSED, "git worktree list shows the worktrees of a repository".into()),
-        Error::HasViews { .. } => {
+        WorktreeError::NoWorktree(_) => (REFUSED, "git worktree list shows them".into()),
+        WorktreeError::Ambiguous { .. } => (REFUSED, "give the path".into()),
+        WorktreeError::IsMain(_) => (REFUSED, "only linked worktrees have views and can be removed; git worktree list shows them".into()),
+        WorktreeError::IsSource(_) => (REFUSED, "name a linked worktree, or another --source".into()),
+        WorktreeError::OtherRepository { .. } => (REFUSED, "git worktree list shows the worktrees of a repository".into()),
+        WorktreeError::HasViews { .. } => {
             (REFUSED, "depsfs status lists them; omit --source to mount them".into())
         }
-        Error::NoSource(_) => (REFUSED, "name a built worktree of it with --source".into()),
-        Error::WouldLose { risks, .. } => (REFUSED, format!("keep a copy elsewhere first; {} removes the worktree with it", flags(risks))),
-        Error::Locked { .. } => (REFUSED, "git worktree unlock removes the lock".into()),
+        WorktreeError::NoSource(_) => (REFUSED, "name a built worktree of it with --source".into()),
+        WorktreeError::WouldLose { risks, .. } => (REFUSED, format!("keep a copy elsewhere first; {} removes the worktree with it", flags(risks))),
+        WorktreeError::Locked { .. } => (REFUSED, "git worktree unlock removes the lock".into()),
     }
 }
 
-fn of_git(e: &git::Error) -> (u8, String) {
-    use git::Error;
+fn of_git(e: &git::RepositoryError) -> (u8, String) {
+    use git::RepositoryError as Error;
     match e {
         Error::Command(e) | Error::Ignored(IgnoredError::Git(e)) => git(e),
         Error::Submodule(SubmoduleError::Git(e)) => git(e),
@@ -124,8 +124,8 @@ fn of_git(e: &git::Error) -> (u8, String) {
     }
 }
 
-fn of_views(e: &views::Error) -> (u8, String) {
-    use views::Error;
+fn of_views(e: &views::ViewsError) -> (u8, String) {
+    use views::ViewsError as Error;
     match e {
         Error::Io(e) => (FAILED, hints::io(&e.source)),
         Error::Git(e) => of_git(e),
@@ -155,8 +155,8 @@ fn of_views(e: &views::Error) -> (u8, String) {
     }
 }
 
-fn component(e: &component::Error) -> (u8, String) {
-    use component::Error;
+fn component(e: &component::ComponentError) -> (u8, String) {
+    use component::ComponentError as Error;
     match e {
         Error::Config(_) => (USAGE, "depsfs help components lists its keys; so does depsfs init --schema".into()),
         Error::Io(e) => (FAILED, hints::io(&e.source)),

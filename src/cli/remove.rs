@@ -8,9 +8,9 @@ use super::output::{self, count};
 use super::places;
 use super::report::Failure;
 use crate::git;
-use crate::sys::terminal::Shown;
-use crate::worktree::Error;
-use crate::worktree::remove::{self, Accept, Target};
+use crate::sys::terminal::DisplayName;
+use crate::worktree::WorktreeError;
+use crate::worktree::remove::{self, Accept, RemoveTarget};
 
 /// Remove a worktree: its views, its directory, its registration with git
 ///
@@ -39,11 +39,11 @@ pub struct Remove {
 
 impl Remove {
     /// A name means a worktree of the repository around; a path may name one of any.
-    fn worktree(&self) -> Result<Target, Failure> {
+    fn worktree(&self) -> Result<RemoveTarget, Failure> {
         match places::checkout().and_then(|here| Ok(remove::target(&here, &self.name)?)) {
-            Err(Failure::Worktree(e @ (Error::Git(git::Error::NotACheckout(_)) | Error::NoWorktree(_)))) => {
-                Ok(remove::at(Path::new(&self.name))?.ok_or(e)?)
-            }
+            Err(Failure::Worktree(
+                e @ (WorktreeError::Git(git::RepositoryError::NotACheckout(_)) | WorktreeError::NoWorktree(_)),
+            )) => Ok(remove::at(Path::new(&self.name))?.ok_or(e)?),
             found => found,
         }
     }
@@ -68,8 +68,8 @@ impl Remove {
             lazy: self.lazy,
         };
         let removed = match worktree {
-            Target::Whole(worktree) => remove::remove(&worktree, accept)?,
-            Target::Broken(broken) => remove::remove_broken(&broken, accept)?,
+            RemoveTarget::Whole(worktree) => remove::remove(&worktree, accept)?,
+            RemoveTarget::Broken(broken) => remove::remove_broken(&broken, accept)?,
         };
         let mut text = format!("removed {}\n", removed.worktree.shown());
         if removed.private_paths > 0 {

@@ -11,13 +11,13 @@ pub use super::failure::Failure;
 use super::output::{self, count};
 use super::remedies::judge;
 use crate::component;
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 
 /// Prints a failure on stderr; returns the exit code.
 pub fn print(what: &str, failure: &Failure) -> u8 {
     let (code, hint) = judge(failure);
     // A worktree was made, and stays.
-    let kept = matches!(failure, Failure::Worktree(Error::Component(component::Error::Build { .. })));
+    let kept = matches!(failure, Failure::Worktree(WorktreeError::Component(component::ComponentError::Build { .. })));
     let unreported;
     let what = match failure {
         _ if kept => "not everything was built; the worktree is kept",
@@ -27,7 +27,7 @@ pub fn print(what: &str, failure: &Failure) -> u8 {
         }
         Failure::Output(_) => "the answer could not be written",
         Failure::Refused { what, .. } => what,
-        Failure::Worktree(Error::Unpublished { left, all, .. }) => {
+        Failure::Worktree(WorktreeError::Unpublished { left, all, .. }) => {
             unreported = format!(
                 "{left} of {} not published",
                 count(*all as u64, "component") + if *left == 1 { " was" } else { " were" }
@@ -39,7 +39,7 @@ pub fn print(what: &str, failure: &Failure) -> u8 {
     output::note(&format!("depsfs: {what}"));
     output::note(&format!("  because: {failure}"));
     output::note(&format!("  hint: {hint}"));
-    if let Failure::Worktree(Error::Undone { left, log, .. }) = failure {
+    if let Failure::Worktree(WorktreeError::Undone { left, log, .. }) = failure {
         log.iter().for_each(|line| output::note(&format!("  its log: {line}")));
         left.iter().for_each(|words| output::note(&format!("  left behind: {words}")));
     }

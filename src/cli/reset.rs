@@ -9,7 +9,7 @@ use super::output::{self, count};
 use super::places;
 use super::report::Failure;
 use super::unmount::say_held;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::{diff, reset, thaw};
 
 /// Make paths of views again what the store says

@@ -14,7 +14,7 @@ use super::report::Failure;
 use super::{mount_all, output, places};
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{invocation, path, proc};
 use crate::views::json_path;
 

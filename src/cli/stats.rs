@@ -1,7 +1,7 @@
 //! The lines of `depsfs status --stats`.
 
 use super::output::{count, number, size};
-use crate::sys::terminal::{Shown, line};
+use crate::sys::terminal::{DisplayName, line};
 use crate::views::stats::{RequestStats, Stats};
 
 /// One line for each kind of counter, and one for each view that did not answer.

@@ -9,7 +9,7 @@ use super::output::{self, count};
 use super::places;
 use super::report::Failure;
 use super::stats;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::status::{self, ViewStatus, WorktreeStatus as Seen};
 
 /// Show the views of a worktree, and whether they are there

@@ -10,14 +10,14 @@ use super::progress::Bar;
 use super::report::Failure;
 use crate::store::import::{ArchiveLimits, import_archive, import_dir};
 use crate::store::{Provenance, Store as Opened, escape};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path as paths, url};
 use crate::views::set;
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 
 /// Add to the store, list its entries, check it
 #[derive(Args)]
-pub struct Store {
+pub struct StoreCommand {
     #[command(subcommand)]
     verb: StoreVerb,
 }
@@ -39,7 +39,7 @@ enum StoreVerb {
     Verify,
 }
 
-impl Store {
+impl StoreCommand {
     pub fn failing(&self) -> String {
         match &self.verb {
             StoreVerb::Add { source, .. } => format!("{} was not added", source.shown()),
@@ -60,7 +60,7 @@ impl Store {
 
 fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failure> {
     interrupt::catch().map_err(Failure::os("catch signals"))?;
-    let whole = paths::canonical(source).map_err(Error::from)?;
+    let whole = paths::canonical(source).map_err(WorktreeError::from)?;
     let name = name.unwrap_or_else(|| name_of(&whole));
     // gc must not come between the import and the name.
     let _share = store.share()?;

@@ -10,7 +10,7 @@ use super::report::Failure;
 use super::{output, places};
 use crate::component::{Components, Declared, Undeclared};
 use crate::sys::interrupt;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::json_path;
 use crate::views::set::Views;
 use crate::worktree::artifacts::materialize::{self, Brought};
@@ -26,7 +26,7 @@ use crate::worktree::sync::{self, Synced, TakePolicy};
 /// directories that only the source has come, too. The worktree's own changes stay on top; changes that now hide
 /// something newer are listed.
 #[derive(Args)]
-pub struct Sync {
+pub struct SyncCommand {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
     /// Build what can't be had otherwise
@@ -43,7 +43,7 @@ pub struct Sync {
     approve: bool,
 }
 
-impl Sync {
+impl SyncCommand {
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let place = match &self.worktree {
@@ -67,7 +67,7 @@ impl Sync {
                 // Placing artifacts has changed the manifest.
                 views = Views::load(&views.state_dir)?;
                 let takes = |at: &Path| takes(&components, &brought, at);
-                let task = sync::Task {
+                let task = sync::SyncTask {
                     target: &checkout,
                     store: &outside.store,
                     components: &components,

@@ -10,7 +10,7 @@ use super::progress::Bar;
 use super::report::Failure;
 use super::unmount::say_held;
 use crate::store::Progress;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::thaw;
 
 /// Turn paths of views into plain files of the worktree

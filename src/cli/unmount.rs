@@ -8,7 +8,7 @@ use super::report::Failure;
 use super::{output, places};
 use crate::daemon::Released;
 use crate::sys::proc;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// Unmount all views of a worktree, or of a directory
 ///

@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::declared::Foreign;
-use super::{Components, Error, config};
+use super::{ComponentError, Components, config};
 use crate::sys::path;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The commands of one repository that the user may approve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,21 +31,21 @@ impl Approval {
         path::is_there(&self.file(states))
     }
 
-    pub fn give(&self, states: &Path) -> Result<(), Error> {
+    pub fn give(&self, states: &Path) -> Result<(), ComponentError> {
         path::make_private_dirs(&states.join("approved"))?;
         Ok(path::replace_synced(&self.file(states), self.words().as_bytes())?)
     }
 
     /// Takes it back; `false` when it was not given.
-    pub fn withdraw(&self, states: &Path) -> Result<bool, Error> {
+    pub fn withdraw(&self, states: &Path) -> Result<bool, ComponentError> {
         let was_given = self.is_given(states);
         path::remove_file(&self.file(states))?;
         Ok(was_given)
     }
 
     /// The error for who has not given it.
-    pub fn missing(self) -> Error {
-        Error::Unapproved { file: config::FILE.into(), commands: self.commands }
+    pub fn missing(self) -> ComponentError {
+        ComponentError::Unapproved { file: config::FILE.into(), commands: self.commands }
     }
 
     /// One line for each command, with the directory it runs in: complete, and without what would hide a part of it.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 use schemars::JsonSchema;
 use serde::Deserialize;

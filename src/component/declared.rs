@@ -19,7 +19,7 @@ use crate::sys::path;
 /// The user's own configuration.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct User {
+pub struct UserFile {
     undeclared: Option<Undeclared>,
     shell: Option<Vec<String>>,
     component: Vec<Component>,
@@ -74,10 +74,10 @@ impl Components {
         repository: Option<&[u8]>,
         user_file: Option<&Path>,
         identity: &Identity<'_>,
-    ) -> Result<Components, super::Error> {
+    ) -> Result<Components, super::ComponentError> {
         let user = match user_file {
-            Some(file) => User::read(file)?,
-            None => User::default(),
+            Some(file) => UserFile::read(file)?,
+            None => UserFile::default(),
         };
         let theirs = user_file.and_then(|file| user.config_of(file, identity));
         let (config, is_users) = match (&theirs, repository) {
@@ -89,7 +89,7 @@ impl Components {
         Ok(Components::merge(config, is_users, user, own)?)
     }
 
-    fn merge(config: Config, is_users: bool, user: User, user_file: &Path) -> Result<Components, ConfigError> {
+    fn merge(config: Config, is_users: bool, user: UserFile, user_file: &Path) -> Result<Components, ConfigError> {
         let shell_is_foreign = user.shell.is_none() && config.shell.is_some() && !is_users;
         let shell = user.shell.clone().unwrap_or_else(|| config.shell());
         let users_shell = if shell_is_foreign { Config::default().shell() } else { shell.clone() };
@@ -181,10 +181,10 @@ impl Declared {
     }
 }
 
-impl User {
-    fn read(file: &Path) -> Result<User, super::Error> {
-        let Some(text) = path::read_if_there(file)? else { return Ok(User::default()) };
-        let user: User = config::read(file, &text)?;
+impl UserFile {
+    fn read(file: &Path) -> Result<UserFile, super::ComponentError> {
+        let Some(text) = path::read_if_there(file)? else { return Ok(UserFile::default()) };
+        let user: UserFile = config::read(file, &text)?;
         let alone = Config { shell: user.shell.clone(), component: user.component.clone(), ..Config::default() };
         // Whom they come after may be a component of a repository: that is looked at when both are together.
         let without_order = |mut c: Component| {

@@ -7,10 +7,10 @@ use super::foreign::Foreign;
 use crate::cache::CacheError;
 use crate::git::command::GitError;
 use crate::sys::IoError;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ComponentError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -18,7 +18,7 @@ pub enum Error {
     #[error(transparent)]
     Git(#[from] GitError),
     #[error(transparent)]
-    Views(#[from] crate::views::Error),
+    Views(#[from] crate::views::ViewsError),
     /// Commands of a repository that nobody has approved.
     #[error("{} runs commands that were not approved: {}", file.shown(), first(.commands))]
     Unapproved { file: PathBuf, commands: Vec<Foreign> },

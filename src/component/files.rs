@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::pattern::Pattern;
-use super::{Components, Error};
+use super::{ComponentError, Components};
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
 use crate::git::submodule::Submodule;
@@ -39,7 +39,7 @@ impl Files<'_> {
         &self,
         patterns: impl Iterator<Item = I>,
         components: &Components,
-    ) -> Result<Vec<Contents>, Error> {
+    ) -> Result<Vec<Contents>, ComponentError> {
         let listed = ListedFile { files: self, all: OnceCell::new() };
         let mut found = Vec::new();
         for (declared, patterns) in components.all.iter().zip(patterns) {
@@ -55,7 +55,7 @@ impl Files<'_> {
     }
 
     /// All that git knows of, by name.
-    fn list(&self) -> Result<Known, Error> {
+    fn list(&self) -> Result<Known, ComponentError> {
         let seen = |(mode, id, path): (u32, String, PathBuf)| (path, SeenFile { mode, id: Some(id) });
         match self {
             Files::Of(checkout) => {
@@ -70,7 +70,7 @@ impl Files<'_> {
     }
 
     /// Names become ids, all files with one question to git.
-    fn identified(&self, found: Vec<Known>) -> Result<Vec<Contents>, Error> {
+    fn identified(&self, found: Vec<Known>) -> Result<Vec<Contents>, ComponentError> {
         let unread = |names: &Known| {
             let files = names.iter().filter(|(_, seen)| seen.id.is_none() && seen.mode & 0o170000 == 0o100000);
             files.map(|(path, _)| path.clone()).collect::<Vec<_>>()
@@ -100,7 +100,7 @@ impl Files<'_> {
         Ok(all)
     }
 
-    fn id_of(&self, path: &Path, seen: SeenFile) -> Result<String, Error> {
+    fn id_of(&self, path: &Path, seen: SeenFile) -> Result<String, ComponentError> {
         match (self, seen.mode & 0o170000, seen.id) {
             (Files::Of(checkout), LINK, _) => {
                 let target = path::read_link(&checkout.root.join(path))?;
@@ -133,7 +133,7 @@ struct ListedFile<'a, 'f> {
 type Known = BTreeMap<PathBuf, SeenFile>;
 
 impl ListedFile<'_, '_> {
-    fn matched(&self, pattern: &Pattern) -> Result<Vec<(PathBuf, SeenFile)>, Error> {
+    fn matched(&self, pattern: &Pattern) -> Result<Vec<(PathBuf, SeenFile)>, ComponentError> {
         if let (Files::Of(checkout), Some(path)) = (self.files, pattern.literal())
             && let Some(seen) = on_disk(checkout, path)?
         {
@@ -155,7 +155,7 @@ impl ListedFile<'_, '_> {
         Ok(found)
     }
 
-    fn all(&self) -> Result<&Known, Error> {
+    fn all(&self) -> Result<&Known, ComponentError> {
         if let Some(all) = self.all.get() {
             return Ok(all);
         }
@@ -165,7 +165,7 @@ impl ListedFile<'_, '_> {
 }
 
 /// A file or symlink; a directory has to be listed.
-fn on_disk(checkout: &Checkout, path: &Path) -> Result<Option<SeenFile>, Error> {
+fn on_disk(checkout: &Checkout, path: &Path) -> Result<Option<SeenFile>, ComponentError> {
     let kind = path::stat(&checkout.root.join(path))?.map(|s| s.kind());
     Ok(match kind {
         Some(FileType::RegularFile) => Some(SeenFile { mode: 0o100644, id: None }),
@@ -175,7 +175,7 @@ fn on_disk(checkout: &Checkout, path: &Path) -> Result<Option<SeenFile>, Error> 
 }
 
 /// The commit a submodule is at; of one that isn't initialised, the commit it should be at.
-fn module_at(checkout: &Checkout, path: &Path) -> Result<String, Error> {
+fn module_at(checkout: &Checkout, path: &Path) -> Result<String, ComponentError> {
     let git = match Checkout::at(&checkout.root.join(path))? {
         Some(module) => module.git(),
         None => {
@@ -187,7 +187,7 @@ fn module_at(checkout: &Checkout, path: &Path) -> Result<String, Error> {
 }
 
 /// A file of a submodule, of the commit of it that the list of the repository around it names.
-fn in_module(all: &Known, modules: &[Submodule], path: &Path) -> Result<Option<SeenFile>, Error> {
+fn in_module(all: &Known, modules: &[Submodule], path: &Path) -> Result<Option<SeenFile>, ComponentError> {
     let Some(module) = modules.iter().find(|m| path.starts_with(&m.path)) else { return Ok(None) };
     let commit = all.get(&module.path).and_then(|seen| seen.id.clone());
     let (Some(commit), Ok(inside)) = (commit, path.strip_prefix(&module.path)) else { return Ok(None) };

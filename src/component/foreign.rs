@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// A command that a repository brings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

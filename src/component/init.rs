@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::ComponentError;
 use crate::git::checkout::{self, Checkout};
 
 /// No more components are written.
@@ -53,7 +53,7 @@ struct FoundTool {
 }
 
 /// The text of a `depsfs.toml` for a checkout.
-pub fn text(of: &Checkout) -> Result<String, Error> {
+pub fn text(of: &Checkout) -> Result<String, ComponentError> {
     let tracked: Vec<PathBuf> = of.git().staged()?.into_iter().map(|(_, _, path)| path).collect();
     let untracked = of.git().untracked()?;
     let all: BTreeSet<PathBuf> = tracked.into_iter().chain(untracked).collect();

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use super::error::NO_DIRECTORY_HINT;
 use super::files::Files;
-use super::{Components, Declared, Error};
+use super::{ComponentError, Components, Declared};
 use crate::git::command::LOCAL_VARIABLES;
 use crate::sys::shell::{self, Ended, Shell};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{reason, spawn};
 
 /// The output of a key command that can't compute the hash.
@@ -51,7 +51,7 @@ impl Keyed {
 pub type Keys = BTreeMap<String, Keyed>;
 
 /// Computes them all. `root`: the checkout in which key commands run.
-pub fn keys(components: &Components, files: &Files<'_>, root: &Path) -> Result<Keys, Error> {
+pub fn keys(components: &Components, files: &Files<'_>, root: &Path) -> Result<Keys, ComponentError> {
     let answers = ask_all(components, root)?;
     let contents =
         files.of(components.all.iter().map(|d| d.component.key.iter().flat_map(|k| &k.files)), components)?;
@@ -71,7 +71,12 @@ pub fn need_commands(components: &Components) -> bool {
 /// A command of the user's own and one of the repository may run in different shells.
 type Answers = BTreeMap<(bool, PathBuf, String), String>;
 
-fn key_of(declared: &Declared, contents: &[(PathBuf, String)], answers: &Answers, keys: &Keys) -> Result<Keyed, Error> {
+fn key_of(
+    declared: &Declared,
+    contents: &[(PathBuf, String)],
+    answers: &Answers,
+    keys: &Keys,
+) -> Result<Keyed, ComponentError> {
     let component = &declared.component;
     let Some(key) = &component.key else { return Ok(Keyed::None) };
     let answer = key.command.as_ref().and_then(|c| answers.get(&(declared.is_users, component.dir.clone(), c.clone())));
@@ -109,18 +114,18 @@ const BY_HAND_HINT: &str = "run the command by hand in the worktree; its output 
 const SHELL_HINT: &str = "look at shell in depsfs.toml, and whether that program is in PATH";
 
 /// The one line a key command prints.
-fn as_key(component: &str, answer: &str) -> Result<String, Error> {
+fn as_key(component: &str, answer: &str) -> Result<String, ComponentError> {
     let key = answer.trim();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     if key.is_empty() || key.len() > LONGEST || !key.chars().all(is_plain) {
         let why = format!("its command printed {}, which is no hash", key.chars().take(60).collect::<String>().word());
-        return Err(Error::Key { component: component.into(), why, hint: BY_HAND_HINT });
+        return Err(ComponentError::Key { component: component.into(), why, hint: BY_HAND_HINT });
     }
     Ok(key.into())
 }
 
 /// Asks every key command that is needed, some at a time.
-fn ask_all(components: &Components, root: &Path) -> Result<Answers, Error> {
+fn ask_all(components: &Components, root: &Path) -> Result<Answers, ComponentError> {
     let mut asked: BTreeMap<(bool, PathBuf, String), &Declared> = BTreeMap::new();
     for declared in &components.all {
         if let Some(command) = declared.component.key.as_ref().and_then(|k| k.command.as_ref()) {
@@ -136,12 +141,12 @@ fn ask_all(components: &Components, root: &Path) -> Result<Answers, Error> {
 }
 
 /// The output of a component's key command; `None` if the component has none. An absent directory is an error.
-fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Option<String>, Error> {
+fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Option<String>, ComponentError> {
     let component = &declared.component;
     let Some(key) = &component.key else { return Ok(None) };
     let Some(command) = &key.command else { return Ok(None) };
     let dir = root.join(&component.dir);
-    let wrong = |why: String, hint| Error::Key { component: component.name.clone(), why, hint };
+    let wrong = |why: String, hint| ComponentError::Key { component: component.name.clone(), why, hint };
     if !crate::sys::path::is_dir(&dir) {
         return Err(wrong(format!("there is no directory {}", component.dir.shown()), NO_DIRECTORY_HINT));
     }

@@ -8,14 +8,14 @@
 use std::path::{Path, PathBuf};
 
 use super::config::FILE;
-use super::{Components, Error, Identity};
+use super::{ComponentError, Components, Identity};
 use crate::git::checkout::Checkout;
 use crate::git::settings::Settings;
 use crate::sys::path;
 
 /// The user's own configuration: files that are read beside the repository's.
 #[derive(Clone, Debug, Default)]
-pub struct User {
+pub struct UserConfigPaths {
     /// `config.toml`, which may be absent.
     pub config: Option<PathBuf>,
     /// The directory that a `~` in it stands for.
@@ -27,8 +27,8 @@ pub fn at_commit(
     source: &Checkout,
     settings: &Settings,
     commit: Option<&str>,
-    user: &User,
-) -> Result<Components, Error> {
+    user: &UserConfigPaths,
+) -> Result<Components, ComponentError> {
     let text = match commit {
         Some(commit) => source.git().blob(&format!("{commit}:{FILE}"))?,
         None => None,
@@ -41,7 +41,7 @@ pub fn at_commit(
 }
 
 /// The components of a checkout as it is.
-pub fn on_disk(checkout: &Checkout, user: &User) -> Result<Components, Error> {
+pub fn on_disk(checkout: &Checkout, user: &UserConfigPaths) -> Result<Components, ComponentError> {
     let own = path::read_if_there(&checkout.root.join(FILE))?;
     let text = match (own, checkout.main()?) {
         (Some(text), _) => Some(text),
@@ -52,13 +52,18 @@ pub fn on_disk(checkout: &Checkout, user: &User) -> Result<Components, Error> {
 }
 
 /// The file of a checkout whose HEAD has none.
-fn untracked(checkout: &Checkout) -> Result<Option<Vec<u8>>, Error> {
+fn untracked(checkout: &Checkout) -> Result<Option<Vec<u8>>, ComponentError> {
     let Some(text) = path::read_if_there(&checkout.root.join(FILE))? else { return Ok(None) };
     let is_known = checkout.git().resolve(&[format!("HEAD:{FILE}")])?.iter().any(Option::is_some);
     Ok((!is_known).then_some(text))
 }
 
-fn of(checkout: &Checkout, settings: &Settings, text: Option<&[u8]>, user: &User) -> Result<Components, Error> {
+fn of(
+    checkout: &Checkout,
+    settings: &Settings,
+    text: Option<&[u8]>,
+    user: &UserConfigPaths,
+) -> Result<Components, ComponentError> {
     let main = checkout.main()?.map(|main| main.root);
     let root: &Path = main.as_deref().unwrap_or(&checkout.common_dir);
     let identity = Identity { root, remotes: settings.remote_urls().collect(), home: user.home.as_deref() };

@@ -26,6 +26,6 @@ mod template;
 
 pub use config::{Component, Config, ConfigError, FILE, Key, Undeclared};
 pub use declared::{Components, Declared, Identity};
-pub use error::{Error, NO_DIRECTORY_HINT};
+pub use error::{ComponentError, NO_DIRECTORY_HINT};
 pub use files::Files;
 pub use key::{Keyed, Keys};

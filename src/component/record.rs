@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::ComponentError;
 use crate::store::not_json;
 use crate::sys::path;
 use crate::views::set::ManifestLock;
@@ -62,10 +62,10 @@ impl Default for ComponentsRecord {
 
 impl ComponentsRecord {
     /// That of the worktree with this state directory; an empty one when there is none.
-    pub fn load(state_dir: &Path) -> Result<ComponentsRecord, Error> {
+    pub fn load(state_dir: &Path) -> Result<ComponentsRecord, ComponentError> {
         let file = state_dir.join(FILE);
         let Some(bytes) = path::read_if_there(&file)? else { return Ok(ComponentsRecord::default()) };
-        ComponentsRecord::parse(&bytes).map_err(|why| Error::Record { file, why })
+        ComponentsRecord::parse(&bytes).map_err(|why| ComponentError::Record { file, why })
     }
 
     /// Parses the bytes of the file; the error is the reason, in words.
@@ -83,13 +83,13 @@ impl ComponentsRecord {
         bytes
     }
 
-    pub fn save(&self, state_dir: &Path) -> Result<(), Error> {
+    pub fn save(&self, state_dir: &Path) -> Result<(), ComponentError> {
         path::make_private_dirs(state_dir)?;
         Ok(path::replace_synced(&state_dir.join(FILE), &self.bytes())?)
     }
 
     /// Changes the record that is there now, whatever others have changed of it since it was last read.
-    pub fn change(state_dir: &Path, change: impl FnOnce(&mut ComponentsRecord)) -> Result<(), super::Error> {
+    pub fn change(state_dir: &Path, change: impl FnOnce(&mut ComponentsRecord)) -> Result<(), super::ComponentError> {
         path::make_private_dirs(state_dir)?;
         let _lock = ManifestLock::wait(state_dir)?;
         let mut record = ComponentsRecord::load(state_dir)?;

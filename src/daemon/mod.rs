@@ -38,7 +38,7 @@ use std::path::PathBuf;
 use crate::store::StoreError;
 use crate::sys::IoError;
 use crate::sys::process::ProcessId;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 pub use health::{Health, health, left_mounted};
 pub use mounts::whereabouts;

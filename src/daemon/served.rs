@@ -24,7 +24,7 @@ pub enum ServeError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Overlay(#[from] overlay::Error),
+    Overlay(#[from] overlay::OverlayError),
     #[error(transparent)]
     File(#[from] IoError),
     #[error("the FUSE connection failed: {}", reason(.0))]

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Row, Sight, is_in_fuse, shell};
+use super::{DoctorFacts, Row, is_in_fuse, shell};
 use crate::store::Manifest;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::set::{self, Views};
 
-pub fn rows(sight: &Sight) -> Vec<Row> {
+pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
     dirs.extend(sight.states.iter().flat_map(|states| set::all_at(states)));
     dirs.sort();

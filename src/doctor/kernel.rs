@@ -1,9 +1,9 @@
 //! The features of the kernel, and the fast paths of depsfs that need them.
 
-use super::{Row, Sight, is_in_fuse};
+use super::{DoctorFacts, Row, is_in_fuse};
 use crate::daemon::client;
 use crate::sys::kernel;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The oldest kernel that depsfs runs on (close_range(2) with CLOSE_RANGE_CLOEXEC), and the oldest that resends
 /// requests.
@@ -18,7 +18,7 @@ const FUSE_HAS_RESEND: u64 = 1 << 39;
 /// The number of worktrees that are tried for clones.
 const TRIED: usize = 3;
 
-pub fn rows(sight: &Sight) -> Vec<Row> {
+pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let release = kernel::release();
     let version = kernel::version(&release);
     vec![version_row(&release, version), fast_paths(sight, version)]
@@ -46,7 +46,7 @@ fn version_row(release: &str, version: Option<(u32, u32)>) -> Row {
 }
 
 /// For a living view the kernel's own word counts, else its version.
-fn fast_paths(sight: &Sight, version: Option<(u32, u32)>) -> Row {
+fn fast_paths(sight: &DoctorFacts, version: Option<(u32, u32)>) -> Row {
     let check = "fast_paths";
     let states = sight.worktrees().filter_map(|(dir, _)| client::state(&dir));
     let mounted: Vec<_> = states.flat_map(|s| s.views).filter(|view| view.mounted).collect();
@@ -77,7 +77,7 @@ fn fast_paths(sight: &Sight, version: Option<(u32, u32)>) -> Row {
     }
 }
 
-fn clones(sight: &Sight) -> Vec<String> {
+fn clones(sight: &DoctorFacts) -> Vec<String> {
     let Some(store) = &sight.store else { return Vec::new() };
     let near = |path: &std::path::Path| !is_in_fuse(&sight.mounts, path);
     let worktrees = sight.worktrees().map(|(_, m)| m.worktree.clone()).filter(|w| near(w)).take(TRIED);

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Row, Sight, few, is_in_fuse};
+use super::{DoctorFacts, Row, few, is_in_fuse};
 use crate::git::checkout::Checkout;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{mount, path};
 use crate::views::set::Views;
 use crate::views::status;
 
 /// A row for each store that mounted views miss something of.
-pub fn rows(sight: &Sight) -> Vec<Row> {
+pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut lost: BTreeMap<(PathBuf, String), Vec<String>> = BTreeMap::new();
     for views in mounted(sight) {
         let store = &views.manifest.store;
@@ -36,7 +36,7 @@ fn note(lost: &mut BTreeMap<(PathBuf, String), Vec<String>>, store: &Path, why: 
 }
 
 /// The worktrees that views of this user are mounted in, each once. Worktrees in another FUSE mount are skipped.
-fn mounted(sight: &Sight) -> Vec<Views> {
+fn mounted(sight: &DoctorFacts) -> Vec<Views> {
     let ours = sight.mounts.iter().filter(|m| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user)));
     let above = ours.filter_map(|m| m.path.parent()).filter(|dir| !is_in_fuse(&sight.mounts, dir) && path::is_dir(dir));
     let mut found: BTreeMap<PathBuf, Views> = BTreeMap::new();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Row, Sight};
+use super::{DoctorFacts, Row};
 use crate::git::version::OLDEST;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{invocation, kernel, proc, reason};
 
 /// Editors and bundlers that watch a big tree need about as many.
@@ -12,7 +12,7 @@ const FEW_WATCHES: u64 = 65_536;
 const FEW_INSTANCES: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub fn rows(sight: &Sight) -> Vec<Row> {
+pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     vec![inotify(), git(sight)]
 }
 
@@ -41,7 +41,7 @@ fn inotify() -> Row {
     }
 }
 
-fn git(sight: &Sight) -> Row {
+fn git(sight: &DoctorFacts) -> Row {
     let check = "git";
     let wanted = format!("install git {}.{} or later", OLDEST.0, OLDEST.1);
     let Some(program) = proc::find_program("git", &sight.fuse_places()) else {

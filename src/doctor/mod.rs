@@ -32,7 +32,7 @@ use serde::Serialize;
 use crate::store::{Root, RootState, Store};
 use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::process;
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,7 +59,7 @@ pub struct Row {
 }
 
 /// Repairs the finding of one row.
-type Fix = Box<dyn FnOnce() -> Result<(), Error>>;
+type Fix = Box<dyn FnOnce() -> Result<(), WorktreeError>>;
 
 impl Row {
     fn ok(check: &'static str, reason: impl Into<String>) -> Row {
@@ -75,7 +75,7 @@ impl Row {
         Row { state: CheckState::Fail, ..Row::warn(check, reason, remedy) }
     }
 
-    fn fixed_by(self, fix: impl FnOnce() -> Result<(), Error> + 'static) -> Row {
+    fn fixed_by(self, fix: impl FnOnce() -> Result<(), WorktreeError> + 'static) -> Row {
         Row { fixable: true, fix: Some(Box::new(fix)), ..self }
     }
 }
@@ -90,7 +90,7 @@ pub struct Places {
 }
 
 /// The facts that several checks need, read once.
-struct Sight {
+struct DoctorFacts {
     mounts: Vec<MountPoint>,
     /// The store, if it is there and can be read.
     store: Option<Store>,
@@ -104,8 +104,8 @@ struct Sight {
     here: Option<PathBuf>,
 }
 
-impl Sight {
-    fn of(places: &Places) -> Result<Sight, Error> {
+impl DoctorFacts {
+    fn of(places: &Places) -> Result<DoctorFacts, WorktreeError> {
         let mounts = mountinfo::read()?;
         let (store, no_store) = match store::open(places.store.as_deref(), &mounts) {
             Ok(store) => (store, None),
@@ -117,7 +117,7 @@ impl Sight {
             None => Vec::new(),
         };
         let user = process::user();
-        Ok(Sight {
+        Ok(DoctorFacts {
             mounts,
             store,
             no_store,
@@ -155,8 +155,8 @@ fn is_in_fuse(mounts: &[MountPoint], path: &Path) -> bool {
 }
 
 /// Looks at everything.
-pub fn examine(places: &Places) -> Result<Vec<Row>, Error> {
-    let sight = Sight::of(places)?;
+pub fn examine(places: &Places) -> Result<Vec<Row>, WorktreeError> {
+    let sight = DoctorFacts::of(places)?;
     let mut rows = mounting::rows(&sight);
     rows.push(apparmor::row());
     rows.extend(kernel::rows(&sight));
@@ -170,7 +170,7 @@ pub fn examine(places: &Places) -> Result<Vec<Row>, Error> {
 }
 
 /// Does all fixes, and checks again. A row that was repaired keeps its place, as ok.
-pub fn fix(places: &Places, rows: Vec<Row>) -> Result<Vec<Row>, Error> {
+pub fn fix(places: &Places, rows: Vec<Row>) -> Result<Vec<Row>, WorktreeError> {
     let mut done: Vec<Row> = Vec::new();
     for mut row in rows {
         let Some(fix) = row.fix.take() else { continue };

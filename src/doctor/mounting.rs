@@ -2,18 +2,18 @@
 
 use std::path::Path;
 
-use super::{Row, Sight, is_fuse};
+use super::{DoctorFacts, Row, is_fuse};
 use crate::sys::fs::FileType;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{fuse_dev, fusermount, kernel, path, proc, reason};
 
 const DEVICE: &str = "/dev/fuse";
 
-pub fn rows(sight: &Sight) -> Vec<Row> {
+pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     vec![device(sight), fusermount3(sight), user_allow_other(sight), mount_max(sight)]
 }
 
-fn device(sight: &Sight) -> Row {
+fn device(sight: &DoctorFacts) -> Row {
     let check = "device";
     let stat = match path::stat(Path::new(DEVICE)) {
         Ok(Some(stat)) => stat,
@@ -44,7 +44,7 @@ fn device(sight: &Sight) -> Row {
     }
 }
 
-fn fusermount3(sight: &Sight) -> Row {
+fn fusermount3(sight: &DoctorFacts) -> Row {
     let check = "fusermount3";
     let install = "install it: sudo apt-get install fuse3";
     let Some(program) = fusermount::program(&sight.fuse_places()) else {
@@ -73,7 +73,7 @@ fn fusermount3(sight: &Sight) -> Row {
     Row::ok(check, format!("{words} mounts for ordinary users"))
 }
 
-fn user_allow_other(sight: &Sight) -> Row {
+fn user_allow_other(sight: &DoctorFacts) -> Row {
     let check = "user_allow_other";
     let wanting: Vec<_> =
         sight.worktrees().filter(|(_, m)| m.allow_other).map(|(_, m)| m.worktree.shown().to_string()).collect();
@@ -93,7 +93,7 @@ fn user_allow_other(sight: &Sight) -> Row {
     }
 }
 
-fn mount_max(sight: &Sight) -> Row {
+fn mount_max(sight: &DoctorFacts) -> Row {
     let check = "mount_max";
     let used = sight.mounts.iter().filter(|m| is_fuse(m)).count();
     let all = sight.mounts.len() as u64;

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Row, Sight, shell};
+use super::{DoctorFacts, Row, shell};
 use crate::daemon::{Health, health, whereabouts};
 use crate::sys::mountinfo::{MountPoint, MountTable};
 use crate::sys::proc::ProcessWork;
 use crate::sys::process::{self, Ask, ProcessId};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
 use crate::views::set::{self, Views};
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 
 /// Requests that wait for longer than that, while no process works on them, wait for a process that hangs. On a busy
 /// machine a healthy server may get no processor for a while, or wait for the disk.
@@ -26,7 +26,7 @@ const BETWEEN: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The processes that have a connection open, by connection.
-type Held = BTreeMap<u32, Vec<ProcessId>>;
+type ConnectionHolders = BTreeMap<u32, Vec<ProcessId>>;
 
 /// A daemon that is known by its state directory.
 struct KnownView {
@@ -46,7 +46,7 @@ struct Finding<'a> {
     answering: Vec<ProcessId>,
 }
 
-pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
+pub fn rows(sight: &DoctorFacts) -> Result<Vec<Row>, WorktreeError> {
     let held = proc::fuse_connections();
     let known = known(sight, held.as_ref())?;
     let findings = findings(sight, &known, held.as_ref());
@@ -67,7 +67,7 @@ pub fn rows(sight: &Sight) -> Result<Vec<Row>, Error> {
 }
 
 /// Worktrees that have some of their views and not the others. One without any was unmounted.
-fn partly(sight: &Sight, known: &[KnownView]) -> Vec<Row> {
+fn partly(sight: &DoctorFacts, known: &[KnownView]) -> Vec<Row> {
     let row = |known: &KnownView| {
         known.health.keeper?;
         let is_mounted = |view: &&PathBuf| sight.mounts.iter().any(|m| m.kind == mount::KIND && m.path == **view);
@@ -105,7 +105,7 @@ fn refusing(known: &[KnownView]) -> Vec<Row> {
     if rows.is_empty() { vec![Row::ok(check, format!("{living} run"))] } else { rows }
 }
 
-fn known(sight: &Sight, held: Option<&Held>) -> Result<Vec<KnownView>, Error> {
+fn known(sight: &DoctorFacts, held: Option<&ConnectionHolders>) -> Result<Vec<KnownView>, WorktreeError> {
     let table = MountTable::new(sight.mounts.clone());
     let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
     dirs.extend(sight.states.iter().flat_map(|states| set::all_at(states)));
@@ -136,7 +136,7 @@ fn known(sight: &Sight, held: Option<&Held>) -> Result<Vec<KnownView>, Error> {
     Ok(known)
 }
 
-fn findings<'a>(sight: &'a Sight, known: &'a [KnownView], held: Option<&Held>) -> Vec<Finding<'a>> {
+fn findings<'a>(sight: &'a DoctorFacts, known: &'a [KnownView], held: Option<&ConnectionHolders>) -> Vec<Finding<'a>> {
     let mut findings: Vec<Finding<'a>> = Vec::new();
     let ours = |m: &&MountPoint| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user));
     let told = |k: &'a KnownView| k.health.views.iter().filter_map(move |v| Some(((v.device?, v.path.as_path()), k)));
@@ -269,7 +269,7 @@ fn joined(pids: &[ProcessId]) -> String {
 }
 
 /// Detaches those that are still dead: somebody may have mounted them again since.
-fn detach(dead: &[(PathBuf, (u32, u32))]) -> Result<(), Error> {
+fn detach(dead: &[(PathBuf, (u32, u32))]) -> Result<(), WorktreeError> {
     for (path, device) in dead {
         let is_held = proc::fuse_connections().is_some_and(|held| held.contains_key(&device.1));
         let is_there = mountinfo::read()?.iter().any(|m| m.path == *path && m.device == *device);
@@ -291,14 +291,14 @@ impl Process {
         pids.iter().map(|pid| Process { pid: *pid, started: proc::started(*pid) }).collect()
     }
 
-    fn signal(&self, what: Ask) -> Result<(), Error> {
+    fn signal(&self, what: Ask) -> Result<(), WorktreeError> {
         let sent = process::ask_that(self.pid, self.started, what);
         Ok(sent.map(drop).map_err(IoError::of("signal", Path::new("the daemon")))?)
     }
 }
 
 /// Has stopped processes go on; a server that still does nothing is killed, for its keeper to start another.
-fn revive(stopped: &[Process], servers: Option<&Vec<Process>>, connections: &[u32]) -> Result<(), Error> {
+fn revive(stopped: &[Process], servers: Option<&Vec<Process>>, connections: &[u32]) -> Result<(), WorktreeError> {
     for process in stopped {
         process.signal(Ask::GoOn)?;
     }

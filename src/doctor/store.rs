@@ -5,12 +5,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Row, Sight, is_in_fuse};
+use super::{DoctorFacts, Row, is_in_fuse};
 use crate::store::{Damage, DamageKind, PackId, Store, StoreError, escape, import};
 use crate::sys::mountinfo::MountPoint;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{fs, path};
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 
 /// How long files are read for the sample.
 const SAMPLED_FOR: Duration = Duration::from_millis(1500);
@@ -43,7 +43,7 @@ fn remedy(e: &StoreError) -> &'static str {
     }
 }
 
-pub fn rows(sight: &Sight) -> Vec<Row> {
+pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = Vec::new();
     match (&sight.store, &sight.no_store) {
         (Some(store), _) => {
@@ -65,7 +65,7 @@ impl Row {
 }
 
 /// In the store, and beside manifests, that a process that was ended wrote aside.
-fn temporaries(sight: &Sight, store: &Store) -> Row {
+fn temporaries(sight: &DoctorFacts, store: &Store) -> Row {
     let check = "temporaries";
     let beside: Vec<PathBuf> = sight.worktrees().flat_map(|(dir, _)| half_written(&dir)).collect();
     let left = match store.try_exclusive().and_then(|lock| store.leftovers(&lock)) {
@@ -97,7 +97,7 @@ fn half_written(dir: &Path) -> Vec<PathBuf> {
     names.filter(is_left).map(|name| dir.join(name)).collect()
 }
 
-fn hashes(sight: &Sight, store: &Store) -> Row {
+fn hashes(sight: &DoctorFacts, store: &Store) -> Row {
     let check = "hashes";
     match damage(sight, store) {
         Ok((bytes, damage)) if damage.is_empty() => {
@@ -123,7 +123,7 @@ fn hashes(sight: &Sight, store: &Store) -> Row {
 
 /// The damage in a sample, the damage that views have met, and the missing trees of worktrees; and the number of bytes
 /// that were read.
-fn damage(sight: &Sight, store: &Store) -> Result<(u64, Vec<Damage>), StoreError> {
+fn damage(sight: &DoctorFacts, store: &Store) -> Result<(u64, Vec<Damage>), StoreError> {
     let (bytes, mut damage) = store.verify_some(SAMPLED_FOR)?;
     damage.extend(store.lost_damage()?);
     damage.extend(store.missing_trees(&sight.roots));
@@ -147,7 +147,7 @@ fn wrong_pack(damage: &Damage) -> Option<PackId> {
 
 /// Deletes the damaged objects of the whole store: a view then answers EIO, and no program gets wrong bytes. Then the
 /// sources' files, if they still exist, replace them.
-fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
+fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), WorktreeError> {
     let damage = store.verify(&())?;
     damage.iter().filter(|d| is_wrong_object(d)).try_for_each(|d| path::remove_file(&d.path))?;
     damage.iter().filter_map(wrong_pack).try_for_each(|id| store.salvage(id))?;
@@ -172,7 +172,7 @@ fn mend(store: &Store, mut sources: Vec<PathBuf>) -> Result<(), Error> {
 }
 
 /// One row for each file system that holds the store or a worktree.
-fn space(sight: &Sight) -> Vec<Row> {
+fn space(sight: &DoctorFacts) -> Vec<Row> {
     let mut places: Vec<PathBuf> = sight.store.iter().map(|s| s.path().to_path_buf()).collect();
     places.extend(sight.worktrees().map(|(_, m)| m.worktree.clone()).filter(|w| !is_in_fuse(&sight.mounts, w)));
     let (mut seen, mut rows) = (Vec::new(), Vec::new());

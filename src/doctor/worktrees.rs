@@ -5,18 +5,18 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Row, Sight, is_in_fuse, shell};
+use super::{DoctorFacts, Row, is_in_fuse, shell};
 use crate::daemon::client;
 use crate::git::checkout::Checkout;
 use crate::store::{Absence, RootState, Store};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, mount, path, process};
 use crate::views::set::{self, Views};
 use crate::worktree::broken::{Broken, Fault};
 use crate::worktree::unfinished::Killed;
-use crate::worktree::{Error, Risk, remove, sole_holder};
+use crate::worktree::{Risk, WorktreeError, remove, sole_holder};
 
-pub fn rows(sight: &Sight) -> Vec<Row> {
+pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = gone(sight);
     rows.extend(headless(sight));
     rows.extend(unfinished(sight));
@@ -33,7 +33,7 @@ pub fn rows(sight: &Sight) -> Vec<Row> {
 }
 
 /// Worktrees of which something is gone while their manifests are there.
-fn gone(sight: &Sight) -> Vec<Row> {
+fn gone(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = Vec::new();
     for (state_dir, manifest) in sight.worktrees() {
         let place = Views { state_dir: state_dir.clone(), manifest: manifest.clone() }.top();
@@ -51,7 +51,7 @@ fn gone(sight: &Sight) -> Vec<Row> {
     rows
 }
 
-fn broken_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Result<Broken, IoError>) -> Option<Row> {
+fn broken_row(sight: &DoctorFacts, state_dir: &Path, place: &Path, broken: Result<Broken, IoError>) -> Option<Row> {
     let broken = match broken {
         Ok(broken) => broken,
         Err(e) => {
@@ -75,7 +75,7 @@ fn broken_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Result<Brok
 }
 
 /// Its directory is gone: deleted, moved, or on a disk that is not mounted.
-fn gone_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Option<Broken>) -> Option<Row> {
+fn gone_row(sight: &DoctorFacts, state_dir: &Path, place: &Path, broken: Option<Broken>) -> Option<Row> {
     let words = format!("{} is gone, and was not removed by depsfs", place.shown());
     let let_go = match &broken {
         Some(_) => format!("depsfs remove {}", shell(place)),
@@ -107,7 +107,7 @@ fn gone_row(sight: &Sight, state_dir: &Path, place: &Path, broken: Option<Broken
 
 /// The work that only a worktree without its directory still holds: commits, staged changes, journals of its views; or
 /// the lock that its user has set.
-fn only_there(broken: &Broken) -> Result<Vec<String>, Error> {
+fn only_there(broken: &Broken) -> Result<Vec<String>, WorktreeError> {
     let mut kept: Vec<String> = broken.risks()?.iter().map(Risk::words).collect();
     if let Err(e) = remove::refuse_lock(&broken.root, &broken.git_dir) {
         kept.push(e.to_string());
@@ -120,14 +120,14 @@ fn only_there(broken: &Broken) -> Result<Vec<String>, Error> {
 }
 
 /// The state of a directory without git.
-fn forget(store: &Store, state_dir: &Path) -> Result<(), Error> {
+fn forget(store: &Store, state_dir: &Path) -> Result<(), WorktreeError> {
     client::unmount(state_dir, true)?;
     path::remove_tree(state_dir)?;
     Ok(store.roots().remove(&set::manifest_file(state_dir))?)
 }
 
 /// Worktrees whose git directory is gone while their views are still mounted.
-fn headless(sight: &Sight) -> Vec<Row> {
+fn headless(sight: &DoctorFacts) -> Vec<Row> {
     let held = sight.roots.iter().filter(|r| r.state == RootState::Dead && r.held.is_some());
     let mut rows = Vec::new();
     for git_dir in held.filter_map(|r| r.manifest.as_deref()?.parent()?.parent()) {
@@ -144,7 +144,7 @@ fn headless(sight: &Sight) -> Vec<Row> {
 }
 
 /// Worktrees that a create was making when it was killed, in this repository and in those that are known.
-fn unfinished(sight: &Sight) -> Vec<Row> {
+fn unfinished(sight: &DoctorFacts) -> Vec<Row> {
     let mut repositories: BTreeSet<PathBuf> = sight.worktrees().filter_map(|(dir, _)| repository(&dir)).collect();
     let here = sight.here.as_deref().filter(|here| !is_in_fuse(&sight.mounts, here));
     repositories.extend(here.and_then(|here| Checkout::containing(here).ok().flatten()).map(|here| here.common_dir));
@@ -167,7 +167,7 @@ fn repository(state_dir: &Path) -> Option<PathBuf> {
     }
 }
 
-fn orphans(sight: &Sight) -> Vec<Row> {
+fn orphans(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = Vec::new();
     let dead = sight.roots.iter().filter(|r| r.state == RootState::Dead && r.held.is_none());
     let dead: Vec<PathBuf> = dead.filter_map(|r| r.manifest.clone()).collect();

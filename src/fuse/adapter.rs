@@ -20,7 +20,7 @@ use super::requests::Operation;
 use super::resend::IsResend;
 use super::worker::Worker;
 use super::{listing, offload, virtual_xattr};
-use crate::overlay::{Error, Overlay, SetAttr};
+use crate::overlay::{Overlay, OverlayError, SetAttr};
 use crate::store::Name;
 use crate::sys::fs::XattrFlags;
 use crate::sys::fuse_dev;
@@ -286,7 +286,7 @@ impl Filesystem for Adapter {
         let value = match name.strip_prefix(virtual_xattr::PREFIX) {
             None => on.view.overlay.xattr(ino(number), name),
             Some(own) if on.may_ask(request) => virtual_xattr::value(&on, ino(number), own),
-            Some(_) => Err(Error::NoXattr),
+            Some(_) => Err(OverlayError::NoXattr),
         };
         sized(&on, value, size, reply);
     }

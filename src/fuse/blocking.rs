@@ -16,7 +16,7 @@ use crate::sys::fault;
 /// How long a thread waits for more work.
 const IDLE: Duration = Duration::from_secs(5);
 
-type Work = Box<dyn FnOnce() + Send>;
+type BlockingWork = Box<dyn FnOnce() + Send>;
 
 /// Cloning gives the same pool; its threads end some time after their work.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ struct BlockingShared {
 
 #[derive(Default)]
 struct BlockingState {
-    queue: VecDeque<Work>,
+    queue: VecDeque<BlockingWork>,
     threads: usize,
     idle: usize,
 }

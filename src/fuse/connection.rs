@@ -12,14 +12,14 @@ use super::attr::caller;
 use super::busy_poll::Linger;
 use super::notices::Notices;
 use super::requests::Requests;
-use crate::overlay::{Attr, Error, Ino};
+use crate::overlay::{Attr, Ino, OverlayError};
 use crate::store::Name;
 use crate::sys::fs::FileType;
 
 /// Called when the connection has ended and its view is closed.
 pub type OnEnd = Box<dyn FnOnce() + Send>;
 
-pub struct Connection {
+pub struct ServedConnection {
     /// Its number in the pool.
     pub key: AtomicU64,
     pub view: ServedView,
@@ -30,7 +30,7 @@ pub struct Connection {
     pub on_end: Mutex<Option<OnEnd>>,
 }
 
-impl Connection {
+impl ServedConnection {
     /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
     pub fn removed(&self, parent: Ino) {
         if parent == Ino::ROOT && self.view.facts.has_names.load(Ordering::Relaxed) && self.view.overlay.root_is_empty()
@@ -42,7 +42,14 @@ impl Connection {
         }
     }
 
-    pub fn node(&self, request: &Request, parent: Ino, name: &Name, mode: u32, rdev: u32) -> Result<Attr, Error> {
+    pub fn node(
+        &self,
+        request: &Request,
+        parent: Ino,
+        name: &Name,
+        mode: u32,
+        rdev: u32,
+    ) -> Result<Attr, OverlayError> {
         let caller = caller(request);
         match FileType::from_raw_mode(mode) {
             FileType::RegularFile => self.view.overlay.create(parent, name, mode & 0o7777, caller, true),

@@ -4,7 +4,7 @@ use std::io;
 
 use fuser::Errno;
 
-use crate::overlay::Error;
+use crate::overlay::OverlayError;
 use crate::overlay::journal::JournalError;
 use crate::store::NameError;
 
@@ -14,33 +14,33 @@ pub trait RequestOutcome {
     fn refused(&self, errno: Errno) -> Errno;
 
     /// The request is answered with the number of an error.
-    fn failed(&self, error: &Error) -> Errno {
+    fn failed(&self, error: &OverlayError) -> Errno {
         self.refused(to_errno(error))
     }
 }
 
 /// One row per variant and no wildcard: a new kind of error doesn't compile until someone has decided.
-pub fn to_errno(error: &Error) -> Errno {
+pub fn to_errno(error: &OverlayError) -> Errno {
     match error {
-        Error::NotFound => Errno::ENOENT,
-        Error::Exists => Errno::EEXIST,
-        Error::NotDirectory => Errno::ENOTDIR,
-        Error::IsDirectory => Errno::EISDIR,
-        Error::NotEmpty => Errno::ENOTEMPTY,
-        Error::UnknownInode(_) => Errno::ESTALE,
-        Error::NoXattr => Errno::NO_XATTR,
-        Error::XattrExists => Errno::EEXIST,
-        Error::Invalid => Errno::EINVAL,
-        Error::NotSupported => Errno::EOPNOTSUPP,
-        Error::NotPermitted => Errno::EPERM,
-        Error::NoData => Errno::ENXIO,
-        Error::Moved | Error::Kept => Errno::EBUSY,
-        Error::Upper { source, .. } => of_io(source),
+        OverlayError::NotFound => Errno::ENOENT,
+        OverlayError::Exists => Errno::EEXIST,
+        OverlayError::NotDirectory => Errno::ENOTDIR,
+        OverlayError::IsDirectory => Errno::EISDIR,
+        OverlayError::NotEmpty => Errno::ENOTEMPTY,
+        OverlayError::UnknownInode(_) => Errno::ESTALE,
+        OverlayError::NoXattr => Errno::NO_XATTR,
+        OverlayError::XattrExists => Errno::EEXIST,
+        OverlayError::Invalid => Errno::EINVAL,
+        OverlayError::NotSupported => Errno::EOPNOTSUPP,
+        OverlayError::NotPermitted => Errno::EPERM,
+        OverlayError::NoData => Errno::ENXIO,
+        OverlayError::Moved | OverlayError::Kept => Errno::EBUSY,
+        OverlayError::Upper { source, .. } => of_io(source),
         // Never ENOENT: a bundler would quietly resolve another copy.
-        Error::LostObject { .. } | Error::LostTree(_) => Errno::EIO,
-        Error::Journal(JournalError::Io(e)) => Errno::from_i32(e.errno()),
-        Error::Journal(JournalError::TooLong) => Errno::E2BIG,
-        Error::Journal(JournalError::NotAJournal { .. } | JournalError::Version { .. }) => Errno::EIO,
+        OverlayError::LostObject { .. } | OverlayError::LostTree(_) => Errno::EIO,
+        OverlayError::Journal(JournalError::Io(e)) => Errno::from_i32(e.errno()),
+        OverlayError::Journal(JournalError::TooLong) => Errno::E2BIG,
+        OverlayError::Journal(JournalError::NotAJournal { .. } | JournalError::Version { .. }) => Errno::EIO,
     }
 }
 

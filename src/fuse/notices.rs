@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::{Blocking, Passthrough};
-use crate::overlay::{Error, Ino, OTHER, Stale, Wrote};
+use crate::overlay::{Ino, OTHER, OverlayError, Stale, Wrote};
 use crate::store::Name;
 use crate::sys::fuse_dev;
 use crate::sys::log::OrWarn;
@@ -50,11 +50,11 @@ struct NoticesShared {
     passthrough: Arc<Passthrough>,
     /// The threads that send them. One is reserved, so the thread that queues a notice never sends it.
     threads: Blocking,
-    queue: Mutex<Queue>,
+    queue: Mutex<NoticeQueue>,
 }
 
 #[derive(Default)]
-struct Queue {
+struct NoticeQueue {
     waiting: VecDeque<Notice>,
     /// One is being sent; the thread that does it takes the next one, too.
     is_sending: bool,
@@ -67,7 +67,7 @@ impl Notices {
 
     /// To be called before a change of content is answered. When it took the file's set-id bits, the kernel is told to
     /// forget the mode: after direct writes, fallocate and copy_file_range it goes on with the one it has.
-    pub fn changed(&self, ino: Ino, done: Result<Wrote, Error>) -> Result<usize, Error> {
+    pub fn changed(&self, ino: Ino, done: Result<Wrote, OverlayError>) -> Result<usize, OverlayError> {
         let done = done?;
         if done.lost_set_id {
             // Attributes, no pages. An error means that the kernel knows nothing of the file.

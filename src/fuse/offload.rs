@@ -15,7 +15,7 @@ use fuser::{Errno, ReplyEmpty, ReplyWrite, Request};
 use super::errno::to_errno;
 use super::reply::{empty, written};
 use super::worker::{Answering, Pending};
-use crate::overlay::{Error, Ino, Overlay};
+use crate::overlay::{Ino, Overlay, OverlayError};
 use crate::sys::fuse_dev;
 use crate::sys::log::OrWarn;
 
@@ -23,7 +23,7 @@ use crate::sys::log::OrWarn;
 pub trait Reply {
     const HAS_BYTES: bool;
 
-    fn give(self, on: &Answering<'_>, done: Result<usize, Error>);
+    fn give(self, on: &Answering<'_>, done: Result<usize, OverlayError>);
     /// Gives an answer that nobody hears.
     fn give_up(self);
 }
@@ -31,7 +31,7 @@ pub trait Reply {
 impl Reply for ReplyEmpty {
     const HAS_BYTES: bool = false;
 
-    fn give(self, on: &Answering<'_>, done: Result<usize, Error>) {
+    fn give(self, on: &Answering<'_>, done: Result<usize, OverlayError>) {
         empty(on, done.map(drop), self);
     }
 
@@ -43,7 +43,7 @@ impl Reply for ReplyEmpty {
 impl Reply for ReplyWrite {
     const HAS_BYTES: bool = true;
 
-    fn give(self, on: &Answering<'_>, done: Result<usize, Error>) {
+    fn give(self, on: &Answering<'_>, done: Result<usize, OverlayError>) {
         written(on, done, self);
     }
 
@@ -59,7 +59,7 @@ pub fn change<R: Reply>(
     (request, reply): (&Request, R),
     ino: Ino,
     data: &[u8],
-    change: impl FnOnce(&Overlay, &[u8]) -> Result<usize, Error> + Send + 'static,
+    change: impl FnOnce(&Overlay, &[u8]) -> Result<usize, OverlayError> + Send + 'static,
 ) {
     let overlay = &on.view.overlay;
     if !overlay.copies_long(ino) {
@@ -85,7 +85,7 @@ pub fn sync(on: &Answering<'_>, (request, reply): (&Request, ReplyEmpty), ino: I
 pub fn apart<R: Reply>(
     on: &Answering<'_>,
     (request, reply): (&Request, R),
-    work: impl FnOnce() -> Result<usize, Error> + Send + 'static,
+    work: impl FnOnce() -> Result<usize, OverlayError> + Send + 'static,
 ) {
     let pending = on.unheard(|| reply.give_up());
     let later = Later { device: on.device.clone(), unique: request.unique().0, has_bytes: R::HAS_BYTES, pending };
@@ -104,7 +104,7 @@ struct Later {
 }
 
 impl Later {
-    fn give(self, done: Result<usize, Error>) {
+    fn give(self, done: Result<usize, OverlayError>) {
         // fuse_write_out: size u32, padding u32.
         let mut body = [0; 8];
         let result = match &done {

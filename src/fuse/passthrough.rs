@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 use super::attr::{file_attr, ino};
 use super::errno::RequestOutcome;
 use super::{FOREVER, backing};
-use crate::overlay::{Attr, Error, Ino, OTHER, Overlay, Stored};
+use crate::overlay::{Attr, Ino, OTHER, Overlay, OverlayError, Stored};
 use crate::sys::fuse_dev;
 use crate::sys::log::OrWarn;
 
@@ -216,7 +216,7 @@ impl Passthrough {
     }
 
     /// Has the kernel open the store's file; `None` when it doesn't, or there is none for these bytes alone.
-    fn back(&self, overlay: &Overlay, ino: Ino, reply: &ReplyOpen) -> Result<Option<BackingId>, Error> {
+    fn back(&self, overlay: &Overlay, ino: Ino, reply: &ReplyOpen) -> Result<Option<BackingId>, OverlayError> {
         let Some(file) = overlay.stored_file(ino)? else { return Ok(None) };
         if !self.has_room() {
             return Ok(None);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::Blocking;
-use super::connection::Connection;
+use super::connection::ServedConnection;
 use super::worker::{ConnectionSource, Phase, Worker};
 use super::worker_session::{self, WorkerSession};
 use crate::sys::fs::{self, OpenFlags};
@@ -49,10 +49,10 @@ pub struct PoolShared {
 #[derive(Default)]
 struct PoolState {
     /// All that are served, by number.
-    connections: HashMap<u64, Arc<Connection>>,
+    connections: HashMap<u64, Arc<ServedConnection>>,
     next: u64,
     /// Of these a request has come, and no worker has them.
-    waiting: VecDeque<(Arc<Connection>, Instant)>,
+    waiting: VecDeque<(Arc<ServedConnection>, Instant)>,
     workers: Vec<Arc<Worker>>,
     /// Threads that have begun and are no worker yet.
     starting: usize,
@@ -87,7 +87,7 @@ impl Pool {
     }
 
     /// Answers for this connection from now on, until it ends.
-    pub fn add(&self, connection: Connection) -> io::Result<()> {
+    pub fn add(&self, connection: ServedConnection) -> io::Result<()> {
         let mut state = self.0.state.lock();
         state.next += 1;
         let key = state.next;
@@ -243,7 +243,7 @@ impl PoolShared {
 }
 
 impl ConnectionSource for PoolShared {
-    fn take_waiting(&self) -> Option<Arc<Connection>> {
+    fn take_waiting(&self) -> Option<Arc<ServedConnection>> {
         if self.waiting.load(Ordering::SeqCst) == 0 {
             return None;
         }
@@ -253,7 +253,7 @@ impl ConnectionSource for PoolShared {
         Some(next)
     }
 
-    fn release(&self, connection: Arc<Connection>) {
+    fn release(&self, connection: Arc<ServedConnection>) {
         let key = connection.key.load(Ordering::Relaxed);
         if let Err(e) = self.readiness.add(connection.device.as_fd(), key) {
             tracing::error!(view = connection.view.id, "its device can't be watched: {e}");

@@ -11,12 +11,12 @@ use super::errno::RequestOutcome;
 use super::requests::Operation;
 use super::resend::IsResend;
 use super::worker::Answering;
-use crate::overlay::{Attr, Error, Ino};
+use crate::overlay::{Attr, Ino, OverlayError};
 use crate::store::Name;
 use crate::sys::fs::StatVfs;
 
 /// Answers what makes a name.
-pub fn entry(on: &Answering<'_>, made: Result<Attr, Error>, reply: ReplyEntry) {
+pub fn entry(on: &Answering<'_>, made: Result<Attr, OverlayError>, reply: ReplyEntry) {
     match made {
         Ok(attr) => {
             let (named, lasts) = on.view.passthrough.named(&on.view.overlay, &attr);
@@ -32,7 +32,7 @@ pub fn made(
     by: &Request,
     at: (Ino, &Name),
     mode: u32,
-    made: Result<Attr, Error>,
+    made: Result<Attr, OverlayError>,
     reply: ReplyEntry,
 ) {
     let maker = Some((caller(by), mode));
@@ -40,9 +40,9 @@ pub fn made(
 }
 
 /// Answers what looks for a name: that there is none is kept by the kernel, too.
-pub fn found(on: &Answering<'_>, found: Result<Attr, Error>, reply: ReplyEntry) {
+pub fn found(on: &Answering<'_>, found: Result<Attr, OverlayError>, reply: ReplyEntry) {
     match found {
-        Err(Error::NotFound) => {
+        Err(OverlayError::NotFound) => {
             on.refused(Errno::ENOENT);
             reply.entry(&FOREVER, &absent(), fuser::Generation(0));
         }
@@ -51,7 +51,7 @@ pub fn found(on: &Answering<'_>, found: Result<Attr, Error>, reply: ReplyEntry) 
 }
 
 /// Answers what looks for a number: a file that the kernel knows by another one now isn't found by this.
-pub fn numbered(on: &Answering<'_>, number: INodeNo, found: Result<Attr, Error>, reply: ReplyEntry) {
+pub fn numbered(on: &Answering<'_>, number: INodeNo, found: Result<Attr, OverlayError>, reply: ReplyEntry) {
     match found {
         Ok(attr) if on.view.passthrough.named(&on.view.overlay, &attr).0.ino != number => {
             on.view.overlay.forget(attr.ino, 1);
@@ -62,7 +62,7 @@ pub fn numbered(on: &Answering<'_>, number: INodeNo, found: Result<Attr, Error>,
 }
 
 /// Answers what asks for attributes, or changes them.
-pub fn attributes(on: &Answering<'_>, now: Result<Attr, Error>, reply: ReplyAttr) {
+pub fn attributes(on: &Answering<'_>, now: Result<Attr, OverlayError>, reply: ReplyAttr) {
     match now {
         Ok(attr) => {
             reply.attr(&on.view.passthrough.lasts(attr.ino, || on.view.overlay.stored(attr.ino)), &file_attr(&attr))
@@ -72,7 +72,7 @@ pub fn attributes(on: &Answering<'_>, now: Result<Attr, Error>, reply: ReplyAttr
 }
 
 /// Answers how much room there is.
-pub fn space(on: &Answering<'_>, now: Result<StatVfs, Error>, reply: ReplyStatfs) {
+pub fn space(on: &Answering<'_>, now: Result<StatVfs, OverlayError>, reply: ReplyStatfs) {
     match now {
         Ok(s) => reply.statfs(
             s.f_blocks,
@@ -89,7 +89,7 @@ pub fn space(on: &Answering<'_>, now: Result<StatVfs, Error>, reply: ReplyStatfs
 }
 
 /// Answers what seeks in a file.
-pub fn sought(on: &Answering<'_>, found: Result<u64, Error>, reply: ReplyLseek) {
+pub fn sought(on: &Answering<'_>, found: Result<u64, OverlayError>, reply: ReplyLseek) {
     match found {
         Ok(found) => reply.offset(found as i64),
         Err(e) => reply.error(on.failed(&e)),
@@ -97,7 +97,7 @@ pub fn sought(on: &Answering<'_>, found: Result<u64, Error>, reply: ReplyLseek) 
 }
 
 /// Answers a request that has no result.
-pub fn empty(on: &Answering<'_>, done: Result<(), Error>, reply: ReplyEmpty) {
+pub fn empty(on: &Answering<'_>, done: Result<(), OverlayError>, reply: ReplyEmpty) {
     match done {
         Ok(()) => reply.ok(),
         Err(e) => reply.error(on.failed(&e)),
@@ -105,7 +105,11 @@ pub fn empty(on: &Answering<'_>, done: Result<(), Error>, reply: ReplyEmpty) {
 }
 
 /// Answers with the bytes that `read` hands over.
-pub fn data(on: &Answering<'_>, reply: ReplyData, read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), Error>) {
+pub fn data(
+    on: &Answering<'_>,
+    reply: ReplyData,
+    read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), OverlayError>,
+) {
     let mut reply = Some(reply);
     let done = read(&mut |bytes| {
         if let Some(reply) = reply.take() {
@@ -121,7 +125,7 @@ pub fn data(on: &Answering<'_>, reply: ReplyData, read: impl FnOnce(&mut dyn FnM
 }
 
 /// Answers a request with a number of bytes.
-pub fn written(on: &Answering<'_>, done: Result<usize, Error>, reply: ReplyWrite) {
+pub fn written(on: &Answering<'_>, done: Result<usize, OverlayError>, reply: ReplyWrite) {
     match done {
         Ok(bytes) => {
             on.requests.has_written(bytes);
@@ -132,7 +136,7 @@ pub fn written(on: &Answering<'_>, done: Result<usize, Error>, reply: ReplyWrite
 }
 
 /// Answers `getxattr` and `listxattr`: size 0 asks for the length.
-pub fn sized(on: &Answering<'_>, value: Result<Vec<u8>, Error>, size: u32, reply: ReplyXattr) {
+pub fn sized(on: &Answering<'_>, value: Result<Vec<u8>, OverlayError>, size: u32, reply: ReplyXattr) {
     match value {
         Ok(value) if size == 0 => reply.size(value.len() as u32),
         Ok(value) if value.len() <= size as usize => reply.data(&value),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tracing::Span;
 
 use crate::sys::log::errno_name;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 macro_rules! operations {
     ($($operation:ident $name:literal),* $(,)?) => {

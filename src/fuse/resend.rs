@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ServedView;
 use super::errno::to_errno;
-use crate::overlay::{Attr, Caller, Error, Ino, Overlay};
+use crate::overlay::{Attr, Caller, Ino, Overlay, OverlayError};
 use crate::store::Name;
 use crate::sys::fs::RenameFlags;
 
@@ -41,11 +41,11 @@ impl IsResend {
     /// it was made, unless it shows that it is something else. Without one, a further name was made for what is somebody's.
     pub fn made(
         self,
-        done: Result<Attr, Error>,
+        done: Result<Attr, OverlayError>,
         view: &Overlay,
         (parent, name): (Ino, &Name),
         maker: Option<(Caller, u32)>,
-    ) -> Result<Attr, Error> {
+    ) -> Result<Attr, OverlayError> {
         match (done, maker) {
             (Err(e), _) if !self.0 || to_errno(&e) != fuser::Errno::EEXIST => Err(e),
             (Err(_), Some((maker, mode))) => view.made_before(parent, name, mode, maker),
@@ -55,17 +55,23 @@ impl IsResend {
     }
 
     /// The outcome of removing something: gone already means that it was removed.
-    pub fn removed(self, done: Result<(), Error>) -> Result<(), Error> {
+    pub fn removed(self, done: Result<(), OverlayError>) -> Result<(), OverlayError> {
         match done {
-            Err(Error::NotFound | Error::NoXattr) if self.0 => Ok(()),
+            Err(OverlayError::NotFound | OverlayError::NoXattr) if self.0 => Ok(()),
             done => done,
         }
     }
 
     /// Renames; gone from the old name and there at the new one means that it was renamed.
-    pub fn rename(self, view: &Overlay, from: (Ino, &Name), to: (Ino, &Name), flags: RenameFlags) -> Result<(), Error> {
+    pub fn rename(
+        self,
+        view: &Overlay,
+        from: (Ino, &Name),
+        to: (Ino, &Name),
+        flags: RenameFlags,
+    ) -> Result<(), OverlayError> {
         match view.rename(from.0, from.1, to.0, to.1, flags) {
-            Err(Error::NotFound) if self.0 => at(view, to).map(drop),
+            Err(OverlayError::NotFound) if self.0 => at(view, to).map(drop),
             done => done,
         }
     }
@@ -73,7 +79,13 @@ impl IsResend {
 
 impl ServedView {
     /// Renames or exchanges, as the flags say.
-    pub fn rename(&self, by: &Request, from: (Ino, &Name), to: (Ino, &Name), flags: RenameFlags) -> Result<(), Error> {
+    pub fn rename(
+        &self,
+        by: &Request,
+        from: (Ino, &Name),
+        to: (Ino, &Name),
+        flags: RenameFlags,
+    ) -> Result<(), OverlayError> {
         if flags.contains(RenameFlags::EXCHANGE) {
             return self.exchange(by.unique().0, from, to);
         }
@@ -81,7 +93,7 @@ impl ServedView {
     }
 
     /// Exchanges two names, once, whichever servers the request reaches.
-    pub fn exchange(&self, request: u64, from: (Ino, &Name), to: (Ino, &Name)) -> Result<(), Error> {
+    pub fn exchange(&self, request: u64, from: (Ino, &Name), to: (Ino, &Name)) -> Result<(), OverlayError> {
         let (again, request) = (request & SENT_AGAIN != 0, request & !SENT_AGAIN);
         let (old, new) = (at(&self.overlay, from)?, at(&self.overlay, to)?);
         let is_it = |before: &&Exchange| again && before.request == request;
@@ -94,7 +106,7 @@ impl ServedView {
 }
 
 /// The inode at a name.
-fn at(view: &Overlay, (dir, name): (Ino, &Name)) -> Result<Ino, Error> {
+fn at(view: &Overlay, (dir, name): (Ino, &Name)) -> Result<Ino, OverlayError> {
     let there = view.lookup(dir, name)?.ino;
     view.forget(there, 1);
     Ok(there)
@@ -132,18 +144,21 @@ mod tests {
         let maker = Some((me, libc::S_IFDIR | 0o755));
         let made = new.made(make(), &view, (root, &a), maker).expect("new");
         assert_eq!(again.made(make(), &view, (root, &a), maker).expect("done before").ino, made.ino);
-        assert!(matches!(new.made(make(), &view, (root, &a), maker), Err(Error::Exists)));
+        assert!(matches!(new.made(make(), &view, (root, &a), maker), Err(OverlayError::Exists)));
 
         let plain = RenameFlags::empty();
         let rename = |sent: IsResend, flags| sent.rename(&view, (root, &a), (root, &b), flags);
         rename(new, plain).expect("renamed");
         rename(again, plain).expect("done before");
-        assert!(matches!(rename(new, plain), Err(Error::NotFound)));
+        assert!(matches!(rename(new, plain), Err(OverlayError::NotFound)));
 
         new.removed(view.rmdir(root, &b)).expect("removed");
         again.removed(view.rmdir(root, &b)).expect("done before");
-        assert!(matches!(new.removed(view.rmdir(root, &b)), Err(Error::NotFound)));
-        assert!(matches!(rename(again, plain), Err(Error::NotFound)), "neither here nor there was never renamed");
+        assert!(matches!(new.removed(view.rmdir(root, &b)), Err(OverlayError::NotFound)));
+        assert!(
+            matches!(rename(again, plain), Err(OverlayError::NotFound)),
+            "neither here nor there was never renamed"
+        );
     }
 
     #[test]
@@ -155,7 +170,7 @@ mod tests {
         let (view, root) = (view(dir.path()), Ino::ROOT);
         let (a, b, maker) = (name("a"), name("b"), Caller { uid: 1234, gid: 1234 });
         path::make_dir(&dir.path().join("upper/a")).expect("made");
-        let exists = || Err(Error::Exists);
+        let exists = || Err(OverlayError::Exists);
         let made =
             IsResend(true).made(exists(), &view, (root, &a), Some((maker, libc::S_IFDIR | 0o755))).expect("there");
         assert_eq!((made.uid, made.gid), (1234, 1234));
@@ -171,7 +186,7 @@ mod tests {
         let me = view.getattr(root).map(|root| Caller { uid: root.uid, gid: root.gid }).expect("ours");
         path::replace(&dir.path().join("upper/f"), b"").expect("written");
         let maker = Some((me, libc::S_IFREG | 0o4755));
-        let made = IsResend(true).made(Err(Error::Exists), &view, (root, &file), maker).expect("there");
+        let made = IsResend(true).made(Err(OverlayError::Exists), &view, (root, &file), maker).expect("there");
         assert_eq!((made.uid, made.mode & 0o7000), (me.uid, 0o4000));
     }
 
@@ -197,8 +212,8 @@ mod tests {
         }
         for (at, mode) in cases {
             let before = path::stat(&upper.join(at)).expect("asked").expect("there");
-            let made = IsResend(true).made(Err(Error::Exists), &view, (root, &name(at)), Some((maker, mode)));
-            assert!(matches!(made, Err(Error::Exists)), "{at}, {mode:o}: {made:?}");
+            let made = IsResend(true).made(Err(OverlayError::Exists), &view, (root, &name(at)), Some((maker, mode)));
+            assert!(matches!(made, Err(OverlayError::Exists)), "{at}, {mode:o}: {made:?}");
             let after = path::stat(&upper.join(at)).expect("asked").expect("there");
             assert_eq!((after.uid, after.gid, after.mode), (before.uid, before.gid, before.mode), "{at}");
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use fuser::{Filesystem, KernelConfig, Request, SessionACL};
 
 use super::config::config;
-use super::connection::Connection;
+use super::connection::ServedConnection;
 use super::notices::Notices;
 use super::pool::Pool;
 use super::{Passthrough, ServedView, handshake};
@@ -26,7 +26,7 @@ use crate::sys::fuse_dev::{self, KernelOffer};
 
 /// A connection whose handshake is done.
 pub struct Session {
-    connection: Connection,
+    connection: ServedConnection,
     offer: KernelOffer,
 }
 
@@ -82,7 +82,7 @@ impl Session {
         view.overlay.on_stale(move |stale| told.send(stale.into()));
         view.passthrough.begin(device.clone());
         let (key, linger, requests, on_end) = Default::default();
-        let connection = Connection { key, view, device, notices, linger, requests, on_end };
+        let connection = ServedConnection { key, view, device, notices, linger, requests, on_end };
         Session { connection, offer }
     }
 

@@ -22,12 +22,12 @@ use std::sync::atomic::Ordering;
 use fuser::{ReplyEmpty, Request};
 use serde_json::json;
 
-use super::connection::Connection;
+use super::connection::ServedConnection;
 use super::notices::{Notice, Notices};
 use super::reply::empty;
 use super::worker::Answering;
 use super::{ServedView, offload};
-use crate::overlay::{ChangeKind, Error, Ino, Laid, Overlay};
+use crate::overlay::{ChangeKind, Ino, Laid, Overlay, OverlayError};
 use crate::store::escape::escape;
 use crate::store::{Name, ObjectId, TreeId};
 
@@ -46,7 +46,7 @@ const GRAFTS: usize = 200;
 
 /// The value of `PREFIX` + `name`. `view` tells version, view, generation, whether nothing differs from the store
 /// (`clean`), and how many notices to the kernel are still to be sent (`pending`).
-pub fn value(on: &Connection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn value(on: &ServedConnection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, OverlayError> {
     let view = &on.view;
     match name {
         b"view" if ino == Ino::ROOT => Ok(json!({
@@ -62,24 +62,24 @@ pub fn value(on: &Connection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Error> {
         b"stats" if ino == Ino::ROOT => Ok(stats(on).into_bytes()),
         b"object" => match view.overlay.object(ino) {
             Some(id) => Ok(id.to_string().into_bytes()),
-            None => Err(Error::NoXattr),
+            None => Err(OverlayError::NoXattr),
         },
         _ => {
-            let (what, of) = name.split_at(name.iter().position(|b| *b == b'.').ok_or(Error::NoXattr)?);
+            let (what, of) = name.split_at(name.iter().position(|b| *b == b'.').ok_or(OverlayError::NoXattr)?);
             let of = &of[1..];
             match what {
-                b"changes" => changes(view, ino, number(of).ok_or(Error::NoXattr)?),
-                b"own-names" => own_names(view, ino, number(of).ok_or(Error::NoXattr)?),
-                b"covered" if ino == Ino::ROOT => covered(view, tree(of).ok_or(Error::NoXattr)?),
-                b"grafts" if ino == Ino::ROOT => Ok(grafts(view, number(of).ok_or(Error::NoXattr)?)),
-                b"touched" if ino == Ino::ROOT => Ok(touched(view, number(of).ok_or(Error::NoXattr)?)),
-                _ => Err(Error::NoXattr),
+                b"changes" => changes(view, ino, number(of).ok_or(OverlayError::NoXattr)?),
+                b"own-names" => own_names(view, ino, number(of).ok_or(OverlayError::NoXattr)?),
+                b"covered" if ino == Ino::ROOT => covered(view, tree(of).ok_or(OverlayError::NoXattr)?),
+                b"grafts" if ino == Ino::ROOT => Ok(grafts(view, number(of).ok_or(OverlayError::NoXattr)?)),
+                b"touched" if ino == Ino::ROOT => Ok(touched(view, number(of).ok_or(OverlayError::NoXattr)?)),
+                _ => Err(OverlayError::NoXattr),
             }
         }
     }
 }
 
-fn stats(on: &Connection) -> String {
+fn stats(on: &ServedConnection) -> String {
     let counts = on.view.overlay.counts();
     let mut stats = on.requests.to_json();
     stats.insert("copy_ups".into(), counts.copy_ups.into());
@@ -100,17 +100,17 @@ pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, 
 }
 
 /// Does what setting `PREFIX` + `name` asks for.
-fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), Error> {
+fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), OverlayError> {
     match name {
         b"thaw" if value == b"1" => view.overlay.thaw(ino),
         b"thaw-name" => {
-            let found = view.overlay.lookup(ino, &Name::new(value).map_err(|_| Error::Invalid)?)?;
+            let found = view.overlay.lookup(ino, &Name::new(value).map_err(|_| OverlayError::Invalid)?)?;
             let thawed = view.overlay.thaw(found.ino);
             view.overlay.forget(found.ino, 1);
             thawed
         }
         b"reset" => {
-            let name = Name::new(value).map_err(|_| Error::Invalid)?;
+            let name = Name::new(value).map_err(|_| OverlayError::Invalid)?;
             let before = view.overlay.lookup(ino, &name);
             view.overlay.reset(ino, &name)?;
             if let Ok(before) = before {
@@ -121,24 +121,24 @@ fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]
             notices.send(Notice::Inode(ino));
             Ok(())
         }
-        b"give-up" => give_up(&view.overlay, notices, ino, copy(value).ok_or(Error::Invalid)?),
+        b"give-up" => give_up(&view.overlay, notices, ino, copy(value).ok_or(OverlayError::Invalid)?),
         b"uncover" if ino == Ino::ROOT => {
-            for stale in view.overlay.uncover(tree(value).ok_or(Error::Invalid)?)? {
+            for stale in view.overlay.uncover(tree(value).ok_or(OverlayError::Invalid)?)? {
                 notices.send(stale.into());
             }
             Ok(())
         }
-        _ => Err(Error::NotSupported),
+        _ => Err(OverlayError::NotSupported),
     }
 }
 
-fn give_up(overlay: &Overlay, notices: &Notices, dir: Ino, copy: HeldCopy) -> Result<(), Error> {
+fn give_up(overlay: &Overlay, notices: &Notices, dir: Ino, copy: HeldCopy) -> Result<(), OverlayError> {
     let (held, perm, name) = copy;
     let before = overlay.lookup(dir, &name)?;
     let done = overlay.give_up(dir, &name, &held, perm);
     overlay.forget(before.ino, 1);
     if !done? {
-        return Err(Error::Kept);
+        return Err(OverlayError::Kept);
     }
     notices.send(Notice::Inode(before.ino));
     notices.send(Notice::Entry { parent: dir, name });
@@ -148,7 +148,7 @@ fn give_up(overlay: &Overlay, notices: &Notices, dir: Ino, copy: HeldCopy) -> Re
 
 /// `kept`: how many members have something else in their place; `paths`: those of them that there is room for;
 /// `blocked`: how many have nothing there.
-fn covered(view: &ServedView, tree: TreeId) -> Result<Vec<u8>, Error> {
+fn covered(view: &ServedView, tree: TreeId) -> Result<Vec<u8>, OverlayError> {
     let covered = view.overlay.covered(tree)?;
     let mut room = LONGEST / 2;
     let paths = covered.kept.iter().map(|p| escape(p.as_os_str().as_bytes())).take_while(|path| {
@@ -174,7 +174,7 @@ fn tree(hex: &[u8]) -> Option<TreeId> {
     std::str::from_utf8(hex).ok()?.parse().ok()
 }
 
-fn changes(view: &ServedView, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
+fn changes(view: &ServedView, dir: Ino, after: u64) -> Result<Vec<u8>, OverlayError> {
     let mut out = Vec::new();
     for change in view.overlay.changes(dir, after, CHANGES)? {
         let kind = match change.kind {
@@ -208,8 +208,8 @@ fn touched(view: &ServedView, after: u64) -> Vec<u8> {
     numbers.into_iter().map(|ino| format!("{}\n", ino.0)).collect::<String>().into_bytes()
 }
 
-fn own_names(view: &ServedView, dir: Ino, after: u64) -> Result<Vec<u8>, Error> {
-    let names = view.overlay.own_names(dir, after, NAMES)?.ok_or(Error::NoXattr)?;
+fn own_names(view: &ServedView, dir: Ino, after: u64) -> Result<Vec<u8>, OverlayError> {
+    let names = view.overlay.own_names(dir, after, NAMES)?.ok_or(OverlayError::NoXattr)?;
     let mut out = Vec::new();
     for (cookie, name) in names {
         let line = format!("{cookie} {}\n", escape(name.bytes()));

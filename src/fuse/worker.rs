@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use tracing::Span;
 use tracing::span::EnteredSpan;
 
-use super::connection::Connection;
+use super::connection::ServedConnection;
 use super::errno::RequestOutcome;
 use super::requests::{self, Operation, Requests};
 use crate::sys::fuse_dev::{self, DescriptorSlot, KernelOffer};
@@ -47,9 +47,9 @@ const OFFER: KernelOffer = KernelOffer { major: 7, minor: 31, max_readahead: 0, 
 /// The connections that wait for a worker.
 pub trait ConnectionSource: Send + Sync {
     /// The connection that has waited longest.
-    fn take_waiting(&self) -> Option<Arc<Connection>>;
+    fn take_waiting(&self) -> Option<Arc<ServedConnection>>;
     /// No worker has this connection any more.
-    fn release(&self, connection: Arc<Connection>);
+    fn release(&self, connection: Arc<ServedConnection>);
     /// Writes to it are discarded.
     fn null_device(&self) -> BorrowedFd<'_>;
 }
@@ -67,7 +67,7 @@ struct WorkerState {
     /// That of fuser's session, which stays open as long as this is here.
     number: Option<(DescriptorSlot, fuser::Notifier)>,
     /// The connection whose device the number refers to, or did before the call.
-    connection: Option<Arc<Connection>>,
+    connection: Option<Arc<ServedConnection>>,
     /// Of the phase.
     since: Instant,
     /// fuser's, once it has read something.
@@ -193,7 +193,7 @@ impl Worker {
     }
 
     /// Answers that fuser gave itself on the socket belong to the connection that was there before.
-    fn pass_on(&self, before: Option<&Connection>) {
+    fn pass_on(&self, before: Option<&ServedConnection>) {
         let mut message = [0; 4096];
         while let Ok(Some(n)) = socket::receive_now(self.far.as_fd(), &mut message)
             && n > 0
@@ -207,7 +207,7 @@ impl Worker {
     }
 
     /// A request was read: whose it is. To be told when it is answered ([`Worker::rest`]).
-    fn begin(&self) -> Arc<Connection> {
+    fn begin(&self) -> Arc<ServedConnection> {
         let mut state = self.state.lock();
         let connection = state.connection.clone().expect("what is read on the socket are calls");
         if state.phase == Phase::Called {
@@ -241,7 +241,7 @@ impl Worker {
 
     /// Does something while what is answered through fuser's session goes nowhere. To be called between
     /// [`Worker::begin`] and [`Worker::rest`].
-    fn unheard(&self, connection: &Connection, answer: impl FnOnce()) {
+    fn unheard(&self, connection: &ServedConnection, answer: impl FnOnce()) {
         let state = self.state.lock();
         state.refer_to(self.source.null_device());
         answer();
@@ -249,7 +249,7 @@ impl Worker {
     }
 
     /// The session has ended: the connection that it had, which ended it, or `Err` when it was told to.
-    pub fn ended(&self) -> Result<Option<Arc<Connection>>, ()> {
+    pub fn ended(&self) -> Result<Option<Arc<ServedConnection>>, ()> {
         let mut state = self.state.lock();
         // Only now may the number be closed, and used for something else: nobody has it refer to anything any more.
         state.number = None;
@@ -272,7 +272,7 @@ impl WorkerState {
 /// next one, or turn to another connection.
 pub struct Answering<'a> {
     worker: &'a Worker,
-    connection: Arc<Connection>,
+    connection: Arc<ServedConnection>,
     then: Then,
     pub operation: Operation,
     /// `None`: its time is not taken.
@@ -336,9 +336,9 @@ impl Answering<'_> {
 }
 
 impl Deref for Answering<'_> {
-    type Target = Connection;
+    type Target = ServedConnection;
 
-    fn deref(&self) -> &Connection {
+    fn deref(&self) -> &ServedConnection {
         &self.connection
     }
 }

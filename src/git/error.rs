@@ -9,10 +9,10 @@ use super::naming::NamingError;
 use super::settings::{BadPattern, BadSetting};
 use super::submodule::SubmoduleError;
 use crate::sys::IoError;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RepositoryError {
     #[error(transparent)]
     Io(#[from] IoError),
     #[error(transparent)]
@@ -33,11 +33,11 @@ pub enum Error {
     Bare(PathBuf),
 }
 
-impl From<IncludeError> for Error {
-    fn from(e: IncludeError) -> Error {
+impl From<IncludeError> for RepositoryError {
+    fn from(e: IncludeError) -> RepositoryError {
         match e {
-            IncludeError::Io(e) => Error::Io(e),
-            IncludeError::Pattern(e) => Error::Pattern(e),
+            IncludeError::Io(e) => RepositoryError::Io(e),
+            IncludeError::Pattern(e) => RepositoryError::Pattern(e),
         }
     }
 }

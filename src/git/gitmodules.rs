@@ -15,10 +15,10 @@ use super::submodule_error::SubmoduleError;
 use crate::sys::path;
 
 /// A key and its value.
-type Pair = (Vec<u8>, Vec<u8>);
+type KeyValue = (Vec<u8>, Vec<u8>);
 
 /// The settings of one .gitmodules, in their order.
-pub(crate) struct GitModules(Vec<Pair>);
+pub(crate) struct GitModules(Vec<KeyValue>);
 
 impl GitModules {
     /// That of a checkout, as it lies there.
@@ -86,7 +86,7 @@ pub fn check_on_disk(of: &Checkout, paths: &[PathBuf]) -> Result<(), SubmoduleEr
 /// The commands that clone and configure a submodule.
 impl Git {
     /// The settings of a text in the format of git's configuration. Files that it includes are not read.
-    fn settings_of(&self, text: Vec<u8>) -> Result<Vec<Pair>, GitError> {
+    fn settings_of(&self, text: Vec<u8>) -> Result<Vec<KeyValue>, GitError> {
         if text.is_empty() {
             return Ok(Vec::new());
         }

@@ -28,4 +28,4 @@ mod submodule_error;
 pub mod tracked;
 pub mod version;
 
-pub use error::Error;
+pub use error::RepositoryError;

@@ -9,11 +9,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The two names a new worktree gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub struct WorktreeNames {
     pub path: PathBuf,
     pub branch: String,
 }
@@ -29,7 +29,12 @@ pub enum NamingError {
 }
 
 /// Applies the rules of the table above. Nothing is looked up in the file system.
-pub fn names(source: &Path, name: &str, branch: Option<&str>, initials: Option<&str>) -> Result<Names, NamingError> {
+pub fn names(
+    source: &Path,
+    name: &str,
+    branch: Option<&str>,
+    initials: Option<&str>,
+) -> Result<WorktreeNames, NamingError> {
     let parent = source.parent().ok_or_else(|| NamingError::NoParent(source.into()))?;
     let trimmed = name.trim_end_matches('/');
     let last = trimmed.rsplit('/').next().unwrap_or_default();
@@ -44,7 +49,7 @@ pub fn names(source: &Path, name: &str, branch: Option<&str>, initials: Option<&
     if !branch_is_valid(&branch) {
         return Err(NamingError::NotABranch(branch));
     }
-    Ok(Names { path: parent.join(last), branch })
+    Ok(WorktreeNames { path: parent.join(last), branch })
 }
 
 /// `user.initials`, else the first letter of each word of `user.name`, in lower case; `None` without either.

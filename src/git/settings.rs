@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::command::{Git, GitError};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The policy for artifacts that contain the source checkout's absolute path (CMakeCache.txt, scripts of a .venv).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::command::GitError;
 use crate::sys::IoError;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SubmoduleError {

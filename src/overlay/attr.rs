@@ -8,8 +8,8 @@ use std::os::fd::OwnedFd;
 use crate::sys::fs::{self, FileType, SetTime, Stat, Timespec, XattrFlags};
 use crate::sys::log::OrWarn;
 
-use super::error::{Error, Result, upper};
-use super::journal::{Meta, Record};
+use super::error::{OverlayError, Result, upper};
+use super::journal::{MetaChange, Record};
 use super::loosened::despite_mode;
 use super::state::stored_xattrs;
 use super::types::{Attr, Caller, Ino, SetAttr};
@@ -62,7 +62,7 @@ impl View {
     }
 
     fn orphan_attr(&mut self, ino: Ino) -> Result<Attr> {
-        let last = self.orphans.get(&ino).ok_or(Error::UnknownInode(ino.0))?.attr;
+        let last = self.orphans.get(&ino).ok_or(OverlayError::UnknownInode(ino.0))?.attr;
         match self.orphan_fd(ino)? {
             Some(fd) => {
                 let stat = fs::stat(&fd).map_err(upper("look at a file"))?;
@@ -82,7 +82,7 @@ impl View {
 
     /// The metadata of a file or directory that only the lower has, as the journal changed it.
     pub(super) fn lower_attr(&mut self, ino: Ino) -> Result<Attr> {
-        let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
+        let (tree, node) = self.lower.source(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
         let stat = tree.stat(node);
         let is_dir = stat.kind == FileType::Directory;
         let nlink = match (is_dir, stat.nlink) {
@@ -129,7 +129,7 @@ impl View {
 
     /// Extended attributes of a file or directory whose metadata the upper doesn't have.
     pub(super) fn lower_xattrs(&self, ino: Ino) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        if let Some(Meta { xattrs: Some(all), .. }) = self.delta.meta(ino) {
+        if let Some(MetaChange { xattrs: Some(all), .. }) = self.delta.meta(ino) {
             return all.clone();
         }
         stored_xattrs(&self.lower, ino)
@@ -229,7 +229,7 @@ impl View {
         let (dir, name) = match (&open, &named) {
             (Some(file), _) => (file.fd.clone(), &b""[..]),
             (_, Some((dir, name, _))) => (dir.clone(), name.bytes()),
-            _ if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?, &b""[..]),
+            _ if is_dir && !is_gone => (self.dir_fd(ino)?.ok_or(OverlayError::UnknownInode(ino.0))?, &b""[..]),
             _ => return self.set_orphan_attr(ino, mode, set),
         };
         let owner_changes = set.uid.is_some() || set.gid.is_some();
@@ -296,9 +296,9 @@ impl View {
     }
 
     /// The record that gives an uncopied file other metadata than it has by now.
-    pub(super) fn redressed(&self, ino: Ino, change: impl FnOnce(&mut Meta)) -> Record {
+    pub(super) fn redressed(&self, ino: Ino, change: impl FnOnce(&mut MetaChange)) -> Record {
         let known = self.delta.meta(ino);
-        let mut meta = known.map_or_else(Meta::default, Meta::without_xattrs);
+        let mut meta = known.map_or_else(MetaChange::default, MetaChange::without_xattrs);
         change(&mut meta);
         // Extended attributes have been recorded one by one.
         let has_xattrs = known.is_some_and(|meta| meta.xattrs.is_some());
@@ -345,7 +345,7 @@ pub(super) fn plain_attr(ino: Ino, stat: &Stat) -> Attr {
     }
 }
 
-fn with_meta(mut attr: Attr, meta: Option<&Meta>) -> Attr {
+fn with_meta(mut attr: Attr, meta: Option<&MetaChange>) -> Attr {
     let Some(meta) = meta else { return attr };
     if let Some(mode) = meta.mode {
         attr.mode = (attr.mode & !0o7777) | (mode & 0o7777);

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::types::Ino;
 
 /// At most `capacity` values. Dropping one from here closes it only when nobody else holds it.
-pub(super) struct Cache<V> {
+pub(super) struct FdCache<V> {
     capacity: usize,
     clock: u64,
     held: HashMap<Ino, (u64, Arc<V>)>,
 }
 
-impl<V> Cache<V> {
-    pub fn new(capacity: usize) -> Cache<V> {
-        Cache { capacity, clock: 0, held: HashMap::new() }
+impl<V> FdCache<V> {
+    pub fn new(capacity: usize) -> FdCache<V> {
+        FdCache { capacity, clock: 0, held: HashMap::new() }
     }
 
     pub fn find(&mut self, ino: Ino) -> Option<Arc<V>> {
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_value_unused_longest_makes_room() {
-        let mut cache = Cache::new(2);
+        let mut cache = FdCache::new(2);
         cache.keep(Ino(1), Arc::new("a"));
         cache.keep(Ino(2), Arc::new("b"));
         assert!(cache.find(Ino(1)).is_some());

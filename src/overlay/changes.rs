@@ -6,7 +6,7 @@ use std::ops::Bound;
 use crate::store::{Name, ObjectId};
 use crate::sys::fs::FileType;
 
-use super::error::{Error, Result};
+use super::error::{OverlayError, Result};
 use super::position::first_after;
 use super::state::Override;
 use super::types::{Change, ChangeKind, Ino};
@@ -53,7 +53,7 @@ impl View {
                 }
                 at = match self.dir_place(dir) {
                     Ok((parent, _)) => Some(parent),
-                    Err(Error::NotFound) => None,
+                    Err(OverlayError::NotFound) => None,
                     Err(e) => return Err(e),
                 };
             }
@@ -81,7 +81,7 @@ impl View {
         let stored = self.lower.lookup(dir, name);
         let found = match self.resolve(dir, name) {
             Ok(found) => found,
-            Err(Error::NotFound) => {
+            Err(OverlayError::NotFound) => {
                 return Ok(stored.map(|ino| {
                     let is_dir = self.lower.is_dir(ino);
                     Change { name: name.clone(), kind: ChangeKind::Deleted, is_dir, cookie: 0 }

@@ -3,7 +3,7 @@
 use crate::store::Name;
 use crate::sys::fs;
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::journal::{Check, Frame, Record};
 use super::types::Ino;
 use super::view::View;
@@ -24,7 +24,7 @@ impl View {
                 .lower
                 .entries(Ino::ROOT)
                 .any(|(_, name, _)| Name::new(name).is_ok_and(|name| self.lower_at(Ino::ROOT, &name).is_some()));
-            return Err(if shows { upper("change anything: it was deleted")(gone) } else { Error::NotFound });
+            return Err(if shows { upper("change anything: it was deleted")(gone) } else { OverlayError::NotFound });
         }
         if self.journal.is_lost() {
             self.rewrite_journal()?;

@@ -25,7 +25,7 @@ use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 use crate::sys::fs_type;
 use crate::sys::log::OrWarn;
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::journal::{Check, Record};
 use super::open_file::OpenFile;
 use super::open_file::Truncated;
@@ -86,7 +86,7 @@ impl View {
             FileType::RegularFile => self.copy_file(ino, &attr, keep),
             FileType::Symlink | FileType::Fifo => self.copy_node(ino, &attr),
             FileType::Directory => self.ensure_dir(ino).map(drop),
-            _ => Err(Error::NotPermitted),
+            _ => Err(OverlayError::NotPermitted),
         }
     }
 
@@ -114,7 +114,7 @@ impl View {
     fn place_copy(&mut self, ino: Ino, attr: &Attr, copy: OwnedFd, copied: Copied, keep: u64) -> Result<()> {
         let names = self.names_of_copy(ino)?;
         self.may_have(names.len())?;
-        let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
+        let (dir, name) = names.first().ok_or(OverlayError::NotFound)?.clone();
         self.apply_metadata(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;
         let real = fs::stat(&copy).map_err(upper("look at a file"))?.ino;
@@ -168,7 +168,7 @@ impl View {
 
     /// For file systems without `O_TMPFILE`.
     fn create_aside(&mut self, _dir: &OwnedFd) -> Result<OwnedFd> {
-        let aside = self.upper.aside.as_ref().ok_or(Error::NotSupported)?;
+        let aside = self.upper.aside.as_ref().ok_or(OverlayError::NotSupported)?;
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::TRUNC;
         fs::open_at(aside, b"file", flags, 0o600).map_err(upper("create a file"))
     }
@@ -190,12 +190,12 @@ impl View {
 
     fn copy_node(&mut self, ino: Ino, attr: &Attr) -> Result<()> {
         let names = self.names_of_copy(ino)?;
-        let (dir, name) = names.first().ok_or(Error::NotFound)?.clone();
+        let (dir, name) = names.first().ok_or(OverlayError::NotFound)?.clone();
         let target = self.lower.source(ino).map(|(tree, node)| tree.target(node).to_vec());
         let kind = FileType::from_raw_mode(attr.mode);
         let aside = match &self.upper.aside {
             Some(aside) => fs::duplicate(aside.as_fd()).map_err(upper("open a directory"))?,
-            None => return Err(Error::NotSupported),
+            None => return Err(OverlayError::NotSupported),
         };
         let make = || -> std::io::Result<(u64, u64)> {
             match kind {

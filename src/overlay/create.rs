@@ -8,8 +8,8 @@ use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
 use crate::sys::log::OrWarn;
 use crate::sys::process;
 
-use super::error::{Error, Result, upper};
-use super::journal::{Meta, Record};
+use super::error::{OverlayError, Result, upper};
+use super::journal::{MetaChange, Record};
 use super::open_file::OpenFile;
 use super::types::{Attr, Caller, Ino};
 use super::view::Overlay;
@@ -34,16 +34,16 @@ impl Overlay {
     /// set-id bits may not have been set yet.
     ///
     /// # Errors
-    /// [`Error::Exists`] if the existing entry can't be that one: it is the lower's, of another type, or owned by
+    /// [`OverlayError::Exists`] if the existing entry can't be that one: it is the lower's, of another type, or owned by
     /// neither the caller nor the server's user; it has contents, or another name.
     pub fn made_before(&self, parent: Ino, name: &Name, mode: u32, caller: Caller) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
-        let stat = found.upper.filter(|stat| is_just_made(stat, mode, caller)).ok_or(Error::Exists)?;
+        let stat = found.upper.filter(|stat| is_just_made(stat, mode, caller)).ok_or(OverlayError::Exists)?;
         if stat.is_dir() && !view.is_empty_dir(found.ino)? {
-            return Err(Error::Exists);
+            return Err(OverlayError::Exists);
         }
-        let dir = view.dir_fd(parent)?.ok_or(Error::NotFound)?;
+        let dir = view.dir_fd(parent)?.ok_or(OverlayError::NotFound)?;
         let given = give(&dir, name, caller)?;
         let lost = mode & 0o6000 & !given.mode;
         if given.kind() == FileType::RegularFile && lost != 0 {
@@ -57,9 +57,9 @@ impl Overlay {
     pub fn create(&self, parent: Ino, name: &Name, mode: u32, caller: Caller, exclusive: bool) -> Result<Attr> {
         let mut view = self.view.lock();
         match view.resolve(parent, name) {
-            Ok(_) if exclusive => return Err(Error::Exists),
+            Ok(_) if exclusive => return Err(OverlayError::Exists),
             Ok(found) => return view.referenced(&found),
-            Err(Error::NotFound) => {}
+            Err(OverlayError::NotFound) => {}
             Err(e) => return Err(e),
         }
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
@@ -84,10 +84,10 @@ impl Overlay {
         let below = view.lower_at(parent, name);
         view.lower.must_be_sound()?;
         if below.is_some() {
-            return Err(Error::Exists);
+            return Err(OverlayError::Exists);
         }
         call(&dir, name.bytes()).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::Exists,
+            std::io::ErrorKind::AlreadyExists => OverlayError::Exists,
             _ => upper("create a file")(e),
         })?;
         let found = view.take_in(parent, &dir, name, caller)?;
@@ -99,10 +99,10 @@ impl Overlay {
         let mut view = self.view.lock();
         view.must_be_free(parent, name)?;
         if view.is_gone(ino) {
-            return Err(Error::NotFound);
+            return Err(OverlayError::NotFound);
         }
         if view.lower.is_dir(ino) || ino == Ino::ROOT {
-            return Err(Error::NotPermitted);
+            return Err(OverlayError::NotPermitted);
         }
         if view.is_in_upper(ino) {
             let (from, old, stat) = view.locate(ino)?;
@@ -114,7 +114,7 @@ impl Overlay {
             return view.referenced(&FoundName { ino, upper: Some(stat) });
         }
         let now = Timespec::now();
-        let meta = Meta { ctime: Some(now), ..view.delta.meta(ino).cloned().unwrap_or_default() };
+        let meta = MetaChange { ctime: Some(now), ..view.delta.meta(ino).cloned().unwrap_or_default() };
         let moved = Record::Moved { dir: parent, name: name.clone(), ino, time: Some(now) };
         view.record_names(vec![moved, Record::Meta { ino, meta }])?;
         view.referenced(&FoundName { ino, upper: None })
@@ -123,12 +123,12 @@ impl Overlay {
 
 impl View {
     /// # Errors
-    /// [`Error::Exists`] when something shows at this name.
+    /// [`OverlayError::Exists`] when something shows at this name.
     pub(super) fn must_be_free(&mut self, dir: Ino, name: &Name) -> Result<()> {
         match self.resolve(dir, name) {
-            Ok(_) => Err(Error::Exists),
-            Err(Error::NotFound) if self.is_gone(dir) => Err(Error::NotFound),
-            Err(Error::NotFound) => Ok(()),
+            Ok(_) => Err(OverlayError::Exists),
+            Err(OverlayError::NotFound) if self.is_gone(dir) => Err(OverlayError::NotFound),
+            Err(OverlayError::NotFound) => Ok(()),
             Err(e) => Err(e),
         }
     }
@@ -136,7 +136,7 @@ impl View {
     /// The upper's directory, made when it isn't there, for a change of the names in it.
     pub(super) fn dir_to_change(&mut self, dir: Ino) -> Result<Arc<OwnedFd>> {
         if self.is_gone(dir) {
-            return Err(Error::NotFound);
+            return Err(OverlayError::NotFound);
         }
         let fd = self.ensure_dir(dir)?;
         self.precede()?;

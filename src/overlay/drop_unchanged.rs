@@ -23,7 +23,7 @@ use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, Stat, Timespec};
 use crate::sys::lease::ReadLease;
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::journal::{Check, Record};
 use super::state::Override;
 use super::types::Ino;
@@ -89,7 +89,7 @@ impl View {
     fn may_be_held(&mut self, wanted: &Wanted<'_>) -> Result<Option<(FoundName, Stat)>> {
         let (dir, name) = (wanted.dir, wanted.name);
         let found = match self.resolve(dir, name) {
-            Err(Error::NotFound) => return Ok(None),
+            Err(OverlayError::NotFound) => return Ok(None),
             found => found?,
         };
         let Some(stat) = found.upper.filter(|s| s.is_file() && s.mode & 0o7777 == wanted.perm) else {
@@ -212,7 +212,7 @@ impl View {
         }
         match self.resolve(dir, name) {
             Ok(found) => Ok(found.upper.is_none() && !self.lower.is_dir(found.ino)),
-            Err(Error::NotFound) => Ok(true),
+            Err(OverlayError::NotFound) => Ok(true),
             Err(e) => Err(e),
         }
     }

@@ -8,7 +8,7 @@ use crate::sys::reason;
 use super::journal::JournalError;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum OverlayError {
     #[error("no such name")]
     NotFound,
     #[error("the name is taken")]
@@ -53,12 +53,12 @@ pub enum Error {
     Journal(#[from] JournalError),
 }
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T> = std::result::Result<T, OverlayError>;
 
 /// For `map_err(upper("create a file"))`: a failed call on the upper.
-pub(super) fn upper(verb: &'static str) -> impl FnOnce(io::Error) -> Error {
+pub(super) fn upper(verb: &'static str) -> impl FnOnce(io::Error) -> OverlayError {
     move |source| match source.raw_os_error() {
-        Some(libc::ENOENT) => Error::NotFound,
-        _ => Error::Upper { verb, source },
+        Some(libc::ENOENT) => OverlayError::NotFound,
+        _ => OverlayError::Upper { verb, source },
     }
 }

@@ -8,7 +8,7 @@ use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 
 use super::counters::Counters;
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::loosened::{despite_mode, open_against_mode};
 use super::open_file::OpenFile;
 use super::types::Ino;
@@ -29,7 +29,7 @@ impl Unchecked {
     /// Compares all of it: `bytes` are what was read.
     ///
     /// # Errors
-    /// [`Error::LostObject`]; the next read checks again, for the object may be whole by then.
+    /// [`OverlayError::LostObject`]; the next read checks again, for the object may be whole by then.
     pub fn is_in(&self, bytes: &[u8]) -> Result<()> {
         self.end(bytes.len() == self.size && ObjectId::of(bytes) == self.id)
     }
@@ -50,9 +50,9 @@ impl Unchecked {
     }
 }
 
-fn lost(objects: &Objects, id: ObjectId, source: StoreError) -> Error {
+fn lost(objects: &Objects, id: ObjectId, source: StoreError) -> OverlayError {
     objects.report_lost(&id, &source);
-    Error::LostObject { id, source: Box::new(source) }
+    OverlayError::LostObject { id, source: Box::new(source) }
 }
 
 impl View {
@@ -116,11 +116,11 @@ impl View {
         // The kernel may have cached other bytes that were there meanwhile.
         self.on_stale.iter().for_each(|tell| tell(Stale::Object(ino)));
         let lost = match self.open_afresh(ino) {
-            Err(e @ Error::LostObject { .. }) if !self.has_upper_bytes(ino) => e,
+            Err(e @ OverlayError::LostObject { .. }) if !self.has_upper_bytes(ino) => e,
             opened => return opened,
         };
         let bytes = Extent::whole(before.fd.clone());
-        let id = self.lower_object(ino).ok_or(Error::UnknownInode(ino.0))?;
+        let id = self.lower_object(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
         if ObjectId::of_extent(&bytes).map_err(upper("read an object"))? != id {
             return Err(lost);
         }
@@ -180,8 +180,8 @@ impl View {
     }
 
     pub(super) fn open_object(&mut self, ino: Ino) -> Result<Extent> {
-        let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
-        let (id, size) = (tree.object(node).ok_or(Error::Invalid), tree.stat(node).size);
+        let (tree, node) = self.lower.source(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
+        let (id, size) = (tree.object(node).ok_or(OverlayError::Invalid), tree.stat(node).size);
         self.lower.must_be_sound()?;
         let id = id?;
         let objects = self.objects.clone();
@@ -203,7 +203,7 @@ impl View {
 
     pub(super) fn open_upper(&mut self, ino: Ino, flags: OpenFlags) -> Result<OwnedFd> {
         if self.is_gone(ino) {
-            let file = self.orphan_fd(ino)?.ok_or(Error::UnknownInode(ino.0))?;
+            let file = self.orphan_fd(ino)?.ok_or(OverlayError::UnknownInode(ino.0))?;
             return self.open_kept(|| fs::reopen(&file, flags)).map_err(upper("open a file"));
         }
         let (dir, name, stat) = self.locate(ino)?;

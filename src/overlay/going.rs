@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 
-use super::error::{Error, Result};
+use super::error::{OverlayError, Result};
 use super::graft::GraftSpec;
-use super::journal::{Frame, Frames, Piece, Record};
-use super::lower::{Graft, Lower};
+use super::journal::{Frame, Frames, JournalPiece, Record};
+use super::lower::{Lower, LowerGraft};
 use super::types::Ino;
 use super::view::View;
 
 /// The last records of each graft in the journal: those that showed in their order, those that were retired with both records.
 pub(super) fn known_grafts(frames: &Frames) -> Vec<Record> {
-    let plain = frames.pieces().filter_map(|p| if let Piece::Frame(Frame::Plain(r)) = p { Some(r) } else { None });
+    let plain =
+        frames.pieces().filter_map(|p| if let JournalPiece::Frame(Frame::Plain(r)) = p { Some(r) } else { None });
     Record::last_of_grafts(plain.flatten())
 }
 
@@ -34,8 +35,7 @@ pub(super) fn before_retired(
     let mut before: Vec<GraftSpec> =
         known_specs.map(|spec| GraftSpec { retired: was_retired(spec), ..spec.clone() }).collect();
     let goes = |spec: &GraftSpec| specs.iter().any(|s| s.retired && s.tree.id() == spec.tree.id() && s.at == spec.at);
-    let needs =
-        |piece: Piece| matches!(&piece, Piece::Frame(frame) if frame.records().iter().any(Record::needs_its_tree));
+    let needs = |piece: JournalPiece| matches!(&piece, JournalPiece::Frame(frame) if frame.records().iter().any(Record::needs_its_tree));
     if !before.iter().any(|spec| !spec.retired && goes(spec)) || !frames.pieces().any(needs) {
         return None;
     }
@@ -53,8 +53,8 @@ impl View {
     /// # Errors
     /// A call on the upper or the journal that fails.
     pub(super) fn keep_moved(&mut self, specs: &[GraftSpec]) -> Result<()> {
-        let is_of = |s: &GraftSpec, g: &Graft| s.tree.id() == g.tree.id() && s.at.as_os_str().as_bytes() == g.path;
-        let going = |g: &&Graft| !g.retired && specs.iter().any(|s| s.retired && is_of(s, g));
+        let is_of = |s: &GraftSpec, g: &LowerGraft| s.tree.id() == g.tree.id() && s.at.as_os_str().as_bytes() == g.path;
+        let going = |g: &&LowerGraft| !g.retired && specs.iter().any(|s| s.retired && is_of(s, g));
         let going: Vec<(Ino, Range<u64>)> =
             self.lower.grafts().iter().filter(going).map(|g| (g.at, g.numbers())).collect();
         if going.is_empty() {
@@ -79,7 +79,7 @@ impl View {
             }
             match self.find(ino) {
                 // Another file of the worktree has its place by now, or none.
-                Err(Error::NotFound) => {}
+                Err(OverlayError::NotFound) => {}
                 found => found.and_then(|_| self.thaw(ino))?,
             }
         }
@@ -93,7 +93,7 @@ impl View {
                 return Ok(true);
             }
             dir = match self.dir_place(dir) {
-                Err(Error::NotFound) => return Ok(false),
+                Err(OverlayError::NotFound) => return Ok(false),
                 place => place?.0,
             };
         }

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use crate::store::{Name, Tree};
 use crate::sys::fs;
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::journal::{Frame, Record};
-use super::lower::{Graft, Lower};
+use super::lower::{Lower, LowerGraft};
 use super::numbers::{FIRST_BASE, LOWER_END};
 use super::state::Delta;
 use super::types::Ino;
@@ -93,7 +93,7 @@ impl View {
         }
         // Grafts below the root are laid over directories that those at the root may have: those come first.
         let at_root = |g: &&(u64, GraftSpec, Vec<u8>)| g.2.is_empty();
-        let as_graft = |g: &(u64, GraftSpec, Vec<u8>), at| Graft {
+        let as_graft = |g: &(u64, GraftSpec, Vec<u8>), at| LowerGraft {
             base: g.0,
             tree: g.1.tree.clone(),
             at,
@@ -115,10 +115,10 @@ impl View {
     fn dir_at(&mut self, path: &[u8]) -> Result<Ino> {
         let mut at = Ino::ROOT;
         for part in path.split(|b| *b == b'/').filter(|p| !p.is_empty()) {
-            let name = Name::new(part).map_err(|_| Error::Invalid)?;
+            let name = Name::new(part).map_err(|_| OverlayError::Invalid)?;
             at = match self.resolve(at, &name) {
                 Ok(found) => found.ino,
-                Err(Error::NotFound) => {
+                Err(OverlayError::NotFound) => {
                     let fd = self.ensure_dir(at)?;
                     fs::mkdir_at(&fd, name.bytes(), 0o777).map_err(upper("make a directory"))?;
                     self.upper.forget_all();

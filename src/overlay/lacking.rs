@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::store::{ObjectId, StoreError};
 use crate::sys::fs::{self, SetTime};
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::intents::Intent;
 use super::types::Ino;
 use super::view::View;
@@ -81,7 +81,7 @@ impl View {
     /// there.
     ///
     /// # Errors
-    /// [`Error::LostObject`].
+    /// [`OverlayError::LostObject`].
     pub(super) fn has_all(&mut self, ino: Ino, range: Option<Range<u64>>) -> Result<()> {
         if self.writeback.lacking.is_empty() || self.is_gone(ino) {
             return Ok(());
@@ -98,7 +98,7 @@ impl View {
             }
         }
         let source = Box::new(StoreError::NoObject(intent.object));
-        Err(Error::LostObject { id: intent.object, source })
+        Err(OverlayError::LostObject { id: intent.object, source })
     }
 
     /// Before a file is cut to `size`: what it lacks is of no use to an empty one.

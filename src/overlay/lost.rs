@@ -36,7 +36,7 @@ impl Overlay {
     /// Before a file is opened to be read past this server: whether its bytes are known to be wrong.
     ///
     /// # Errors
-    /// [`super::Error::LostObject`].
+    /// [`super::OverlayError::LostObject`].
     pub fn refuse_lost(&self, ino: Ino) -> Result<()> {
         let mut view = self.view.lock();
         if !view.objects.lost().knows_bad() || view.has_upper_bytes(ino) || view.lower_object(ino).is_none() {

@@ -24,7 +24,7 @@ pub(super) struct LowerNode {
 
 /// A tree in a view: its nodes are the inodes `base .. base + node_count`.
 #[derive(Clone)]
-pub(super) struct Graft {
+pub(super) struct LowerGraft {
     pub base: u64,
     pub tree: Arc<Tree>,
     /// The directory it is laid over; its root directory is that directory.
@@ -36,7 +36,7 @@ pub(super) struct Graft {
     pub retired: bool,
 }
 
-impl Graft {
+impl LowerGraft {
     /// The inode numbers of its nodes.
     pub fn numbers(&self) -> std::ops::Range<u64> {
         self.base..self.base + u64::from(self.tree.node_count())
@@ -46,7 +46,7 @@ impl Graft {
 #[derive(Default)]
 pub(super) struct Lower {
     /// The live ones first.
-    pub(super) grafts: Vec<Graft>,
+    pub(super) grafts: Vec<LowerGraft>,
     /// Positions in `grafts`, by rising base.
     by_base: Vec<usize>,
     /// Directories that aren't one tree's alone: the live layers, the winning one first.
@@ -59,7 +59,7 @@ pub(super) struct Lower {
 
 impl Lower {
     /// Lays the grafts over each other, the last on top.
-    pub fn new(mut grafts: Vec<Graft>) -> Lower {
+    pub fn new(mut grafts: Vec<LowerGraft>) -> Lower {
         grafts.sort_by_key(|g| g.retired);
         let mut by_base: Vec<usize> = (0..grafts.len()).collect();
         by_base.sort_by_key(|i| grafts[*i].base);
@@ -161,7 +161,7 @@ impl Lower {
     }
 
     /// The grafts, as they were given to [`Lower::new`] but for the order.
-    pub fn grafts(&self) -> &[Graft] {
+    pub fn grafts(&self) -> &[LowerGraft] {
         &self.grafts
     }
 
@@ -280,8 +280,9 @@ impl Lower {
 
     /// All files that their tree gives several names.
     pub fn linked(&self) -> impl Iterator<Item = Ino> + '_ {
-        let nodes =
-            |(graft, g): (usize, &Graft)| (0..g.tree.node_count()).map(move |n| LowerNode { graft, node: Node(n) });
+        let nodes = |(graft, g): (usize, &LowerGraft)| {
+            (0..g.tree.node_count()).map(move |n| LowerNode { graft, node: Node(n) })
+        };
         let all = self.grafts.iter().enumerate().flat_map(nodes);
         let several = |n: &LowerNode| {
             let stat = self.tree(*n).stat(n.node);
@@ -331,8 +332,9 @@ impl Lower {
 
     /// The journal's records of these grafts, each with the path at which it is laid.
     pub fn records(&self) -> Vec<Record> {
-        let record = |g: &Graft, nodes| Record::Graft { base: g.base, nodes, tree: g.tree.id(), at: g.path.clone() };
-        let records = |g: &Graft| {
+        let record =
+            |g: &LowerGraft, nodes| Record::Graft { base: g.base, nodes, tree: g.tree.id(), at: g.path.clone() };
+        let records = |g: &LowerGraft| {
             let retirement = g.retired.then(|| record(g, 0));
             std::iter::once(record(g, g.tree.node_count())).chain(retirement).collect::<Vec<_>>()
         };

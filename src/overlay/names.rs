@@ -13,33 +13,33 @@ pub(super) type Location = (Ino, Name);
 const FEW: usize = 8;
 
 /// A set of places. Adding and removing one costs about the same, however many there are.
-pub(super) enum Names {
+pub(super) enum LocationSet {
     Few(Vec<Location>),
     Many(BTreeSet<Location>),
 }
 
-impl Default for Names {
-    fn default() -> Names {
-        Names::Few(Vec::new())
+impl Default for LocationSet {
+    fn default() -> LocationSet {
+        LocationSet::Few(Vec::new())
     }
 }
 
-impl Names {
+impl LocationSet {
     pub fn add(&mut self, dir: Ino, name: &Name) {
         match self {
-            Names::Few(few) if few.iter().any(|(d, n)| *d == dir && n == name) => {}
-            Names::Few(few) if few.len() < FEW => {
+            LocationSet::Few(few) if few.iter().any(|(d, n)| *d == dir && n == name) => {}
+            LocationSet::Few(few) if few.len() < FEW => {
                 if few.is_empty() {
                     few.reserve_exact(1);
                 }
                 few.push((dir, name.clone()));
             }
-            Names::Few(few) => {
+            LocationSet::Few(few) => {
                 let mut many: BTreeSet<Location> = std::mem::take(few).into_iter().collect();
                 many.insert((dir, name.clone()));
-                *self = Names::Many(many);
+                *self = LocationSet::Many(many);
             }
-            Names::Many(many) => {
+            LocationSet::Many(many) => {
                 many.insert((dir, name.clone()));
             }
         }
@@ -47,8 +47,8 @@ impl Names {
 
     pub fn remove(&mut self, dir: Ino, name: &Name) {
         match self {
-            Names::Few(few) => few.retain(|(d, n)| *d != dir || n != name),
-            Names::Many(many) => {
+            LocationSet::Few(few) => few.retain(|(d, n)| *d != dir || n != name),
+            LocationSet::Many(many) => {
                 many.remove(&(dir, name.clone()));
             }
         }
@@ -57,8 +57,8 @@ impl Names {
     /// One of them.
     pub fn first(&self) -> Option<&Location> {
         match self {
-            Names::Few(few) => few.first(),
-            Names::Many(many) => many.first(),
+            LocationSet::Few(few) => few.first(),
+            LocationSet::Many(many) => many.first(),
         }
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn a_name_is_there_once_until_it_is_removed_however_many_there_are() {
         for count in [1, FEW, FEW + 1, 100] {
-            let mut names = Names::default();
+            let mut names = LocationSet::default();
             let all: Vec<Name> = (0..count).map(|n| Name::new(format!("{n}").as_bytes()).expect("a name")).collect();
             for _ in 0..2 {
                 all.iter().for_each(|name| names.add(Ino::ROOT, name));

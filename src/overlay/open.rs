@@ -10,11 +10,11 @@ use crate::store::Objects;
 use crate::sys::fs;
 use crate::sys::log::OrWarn;
 
-use super::cache::Cache;
-use super::error::{Error, Result, upper};
+use super::cache::FdCache;
+use super::error::{OverlayError, Result, upper};
 use super::going::{before_retired, known_grafts};
 use super::graft::GraftSpec;
-use super::journal::{Check, Frame, Frames, Journal, Piece, Record};
+use super::journal::{Check, Frame, Frames, Journal, JournalPiece, Record};
 use super::lower::Lower;
 use super::position::Order;
 use super::state::Delta;
@@ -67,7 +67,7 @@ impl Overlay {
             delta: Delta::default(),
             journal,
             upper: own,
-            files: Cache::new(KEPT_FILES),
+            files: FdCache::new(KEPT_FILES),
             owner: (stat.uid, stat.gid),
             seen: Default::default(),
             orphans: Default::default(),
@@ -79,7 +79,7 @@ impl Overlay {
             this: Default::default(),
             order: Order::of(None),
             regions: Vec::new(),
-            probes: Cache::new(KEPT_PROBES),
+            probes: FdCache::new(KEPT_PROBES),
             takes_xattrs: false,
             counters: Default::default(),
             tidy_from: 0,
@@ -138,11 +138,11 @@ impl View {
             let frame = match piece {
                 // The lost frames are later than the open ones, so these changes took place, unless the one call
                 // failed.
-                Piece::Hole => {
+                JournalPiece::Hole => {
                     open.drain(..).for_each(|frame| self.play(&frame));
                     continue;
                 }
-                Piece::Frame(frame) => frame,
+                JournalPiece::Frame(frame) => frame,
             };
             if matches!(open.last(), Some(Frame::Prepared(..))) && !matches!(frame, Frame::Done | Frame::Undone) {
                 self.decide(std::mem::take(&mut open))?;
@@ -202,7 +202,7 @@ impl View {
             if self.seen.contains_key(&ino) {
                 match self.locate(ino) {
                     Ok((_, _, stat)) if stat.born == born => continue,
-                    Ok(_) | Err(Error::UnknownInode(_) | Error::NotFound) => {}
+                    Ok(_) | Err(OverlayError::UnknownInode(_) | OverlayError::NotFound) => {}
                     Err(e) => return Err(e),
                 }
             }

@@ -98,7 +98,7 @@ impl View {
     }
 
     fn aside(&self) -> Result<OwnedFd> {
-        let aside = self.upper.aside.as_ref().ok_or(super::Error::NotSupported)?;
+        let aside = self.upper.aside.as_ref().ok_or(super::OverlayError::NotSupported)?;
         fs::duplicate(aside.as_fd()).map_err(upper("open a directory"))
     }
 

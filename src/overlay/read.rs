@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType};
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::files::Unchecked;
 use super::types::Ino;
 use super::view::Overlay;
@@ -46,7 +46,7 @@ impl Overlay {
     ) -> Result<R> {
         let Some(object) = unchecked else { return read(&file, offset, len, done) };
         // A damaged object is opened anew at the next read: it may be whole by then.
-        let forget = |_: &Error| self.view.lock().files.forget(ino);
+        let forget = |_: &OverlayError| self.view.lock().files.forget(ino);
         // The object is read once, whole, wherever the requested part lies.
         read(&file, 0, object.size, |bytes| {
             object.is_in(bytes).inspect_err(forget)?;
@@ -59,11 +59,11 @@ impl Overlay {
     /// The next data (or, with `hole`, the next hole) at or after `offset`.
     ///
     /// # Errors
-    /// [`Error::NoData`] past the end of the file or of its data.
+    /// [`OverlayError::NoData`] past the end of the file or of its data.
     pub fn lseek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64> {
         let file = self.view.lock().open_to_read(ino)?;
         file.seek_data(offset, hole).map_err(|e| match e.raw_os_error() {
-            Some(libc::ENXIO) => Error::NoData,
+            Some(libc::ENXIO) => OverlayError::NoData,
             _ => upper("seek in a file")(e),
         })
     }
@@ -94,10 +94,10 @@ impl View {
             let fd = self.upper_path_fd(ino)?;
             return fs::readlink_at(&*fd, b"").map_err(upper("read a symlink"));
         }
-        let (tree, node) = self.lower.source(ino).ok_or(Error::UnknownInode(ino.0))?;
+        let (tree, node) = self.lower.source(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
         let target = match tree.stat(node).kind {
             FileType::Symlink => Ok(tree.target(node).to_vec()),
-            _ => Err(Error::Invalid),
+            _ => Err(OverlayError::Invalid),
         };
         self.lower.must_be_sound()?;
         target

@@ -9,10 +9,10 @@ use std::ops::Bound;
 use crate::store::Name;
 use crate::sys::fs::{self, FileType};
 
-use super::error::{Error, Result};
+use super::error::{OverlayError, Result};
 use super::position::{END, end_of, first_after, region_of, region_within};
 use super::state::Override;
-use super::types::{Ino, Listed};
+use super::types::{DirListing, Ino};
 use super::view::Overlay;
 use super::view::Region;
 use super::view::{FoundName, View};
@@ -44,7 +44,7 @@ impl Overlay {
         dir: Ino,
         after: u64,
         with_attr: bool,
-        sink: &mut dyn FnMut(Listed<'_>) -> bool,
+        sink: &mut dyn FnMut(DirListing<'_>) -> bool,
     ) -> Result<()> {
         let mut view = self.view.lock();
         if after == 0 {
@@ -59,7 +59,7 @@ impl Overlay {
                 None => None,
                 Some(Ok(attr)) => Some(attr),
                 // It went while we listed: that is what the reader would have seen a moment later.
-                Some(Err(Error::NotFound)) => return true,
+                Some(Err(OverlayError::NotFound)) => return true,
                 Some(Err(e)) => {
                     failed = Some(e);
                     return false;
@@ -68,7 +68,7 @@ impl Overlay {
             let mode = attr.map_or(shown.kind.as_raw_mode(), |a| a.mode);
             let stored = &|| view.stored(shown.ino);
             let ino = shown.ino;
-            let taken = sink(Listed { ino, cookie, mode, name: name.bytes(), attr, stored });
+            let taken = sink(DirListing { ino, cookie, mode, name: name.bytes(), attr, stored });
             if taken && attr.is_some() {
                 view.reference(shown.ino);
             }
@@ -85,7 +85,7 @@ impl View {
         dir: Ino,
         after: u64,
         with_attr: bool,
-        sink: &mut dyn FnMut(Listed<'_>) -> bool,
+        sink: &mut dyn FnMut(DirListing<'_>) -> bool,
     ) -> Result<bool> {
         let parent = if dir == Ino::ROOT { Ino::ROOT } else { self.dir_place(dir).map_or(dir, |(p, _)| p) };
         for (cookie, name, ino) in [(POSITION_SELF, &b"."[..], dir), (POSITION_PARENT, b"..", parent)] {
@@ -93,7 +93,7 @@ impl View {
                 continue;
             }
             let attr = if with_attr { Some(self.attr(ino)?) } else { None };
-            if !sink(Listed { ino, cookie, mode: libc::S_IFDIR, name, attr, stored: &|| None }) {
+            if !sink(DirListing { ino, cookie, mode: libc::S_IFDIR, name, attr, stored: &|| None }) {
                 return Ok(false);
             }
         }
@@ -104,7 +104,7 @@ impl View {
         if !shown.in_upper {
             return self.attr(shown.ino);
         }
-        let fd = self.dir_fd(dir)?.ok_or(Error::NotFound)?;
+        let fd = self.dir_fd(dir)?.ok_or(OverlayError::NotFound)?;
         let stat = fs::stat_at(&fd, name.bytes()).map_err(super::error::upper("look at a file"))?;
         if !stat.is_dir() || shown.ino.is_upper() {
             self.see(shown.ino, dir, name);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::error::{Error, Result};
+use super::error::{OverlayError, Result};
 use super::intact::{LOOKED_AT_EVERY_MS, WATCHED};
-use super::lower::{Graft, Lower};
+use super::lower::{Lower, LowerGraft};
 use super::types::Ino;
 use crate::store::FileTimes;
 use crate::sys::time::coarse_ms;
@@ -14,14 +14,14 @@ impl Lower {
     /// was read. Such a tree is taken from the store again, if it is whole there; later lookups use that.
     ///
     /// # Errors
-    /// [`Error::LostTree`]; results since the last check are void.
+    /// [`OverlayError::LostTree`]; results since the last check are void.
     pub fn must_be_sound(&mut self) -> Result<()> {
         let now = coarse_ms();
         let is_due = now.saturating_sub(self.intact.looked_ms) >= LOOKED_AT_EVERY_MS;
         if is_due {
             self.intact.looked_ms = now;
         }
-        let is_bad = |g: &Graft| g.tree.is_damaged() || (is_due && g.tree.is_changed());
+        let is_bad = |g: &LowerGraft| g.tree.is_damaged() || (is_due && g.tree.is_changed());
         let Some(at) = self.grafts.iter().position(is_bad).or(self.intact.lost) else { return Ok(()) };
         self.take_again(at, is_due)
     }
@@ -36,7 +36,7 @@ impl Lower {
                 *tree = Arc::new(whole);
                 self.intact.lost = None;
                 // Else its file was touched, and holds what it held.
-                return if is_damaged { Err(Error::LostTree(id)) } else { Ok(()) };
+                return if is_damaged { Err(OverlayError::LostTree(id)) } else { Ok(()) };
             }
             Err(Some(why)) if self.intact.lost.is_none() => {
                 tracing::error!("tree {id} has lost bytes, its views answer EIO until it is whole again: {why}");
@@ -44,7 +44,7 @@ impl Lower {
             Err(_) => {}
         }
         self.intact.lost = Some(at);
-        Err(Error::LostTree(id))
+        Err(OverlayError::LostTree(id))
     }
 
     /// Notes how the file of an object was when it was opened.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::store::Name;
 use crate::sys::fs::Timespec;
 
-use super::error::{Error, Result};
+use super::error::{OverlayError, Result};
 use super::journal::{Check, Record};
 use super::types::Ino;
 use super::upper::touch_dir;
@@ -25,7 +25,7 @@ impl Overlay {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
         if view.attr_of(&found)?.mode & libc::S_IFMT == libc::S_IFDIR {
-            return Err(Error::IsDirectory);
+            return Err(OverlayError::IsDirectory);
         }
         view.remove_name(parent, name, &found, false)
     }
@@ -34,10 +34,10 @@ impl Overlay {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
         if view.attr_of(&found)?.mode & libc::S_IFMT != libc::S_IFDIR {
-            return Err(Error::NotDirectory);
+            return Err(OverlayError::NotDirectory);
         }
         if !view.is_empty_dir(found.ino)? {
-            return Err(Error::NotEmpty);
+            return Err(OverlayError::NotEmpty);
         }
         view.remove_name(parent, name, &found, true)
     }

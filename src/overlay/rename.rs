@@ -21,7 +21,7 @@
 use crate::store::Name;
 use crate::sys::fs::{self, RenameFlags, Timespec};
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::journal::{Check, Record};
 use super::types::Ino;
 use super::upper::touch_dir;
@@ -63,10 +63,10 @@ enum Step {
 /// The step for a source, a target and the flag `EXCHANGE`. Type and emptiness of a directory were checked before.
 ///
 /// # Errors
-/// [`Error::NotFound`] without a source, or without a target to exchange.
+/// [`OverlayError::NotFound`] without a source, or without a target to exchange.
 fn decide(source: Side, target: Side, exchange: bool) -> Result<Step> {
     Ok(match (source, target, exchange) {
-        (Side::Absent, ..) | (_, Side::Absent, true) => return Err(Error::NotFound),
+        (Side::Absent, ..) | (_, Side::Absent, true) => return Err(OverlayError::NotFound),
         (Side::Lower, Side::Absent | Side::Lower, false) | (Side::Lower, Side::Lower, true) => Step::JournalOnly,
         (Side::Lower, Side::Upper, false) => Step::DeleteTarget,
         (Side::Lower, Side::Upper, true) => Step::RenameBack,
@@ -92,39 +92,39 @@ impl Overlay {
     /// `renameat2(2)` with `NOREPLACE` or `EXCHANGE`.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::NotEmpty`], [`Error::IsDirectory`], [`Error::NotDirectory`] as the manual
-    /// page says; [`Error::Invalid`] for a directory moved below itself.
+    /// [`OverlayError::Exists`], [`OverlayError::NotEmpty`], [`OverlayError::IsDirectory`], [`OverlayError::NotDirectory`] as the manual
+    /// page says; [`OverlayError::Invalid`] for a directory moved below itself.
     pub fn rename(&self, from: Ino, old: &Name, to: Ino, new: &Name, flags: RenameFlags) -> Result<()> {
         if flags.contains(RenameFlags::WHITEOUT) {
-            return Err(Error::Invalid);
+            return Err(OverlayError::Invalid);
         }
         let mut view = self.view.lock();
         let source = view.spot(from, old)?;
         let target = view.spot(to, new)?;
-        let moved = source.found.ok_or(Error::NotFound)?;
+        let moved = source.found.ok_or(OverlayError::NotFound)?;
         let exchange = flags.contains(RenameFlags::EXCHANGE);
         match target.found {
-            Some(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(Error::Exists),
-            None if exchange => return Err(Error::NotFound),
+            Some(_) if flags.contains(RenameFlags::NOREPLACE) => return Err(OverlayError::Exists),
+            None if exchange => return Err(OverlayError::NotFound),
             _ => {}
         }
         if source.is_dir && view.is_below(to, moved.ino)? {
-            return Err(Error::Invalid);
+            return Err(OverlayError::Invalid);
         }
         if let Some(there) = target.found
             && target.is_dir
             && view.is_below(from, there.ino)?
         {
-            return Err(if exchange { Error::Invalid } else { Error::NotEmpty });
+            return Err(if exchange { OverlayError::Invalid } else { OverlayError::NotEmpty });
         }
         if exchange {
             return view.exchange(&source, &target);
         }
         match target.found {
             Some(there) if there.ino == moved.ino => return Ok(()),
-            Some(_) if source.is_dir && !target.is_dir => return Err(Error::NotDirectory),
-            Some(_) if !source.is_dir && target.is_dir => return Err(Error::IsDirectory),
-            Some(there) if target.is_dir && !view.is_empty_dir(there.ino)? => return Err(Error::NotEmpty),
+            Some(_) if source.is_dir && !target.is_dir => return Err(OverlayError::NotDirectory),
+            Some(_) if !source.is_dir && target.is_dir => return Err(OverlayError::IsDirectory),
+            Some(there) if target.is_dir && !view.is_empty_dir(there.ino)? => return Err(OverlayError::NotEmpty),
             _ => {}
         }
         view.move_name(&source, moved, &target)
@@ -135,7 +135,7 @@ impl View {
     fn spot<'a>(&mut self, dir: Ino, name: &'a Name) -> Result<DirEntryRef<'a>> {
         let found = match self.resolve(dir, name) {
             Ok(found) => Some(found),
-            Err(Error::NotFound) if !self.is_gone(dir) => None,
+            Err(OverlayError::NotFound) if !self.is_gone(dir) => None,
             Err(e) => return Err(e),
         };
         let mode = found.map(|f| self.attr_of(&f)).transpose()?.map_or(0, |a| a.mode);
@@ -283,7 +283,7 @@ impl View {
     }
 
     fn exchange(&mut self, source: &DirEntryRef, target: &DirEntryRef) -> Result<()> {
-        let (Some(a), Some(b)) = (source.found, target.found) else { return Err(Error::NotFound) };
+        let (Some(a), Some(b)) = (source.found, target.found) else { return Err(OverlayError::NotFound) };
         if a.ino == b.ino {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::store::Name;
 use crate::sys::fs;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 use super::error::{Result, upper};
 use super::graft::renumbered;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, Stat};
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::loosened::despite_mode;
 use super::names::Location;
 use super::state::Override;
@@ -34,7 +34,7 @@ impl View {
     /// The entry shown at a name.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is none.
+    /// [`OverlayError::NotFound`] if there is none.
     pub(super) fn resolve(&mut self, dir: Ino, name: &Name) -> Result<FoundName> {
         let found = self.search_name(dir, name);
         self.lower.must_be_sound()?;
@@ -43,7 +43,7 @@ impl View {
 
     fn search_name(&mut self, dir: Ino, name: &Name) -> Result<FoundName> {
         if self.is_gone(dir) || self.is_home(dir, name.bytes()) {
-            return Err(Error::NotFound);
+            return Err(OverlayError::NotFound);
         }
         let below = self.lower_at(dir, name);
         if let Some(fd) = self.dir_fd(dir)? {
@@ -59,13 +59,13 @@ impl View {
                 Err(e) => return Err(upper("look at a file")(e)),
             }
         }
-        below.map(|ino| FoundName { ino, upper: None }).ok_or(Error::NotFound)
+        below.map(|ino| FoundName { ino, upper: None }).ok_or(OverlayError::NotFound)
     }
 
     /// The file or directory with this number, if it shows at some name.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if it does not.
+    /// [`OverlayError::NotFound`] if it does not.
     pub(super) fn find(&mut self, ino: Ino) -> Result<FoundName> {
         let found = self.search_number(ino);
         self.lower.must_be_sound()?;
@@ -77,23 +77,23 @@ impl View {
             return Ok(FoundName { ino, upper: None });
         }
         if self.is_gone(ino) {
-            return Err(Error::NotFound);
+            return Err(OverlayError::NotFound);
         }
         if self.is_in_upper(ino) {
             return match self.locate(ino) {
                 Ok((_, _, stat)) => Ok(FoundName { ino, upper: Some(stat) }),
-                Err(Error::UnknownInode(_)) => Err(Error::NotFound),
+                Err(OverlayError::UnknownInode(_)) => Err(OverlayError::NotFound),
                 Err(e) => Err(e),
             };
         }
         for (dir, name) in self.lower_names(ino) {
             match self.resolve(dir, &name) {
                 Ok(found) if found.ino == ino => return Ok(found),
-                Ok(_) | Err(Error::NotFound) => {}
+                Ok(_) | Err(OverlayError::NotFound) => {}
                 Err(e) => return Err(e),
             }
         }
-        Err(Error::NotFound)
+        Err(OverlayError::NotFound)
     }
 
     /// The inode number of a file in the upper where `below` is what the lower shows at its name.
@@ -118,9 +118,9 @@ impl View {
     /// The current location of a directory; the caller checks on the way up whether that location shows.
     pub(super) fn dir_place(&mut self, dir: Ino) -> Result<(Ino, Name)> {
         if dir.is_upper() {
-            return self.upper_name(dir)?.ok_or(Error::NotFound);
+            return self.upper_name(dir)?.ok_or(OverlayError::NotFound);
         }
-        self.lower_places(dir).into_iter().next().ok_or(Error::NotFound)
+        self.lower_places(dir).into_iter().next().ok_or(OverlayError::NotFound)
     }
 
     /// The names that journal and trees give the lower's file or directory `ino`, in directories that may themselves be
@@ -211,7 +211,7 @@ impl View {
     /// A name under which the upper has this non-directory now, with its directory open and its metadata.
     pub(super) fn locate(&mut self, ino: Ino) -> Result<(Arc<OwnedFd>, Name, Stat)> {
         if !self.is_in_upper(ino) {
-            return Err(Error::UnknownInode(ino.0));
+            return Err(OverlayError::UnknownInode(ino.0));
         }
         while let Some((dir, name)) = self.seen.get(&ino).and_then(|seen| seen.names.first()).cloned() {
             if let Some((fd, stat)) = self.has(dir, &name, ino)? {
@@ -229,8 +229,8 @@ impl View {
             }
         }
         self.search(Ino::ROOT)?;
-        let (dir, name) = self.upper_name(ino)?.ok_or(Error::UnknownInode(ino.0))?;
-        let (fd, stat) = self.has(dir, &name, ino)?.ok_or(Error::UnknownInode(ino.0))?;
+        let (dir, name) = self.upper_name(ino)?.ok_or(OverlayError::UnknownInode(ino.0))?;
+        let (fd, stat) = self.has(dir, &name, ino)?.ok_or(OverlayError::UnknownInode(ino.0))?;
         Ok((fd, name, stat))
     }
 
@@ -246,7 +246,7 @@ impl View {
     pub(super) fn upper_at(&mut self, dir: Ino, name: &Name) -> Result<Option<(Arc<OwnedFd>, Stat)>> {
         let fd = match self.dir_fd(dir) {
             // A directory that shows no more, of a tree that went: what was in it is elsewhere.
-            Err(Error::NotFound) => None,
+            Err(OverlayError::NotFound) => None,
             found => found?,
         };
         let Some(fd) = fd else { return Ok(None) };
@@ -259,7 +259,7 @@ impl View {
     /// A path descriptor of this file or directory in the upper, named or not.
     pub(super) fn upper_path_fd(&mut self, ino: Ino) -> Result<Arc<OwnedFd>> {
         if self.is_gone(ino) {
-            return self.orphan_fd(ino)?.ok_or(Error::UnknownInode(ino.0));
+            return self.orphan_fd(ino)?.ok_or(OverlayError::UnknownInode(ino.0));
         }
         if let Some(file) = self.files.find(ino) {
             return Ok(file.fd.clone());

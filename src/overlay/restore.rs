@@ -6,7 +6,7 @@ use crate::store::{Name, ObjectId};
 use crate::sys::fs::{self, FileType, RenameFlags, Stat};
 use crate::sys::log::OrWarn;
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::journal::{Check, Record};
 use super::loosened::despite_mode;
 use super::types::Ino;
@@ -23,14 +23,14 @@ impl Overlay {
     /// Restores the store's version of `name`. The worktree's own entry there, and everything below it, is deleted.
     ///
     /// # Errors
-    /// [`Error::Moved`] when the store's file or directory is now elsewhere in the view.
+    /// [`OverlayError::Moved`] when the store's file or directory is now elsewhere in the view.
     pub fn reset(&self, parent: Ino, name: &Name) -> Result<()> {
         let mut view = self.view.lock();
         let stored = view.lower.lookup(parent, name);
         if let Some(ino) = stored
             && view.delta.moved_to(ino).iter().any(|(d, n)| *d != parent || n != name)
         {
-            return Err(Error::Moved);
+            return Err(OverlayError::Moved);
         }
         let mut records = vec![Record::Unset { dir: parent, name: name.clone(), time: None }];
         if let Some(ino) = stored {

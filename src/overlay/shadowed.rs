@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::store::{Name, Node, Tree, TreeId};
 use crate::sys::fs::{FileType, Timespec};
 
-use super::error::{Error, Result};
+use super::error::{OverlayError, Result};
 use super::journal::Record;
 use super::state::Override;
 use super::types::Ino;
@@ -61,7 +61,7 @@ struct Walk {
 impl View {
     fn walk_graft(&mut self, tree: TreeId, reveal: bool) -> Result<(Covered, Vec<Stale>)> {
         let graft = self.lower.grafts().iter().find(|g| !g.retired && g.tree.id() == tree);
-        let Some((at, tree)) = graft.map(|g| (g.at, g.tree.clone())) else { return Err(Error::NotFound) };
+        let Some((at, tree)) = graft.map(|g| (g.at, g.tree.clone())) else { return Err(OverlayError::NotFound) };
         let changed = self.changed_dirs()?;
         let mut walk = Walk { tree, reveal, changed, covered: Covered::default(), stale: Vec::new() };
         self.walk_dir(&mut walk, at, Node::ROOT, &PathBuf::new())?;
@@ -113,10 +113,12 @@ impl View {
                 Some(_) if found.upper.is_some_and(|s| s.is_dir()) => walk.covered.blocked += 1,
                 _ => return self.walk_file(walk, &found, stored, path),
             },
-            Err(Error::NotFound) if said == Some(Override::Whiteout) && walk.reveal && self.is_at_home(stored) => {
+            Err(OverlayError::NotFound)
+                if said == Some(Override::Whiteout) && walk.reveal && self.is_at_home(stored) =>
+            {
                 self.reveal(walk, dir, name)?;
             }
-            Err(Error::NotFound) => walk.covered.blocked += 1,
+            Err(OverlayError::NotFound) => walk.covered.blocked += 1,
             Err(e) => return Err(e),
         }
         Ok(())
@@ -149,7 +151,7 @@ impl View {
 
     /// Takes the whiteout of a name away. Of a directory only what the walk's tree has shows then.
     fn reveal(&mut self, walk: &mut Walk, dir: Ino, name: &Name) -> Result<()> {
-        let stored = self.lower.lookup(dir, name).ok_or(Error::NotFound)?;
+        let stored = self.lower.lookup(dir, name).ok_or(OverlayError::NotFound)?;
         let upper = self.dir_fd(dir)?;
         let time = upper.is_none().then(Timespec::now);
         let mut records = vec![Record::Unset { dir, name: name.clone(), time }];

@@ -7,7 +7,7 @@ use std::ops::Bound;
 use crate::store::Name;
 use crate::sys::fs::Timespec;
 
-use super::journal::{Meta, Record};
+use super::journal::{MetaChange, Record};
 use super::lower::Lower;
 use super::types::Ino;
 
@@ -27,7 +27,7 @@ pub(super) struct Delta {
     /// How many names that are, in all directories.
     name_count: usize,
     opaque: HashSet<Ino>,
-    metas: HashMap<Ino, Meta>,
+    metas: HashMap<Ino, MetaChange>,
     /// Lower files whose bytes are in the upper now: inode → the upper's inode number, and its birth.
     copied: HashMap<Ino, (u64, u64)>,
     /// The same, the other way round.
@@ -62,7 +62,7 @@ impl Delta {
                 self.opaque.insert(*dir);
             }
             Record::Cleared { dir } => self.forget_dir(*dir),
-            Record::Meta { ino, meta } if *meta == Meta::default() => {
+            Record::Meta { ino, meta } if *meta == MetaChange::default() => {
                 self.metas.remove(ino);
             }
             Record::Meta { ino, meta } => {
@@ -70,7 +70,7 @@ impl Delta {
             }
             Record::Dress { ino, meta } => {
                 let xattrs = self.metas.remove(ino).and_then(|before| before.xattrs);
-                self.metas.insert(*ino, Meta { xattrs, ..meta.clone() });
+                self.metas.insert(*ino, MetaChange { xattrs, ..meta.clone() });
             }
             Record::Xattr { ino, name, value, time } => {
                 let meta = self.metas.entry(*ino).or_default();
@@ -180,7 +180,7 @@ impl Delta {
         self.opaque.contains(&dir)
     }
 
-    pub fn meta(&self, ino: Ino) -> Option<&Meta> {
+    pub fn meta(&self, ino: Ino) -> Option<&MetaChange> {
         self.metas.get(&ino)
     }
 
@@ -272,11 +272,11 @@ impl Delta {
 
 /// Records of all of a file's changed metadata, none of them too long to be read back: a file system may keep more
 /// attributes than one record takes.
-fn put_meta(ino: Ino, meta: &Meta, out: &mut Vec<Record>) {
+fn put_meta(ino: Ino, meta: &MetaChange, out: &mut Vec<Record>) {
     const MANY: usize = 64 << 10;
     match &meta.xattrs {
         Some(all) if all.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MANY => {
-            out.push(Record::Meta { ino, meta: Meta { xattrs: Some(BTreeMap::new()), ..meta.without_xattrs() } });
+            out.push(Record::Meta { ino, meta: MetaChange { xattrs: Some(BTreeMap::new()), ..meta.without_xattrs() } });
             let time = meta.ctime.unwrap_or(Timespec { sec: 0, nsec: 0 });
             out.extend(all.iter().map(|(name, value)| {
                 let value = Some(value.clone());

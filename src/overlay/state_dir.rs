@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::{IoError, path as paths};
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::journal::{self, JournalError};
 use super::loosened::despite_mode;
 use super::orphan::aside_name;
@@ -44,7 +44,7 @@ pub(super) struct Home {
 
 /// Finds the directory of this upper's journal; if it must be elsewhere, the journal is moved first.
 pub(super) fn find(root: &OwnedFd, state_dir: &Path, takeover: bool) -> Result<Home> {
-    let in_file = |e: IoError| Error::Journal(e.into());
+    let in_file = |e: IoError| OverlayError::Journal(e.into());
     let state = fs::open_path(state_dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
     let state = state.map_err(IoError::of("open", state_dir)).map_err(in_file)?;
     let device = |fd: &OwnedFd| fs::stat(fd).map(|s| s.dev).map_err(upper("look at the directory"));
@@ -236,7 +236,7 @@ mod tests {
         let view = bench.open();
         view.unlink(Ino::ROOT, &name("b")).expect("deleted");
         assert_eq!(shown(&view), ["a", "link", "sub"]);
-        assert!(matches!(view.lookup(Ino::ROOT, &name(IN_UPPER)), Err(Error::NotFound)));
+        assert!(matches!(view.lookup(Ino::ROOT, &name(IN_UPPER)), Err(OverlayError::NotFound)));
         let me = Caller { uid: 0, gid: 0 };
         assert!(view.mkdir(Ino::ROOT, &name(IN_UPPER), 0o755, me).is_err());
         assert_eq!(view.getattr(Ino::ROOT).expect("there").nlink, 3);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::sys::fs::FileType;
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::types::Ino;
 use super::types::Stored;
 use super::view::Overlay;
@@ -31,7 +31,7 @@ impl Overlay {
     pub fn stored_lseek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64> {
         let bytes = self.view.lock().open_object(ino)?;
         bytes.seek_data(offset, hole).map_err(|e| match e.raw_os_error() {
-            Some(libc::ENXIO) => Error::NoData,
+            Some(libc::ENXIO) => OverlayError::NoData,
             _ => upper("seek in a file")(e),
         })
     }

@@ -18,7 +18,7 @@ use super::view::Overlay;
 use super::view::View;
 
 /// The files that one `fsync` waits for.
-pub struct Sync {
+pub struct FileSync {
     view: Arc<Mutex<View>>,
     ino: Ino,
     journal: Option<Unsynced>,
@@ -29,21 +29,21 @@ pub struct Sync {
 impl Overlay {
     /// Waits until earlier writes to this file or directory are on disk, and the journal too.
     pub fn fsync(&self, ino: Ino, data_only: bool) -> Result<()> {
-        self.to_sync(ino, data_only)?.map_or(Ok(()), Sync::wait)
+        self.to_sync(ino, data_only)?.map_or(Ok(()), FileSync::wait)
     }
 
     /// The wait of [`Overlay::fsync`]; `None` if nothing is due.
-    pub fn to_sync(&self, ino: Ino, data_only: bool) -> Result<Option<Sync>> {
+    pub fn to_sync(&self, ino: Ino, data_only: bool) -> Result<Option<FileSync>> {
         let mut view = self.view.lock();
         // An end that is owed is part of the answered changes.
         view.journal.make_good()?;
         let (file, journal) = (view.fd_to_sync(ino)?, view.journal.to_sync());
         let is_due = file.is_some() || journal.is_some();
-        Ok(is_due.then(|| Sync { view: self.view.clone(), ino, journal, file, data_only }))
+        Ok(is_due.then(|| FileSync { view: self.view.clone(), ino, journal, file, data_only }))
     }
 }
 
-impl Sync {
+impl FileSync {
     /// Waits for the disk. Nothing of the view is locked meanwhile.
     pub fn wait(self) -> Result<()> {
         if let Some(journal) = &self.journal {
@@ -129,7 +129,10 @@ mod tests {
             let (view, other) = (view.clone(), other.clone());
             std::thread::spawn(move || answer.send(view.lookup(Ino::ROOT, &other)));
             let found = answered.recv_timeout(Duration::from_secs(20));
-            assert!(matches!(found, Ok(Err(crate::overlay::Error::NotFound))), "while {step} is synced: {found:?}");
+            assert!(
+                matches!(found, Ok(Err(crate::overlay::OverlayError::NotFound))),
+                "while {step} is synced: {found:?}"
+            );
             assert!(is_done.try_recv().is_err(), "{step} was not waited for");
             stall.let_one_through();
         }

@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Attr, Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr};
-use crate::store::tree::{Item, Meta, Slot};
+use super::{Attr, Caller, GraftSpec, Ino, Overlay, OverlayConfig, OverlayError, SetAttr};
+use crate::store::tree::{Item, NodeMeta, Slot};
 use crate::store::{Name, Store, Tree, TreeBuilder, TreeId};
 use crate::sys::fault::{Call, Plan};
 use crate::sys::fs::{FileType, RenameFlags, SetTime, Timespec, XattrFlags};
@@ -143,8 +143,8 @@ const FILES: &[(&str, &str, u32)] = &[
     ("thaw/t", "thaws", 0o644),
 ];
 
-fn meta(perm: u32) -> Meta {
-    Meta { perm, mtime: OLD, xattrs: vec![] }
+fn meta(perm: u32) -> NodeMeta {
+    NodeMeta { perm, mtime: OLD, xattrs: vec![] }
 }
 
 fn lower(store: &Store) -> TreeId {
@@ -161,7 +161,7 @@ fn lower(store: &Store) -> TreeId {
         let (parent, last) = place(path);
         let object = stage.add_bytes(text.as_bytes()).expect("an object");
         let item = Item::File { object, size: text.len() as u64, blocks: 8 };
-        let meta = Meta { xattrs: vec![(b"user.a"[..].into(), b"1"[..].into())], ..meta(*perm) };
+        let meta = NodeMeta { xattrs: vec![(b"user.a"[..].into(), b"1"[..].into())], ..meta(*perm) };
         slots.insert(path, builder.add(slots[parent], name(last), meta, item).expect("a file"));
     }
     builder.add(Slot::ROOT, name("link"), meta(0o777), Item::Symlink(b"dir/one"[..].into())).expect("a symlink");
@@ -183,7 +183,7 @@ fn other(store: &Store) -> TreeId {
 
 impl Case {
     /// Opens the view as a fresh mount does.
-    fn open(&mut self) -> Result<(), Error> {
+    fn open(&mut self) -> Result<(), OverlayError> {
         self.overlay = None;
         let upper = paths::open_dir(&self.dir.path().join("upper")).expect("the upper");
         let grafts = self.grafts.borrow().clone();
@@ -255,7 +255,7 @@ impl Case {
     }
 
     /// The whole view, as a program sees it that walks through it.
-    fn looks(&self) -> Result<Looks, Error> {
+    fn looks(&self) -> Result<Looks, OverlayError> {
         let overlay = self.overlay();
         let mut looks = Looks::new();
         let mut paths = vec![(String::from("."), overlay.getattr(Ino::ROOT)?)];
@@ -266,7 +266,7 @@ impl Case {
         Ok(looks)
     }
 
-    fn look(&self, attr: &Attr) -> Result<Look, Error> {
+    fn look(&self, attr: &Attr) -> Result<Look, OverlayError> {
         let overlay = self.overlay();
         let kind = FileType::from_raw_mode(attr.mode);
         let bytes = match kind {
@@ -286,7 +286,9 @@ impl Case {
             owner: (attr.uid, attr.gid),
             size: if is_dir { 0 } else { attr.size },
             bytes,
-            xattrs: xattrs.map(|n| Ok((n.clone(), overlay.xattr(attr.ino, &n)?))).collect::<Result<_, Error>>()?,
+            xattrs: xattrs
+                .map(|n| Ok((n.clone(), overlay.xattr(attr.ino, &n)?)))
+                .collect::<Result<_, OverlayError>>()?,
             mtime: if is_new { "new".into() } else { format!("{}", attr.mtime.sec) },
             ino: if attr.ino.is_upper() { "own".into() } else { attr.ino.0.to_string() },
         })
@@ -351,9 +353,9 @@ fn when_a_file_was_read_is_remembered_only_of_what_the_store_has_and_shows() {
 }
 
 /// Every name below `dir`.
-fn walk(overlay: &Overlay, dir: Ino, path: &str, each: &mut dyn FnMut(&str, &Attr)) -> Result<(), Error> {
+fn walk(overlay: &Overlay, dir: Ino, path: &str, each: &mut dyn FnMut(&str, &Attr)) -> Result<(), OverlayError> {
     let mut names = Vec::new();
-    let sink = &mut |listed: super::Listed<'_>| {
+    let sink = &mut |listed: super::DirListing<'_>| {
         if !matches!(listed.name, b"." | b"..") {
             names.push(String::from_utf8_lossy(listed.name).into_owned());
         }
@@ -391,10 +393,10 @@ fn in_memory() -> Option<tempfile::TempDir> {
 }
 
 /// The errno that the caller of a view gets, as `fuse/errno.rs` gives it.
-fn errno(error: &Error) -> Option<i32> {
+fn errno(error: &OverlayError) -> Option<i32> {
     match error {
-        Error::Upper { source, .. } => source.raw_os_error(),
-        Error::Journal(super::journal::JournalError::Io(e)) => Some(e.errno()),
+        OverlayError::Upper { source, .. } => source.raw_os_error(),
+        OverlayError::Journal(super::journal::JournalError::Io(e)) => Some(e.errno()),
         _ => None,
     }
 }

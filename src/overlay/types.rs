@@ -52,7 +52,7 @@ pub struct SetAttr {
 
 /// One name of a directory listing. `attr` is filled if the caller requested it, and then the caller holds one more
 /// reference to the inode (see [`super::Overlay::forget`]).
-pub struct Listed<'a> {
+pub struct DirListing<'a> {
     pub ino: Ino,
     /// The position after this name (`position.rs`).
     pub cookie: u64,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::store::{Name, Node, Tree, TreeId};
 
 use super::error::Result;
-use super::lower::{Graft, Lower};
+use super::lower::{Lower, LowerGraft};
 use super::position::first_after;
 use super::state_dir::IN_UPPER;
 use super::types::Ino;
@@ -34,7 +34,7 @@ impl Overlay {
     /// The trees of the lower, in the order in which they are laid over each other.
     pub fn laid(&self) -> Vec<Laid> {
         let view = self.view.lock();
-        let laid = |g: &Graft| Laid { base: g.base, tree: g.tree.id(), at: g.at, retired: g.retired };
+        let laid = |g: &LowerGraft| Laid { base: g.base, tree: g.tree.id(), at: g.at, retired: g.retired };
         view.lower.grafts().iter().map(laid).collect()
     }
 
@@ -95,7 +95,7 @@ pub struct Unchanged {
 impl Unchanged {
     /// Trees as they are laid, and the inodes that the journal speaks of.
     pub fn new(laid: Vec<(Laid, Arc<Tree>)>, said: &BTreeSet<Ino>) -> Unchanged {
-        let graft = |(laid, tree): (Laid, Arc<Tree>)| Graft {
+        let graft = |(laid, tree): (Laid, Arc<Tree>)| LowerGraft {
             base: laid.base,
             tree,
             at: laid.at,

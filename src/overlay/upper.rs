@@ -12,7 +12,7 @@ use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags, SetTime, Stat};
 use crate::sys::log::OrWarn;
 
-use super::cache::Cache;
+use super::cache::FdCache;
 use super::intents::is_intent;
 use super::loosened::{self, despite_mode};
 use super::types::Ino;
@@ -34,7 +34,7 @@ pub(super) struct Upper {
     /// The root holds the directory for journal and `aside` (`state_dir.rs`).
     pub has_home: bool,
     pub state_dir: PathBuf,
-    pub dirs: Cache<OwnedFd>,
+    pub dirs: FdCache<OwnedFd>,
     /// Directories of the lower that have no directory in the upper.
     pub absent: HashSet<Ino>,
     pub listings: HashMap<Ino, Listing>,
@@ -52,7 +52,7 @@ impl Upper {
             notes,
             has_home: false,
             state_dir: PathBuf::new(),
-            dirs: Cache::new(KEPT_OPEN),
+            dirs: FdCache::new(KEPT_OPEN),
             absent: HashSet::new(),
             listings: HashMap::new(),
         })

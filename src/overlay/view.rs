@@ -9,12 +9,12 @@ use parking_lot::Mutex;
 use crate::store::{Name, Objects};
 use crate::sys::fs::{Stat, Timespec};
 
-use super::cache::Cache;
+use super::cache::FdCache;
 use super::counters::Counters;
 use super::intents::Writeback;
 use super::journal::Journal;
 use super::lower::Lower;
-use super::names::Names;
+use super::names::LocationSet;
 use super::open_file::OpenFile;
 use super::position::Order;
 use super::state::Delta;
@@ -34,7 +34,7 @@ pub(super) struct View {
     pub delta: Delta,
     pub journal: Journal,
     pub upper: Upper,
-    pub files: Cache<OpenFile>,
+    pub files: FdCache<OpenFile>,
     /// The owner of the lower's files: the owner of the upper's root.
     pub owner: (u32, u32),
     /// Inodes with a file in the upper that the kernel holds.
@@ -57,7 +57,7 @@ pub(super) struct View {
     /// The large ones that are being listed.
     pub regions: Vec<Region>,
     /// See [`super::xattr`].
-    pub probes: Cache<OwnedFd>,
+    pub probes: FdCache<OwnedFd>,
     /// The upper's file system has extended attributes.
     pub takes_xattrs: bool,
     pub counters: Arc<Counters>,
@@ -69,7 +69,7 @@ pub(super) struct View {
 #[derive(Default)]
 pub(super) struct KernelInode {
     /// Its known names in the upper.
-    pub names: Names,
+    pub names: LocationSet,
     /// References the kernel holds.
     pub lookups: u64,
 }

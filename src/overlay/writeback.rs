@@ -28,7 +28,7 @@ use crate::sys::fs::{self, OpenFlags};
 use crate::sys::fs_type;
 use crate::sys::log::OrWarn;
 
-use super::error::{Error, Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::intents::{Intent, is_intent};
 use super::open_file::OpenFile;
 use super::types::Ino;
@@ -116,7 +116,7 @@ impl View {
     /// The copy of an intent, open to read; `None` if it is gone.
     pub(super) fn copy_of(&mut self, intent: &Intent) -> Result<Option<Arc<OwnedFd>>> {
         let bytes = match self.open_bytes(self.inode_of_intent(intent)) {
-            Err(Error::NotFound | Error::UnknownInode(_)) => return Ok(None),
+            Err(OverlayError::NotFound | OverlayError::UnknownInode(_)) => return Ok(None),
             bytes => bytes?,
         };
         let Some(file) = bytes.as_file() else { return Ok(None) };
@@ -412,7 +412,7 @@ mod tests {
         let there = bench.dir.path().join("store/objects").join(object.place());
         let away = bench.dir.path().join("away");
         let read = |view: &Overlay, at| view.read(ino, at, 4096, |bytes| bytes.len());
-        let is_lost = |done: Result<usize>| matches!(done, Err(Error::LostObject { .. }));
+        let is_lost = |done: Result<usize>| matches!(done, Err(OverlayError::LostObject { .. }));
 
         std::fs::rename(&there, &away).expect("moved");
         for _ in 0..2 {

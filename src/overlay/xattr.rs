@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::sys::fs::{self, OpenFlags, XattrFlags};
 
-use super::error::{Error, Result, upper};
-use super::journal::{Meta, Record};
+use super::error::{OverlayError, Result, upper};
+use super::journal::{MetaChange, Record};
 use super::types::Ino;
 use super::view::Overlay;
 use super::view::View;
@@ -27,7 +27,7 @@ const PROBE: &[u8] = b".depsfs.probe";
 
 impl Overlay {
     /// # Errors
-    /// [`Error::NoXattr`] when the file has none of this name.
+    /// [`OverlayError::NoXattr`] when the file has none of this name.
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         let mut view = self.view.lock();
         refuse_acl(name)?;
@@ -35,7 +35,7 @@ impl Overlay {
             let fd = view.xattr_fd(ino)?;
             return fs::xattr(&fd, name).map_err(no_xattr("read an extended attribute"));
         }
-        let value = view.lower_xattr(ino, name).ok_or(Error::NoXattr);
+        let value = view.lower_xattr(ino, name).ok_or(OverlayError::NoXattr);
         view.lower.must_be_sound()?;
         value
     }
@@ -56,7 +56,7 @@ impl Overlay {
     /// `flags` as in setxattr(2).
     ///
     /// # Errors
-    /// [`Error::NotSupported`] for an ACL.
+    /// [`OverlayError::NotSupported`] for an ACL.
     pub fn set_xattr(&self, ino: Ino, name: &[u8], value: &[u8], flags: XattrFlags) -> Result<()> {
         let mut view = self.view.lock();
         refuse_acl(name)?;
@@ -69,8 +69,8 @@ impl Overlay {
             return fs::set_xattr(&fd, name, value, flags).map_err(no_xattr("set an extended attribute"));
         }
         match view.lower_xattr(ino, name).is_some() {
-            true if flags.contains(XattrFlags::CREATE) => return Err(Error::XattrExists),
-            false if flags.contains(XattrFlags::REPLACE) => return Err(Error::NoXattr),
+            true if flags.contains(XattrFlags::CREATE) => return Err(OverlayError::XattrExists),
+            false if flags.contains(XattrFlags::REPLACE) => return Err(OverlayError::NoXattr),
             _ => {}
         }
         if let Some(probe) = view.probe(ino, name, value)? {
@@ -87,7 +87,7 @@ impl Overlay {
             let fd = view.xattr_fd(ino)?;
             return fs::remove_xattr(&fd, name).map_err(no_xattr("remove an extended attribute"));
         }
-        view.lower_xattr(ino, name).ok_or(Error::NoXattr)?;
+        view.lower_xattr(ino, name).ok_or(OverlayError::NoXattr)?;
         view.probes.forget(ino);
         view.record_xattr(ino, name, None)
     }
@@ -102,14 +102,14 @@ impl View {
     fn xattr_fd(&mut self, ino: Ino) -> Result<std::sync::Arc<std::os::fd::OwnedFd>> {
         let is_dir = ino == Ino::ROOT || self.lower.is_dir(ino);
         match is_dir && !self.is_gone(ino) {
-            true => self.dir_fd(ino)?.ok_or(Error::UnknownInode(ino.0)),
+            true => self.dir_fd(ino)?.ok_or(OverlayError::UnknownInode(ino.0)),
             false => self.upper_path_fd(ino),
         }
     }
 
     /// One attribute of a file or directory whose metadata the upper doesn't have.
     fn lower_xattr(&self, ino: Ino, name: &[u8]) -> Option<Vec<u8>> {
-        if let Some(Meta { xattrs: Some(all), .. }) = self.delta.meta(ino) {
+        if let Some(MetaChange { xattrs: Some(all), .. }) = self.delta.meta(ino) {
             return all.get(name).cloned();
         }
         let (tree, node) = self.lower.source(ino)?;
@@ -165,13 +165,13 @@ impl View {
 }
 
 fn refuse_acl(name: &[u8]) -> Result<()> {
-    if name.starts_with(b"system.posix_acl_") { Err(Error::NotSupported) } else { Ok(()) }
+    if name.starts_with(b"system.posix_acl_") { Err(OverlayError::NotSupported) } else { Ok(()) }
 }
 
-fn no_xattr(verb: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+fn no_xattr(verb: &'static str) -> impl FnOnce(std::io::Error) -> OverlayError {
     move |e| match e.raw_os_error() {
-        Some(libc::ENODATA) => Error::NoXattr,
-        Some(libc::EEXIST) => Error::XattrExists,
+        Some(libc::ENODATA) => OverlayError::NoXattr,
+        Some(libc::EEXIST) => OverlayError::XattrExists,
         _ => upper(verb)(e),
     }
 }

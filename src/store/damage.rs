@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::ObjectId;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The message about an object whose hash is another.
 pub const OTHER_BYTES: &str = "its bytes are not those of its name";

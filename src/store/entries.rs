@@ -35,7 +35,7 @@ pub struct Entry {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OnDisk {
+struct EntryFile {
     version: u32,
     tree: TreeId,
     provenance: Provenance,
@@ -55,7 +55,7 @@ impl<'s> Entries<'s> {
     pub fn get(&self, name: &str) -> Result<Option<Entry>, StoreError> {
         let path = self.path(name)?;
         let (Some(bytes), Some(stat)) = (paths::read_if_there(&path)?, paths::stat(&path)?) else { return Ok(None) };
-        let found: OnDisk = versioned::parse(&bytes, VERSION..=VERSION).map_err(|why| StoreError::BadFile {
+        let found: EntryFile = versioned::parse(&bytes, VERSION..=VERSION).map_err(|why| StoreError::BadFile {
             kind: FileKind::Entry,
             path,
             why,
@@ -67,7 +67,7 @@ impl<'s> Entries<'s> {
     pub fn put(&self, name: &str, tree: TreeId, provenance: Provenance) -> Result<(), StoreError> {
         self.path(name)?;
         self.store.must_have_tree(tree)?;
-        let entry = OnDisk { version: VERSION, tree, provenance };
+        let entry = EntryFile { version: VERSION, tree, provenance };
         let bytes = serde_json::to_vec_pretty(&entry).expect("strings and numbers are always JSON");
         self.store.put_file("entries", name, &bytes, 0o644)
     }
@@ -113,7 +113,7 @@ impl<'s> Entries<'s> {
 mod tests {
     use super::*;
     use crate::store::TreeBuilder;
-    use crate::store::tree::Meta;
+    use crate::store::tree::NodeMeta;
 
     #[test]
     fn an_entry_names_a_tree_that_is_there() {
@@ -122,7 +122,7 @@ mod tests {
         let entries = store.entries();
         let absent = TreeId([1; 32]);
         assert!(matches!(entries.put("x", absent, Provenance::default()), Err(StoreError::NoTree(_))));
-        let tree = store.put_tree(&TreeBuilder::new(Meta::default())).unwrap();
+        let tree = store.put_tree(&TreeBuilder::new(NodeMeta::default())).unwrap();
         entries.put("noir-0123.tar", tree, Provenance::default()).unwrap();
         entries.put("a", tree, Provenance { files: 3, ..Provenance::default() }).unwrap();
         let names: Vec<_> = entries.list().unwrap().into_iter().map(|e| e.name).collect();

@@ -6,7 +6,7 @@ use super::pack::PackError;
 use super::tree::{BuildError, TreeError};
 use super::{ObjectId, PackId, TreeId};
 use crate::sys::IoError;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// An error of the store layer, apart from those of an import's source.
 #[derive(Debug, thiserror::Error)]

@@ -226,7 +226,7 @@ fn aside(into: &OwnedFd, name: &[u8], fill: impl FnOnce(&OwnedFd) -> io::Result<
 mod tests {
     use super::*;
 
-    use crate::store::tree::{Item, Meta, Slot};
+    use crate::store::tree::{Item, NodeMeta, Slot};
     use crate::store::{Name, TreeBuilder};
     use crate::sys::fs::Timespec;
     use crate::sys::path;
@@ -240,7 +240,7 @@ mod tests {
         let object = stage.add_bytes(b"x").expect("an object");
         stage.publish().expect("published");
         let time = Timespec { sec: 77, nsec: 0 };
-        let meta = |perm| Meta { perm, mtime: time, xattrs: vec![] };
+        let meta = |perm| NodeMeta { perm, mtime: time, xattrs: vec![] };
         let name = |text: &str| Name::new(text.as_bytes()).expect("a name");
         let mut builder = TreeBuilder::new(meta(0o755));
         let (mut at, mut slots) = (Slot::ROOT, vec![]);

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::import::snapshot_tree;
-use super::pool::{self, Queue};
+use super::pool::{self, JobQueue};
 use super::{FileKind, ObjectId, Progress, Root, RootState, Store, StoreError, StoreExclusive, TreeId};
 use crate::sys::fs::Timespec;
 use crate::sys::path as paths;
@@ -282,7 +282,7 @@ impl Store {
         is_kept: impl Fn(ObjectId) -> bool + Sync,
         progress: &dyn Progress,
     ) -> Result<(u64, u64), StoreError> {
-        let work = |bucket: String, sum: &mut (u64, u64), _: &Queue<String>| {
+        let work = |bucket: String, sum: &mut (u64, u64), _: &JobQueue<String>| {
             if progress.is_cancelled() {
                 return Err(StoreError::Cancelled);
             }

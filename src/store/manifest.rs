@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileKind, StoreError, TreeId, escape, versioned};
 use crate::sys;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The only version of manifests that is known.
 pub const VERSION: u32 = 1;

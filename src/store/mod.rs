@@ -380,7 +380,7 @@ fn make_dir(dir: impl AsFd, name: &str) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tree::Meta;
+    use crate::store::tree::NodeMeta;
 
     #[test]
     fn a_store_is_made_once_and_other_directories_and_versions_are_refused() {
@@ -400,7 +400,7 @@ mod tests {
     fn a_stored_tree_is_mapped_and_a_damaged_one_is_replaced_when_it_comes_again() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        let builder = TreeBuilder::new(Meta { perm: 0o755, ..Meta::default() });
+        let builder = TreeBuilder::new(NodeMeta { perm: 0o755, ..NodeMeta::default() });
         let id = store.put_tree(&builder).unwrap();
         assert_eq!(store.tree(id).unwrap().stat(Node::ROOT).perm, 0o755);
         let path = dir.path().join("trees").join(id.place());

@@ -14,12 +14,12 @@ struct QueueState<J> {
 }
 
 /// The jobs that wait.
-pub struct Queue<J> {
+pub struct JobQueue<J> {
     state: Mutex<QueueState<J>>,
     more: Condvar,
 }
 
-impl<J> Queue<J> {
+impl<J> JobQueue<J> {
     pub fn push(&self, job: J) {
         self.state.lock().jobs.push(job);
         self.more.notify_one();
@@ -58,9 +58,10 @@ pub fn cores() -> usize {
 pub fn run<J: Send, W: Send, E: Send>(
     first: Vec<J>,
     start: impl Fn() -> W + Sync,
-    work: impl Fn(J, &mut W, &Queue<J>) -> Result<(), E> + Sync,
+    work: impl Fn(J, &mut W, &JobQueue<J>) -> Result<(), E> + Sync,
 ) -> Result<Vec<W>, E> {
-    let queue = Queue { state: Mutex::new(QueueState { jobs: first, busy: 0, stopped: false }), more: Condvar::new() };
+    let queue =
+        JobQueue { state: Mutex::new(QueueState { jobs: first, busy: 0, stopped: false }), more: Condvar::new() };
     let worker = || {
         let mut own = start();
         let mut was_busy = false;
@@ -76,7 +77,7 @@ pub fn run<J: Send, W: Send, E: Send>(
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..cores()).map(|_| spawn::scoped(scope, fault::inherit(&worker))).collect();
         let mine = worker();
-        let done = std::iter::once(mine).chain(others.into_iter().map(spawn::Work::join));
+        let done = std::iter::once(mine).chain(others.into_iter().map(spawn::ScopedWork::join));
         done.collect()
     })
 }
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn jobs_that_jobs_made_are_done_and_an_error_ends_all() {
-        let count = |job: u32, sum: &mut u64, queue: &Queue<u32>| {
+        let count = |job: u32, sum: &mut u64, queue: &JobQueue<u32>| {
             *sum += 1;
             (0..job).for_each(|j| queue.push(j));
             if job == 99 { Err("ninety-nine") } else { Ok(()) }

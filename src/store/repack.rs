@@ -95,7 +95,7 @@ impl Store {
         }
         let packs = self.objects().packs();
         let mut new = Vec::new();
-        let mut open: Option<Aside> = None;
+        let mut open: Option<NewPack> = None;
         for (pack, live) in plan.stay.iter().filter(|(_, live)| !live.is_empty()) {
             let (_, file) = Pack::open(pack.id(), &packs.path_of(&pack.id()))?;
             let file = Arc::new(file);
@@ -136,7 +136,7 @@ impl Store {
         match Pack::open(id, &path) {
             Ok((pack, file)) => {
                 let file = Arc::new(file);
-                let mut open: Option<Aside> = None;
+                let mut open: Option<NewPack> = None;
                 for record in pack.records() {
                     let Ok(bytes) = self.sound_bytes(&pack, &file, &record) else { continue };
                     let aside = match &mut open {
@@ -174,7 +174,7 @@ impl Store {
         Err(StoreError::BadFile { kind: FileKind::Pack, path, why })
     }
 
-    fn pack_aside(&self) -> Result<Aside, StoreError> {
+    fn pack_aside(&self) -> Result<NewPack, StoreError> {
         let name = super::aside_name();
         let path = self.path().join("tmp").join(&name);
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
@@ -182,10 +182,10 @@ impl Store {
             let file = fs::open_path(&path, flags, 0o444)?;
             fs::chmod(&file, 0o444).map(|()| file)
         };
-        Ok(Aside { pack: PackWriter::new(make().map_err(IoError::of("create", &path))?), name })
+        Ok(NewPack { pack: PackWriter::new(make().map_err(IoError::of("create", &path))?), name })
     }
 
-    fn name_pack(&self, aside: Aside) -> Result<PackId, StoreError> {
+    fn name_pack(&self, aside: NewPack) -> Result<PackId, StoreError> {
         let tmp = self.path().join("tmp");
         let id = aside.pack.finish().map_err(IoError::of("write", &tmp.join(&aside.name)))?;
         self.objects().packs().take(paths::open_dir(&tmp)?, aside.name.as_bytes(), &id)?;
@@ -194,7 +194,7 @@ impl Store {
 }
 
 /// A new pack in `tmp`.
-struct Aside {
+struct NewPack {
     name: String,
     pack: PackWriter,
 }

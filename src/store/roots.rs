@@ -63,7 +63,7 @@ pub struct RootHold {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OnDisk {
+struct RootFile {
     version: u32,
     #[serde(with = "escape::path")]
     manifest: PathBuf,
@@ -95,7 +95,7 @@ impl<'s> Roots<'s> {
         // A holder of the root has named the trees that it needs. A process that is about to hold it waits, and then
         // finds the new one.
         let Some(alone) = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))? else { return Ok(()) };
-        let names_all = |root: OnDisk| root.version == VERSION && root.trees.is_superset(trees);
+        let names_all = |root: RootFile| root.version == VERSION && root.trees.is_superset(trees);
         let is_named = parse(&paths::read_if_there(&path)?.unwrap_or_default()).is_ok_and(names_all);
         if is_named || !is_at(&alone, &path)? {
             return Ok(());
@@ -155,7 +155,7 @@ impl<'s> Roots<'s> {
         trees: &BTreeSet<TreeId>,
         unnamed: impl FnOnce(&OwnedFd) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let root = OnDisk { version: VERSION, manifest: manifest.into(), trees: trees.clone() };
+        let root = RootFile { version: VERSION, manifest: manifest.into(), trees: trees.clone() };
         let bytes = serde_json::to_vec(&root).expect("strings and numbers are always JSON");
         self.store.put_file_with("roots", &name(manifest), &bytes, 0o644, unnamed)
     }
@@ -183,7 +183,7 @@ fn is_at(lock: &Lock, path: &Path) -> Result<bool, StoreError> {
     Ok(paths::stat(path)?.is_some_and(|there| (there.dev, there.ino) == (locked.dev, locked.ino)))
 }
 
-fn parse(bytes: &[u8]) -> Result<OnDisk, String> {
+fn parse(bytes: &[u8]) -> Result<RootFile, String> {
     versioned::parse(bytes, 1..=VERSION)
 }
 

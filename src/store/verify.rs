@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::damage::{Damage, DamageKind};
 use super::escape::escape;
 use super::pack::{Pack, PackRecord};
-use super::pool::{self, Queue};
+use super::pool::{self, JobQueue};
 use super::{Lost, Node, ObjectId, PackId, Progress, Root, RootState, Store, StoreError, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::path as paths;
@@ -58,7 +58,7 @@ impl Store {
         let buckets = (0..=255).map(Bucket::Objects).chain((0..=255).map(Bucket::Trees));
         let buckets = buckets.chain(packs.into_iter().map(Bucket::Pack)).collect();
         let start = || FoundDamage { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };
-        let work = |bucket, found: &mut FoundDamage, _: &Queue<Bucket>| self.verify_bucket(bucket, found, progress);
+        let work = |bucket, found: &mut FoundDamage, _: &JobQueue<Bucket>| self.verify_bucket(bucket, found, progress);
         let parts = pool::run(buckets, start, work)?;
         damage.extend(self.verify_entries()?);
         damage.extend(self.missing_trees(&self.roots().list()?));

@@ -43,7 +43,7 @@ mod xattr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use terminal::Shown;
+use terminal::DisplayName;
 
 /// An error of the kernel in words, without its number.
 pub fn reason(e: &io::Error) -> String {

@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::fusermount;
 pub use super::mount_options::Options;
-use super::terminal::Shown;
+use super::terminal::DisplayName;
 
 /// The file system type a view shows in mountinfo, `df` and `findmnt`.
 pub const KIND: &str = "fuse.depsfs";

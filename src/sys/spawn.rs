@@ -10,17 +10,17 @@ use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 use super::fault;
 
 /// Work that was given to a thread, or done already.
-pub enum Work<'scope, T> {
+pub enum ScopedWork<'scope, T> {
     Elsewhere(ScopedJoinHandle<'scope, T>),
     Done(T),
 }
 
-impl<T> Work<'_, T> {
+impl<T> ScopedWork<'_, T> {
     /// Waits for its outcome. It panics as the work did.
     pub fn join(self) -> T {
         match self {
-            Work::Elsewhere(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-            Work::Done(outcome) => outcome,
+            ScopedWork::Elsewhere(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            ScopedWork::Done(outcome) => outcome,
         }
     }
 }
@@ -29,12 +29,12 @@ impl<T> Work<'_, T> {
 pub fn scoped<'scope, 'env, T: Send + 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     work: impl FnOnce() -> T + Send + 'scope,
-) -> Work<'scope, T> {
+) -> ScopedWork<'scope, T> {
     let work = SharedClosure::new(work);
     let theirs = work.clone();
     match Builder::new().spawn_scoped(scope, move || theirs.run()) {
-        Ok(thread) => Work::Elsewhere(thread),
-        Err(_) => Work::Done(work.run()),
+        Ok(thread) => ScopedWork::Elsewhere(thread),
+        Err(_) => ScopedWork::Done(work.run()),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | what                  | how it is printed |
 //! |-----------------------|-------------------|
-//! | a name, a path, a command | [`Shown::shown`]: as it is; in C's quotes, as git prints it, if a byte of it would not show as itself |
+//! | a name, a path, a command | [`DisplayName::shown`]: as it is; in C's quotes, as git prints it, if a byte of it would not show as itself |
 //! | a whole message       | [`plain`]: what would control the terminal is an escape sequence of C; line ends stay |
 //! | a message of one line | [`line()`]: line ends too |
 //!
@@ -15,34 +15,34 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A value that can be printed as a name.
-pub trait Shown {
+pub trait DisplayName {
     fn shown(&self) -> Quoted<'_>;
 
-    /// As [`Shown::shown`], for a line in which other words follow: in quotes too if it could be taken for several words.
+    /// As [`DisplayName::shown`], for a line in which other words follow: in quotes too if it could be taken for several words.
     fn word(&self) -> Word<'_> {
         Word(self.shown())
     }
 }
 
-impl Shown for Path {
+impl DisplayName for Path {
     fn shown(&self) -> Quoted<'_> {
         Quoted(self.as_os_str().as_bytes())
     }
 }
 
-impl Shown for OsStr {
+impl DisplayName for OsStr {
     fn shown(&self) -> Quoted<'_> {
         Quoted(self.as_bytes())
     }
 }
 
-impl Shown for str {
+impl DisplayName for str {
     fn shown(&self) -> Quoted<'_> {
         Quoted(self.as_bytes())
     }
 }
 
-impl Shown for [u8] {
+impl DisplayName for [u8] {
     fn shown(&self) -> Quoted<'_> {
         Quoted(self)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use super::Error;
+use super::ViewsError;
 use super::set::Views;
 pub use crate::overlay::Covered;
 use crate::overlay::{self, Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
@@ -29,7 +29,7 @@ pub enum Access {
 }
 
 impl Access {
-    pub fn open(views: &Views, view: &ViewSpec) -> Result<Access, Error> {
+    pub fn open(views: &Views, view: &ViewSpec) -> Result<Access, ViewsError> {
         if views.is_mounted(view) {
             return Ok(Access::Mounted(views.place(view)));
         }
@@ -41,7 +41,7 @@ impl Access {
         // A living daemon that serves other views, but not this one.
         let Some(lock) = lock else {
             let why = "it is not mounted, and a daemon serves other views of the worktree".into();
-            return Err(Error::View { view: place, why, hint: "depsfs mount mounts it" });
+            return Err(ViewsError::View { view: place, why, hint: "depsfs mount mounts it" });
         };
         let store = Store::existing(&views.manifest.store)?;
         let grafts = view
@@ -59,7 +59,7 @@ impl Access {
     }
 
     /// How the names of one directory differ from the store.
-    pub fn changes(&self, dir: &Path) -> Result<Vec<Change>, Error> {
+    pub fn changes(&self, dir: &Path) -> Result<Vec<Change>, ViewsError> {
         let mut all: Vec<Change> = Vec::new();
         loop {
             let after = all.last().map_or(0, |c| c.cookie);
@@ -75,7 +75,7 @@ impl Access {
     }
 
     /// The names in a directory, each with whether it is a directory.
-    pub fn list(&self, dir: &Path) -> Result<Vec<(Vec<u8>, bool)>, Error> {
+    pub fn list(&self, dir: &Path) -> Result<Vec<(Vec<u8>, bool)>, ViewsError> {
         match self {
             Access::Mounted(root) => {
                 let names = path::list(&root.join(dir))?;
@@ -94,17 +94,19 @@ impl Access {
     }
 
     /// Whether the view shows something at this path.
-    pub fn is_there(&self, at: &Path) -> Result<bool, Error> {
+    pub fn is_there(&self, at: &Path) -> Result<bool, ViewsError> {
         match self {
             Access::Mounted(root) => Ok(path::stat(&root.join(at))?.is_some()),
             Access::Direct { overlay, .. } => match with_ino(overlay, at, |_| Ok(())) {
-                Err(Error::Overlay(overlay::Error::NotFound | overlay::Error::NotDirectory)) => Ok(false),
+                Err(ViewsError::Overlay(overlay::OverlayError::NotFound | overlay::OverlayError::NotDirectory)) => {
+                    Ok(false)
+                }
                 found => found.map(|()| true),
             },
         }
     }
 
-    pub fn is_dir(&self, at: &Path) -> Result<bool, Error> {
+    pub fn is_dir(&self, at: &Path) -> Result<bool, ViewsError> {
         match self {
             Access::Mounted(root) => Ok(path::is_dir(&root.join(at))),
             Access::Direct { overlay, .. } => {
@@ -115,7 +117,7 @@ impl Access {
     }
 
     /// One node becomes a plain file or directory of the upper.
-    pub fn thaw(&self, at: &Path) -> Result<(), Error> {
+    pub fn thaw(&self, at: &Path) -> Result<(), ViewsError> {
         match self {
             Access::Mounted(root) => {
                 let path = root.join(at);
@@ -134,7 +136,7 @@ impl Access {
     }
 
     /// Members of the graft of `tree` that were deleted show again. Answers those that don't.
-    pub fn uncover(&self, tree: TreeId) -> Result<Covered, Error> {
+    pub fn uncover(&self, tree: TreeId) -> Result<Covered, ViewsError> {
         match self {
             Access::Mounted(root) => {
                 set_xattr(root, b"user.depsfs.uncover", tree.to_string().as_bytes())?;
@@ -149,7 +151,7 @@ impl Access {
     }
 
     /// The members of the graft of `tree` that don't show. Changes nothing.
-    pub fn covered(&self, tree: TreeId) -> Result<Covered, Error> {
+    pub fn covered(&self, tree: TreeId) -> Result<Covered, ViewsError> {
         match self {
             Access::Mounted(root) => covered(root, tree),
             Access::Direct { overlay, .. } => Ok(overlay.covered(tree)?),
@@ -158,7 +160,7 @@ impl Access {
 
     /// Drops a file if it still has this content and mode; returns whether it was dropped. Call [`Access::told`]
     /// afterwards.
-    pub fn give_up(&self, at: &Path, held: &ObjectId, perm: u32) -> Result<bool, Error> {
+    pub fn give_up(&self, at: &Path, held: &ObjectId, perm: u32) -> Result<bool, ViewsError> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(false) };
         match self {
             Access::Mounted(root) => {
@@ -166,19 +168,19 @@ impl Access {
                 value.extend(name.as_bytes());
                 match set_xattr(&root.join(parent), b"user.depsfs.give-up", &value) {
                     // It stays; or a server of another version doesn't know how.
-                    Err(Error::Io(e)) if matches!(e.errno(), libc::EBUSY | libc::EOPNOTSUPP) => Ok(false),
+                    Err(ViewsError::Io(e)) if matches!(e.errno(), libc::EBUSY | libc::EOPNOTSUPP) => Ok(false),
                     done => done.map(|()| true),
                 }
             }
             Access::Direct { overlay, .. } => {
-                let name = Name::new(name.as_bytes()).map_err(|_| Error::NotInView(at.into()))?;
+                let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.into()))?;
                 with_ino(overlay, parent, |ino| overlay.give_up(ino, &name, held, perm))
             }
         }
     }
 
     /// Waits until programs see what was done.
-    pub fn told(&self) -> Result<(), Error> {
+    pub fn told(&self) -> Result<(), ViewsError> {
         match self {
             Access::Mounted(root) => wait_for_notices(root),
             Access::Direct { .. } => Ok(()),
@@ -186,7 +188,7 @@ impl Access {
     }
 
     /// Drops the local changes of one name.
-    pub fn reset(&self, at: &Path) -> Result<(), Error> {
+    pub fn reset(&self, at: &Path) -> Result<(), ViewsError> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
         match self {
             Access::Mounted(root) => {
@@ -194,7 +196,7 @@ impl Access {
                 wait_for_notices(root)
             }
             Access::Direct { overlay, .. } => {
-                let name = Name::new(name.as_bytes()).map_err(|_| Error::NotInView(at.into()))?;
+                let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.into()))?;
                 with_ino(overlay, parent, |ino| overlay.reset(ino, &name))
             }
         }
@@ -202,7 +204,7 @@ impl Access {
 }
 
 /// The members of a graft that a mounted view does not show, as the view reports them.
-fn covered(root: &Path, tree: TreeId) -> Result<Covered, Error> {
+fn covered(root: &Path, tree: TreeId) -> Result<Covered, ViewsError> {
     #[derive(Deserialize)]
     struct Answer {
         blocked: u64,
@@ -210,14 +212,14 @@ fn covered(root: &Path, tree: TreeId) -> Result<Covered, Error> {
     }
     let name = format!("user.depsfs.covered.{tree}");
     let bytes = fs::xattr_of_path(root, name.as_bytes()).map_err(IoError::of("ask", root))?;
-    let unreadable = || Error::Unreadable(root.into());
+    let unreadable = || ViewsError::Unreadable(root.into());
     let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
     let kept = answer.paths.iter().map(|p| escape::unescape(p).map(|b| PathBuf::from(OsString::from_vec(b))));
     Ok(Covered { kept: kept.collect::<Option<_>>().ok_or_else(unreadable)?, blocked: answer.blocked })
 }
 
 /// Waits until the kernel has received all cache invalidations: before that, programs may still see the old entries.
-fn wait_for_notices(root: &Path) -> Result<(), Error> {
+fn wait_for_notices(root: &Path) -> Result<(), ViewsError> {
     #[derive(Deserialize)]
     struct About {
         pending: u64,
@@ -225,7 +227,7 @@ fn wait_for_notices(root: &Path) -> Result<(), Error> {
     let until = Instant::now() + NOTICE_PATIENCE;
     loop {
         let about = fs::xattr_of_path(root, b"user.depsfs.view").map_err(IoError::of("ask", root))?;
-        let about: About = serde_json::from_slice(&about).map_err(|_| Error::Unreadable(root.into()))?;
+        let about: About = serde_json::from_slice(&about).map_err(|_| ViewsError::Unreadable(root.into()))?;
         // An invalidation may wait for a directory that another program holds. That program sees the change later.
         if about.pending == 0 || Instant::now() > until {
             return Ok(());
@@ -235,7 +237,7 @@ fn wait_for_notices(root: &Path) -> Result<(), Error> {
 }
 
 /// Not following a symlink at the end: the path descriptor is the node itself.
-fn set_xattr(at: &Path, name: &[u8], value: &[u8]) -> Result<(), Error> {
+fn set_xattr(at: &Path, name: &[u8], value: &[u8]) -> Result<(), ViewsError> {
     let node = fs::open_path(at, OpenFlags::PATH | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", at))?;
     fs::set_xattr(&node, name, value, fs::XattrFlags::empty()).map_err(IoError::of("change", at))?;
     Ok(())
@@ -245,13 +247,13 @@ fn set_xattr(at: &Path, name: &[u8], value: &[u8]) -> Result<(), Error> {
 fn with_ino<R>(
     overlay: &Overlay,
     at: &Path,
-    act: impl FnOnce(Ino) -> Result<R, crate::overlay::Error>,
-) -> Result<R, Error> {
+    act: impl FnOnce(Ino) -> Result<R, crate::overlay::OverlayError>,
+) -> Result<R, ViewsError> {
     let mut held = Vec::new();
     let mut ino = Ino::ROOT;
     let walk = || {
         for part in at.components() {
-            let Ok(name) = Name::new(part.as_os_str().as_bytes()) else { return Err(Error::NotInView(at.into())) };
+            let Ok(name) = Name::new(part.as_os_str().as_bytes()) else { return Err(ViewsError::NotInView(at.into())) };
             ino = overlay.lookup(ino, &name)?.ino;
             held.push(ino);
         }
@@ -271,8 +273,8 @@ struct ChangeLine {
     dir: bool,
 }
 
-fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, Error> {
-    let unreadable = || Error::Unreadable(dir.into());
+fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, ViewsError> {
+    let unreadable = || ViewsError::Unreadable(dir.into());
     let attribute = format!("user.depsfs.changes.{after}");
     let bytes = fs::xattr_of_path(dir, attribute.as_bytes()).map_err(IoError::of("ask for the changes of", dir))?;
     let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<ChangeLine>();

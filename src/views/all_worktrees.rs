@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::ViewsError;
 use super::set::{self, Views};
 use crate::daemon::{client, left_mounted};
 use crate::store::{Absence, RootState, Store};
@@ -16,22 +16,22 @@ pub struct KnownWorktree {
     /// `None`: its manifest is gone.
     state_dir: Option<PathBuf>,
     /// Why its manifest can't be read.
-    unreadable: Option<Error>,
+    unreadable: Option<ViewsError>,
     /// It may come back.
     is_away: bool,
 }
 
-pub enum Outcome {
+pub enum DetachOutcome {
     Done,
     /// There is no such directory any more.
     Gone,
     /// It is on a disk that is not mounted, or was moved.
     Away,
-    Failed(Error),
+    Failed(ViewsError),
 }
 
 /// Each once, by path.
-pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<KnownWorktree>, Error> {
+pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<KnownWorktree>, ViewsError> {
     let mut dirs: Vec<PathBuf> = states.map(set::all_at).unwrap_or_default();
     let mut all = Vec::new();
     for root in store.roots().list()? {
@@ -58,33 +58,35 @@ pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<KnownWorktree>,
 
 impl KnownWorktree {
     /// Mounts its views; what a dead daemon has left is detached first.
-    pub fn mount(self) -> Outcome {
+    pub fn mount(self) -> DetachOutcome {
         let Some(state_dir) = self.state_dir else {
-            return if self.is_away { Outcome::Away } else { Outcome::Gone };
+            return if self.is_away { DetachOutcome::Away } else { DetachOutcome::Gone };
         };
         if let Some(e) = self.unreadable {
-            return Outcome::Failed(e);
+            return DetachOutcome::Failed(e);
         }
         // Of a view that is mounted, or was and is dead, only the directory above may be looked at.
         let is_there = client::state(&state_dir).is_some() || left_mounted(&state_dir) || path::is_there(&self.place);
         if !is_there {
             return match Absence::of(&self.place) {
-                Ok(Absence::Gone) => Outcome::Gone,
-                Ok(Absence::Away) => Outcome::Away,
-                Err(e) => Outcome::Failed(e.into()),
+                Ok(Absence::Gone) => DetachOutcome::Gone,
+                Ok(Absence::Away) => DetachOutcome::Away,
+                Err(e) => DetachOutcome::Failed(e.into()),
             };
         }
         match Views::load(&state_dir).and_then(|views| views.mount()) {
-            Ok(()) => Outcome::Done,
-            Err(e) => Outcome::Failed(e),
+            Ok(()) => DetachOutcome::Done,
+            Err(e) => DetachOutcome::Failed(e),
         }
     }
 
     /// Unmounts its views, unless one is in use.
-    pub fn unmount(self) -> Outcome {
+    pub fn unmount(self) -> DetachOutcome {
         match self.state_dir.filter(|dir| client::state(dir).is_some()) {
-            None => Outcome::Gone,
-            Some(dir) => client::unmount(&dir, false).map_or_else(|e| Outcome::Failed(e.into()), |()| Outcome::Done),
+            None => DetachOutcome::Gone,
+            Some(dir) => {
+                client::unmount(&dir, false).map_or_else(|e| DetachOutcome::Failed(e.into()), |()| DetachOutcome::Done)
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::ViewsError;
 use super::access::Access;
 use super::set::Views;
 use crate::overlay::ChangeKind;
@@ -29,7 +29,7 @@ impl Difference {
 }
 
 /// All differences at and below `inside` of one view, with paths relative to the worktree, parents first.
-pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, Error> {
+pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, ViewsError> {
     let mut found = Vec::new();
     if views.is_dropped(view) {
         found.push((Difference::Deleted, view.path.clone()));
@@ -51,7 +51,7 @@ pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
 }
 
 /// All that is in a directory that took a deleted view's place.
-fn plain(root: &Path, dir: &Path, found: &mut Vec<(Difference, PathBuf)>) -> Result<(), Error> {
+fn plain(root: &Path, dir: &Path, found: &mut Vec<(Difference, PathBuf)>) -> Result<(), ViewsError> {
     let mut names = path::list(&root.join(dir))?;
     names.sort_by(|a, b| a.name.cmp(&b.name));
     for name in names {
@@ -64,14 +64,19 @@ fn plain(root: &Path, dir: &Path, found: &mut Vec<(Difference, PathBuf)>) -> Res
     Ok(())
 }
 
-fn changes_if_there(access: &Access, dir: &Path) -> Result<Vec<crate::overlay::Change>, Error> {
+fn changes_if_there(access: &Access, dir: &Path) -> Result<Vec<crate::overlay::Change>, ViewsError> {
     match access.changes(dir) {
-        Err(Error::Io(e)) if e.source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(ViewsError::Io(e)) if e.source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other,
     }
 }
 
-fn below(access: &Access, view: &ViewSpec, dir: &Path, found: &mut Vec<(Difference, PathBuf)>) -> Result<(), Error> {
+fn below(
+    access: &Access,
+    view: &ViewSpec,
+    dir: &Path,
+    found: &mut Vec<(Difference, PathBuf)>,
+) -> Result<(), ViewsError> {
     let mut changes = access.changes(dir)?;
     changes.sort_by(|a, b| a.name.bytes().cmp(b.name.bytes()));
     for change in changes {
@@ -87,7 +92,7 @@ fn one(
     kind: ChangeKind,
     is_dir: bool,
     found: &mut Vec<(Difference, PathBuf)>,
-) -> Result<(), Error> {
+) -> Result<(), ViewsError> {
     let whole = view.path.join(at);
     match kind {
         ChangeKind::Added => found.push((Difference::Added, whole)),

@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::ViewsError;
 use super::access::Access;
 use super::lower;
 use super::set::Views;
@@ -38,14 +38,20 @@ struct DropContext<'a> {
 }
 
 /// A file's content, size and permissions in the old tree.
-struct Held {
+struct OldFile {
     object: ObjectId,
     size: u64,
     perm: u32,
 }
 
 /// Drops copies, below `dir` of the worktree, of files of `old` that differ in `new` or are absent from it.
-pub fn give_up(checkout: &Checkout, views: Option<&Views>, dir: &Path, old: &Tree, new: &Tree) -> Result<(), Error> {
+pub fn give_up(
+    checkout: &Checkout,
+    views: Option<&Views>,
+    dir: &Path,
+    old: &Tree,
+    new: &Tree,
+) -> Result<(), ViewsError> {
     let mut ground = DropContext { root: &checkout.root, state_dir: checkout.state_dir(), views, open: HashMap::new() };
     let mut todo = vec![(Node::ROOT, PathBuf::new(), Some(Node::ROOT))];
     while let Some((node, at, there)) = todo.pop() {
@@ -57,7 +63,7 @@ pub fn give_up(checkout: &Checkout, views: Option<&Views>, dir: &Path, old: &Tre
                 Some(FileType::RegularFile) if !same(old, entry.node, new, other) => {
                     let stat = old.stat(entry.node);
                     if let Some(object) = old.object(entry.node) {
-                        ground.one(&dir.join(at), &Held { object, size: stat.size, perm: stat.perm })?;
+                        ground.one(&dir.join(at), &OldFile { object, size: stat.size, perm: stat.perm })?;
                     }
                 }
                 _ => {}
@@ -82,7 +88,7 @@ fn same(old: &Tree, node: Node, new: &Tree, other: Option<Node>) -> bool {
 
 impl DropContext<'_> {
     /// One file: dropped if it is the worktree's own, and equals `held`.
-    fn one(&mut self, at: &Path, held: &Held) -> Result<(), Error> {
+    fn one(&mut self, at: &Path, held: &OldFile) -> Result<(), ViewsError> {
         let whole = self.root.join(at);
         let is_copy =
             path::stat(&whole)?.is_some_and(|s| s.is_file() && s.size == held.size && s.mode & 0o7777 == held.perm);
@@ -102,21 +108,21 @@ impl DropContext<'_> {
     }
 }
 
-fn open(whole: &Path) -> Result<Extent, Error> {
+fn open(whole: &Path) -> Result<Extent, ViewsError> {
     let file = fs::open_path(whole, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0);
     Ok(Extent::whole(file.map_err(IoError::of("open", whole))?))
 }
 
 /// The object that a file's content is.
-pub fn content_of(file: &Path) -> Result<ObjectId, Error> {
+pub fn content_of(file: &Path) -> Result<ObjectId, ViewsError> {
     content(file, &open(file)?)
 }
 
-fn content(whole: &Path, bytes: &Extent) -> Result<ObjectId, Error> {
+fn content(whole: &Path, bytes: &Extent) -> Result<ObjectId, ViewsError> {
     Ok(ObjectId::of_extent(bytes).map_err(IoError::of("read", whole))?)
 }
 
-fn plain(whole: &Path, held: &Held, state_dir: &Path) -> Result<(), Error> {
+fn plain(whole: &Path, held: &OldFile, state_dir: &Path) -> Result<(), ViewsError> {
     let bytes = open(whole)?;
     let Some(file) = bytes.as_file() else { return Ok(()) };
     // If the file system has no leases, a writer can't be ruled out: the copy stays.

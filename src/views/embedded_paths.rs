@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::ViewsError;
 use super::set::ManifestLock;
 use crate::store::escape;
 use crate::sys::{IoError, path};
@@ -23,7 +23,7 @@ pub struct Trace {
     /// The path that it holds.
     #[serde(with = "escape::path")]
     pub root: PathBuf,
-    pub kind: Kind,
+    pub kind: OccurrenceKind,
     /// The worktree has a file of its own in its place, with its own path.
     pub relocated: bool,
 }
@@ -31,7 +31,7 @@ pub struct Trace {
 /// How it holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum OccurrenceKind {
     Text,
     Binary,
     /// A symlink that leads there.
@@ -77,7 +77,7 @@ impl EmbeddedPaths {
     }
 
     /// Remembers these instead of what was known of the same artifacts. Others may remember something meanwhile.
-    pub fn note(state_dir: &Path, all: Vec<Traced>) -> Result<(), Error> {
+    pub fn note(state_dir: &Path, all: Vec<Traced>) -> Result<(), ViewsError> {
         let _lock = ManifestLock::wait(state_dir)?;
         let mut record = EmbeddedPaths::load(state_dir)?;
         let before = record.clone();
@@ -129,9 +129,9 @@ mod tests {
         let trace =
             |path: &Path, kind, relocated| Trace { path: path.into(), root: "/src/repo".into(), kind, relocated };
         let traces = vec![
-            trace(Path::new("CMakeCache.txt"), Kind::Text, true),
-            trace(odd.as_ref(), Kind::Binary, false),
-            trace(Path::new("link"), Kind::Link, false),
+            trace(Path::new("CMakeCache.txt"), OccurrenceKind::Text, true),
+            trace(odd.as_ref(), OccurrenceKind::Binary, false),
+            trace(Path::new("link"), OccurrenceKind::Link, false),
         ];
         let record = EmbeddedPaths { version: 1, artifacts: vec![Traced { path: "build".into(), traces }] };
         let dir = tempfile::tempdir().expect("a directory");

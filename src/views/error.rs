@@ -9,14 +9,14 @@ use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
 use crate::sys::interrupt::Interrupted;
-use crate::sys::terminal::{Shown, listed};
+use crate::sys::terminal::{DisplayName, listed};
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ViewsError {
     #[error(transparent)]
     Io(#[from] IoError),
     #[error(transparent)]
-    Git(#[from] git::Error),
+    Git(#[from] git::RepositoryError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -24,7 +24,7 @@ pub enum Error {
     #[error(transparent)]
     Daemon(#[from] DaemonError),
     #[error(transparent)]
-    Overlay(#[from] crate::overlay::Error),
+    Overlay(#[from] crate::overlay::OverlayError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     #[error("the view {} cannot be used: {why}", view.shown())]
@@ -62,8 +62,8 @@ pub enum Error {
 /// The hint for a view that a daemon could not mount or serve.
 pub const NOT_MOUNTED_HINT: &str = "depsfs doctor checks this machine and the store; daemon.log is in depsfs/ of the git directory, or of the workdir of mount --at";
 
-impl From<GitError> for Error {
-    fn from(e: GitError) -> Error {
-        Error::Git(e.into())
+impl From<GitError> for ViewsError {
+    fn from(e: GitError) -> ViewsError {
+        ViewsError::Git(e.into())
     }
 }

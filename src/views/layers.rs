@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::ViewsError;
 use super::access::{Access, Covered};
 use super::error::NOT_MOUNTED_HINT;
 use super::set::{self, ManifestLock, Views};
@@ -48,8 +48,8 @@ impl Layer {
 }
 
 /// Has the views show these layers. On an error they show what they showed before, and new views are none.
-pub fn show(store: &Store, worktree: &Checkout, known: bool, layers: &[&Layer]) -> Result<(), Error> {
-    mount::is_possible().map_err(Error::NoMounts)?;
+pub fn show(store: &Store, worktree: &Checkout, known: bool, layers: &[&Layer]) -> Result<(), ViewsError> {
+    mount::is_possible().map_err(ViewsError::NoMounts)?;
     let state_dir = worktree.state_dir();
     path::make_private_dirs(&state_dir)?;
     let (before, dropped) = {
@@ -60,7 +60,7 @@ pub fn show(store: &Store, worktree: &Checkout, known: bool, layers: &[&Layer]) 
             first(store, worktree)
         };
         if views.manifest.store != store.path() {
-            return Err(Error::OtherStore(views.manifest.store));
+            return Err(ViewsError::OtherStore(views.manifest.store));
         }
         let before = views.manifest.clone();
         let dropped = add(&mut views, layers)?;
@@ -87,7 +87,7 @@ fn first(store: &Store, worktree: &Checkout) -> Views {
 
 /// Adds missing layers. Returns the marks of dropped views, which the user had cleared: none of their old grafts comes
 /// back.
-fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, Error> {
+fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, ViewsError> {
     let mut marks = Vec::new();
     let mut paths: Vec<&Path> = layers.iter().map(|l| l.view.as_path()).collect();
     paths.sort();
@@ -123,7 +123,7 @@ fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Mounts all views of the manifest; only a failure of a view with these layers is an error.
-fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), Error> {
+fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), ViewsError> {
     let views = Views::load(state_dir)?;
     let state = views.state().unwrap_or_default();
     let missing = views.manifest.views.iter().filter(|v| !state.views.iter().any(|s| s.id == v.id && s.mounted));
@@ -135,7 +135,7 @@ fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), Error> {
             Some(view) if view.mounted && view.error.is_none() => {}
             view => {
                 let why = view.and_then(|v| v.error.clone()).unwrap_or_else(|| "it is not mounted".into());
-                return Err(Error::View { view: layer.view.clone(), why, hint: NOT_MOUNTED_HINT });
+                return Err(ViewsError::View { view: layer.view.clone(), why, hint: NOT_MOUNTED_HINT });
             }
         }
     }
@@ -143,7 +143,7 @@ fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), Error> {
 }
 
 /// Removes the added layers again. Layers that other processes have added meanwhile stay.
-fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &[&Layer]) -> Result<(), Error> {
+fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &[&Layer]) -> Result<(), ViewsError> {
     {
         let _lock = ManifestLock::wait(state_dir)?;
         let mut views = Views::load(state_dir)?;
@@ -168,7 +168,7 @@ fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &
 }
 
 /// Restores deleted members if `reveal`; returns the members that don't show.
-pub fn uncover(worktree: &Path, layer: &Layer, reveal: bool) -> Result<Covered, Error> {
+pub fn uncover(worktree: &Path, layer: &Layer, reveal: bool) -> Result<Covered, ViewsError> {
     let access = Access::Mounted(worktree.join(&layer.view));
     if reveal { access.uncover(layer.tree) } else { access.covered(layer.tree) }
 }

@@ -37,4 +37,4 @@ pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod thaw;
 
-pub use error::Error;
+pub use error::ViewsError;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::ViewsError;
 use super::set::{self, Views};
 use crate::store::Store;
 use crate::sys::log::OrWarn;
@@ -10,15 +10,15 @@ use crate::sys::path;
 
 /// Directories that were not there before.
 #[derive(Default)]
-pub struct Made {
+pub struct MountUndo {
     /// Parents first.
     dirs: Vec<PathBuf>,
     state_dir: Option<PathBuf>,
 }
 
-impl Made {
+impl MountUndo {
     /// Makes a directory and its missing parents. Its path, without symlinks.
-    pub fn dir(&mut self, dir: &Path) -> Result<PathBuf, Error> {
+    pub fn dir(&mut self, dir: &Path) -> Result<PathBuf, ViewsError> {
         let missing = dir.ancestors().take_while(|at| !at.as_os_str().is_empty() && !path::is_there(at));
         let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
         self.dirs.extend(missing.into_iter().rev());

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::Error;
+use super::ViewsError;
 use super::set::{self, ManifestLock, Views};
 use crate::store::import::{self, Imported};
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
@@ -44,7 +44,7 @@ fn plain_origin(dirs: &[PathBuf]) -> Option<String> {
 }
 
 /// Notes the location of an upper's state directory.
-pub fn note(states: &Path, upper: &Path, state_dir: &Path) -> Result<(), Error> {
+pub fn note(states: &Path, upper: &Path, state_dir: &Path) -> Result<(), ViewsError> {
     let here = set::state_dir_at(states, upper);
     path::make_private_dirs(&here)?;
     Ok(path::replace(&here.join(STATE), state_dir.as_os_str().as_bytes())?)
@@ -52,7 +52,7 @@ pub fn note(states: &Path, upper: &Path, state_dir: &Path) -> Result<(), Error> 
 
 /// The view whose upper is the first of `dirs`, and how many of the others are its lowers; `None` for a directory that
 /// is no view's upper, or is not followed by that view's lowers.
-pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, usize)>, Error> {
+pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, usize)>, ViewsError> {
     let (Some(states), Some((upper, rest))) = (states, dirs.split_first()) else { return Ok(None) };
     let noted = path::read_if_there(&set::state_dir_at(states, upper).join(STATE))?;
     let Some(state_dir) = noted.map(|bytes| PathBuf::from(OsStr::from_bytes(&bytes))) else { return Ok(None) };
@@ -76,11 +76,11 @@ pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, us
 /// | 2. it is mounted there and read     | the same                                                   |
 /// | 3. the manifest is restored         | the same                                                   |
 /// | 4. it is unmounted                  | nothing                                                    |
-pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Result<Imported, Error> {
+pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Result<Imported, ViewsError> {
     let shown = views.state_dir.join(SHOWN);
     let _flight = single_flight(&views.state_dir, &shown)?;
     *views = Views::load(&views.state_dir)?;
-    let Some(view) = views.manifest.views.first().cloned() else { return Err(Error::NoState) };
+    let Some(view) = views.manifest.views.first().cloned() else { return Err(ViewsError::NoState) };
     match mounted_at(views, &view) {
         // The process that mounted it there for an import has ended.
         Some(at) if at == shown => views.unmount(false)?,
@@ -92,7 +92,7 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
     let read = loop {
         let read = views.mount_if(|views| {
             if let Some(at) = mounted_at(views, &view) {
-                return Err(Error::MountedElsewhere(at));
+                return Err(ViewsError::MountedElsewhere(at));
             }
             before = Some(views.manifest.clone());
             views.manifest.worktree = views.state_dir.clone();
@@ -102,7 +102,7 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
         });
         match read {
             // An earlier import died while its daemon was starting: the daemon was not up at the check above.
-            Err(Error::MountedElsewhere(at)) if at == shown => views.unmount(false)?,
+            Err(ViewsError::MountedElsewhere(at)) if at == shown => views.unmount(false)?,
             read => break read,
         }
         interrupt::check()?;
@@ -111,11 +111,11 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
     let Some(before) = before else { return read };
     let is_still_shown = end(views, &before)?;
     // If the view was unmounted during the import, the imported tree is not the view's.
-    if is_still_shown { read } else { Err(Error::MountedElsewhere(views.place(&view))) }
+    if is_still_shown { read } else { Err(ViewsError::MountedElsewhere(views.place(&view))) }
 }
 
 /// The lock of the process that imports the view.
-fn single_flight(state_dir: &Path, shown: &Path) -> Result<SingleFlight, Error> {
+fn single_flight(state_dir: &Path, shown: &Path) -> Result<SingleFlight, ViewsError> {
     let (file, until) = (state_dir.join(TURN), Instant::now() + PATIENCE);
     let attempt = || {
         let open = fs::open_path(&file, OpenFlags::RDWR | OpenFlags::CREATE, 0o600);
@@ -125,7 +125,11 @@ fn single_flight(state_dir: &Path, shown: &Path) -> Result<SingleFlight, Error> 
     SingleFlight::wait(attempt, || {
         if Instant::now() > until {
             let why = "another depsfs is reading it".into();
-            return Err(Error::View { view: shown.into(), why, hint: "wait until that has ended, then run it again" });
+            return Err(ViewsError::View {
+                view: shown.into(),
+                why,
+                hint: "wait until that has ended, then run it again",
+            });
         }
         Ok(interrupt::check()?)
     })
@@ -140,7 +144,7 @@ fn is_shown(views: &Views) -> bool {
 }
 
 /// Steps 3 and 4; changes of the manifest by other processes are kept. Whether the view was mounted there until now.
-fn end(views: &mut Views, before: &Manifest) -> Result<bool, Error> {
+fn end(views: &mut Views, before: &Manifest) -> Result<bool, ViewsError> {
     let _lock = ManifestLock::wait(&views.state_dir)?;
     *views = Views::load(&views.state_dir)?;
     if !is_shown(views) {

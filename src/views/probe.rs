@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::error::{Error, NOT_MOUNTED_HINT};
+use super::error::{NOT_MOUNTED_HINT, ViewsError};
 use crate::store::Manifest;
 use crate::sys::{fs, path, reason, time};
 
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// The first that doesn't answer. One that hangs leaves a thread behind, which ends with the view.
-pub fn wait(manifest: &Manifest) -> Result<(), Error> {
+pub fn wait(manifest: &Manifest) -> Result<(), ViewsError> {
     let places: Vec<(PathBuf, PathBuf)> =
         manifest.views.iter().map(|view| (view.path.clone(), manifest.worktree.join(&view.path))).collect();
     let (sender, answers) = mpsc::channel();
@@ -34,7 +34,7 @@ pub fn wait(manifest: &Manifest) -> Result<(), Error> {
     };
     let silent = |n: usize, why: String| {
         let view = manifest.views.get(n).map(|view| view.path.clone()).unwrap_or_default();
-        Error::View { view, why, hint: NOT_MOUNTED_HINT }
+        ViewsError::View { view, why, hint: NOT_MOUNTED_HINT }
     };
     std::thread::Builder::new()
         .name("answers".into())
@@ -45,7 +45,11 @@ pub fn wait(manifest: &Manifest) -> Result<(), Error> {
         match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok((_, Ok(()))) => {}
             Ok((view, Err(why))) => {
-                return Err(Error::View { view, why: format!("it does not answer: {why}"), hint: NOT_MOUNTED_HINT });
+                return Err(ViewsError::View {
+                    view,
+                    why: format!("it does not answer: {why}"),
+                    hint: NOT_MOUNTED_HINT,
+                });
             }
             Err(_) => return Err(silent(n, format!("it does not answer within {}", time::seconds(LIMIT)))),
         }

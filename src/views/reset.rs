@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use super::Error;
+use super::ViewsError;
 use super::access::Access;
 use super::set::Views;
 use super::thaw;
@@ -19,7 +19,7 @@ use crate::sys::path;
 
 /// Drops local changes. Mounts of a whole view in other mount namespaces return errors afterwards: the old overlay must
 /// change nothing in the new one.
-pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, Error> {
+pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, ViewsError> {
     if !inside.as_os_str().is_empty() {
         return Access::open(views, view)?.reset(inside).map(|()| Released::Gone);
     }

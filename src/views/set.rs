@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use super::error::{Error, NOT_MOUNTED_HINT};
+use super::error::{NOT_MOUNTED_HINT, ViewsError};
 use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
 use crate::git;
 use crate::git::checkout::Checkout;
@@ -28,14 +28,15 @@ pub struct Views {
 
 impl Views {
     /// Those of the worktree that holds `place`, or of the directory that entries were mounted at.
-    pub fn containing(place: &Path, states: &Path) -> Result<Views, Error> {
+    pub fn containing(place: &Path, states: &Path) -> Result<Views, ViewsError> {
         let (place, real) = places(place)?;
         for dir in place.ancestors().chain(real.iter().flat_map(|real| real.ancestors())) {
             if let Some(state_dir) = known_at(states, dir)? {
                 return Views::load(&state_dir);
             }
         }
-        let innermost = Checkout::containing(&place)?.ok_or_else(|| git::Error::NotACheckout(place.clone()))?;
+        let innermost =
+            Checkout::containing(&place)?.ok_or_else(|| git::RepositoryError::NotACheckout(place.clone()))?;
         // A submodule, or a clone inside a view, lies in a worktree that has the views.
         let mut next = Some(innermost.clone());
         while let Some(checkout) = next {
@@ -44,16 +45,16 @@ impl Views {
             }
             next = checkout.root.parent().map(Checkout::containing).transpose()?.flatten();
         }
-        Err(Error::NoViews(innermost.root))
+        Err(ViewsError::NoViews(innermost.root))
     }
 
     /// Those of a checkout; `None` when depsfs never made any.
-    pub fn of(checkout: &Checkout) -> Result<Option<Views>, Error> {
+    pub fn of(checkout: &Checkout) -> Result<Option<Views>, ViewsError> {
         let state_dir = checkout.state_dir();
         if path::is_there(&manifest_file(&state_dir)) { Views::load(&state_dir).map(Some) } else { Ok(None) }
     }
 
-    pub fn load(state_dir: &Path) -> Result<Views, Error> {
+    pub fn load(state_dir: &Path) -> Result<Views, ViewsError> {
         let manifest = Manifest::load(&manifest_file(state_dir))?;
         let mut views = Views { state_dir: state_dir.into(), manifest };
         // `git worktree move` updates git's registration, not the manifest.
@@ -96,7 +97,7 @@ impl Views {
     }
 
     /// Mounts all views of the manifest; an error names the first view that was not mounted.
-    pub fn mount(&self) -> Result<(), Error> {
+    pub fn mount(&self) -> Result<(), ViewsError> {
         let missing = self.manifest.views.iter().filter(|v| !self.is_mounted(v) && !self.is_dropped(v));
         refuse_too_many(missing.count())?;
         all_mounted(client::mount(&self.state_dir)?)
@@ -104,7 +105,7 @@ impl Views {
 
     /// Mounts with a changed manifest; changes that other processes made meanwhile are kept. If a view that has to be
     /// mounted again for that is in use, nothing changes.
-    pub fn mount_changed(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), Error> {
+    pub fn mount_changed(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), ViewsError> {
         self.mount_if(|views| {
             change(&mut views.manifest);
             Ok(())
@@ -112,7 +113,7 @@ impl Views {
     }
 
     /// As [`Views::mount_changed`], when the change, which sees what others have made of it, is not refused.
-    pub fn mount_if(&mut self, change: impl FnOnce(&mut Views) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn mount_if(&mut self, change: impl FnOnce(&mut Views) -> Result<(), ViewsError>) -> Result<(), ViewsError> {
         let lock = ManifestLock::wait(&self.state_dir)?;
         if path::is_there(&manifest_file(&self.state_dir)) {
             *self = Views::load(&self.state_dir)?;
@@ -128,7 +129,7 @@ impl Views {
         }
         self.save()?;
         let done = self.mount();
-        if let Err(Error::Daemon(DaemonError::Busy { .. })) = &done {
+        if let Err(ViewsError::Daemon(DaemonError::Busy { .. })) = &done {
             let generation = self.manifest.generation;
             self.manifest = Manifest { generation, ..before };
             self.save()?;
@@ -136,29 +137,29 @@ impl Views {
         done
     }
 
-    pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
+    pub fn unmount(&self, lazy: bool) -> Result<(), ViewsError> {
         self.release(lazy).map(drop)
     }
 
     /// As [`Views::unmount`]; returns whether views are still open, or mounted in other mount namespaces.
-    pub fn release(&self, lazy: bool) -> Result<Released, Error> {
+    pub fn release(&self, lazy: bool) -> Result<Released, ViewsError> {
         Ok(client::release(&self.state_dir, lazy)?)
     }
 
     /// Waits until a daemon has ended whose last view another program has unmounted.
-    pub fn wait_for_end(&self) -> Result<(), Error> {
+    pub fn wait_for_end(&self) -> Result<(), ViewsError> {
         Ok(client::wait_for_end(&self.state_dir)?)
     }
 
     /// Replaces the manifest.
-    pub fn save(&mut self) -> Result<(), Error> {
+    pub fn save(&mut self) -> Result<(), ViewsError> {
         self.manifest.generation += 1;
         Ok(self.manifest.save(&manifest_file(&self.state_dir))?)
     }
 
     /// The grafts of a view that shows `live` from now on. Those it showed before are kept, retired, as long as its
     /// journal may speak of them: until it has been opened afresh with them.
-    pub fn grafts(&self, view: &ViewSpec, live: Vec<Graft>) -> Result<Vec<Graft>, Error> {
+    pub fn grafts(&self, view: &ViewSpec, live: Vec<Graft>) -> Result<Vec<Graft>, ViewsError> {
         let settled = path::read_if_there(&self.view_dir(view).join(SETTLED))?;
         let is_settled = settled.is_some_and(|g| g == self.manifest.generation.to_string().as_bytes());
         let shown = |g: &&Graft| live.iter().any(|l| l.tree == g.tree && l.at == g.at);
@@ -192,32 +193,33 @@ impl Views {
     }
 
     /// Deletes what depsfs keeps for a view that is not mounted.
-    pub fn forget(&self, view: &ViewSpec) -> Result<(), Error> {
+    pub fn forget(&self, view: &ViewSpec) -> Result<(), ViewsError> {
         path::remove_tree(&self.view_dir(view))?;
         Ok(path::remove_tree(&self.upper(view).join(crate::overlay::IN_UPPER))?)
     }
 
     /// The views that `place` speaks of, each with the path inside it: the one it is in, or all that are below it.
-    pub fn targets(&self, place: &Path) -> Result<Vec<(ViewSpec, PathBuf)>, Error> {
+    pub fn targets(&self, place: &Path) -> Result<Vec<(ViewSpec, PathBuf)>, ViewsError> {
         if let Ok((view, inside)) = self.locate(place) {
             return Ok(vec![(view.clone(), inside)]);
         }
         let above = self.relative(place)?;
         let below = self.manifest.views.iter().filter(|v| v.path.starts_with(&above));
         let found: Vec<_> = below.map(|v| (v.clone(), PathBuf::new())).collect();
-        if found.is_empty() { Err(Error::NotInView(place.into())) } else { Ok(found) }
+        if found.is_empty() { Err(ViewsError::NotInView(place.into())) } else { Ok(found) }
     }
 
     /// The view that `place` (absolute or relative to the working directory) is in, and the path inside it.
-    pub fn locate(&self, place: &Path) -> Result<(&ViewSpec, PathBuf), Error> {
+    pub fn locate(&self, place: &Path) -> Result<(&ViewSpec, PathBuf), ViewsError> {
         let inside = self.relative(place)?;
         let view = self.manifest.views.iter().filter(|v| inside.starts_with(&v.path));
-        let view = view.max_by_key(|v| v.path.components().count()).ok_or_else(|| Error::NotInView(place.into()))?;
+        let view =
+            view.max_by_key(|v| v.path.components().count()).ok_or_else(|| ViewsError::NotInView(place.into()))?;
         Ok((view, inside.strip_prefix(&view.path).unwrap_or(&inside).to_path_buf()))
     }
 
     /// The path relative to the worktree. Its last component may be absent, and is never followed.
-    pub fn relative(&self, place: &Path) -> Result<PathBuf, Error> {
+    pub fn relative(&self, place: &Path) -> Result<PathBuf, ViewsError> {
         let absolute = path::absolute(place)?;
         let absolute = crate::git::checkout::plain(&absolute);
         let whole = match (absolute.parent(), absolute.file_name()) {
@@ -226,13 +228,13 @@ impl Views {
         };
         let inside =
             whole.strip_prefix(&self.manifest.worktree).or_else(|_| absolute.strip_prefix(&self.manifest.worktree));
-        inside.map(Path::to_path_buf).map_err(|_| Error::NotInView(place.into()))
+        inside.map(Path::to_path_buf).map_err(|_| ViewsError::NotInView(place.into()))
     }
 }
 
 /// The absolute path of a place, without `..`, and the one without symlinks. A mount at the place itself is not looked at:
 /// it may be a view that is dead or hangs.
-fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), Error> {
+fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), ViewsError> {
     let mut absolute = path::absolute(place)?;
     let components: Vec<_> = absolute.components().collect();
     if let Some(last) = components.iter().rposition(|c| matches!(c, Component::ParentDir)) {
@@ -258,19 +260,19 @@ pub struct ManifestLock {
 }
 
 impl ManifestLock {
-    pub fn wait(state_dir: &Path) -> Result<ManifestLock, Error> {
+    pub fn wait(state_dir: &Path) -> Result<ManifestLock, ViewsError> {
         let (path, file) = ManifestLock::file(state_dir)?;
         Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
     }
 
     /// `None` while another process holds it.
-    fn attempt(state_dir: &Path) -> Result<Option<ManifestLock>, Error> {
+    fn attempt(state_dir: &Path) -> Result<Option<ManifestLock>, ViewsError> {
         let (path, file) = ManifestLock::file(state_dir)?;
         let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))?;
         Ok(lock.map(|_lock| ManifestLock { _lock }))
     }
 
-    fn file(state_dir: &Path) -> Result<(PathBuf, OwnedFd), Error> {
+    fn file(state_dir: &Path) -> Result<(PathBuf, OwnedFd), ViewsError> {
         let path = state_dir.join("manifest.lock");
         let file = open_path(&path, OpenFlags::RDWR | OpenFlags::CREATE, 0o600).map_err(IoError::of("open", &path))?;
         Ok((path, file))
@@ -278,7 +280,7 @@ impl ManifestLock {
 }
 
 /// The new location of a moved worktree (`git worktree move`), from its registration.
-fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, Error> {
+fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, ViewsError> {
     let Some(git_dir) = state_dir.parent() else { return Ok(None) };
     let pointer = path::read_if_there(&git_dir.join("gitdir"))?;
     let root = pointer.and_then(|bytes| {
@@ -286,7 +288,7 @@ fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, Error> {
         let dot_git = git_dir.join(std::ffi::OsStr::from_bytes(line));
         crate::git::checkout::plain(&dot_git).parent().map(Path::to_path_buf)
     });
-    root.filter(|r| path::is_dir(r)).map(|r| path::canonical(&r)).transpose().map_err(Error::from)
+    root.filter(|r| path::is_dir(r)).map(|r| path::canonical(&r)).transpose().map_err(ViewsError::from)
 }
 
 pub fn manifest_file(state_dir: &Path) -> PathBuf {
@@ -299,14 +301,14 @@ pub fn state_dir_at(states: &Path, dir: &Path) -> PathBuf {
 }
 
 /// Notes that the state of a directory without git is elsewhere (in a workdir).
-pub fn note_elsewhere(states: &Path, dir: &Path, state_dir: &Path) -> Result<(), Error> {
+pub fn note_elsewhere(states: &Path, dir: &Path, state_dir: &Path) -> Result<(), ViewsError> {
     let here = state_dir_at(states, dir);
     path::make_private_dirs(&here)?;
     Ok(path::replace(&here.join(ELSEWHERE), state_dir.as_os_str().as_bytes())?)
 }
 
 /// The state of a directory without git, if anything was mounted there.
-fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, Error> {
+fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, ViewsError> {
     let here = state_dir_at(states, dir);
     let elsewhere = path::read_if_there(&here.join(ELSEWHERE))?.map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
     let mut candidates = elsewhere.into_iter().chain([here]);
@@ -331,17 +333,19 @@ pub fn id_of(path: &Path) -> String {
 }
 
 /// An error when this user may not mount so many views.
-pub fn refuse_too_many(views: usize) -> Result<(), Error> {
+pub fn refuse_too_many(views: usize) -> Result<(), ViewsError> {
     match crate::sys::mount::room() {
-        Some(room) if room < views => Err(Error::TooManyViews { views, room }),
+        Some(room) if room < views => Err(ViewsError::TooManyViews { views, room }),
         _ => Ok(()),
     }
 }
 
 /// An error when a view isn't mounted.
-pub fn all_mounted(state: DaemonState) -> Result<(), Error> {
+pub fn all_mounted(state: DaemonState) -> Result<(), ViewsError> {
     match state.views.into_iter().find(|v| v.error.is_some()) {
-        Some(view) => Err(Error::View { view: view.path, why: view.error.unwrap_or_default(), hint: NOT_MOUNTED_HINT }),
+        Some(view) => {
+            Err(ViewsError::View { view: view.path, why: view.error.unwrap_or_default(), hint: NOT_MOUNTED_HINT })
+        }
         None => Ok(()),
     }
 }

@@ -10,8 +10,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::Error;
-use super::mount_undo::Made;
+use super::ViewsError;
+use super::mount_undo::MountUndo;
 use super::set::{self, ManifestLock, Views};
 use super::{nested_upper, thaw};
 use crate::store::import::{self, Skipped};
@@ -24,7 +24,7 @@ const ONLY_VIEW: &str = "0000000000000001";
 
 /// The lower of the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Lower {
+pub enum LowerSource {
     /// Names of the store; a later one wins.
     Entries(Vec<String>),
     /// Directories, of which trees are made; an earlier one wins, as in overlayfs.
@@ -34,7 +34,7 @@ pub enum Lower {
 /// Lower, upper, work directory and options of a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandaloneMount {
-    pub lower: Lower,
+    pub lower: LowerSource,
     /// `None`: the directory that is mounted over.
     pub upper: Option<PathBuf>,
     pub workdir: Option<PathBuf>,
@@ -54,11 +54,11 @@ pub fn mount(
     dir: &Path,
     states: Option<&Path>,
     progress: &dyn Progress,
-) -> Result<Vec<Skipped>, Error> {
+) -> Result<Vec<Skipped>, ViewsError> {
     let _share = store.share()?;
     is_there(store, &wish.lower)?;
     detach_stale(dir)?;
-    let mut made = Made::default();
+    let mut made = MountUndo::default();
     let mounted = mount_made(store, wish, dir, states, progress, &mut made);
     if mounted.is_err() {
         made.undo(store);
@@ -72,8 +72,8 @@ fn mount_made(
     dir: &Path,
     states: Option<&Path>,
     progress: &dyn Progress,
-    made: &mut Made,
-) -> Result<Vec<Skipped>, Error> {
+    made: &mut MountUndo,
+) -> Result<Vec<Skipped>, ViewsError> {
     let dir = made.dir(dir)?;
     let place = StandalonePlace::of(wish, &dir, states, made)?;
     made.state(&place.state_dir);
@@ -92,7 +92,7 @@ fn mount_made(
     let grafts = before.map_or(Ok(grafts.clone()), |view| views.grafts(&view, grafts))?;
     let trees = views.manifest.trees().into_iter().chain(grafts.iter().map(|g| g.tree)).collect();
     store.roots().add(&set::manifest_file(&place.state_dir), &trees)?;
-    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Err(Error::NotEmpty(dir)) };
+    let (Some(parent), Some(name)) = (dir.parent(), dir.file_name()) else { return Err(ViewsError::NotEmpty(dir)) };
     views.mount_changed(|manifest| {
         manifest.worktree = parent.into();
         manifest.store = store.path().into();
@@ -118,7 +118,7 @@ fn mount_made(
 }
 
 /// Detaches dead views at `dir`: `stat(2)` of `dir` fails while one is mounted there.
-fn detach_stale(dir: &Path) -> Result<(), Error> {
+fn detach_stale(dir: &Path) -> Result<(), ViewsError> {
     let (Some(name), Ok(parent)) =
         (dir.file_name(), path::canonical(dir.parent().unwrap_or(Path::new("")).join(".").as_path()))
     else {
@@ -138,13 +138,13 @@ fn detach_stale(dir: &Path) -> Result<(), Error> {
 }
 
 /// Before anything is made: whether the lower can be had.
-fn is_there(store: &Store, lower: &Lower) -> Result<(), Error> {
+fn is_there(store: &Store, lower: &LowerSource) -> Result<(), ViewsError> {
     match lower {
-        Lower::Entries(names) => names.iter().try_for_each(|name| match store.entries().get(name)? {
+        LowerSource::Entries(names) => names.iter().try_for_each(|name| match store.entries().get(name)? {
             Some(_) => Ok(()),
             None => Err(StoreError::NoEntry(name.into()).into()),
         }),
-        Lower::Directories(dirs) => dirs.iter().try_for_each(|dir| Ok(path::open_dir(dir).map(drop)?)),
+        LowerSource::Directories(dirs) => dirs.iter().try_for_each(|dir| Ok(path::open_dir(dir).map(drop)?)),
     }
 }
 
@@ -161,25 +161,25 @@ impl<'a> StandalonePlace<'a> {
         wish: &StandaloneMount,
         dir: &'a Path,
         states: Option<&Path>,
-        made: &mut Made,
-    ) -> Result<StandalonePlace<'a>, Error> {
+        made: &mut MountUndo,
+    ) -> Result<StandalonePlace<'a>, ViewsError> {
         let upper = wish.upper.as_deref().map(|upper| made.dir(upper)).transpose()?;
         let workdir = wish.workdir.as_deref().map(|workdir| made.dir(workdir)).transpose()?;
         are_apart(wish, upper.as_deref(), workdir.as_deref())?;
         let state_dir = match (&workdir, &upper, states) {
             (Some(workdir), ..) => workdir.join("depsfs"),
             (None, Some(upper), _) => {
-                let name = upper.file_name().ok_or_else(|| Error::NotEmpty(upper.clone()))?;
+                let name = upper.file_name().ok_or_else(|| ViewsError::NotEmpty(upper.clone()))?;
                 let mut hidden = OsString::from(".");
                 hidden.push(name);
                 hidden.push(".depsfs");
                 upper.with_file_name(hidden)
             }
             (None, None, Some(states)) => set::state_dir_at(states, dir),
-            (None, None, None) => return Err(Error::NoState),
+            (None, None, None) => return Err(ViewsError::NoState),
         };
         if state_dir.starts_with(dir) {
-            return Err(Error::Beneath { state: state_dir, dir: dir.into() });
+            return Err(ViewsError::Beneath { state: state_dir, dir: dir.into() });
         }
         // As in overlayfs, a read-only mount without an upper hides the directory's content.
         let is_known = path::is_there(&set::manifest_file(&state_dir));
@@ -193,7 +193,7 @@ impl<'a> StandalonePlace<'a> {
     }
 
     /// The views mounted with this state before. Refused if they have another upper, or are mounted elsewhere now.
-    fn known(&self) -> Result<Option<Views>, Error> {
+    fn known(&self) -> Result<Option<Views>, ViewsError> {
         if !path::is_there(&set::manifest_file(&self.state_dir)) {
             return Ok(None);
         }
@@ -203,17 +203,17 @@ impl<'a> StandalonePlace<'a> {
         let upper = was.clone().unwrap_or_else(|| views.place(view));
         // One that is no longer there was moved, together with this directory.
         if was != is && (was.is_some() || self.id == ONLY_VIEW) && path::is_there(&upper) {
-            return Err(Error::OtherUpper { state: self.state_dir.clone(), upper });
+            return Err(ViewsError::OtherUpper { state: self.state_dir.clone(), upper });
         }
         let there = views.state().and_then(|s| s.views.into_iter().find(|v| v.mounted && v.path != self.dir));
-        there.map_or(Ok(Some(views)), |view| Err(Error::MountedElsewhere(view.path)))
+        there.map_or(Ok(Some(views)), |view| Err(ViewsError::MountedElsewhere(view.path)))
     }
 
     /// A manifest of no view yet.
-    fn first(&self, store: &Store) -> Result<Views, Error> {
+    fn first(&self, store: &Store) -> Result<Views, ViewsError> {
         match &self.upper {
             Some(upper) => path::make_private_dirs(upper)?,
-            None if !path::list(self.dir)?.is_empty() => return Err(Error::NotEmpty(self.dir.into())),
+            None if !path::list(self.dir)?.is_empty() => return Err(ViewsError::NotEmpty(self.dir.into())),
             None => {}
         }
         path::make_private_dirs(&self.state_dir)?;
@@ -230,15 +230,15 @@ impl<'a> StandalonePlace<'a> {
     fn grafts(
         &self,
         store: &Store,
-        lower: &Lower,
+        lower: &LowerSource,
         known: Option<&Views>,
         states: Option<&Path>,
         progress: &dyn Progress,
-    ) -> Result<(Vec<Graft>, Vec<Skipped>), Error> {
+    ) -> Result<(Vec<Graft>, Vec<Skipped>), ViewsError> {
         let mut skipped = Vec::new();
         let grafts = match lower {
-            Lower::Entries(names) => names.iter().map(|name| entry(store, name)).collect::<Result<_, _>>()?,
-            Lower::Directories(dirs) => {
+            LowerSource::Entries(names) => names.iter().map(|name| entry(store, name)).collect::<Result<_, _>>()?,
+            LowerSource::Directories(dirs) => {
                 let dirs = dirs.iter().map(|dir| path::canonical(dir)).collect::<Result<Vec<_>, _>>()?;
                 let (mut grafts, mut rest) = (Vec::with_capacity(dirs.len()), dirs.as_slice());
                 while !rest.is_empty() {
@@ -263,7 +263,7 @@ impl<'a> StandalonePlace<'a> {
         states: Option<&Path>,
         skipped: &mut Vec<Skipped>,
         progress: &dyn Progress,
-    ) -> Result<(Graft, usize), Error> {
+    ) -> Result<(Graft, usize), ViewsError> {
         let graft = |tree, origin| Graft { at: PathBuf::new(), tree, entry: None, origin, retired: false };
         if let Some((mut views, below)) = nested_upper::find(states, lowers)? {
             let imported = nested_upper::import(store, &mut views, progress)?;
@@ -279,7 +279,7 @@ impl<'a> StandalonePlace<'a> {
             return before
                 .cloned()
                 .map(|g| (g, 1))
-                .ok_or(Error::Beneath { state: lower.clone(), dir: self.dir.into() });
+                .ok_or(ViewsError::Beneath { state: lower.clone(), dir: self.dir.into() });
         }
         let imported = import::import_dir(store, lower, progress)?;
         skipped.extend(imported.skipped.into_iter().map(|s| Skipped { path: lower.join(s.path), ..s }));
@@ -288,7 +288,7 @@ impl<'a> StandalonePlace<'a> {
 }
 
 /// The entry's tree; gc counts its last use from now.
-fn entry(store: &Store, name: &str) -> Result<Graft, Error> {
+fn entry(store: &Store, name: &str) -> Result<Graft, ViewsError> {
     let entry = store.entries().get(name)?.ok_or_else(|| StoreError::NoEntry(name.into()))?;
     store.entries().touch(name)?;
     Ok(Graft {
@@ -303,15 +303,15 @@ fn entry(store: &Store, name: &str) -> Result<Graft, Error> {
 /// As in overlayfs: neither of upper and workdir lies in the other, nor in a lower, nor a lower in them. A workdir in
 /// the upper would show in the view, where the journal could be deleted. An upper or workdir in a lower would be
 /// imported into the store with it.
-fn are_apart(wish: &StandaloneMount, upper: Option<&Path>, workdir: Option<&Path>) -> Result<(), Error> {
+fn are_apart(wish: &StandaloneMount, upper: Option<&Path>, workdir: Option<&Path>) -> Result<(), ViewsError> {
     let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
-    let refuse = |a: &Path, b: &Path| Err(Error::Overlap(a.into(), b.into()));
+    let refuse = |a: &Path, b: &Path| Err(ViewsError::Overlap(a.into(), b.into()));
     if let (Some(upper), Some(workdir)) = (upper, workdir)
         && overlap(upper, workdir)
     {
         return refuse(workdir, upper);
     }
-    let Lower::Directories(lowers) = &wish.lower else { return Ok(()) };
+    let LowerSource::Directories(lowers) = &wish.lower else { return Ok(()) };
     for lower in lowers {
         let lower = path::canonical(lower)?;
         if let Some(own) = [upper, workdir].into_iter().flatten().find(|own| overlap(own, &lower)) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Error;
+use super::ViewsError;
 use super::embedded_paths::{EmbeddedPaths, Traced};
 use super::lockfile;
 use super::set::Views;
@@ -82,7 +82,7 @@ impl WorktreeStatus {
 }
 
 /// Checks the store's version file and the trees that the views need by name. Opening the store would report less.
-pub(crate) fn store_trouble(manifest: &Manifest) -> Result<Option<String>, Error> {
+pub(crate) fn store_trouble(manifest: &Manifest) -> Result<Option<String>, ViewsError> {
     let store = &manifest.store;
     if path::stat(&store.join("version"))?.is_none() {
         return Ok(Some("it is gone".into()));
@@ -110,12 +110,12 @@ fn lost_objects(manifest: &Manifest) -> Vec<String> {
 ///
 /// # Errors
 /// As those of [`status`]. A view that does not answer is an error of its own, in the statistics.
-pub fn with_stats(views: &Views) -> Result<WorktreeStatus, Error> {
+pub fn with_stats(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     Ok(WorktreeStatus { stats: Some(stats::stats(views)), ..status(views)? })
 }
 
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
-pub fn status(views: &Views) -> Result<WorktreeStatus, Error> {
+pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     let state = views.state();
     let manifest = &views.manifest;
     let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();

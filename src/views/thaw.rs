@@ -11,7 +11,7 @@
 
 use std::path::Path;
 
-use super::Error;
+use super::ViewsError;
 use super::access::Access;
 use super::set::{ManifestLock, Views};
 use crate::daemon::{DaemonError, Released, client};
@@ -20,14 +20,14 @@ use crate::store::{Store, StoreError};
 use crate::sys::{mount, path};
 
 /// Refuses a path that the view doesn't show.
-pub fn check(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Error> {
+pub fn check(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), ViewsError> {
     let at = views.place(view).join(inside);
     let is_there = match inside.as_os_str().is_empty() {
         true => true,
         false if views.is_dropped(view) => path::stat(&at)?.is_some(),
         false => Access::open(views, view)?.is_there(inside)?,
     };
-    if is_there { Ok(()) } else { Err(Error::Absent(at)) }
+    if is_there { Ok(()) } else { Err(ViewsError::Absent(at)) }
 }
 
 /// Thaws what `inside` names in one view; calls `step` for each node. Answers what became of the
@@ -37,11 +37,11 @@ pub fn thaw(
     view: &ViewSpec,
     inside: &Path,
     step: &mut dyn FnMut(),
-) -> Result<Option<Released>, Error> {
+) -> Result<Option<Released>, ViewsError> {
     let place = views.place(view);
     let is_whole = inside.as_os_str().is_empty();
     if is_whole && views.is_mounted(view) && matches!(mount::is_busy(&place), Ok(Some(true))) {
-        return Err(Error::Busy { view: place.clone(), by: vec![place] });
+        return Err(ViewsError::Busy { view: place.clone(), by: vec![place] });
     }
     if !views.is_dropped(view) {
         let access = Access::open(views, view)?;
@@ -74,14 +74,14 @@ pub fn thaw(
 }
 
 /// Unmounts one view; who uses it is named. Nobody waits for those who have it in another mount namespace.
-pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, Error> {
+pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
     match client::unmount_view(&views.state_dir, &view.id, false) {
-        Err(DaemonError::Busy { paths, .. }) => Err(Error::Busy { view: views.place(view), by: paths }),
+        Err(DaemonError::Busy { paths, .. }) => Err(ViewsError::Busy { view: views.place(view), by: paths }),
         released => Ok(released?),
     }
 }
 
-fn node(access: &Access, at: &Path, is_dir: bool, step: &mut dyn FnMut()) -> Result<(), Error> {
+fn node(access: &Access, at: &Path, is_dir: bool, step: &mut dyn FnMut()) -> Result<(), ViewsError> {
     if is_dir {
         for (name, is_dir) in access.list(at)? {
             node(access, &path::child(at, &name), is_dir, step)?;

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::create::{self, CreateOptions, Created};
-use super::error::Error;
-use super::plan::Plan;
+use super::error::WorktreeError;
+use super::plan::CreatePlan;
 use super::snapshot::Snapshots;
 use super::undo::Undo;
 use super::unfinished::Killed;
@@ -35,38 +35,40 @@ use crate::views::set::{self, Views};
 pub const COUNTED: usize = 10_000;
 
 /// The checkout a worktree takes its artifacts from: the one given, else the main worktree of its repository.
-pub fn source_of(target: &Checkout, given: Option<&Path>) -> Result<Checkout, Error> {
+pub fn source_of(target: &Checkout, given: Option<&Path>) -> Result<Checkout, WorktreeError> {
     let source = match given {
-        Some(at) => Checkout::containing(at)?.ok_or_else(|| git::Error::NotACheckout(at.into()))?.outermost()?,
-        None => target.main()?.ok_or_else(|| Error::NoSource(target.root.clone()))?,
+        Some(at) => {
+            Checkout::containing(at)?.ok_or_else(|| git::RepositoryError::NotACheckout(at.into()))?.outermost()?
+        }
+        None => target.main()?.ok_or_else(|| WorktreeError::NoSource(target.root.clone()))?,
     };
     if source.common_dir != target.common_dir {
-        return Err(Error::OtherRepository { worktree: target.root.clone(), source_checkout: source.root });
+        return Err(WorktreeError::OtherRepository { worktree: target.root.clone(), source_checkout: source.root });
     }
     if source.root == target.root {
-        return Err(Error::IsSource(source.root));
+        return Err(WorktreeError::IsSource(source.root));
     }
     if !target.is_linked() {
-        return Err(Error::IsMain(target.root.clone()));
+        return Err(WorktreeError::IsMain(target.root.clone()));
     }
     Ok(source)
 }
 
 /// The views of a worktree. Refused if the requested source is not theirs.
-pub fn present(target: &Checkout, source: &Checkout, asked: bool) -> Result<Option<Views>, Error> {
+pub fn present(target: &Checkout, source: &Checkout, asked: bool) -> Result<Option<Views>, WorktreeError> {
     // Completes git's part of a create that was killed.
     if let Some(killed) = Killed::at(&target.common_dir, &target.root)? {
         killed.complete(target)?;
     }
     let Some(views) = Views::of(target)?.filter(|v| !v.manifest.views.is_empty()) else { return Ok(None) };
     if asked && views.manifest.source.as_ref() != Some(&source.root) {
-        return Err(Error::HasViews { worktree: target.root.clone(), of: views.manifest.source });
+        return Err(WorktreeError::HasViews { worktree: target.root.clone(), of: views.manifest.source });
     }
     Ok(Some(views))
 }
 
 /// Held while a worktree is adopted: a second adopt waits, and then finds the views.
-pub fn lock(target: &Checkout) -> Result<Lock, Error> {
+pub fn lock(target: &Checkout) -> Result<Lock, WorktreeError> {
     // The directory itself is the lock's file: nothing has to be made for it.
     let git_dir = path::open_dir(&target.git_dir)?;
     Ok(Lock::exclusive(git_dir).map_err(IoError::of("lock", &target.git_dir))?)
@@ -74,14 +76,14 @@ pub fn lock(target: &Checkout) -> Result<Lock, Error> {
 
 /// Gives the planned worktree its views. On an error everything made is taken back first.
 pub fn adopt(
-    plan: &Plan,
+    plan: &CreatePlan,
     target: &Checkout,
     store: &Arc<Store>,
     how: CreateOptions,
     progress: Arc<dyn Progress + Send + Sync>,
-) -> Result<Created, Error> {
+) -> Result<Created, WorktreeError> {
     if how.mount {
-        mount::is_possible().map_err(views::Error::NoMounts)?;
+        mount::is_possible().map_err(views::ViewsError::NoMounts)?;
         set::refuse_too_many(plan.ignored.directories.len())?;
     }
     submodule::check_names(&plan.modules, target)?;
@@ -98,20 +100,20 @@ pub fn adopt(
         }
         Err(e) => {
             let source = match e {
-                Error::Git(git::Error::Command(GitError::Interrupted(signal))) => {
-                    Error::Interrupted(Interrupted(signal))
+                WorktreeError::Git(git::RepositoryError::Command(GitError::Interrupted(signal))) => {
+                    WorktreeError::Interrupted(Interrupted(signal))
                 }
                 other => other,
             };
             drop(snapshots);
             let (log, left) = (undo.log(), undo.run());
-            Err(Error::Undone { source: Box::new(source), left, log })
+            Err(WorktreeError::Undone { source: Box::new(source), left, log })
         }
     }
 }
 
 /// The planned directories that hold files already, and how many.
-fn own_files(plan: &Plan, target: &Checkout) -> Result<Vec<(PathBuf, usize)>, Error> {
+fn own_files(plan: &CreatePlan, target: &Checkout) -> Result<Vec<(PathBuf, usize)>, WorktreeError> {
     let mut found = Vec::new();
     for at in &plan.ignored.directories {
         let count = count_files(&target.root.join(at))?;
@@ -123,7 +125,7 @@ fn own_files(plan: &Plan, target: &Checkout) -> Result<Vec<(PathBuf, usize)>, Er
 }
 
 /// How many files and links are below a directory; no more than [`COUNTED`] are looked for.
-fn count_files(top: &Path) -> Result<usize, Error> {
+fn count_files(top: &Path) -> Result<usize, WorktreeError> {
     let (mut count, mut todo) = (0, if path::is_dir(top) { vec![top.to_path_buf()] } else { vec![] });
     while let Some(dir) = todo.pop().filter(|_| count < COUNTED) {
         for entry in path::list(&dir)? {

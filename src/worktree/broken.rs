@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::error::{Error, Risk};
+use super::error::{Risk, WorktreeError};
 use super::sole_holder;
 use crate::daemon::client;
 use crate::git::checkout::{self, Checkout};
@@ -95,7 +95,7 @@ impl Broken {
     }
 
     /// Writes the `.git` file again, as `git worktree repair` does; `None` for other faults.
-    pub fn repair(&self) -> Result<Option<Checkout>, Error> {
+    pub fn repair(&self) -> Result<Option<Checkout>, WorktreeError> {
         if !matches!(self.fault, Fault::NoDotGit | Fault::EmptyDotGit) {
             return Ok(None);
         }
@@ -109,7 +109,7 @@ impl Broken {
     }
 
     /// The work that removing it would lose.
-    pub fn risks(&self) -> Result<Vec<Risk>, Error> {
+    pub fn risks(&self) -> Result<Vec<Risk>, WorktreeError> {
         if self.fault != Fault::NoGitDir {
             return sole_holder::risks(&self.git_dir);
         }
@@ -118,7 +118,7 @@ impl Broken {
     }
 
     /// Unmounts its views, then deletes its directory and its registration. The caller checks the risks.
-    pub fn remove(&self, lazy: bool) -> Result<(), Error> {
+    pub fn remove(&self, lazy: bool) -> Result<(), WorktreeError> {
         let state_dir = self.git_dir.join("depsfs");
         let file = set::manifest_file(&state_dir);
         let store = Manifest::load(&file).ok().map(|manifest| manifest.store);
@@ -135,12 +135,13 @@ impl Broken {
     }
 
     /// Unmounts the views below its directory, of any server. Files in their uppers stay there.
-    pub fn unmount(&self, lazy: bool) -> Result<(), Error> {
+    pub fn unmount(&self, lazy: bool) -> Result<(), WorktreeError> {
         for view in views_below(&self.root)?.iter().rev() {
             mount::unmount(&view.path, lazy).map_err(|e| match e.kind() {
-                std::io::ErrorKind::ResourceBusy => {
-                    Error::Daemon(crate::daemon::DaemonError::Busy { paths: vec![view.path.clone()], user: None })
-                }
+                std::io::ErrorKind::ResourceBusy => WorktreeError::Daemon(crate::daemon::DaemonError::Busy {
+                    paths: vec![view.path.clone()],
+                    user: None,
+                }),
                 _ => IoError::of("unmount", &view.path)(e).into(),
             })?;
         }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
-use super::mtime::{Pair, pair_up, parents};
+use super::mtime::{SameBlob, pair_up, parents};
 use crate::git::checkout::Checkout;
 use crate::git::checkout_filters;
 use crate::git::command::{Git, GitError};
@@ -106,7 +106,7 @@ fn fill(source: &Checkout, new: &Checkout) {
 }
 
 /// The directories of all pairs, those above first.
-fn make_directories(to: &OwnedFd, pairs: &[Pair<'_>]) {
+fn make_directories(to: &OwnedFd, pairs: &[SameBlob<'_>]) {
     let all: BTreeSet<&[u8]> = pairs.iter().flat_map(|p| parents(p.new.path())).collect();
     for dir in all {
         // One that can't be made is git's to complain of.
@@ -114,7 +114,7 @@ fn make_directories(to: &OwnedFd, pairs: &[Pair<'_>]) {
     }
 }
 
-fn copy_all<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> Vec<NewStat<'a>> {
+fn copy_all<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[SameBlob<'a>]) -> Vec<NewStat<'a>> {
     let mut buffer = vec![0; CHUNK];
     let go_on = pairs.iter().take_while(|_| interrupt::raised().is_none());
     let copied = go_on.filter_map(|pair| {
@@ -125,7 +125,7 @@ fn copy_all<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> Vec<NewStat
 }
 
 /// Makes one file or link, with the source's time; `None`, and nothing there, when it isn't the blob.
-fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>, buffer: &mut [u8]) -> Option<Stat> {
+fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &SameBlob<'_>, buffer: &mut [u8]) -> Option<Stat> {
     let name = pair.new.path();
     let made = if is_link(pair.new) {
         copy_link(from, to, pair)
@@ -170,7 +170,7 @@ fn copy_bytes(from: &OwnedFd, to: &OwnedFd, old: &Stat, id: &[u8], buffer: &mut 
     fs::stat(to).ok()
 }
 
-fn copy_link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option<Stat> {
+fn copy_link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &SameBlob<'_>) -> Option<Stat> {
     let name = pair.new.path();
     let old = fs::stat_at(from, name).ok().filter(|old| is_known(old, pair.source))?;
     let target = fs::readlink_at(from, name).ok()?;

@@ -20,11 +20,11 @@ use super::artifacts::resolve::ArtifactSources;
 use super::artifacts::select;
 use super::copy_checkout;
 pub use super::created::Created;
-use super::error::Error;
+use super::error::WorktreeError;
 use super::fit::{copy_files, fit};
 use super::manifest_builder;
 use super::mtime;
-use super::plan::Plan;
+use super::plan::CreatePlan;
 use super::relocation::{self};
 use super::snapshot::Snapshots;
 use super::undo::Undo;
@@ -56,14 +56,14 @@ pub struct CreateOptions {
 
 /// Carries a plan out. On an error everything made is taken back first.
 pub fn create(
-    plan: &Plan,
+    plan: &CreatePlan,
     store: &Arc<Store>,
     how: CreateOptions,
     supply: &ArtifactSources<'_>,
     progress: Arc<dyn Progress + Send + Sync>,
-) -> Result<Created, Error> {
+) -> Result<Created, WorktreeError> {
     if how.mount {
-        mount::is_possible().map_err(views::Error::NoMounts)?;
+        mount::is_possible().map_err(views::ViewsError::NoMounts)?;
         set::refuse_too_many(plan.ignored.directories.len())?;
     }
     let record = Unfinished::begin(&plan.source, &plan.new_worktree(), store)?;
@@ -78,13 +78,13 @@ pub fn create(
         }
         Err(e) => {
             let source = match e {
-                Error::Git(git::Error::Command(GitError::Interrupted(signal))) => {
-                    Error::Interrupted(Interrupted(signal))
+                WorktreeError::Git(git::RepositoryError::Command(GitError::Interrupted(signal))) => {
+                    WorktreeError::Interrupted(Interrupted(signal))
                 }
                 other => other,
             };
             // A create that lost the race for the path has made nothing.
-            if matches!(source, Error::PathTaken(_)) {
+            if matches!(source, WorktreeError::PathTaken(_)) {
                 record.end()?;
                 return Err(source);
             }
@@ -93,22 +93,22 @@ pub fn create(
             if left.is_empty() {
                 record.end()?;
             }
-            Err(Error::Undone { source: Box::new(source), left, log })
+            Err(WorktreeError::Undone { source: Box::new(source), left, log })
         }
     }
 }
 
 fn make(
-    plan: &Plan,
+    plan: &CreatePlan,
     store: &Arc<Store>,
     how: CreateOptions,
     supply: &ArtifactSources<'_>,
     progress: Arc<dyn Progress + Send + Sync>,
     undo: &mut Undo<'_>,
-) -> Result<Created, Error> {
+) -> Result<Created, WorktreeError> {
     let at = &plan.names.path;
     if !path::make_dir(at)? {
-        return Err(Error::PathTaken(at.clone()));
+        return Err(WorktreeError::PathTaken(at.clone()));
     }
     undo.directory(at);
     // The import runs beside git's work. If the create ends early, the import is stopped, with a short wait for its
@@ -117,7 +117,7 @@ fn make(
     let snapshots = Snapshots::start(plan, &early.directories, store, progress.clone())?;
     make_branch(plan, undo)?;
     copy_checkout::add_worktree(&plan.source, &plan.settings, at, &plan.names.branch, how.mtimes)?;
-    let new = Checkout::at(at)?.ok_or_else(|| git::Error::NotACheckout(at.clone()))?;
+    let new = Checkout::at(at)?.ok_or_else(|| git::RepositoryError::NotACheckout(at.clone()))?;
     interrupt::check()?;
     if plan.components.is_empty() {
         return furnish(plan, &plan.ignored, store, how, &new, &[&snapshots], undo);
@@ -135,14 +135,14 @@ fn make(
 
 /// Steps 5 to 7, after git's checkout, for a new worktree and for an adopted one.
 pub(super) fn furnish(
-    plan: &Plan,
+    plan: &CreatePlan,
     ignored: &Ignored,
     store: &Arc<Store>,
     how: CreateOptions,
     new: &Checkout,
     snapshots: &[&Snapshots],
     undo: &mut Undo<'_>,
-) -> Result<Created, Error> {
+) -> Result<Created, WorktreeError> {
     let modules = submodule::initialise(&plan.modules, new, Path::new(""), &mut |made| undo.submodule(made))?;
     let mut created = Created { submodules: modules.len(), ..Created::default() };
     let fitting = fit(plan, ignored, new, &modules, &mut created, undo)?;
@@ -191,7 +191,7 @@ pub(super) fn furnish(
     Ok(created)
 }
 
-fn make_branch(plan: &Plan, undo: &mut Undo<'_>) -> Result<(), Error> {
+fn make_branch(plan: &CreatePlan, undo: &mut Undo<'_>) -> Result<(), WorktreeError> {
     if plan.branch_exists {
         return Ok(());
     }
@@ -211,7 +211,12 @@ struct Timed {
 }
 
 impl Timed {
-    fn start(plan: &Plan, new: &Checkout, modules: &[(PathBuf, Checkout, Checkout)], how: CreateOptions) -> Timed {
+    fn start(
+        plan: &CreatePlan,
+        new: &Checkout,
+        modules: &[(PathBuf, Checkout, Checkout)],
+        how: CreateOptions,
+    ) -> Timed {
         let (sender, done) = mpsc::channel();
         if !how.mtimes {
             return Timed { thread: None, done };
@@ -226,7 +231,7 @@ impl Timed {
         Timed { thread, done }
     }
 
-    fn wait(self) -> Result<usize, Error> {
+    fn wait(self) -> Result<usize, WorktreeError> {
         // No sender: no times are wanted.
         Ok(self.done.recv().unwrap_or(Ok(0))?)
     }

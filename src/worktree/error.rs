@@ -15,23 +15,23 @@ use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
 use crate::sys::interrupt::Interrupted;
-use crate::sys::terminal::{Shown, listed};
+use crate::sys::terminal::{DisplayName, listed};
 use crate::{git, views};
 
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum WorktreeError {
     #[error(transparent)]
     Io(#[from] IoError),
     #[error(transparent)]
     Mtime(#[from] MtimeError),
     #[error(transparent)]
-    Git(#[from] git::Error),
+    Git(#[from] git::RepositoryError),
     #[error(transparent)]
-    Views(#[from] views::Error),
+    Views(#[from] views::ViewsError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
     #[error(transparent)]
-    Component(#[from] crate::component::Error),
+    Component(#[from] crate::component::ComponentError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -59,10 +59,10 @@ pub enum Error {
     WouldBuild(Vec<PathBuf>),
     /// Of several components one failed; those before it were published.
     #[error("{source}")]
-    Unpublished { left: usize, all: usize, source: Box<Error> },
+    Unpublished { left: usize, all: usize, source: Box<WorktreeError> },
     /// A create that failed after it had begun. `left` lists what could not be undone.
     #[error("{source}")]
-    Undone { source: Box<Error>, left: Vec<String>, log: Vec<String> },
+    Undone { source: Box<WorktreeError>, left: Vec<String>, log: Vec<String> },
     #[error("the worktree {} is broken: {why}", worktree.shown())]
     Broken { worktree: PathBuf, why: &'static str },
     #[error("no worktree of this repository is called {}", .0.shown())]
@@ -88,9 +88,9 @@ pub enum Error {
 /// Lets `?` lift the error of a layer below, by the type that stands between.
 macro_rules! lifted {
     ($($error:ty => $through:ident),* $(,)?) => {
-        $(impl From<$error> for Error {
-            fn from(e: $error) -> Error {
-                Error::$through(e.into())
+        $(impl From<$error> for WorktreeError {
+            fn from(e: $error) -> WorktreeError {
+                WorktreeError::$through(e.into())
             }
         })*
     };
@@ -105,7 +105,7 @@ lifted! {
     BadPattern => Git,
     BadSetting => Git,
     ConfigError => Component,
-    crate::overlay::Error => Views,
+    crate::overlay::OverlayError => Views,
 }
 
 /// Work that removing a worktree would lose, and how much of it.

@@ -9,8 +9,8 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::conflict;
 use super::created::Created;
-use super::error::Error;
-use super::plan::Plan;
+use super::error::WorktreeError;
+use super::plan::CreatePlan;
 use super::undo::Undo;
 use crate::git::checkout::{Checkout, plain};
 use crate::git::ignored::Ignored;
@@ -40,13 +40,13 @@ const NO_MODULE: &str = "its submodule is not there at this commit";
 
 /// Leaves out paths that the new commit tracks or doesn't ignore, or whose submodule isn't there.
 pub fn fit(
-    plan: &Plan,
+    plan: &CreatePlan,
     ignored: &Ignored,
     new: &Checkout,
     modules: &[Module],
     created: &mut Created,
     undo: &mut Undo<'_>,
-) -> Result<Fitting, Error> {
+) -> Result<Fitting, WorktreeError> {
     let ignore_files: Vec<PathBuf> = ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
     created.copied += copy_files(plan, new, &ignore_files, undo)?;
     let (fitting, unfit) = placed(plan, ignored, new, modules, &Patterns::default())?;
@@ -61,7 +61,12 @@ pub fn fit(
 
 /// As [`fit`], for a dry run: nothing is copied, and the patterns of ignore files that would be copied are read in the
 /// source. Returns the paths that fit, and the others with the reasons.
-pub fn look(plan: &Plan, ignored: &Ignored, new: &Checkout, modules: &[Module]) -> Result<(Fitting, Unfit), Error> {
+pub fn look(
+    plan: &CreatePlan,
+    ignored: &Ignored,
+    new: &Checkout,
+    modules: &[Module],
+) -> Result<(Fitting, Unfit), WorktreeError> {
     let is_new = |at: &&PathBuf| is_ignore_file(at) && !path::is_there(&new.root.join(at));
     let patterns = Patterns::load(&plan.source, ignored.files.iter().filter(is_new))?;
     placed(plan, ignored, new, modules, &patterns)
@@ -72,12 +77,12 @@ type Module = (PathBuf, Checkout, Checkout);
 type Unfit = Vec<(PathBuf, &'static str)>;
 
 fn placed(
-    plan: &Plan,
+    plan: &CreatePlan,
     ignored: &Ignored,
     new: &Checkout,
     modules: &[Module],
     patterns: &Patterns,
-) -> Result<(Fitting, Unfit), Error> {
+) -> Result<(Fitting, Unfit), WorktreeError> {
     let (mut fitting, mut all_unfit) = (Fitting::default(), Unfit::new());
     let mut all: Vec<(&Path, &Checkout)> = modules.iter().map(|(at, _, new)| (at.as_path(), new)).collect();
     all.push((Path::new(""), new));
@@ -104,7 +109,7 @@ fn placed(
 struct Patterns(Vec<(PathBuf, Gitignore)>);
 
 impl Patterns {
-    fn load<'a>(source: &Checkout, files: impl Iterator<Item = &'a PathBuf>) -> Result<Patterns, Error> {
+    fn load<'a>(source: &Checkout, files: impl Iterator<Item = &'a PathBuf>) -> Result<Patterns, WorktreeError> {
         let mut all = Vec::new();
         for file in files {
             let dir = file.parent().unwrap_or(Path::new(""));
@@ -145,7 +150,7 @@ fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(Path
 }
 
 /// Queries the index and git.
-fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Asked>, Error> {
+fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Asked>, WorktreeError> {
     let index = Index::read(checkout);
     // With a slash at the end, a pattern for directories fits one that isn't there.
     let slashed = directories.into_iter().map(|at| (at.join(""), true));
@@ -185,7 +190,7 @@ fn is_ignore_file(path: &Path) -> bool {
 }
 
 /// Each path relative to the innermost checkout that holds it; one list for each of `all`.
-fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], unfit: &mut Unfit) -> Vec<Vec<PathBuf>> {
+fn group(paths: &[PathBuf], plan: &CreatePlan, all: &[(&Path, &Checkout)], unfit: &mut Unfit) -> Vec<Vec<PathBuf>> {
     let mut lists = vec![Vec::new(); all.len()];
     let mut modules = Vec::new();
     plan.modules.iter().for_each(|m| m.flatten(Path::new(""), &mut modules));
@@ -200,7 +205,12 @@ fn group(paths: &[PathBuf], plan: &Plan, all: &[(&Path, &Checkout)], unfit: &mut
     lists
 }
 
-pub fn copy_files(plan: &Plan, new: &Checkout, files: &[PathBuf], undo: &mut Undo<'_>) -> Result<usize, Error> {
+pub fn copy_files(
+    plan: &CreatePlan,
+    new: &Checkout,
+    files: &[PathBuf],
+    undo: &mut Undo<'_>,
+) -> Result<usize, WorktreeError> {
     let mut copied = 0;
     for file in files {
         interrupt::check()?;

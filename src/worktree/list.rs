@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::broken::Broken;
-use super::error::Error;
+use super::error::WorktreeError;
 use crate::git::checkout::Checkout;
 use crate::store::{RootState, Store};
 use crate::views::set::Views;
@@ -44,14 +44,14 @@ impl ListedWorktree {
 }
 
 /// The worktrees of one repository that have views, by path.
-pub fn of_repository(checkout: &Checkout) -> Result<Vec<ListedWorktree>, Error> {
+pub fn of_repository(checkout: &Checkout) -> Result<Vec<ListedWorktree>, WorktreeError> {
     let mut state_dirs: Vec<PathBuf> = vec![checkout.common_dir.join("depsfs")];
     state_dirs.extend(checkout.registered()?.into_iter().map(|(_, git_dir)| git_dir.join("depsfs")));
     listed(state_dirs)
 }
 
 /// Every worktree the store keeps trees for.
-pub fn of_store(store: &Store) -> Result<Vec<ListedWorktree>, Error> {
+pub fn of_store(store: &Store) -> Result<Vec<ListedWorktree>, WorktreeError> {
     let (mut state_dirs, mut away) = (Vec::new(), Vec::new());
     for root in store.roots().list()? {
         let Some(state_dir) = root.manifest.as_deref().and_then(Path::parent) else { continue };
@@ -69,7 +69,7 @@ pub fn of_store(store: &Store) -> Result<Vec<ListedWorktree>, Error> {
     Ok(all)
 }
 
-fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<ListedWorktree>, Error> {
+fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<ListedWorktree>, WorktreeError> {
     let mut found = BTreeSet::new();
     for state_dir in state_dirs {
         if !crate::sys::path::is_there(&crate::views::set::manifest_file(&state_dir)) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::created::Created;
-use super::error::Error;
-use super::plan::Plan;
+use super::error::WorktreeError;
+use super::plan::CreatePlan;
 use super::snapshot::Snapshot;
 use crate::git::checkout::Checkout;
 use crate::store::Store;
@@ -13,12 +13,12 @@ use crate::views::set;
 
 /// The manifest of the new worktree: a view for each snapshot that has its place in it.
 pub fn describe(
-    plan: &Plan,
+    plan: &CreatePlan,
     store: &Store,
     new: &Checkout,
     taken: Vec<Snapshot>,
     created: &mut Created,
-) -> Result<Manifest, Error> {
+) -> Result<Manifest, WorktreeError> {
     let mut views = Vec::new();
     let mut drifted = BTreeSet::new();
     for snapshot in taken {

@@ -35,4 +35,4 @@ pub mod sync;
 mod undo;
 pub mod unfinished;
 
-pub use error::{Error, Risk};
+pub use error::{Risk, WorktreeError};

@@ -27,7 +27,7 @@ pub enum MtimeError {
 }
 
 /// One tracked path of both checkouts with the same blob.
-pub(super) struct Pair<'a> {
+pub(super) struct SameBlob<'a> {
     pub source: Tracked<'a>,
     pub new: Tracked<'a>,
 }
@@ -70,7 +70,7 @@ impl<'a> Done<'a> {
 }
 
 /// Paths that both indexes hold with the same blob and mode, and those of the new one that have no such partner.
-pub(super) fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<Pair<'a>>, Vec<&'a [u8]>) {
+pub(super) fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<SameBlob<'a>>, Vec<&'a [u8]>) {
     let (mut pairs, mut unequal) = (Vec::new(), Vec::new());
     let mut olds = old.tracked().peekable();
     for entry in new.tracked() {
@@ -79,7 +79,7 @@ pub(super) fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<Pair<'a>>, Vec
             olds.peek().filter(|o| o.path() == entry.path() && o.id() == entry.id() && o.mode() == entry.mode());
         match partner {
             Some(partner) if partner.is_plain() && entry.is_plain() && is_file(entry.mode()) => {
-                pairs.push(Pair { source: *partner, new: entry });
+                pairs.push(SameBlob { source: *partner, new: entry });
             }
             // A submodule's files are its own matter.
             Some(_) if entry.mode() == 0o160000 => {}
@@ -94,7 +94,7 @@ pub(super) fn is_file(mode: u32) -> bool {
 }
 
 /// Sets the times of each pair that is equal.
-fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> Done<'a> {
+fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[SameBlob<'a>]) -> Done<'a> {
     let mut done = Done::default();
     for pair in pairs {
         match set_time(from.as_fd(), to.as_fd(), pair) {
@@ -108,7 +108,7 @@ fn set_times<'a>(from: &OwnedFd, to: &OwnedFd, pairs: &[Pair<'a>]) -> Done<'a> {
 
 /// Sets one file's time, unless it has it, and returns its new attributes. `None`, and nothing done, for a file that
 /// differs from its index entry, or can't be changed.
-fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &Pair<'_>) -> Option<Option<Stat>> {
+fn set_time(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &SameBlob<'_>) -> Option<Option<Stat>> {
     let name = pair.new.path();
     let old = fs::stat_at(from, name).ok()?;
     let new = fs::stat_at(to, name).ok()?;

@@ -2,20 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::Error;
+use super::error::WorktreeError;
 use super::relocation::Policies;
 use super::unfinished::{Killed, NewWorktree};
-use crate::component::load::{self, User};
+use crate::component::load::{self, UserConfigPaths};
 use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
 use crate::git::ignored::{self, Ignored, IgnoredLimits};
 use crate::git::include::Included;
-use crate::git::naming::{self, Names};
+use crate::git::naming::{self, WorktreeNames};
 use crate::git::settings::Settings;
 use crate::git::submodule::{self, Submodule};
 use crate::sys::interrupt::Interrupted;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{path, spawn};
 use crate::views::lockfile;
 use crate::views::set::Views;
@@ -33,13 +33,13 @@ pub struct CreateRequest {
     /// Only look: nothing is fetched.
     pub dry_run: bool,
     /// The user whose configuration applies beside the repository's.
-    pub user: User,
+    pub user: UserConfigPaths,
 }
 
 /// The plan of a new worktree, and its source.
-pub struct Plan {
+pub struct CreatePlan {
     pub source: Checkout,
-    pub names: Names,
+    pub names: WorktreeNames,
     /// The base-ref as given; `HEAD` without one.
     pub base: String,
     /// The commit the new worktree starts at; `None` in a dry run whose base-ref is not fetched yet.
@@ -56,7 +56,7 @@ pub struct Plan {
 }
 
 /// Looks at everything. Only a fetch changes anything: the repository's knowledge of its remote.
-pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Plan, Error> {
+pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<CreatePlan, WorktreeError> {
     let (listed, settings) = look(&source)?;
     settings.absolute_paths()?;
     let initials = naming::initials(settings.value("user.initials"), settings.value("user.name"));
@@ -67,7 +67,7 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Plan
         killed.take_back()?;
     }
     if path::is_there(&names.path) {
-        return Err(Error::PathTaken(names.path));
+        return Err(WorktreeError::PathTaken(names.path));
     }
     let base = wish.base.clone().unwrap_or_else(|| "HEAD".into());
     if !wish.dry_run {
@@ -75,7 +75,7 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Plan
     }
     let (commit, branch_exists) = resolve(&source, &names.branch, wish, &base)?;
     if commit.is_none() && !(wish.dry_run && remote_of(&settings, &base).is_some()) {
-        return Err(Error::NoBase(base));
+        return Err(WorktreeError::NoBase(base));
     }
     let modules = submodule::initialised(&source)?;
     if let Some(commit) = &commit {
@@ -86,10 +86,11 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Plan
     // Fetched or built artifacts need no files of the source.
     let is_unbuilt = ignored.directories.is_empty() && components.is_empty();
     if is_unbuilt && (!wish.allow_unbuilt || wish.frozen_only) {
-        return Err(Error::Unbuilt(source.root));
+        return Err(WorktreeError::Unbuilt(source.root));
     }
     let policies = Policies::new(&settings, components.clone())?;
-    let plan = Plan { source, names, base, commit, branch_exists, settings, components, policies, modules, ignored };
+    let plan =
+        CreatePlan { source, names, base, commit, branch_exists, settings, components, policies, modules, ignored };
     if wish.frozen_only {
         plan.refuse_builds()?;
     }
@@ -104,24 +105,35 @@ pub fn of_existing(
     declared: &Components,
     allow_unbuilt: bool,
     store: &Path,
-) -> Result<Plan, Error> {
+) -> Result<CreatePlan, WorktreeError> {
     let (listed, settings) = look(&source)?;
     let policies = Policies::new(&settings, declared.clone())?;
     let modules = submodule::initialised(&source)?;
     let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
     if ignored.directories.is_empty() && !allow_unbuilt {
-        return Err(Error::Unbuilt(source.root));
+        return Err(WorktreeError::Unbuilt(source.root));
     }
     let head = target.git().resolve(&["HEAD^{commit}".into()])?.pop().flatten();
     let branch = target.branch()?.unwrap_or_else(|| "(detached)".into());
-    let names = Names { path: target.root.clone(), branch };
+    let names = WorktreeNames { path: target.root.clone(), branch };
     let (base, commit) = (String::from("HEAD"), head.map(|object| object.id));
     let components = Components::default();
-    Ok(Plan { source, names, base, commit, branch_exists: false, settings, components, policies, modules, ignored })
+    Ok(CreatePlan {
+        source,
+        names,
+        base,
+        commit,
+        branch_exists: false,
+        settings,
+        components,
+        policies,
+        modules,
+        ignored,
+    })
 }
 
 /// The ignored paths and the configuration, which two git processes read at the same time.
-fn look(source: &Checkout) -> Result<(Vec<PathBuf>, Settings), Error> {
+fn look(source: &Checkout) -> Result<(Vec<PathBuf>, Settings), WorktreeError> {
     let (listed, settings) = std::thread::scope(|scope| {
         let listed = spawn::scoped(scope, || source.git().ignored());
         let settings = Settings::load(&source.git());
@@ -131,7 +143,11 @@ fn look(source: &Checkout) -> Result<(Vec<PathBuf>, Settings), Error> {
 }
 
 /// The lock files an artifact of the source was made with: in a worktree of depsfs, those of the first source.
-fn made_with(source: &Checkout, views: Option<&Views>, artifact: &Path) -> Result<Vec<(PathBuf, String)>, Error> {
+fn made_with(
+    source: &Checkout,
+    views: Option<&Views>,
+    artifact: &Path,
+) -> Result<Vec<(PathBuf, String)>, WorktreeError> {
     let view = views.and_then(|v| v.manifest.views.iter().find(|view| view.path == artifact));
     match view.filter(|v| !v.lockfiles.is_empty()) {
         Some(view) => Ok(view.lockfiles.iter().map(|l| (l.path.clone(), l.blake3.clone())).collect()),
@@ -146,18 +162,23 @@ fn remote_of<'a>(settings: &Settings, base: &'a str) -> Option<(&'a str, &'a str
     (settings.has_remote(remote) && !branch.is_empty()).then_some((remote, branch))
 }
 
-fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), Error> {
+fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), WorktreeError> {
     let Some((remote, branch)) = remote_of(settings, base) else { return Ok(()) };
     git.fetch(remote, branch).map_err(|source| match source {
-        crate::git::command::GitError::Interrupted(signal) => Error::Interrupted(Interrupted(signal)),
-        source => Error::Fetch { remote: remote.into(), branch: branch.into(), source },
+        crate::git::command::GitError::Interrupted(signal) => WorktreeError::Interrupted(Interrupted(signal)),
+        source => WorktreeError::Fetch { remote: remote.into(), branch: branch.into(), source },
     })
 }
 
 /// The commit to start at, and whether the branch is there already.
-fn resolve(source: &Checkout, branch: &str, wish: &CreateRequest, base: &str) -> Result<(Option<String>, bool), Error> {
+fn resolve(
+    source: &Checkout,
+    branch: &str,
+    wish: &CreateRequest,
+    base: &str,
+) -> Result<(Option<String>, bool), WorktreeError> {
     if base.contains(char::is_control) || base.starts_with('-') {
-        return Err(Error::NoBase(base.into()));
+        return Err(WorktreeError::NoBase(base.into()));
     }
     // A branch and a folder of branches can't have one name: `a` is in the way of `a/b`.
     let above: Vec<&str> = branch.match_indices('/').map(|(at, _)| &branch[..at]).collect();
@@ -165,20 +186,20 @@ fn resolve(source: &Checkout, branch: &str, wish: &CreateRequest, base: &str) ->
     asked.extend(above.iter().map(|b| format!("refs/heads/{b}")));
     let found = source.git().resolve(&asked)?;
     if let Some(at) = found[2..].iter().position(Option::is_some) {
-        return Err(Error::BranchInTheWay { wanted: branch.into(), existing: above[at].into() });
+        return Err(WorktreeError::BranchInTheWay { wanted: branch.into(), existing: above[at].into() });
     }
     let Some(tip) = &found[1] else { return Ok((found[0].as_ref().map(|o| o.id.clone()), false)) };
     if wish.base.is_some() {
-        return Err(Error::BranchTaken(branch.into()));
+        return Err(WorktreeError::BranchTaken(branch.into()));
     }
     if let Some(at) = holder(source, branch)? {
-        return Err(Error::BranchInUse { branch: branch.into(), at });
+        return Err(WorktreeError::BranchInUse { branch: branch.into(), at });
     }
     Ok((Some(tip.id.clone()), true))
 }
 
 /// The checkout of this repository that has the branch checked out.
-fn holder(source: &Checkout, branch: &str) -> Result<Option<PathBuf>, Error> {
+fn holder(source: &Checkout, branch: &str) -> Result<Option<PathBuf>, WorktreeError> {
     let mut all: Vec<Checkout> = source.main()?.into_iter().collect();
     for (root, _) in source.registered()? {
         all.extend(Checkout::at(&root)?);
@@ -197,7 +218,7 @@ fn find_ignored(
     modules: &[Submodule],
     settings: &Settings,
     store: &Path,
-) -> Result<Ignored, Error> {
+) -> Result<Ignored, WorktreeError> {
     let excluded = settings.excluded(&source.root)?;
     let mut worktrees: Vec<PathBuf> = source.registered()?.into_iter().map(|(root, _)| root).collect();
     worktrees.retain(|w| *w != source.root);
@@ -208,7 +229,7 @@ fn find_ignored(
     Ok(ignored::find(source, listed, &flat, &limits)?)
 }
 
-impl Plan {
+impl CreatePlan {
     /// The worktree that this plan makes, for its record.
     pub fn new_worktree(&self) -> NewWorktree<'_> {
         NewWorktree {
@@ -246,7 +267,7 @@ impl Plan {
     }
 
     /// Artifacts come from the source: they fit as long as the lock files beside them are the same at the base.
-    fn refuse_builds(&self) -> Result<(), Error> {
+    fn refuse_builds(&self) -> Result<(), WorktreeError> {
         let Some(commit) = &self.commit else { return Ok(()) };
         let mut differ = Vec::new();
         let views = Views::of(&self.source)?;
@@ -260,6 +281,6 @@ impl Plan {
                 }
             }
         }
-        if differ.is_empty() { Ok(()) } else { Err(Error::WouldBuild(differ)) }
+        if differ.is_empty() { Ok(()) } else { Err(WorktreeError::WouldBuild(differ)) }
     }
 }

@@ -13,15 +13,15 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::broken::Broken;
-use super::error::{Error, Risk};
+use super::error::{Risk, WorktreeError};
 use super::sole_holder;
-use super::unfinished::{Killed, Outcome};
+use super::unfinished::{Killed, UndoOutcome};
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
 use crate::git::submodule;
 use crate::store::{Store, StoreError};
 use crate::sys::path;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::diff;
 use crate::views::set::Views;
 
@@ -56,28 +56,28 @@ pub struct Removed {
 }
 
 /// A worktree to be removed.
-pub enum Target {
+pub enum RemoveTarget {
     Whole(Checkout),
     Broken(Broken),
 }
 
 /// The worktree a user means by a path, by the last segment of its path, or by its branch.
-pub fn find(from: &Checkout, name: &str) -> Result<Checkout, Error> {
+pub fn find(from: &Checkout, name: &str) -> Result<Checkout, WorktreeError> {
     match target(from, name)? {
-        Target::Whole(checkout) => Ok(checkout),
-        Target::Broken(broken) => Err(Error::Broken { worktree: broken.root, why: broken.fault.words() }),
+        RemoveTarget::Whole(checkout) => Ok(checkout),
+        RemoveTarget::Broken(broken) => Err(WorktreeError::Broken { worktree: broken.root, why: broken.fault.words() }),
     }
 }
 
 /// As [`find`], whether git can use it or not.
-pub fn target(from: &Checkout, name: &str) -> Result<Target, Error> {
+pub fn target(from: &Checkout, name: &str) -> Result<RemoveTarget, WorktreeError> {
     let registered = from.registered()?;
     let as_path = path::absolute(Path::new(name))?;
     let as_path = path::canonical(&as_path).unwrap_or(as_path);
     let as_path = crate::git::checkout::plain(&as_path);
     let mut found: Vec<&(PathBuf, PathBuf)> = registered.iter().filter(|(root, _)| *root == as_path).collect();
     if found.is_empty() && from.main()?.is_some_and(|main| main.root == as_path) {
-        return Err(Error::IsMain(as_path));
+        return Err(WorktreeError::IsMain(as_path));
     }
     if found.is_empty() {
         found = registered.iter().filter(|(root, _)| root.file_name() == Some(OsStr::new(name))).collect();
@@ -88,23 +88,24 @@ pub fn target(from: &Checkout, name: &str) -> Result<Target, Error> {
         found = registered.iter().filter(|(_, git_dir)| branch(git_dir).as_deref() == Some(name)).collect();
     }
     match found[..] {
-        [] => Err(Error::NoWorktree(name.into())),
+        [] => Err(WorktreeError::NoWorktree(name.into())),
         [(root, git_dir)] => match Broken::of(&from.common_dir, root, git_dir)? {
-            Some(broken) => Ok(Target::Broken(broken)),
-            None => Ok(Target::Whole(
-                Checkout::at(root)?
-                    .ok_or_else(|| Error::Broken { worktree: root.clone(), why: "its .git file leads nowhere" })?,
-            )),
+            Some(broken) => Ok(RemoveTarget::Broken(broken)),
+            None => Ok(RemoveTarget::Whole(Checkout::at(root)?.ok_or_else(|| WorktreeError::Broken {
+                worktree: root.clone(),
+                why: "its .git file leads nowhere",
+            })?)),
         },
-        _ => {
-            Err(Error::Ambiguous { name: name.into(), all: found.into_iter().map(|(root, _)| root.clone()).collect() })
-        }
+        _ => Err(WorktreeError::Ambiguous {
+            name: name.into(),
+            all: found.into_iter().map(|(root, _)| root.clone()).collect(),
+        }),
     }
 }
 
 /// Takes back what a killed create made, if `name` (a path, its last segment or a branch) names it, and the worktree
 /// has not changed since.
-pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, Error> {
+pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, WorktreeError> {
     let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
     let as_path = crate::git::checkout::plain(&as_path);
     let is_meant = |killed: &Killed| {
@@ -114,25 +115,25 @@ pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, Error>
     let Some(killed) = Killed::all(&from.common_dir)?.into_iter().find(is_meant) else { return Ok(None) };
     let worktree = killed.worktree().to_path_buf();
     Ok(match killed.take_back()? {
-        Outcome::TakenBack => Some(Removed { worktree, ..Removed::default() }),
-        Outcome::Kept => None,
+        UndoOutcome::TakenBack => Some(Removed { worktree, ..Removed::default() }),
+        UndoOutcome::Kept => None,
     })
 }
 
 /// The linked worktree whose top a path names, of whatever repository.
-pub fn at(place: &Path) -> Result<Option<Target>, Error> {
+pub fn at(place: &Path) -> Result<Option<RemoveTarget>, WorktreeError> {
     match Checkout::at(place) {
-        Ok(Some(checkout)) if !checkout.is_linked() => Err(Error::IsMain(checkout.root)),
-        Ok(Some(checkout)) => Ok(Some(Target::Whole(checkout))),
+        Ok(Some(checkout)) if !checkout.is_linked() => Err(WorktreeError::IsMain(checkout.root)),
+        Ok(Some(checkout)) => Ok(Some(RemoveTarget::Whole(checkout))),
         otherwise => match Broken::at(place)? {
-            Some(broken) => Ok(Some(Target::Broken(broken))),
-            None => otherwise.map(|_| None).map_err(Error::from),
+            Some(broken) => Ok(Some(RemoveTarget::Broken(broken))),
+            None => otherwise.map(|_| None).map_err(WorktreeError::from),
         },
     }
 }
 
 /// As [`remove`], for one of which a part is gone. Its branch stays, unless it is whole again once its `.git` file is.
-pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, Error> {
+pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, WorktreeError> {
     refuse_lock(&broken.root, &broken.git_dir)?;
     if let Some(repaired) = broken.repair()? {
         return remove(&repaired, accept);
@@ -140,7 +141,7 @@ pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, Error> 
     let mut risks = broken.risks()?;
     risks.retain(|risk| !accept.accepts(risk));
     if !risks.is_empty() {
-        return Err(Error::WouldLose { worktree: broken.root.clone(), risks });
+        return Err(WorktreeError::WouldLose { worktree: broken.root.clone(), risks });
     }
     let branch = broken.branch().filter(|_| accept.delete_branch);
     broken.remove(accept.lazy)?;
@@ -153,14 +154,14 @@ pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, Error> 
 }
 
 /// Looks at all risks, then unmounts and removes. Refused, nothing has changed.
-pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, Error> {
+pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeError> {
     let from = checkout.main()?.unwrap_or_else(|| bare(checkout));
     refuse_locked(checkout)?;
     let branch = checkout.branch()?;
     let mut risks = risks(checkout, branch.as_deref(), accept.delete_branch)?;
     risks.retain(|risk| !accept.accepts(risk));
     if !risks.is_empty() {
-        return Err(Error::WouldLose { worktree: checkout.root.clone(), risks });
+        return Err(WorktreeError::WouldLose { worktree: checkout.root.clone(), risks });
     }
     let mut removed = Removed { worktree: checkout.root.clone(), ..Removed::default() };
     let views = Views::of(checkout)?;
@@ -193,22 +194,22 @@ fn bare(checkout: &Checkout) -> Checkout {
 }
 
 /// Refuses the main worktree, and one that is locked, unless the lock is the daemon's own: the user wants to keep it.
-pub(crate) fn refuse_locked(checkout: &Checkout) -> Result<(), Error> {
+pub(crate) fn refuse_locked(checkout: &Checkout) -> Result<(), WorktreeError> {
     if !checkout.is_linked() {
-        return Err(Error::IsMain(checkout.root.clone()));
+        return Err(WorktreeError::IsMain(checkout.root.clone()));
     }
     refuse_lock(&checkout.root, &checkout.git_dir)
 }
 
-pub(crate) fn refuse_lock(root: &Path, git_dir: &Path) -> Result<(), Error> {
+pub(crate) fn refuse_lock(root: &Path, git_dir: &Path) -> Result<(), WorktreeError> {
     let reason = path::read_if_there(&git_dir.join("locked"))?;
     match reason.map(|r| String::from_utf8_lossy(&r).trim().to_owned()) {
-        Some(reason) if !reason.starts_with("depsfs") => Err(Error::Locked { worktree: root.into(), reason }),
+        Some(reason) if !reason.starts_with("depsfs") => Err(WorktreeError::Locked { worktree: root.into(), reason }),
         _ => Ok(()),
     }
 }
 
-fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Result<Vec<Risk>, Error> {
+fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Result<Vec<Risk>, WorktreeError> {
     let mut found = Vec::new();
     let (untracked, changed): (Vec<_>, Vec<_>) =
         checkout.git().status()?.into_iter().partition(|(letters, _)| letters == "??");
@@ -238,7 +239,7 @@ fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Resu
 }
 
 /// A submodule's clone goes with the worktree: commits that only it has go too.
-fn submodule_commits(checkout: &Checkout) -> Result<Vec<Risk>, Error> {
+fn submodule_commits(checkout: &Checkout) -> Result<Vec<Risk>, WorktreeError> {
     let modules = submodule::initialised(checkout)?;
     let mut flat = Vec::new();
     modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 
-use super::error::Error;
-use super::plan::Plan;
+use super::error::WorktreeError;
+use super::plan::CreatePlan;
 use super::relocation::policy;
 use crate::store::import::{ImportError, Imported, files_lost, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
@@ -51,21 +51,21 @@ impl Snapshot {
 
 /// Work that goes on elsewhere.
 pub struct Snapshots {
-    answer: mpsc::Receiver<Result<Vec<Snapshot>, Error>>,
+    answer: mpsc::Receiver<Result<Vec<Snapshot>, WorktreeError>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Snapshots {
     /// Begins with these directories of the plan's source.
     pub fn start(
-        plan: &Plan,
+        plan: &CreatePlan,
         directories: &[PathBuf],
         store: &Arc<Store>,
         progress: Arc<dyn Progress + Send + Sync>,
-    ) -> Result<Snapshots, Error> {
+    ) -> Result<Snapshots, WorktreeError> {
         let (sender, answer) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
-        let inner = Arc::new(Watched { progress, stop: stop.clone() });
+        let inner = Arc::new(WatchedProgress { progress, stop: stop.clone() });
         let root = plan.source.root.clone();
         let directories = directories.to_vec();
         let views = Views::of(&plan.source)?;
@@ -81,13 +81,13 @@ impl Snapshots {
     }
 
     /// All of them, or the first error. A signal ends the waiting.
-    pub fn wait(&self) -> Result<Vec<Snapshot>, Error> {
+    pub fn wait(&self) -> Result<Vec<Snapshot>, WorktreeError> {
         loop {
             match self.answer.recv_timeout(std::time::Duration::from_millis(50)) {
                 Ok(result) => return result,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if let Some(signal) = interrupt::raised() {
-                        return Err(Error::Interrupted(Interrupted(signal)));
+                        return Err(WorktreeError::Interrupted(Interrupted(signal)));
                     }
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => panic!("taking snapshots does not panic"),
@@ -108,12 +108,12 @@ impl Drop for Snapshots {
 }
 
 /// The caller's progress. A signal ends the import, and so does the drop of its [`Snapshots`].
-struct Watched {
+struct WatchedProgress {
     progress: Arc<dyn Progress + Send + Sync>,
     stop: Arc<AtomicBool>,
 }
 
-impl Progress for Watched {
+impl Progress for WatchedProgress {
     fn begin(&self, step: &'static str, bytes: Option<u64>) {
         self.progress.begin(step, bytes);
     }
@@ -134,7 +134,7 @@ fn take(
     views: Option<&Views>,
     inherited: Option<&Traced>,
     progress: &dyn Progress,
-) -> Result<Snapshot, Error> {
+) -> Result<Snapshot, WorktreeError> {
     let mut lockfiles = lockfile::beside(root, at)?;
     let whole = root.join(at);
     if let Some((grafts, made_with)) = clean_view(&whole, at, views, store) {

@@ -4,13 +4,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::error::{Error, Risk};
+use super::error::{Risk, WorktreeError};
 use crate::git::command::Git;
 use crate::git::submodule;
 use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;
 use crate::sys::path;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The git operation in progress, by the files that git keeps during it.
 pub fn operation(git_dir: &Path) -> Option<&'static str> {
@@ -27,7 +27,7 @@ pub fn operation(git_dir: &Path) -> Option<&'static str> {
 
 /// Commits of a detached HEAD that no branch, tag or remote has; changes that are staged; an operation in progress;
 /// commits of submodules' clones.
-pub fn risks(git_dir: &Path) -> Result<Vec<Risk>, Error> {
+pub fn risks(git_dir: &Path) -> Result<Vec<Risk>, WorktreeError> {
     let git = Git::at(git_dir);
     let mut found: Vec<Risk> = operation(git_dir).map(Risk::Operation).into_iter().collect();
     if git.branch()?.is_none() {
@@ -55,7 +55,7 @@ pub fn risks(git_dir: &Path) -> Result<Vec<Risk>, Error> {
 
 /// Counts its views whose journal has changes: files of the lower that were deleted, moved or changed. Together with
 /// the worktree's own files, even if those were moved, it restores the content of the views.
-pub fn journals(git_dir: &Path) -> Result<usize, Error> {
+pub fn journals(git_dir: &Path) -> Result<usize, WorktreeError> {
     let state_dir = git_dir.join("depsfs");
     let manifest = Manifest::load(&crate::views::set::manifest_file(&state_dir))?;
     let mut found = 0;
@@ -74,7 +74,7 @@ fn untouched(view: &ViewSpec) -> u64 {
 }
 
 /// The git directories below `modules`, which nest as the names of submodules do.
-fn clones(modules: &Path) -> Result<Vec<PathBuf>, Error> {
+fn clones(modules: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
     let mut found = Vec::new();
     for entry in path::list(modules)? {
         let dir = modules.join(OsStr::from_bytes(&entry.name));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::error::Error;
+use super::error::WorktreeError;
 use crate::daemon::{client, health};
 use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
@@ -28,7 +28,7 @@ const LOG_LINES: usize = 12;
 const LOG_TAIL: usize = 4096;
 
 /// One thing that was made.
-enum Made {
+enum UndoStep {
     /// The worktree's directory, and with it the registration with git, if it got that far.
     Directory(PathBuf),
     Branch(String),
@@ -46,7 +46,7 @@ enum Made {
 pub struct Undo<'a> {
     source: &'a Checkout,
     store: &'a Store,
-    made: Vec<Made>,
+    made: Vec<UndoStep>,
 }
 
 impl<'a> Undo<'a> {
@@ -55,19 +55,19 @@ impl<'a> Undo<'a> {
     }
 
     pub fn directory(&mut self, path: &Path) {
-        self.made.push(Made::Directory(path.into()));
+        self.made.push(UndoStep::Directory(path.into()));
     }
 
     /// Taken back last: git keeps a branch that a worktree has checked out.
     pub fn branch(&mut self, name: &str) {
-        self.made.insert(0, Made::Branch(name.into()));
+        self.made.insert(0, UndoStep::Branch(name.into()));
     }
 
     /// Makes a directory and its missing parents.
     pub fn make_dirs(&mut self, path: &Path) -> Result<(), IoError> {
         let missing: Vec<&Path> = path.ancestors().take_while(|p| !path::is_there(p)).collect();
         path::make_dirs(path)?;
-        self.made.extend(missing.into_iter().rev().map(|p| Made::Empty(p.into())));
+        self.made.extend(missing.into_iter().rev().map(|p| UndoStep::Empty(p.into())));
         Ok(())
     }
 
@@ -79,18 +79,18 @@ impl<'a> Undo<'a> {
         if let Some(parent) = to.parent() {
             self.make_dirs(parent)?;
         }
-        self.made.push(Made::File(to.into()));
+        self.made.push(UndoStep::File(to.into()));
         path::copy_node(from, to)
     }
 
     /// A file that is about to be made where nothing is.
     pub fn file(&mut self, at: &Path) {
-        self.made.push(Made::File(at.into()));
+        self.made.push(UndoStep::File(at.into()));
     }
 
     /// Takes back a copy now; `false` when the file is not of our making.
     pub fn uncopy(&mut self, to: &Path) -> Result<bool, IoError> {
-        let is_ours = self.made.iter().any(|made| matches!(made, Made::File(at) if at == to));
+        let is_ours = self.made.iter().any(|made| matches!(made, UndoStep::File(at) if at == to));
         if is_ours {
             path::remove_file(to)?;
         }
@@ -101,23 +101,23 @@ impl<'a> Undo<'a> {
     pub fn state(&mut self, state_dir: &Path) -> Result<(), IoError> {
         let manifest = path::read_if_there(&crate::views::set::manifest_file(state_dir))?;
         if !path::is_there(state_dir) || manifest.is_some() {
-            self.made.push(Made::State(state_dir.into(), manifest));
+            self.made.push(UndoStep::State(state_dir.into(), manifest));
         }
         Ok(())
     }
 
     /// A submodule that was initialised where none was.
     pub fn submodule(&mut self, checkout: &Checkout) {
-        self.made.push(Made::Submodule(checkout.clone()));
+        self.made.push(UndoStep::Submodule(checkout.clone()));
     }
 
     /// A root of the store, named by its manifest.
     pub fn root(&mut self, manifest: &Path) {
-        self.made.push(Made::Root(manifest.into()));
+        self.made.push(UndoStep::Root(manifest.into()));
     }
 
     pub fn views(&mut self, state_dir: &Path) {
-        self.made.push(Made::Views(state_dir.into()));
+        self.made.push(UndoStep::Views(state_dir.into()));
     }
 
     /// Everything went well: nothing is taken back.
@@ -128,7 +128,7 @@ impl<'a> Undo<'a> {
     /// The last lines in the logs of the created views' daemons.
     pub fn log(&self) -> Vec<String> {
         let views = self.made.iter().filter_map(|made| match made {
-            Made::Views(state_dir) => Some(log_tail(state_dir)),
+            UndoStep::Views(state_dir) => Some(log_tail(state_dir)),
             _ => None,
         });
         views.flatten().collect()
@@ -144,16 +144,16 @@ impl<'a> Undo<'a> {
         made.into_iter().rev().filter_map(|made| self.take_one_back(&made).err()).collect()
     }
 
-    fn take_one_back(&self, made: &Made) -> Result<(), String> {
+    fn take_one_back(&self, made: &UndoStep) -> Result<(), String> {
         match made {
-            Made::Views(state_dir) => unmount(state_dir).map_err(|e| format!("views stay mounted: {e}")),
-            Made::Root(manifest) => self.store.roots().remove(manifest).map_err(|e| e.to_string()),
-            Made::Directory(at) => remove_worktree(self.source, at).map_err(|e| e.to_string()),
-            Made::Empty(at) => remove_if_empty(at).map_err(|e| e.to_string()),
-            Made::File(at) => path::remove_file(at).map_err(|e| e.to_string()),
-            Made::State(dir, manifest) => restore_state(dir, manifest.as_deref()).map_err(|e| e.to_string()),
-            Made::Submodule(checkout) => remove_submodule(checkout).map_err(|e| e.to_string()),
-            Made::Branch(name) => delete_branch(self.source, name).map_err(|e| e.to_string()),
+            UndoStep::Views(state_dir) => unmount(state_dir).map_err(|e| format!("views stay mounted: {e}")),
+            UndoStep::Root(manifest) => self.store.roots().remove(manifest).map_err(|e| e.to_string()),
+            UndoStep::Directory(at) => remove_worktree(self.source, at).map_err(|e| e.to_string()),
+            UndoStep::Empty(at) => remove_if_empty(at).map_err(|e| e.to_string()),
+            UndoStep::File(at) => path::remove_file(at).map_err(|e| e.to_string()),
+            UndoStep::State(dir, manifest) => restore_state(dir, manifest.as_deref()).map_err(|e| e.to_string()),
+            UndoStep::Submodule(checkout) => remove_submodule(checkout).map_err(|e| e.to_string()),
+            UndoStep::Branch(name) => delete_branch(self.source, name).map_err(|e| e.to_string()),
         }
     }
 }
@@ -166,7 +166,7 @@ impl Drop for Undo<'_> {
 
 /// Unmounts the views of a worktree whatever its daemon can still do. An ordinary user's mounts go through a program
 /// that has to be started: where the threads of the daemon fill the limit on processes, the daemon has to end first.
-pub(super) fn unmount(state_dir: &Path) -> Result<(), Error> {
+pub(super) fn unmount(state_dir: &Path) -> Result<(), WorktreeError> {
     let asked = ask_to_unmount(state_dir);
     let mut left = mounted(state_dir)?;
     if left.is_empty() && asked.is_ok() {
@@ -196,7 +196,7 @@ pub(super) fn unmount(state_dir: &Path) -> Result<(), Error> {
 }
 
 /// Requests the daemon to unmount, with a time limit: a daemon that can't start a thread may not reply.
-fn ask_to_unmount(state_dir: &Path) -> Result<(), Error> {
+fn ask_to_unmount(state_dir: &Path) -> Result<(), WorktreeError> {
     let (sender, answer) = mpsc::channel();
     let dir = state_dir.to_path_buf();
     let asking = std::thread::Builder::new().spawn(move || sender.send(client::unmount(&dir, true)));
@@ -220,7 +220,7 @@ fn end_daemon(state_dir: &Path) {
 }
 
 /// The mount points of a manifest's views, from the mount table: no view is touched.
-fn mounted(state_dir: &Path) -> Result<Vec<PathBuf>, Error> {
+fn mounted(state_dir: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
     let file = crate::views::set::manifest_file(state_dir);
     if path::stat(&file)?.is_none() {
         return Ok(Vec::new());

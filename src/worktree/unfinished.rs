@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::WorktreeError;
 use super::{sole_holder, undo};
 use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
@@ -83,8 +83,8 @@ impl Unfinished {
     /// Writes the record of a create that is about to begin.
     ///
     /// # Errors
-    /// [`Error::BeingMade`] while another create makes a worktree at the same path.
-    pub fn begin(source: &Checkout, new: &NewWorktree<'_>, store: &Store) -> Result<Unfinished, Error> {
+    /// [`WorktreeError::BeingMade`] while another create makes a worktree at the same path.
+    pub fn begin(source: &Checkout, new: &NewWorktree<'_>, store: &Store) -> Result<Unfinished, WorktreeError> {
         let (dir, worktree) = (dir_of(&source.common_dir), new.path);
         path::make_private_dirs(&dir)?;
         let record = CreateRecord {
@@ -101,7 +101,9 @@ impl Unfinished {
         let flags = OpenFlags::RDWR | OpenFlags::CREATE;
         let opened = open_path(&file, flags, 0o600).map_err(IoError::of("create", &file))?;
         let lock = Lock::try_exclusive(opened).map_err(IoError::of("lock", &file))?;
-        let Some(lock) = lock.filter(|lock| is_at(lock, &file)) else { return Err(Error::BeingMade(worktree.into())) };
+        let Some(lock) = lock.filter(|lock| is_at(lock, &file)) else {
+            return Err(WorktreeError::BeingMade(worktree.into()));
+        };
         let bytes = serde_json::to_vec(&record).expect("strings and numbers are always JSON");
         lock.write(&bytes).and_then(|()| fs::fdatasync(&lock)).map_err(IoError::of("write", &file))?;
         Ok(Unfinished { file, _lock: lock })
@@ -124,7 +126,7 @@ pub struct Killed {
 
 /// The outcome of taking one back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UndoOutcome {
     TakenBack,
     /// Somebody has worked in it: it stays, as any other worktree.
     Kept,
@@ -132,16 +134,16 @@ pub enum Outcome {
 
 impl Killed {
     /// The create that was killed while it made the worktree at this path; an error while it lives.
-    pub fn at(common_dir: &Path, worktree: &Path) -> Result<Option<Killed>, Error> {
+    pub fn at(common_dir: &Path, worktree: &Path) -> Result<Option<Killed>, WorktreeError> {
         match Killed::read(common_dir, &dir_of(common_dir).join(name_of(worktree)))? {
-            FoundWork::Living => Err(Error::BeingMade(worktree.into())),
+            FoundWork::Living => Err(WorktreeError::BeingMade(worktree.into())),
             FoundWork::Nothing => Ok(None),
             FoundWork::Killed(killed) => Ok(Some(killed)),
         }
     }
 
     /// Those of a repository.
-    pub fn all(common_dir: &Path) -> Result<Vec<Killed>, Error> {
+    pub fn all(common_dir: &Path) -> Result<Vec<Killed>, WorktreeError> {
         let mut found = Vec::new();
         for entry in path::list(&dir_of(common_dir))? {
             if let FoundWork::Killed(killed) =
@@ -153,7 +155,7 @@ impl Killed {
         Ok(found)
     }
 
-    fn read(common_dir: &Path, file: &Path) -> Result<FoundWork, Error> {
+    fn read(common_dir: &Path, file: &Path) -> Result<FoundWork, WorktreeError> {
         let opened = match open_path(file, OpenFlags::RDWR, 0) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(FoundWork::Nothing),
             opened => opened.map_err(IoError::of("open", file))?,
@@ -186,7 +188,7 @@ impl Killed {
     }
 
     /// Takes back what was made, unless the worktree has changed since.
-    pub fn take_back(self) -> Result<Outcome, Error> {
+    pub fn take_back(self) -> Result<UndoOutcome, WorktreeError> {
         let repository = repository(&self.common_dir);
         let git_dir = self.git_dir(&repository)?;
         git_dir.iter().for_each(|git_dir| wait_for_git(git_dir, Instant::now() + GIT_ENDS_WITHIN));
@@ -195,7 +197,7 @@ impl Killed {
         let is_somebodys = git_dir.is_none() && !path::list(&self.record.worktree)?.is_empty();
         if is_somebodys || self.was_worked_in(git_dir.as_deref())? {
             remove(&self.file)?;
-            return Ok(Outcome::Kept);
+            return Ok(UndoOutcome::Kept);
         }
         if let Some(git_dir) = &git_dir {
             undo::unmount(&git_dir.join("depsfs"))?;
@@ -211,11 +213,11 @@ impl Killed {
             undo::delete_branch(&repository, &self.record.branch)?;
         }
         remove(&self.file)?;
-        Ok(Outcome::TakenBack)
+        Ok(UndoOutcome::TakenBack)
     }
 
     /// Completes git's part, for views to follow: tracked files that are not there are made, and none is changed.
-    pub fn complete(self, target: &Checkout) -> Result<(), Error> {
+    pub fn complete(self, target: &Checkout) -> Result<(), WorktreeError> {
         let until = Instant::now() + GIT_ENDS_WITHIN;
         loop {
             wait_for_git(&target.git_dir, until);
@@ -240,7 +242,7 @@ impl Killed {
 
     /// Commits, staged or untracked files, changes other than missing files and files that are written in part; changes in
     /// views.
-    fn was_worked_in(&self, git_dir: Option<&Path>) -> Result<bool, Error> {
+    fn was_worked_in(&self, git_dir: Option<&Path>) -> Result<bool, WorktreeError> {
         let Some(git_dir) = git_dir else { return Ok(false) };
         // Without both no command of git's could be given in it.
         if !path::is_there(&git_dir.join("index")) || !path::is_there(&self.record.worktree.join(".git")) {
@@ -258,7 +260,7 @@ impl Killed {
             for view in &views.manifest.views {
                 match diff::of_view(&views, view, Path::new("")) {
                     // Killed before it was mounted: nobody was in it.
-                    Err(crate::views::Error::View { .. }) => {}
+                    Err(crate::views::ViewsError::View { .. }) => {}
                     Ok(found) if found.is_empty() => {}
                     found => return Ok(found.map(|_| true)?),
                 }
@@ -273,7 +275,7 @@ impl Killed {
     }
 
     /// Whether a file is the beginning of what its commit holds: it was being written when the create was killed.
-    fn is_part(&self, worktree: &Checkout, at: &Path) -> Result<bool, Error> {
+    fn is_part(&self, worktree: &Checkout, at: &Path) -> Result<bool, WorktreeError> {
         let name = [b"HEAD:", at.as_os_str().as_bytes()].concat();
         let Ok(name) = String::from_utf8(name) else { return Ok(false) };
         let whole = worktree.git().blob(&name)?.unwrap_or_default();
@@ -283,7 +285,7 @@ impl Killed {
 }
 
 /// Removes a root. A daemon that has not noticed yet that its manifest is gone holds it for a moment.
-fn forget(store: &Store, manifest: &Path) -> Result<(), Error> {
+fn forget(store: &Store, manifest: &Path) -> Result<(), WorktreeError> {
     let until = Instant::now() + LET_GO_WITHIN;
     loop {
         store.roots().remove(manifest)?;
@@ -318,7 +320,7 @@ fn name_of(worktree: &Path) -> String {
 
 /// The lock of the record, `None` while its creator lives. A program that one which was killed was just starting has
 /// it for a moment longer.
-fn lock_of_ended(opened: OwnedFd, file: &Path) -> Result<Option<Lock>, Error> {
+fn lock_of_ended(opened: OwnedFd, file: &Path) -> Result<Option<Lock>, WorktreeError> {
     let mut opened = Some(opened);
     let until = Instant::now() + LET_GO_WITHIN;
     loop {

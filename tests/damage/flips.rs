@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
-use depsfs::overlay::Error;
+use depsfs::overlay::OverlayError;
 use depsfs::store::manifest::{Graft, ViewSpec};
 use depsfs::store::{GcOptions, Manifest, Provenance};
 
@@ -81,7 +81,7 @@ impl Whole {
             assert_eq!(attr.size, content.len() as u64, "{file}");
             match view.read(attr.ino, 0, 1 << 20, |bytes| bytes.to_vec()) {
                 Ok(bytes) => assert!(bytes == *content, "{file} has wrong bytes"),
-                Err(Error::LostObject { .. }) => lost += 1,
+                Err(OverlayError::LostObject { .. }) => lost += 1,
                 Err(e) => panic!("{file}: {e}"),
             }
         }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::mpsc::channel;
 
-use depsfs::overlay::{Error, Stale};
+use depsfs::overlay::{OverlayError, Stale};
 use depsfs::store::{Checked, GcOptions, Notes, ObjectId};
 
 use super::*;
@@ -56,7 +56,7 @@ impl One {
     }
 }
 
-fn read(view: &Overlay) -> Result<Vec<u8>, Error> {
+fn read(view: &Overlay) -> Result<Vec<u8>, OverlayError> {
     let attr = view.lookup(Ino::ROOT, &name("0"))?;
     view.read(attr.ino, 0, 4 << 20, |bytes| bytes.to_vec())
 }
@@ -73,7 +73,7 @@ fn a_large_object_is_read_by_the_first_who_checks_it_and_again_when_its_file_is_
     assert_eq!(one.check(), (Checked::Damaged, 0), "it is noted which file that was");
     assert_eq!(one.case.store.lost_objects().unwrap(), [one.id]);
     let fresh = one.case.view(one.tree);
-    assert!(matches!(read(&fresh), Err(Error::LostObject { id, .. }) if id == one.id));
+    assert!(matches!(read(&fresh), Err(OverlayError::LostObject { id, .. }) if id == one.id));
     let ino = fresh.lookup(Ino::ROOT, &name("0")).unwrap().ino;
     assert!(fresh.refuse_lost(ino).is_err() && fresh.write(ino, 0, b"x", None).is_err());
     assert_eq!(one.case.import(&one.source), one.tree);

@@ -1,7 +1,7 @@
 //! Objects: small ones are compared with their names before their first byte is answered, large ones have their length,
 //! and what is lost is whole again after the next import of the same bytes.
 
-use depsfs::overlay::Error;
+use depsfs::overlay::OverlayError;
 use depsfs::store::extract::extract;
 use depsfs::store::import::{ArchiveLimits, import_archive};
 use depsfs::store::{Node, ObjectId};
@@ -57,7 +57,7 @@ impl Three {
         flip(&path, at + 7, 2);
     }
 
-    fn read(&self, view: &Overlay, n: usize) -> Result<Vec<u8>, Error> {
+    fn read(&self, view: &Overlay, n: usize) -> Result<Vec<u8>, OverlayError> {
         let attr = view.lookup(Ino::ROOT, &name(&n.to_string()))?;
         let mut all = Vec::new();
         while let more @ 1.. = view.read(attr.ino, all.len() as u64, 128 << 10, |b| {
@@ -72,7 +72,7 @@ impl Three {
     fn assert_lost(&self, view: &Overlay, n: usize) {
         let read = self.read(view, n).map(|bytes| bytes.len());
         let want = ObjectId::of(&self.contents[n]);
-        assert!(matches!(&read, Err(Error::LostObject { id, .. }) if *id == want), "{n}: {read:?}");
+        assert!(matches!(&read, Err(OverlayError::LostObject { id, .. }) if *id == want), "{n}: {read:?}");
         assert!(self.case.store.lost_objects().unwrap().contains(&want), "{n}");
     }
 
@@ -93,9 +93,9 @@ fn a_changed_bit_of_a_small_object_is_an_error_and_copied_up_or_extracted_by_nob
         three.assert_lost(&view, n);
         three.assert_lost(&view, n);
         let ino = view.lookup(Ino::ROOT, &name(&n.to_string())).unwrap().ino;
-        assert!(matches!(view.write(ino, 3, b"x", None), Err(Error::LostObject { .. })));
-        assert!(matches!(view.thaw(ino), Err(Error::LostObject { .. })));
-        assert!(matches!(view.stored_file(ino), Err(Error::LostObject { .. })));
+        assert!(matches!(view.write(ino, 3, b"x", None), Err(OverlayError::LostObject { .. })));
+        assert!(matches!(view.thaw(ino), Err(OverlayError::LostObject { .. })));
+        assert!(matches!(view.stored_file(ino), Err(OverlayError::LostObject { .. })));
         let into = three.case.dir.path().join("extracted");
         fs::create_dir(&into).unwrap();
         let tree = three.case.store.tree(three.tree).unwrap();
@@ -116,9 +116,9 @@ fn a_cut_object_is_an_error_from_the_first_byte_on() {
         let view = three.case.view(three.tree);
         three.assert_lost(&view, n);
         let ino = view.lookup(Ino::ROOT, &name(&n.to_string())).unwrap().ino;
-        assert!(matches!(view.write(ino, 3, b"x", None), Err(Error::LostObject { .. })));
-        assert!(matches!(view.copy_ahead(ino), Err(Error::LostObject { .. }) | Ok(())));
-        assert!(matches!(view.stored_file(ino), Err(Error::LostObject { .. })));
+        assert!(matches!(view.write(ino, 3, b"x", None), Err(OverlayError::LostObject { .. })));
+        assert!(matches!(view.copy_ahead(ino), Err(OverlayError::LostObject { .. }) | Ok(())));
+        assert!(matches!(view.stored_file(ino), Err(OverlayError::LostObject { .. })));
         assert_eq!(three.case.import(&three.source), three.tree);
         three.assert_whole(&view);
     }

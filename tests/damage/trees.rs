@@ -1,6 +1,6 @@
 //! Trees: their bytes are those of their names before anything of them shows, and what is lost later is an error.
 
-use depsfs::overlay::Error;
+use depsfs::overlay::OverlayError;
 use depsfs::store::{Cookie, DamageKind, Manifest, Node, StoreError};
 
 use super::*;
@@ -69,17 +69,17 @@ fn what_a_mapped_tree_has_lost_is_an_error_in_its_view_until_the_tree_is_whole_a
     let caller = depsfs::overlay::Caller { uid: file.uid, gid: file.gid };
     let whole = list(&view).unwrap();
     let is_lost = |view: &Overlay| {
-        assert!(matches!(list(view), Err(Error::LostTree(id)) if id == tree));
-        assert!(matches!(view.lookup(Ino::ROOT, &name("0")), Err(Error::LostTree(_))));
-        assert!(matches!(view.lookup(Ino::ROOT, &name("absent")), Err(Error::LostTree(_))));
-        assert!(matches!(view.getattr(file.ino), Err(Error::LostTree(_))));
-        assert!(matches!(view.readlink(link.ino), Err(Error::LostTree(_))));
-        assert!(matches!(view.read(file.ino, 0, 10, |b| b.len()), Err(Error::LostTree(_))));
-        assert!(matches!(view.xattr(file.ino, b"user.a"), Err(Error::LostTree(_))));
-        assert!(matches!(view.write(file.ino, 0, b"x", None), Err(Error::LostTree(_))));
-        assert!(matches!(view.unlink(Ino::ROOT, &name("1")), Err(Error::LostTree(_))));
-        assert!(matches!(view.mkdir(Ino::ROOT, &name("new"), 0o755, caller), Err(Error::LostTree(_))));
-        assert!(matches!(view.mkdir(Ino::ROOT, &name("8"), 0o755, caller), Err(Error::LostTree(_))));
+        assert!(matches!(list(view), Err(OverlayError::LostTree(id)) if id == tree));
+        assert!(matches!(view.lookup(Ino::ROOT, &name("0")), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.lookup(Ino::ROOT, &name("absent")), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.getattr(file.ino), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.readlink(link.ino), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.read(file.ino, 0, 10, |b| b.len()), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.xattr(file.ino, b"user.a"), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.write(file.ino, 0, b"x", None), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.unlink(Ino::ROOT, &name("1")), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.mkdir(Ino::ROOT, &name("new"), 0o755, caller), Err(OverlayError::LostTree(_))));
+        assert!(matches!(view.mkdir(Ino::ROOT, &name("8"), 0o755, caller), Err(OverlayError::LostTree(_))));
     };
     let is_whole = |view: &Overlay| {
         fs::remove_file(&path).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use depsfs::overlay::{Error, Ino, Overlay, Stale};
+use depsfs::overlay::{Ino, Overlay, OverlayError, Stale};
 use depsfs::store::ObjectId;
 
 use super::{Fixture, content, find, me, name, retired, text};
@@ -141,7 +141,7 @@ fn who_found_a_file_before_it_was_given_up_writes_to_it_at_its_name() {
     let view = f.open(vec![new, retired(&old)]);
     shows(&view);
     view.unlink(Ino::ROOT, &name("a")).expect("deleted");
-    assert!(matches!(find(&view, "a"), Err(Error::NotFound)));
+    assert!(matches!(find(&view, "a"), Err(OverlayError::NotFound)));
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn shown(view: &Overlay) -> BTreeMap<String, String> {
 }
 
 /// Deletes a name with all below it.
-fn delete(view: &Overlay, dir: Ino, name: &Name) -> Result<(), Error> {
+fn delete(view: &Overlay, dir: Ino, name: &Name) -> Result<(), OverlayError> {
     let attr = view.lookup(dir, name)?;
     if attr.mode & libc::S_IFMT != libc::S_IFDIR {
         return view.unlink(dir, name);

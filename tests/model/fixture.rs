@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
-use depsfs::store::tree::{Item, Meta, Slot};
+use depsfs::store::tree::{Item, NodeMeta, Slot};
 use depsfs::store::{Name, Store, Tree, TreeBuilder};
 use depsfs::sys::fs::Timespec;
 
@@ -44,8 +44,8 @@ pub fn lower(store: &Store, layers: usize) -> Vec<Arc<Tree>> {
     (0..layers).map(|layer| store.tree(tree(store, layer, layers)).expect("just put")).collect()
 }
 
-fn meta(perm: u32) -> Meta {
-    Meta { perm, mtime: Timespec { sec: OLD, nsec: 5 }, xattrs: Vec::new() }
+fn meta(perm: u32) -> NodeMeta {
+    NodeMeta { perm, mtime: Timespec { sec: OLD, nsec: 5 }, xattrs: Vec::new() }
 }
 
 fn tree(store: &Store, layer: usize, layers: usize) -> depsfs::store::TreeId {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use depsfs::overlay::{Attr, Caller, ChangeKind, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr};
+use depsfs::overlay::{Attr, Caller, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig, OverlayError, SetAttr};
 use depsfs::store::{Name, Store};
 use depsfs::sys::fs::{RenameFlags, SetTime, Timespec, XattrFlags};
 
@@ -69,7 +69,7 @@ impl Twin {
         self.view().thaw(ino).expect("thawed");
     }
 
-    pub fn reset(&mut self, path: &str) -> Result<(), Error> {
+    pub fn reset(&mut self, path: &str) -> Result<(), OverlayError> {
         let (dir, name) = self.split(path).expect("a directory");
         self.view().reset(dir, &name)
     }
@@ -222,7 +222,7 @@ impl Twin {
         }
     }
 
-    fn make(&mut self, path: &str, call: impl FnOnce(&Overlay, Ino, &Name) -> Result<Attr, Error>) -> Outcome {
+    fn make(&mut self, path: &str, call: impl FnOnce(&Overlay, Ino, &Name) -> Result<Attr, OverlayError>) -> Outcome {
         let (dir, name) = self.split(path)?;
         let attr = call(self.view(), dir, &name).map_err(errno)?;
         self.looked_up.push(attr.ino);
@@ -372,17 +372,17 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, a: &T, b: &T) -> Result<(), 
     if a == b { Ok(()) } else { Err(format!("{what}: {a:?} and {b:?}")) }
 }
 
-fn errno(e: Error) -> i32 {
+fn errno(e: OverlayError) -> i32 {
     match e {
-        Error::NotFound => libc::ENOENT,
-        Error::Exists | Error::XattrExists => libc::EEXIST,
-        Error::NotDirectory => libc::ENOTDIR,
-        Error::IsDirectory => libc::EISDIR,
-        Error::NotEmpty => libc::ENOTEMPTY,
-        Error::Invalid => libc::EINVAL,
-        Error::NotPermitted => libc::EPERM,
-        Error::NoXattr => libc::ENODATA,
-        Error::Upper { source, .. } => source.raw_os_error().unwrap_or(0),
+        OverlayError::NotFound => libc::ENOENT,
+        OverlayError::Exists | OverlayError::XattrExists => libc::EEXIST,
+        OverlayError::NotDirectory => libc::ENOTDIR,
+        OverlayError::IsDirectory => libc::EISDIR,
+        OverlayError::NotEmpty => libc::ENOTEMPTY,
+        OverlayError::Invalid => libc::EINVAL,
+        OverlayError::NotPermitted => libc::EPERM,
+        OverlayError::NoXattr => libc::ENODATA,
+        OverlayError::Upper { source, .. } => source.raw_os_error().unwrap_or(0),
         other => panic!("an error that no operation here can meet: {other}"),
     }
 }

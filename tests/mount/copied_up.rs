@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use depsfs::store::tree::{Item, Meta, Slot};
+use depsfs::store::tree::{Item, NodeMeta, Slot};
 use depsfs::store::{Name, Store, TreeBuilder, import};
 use depsfs::sys::fs as calls;
 use depsfs::sys::fs::{SetTime, Timespec, XattrFlags};
@@ -443,7 +443,7 @@ fn big(dirs: usize, names: usize) -> Option<Bench> {
     let object = stage.add_bytes(text).unwrap();
     stage.publish().unwrap();
     let file = || Item::File { object, size: text.len() as u64, blocks: 8 };
-    let meta = |perm| Meta { perm, mtime: Timespec { sec: 1_000_000_000, nsec: 1 }, xattrs: Vec::new() };
+    let meta = |perm| NodeMeta { perm, mtime: Timespec { sec: 1_000_000_000, nsec: 1 }, xattrs: Vec::new() };
     let mut builder = TreeBuilder::new(meta(0o755));
     for d in 0..dirs {
         let dir = Name::new(format!("d{d}").as_bytes()).unwrap();

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use depsfs::store::import::{ImportStats, Imported, import_dir_watching};
 use depsfs::store::manifest::Graft;
-use depsfs::store::tree::{Item, Meta, Slot};
+use depsfs::store::tree::{Item, NodeMeta, Slot};
 use depsfs::store::{Name, Store, TreeBuilder, TreeId};
 use depsfs::sys::fs as calls;
 use depsfs::sys::fs::Timespec;
@@ -89,7 +89,7 @@ fn odd_tree(store: &Store) -> TreeId {
     let stage = store.stage().unwrap();
     let object = stage.add_bytes(b"set-id\n").unwrap();
     stage.publish().unwrap();
-    let meta = |perm, names: &[&[u8]]| Meta {
+    let meta = |perm, names: &[&[u8]]| NodeMeta {
         perm,
         mtime: Timespec { sec: 1_000_000_000, nsec: 123_456_789 },
         xattrs: names.iter().map(|n| ((*n).into(), b"value"[..].into())).collect(),

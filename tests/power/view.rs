@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use depsfs::overlay::{Attr, Caller, Error, GraftSpec, Ino, Overlay, OverlayConfig, SetAttr};
+use depsfs::overlay::{Attr, Caller, GraftSpec, Ino, Overlay, OverlayConfig, OverlayError, SetAttr};
 use depsfs::store::{Name, Store, Tree, import};
 use depsfs::sys::fs::{FileType, RenameFlags, SetTime, XattrFlags};
 
@@ -99,7 +99,7 @@ fn lower() -> Lower {
     Lower { _dir: dir, store, tree }
 }
 
-fn open(lower: &Lower, at: &Path, state_dir: &Path) -> Result<Overlay, Error> {
+fn open(lower: &Lower, at: &Path, state_dir: &Path) -> Result<Overlay, OverlayError> {
     let upper = depsfs::sys::path::open_dir(&at.join("upper")).expect("the upper");
     let grafts = vec![GraftSpec { at: PathBuf::new(), tree: lower.tree.clone(), retired: false }];
     let objects = lower.store.objects().clone();
@@ -290,13 +290,13 @@ fn live(v: &mut View) {
     });
 }
 
-fn look(overlay: &Overlay) -> Result<Nodes, Error> {
+fn look(overlay: &Overlay) -> Result<Nodes, OverlayError> {
     let mut nodes = Nodes::new();
     walk(overlay, Ino::ROOT, "", &mut nodes)?;
     Ok(nodes)
 }
 
-fn walk(overlay: &Overlay, dir: Ino, path: &str, nodes: &mut Nodes) -> Result<(), Error> {
+fn walk(overlay: &Overlay, dir: Ino, path: &str, nodes: &mut Nodes) -> Result<(), OverlayError> {
     let mut names = Vec::new();
     overlay.readdir(dir, 0, false, &mut |listed| {
         names.push(listed.name.to_vec());
@@ -314,14 +314,14 @@ fn walk(overlay: &Overlay, dir: Ino, path: &str, nodes: &mut Nodes) -> Result<()
     Ok(())
 }
 
-fn node(overlay: &Overlay, attr: &Attr) -> Result<Node, Error> {
+fn node(overlay: &Overlay, attr: &Attr) -> Result<Node, OverlayError> {
     let bytes = match FileType::from_raw_mode(attr.mode) {
         FileType::RegularFile => overlay.read(attr.ino, 0, 8 << 20, <[u8]>::to_vec)?,
         FileType::Symlink => overlay.readlink(attr.ino)?,
         _ => vec![],
     };
     let names = overlay.xattr_names(attr.ino).unwrap_or_default().into_iter().filter(|n| n.starts_with(b"user."));
-    let xattrs = names.map(|n| Ok((n.clone(), overlay.xattr(attr.ino, &n)?))).collect::<Result<_, Error>>()?;
+    let xattrs = names.map(|n| Ok((n.clone(), overlay.xattr(attr.ino, &n)?))).collect::<Result<_, OverlayError>>()?;
     Ok(Node { mode: attr.mode, nlink: attr.nlink, bytes, xattrs })
 }
 

@@ -12,7 +12,7 @@ use crate::store::manifest::{Manifest, ViewSpec};
 use crate::sys::fuse_dev::KernelOffer;
 use crate::sys::lock::Lock;
 use crate::sys::mountinfo::MountTable;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fs, fuse_dev, mount, path as paths};
 
 use crate::daemon::mounts;

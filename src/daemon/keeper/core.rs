@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::connection::Connection;
 use super::crash_history::CrashHistory;
-use super::progress::Progress;
+use super::progress::KeeperProgress;
 use super::server_process::ServerProcess;
 use crate::daemon::program::Program;
 use crate::daemon::state::StateDir;
@@ -45,6 +45,6 @@ pub struct Keeper {
     /// Of the manifest that was compared with to the end.
     pub generation: u64,
     pub reconciled: u64,
-    pub progress: Progress,
+    pub progress: KeeperProgress,
     pub ready: Option<OwnedFd>,
 }

@@ -32,7 +32,7 @@ use self::connection::Connection;
 use self::core::Keeper;
 use self::crash_history::CrashHistory;
 pub(super) use self::progress::{AT_WORK, READY};
-use self::progress::{Progress, SLOW};
+use self::progress::{KeeperProgress, SLOW};
 use super::program::Program;
 use super::state::{DaemonState, StateDir};
 use super::wire::{ConnectionId, FromServer};
@@ -101,7 +101,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         ending: false,
         generation: 0,
         reconciled: 0,
-        progress: Progress::default(),
+        progress: KeeperProgress::default(),
         ready: Some(ready),
     };
     keeper.reconcile();

@@ -17,7 +17,7 @@ pub const SLOW: Duration = Duration::from_secs(5);
 pub const EVERY: Duration = Duration::from_millis(200);
 
 /// The progress of the keeper.
-pub struct Progress {
+pub struct KeeperProgress {
     /// Grows with each step.
     pub count: u64,
     pub reported: Instant,
@@ -27,14 +27,14 @@ pub struct Progress {
     pub has_news: bool,
 }
 
-impl Default for Progress {
-    fn default() -> Progress {
+impl Default for KeeperProgress {
+    fn default() -> KeeperProgress {
         let now = Instant::now();
-        Progress { count: 0, reported: now, begun: now, has_news: false }
+        KeeperProgress { count: 0, reported: now, begun: now, has_news: false }
     }
 }
 
-impl Progress {
+impl KeeperProgress {
     pub fn begin(&mut self) {
         self.begun = Instant::now();
         self.reported = self.begun;

@@ -14,7 +14,7 @@ use crate::daemon::state::{DaemonState, ViewState};
 use crate::daemon::{mounts, wire};
 use crate::store::Manifest;
 use crate::store::manifest::ViewSpec;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fs, path as paths, proc, process, time};
 
 impl Keeper {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::store::manifest::ViewSpec;
 use crate::store::{Manifest, Store, StoreError};
 use crate::sys::mountinfo::MountTable;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, mount};
 
 use super::connection::{Connection, Uppers};

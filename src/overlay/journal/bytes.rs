@@ -39,7 +39,7 @@ use crate::store::{Name, TreeId};
 use crate::sys::fs::Timespec;
 
 use super::super::types::Ino;
-use super::record::{Check, Frame, Malformed, Meta, Record};
+use super::record::{Check, Frame, Malformed, MetaChange, Record};
 
 const NO_TIME: u32 = u32::MAX;
 /// The highest tag that a record has.
@@ -205,7 +205,7 @@ fn put_time(out: &mut Vec<u8>, time: Option<Timespec>) {
     out.extend(t.nsec.to_le_bytes());
 }
 
-fn put_meta(out: &mut Vec<u8>, meta: &Meta) {
+fn put_meta(out: &mut Vec<u8>, meta: &MetaChange) {
     let mask = [
         meta.mode.is_some(),
         meta.uid.is_some(),
@@ -280,13 +280,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn meta(&mut self) -> Result<Meta, Malformed> {
+    fn meta(&mut self) -> Result<MetaChange, Malformed> {
         let mask = self.u8()?;
         if mask & 0x80 != 0 {
             return Err(Malformed);
         }
         let has = |bit: u8| mask >> bit & 1 == 1;
-        let mut meta = Meta::default();
+        let mut meta = MetaChange::default();
         for (bit, field) in [&mut meta.mode, &mut meta.uid, &mut meta.gid].into_iter().enumerate() {
             if has(bit as u8) {
                 *field = Some(self.u32()?);
@@ -349,7 +349,7 @@ impl<'a> Reader<'a> {
                 Record::Xattr { ino, name, value, time }
             }
             13 => match (self.ino()?, self.meta()?) {
-                (_, Meta { xattrs: Some(_), .. }) => return Err(Malformed),
+                (_, MetaChange { xattrs: Some(_), .. }) => return Err(Malformed),
                 (ino, meta) => Record::Dress { ino, meta },
             },
             _ => return Err(Malformed),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::sys::IoError;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// No two versions differ by one bit.
 pub(super) const VERSION: u32 = 1;

@@ -31,7 +31,7 @@ const SECTOR: usize = 512;
 
 /// A part of a journal, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
+pub enum JournalPiece {
     Frame(Frame),
     /// Here were frames, and can't be read.
     Hole,
@@ -41,7 +41,7 @@ pub enum Piece {
 #[derive(Debug, Default)]
 pub struct Frames {
     bytes: Vec<u8>,
-    parts: Vec<Part>,
+    parts: Vec<FramePart>,
     /// The last part ends here.
     used: usize,
     /// Something was damaged: how many bytes of it could not be mended.
@@ -49,7 +49,7 @@ pub struct Frames {
 }
 
 #[derive(Debug)]
-enum Part {
+enum FramePart {
     Sound(Range<usize>),
     Mended(Frame),
     Hole,
@@ -63,7 +63,7 @@ impl Frames {
         while frames.used < frames.bytes.len() {
             let at = frames.used;
             if let Some(end) = sound(&frames.bytes, at) {
-                frames.parts.push(Part::Sound(at..end));
+                frames.parts.push(FramePart::Sound(at..end));
                 frames.used = end;
                 continue;
             }
@@ -80,25 +80,29 @@ impl Frames {
         let lost = self.damage.get_or_insert(0);
         self.used = at.end;
         self.parts.push(match mended(&self.bytes[at.clone()]) {
-            Some(frame) => Part::Mended(frame),
+            Some(frame) => FramePart::Mended(frame),
             None => {
                 *lost += at.len();
-                Part::Hole
+                FramePart::Hole
             }
         });
     }
 
-    pub fn pieces(&self) -> impl Iterator<Item = Piece> {
+    pub fn pieces(&self) -> impl Iterator<Item = JournalPiece> {
         self.parts.iter().map(|part| match part {
-            Part::Sound(at) => decoded(&self.bytes[at.start + HEAD..at.end]).map_or(Piece::Hole, Piece::Frame),
-            Part::Mended(frame) => Piece::Frame(frame.clone()),
-            Part::Hole => Piece::Hole,
+            FramePart::Sound(at) => {
+                decoded(&self.bytes[at.start + HEAD..at.end]).map_or(JournalPiece::Hole, JournalPiece::Frame)
+            }
+            FramePart::Mended(frame) => JournalPiece::Frame(frame.clone()),
+            FramePart::Hole => JournalPiece::Hole,
         })
     }
 
     /// The frames alone.
     pub fn all(&self) -> Vec<Frame> {
-        self.pieces().filter_map(|piece| if let Piece::Frame(frame) = piece { Some(frame) } else { None }).collect()
+        self.pieces()
+            .filter_map(|piece| if let JournalPiece::Frame(frame) = piece { Some(frame) } else { None })
+            .collect()
     }
 
     /// How many bytes are frames or damaged; what comes after them is a torn append.

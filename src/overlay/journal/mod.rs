@@ -41,7 +41,7 @@ use std::sync::Arc;
 
 use crate::sys::fs::{self, FallocateFlags, OpenFlags};
 use crate::sys::log::OrWarn;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fs_type};
 
 pub use file::{DAMAGED, ELSEWHERE, copy, elsewhere, version};
@@ -49,8 +49,8 @@ use file::{check_header, contents, header_of, put};
 pub use format::JournalError;
 use format::{HEADER, NEWER, VERSION};
 use framing::framed;
-pub use framing::{Frames, Piece};
-pub use record::{Check, Frame, Malformed, Meta, Record};
+pub use framing::{Frames, JournalPiece};
+pub use record::{Check, Frame, Malformed, MetaChange, Record};
 pub use sync::Unsynced;
 
 /// Bytes beyond the end of the file that its disk keeps for it; enough to delete thousands of names. It is made full

@@ -9,7 +9,7 @@ use super::super::types::Ino;
 
 /// Metadata of a file whose bytes are still the store's. A `None` means the tree's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
+pub struct MetaChange {
     pub mode: Option<u32>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
@@ -20,16 +20,16 @@ pub struct Meta {
     pub xattrs: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
-impl Meta {
+impl MetaChange {
     /// Whether it says more than times.
     pub fn is_dressed(&self) -> bool {
         self.mode.is_some() || self.uid.is_some() || self.gid.is_some() || self.xattrs.is_some()
     }
 
     /// The same, but as if the extended attributes were the tree's.
-    pub fn without_xattrs(&self) -> Meta {
-        let Meta { mode, uid, gid, atime, mtime, ctime, xattrs: _ } = *self;
-        Meta { mode, uid, gid, atime, mtime, ctime, xattrs: None }
+    pub fn without_xattrs(&self) -> MetaChange {
+        let MetaChange { mode, uid, gid, atime, mtime, ctime, xattrs: _ } = *self;
+        MetaChange { mode, uid, gid, atime, mtime, ctime, xattrs: None }
     }
 }
 
@@ -77,7 +77,7 @@ pub enum Record {
     },
     Meta {
         ino: Ino,
-        meta: Meta,
+        meta: MetaChange,
     },
     /// The upper's inode `real` holds this file now.
     Copied {
@@ -104,7 +104,7 @@ pub enum Record {
     /// As [`Record::Meta`], but the extended attributes stay as they are. Of a newer format.
     Dress {
         ino: Ino,
-        meta: Meta,
+        meta: MetaChange,
     },
 }
 
@@ -113,7 +113,7 @@ impl Record {
     /// made, so nothing later may be there without it.
     pub fn is_ordered(&self) -> bool {
         match self {
-            Record::Meta { meta, .. } => *meta != Meta::default(),
+            Record::Meta { meta, .. } => *meta != MetaChange::default(),
             Record::Xattr { .. } | Record::Dress { .. } => true,
             Record::Whiteout { .. }
             | Record::Moved { .. }

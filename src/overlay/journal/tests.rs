@@ -21,7 +21,7 @@ fn records() -> Vec<Record> {
     let time = Some(Timespec { sec: -1, nsec: 999_999_999 });
     let (dir, ino) = (Ino(1), Ino((1 << 62) + 7));
     let xattrs = [(b"user.k".to_vec(), b"v\0\n".to_vec()), (b"user.empty".to_vec(), vec![])];
-    let full = Meta {
+    let full = MetaChange {
         mode: Some(0o100644),
         uid: Some(0),
         gid: Some(u32::MAX),
@@ -43,15 +43,15 @@ fn records() -> Vec<Record> {
         Record::Opaque { dir },
         Record::Cleared { dir },
         Record::Meta { ino, meta: full },
-        Record::Meta { ino, meta: Meta::default() },
-        Record::Meta { ino, meta: Meta { xattrs: Some([].into()), ..Meta::default() } },
+        Record::Meta { ino, meta: MetaChange::default() },
+        Record::Meta { ino, meta: MetaChange { xattrs: Some([].into()), ..MetaChange::default() } },
         Record::Copied { ino, real: 0, born: 0 },
         Record::Uncopied { ino },
         Record::Place { ino, dir, name: name("ü".as_bytes()) },
         Record::Xattr { ino, name: b"user.k".to_vec(), value: Some(b"v\0".to_vec()), time: MOMENT },
         Record::Xattr { ino, name: b"user.k".to_vec(), value: Some(vec![]), time: MOMENT },
         Record::Xattr { ino, name: b"user.gone".to_vec(), value: None, time: MOMENT },
-        Record::Dress { ino, meta: Meta { uid: Some(7), ctime: time, ..Meta::default() } },
+        Record::Dress { ino, meta: MetaChange { uid: Some(7), ctime: time, ..MetaChange::default() } },
     ]
 }
 
@@ -145,10 +145,10 @@ fn a_changed_bit_takes_no_frame_away_but_a_long_one_that_it_is_in() {
         let at = ends.iter().position(|end| *end > bit / 8).unwrap();
         let is_long = ends[at] - at.checked_sub(1).map_or(0, |before| ends[before]) > 512 + 8;
         let found = Frames::of(bytes.clone());
-        let rest: Vec<Piece> = (all.iter().cloned().enumerate())
-            .map(|(i, frame)| if i == at && is_long { Piece::Hole } else { Piece::Frame(frame) })
+        let rest: Vec<JournalPiece> = (all.iter().cloned().enumerate())
+            .map(|(i, frame)| if i == at && is_long { JournalPiece::Hole } else { JournalPiece::Frame(frame) })
             .collect();
-        let pieces: Vec<Piece> = found.pieces().collect();
+        let pieces: Vec<JournalPiece> = found.pieces().collect();
         // If its length field is intact, a long frame can be mended, too.
         assert!(pieces == rest || (is_long && found.all() == all), "bit {bit}");
         assert_eq!((found.torn(), found.damage().is_some()), (0, true), "bit {bit}");

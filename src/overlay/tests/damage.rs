@@ -1,6 +1,6 @@
 //! A view whose journal was damaged, or could not be written: nothing is lost without a word, and nothing hangs.
 
-use super::super::journal::{DAMAGED, Frame, Frames, Journal, Piece};
+use super::super::journal::{DAMAGED, Frame, Frames, Journal, JournalPiece};
 use super::*;
 
 const HEADER: usize = 16;
@@ -125,7 +125,7 @@ fn whichever_frame_is_lost_directories_that_were_moved_are_in_one_place_and_neve
     for left_out in 0..frames.len() {
         paths::replace(&case.journal(), &without(&good, left_out)).expect("damaged");
         let found = Frames::of(paths::read(&case.journal()).expect("there")[HEADER..].to_vec());
-        assert_eq!(found.pieces().filter(|p| *p == Piece::Hole).count(), 1);
+        assert_eq!(found.pieces().filter(|p| *p == JournalPiece::Hole).count(), 1);
         case.open().expect("opened");
         let looks = case.looks().expect("walked");
         let mut seen = std::collections::HashSet::new();

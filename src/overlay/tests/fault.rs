@@ -29,11 +29,11 @@ const WAYS: [(&str, Plan); 6] = [
 
 /// The outcome of one change.
 struct Tried {
-    result: Result<(), Error>,
+    result: Result<(), OverlayError>,
     hits: Vec<(Call, String)>,
 }
 
-fn attempt(case: &Case, op: fn(&Case) -> Result<(), Error>, plan: Plan) -> Tried {
+fn attempt(case: &Case, op: fn(&Case) -> Result<(), OverlayError>, plan: Plan) -> Tried {
     case.cool();
     let guard = plan.lay();
     let result = op(case);
@@ -66,7 +66,7 @@ fn difference(one: &Looks, two: &Looks) -> String {
 }
 
 /// Complaints about one way to fail, and how many runs it took.
-fn try_all(lab: &Lab, what: &str, op: fn(&Case) -> Result<(), Error>, way: &(&str, Plan)) -> (Vec<String>, u32) {
+fn try_all(lab: &Lab, what: &str, op: fn(&Case) -> Result<(), OverlayError>, way: &(&str, Plan)) -> (Vec<String>, u32) {
     let (mut wrong, mut runs) = (Vec::new(), 0);
     let reference = lab.case();
     let before = reference.looks().expect("looked");
@@ -97,7 +97,7 @@ fn try_all(lab: &Lab, what: &str, op: fn(&Case) -> Result<(), Error>, way: &(&st
 
 fn judge(
     case: &mut Case,
-    op: fn(&Case) -> Result<(), Error>,
+    op: fn(&Case) -> Result<(), OverlayError>,
     tried: &Tried,
     errno: i32,
     (before, after): (&Looks, &Looks),

@@ -72,7 +72,7 @@ fn rewritten_while_it_grows(case: &Case, records: u64) -> (usize, u32) {
     let (mut times, mut last) = (0, number());
     for n in 0..records {
         let xattrs = BTreeMap::from([(b"user.long".to_vec(), vec![n as u8; 12 << 10])]);
-        let meta = super::super::journal::Meta { xattrs: Some(xattrs), ..Default::default() };
+        let meta = super::super::journal::MetaChange { xattrs: Some(xattrs), ..Default::default() };
         view.record(super::super::journal::Record::Meta { ino: Ino((1 << 30) + n), meta }).expect("recorded");
         times += usize::from(number() != last);
         last = number();

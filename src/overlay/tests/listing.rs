@@ -80,7 +80,7 @@ impl Equal {
     /// At most `room` names after a position, each with its own.
     fn some(&self, after: u64, room: usize) -> Vec<(u64, Vec<u8>)> {
         let mut out = Vec::new();
-        let sink = &mut |l: crate::overlay::Listed<'_>| {
+        let sink = &mut |l: crate::overlay::DirListing<'_>| {
             let taken = out.len() < room;
             if taken {
                 out.push((l.cookie, l.name.to_vec()));

@@ -17,7 +17,7 @@ fn a_mode_that_a_crash_left_loosened_is_set_back_by_the_next_open_unless_somebod
     if rustix::process::geteuid().is_root() {
         return println!("skipped: no mode keeps root out");
     }
-    type Op = fn(&Case) -> Result<(), Error>;
+    type Op = fn(&Case) -> Result<(), OverlayError>;
     let read: Op = |case| case.overlay().read(case.ino("own"), 0, 9, <[u8]>::to_vec).map(drop);
     let look: Op = |case| case.overlay().lookup(case.ino("owndir"), &name("f")).map(drop);
     let list: Op = |case| case.overlay().readdir(case.ino("merged"), 0, false, &mut |_| true);

@@ -2,19 +2,19 @@
 
 use super::*;
 
-type Op = fn(&Case) -> Result<(), Error>;
+type Op = fn(&Case) -> Result<(), OverlayError>;
 
-fn chmod(case: &Case, path: &str) -> Result<(), Error> {
+fn chmod(case: &Case, path: &str) -> Result<(), OverlayError> {
     case.overlay().setattr(case.ino(path), case.caller(), SetAttr { mode: Some(0o705), ..keep() }).map(drop)
 }
 
-fn utimes(case: &Case, path: &str) -> Result<(), Error> {
+fn utimes(case: &Case, path: &str) -> Result<(), OverlayError> {
     let time = SetTime::At(Timespec { sec: 77, nsec: 8 });
     case.overlay().setattr(case.ino(path), case.caller(), SetAttr { atime: time, mtime: time, ..keep() }).map(drop)
 }
 
 /// All at once: as much as one setattr can hold.
-fn change_all(case: &Case, path: &str) -> Result<(), Error> {
+fn change_all(case: &Case, path: &str) -> Result<(), OverlayError> {
     let Caller { uid, gid } = case.caller();
     let time = SetTime::At(Timespec { sec: 99, nsec: 8 });
     let is_root = rustix::process::geteuid().is_root();
@@ -23,101 +23,101 @@ fn change_all(case: &Case, path: &str) -> Result<(), Error> {
     case.overlay().setattr(case.ino(path), case.caller(), set).map(drop)
 }
 
-fn truncate(case: &Case, path: &str, size: u64) -> Result<(), Error> {
+fn truncate(case: &Case, path: &str, size: u64) -> Result<(), OverlayError> {
     case.overlay().setattr(case.ino(path), case.caller(), SetAttr { size: Some(size), ..keep() }).map(drop)
 }
 
-fn write(case: &Case, path: &str) -> Result<(), Error> {
+fn write(case: &Case, path: &str) -> Result<(), OverlayError> {
     case.overlay().write(case.ino(path), 2, b"WRITTEN", None).map(drop)
 }
 
-fn create(case: &Case, path: &str) -> Result<(), Error> {
+fn create(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     case.overlay().create(dir, &name, 0o644, case.caller(), true).map(drop)
 }
 
 /// Creates a file for another user than the server's, which has to change the owner.
-fn create_for(case: &Case, path: &str) -> Result<(), Error> {
+fn create_for(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     let is_root = rustix::process::geteuid().is_root();
     let caller = if is_root { Caller { uid: 1234, gid: 1234 } } else { case.caller() };
     case.overlay().create(dir, &name, 0o4755, caller, true).map(drop)
 }
 
-fn mkdir(case: &Case, path: &str) -> Result<(), Error> {
+fn mkdir(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     case.overlay().mkdir(dir, &name, 0o750, case.caller()).map(drop)
 }
 
-fn symlink(case: &Case, path: &str) -> Result<(), Error> {
+fn symlink(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     case.overlay().symlink(dir, &name, b"target", case.caller()).map(drop)
 }
 
-fn mkfifo(case: &Case, path: &str) -> Result<(), Error> {
+fn mkfifo(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     case.overlay().mknod(dir, &name, libc::S_IFIFO | 0o600, 0, case.caller()).map(drop)
 }
 
-fn resize(case: &Case, path: &str, size: u64) -> Result<(), Error> {
+fn resize(case: &Case, path: &str, size: u64) -> Result<(), OverlayError> {
     let set = SetAttr { mode: Some(0o640), size: Some(size), mtime: SetTime::Now, ..keep() };
     case.overlay().setattr(case.ino(path), case.caller(), set).map(drop)
 }
 
-fn link(case: &Case, from: &str, to: &str) -> Result<(), Error> {
+fn link(case: &Case, from: &str, to: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(to);
     case.overlay().link(case.ino(from), dir, &name).map(drop)
 }
 
-fn unlink(case: &Case, path: &str) -> Result<(), Error> {
+fn unlink(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     case.overlay().unlink(dir, &name)
 }
 
-fn rmdir(case: &Case, path: &str) -> Result<(), Error> {
+fn rmdir(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     case.overlay().rmdir(dir, &name)
 }
 
-fn rename(case: &Case, from: &str, to: &str, flags: RenameFlags) -> Result<(), Error> {
+fn rename(case: &Case, from: &str, to: &str, flags: RenameFlags) -> Result<(), OverlayError> {
     let ((from, old, _), (to, new, _)) = (case.spot(from), case.spot(to));
     case.overlay().rename(from, &old, to, &new, flags)
 }
 
-fn mv(case: &Case, from: &str, to: &str) -> Result<(), Error> {
+fn mv(case: &Case, from: &str, to: &str) -> Result<(), OverlayError> {
     rename(case, from, to, RenameFlags::empty())
 }
 
-fn swap(case: &Case, one: &str, two: &str) -> Result<(), Error> {
+fn swap(case: &Case, one: &str, two: &str) -> Result<(), OverlayError> {
     rename(case, one, two, RenameFlags::EXCHANGE)
 }
 
-fn set_xattr(case: &Case, path: &str) -> Result<(), Error> {
+fn set_xattr(case: &Case, path: &str) -> Result<(), OverlayError> {
     case.overlay().set_xattr(case.ino(path), b"user.new", b"value", XattrFlags::empty())
 }
 
-fn reset(case: &Case, path: &str) -> Result<(), Error> {
+fn reset(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     case.overlay().reset(dir, &name)
 }
 
 /// Gives up the copy with its current contents as the held ones.
-fn give_up(case: &Case, path: &str) -> Result<(), Error> {
+fn give_up(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
     let (overlay, ino) = (case.overlay(), case.ino(path));
     let held = overlay.read(ino, 0, 1 << 20, crate::store::ObjectId::of)?;
     overlay.give_up(dir, &name, &held, overlay.getattr(ino)?.mode & 0o7777).map(drop)
 }
 
-fn allocate(case: &Case, path: &str) -> Result<(), Error> {
+fn allocate(case: &Case, path: &str) -> Result<(), OverlayError> {
     case.overlay().fallocate(case.ino(path), 0, 0, 5000, None).map(drop)
 }
 
-fn copy_range(case: &Case, from: &str, to: &str) -> Result<(), Error> {
+fn copy_range(case: &Case, from: &str, to: &str) -> Result<(), OverlayError> {
     case.overlay().copy_range((case.ino(from), 0), (case.ino(to), 1), 3, None).map(drop)
 }
 
-fn regraft(case: &Case) -> Result<(), Error> {
+fn regraft(case: &Case) -> Result<(), OverlayError> {
     let mut grafts = vec![graft(&case.other, false)];
     case.overlay().regraft(grafts.clone())?;
     grafts.extend(case.grafts.borrow().iter().map(|g| graft(&g.tree, true)));

@@ -20,9 +20,9 @@ use super::room;
 use super::scan::{Job, Scan};
 use super::shared::{KeptTrees, Shared};
 use super::snapshot::{self, Ident, Previous, SeenDir};
-use super::watch::Watched;
+use super::watch::PathScan;
 use super::{Holding, Holds, ImportError, ImportStats, Imported};
-use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder, item_of, meta_of};
+use crate::store::tree::{BuildError, Item, NodeMeta, Slot, TreeBuilder, item_of, meta_of};
 use crate::store::{Name, Node, Progress, Stage, Store, Tree, pool};
 use crate::sys::fs::{self, FileType, Stat, Timespec};
 use crate::sys::{IoError, path as paths};
@@ -71,7 +71,7 @@ fn import(
     let previous = known.filter(|p| watched.is_none_or(|w| w == p.watched()));
     // The path of the last search is searched for again: else the next import that watches it would read every file.
     let watched = watched.or(previous.as_ref().map(Previous::watched)).unwrap_or_default().to_vec();
-    let watch = Watched::new(&watched);
+    let watch = PathScan::new(&watched);
     let begun = Timespec::now();
     progress.begin("reading", None);
     let place = root_place(&path, shared)?;
@@ -157,7 +157,7 @@ struct Build<'a> {
     dirs: HashMap<DirKey, DirFound>,
     files: HashMap<u32, FileFound>,
     builder: TreeBuilder,
-    watched: Option<&'a Watched>,
+    watched: Option<&'a PathScan>,
     /// A view's trees.
     kept: Option<KeptTrees<'a>>,
     /// Which file each slot is, and what it holds.
@@ -170,13 +170,13 @@ impl<'a> Build<'a> {
     fn new(
         previous: Option<&'a Previous>,
         found: &mut Findings,
-        watched: Option<&'a Watched>,
+        watched: Option<&'a PathScan>,
         shared: Option<(&'a dyn Shared, u64)>,
     ) -> Build<'a> {
         let dirs = std::mem::take(&mut found.dirs);
         let files: HashMap<_, FileFound> = std::mem::take(&mut found.files).into_iter().collect();
         let kept = shared.map(|view| KeptTrees::new(view, files.values().map(|f| &f.stat), dirs.values()));
-        let builder = TreeBuilder::new(Meta::default());
+        let builder = TreeBuilder::new(NodeMeta::default());
         Build { previous, dirs, files, builder, watched, kept, seen: vec![], linked: HashMap::new() }
     }
 
@@ -202,16 +202,16 @@ impl<'a> Build<'a> {
         Ok((bytes, seen, self.kept.map(|kept| kept.stats).unwrap_or_default()))
     }
 
-    fn dir_meta(&mut self, key: DirKey) -> (Meta, SeenDir) {
+    fn dir_meta(&mut self, key: DirKey) -> (NodeMeta, SeenDir) {
         if let (DirKey::Shared(number), Some(kept)) = (key, &mut self.kept) {
             return (kept.dir_meta(number), SeenDir::default());
         }
         match (self.dirs.get(&key), key, self.previous) {
             (Some(found), ..) => {
-                (Meta { xattrs: found.xattrs.clone(), ..meta_from(&found.stat) }, seen(&found.stat, Holds::Nothing))
+                (NodeMeta { xattrs: found.xattrs.clone(), ..meta_from(&found.stat) }, seen(&found.stat, Holds::Nothing))
             }
             (None, DirKey::Before(n), Some(previous)) => (meta_of(&previous.tree, n), previous.seen(n)),
-            _ => (Meta::default(), SeenDir::default()),
+            _ => (NodeMeta::default(), SeenDir::default()),
         }
     }
 
@@ -251,7 +251,7 @@ impl<'a> Build<'a> {
             FoundEntry::File(number) => {
                 let Some(file) = self.files.get(&number) else { return Ok(()) };
                 let item = Item::File { object: file.object, size: file.stat.size, blocks: file.stat.blocks };
-                let meta = Meta { xattrs: file.xattrs.clone(), ..meta_from(&file.stat) };
+                let meta = NodeMeta { xattrs: file.xattrs.clone(), ..meta_from(&file.stat) };
                 (meta, item, seen(&file.stat, file.holds), file.stat.nlink)
             }
             FoundEntry::Symlink(stat, target) => {
@@ -278,7 +278,7 @@ impl<'a> Build<'a> {
         self.add(dir, name, meta, item, seen).map(drop)
     }
 
-    fn add(&mut self, dir: Slot, name: Name, meta: Meta, item: Item, seen: SeenDir) -> Result<Slot, BuildError> {
+    fn add(&mut self, dir: Slot, name: Name, meta: NodeMeta, item: Item, seen: SeenDir) -> Result<Slot, BuildError> {
         let slot = self.builder.add(dir, name, meta, item)?;
         self.seen.resize(slot.index() + 1, SeenDir::default());
         self.seen[slot.index()] = seen;
@@ -292,7 +292,7 @@ fn seen(stat: &Stat, holds: Holds) -> SeenDir {
 
 /// Permissions and the time. A file's set-id bits stay behind: a view belongs to the user that mounts it. A directory's
 /// set-group-id bit only sets the group of new files in it.
-fn meta_from(stat: &Stat) -> Meta {
+fn meta_from(stat: &Stat) -> NodeMeta {
     let kept = if stat.is_dir() { 0o3777 } else { 0o1777 };
-    Meta { perm: stat.mode & kept, mtime: stat.mtime, xattrs: vec![] }
+    NodeMeta { perm: stat.mode & kept, mtime: stat.mtime, xattrs: vec![] }
 }

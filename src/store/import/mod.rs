@@ -22,13 +22,13 @@ pub use dir::{import_dir, import_dir_watching, import_shared};
 pub use found::xattrs_of;
 pub use lost::files_lost;
 pub use shared::Shared;
-pub use watch::Watched;
+pub use watch::PathScan;
 
 use super::tree::BuildError;
 use super::{StoreError, TreeId};
 use crate::sys::IoError;
 use crate::sys::fs::FileType;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// The tree that a file of `snapshots` belongs to, if it is one that is known.
 pub(in crate::store) fn snapshot_tree(bytes: &[u8]) -> Option<TreeId> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::ImportError;
 use crate::store::Name;
 use crate::sys::fs::{self, Stat};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fs_type};
 
 /// How often a directory or file that changes while it is read is read again.

@@ -3,11 +3,11 @@
 use super::found::{FileFound, Findings, ReadJob, xattrs_of};
 use super::place::{ATTEMPTS, SourceDir, is_gone};
 use super::scan::Scan;
-use super::watch::{Sight, Watched};
+use super::watch::{FileScan, PathScan};
 use super::{Holds, ImportError};
 use crate::store::{CopyError, ObjectId};
 use crate::sys::fs::{self, OpenFlags, Stat};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 impl Scan<'_> {
     pub(super) fn read(&self, job: ReadJob, out: &mut Findings) -> Result<(), ImportError> {
@@ -34,7 +34,7 @@ impl Scan<'_> {
             }
             let known = if place.in_view { self.object_in_view(&file, before.size) } else { None };
             let xattrs = xattrs_of(&file).map_err(failed)?;
-            let mut sight = self.watched.map(Watched::file);
+            let mut sight = self.watched.map(PathScan::file);
             let (object, size) = match known {
                 Some(object) => (object, before.size),
                 None => {
@@ -51,7 +51,7 @@ impl Scan<'_> {
             let after = fs::stat(&file).map_err(failed)?;
             let times = |s: &Stat| (s.size, s.mtime, s.ctime);
             if size == before.size && times(&before) == times(&after) {
-                let holds = sight.map_or(Holds::Nothing, Sight::end);
+                let holds = sight.map_or(Holds::Nothing, FileScan::end);
                 return Ok(FileFound { stat: before, object, xattrs, holds });
             }
             tracing::warn!("{} changed while it was read, and is read again", place.path_of(name).shown());

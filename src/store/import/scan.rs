@@ -17,9 +17,9 @@ use super::found::{DirFound, DirKey, Findings, FoundEntry, ReadJob, xattrs_of};
 use super::place::{DEPTH, SourceDir, is_gone, is_view, list, read_link};
 use super::shared::{Shared, list_in};
 use super::snapshot::Previous;
-use super::watch::Watched;
+use super::watch::PathScan;
 use super::{ImportError, ImportStats, SkipReason, Skipped};
-use crate::store::pool::Queue;
+use crate::store::pool::JobQueue;
 use crate::store::{Name, Node, Objects, Progress, Stage};
 use crate::sys::fs::{self, FileType, Stat};
 
@@ -39,7 +39,7 @@ pub(super) struct Scan<'a> {
     pub objects: &'a Objects,
     pub previous: Option<&'a Previous>,
     pub progress: &'a dyn Progress,
-    pub watched: Option<&'a Watched>,
+    pub watched: Option<&'a PathScan>,
     /// The view that is walked, with its device number.
     pub shared: Option<(&'a dyn Shared, u64)>,
     next_file: AtomicU32,
@@ -54,14 +54,14 @@ impl<'a> Scan<'a> {
         objects: &'a Objects,
         previous: Option<&'a Previous>,
         progress: &'a dyn Progress,
-        watched: Option<&'a Watched>,
+        watched: Option<&'a PathScan>,
         shared: Option<(&'a dyn Shared, u64)>,
     ) -> Scan<'a> {
         let (next_file, next_dir) = (AtomicU32::new(0), AtomicU32::new(1));
         Scan { stage, objects, previous, progress, watched, shared, next_file, next_dir, linked: Mutex::default() }
     }
 
-    pub fn work(&self, job: Job, out: &mut Findings, queue: &Queue<Job>) -> Result<(), ImportError> {
+    pub fn work(&self, job: Job, out: &mut Findings, queue: &JobQueue<Job>) -> Result<(), ImportError> {
         if self.progress.is_cancelled() {
             return Err(ImportError::Cancelled);
         }
@@ -106,7 +106,7 @@ impl<'a> Scan<'a> {
         stat: Stat,
         key: DirKey,
         out: &mut Findings,
-        queue: &Queue<Job>,
+        queue: &JobQueue<Job>,
     ) -> Result<(), ImportError> {
         out.stats.dirs += 1;
         if self.is_unchanged(&place, &stat, key, out, queue) {
@@ -137,7 +137,7 @@ impl<'a> Scan<'a> {
         stat: &Stat,
         key: DirKey,
         out: &mut Findings,
-        queue: &Queue<Job>,
+        queue: &JobQueue<Job>,
     ) -> bool {
         let Some((before, dir)) = self.before(key).filter(|_| !place.in_view) else { return false };
         if !before.is_same(dir, stat) {
@@ -236,7 +236,7 @@ struct Reads<'a> {
     place: &'a Arc<SourceDir>,
     files: Vec<(u32, Box<[u8]>)>,
     bytes: u64,
-    queue: &'a Queue<Job>,
+    queue: &'a JobQueue<Job>,
 }
 
 impl Reads<'_> {

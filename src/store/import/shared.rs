@@ -7,12 +7,12 @@ use std::os::fd::OwnedFd;
 use super::ImportError;
 use super::found::{DirFound, DirKey, FoundEntry};
 use super::place::{ATTEMPTS, SourceDir, is_gone, list};
-use super::watch::Watched;
+use super::watch::PathScan;
 use super::{Holds, ImportStats};
-use crate::store::tree::{Item, Meta, Xattr, item_of, meta_of};
+use crate::store::tree::{Item, NodeMeta, Xattr, item_of, meta_of};
 use crate::store::{Name, Node, Tree};
 use crate::sys::fs::{self, FileType, Stat};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 /// A mounted view, with its trees. Inodes are numbered as `stat(2)` reports them.
 pub trait Shared: Sync {
@@ -36,10 +36,10 @@ pub trait Shared: Sync {
 }
 
 /// The names of a directory that were looked at, and those that are as the trees have them.
-pub(super) type Listed = (Stat, Vec<(Name, Stat)>, Vec<(Name, FoundEntry)>);
+pub(super) type ListedDir = (Stat, Vec<(Name, Stat)>, Vec<(Name, FoundEntry)>);
 
 /// Lists a directory of the view; what is left as it was isn't looked at.
-pub(super) fn list_in(shared: &dyn Shared, place: &SourceDir, mut stat: Stat) -> Result<Listed, ImportError> {
+pub(super) fn list_in(shared: &dyn Shared, place: &SourceDir, mut stat: Stat) -> Result<ListedDir, ImportError> {
     let number = stat.ino;
     for _ in 0..ATTEMPTS {
         let own = match shared.is_dir(number) {
@@ -122,11 +122,11 @@ impl<'a> KeptTrees<'a> {
         KeptTrees { shared, dev, linked, stats: ImportStats::default() }
     }
 
-    pub fn dir_meta(&mut self, number: u64) -> Meta {
+    pub fn dir_meta(&mut self, number: u64) -> NodeMeta {
         self.stats.dirs += 1;
-        let Some((tree, node)) = self.shared.source(number) else { return Meta::default() };
+        let Some((tree, node)) = self.shared.source(number) else { return NodeMeta::default() };
         let meta = meta_of(tree, node);
-        Meta { perm: meta.perm & 0o3777, mtime: meta.mtime, xattrs: of_user(meta.xattrs) }
+        NodeMeta { perm: meta.perm & 0o3777, mtime: meta.mtime, xattrs: of_user(meta.xattrs) }
     }
 
     pub fn names(&self, dir: u64) -> Vec<(Name, FoundEntry)> {
@@ -135,7 +135,7 @@ impl<'a> KeptTrees<'a> {
     }
 
     /// Metadata, type, whether it may have several names, and whether it holds the path that is looked for.
-    pub fn leaf(&mut self, number: u64, watched: Option<&Watched>) -> Option<(Meta, Item, bool, Holds)> {
+    pub fn leaf(&mut self, number: u64, watched: Option<&PathScan>) -> Option<(NodeMeta, Item, bool, Holds)> {
         let (tree, node) = self.shared.source(number)?;
         let (item, meta, nlink) = (item_of(tree, node)?, meta_of(tree, node), tree.stat(node).nlink);
         let (perm, xattrs) = match tree.kind(node)? {
@@ -150,7 +150,7 @@ impl<'a> KeptTrees<'a> {
         };
         self.stats.files += u64::from(matches!(item, Item::File { .. }));
         self.stats.symlinks += u64::from(matches!(item, Item::Symlink(_)));
-        let meta = Meta { perm, mtime: meta.mtime, xattrs };
+        let meta = NodeMeta { perm, mtime: meta.mtime, xattrs };
         Some((meta, item, nlink > 1 || self.linked.contains(&number), holds))
     }
 }

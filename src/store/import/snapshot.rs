@@ -28,7 +28,7 @@ use crate::store::tree::{u32_at, u64_at};
 use crate::store::{Node, Store, Tree, TreeId};
 use crate::sys::fs::{Stat, Timespec};
 use crate::sys::path as paths;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 const MAGIC: [u8; 8] = *b"depsfs S";
 const VERSION: u32 = 3;

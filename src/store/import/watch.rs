@@ -16,15 +16,15 @@ const HEAD: usize = 8000;
 const AHEAD: usize = 2;
 
 /// The path that is looked for.
-pub struct Watched {
+pub struct PathScan {
     finder: memmem::Finder<'static>,
 }
 
-impl Watched {
+impl PathScan {
     /// Nothing for a path in which every path begins, or none.
-    pub fn new(path: &[u8]) -> Option<Watched> {
+    pub fn new(path: &[u8]) -> Option<PathScan> {
         let is_one = path.len() > 1 && path[0] == b'/' && !path.ends_with(b"/");
-        is_one.then(|| Watched { finder: memmem::Finder::new(path).into_owned() })
+        is_one.then(|| PathScan { finder: memmem::Finder::new(path).into_owned() })
     }
 
     pub fn path(&self) -> &[u8] {
@@ -43,14 +43,14 @@ impl Watched {
     }
 
     /// Begins with one file.
-    pub fn file(&self) -> Sight<'_> {
-        Sight { watched: self, tail: Vec::new(), at: 0, is_binary: false, as_word: false, as_bytes: false }
+    pub fn file(&self) -> FileScan<'_> {
+        FileScan { watched: self, tail: Vec::new(), at: 0, is_binary: false, as_word: false, as_bytes: false }
     }
 }
 
 /// One file that goes by in pieces.
-pub struct Sight<'a> {
-    watched: &'a Watched,
+pub struct FileScan<'a> {
+    watched: &'a PathScan,
     /// The last bytes of the pieces before.
     tail: Vec<u8>,
     at: u64,
@@ -60,7 +60,7 @@ pub struct Sight<'a> {
     as_bytes: bool,
 }
 
-impl Sight<'_> {
+impl FileScan<'_> {
     /// The next piece.
     pub fn see(&mut self, piece: &[u8]) {
         let keep = BEFORE + self.watched.path().len() + AHEAD;
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn holds(pieces: &[&[u8]]) -> Holds {
-        let watched = Watched::new(b"/src/repo").expect("a path");
+        let watched = PathScan::new(b"/src/repo").expect("a path");
         let mut sight = watched.file();
         pieces.iter().for_each(|p| sight.see(p));
         sight.end()
@@ -202,9 +202,9 @@ mod tests {
 
     #[test]
     fn a_symlink_that_leads_into_the_checkout_is_one() {
-        let watched = Watched::new(b"/src/repo").expect("a path");
+        let watched = PathScan::new(b"/src/repo").expect("a path");
         assert!(watched.is_target(b"/src/repo") && watched.is_target(b"/src/repo/x"));
         assert!(!watched.is_target(b"/src/repos") && !watched.is_target(b"src/repo"));
-        assert!(Watched::new(b"/").is_none() && Watched::new(b"").is_none() && Watched::new(b"a/b").is_none());
+        assert!(PathScan::new(b"/").is_none() && PathScan::new(b"").is_none() && PathScan::new(b"a/b").is_none());
     }
 }

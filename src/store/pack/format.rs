@@ -40,21 +40,21 @@ pub enum PackError {
 
 /// The fields of a header, checked against the length of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Layout {
+pub(super) struct PackLayout {
     pub objects: u32,
     /// The offset at which the objects' bytes end and the index begins.
     pub index: u64,
 }
 
-impl Layout {
-    pub fn read(header: &[u8], len: u64) -> Result<Layout, PackError> {
+impl PackLayout {
+    pub fn read(header: &[u8], len: u64) -> Result<PackLayout, PackError> {
         if header.get(..8) != Some(&MAGIC[..]) {
             return Err(PackError::Magic);
         }
         if u32_at(header, 8) != VERSION {
             return Err(PackError::Version(u32_at(header, 8)));
         }
-        let layout = Layout { objects: u32_at(header, 12), index: u64_at(header, 16) };
+        let layout = PackLayout { objects: u32_at(header, 12), index: u64_at(header, 16) };
         let reserved = header.get(24..HEADER).ok_or(PackError::Length)?;
         let fits = layout.index >= HEADER as u64 && layout.index.checked_add(layout.index_len() as u64) == Some(len);
         if fits && reserved.iter().all(|b| *b == 0) { Ok(layout) } else { Err(PackError::Length) }

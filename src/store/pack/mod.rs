@@ -26,12 +26,12 @@ use crate::sys::IoError;
 use crate::sys::extent::Extent;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::mmap::Map;
-use format::{HEADER, Layout};
+use format::{HEADER, PackLayout};
 
 /// The index of a pack. A reader opens the pack itself.
 pub struct Pack {
     id: PackId,
-    layout: Layout,
+    layout: PackLayout,
     index: Map,
 }
 
@@ -44,7 +44,7 @@ impl Pack {
         let mut header = [0; HEADER];
         let read = fs::read_at(&file, &mut header, 0).and_then(|n| Ok((n, fs::stat(&file)?.size)));
         let (n, len) = read.map_err(failed)?;
-        let layout = Layout::read(&header[..n], len).map_err(|source| StoreError::BadPack { id, source })?;
+        let layout = PackLayout::read(&header[..n], len).map_err(|source| StoreError::BadPack { id, source })?;
         let index = Map::part(&file, layout.index, layout.index_len()).map_err(IoError::of("map", path))?;
         Ok((Pack { id, layout, index }, file))
     }

@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::format::{self, HEADER, Layout, PackRecord};
+use super::format::{self, HEADER, PackLayout, PackRecord};
 use crate::store::{ObjectId, PackId};
 use crate::sys::{copy, fs};
 
@@ -54,7 +54,7 @@ impl PackWriter {
     /// Writes the rest and the index, and waits until all is on disk.
     pub fn finish(mut self) -> io::Result<PackId> {
         self.flush()?;
-        let layout = Layout { objects: self.count()?, index: self.written };
+        let layout = PackLayout { objects: self.count()?, index: self.written };
         let (index, id) = format::index(&mut self.records);
         fs::write_all_at(&self.file, &index, layout.index)?;
         fs::write_all_at(&self.file, &layout.header(), 0)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::import::{self, ImportError};
 use super::manifest::Manifest;
-use super::tree::Meta;
+use super::tree::NodeMeta;
 use super::{GcOptions, Provenance, Store, StoreError, TreeBuilder, TreeId};
 use crate::sys::fault::{Call, Plan};
 use crate::sys::fs::Timespec;
@@ -46,7 +46,7 @@ const OPS: &[(&str, Op)] = &[
         Ok(import::import_archive(&c.store, &c.path("source.tar"), &Default::default(), &()).map(drop)?)
     }),
     ("put an entry", |c| {
-        let tree = c.store.put_tree(&TreeBuilder::new(Meta { perm: 0o700, ..Meta::default() }))?;
+        let tree = c.store.put_tree(&TreeBuilder::new(NodeMeta { perm: 0o700, ..NodeMeta::default() }))?;
         Ok(c.store.entries().put("new", tree, Provenance::default())?)
     }),
     ("touch an entry", |c| Ok(c.store.entries().touch("old")?)),
@@ -73,7 +73,7 @@ impl Case {
         }
         let mut tar = tar::Builder::new(std::fs::File::create(case.path("source.tar")).expect("a file"));
         tar.append_dir_all(".", &source).and_then(|()| tar.finish()).expect("an archive");
-        let tree = case.store.put_tree(&TreeBuilder::new(Meta::default())).expect("put");
+        let tree = case.store.put_tree(&TreeBuilder::new(NodeMeta::default())).expect("put");
         case.store.entries().put("old", tree, Provenance::default()).expect("put");
         case
     }

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::format::NO_ENTRY;
-use super::item::Built;
-pub use super::item::{BuildError, Item, Meta, Slot};
+use super::item::BuiltNode;
+pub use super::item::{BuildError, Item, NodeMeta, Slot};
 use super::sections::Sections;
 use super::{Node, Tree};
 use crate::store::{Name, ObjectId};
@@ -14,13 +14,13 @@ use crate::sys::fs::FileType;
 
 /// A tree in the making.
 pub struct TreeBuilder {
-    pub(super) nodes: Vec<Built>,
+    pub(super) nodes: Vec<BuiltNode>,
 }
 
 impl TreeBuilder {
     /// An empty directory.
-    pub fn new(root: Meta) -> TreeBuilder {
-        TreeBuilder { nodes: vec![Built { meta: root, item: Item::Dir, children: BTreeMap::new() }] }
+    pub fn new(root: NodeMeta) -> TreeBuilder {
+        TreeBuilder { nodes: vec![BuiltNode { meta: root, item: Item::Dir, children: BTreeMap::new() }] }
     }
 
     /// Everything that can be reached in `tree`.
@@ -33,7 +33,7 @@ impl TreeBuilder {
     /// The content of the directory `dir` of a tree, below directories of the names in `prefix`; those have its time.
     pub fn part_of(tree: &Tree, dir: Node, prefix: &Path) -> Result<TreeBuilder, BuildError> {
         let own = meta_of(tree, dir);
-        let above = Meta { perm: 0o755, mtime: own.mtime, xattrs: Vec::new() };
+        let above = NodeMeta { perm: 0o755, mtime: own.mtime, xattrs: Vec::new() };
         let names: Vec<Name> = prefix.iter().filter_map(|n| Name::new(n.as_bytes()).ok()).collect();
         let mut builder = TreeBuilder::new(if names.is_empty() { own.clone() } else { above.clone() });
         let mut slot = Slot::ROOT;
@@ -69,7 +69,7 @@ impl TreeBuilder {
 
     /// Puts a node under a name. An earlier node of that name is replaced, except that a directory stays the
     /// same directory and only takes the new metadata.
-    pub fn add(&mut self, parent: Slot, name: Name, meta: Meta, item: Item) -> Result<Slot, BuildError> {
+    pub fn add(&mut self, parent: Slot, name: Name, meta: NodeMeta, item: Item) -> Result<Slot, BuildError> {
         if let (Item::Dir, Some(slot)) = (&item, self.find(parent, &name))
             && self.is_dir(slot)
         {
@@ -104,12 +104,12 @@ impl TreeBuilder {
     }
 
     /// The item of a slot, and its metadata.
-    pub fn item(&self, slot: Slot) -> Option<(&Item, &Meta)> {
+    pub fn item(&self, slot: Slot) -> Option<(&Item, &NodeMeta)> {
         self.nodes.get(slot.0 as usize).map(|n| (&n.item, &n.meta))
     }
 
     /// The metadata of a slot, to be changed; the root's for a slot of another builder.
-    pub fn meta_mut(&mut self, slot: Slot) -> &mut Meta {
+    pub fn meta_mut(&mut self, slot: Slot) -> &mut NodeMeta {
         let at = if (slot.0 as usize) < self.nodes.len() { slot.0 as usize } else { 0 };
         &mut self.nodes[at].meta
     }
@@ -125,13 +125,13 @@ impl TreeBuilder {
 
     /// Tells which object a file's bytes are; nothing happens for other types.
     pub fn set_object(&mut self, slot: Slot, id: ObjectId) {
-        if let Some(Built { item: Item::File { object, .. }, .. }) = self.nodes.get_mut(slot.index()) {
+        if let Some(BuiltNode { item: Item::File { object, .. }, .. }) = self.nodes.get_mut(slot.index()) {
             *object = id;
         }
     }
 
-    fn push(&mut self, meta: Meta, item: Item) -> Slot {
-        self.nodes.push(Built { meta, item, children: BTreeMap::new() });
+    fn push(&mut self, meta: NodeMeta, item: Item) -> Slot {
+        self.nodes.push(BuiltNode { meta, item, children: BTreeMap::new() });
         Slot(self.nodes.len() as u32 - 1)
     }
 
@@ -163,10 +163,10 @@ impl TreeBuilder {
 }
 
 /// The metadata of a node, to be built again.
-pub(in crate::store) fn meta_of(tree: &Tree, n: Node) -> Meta {
+pub(in crate::store) fn meta_of(tree: &Tree, n: Node) -> NodeMeta {
     let stat = tree.stat(n);
     let xattrs = tree.xattrs(n).map(|(name, value)| (name.into(), value.into())).collect();
-    Meta { perm: stat.perm, mtime: stat.mtime, xattrs }
+    NodeMeta { perm: stat.perm, mtime: stat.mtime, xattrs }
 }
 
 /// The item of a node, to be built again; nothing for a damaged one.

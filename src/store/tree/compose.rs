@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::build::{BuildError, Item, Meta, Slot, TreeBuilder, item_of, meta_of};
+use super::build::{BuildError, Item, NodeMeta, Slot, TreeBuilder, item_of, meta_of};
 use super::{Node, Tree};
 use crate::store::Name;
 use crate::sys::fs::FileType;
 
 impl TreeBuilder {
     /// The directory at a path, made with `meta` where there is none.
-    pub fn dir_at(&mut self, path: &Path, meta: &Meta) -> Result<Slot, BuildError> {
+    pub fn dir_at(&mut self, path: &Path, meta: &NodeMeta) -> Result<Slot, BuildError> {
         let mut at = Slot::ROOT;
         for part in path.components() {
             let name = Name::new(part.as_os_str().as_encoded_bytes()).map_err(|_| BuildError::NotADirectory)?;

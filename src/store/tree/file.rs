@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::format::{HEADER, Layout};
+use super::format::{HEADER, TreeLayout};
 use super::{Bytes, Tree, TreeError};
 use crate::store::TreeId;
 use crate::sys::fs::{self, OpenFlags, Stat};
@@ -21,7 +21,7 @@ impl Tree {
         let mut header = [0; HEADER];
         let n = fs::read_at(&file, &mut header, 0)?;
         // Before there is memory for them: the file may have grown beyond all measure.
-        if let Err(e) = Layout::read(&header[..n], stat.size) {
+        if let Err(e) = TreeLayout::read(&header[..n], stat.size) {
             return Ok(Err(e));
         }
         let mut bytes = vec![0; usize::try_from(stat.size).unwrap_or(usize::MAX)];

@@ -89,7 +89,7 @@ pub(in crate::store) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 /// The sections of one tree: how many records they have, and their offsets.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
+pub(super) struct TreeLayout {
     pub nodes: u32,
     pub entries: u32,
     pub links: u32,
@@ -103,9 +103,9 @@ pub(super) struct Layout {
     pub objects_at: usize,
 }
 
-impl Layout {
+impl TreeLayout {
     /// Reads the header, the first of these bytes, of a tree of `len` bytes, and checks it.
-    pub fn read(bytes: &[u8], len: u64) -> Result<Layout, TreeError> {
+    pub fn read(bytes: &[u8], len: u64) -> Result<TreeLayout, TreeError> {
         if bytes.len() < HEADER || bytes[..8] != MAGIC {
             return Err(TreeError::Magic);
         }
@@ -131,7 +131,7 @@ impl Layout {
             return Err(TreeError::Length);
         }
         let content_bytes = u64_at(bytes, 40);
-        let counts = Layout {
+        let counts = TreeLayout {
             nodes,
             entries,
             links,

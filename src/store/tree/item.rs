@@ -23,7 +23,7 @@ impl Slot {
 
 /// The metadata of every type of node. `perm` is cut to 07777; xattrs are sorted by name when they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Meta {
+pub struct NodeMeta {
     pub perm: u32,
     pub mtime: Timespec,
     pub xattrs: Vec<Xattr>,
@@ -49,8 +49,8 @@ pub enum BuildError {
     TooLarge,
 }
 
-pub(super) struct Built {
-    pub meta: Meta,
+pub(super) struct BuiltNode {
+    pub meta: NodeMeta,
     pub item: Item,
     pub children: BTreeMap<Name, Slot>,
 }

@@ -18,9 +18,9 @@ mod tests;
 pub use build::TreeBuilder;
 pub(in crate::store) use build::{item_of, meta_of};
 pub use format::TreeError;
-use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, Layout, NO_ENTRY, NODE, OBJECT, RawNode, XATTR};
+use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, NO_ENTRY, NODE, OBJECT, RawNode, TreeLayout, XATTR};
 pub(in crate::store) use format::{u32_at, u64_at};
-pub use item::{BuildError, Item, Meta, Slot, Xattr};
+pub use item::{BuildError, Item, NodeMeta, Slot, Xattr};
 
 use std::cmp::Ordering;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ enum Bytes {
 pub struct Tree {
     id: TreeId,
     bytes: Bytes,
-    layout: Layout,
+    layout: TreeLayout,
     /// Its file when it was read.
     times: Option<Stat>,
     /// A bit for each object: its bytes were found to be those of its name.
@@ -89,7 +89,7 @@ impl Tree {
             Bytes::Mapped(m, _) => m,
             Bytes::Owned(v) => v,
         };
-        let layout = Layout::read(all, all.len() as u64)?;
+        let layout = TreeLayout::read(all, all.len() as u64)?;
         let tree = Tree { id, bytes, layout, times: None, checked: OnceLock::new(), large: Box::default() };
         if tree.kind(Node::ROOT) != Some(FileType::Directory) {
             return Err(TreeError::Damaged("the root is not a directory"));

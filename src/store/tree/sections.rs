@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, MAGIC, NO_ENTRY, RawNode, VERSION};
-use super::item::{BuildError, Built, Item, Slot};
+use super::item::{BuildError, BuiltNode, Item, Slot};
 use crate::store::{Name, ObjectId};
 use crate::sys::fs::FileType;
 
@@ -26,7 +26,7 @@ pub(super) struct Sections {
 
 impl Sections {
     /// Sections that hold the root.
-    pub fn begin(from: &[Built]) -> Result<Sections, BuildError> {
+    pub fn begin(from: &[BuiltNode]) -> Result<Sections, BuildError> {
         let mut out = Sections { numbers: vec![NO_ENTRY; from.len()], ..Sections::default() };
         out.number(from, Slot::ROOT, 0, NO_ENTRY)?;
         Ok(out)
@@ -53,7 +53,7 @@ impl Sections {
     }
 
     /// Writes one name of `dir`, and its node when this is the first name met.
-    pub fn entry(&mut self, from: &[Built], dir: Slot, name: &Name, slot: Slot) -> Result<(), BuildError> {
+    pub fn entry(&mut self, from: &[BuiltNode], dir: Slot, name: &Name, slot: Slot) -> Result<(), BuildError> {
         let entry = self.next_entry()?;
         let parent = self.numbers[dir.index()];
         let number = match self.numbers[slot.index()] {
@@ -73,7 +73,7 @@ impl Sections {
     }
 
     /// Gives `slot` the next number and writes its node.
-    fn number(&mut self, from: &[Built], slot: Slot, parent: u32, entry: u32) -> Result<u32, BuildError> {
+    fn number(&mut self, from: &[BuiltNode], slot: Slot, parent: u32, entry: u32) -> Result<u32, BuildError> {
         let built = &from[slot.index()];
         let number = self.nodes.len() as u32;
         let (kind, size, blocks, data) = match &built.item {

@@ -10,8 +10,8 @@ fn name(s: &str) -> Name {
     Name::new(s.as_bytes()).expect("a name")
 }
 
-fn at(sec: i64, nsec: u32) -> Meta {
-    Meta { perm: 0o644, mtime: Timespec { sec, nsec }, xattrs: vec![] }
+fn at(sec: i64, nsec: u32) -> NodeMeta {
+    NodeMeta { perm: 0o644, mtime: Timespec { sec, nsec }, xattrs: vec![] }
 }
 
 fn file(content: &[u8]) -> Item {
@@ -20,8 +20,8 @@ fn file(content: &[u8]) -> Item {
 
 /// A root with one of each: a file with two names, an xattr, a subdirectory, a symlink, a fifo.
 fn sample() -> TreeBuilder {
-    let mut b = TreeBuilder::new(Meta { perm: 0o755, ..at(-2, 5) });
-    let sub = b.add(Slot::ROOT, name("sub"), Meta { perm: 0o700, ..at(3, 0) }, Item::Dir).unwrap();
+    let mut b = TreeBuilder::new(NodeMeta { perm: 0o755, ..at(-2, 5) });
+    let sub = b.add(Slot::ROOT, name("sub"), NodeMeta { perm: 0o700, ..at(3, 0) }, Item::Dir).unwrap();
     let hello = b.add(Slot::ROOT, name("hello"), at(1, 999_999_999), file(b"hello")).unwrap();
     b.link(sub, name("again"), hello).unwrap();
     b.meta_mut(hello).xattrs.push((b"user.k".as_slice().into(), b"value".as_slice().into()));
@@ -85,7 +85,7 @@ fn a_listing_goes_on_after_any_cookie() {
 #[test]
 fn a_later_name_replaces_an_earlier_one_and_a_directory_keeps_what_it_holds() {
     let mut b = sample();
-    let sub = b.add(Slot::ROOT, name("sub"), Meta { perm: 0o711, ..at(9, 9) }, Item::Dir).unwrap();
+    let sub = b.add(Slot::ROOT, name("sub"), NodeMeta { perm: 0o711, ..at(9, 9) }, Item::Dir).unwrap();
     b.add(Slot::ROOT, name("hello"), at(1, 1), Item::Fifo).unwrap();
     let tree = Tree::from_bytes(b.finish().unwrap()).unwrap();
     let node = tree.lookup(Node::ROOT, &name("sub")).unwrap();

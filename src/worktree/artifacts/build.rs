@@ -2,13 +2,13 @@
 
 use super::resolve::ArtifactSources;
 use crate::component::key;
-use crate::component::{Components, Declared, Error, NO_DIRECTORY_HINT};
+use crate::component::{ComponentError, Components, Declared, NO_DIRECTORY_HINT};
 use crate::git::checkout::Checkout;
 use crate::git::command::LOCAL_VARIABLES;
 use crate::sys::path;
 use crate::sys::reason;
 use crate::sys::shell::{self, Ended, Shell};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 
 const RESUME_HINT: &str = "mend it, then go on with depsfs create --resume";
 
@@ -19,9 +19,9 @@ pub fn build(
     key: Option<&str>,
     checkout: &Checkout,
     supply: &ArtifactSources<'_>,
-) -> Result<(), Error> {
+) -> Result<(), ComponentError> {
     let component = &declared.component;
-    let wrong = |why: String, hint| Error::Build { component: component.name.clone(), why, hint };
+    let wrong = |why: String, hint| ComponentError::Build { component: component.name.clone(), why, hint };
     let Some(command) = &component.build else {
         return Err(wrong(
             "it has no build command".into(),

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::component::Declared;
 use crate::git::checkout::Checkout;
 use crate::store::import::{self, ImportError, Imported, import_dir};
-use crate::store::tree::{Item, Meta};
+use crate::store::tree::{Item, NodeMeta};
 use crate::store::{CopyError, Name, Progress, Provenance, Store, StoreError, TreeBuilder, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags, Stat};
 use crate::sys::{IoError, path as paths};
 use crate::views::changed_source::Changed;
 use crate::views::set;
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 
 /// The tree of captured artifacts, and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Frozen {
 }
 
 /// The artifacts of a component that are there, relative to its directory; none lies in another.
-pub fn artifacts(checkout: &Checkout, declared: &Declared) -> Result<Vec<PathBuf>, Error> {
+pub fn artifacts(checkout: &Checkout, declared: &Declared) -> Result<Vec<PathBuf>, WorktreeError> {
     let dir = &declared.component.dir;
     let is_there = |at: &&Path| paths::is_there(&checkout.root.join(at));
     let mut found: Vec<PathBuf> = declared.literals().filter(is_there).map(Path::to_path_buf).collect();
@@ -42,8 +42,8 @@ pub fn artifacts(checkout: &Checkout, declared: &Declared) -> Result<Vec<PathBuf
 }
 
 /// Makes one tree of `paths`, which lie below `base`, each at its place in it.
-pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Progress) -> Result<Frozen, Error> {
-    let meta = |at: &Path| Ok::<_, Error>(paths::stat(at)?.map(meta_of).unwrap_or_default());
+pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Progress) -> Result<Frozen, WorktreeError> {
+    let meta = |at: &Path| Ok::<_, WorktreeError>(paths::stat(at)?.map(meta_of).unwrap_or_default());
     let mut builder = TreeBuilder::new(meta(base)?);
     let (mut files, mut bytes) = (0, 0);
     for path in paths {
@@ -51,7 +51,8 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
         let stat = paths::stat(&whole)?.ok_or_else(|| gone(&whole))?;
         if stat.is_dir() {
             let imported = directory(store, &whole, progress)?;
-            let at = builder.dir_at(path, &Meta { perm: 0o755, ..Meta::default() }).map_err(StoreError::from)?;
+            let at =
+                builder.dir_at(path, &NodeMeta { perm: 0o755, ..NodeMeta::default() }).map_err(StoreError::from)?;
             builder.lay(at, &*store.tree(imported.tree)?).map_err(StoreError::from)?;
             files += imported.stats.files;
             bytes += imported.stats.bytes;
@@ -71,7 +72,7 @@ fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imp
 }
 
 /// Gives a frozen tree its name.
-pub fn name(store: &Store, name: &str, frozen: &Frozen, from: &Path) -> Result<(), Error> {
+pub fn name(store: &Store, name: &str, frozen: &Frozen, from: &Path) -> Result<(), WorktreeError> {
     let provenance = Provenance {
         source: escape::escape(from.as_os_str().as_encoded_bytes()),
         command: "depsfs publish".into(),
@@ -83,7 +84,7 @@ pub fn name(store: &Store, name: &str, frozen: &Frozen, from: &Path) -> Result<(
 }
 
 /// A single file or symlink; answers its size.
-fn one(store: &Store, builder: &mut TreeBuilder, path: &Path, whole: &Path, stat: Stat) -> Result<u64, Error> {
+fn one(store: &Store, builder: &mut TreeBuilder, path: &Path, whole: &Path, stat: Stat) -> Result<u64, WorktreeError> {
     let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { return Err(gone(whole).into()) };
     let name = Name::new(last.as_encoded_bytes()).map_err(|_| gone(whole))?;
     let mut meta = meta_of(stat);
@@ -97,7 +98,7 @@ fn one(store: &Store, builder: &mut TreeBuilder, path: &Path, whole: &Path, stat
             let failed = |e| IoError::of("read", whole)(e);
             meta.xattrs = import::xattrs_of(&file).map_err(failed)?;
             let added = stage.add_file(&file, stat.size, &mut Vec::new(), &mut |_| {}).map_err(|e| match e {
-                CopyError::Source(e) => Error::from(failed(e)),
+                CopyError::Source(e) => WorktreeError::from(failed(e)),
                 CopyError::Store(e) => e.into(),
             })?;
             stage.publish()?;
@@ -108,13 +109,13 @@ fn one(store: &Store, builder: &mut TreeBuilder, path: &Path, whole: &Path, stat
         }
         _ => return Err(gone(whole).into()),
     };
-    let at = builder.dir_at(parent, &Meta { perm: 0o755, ..Meta::default() }).map_err(StoreError::from)?;
+    let at = builder.dir_at(parent, &NodeMeta { perm: 0o755, ..NodeMeta::default() }).map_err(StoreError::from)?;
     builder.add(at, name, meta, item).map_err(StoreError::from)?;
     Ok(stat.size)
 }
 
-fn meta_of(stat: Stat) -> Meta {
-    Meta { perm: stat.mode & 0o1777, mtime: stat.mtime, xattrs: Vec::new() }
+fn meta_of(stat: Stat) -> NodeMeta {
+    NodeMeta { perm: stat.mode & 0o1777, mtime: stat.mtime, xattrs: Vec::new() }
 }
 
 fn gone(path: &Path) -> IoError {

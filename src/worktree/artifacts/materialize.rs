@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use super::build;
 use super::capture::{self, Frozen};
-use super::resolve::{self, ArtifactSource, ArtifactSources, Built, Decision, artifact_name};
+use super::resolve::{self, ArtifactSource, ArtifactSources, BuiltCheckout, Decision, artifact_name};
 use crate::cache::{Artifact, ArtifactName};
 use crate::component::files::Files;
 use crate::component::key::{self, Keyed, Keys};
@@ -21,11 +21,11 @@ use crate::git::checkout::Checkout;
 use crate::sys::path;
 use crate::views::drop_unchanged;
 use crate::views::set::Views;
-use crate::worktree::Error;
+use crate::worktree::WorktreeError;
 use crate::worktree::placement::{self, PlaceRequest};
 
 /// A worktree, its components, and the options for bringing their artifacts.
-pub struct Task<'a> {
+pub struct MaterializeTask<'a> {
     pub checkout: &'a Checkout,
     pub components: &'a Components,
     pub supply: &'a ArtifactSources<'a>,
@@ -49,11 +49,11 @@ pub struct Brought {
 }
 
 /// The decision for each component, before anything is done.
-pub fn decisions(task: &Task<'_>) -> Result<(ComponentsRecord, Vec<Decision>), Error> {
+pub fn decisions(task: &MaterializeTask<'_>) -> Result<(ComponentsRecord, Vec<Decision>), WorktreeError> {
     let record = ComponentsRecord::load(&task.checkout.state_dir())?;
     let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
     let has = |declared: &Declared| task.source.is_some_and(|source| source_has(source, declared));
-    let source = task.source.map(|checkout| Built { checkout, has: &has });
+    let source = task.source.map(|checkout| BuiltCheckout { checkout, has: &has });
     let wanted = |declared: &Declared| is_wanted(declared, &record, &keys, task.changed);
     let decisions = resolve::decide(task.components, &keys, source.as_ref(), task.supply, &wanted)?;
     Ok((record, decisions))
@@ -75,7 +75,7 @@ fn source_has(source: &Checkout, declared: &Declared) -> bool {
 }
 
 /// Does it. A build that fails ends it; what was done until then is recorded.
-pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
+pub fn bring(task: &MaterializeTask<'_>) -> Result<Vec<Brought>, WorktreeError> {
     let (record, decisions) = decisions(task)?;
     let mut all = not_done(&record, decisions);
     artifacts(task, &record, &mut all)?;
@@ -95,12 +95,12 @@ pub fn bring(task: &Task<'_>) -> Result<Vec<Brought>, Error> {
 
 /// Remembers what became of a component, beside the entries that it had until now.
 fn note(
-    task: &Task<'_>,
+    task: &MaterializeTask<'_>,
     declared: &Declared,
     key: Option<&str>,
     state: ComponentState,
     entry: Option<String>,
-) -> Result<(), Error> {
+) -> Result<(), WorktreeError> {
     let (name, key) = (declared.component.name.clone(), key.map(str::to_owned));
     Ok(ComponentsRecord::change(&task.checkout.state_dir(), |record| {
         let entries = with_entry(entries_of(record, &name), entry);
@@ -115,7 +115,7 @@ pub fn took_source(
     components: &Components,
     all: &mut [Brought],
     unfit: &dyn Fn(&Declared) -> bool,
-) -> Result<(), Error> {
+) -> Result<(), WorktreeError> {
     let mut taken: Vec<&mut Brought> = all.iter_mut().filter(|b| b.decision.way == ArtifactSource::Source).collect();
     taken.retain(|b| !components.named(&b.decision.component).is_none_or(unfit));
     if taken.is_empty() {
@@ -139,7 +139,7 @@ pub fn not_done(record: &ComponentsRecord, decisions: Vec<Decision>) -> Vec<Brou
 }
 
 /// Puts all fetched artifacts in place at once.
-fn artifacts(task: &Task<'_>, record: &ComponentsRecord, all: &mut [Brought]) -> Result<(), Error> {
+fn artifacts(task: &MaterializeTask<'_>, record: &ComponentsRecord, all: &mut [Brought]) -> Result<(), WorktreeError> {
     let (store, root) = (task.supply.store, &task.checkout.root);
     let fetched: Vec<(&Declared, Artifact, Vec<String>, PathBuf)> = all
         .iter()
@@ -189,12 +189,12 @@ fn artifacts(task: &Task<'_>, record: &ComponentsRecord, all: &mut [Brought]) ->
 
 /// Leaves of some paths those whose artifact has other contents now than the one before had.
 fn unlike(
-    task: &Task<'_>,
+    task: &MaterializeTask<'_>,
     declared: &Declared,
     new: &Artifact,
     before: &[String],
     paths: &mut Vec<PathBuf>,
-) -> Result<(), Error> {
+) -> Result<(), WorktreeError> {
     let (store, base) = (task.supply.store, task.checkout.root.join(&declared.component.dir));
     let new = store.tree(new.tree)?;
     for entry in before {
@@ -213,7 +213,7 @@ fn is_of_source(record: &ComponentsRecord, declared: &Declared) -> bool {
 }
 
 /// Retires the source's snapshots in views that show an artifact of the component instead.
-fn retire_snapshots(task: &Task<'_>, of_source: &[&Declared]) -> Result<(), Error> {
+fn retire_snapshots(task: &MaterializeTask<'_>, of_source: &[&Declared]) -> Result<(), WorktreeError> {
     let Some(mut views) = Views::of(task.checkout)?.filter(|_| !of_source.is_empty()) else { return Ok(()) };
     Ok(views.mount_if(|views| {
         for n in 0..views.manifest.views.len() {
@@ -228,7 +228,12 @@ fn retire_snapshots(task: &Task<'_>, of_source: &[&Declared]) -> Result<(), Erro
 }
 
 /// Drops unchanged copies of the component's previous artifacts, so that they don't hide the new one.
-fn give_up_copies(task: &Task<'_>, declared: &Declared, new: &Artifact, before: &[String]) -> Result<(), Error> {
+fn give_up_copies(
+    task: &MaterializeTask<'_>,
+    declared: &Declared,
+    new: &Artifact,
+    before: &[String],
+) -> Result<(), WorktreeError> {
     let store = task.supply.store;
     let (views, dir) = (Views::of(task.checkout)?, &declared.component.dir);
     for entry in before {
@@ -252,7 +257,11 @@ fn with_entry(mut entries: Vec<String>, new: Option<String>) -> Vec<String> {
 }
 
 /// Publishes a built component as the entry for its key. Returns the entry's name; `None` without a key or artifacts.
-fn publish(task: &Task<'_>, declared: &Declared, key: Option<&str>) -> Result<Option<(String, Frozen)>, Error> {
+fn publish(
+    task: &MaterializeTask<'_>,
+    declared: &Declared,
+    key: Option<&str>,
+) -> Result<Option<(String, Frozen)>, WorktreeError> {
     let Some(key) = key else { return Ok(None) };
     let paths = capture::artifacts(task.checkout, declared)?;
     if paths.is_empty() {
@@ -271,10 +280,10 @@ fn publish(task: &Task<'_>, declared: &Declared, key: Option<&str>) -> Result<Op
 /// Publishes the components that `wanted` selects, with their current keys. Returns their names, their entries' names
 /// and the captured trees. A component without a key or artifacts is an error if it was requested by name (`asked`).
 pub fn publish_all(
-    task: &Task<'_>,
+    task: &MaterializeTask<'_>,
     wanted: &dyn Fn(&Declared) -> bool,
     asked: bool,
-) -> Result<Vec<(String, String, Frozen)>, Error> {
+) -> Result<Vec<(String, String, Frozen)>, WorktreeError> {
     let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
     // Only a worktree of depsfs remembers.
     let remembers = Views::of(task.checkout)?.is_some();
@@ -293,24 +302,24 @@ pub fn publish_all(
             None if asked => Err(unpublishable(&name, key).into()),
             None => Ok(None),
         });
-        let stopped = |e| Error::Unpublished { left: all.len() - n, all: all.len(), source: Box::new(e) };
+        let stopped = |e| WorktreeError::Unpublished { left: all.len() - n, all: all.len(), source: Box::new(e) };
         done.extend(published.map_err(stopped)?);
     }
     Ok(done)
 }
 
-fn unpublishable(component: &str, key: Option<&str>) -> crate::component::Error {
+fn unpublishable(component: &str, key: Option<&str>) -> crate::component::ComponentError {
     let (why, hint) = match key {
         None => ("it has no key now", "give it a key in depsfs.toml, or publish its paths with --name"),
         Some(_) => ("none of its paths exists", "build it first"),
     };
-    crate::component::Error::Publish { component: component.into(), why, hint }
+    crate::component::ComponentError::Publish { component: component.into(), why, hint }
 }
 
 /// The name in the store of a component's artifact.
-fn entry_name(task: &Task<'_>, declared: &Declared, key: &str) -> Result<String, Error> {
+fn entry_name(task: &MaterializeTask<'_>, declared: &Declared, key: &str) -> Result<String, WorktreeError> {
     let name = artifact_name(declared, key);
-    let wrong = |e: crate::cache::CacheError| crate::component::Error::Fetch {
+    let wrong = |e: crate::cache::CacheError| crate::component::ComponentError::Fetch {
         component: declared.component.name.clone(),
         name: name.clone(),
         source: Box::new(e),

@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::resolve::{self, ArtifactSources, Built, Decision};
-use crate::component::Error;
+use super::resolve::{self, ArtifactSources, BuiltCheckout, Decision};
+use crate::component::ComponentError;
 use crate::component::files::Files;
 use crate::component::key::{self, Keys};
 use crate::git::checkout::Checkout;
@@ -14,25 +14,28 @@ use crate::git::submodule;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::worktree;
-use crate::worktree::plan::Plan;
+use crate::worktree::plan::CreatePlan;
 use crate::worktree::undo;
 
 /// The decisions for a plan; `None` when its commit isn't known yet.
-pub fn foresee(plan: &Plan, supply: &ArtifactSources<'_>) -> Result<Option<Vec<Decision>>, worktree::Error> {
+pub fn foresee(
+    plan: &CreatePlan,
+    supply: &ArtifactSources<'_>,
+) -> Result<Option<Vec<Decision>>, worktree::WorktreeError> {
     let Some(commit) = &plan.commit else { return Ok(None) };
     let keys = keys_at(plan, commit)?;
     let has = |declared: &crate::component::Declared| plan.has_built(declared);
-    let source = Built { checkout: &plan.source, has: &has };
+    let source = BuiltCheckout { checkout: &plan.source, has: &has };
     Ok(Some(resolve::decide(&plan.components, &keys, Some(&source), supply, &|_| true)?))
 }
 
 /// Refuses when one of them would have to be built.
-pub fn refuse_builds(decisions: &[Decision]) -> Result<(), Error> {
+pub fn refuse_builds(decisions: &[Decision]) -> Result<(), ComponentError> {
     let built: Vec<String> = decisions.iter().filter(|d| d.needs_build()).map(|d| d.component.clone()).collect();
-    if built.is_empty() { Ok(()) } else { Err(Error::WouldBuild(built)) }
+    if built.is_empty() { Ok(()) } else { Err(ComponentError::WouldBuild(built)) }
 }
 
-fn keys_at(plan: &Plan, commit: &str) -> Result<Keys, worktree::Error> {
+fn keys_at(plan: &CreatePlan, commit: &str) -> Result<Keys, worktree::WorktreeError> {
     let source = &plan.source;
     let at = Files::At { git: source.git(), commit, modules: &plan.modules };
     if !key::need_commands(&plan.components) {
@@ -44,7 +47,7 @@ fn keys_at(plan: &Plan, commit: &str) -> Result<Keys, worktree::Error> {
     }
     let away = ThrowAway::new(source)?;
     source.git().add_detached(&away.at, commit)?;
-    let made = Checkout::at(&away.at)?.ok_or_else(|| crate::git::Error::NotACheckout(away.at.clone()))?;
+    let made = Checkout::at(&away.at)?.ok_or_else(|| crate::git::RepositoryError::NotACheckout(away.at.clone()))?;
     submodule::initialise(&plan.modules, &made, Path::new(""), &mut |_| {})?;
     Ok(key::keys(&plan.components, &at, &made.root)?)
 }
@@ -56,7 +59,7 @@ struct ThrowAway<'a> {
 }
 
 impl ThrowAway<'_> {
-    fn new(source: &Checkout) -> Result<ThrowAway<'_>, worktree::Error> {
+    fn new(source: &Checkout) -> Result<ThrowAway<'_>, worktree::WorktreeError> {
         let dir = path::canonical(&std::env::temp_dir())?;
         for n in 0..100 {
             let at = dir.join(format!("depsfs-keys-{}-{n}", std::process::id()));
@@ -64,7 +67,7 @@ impl ThrowAway<'_> {
                 return Ok(ThrowAway { source, at });
             }
         }
-        Err(worktree::Error::PathTaken(dir.join("depsfs-keys")))
+        Err(worktree::WorktreeError::PathTaken(dir.join("depsfs-keys")))
     }
 }
 

@@ -12,7 +12,7 @@
 use crate::cache::{self, Artifact, ArtifactName, Environment, Reporting};
 use crate::component::files::Files;
 use crate::component::key::{self, Keyed, Keys};
-use crate::component::{Components, Declared, Error};
+use crate::component::{ComponentError, Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::store::{Progress, Store};
 use crate::sys::log::OrWarn;
@@ -83,7 +83,7 @@ impl Decision {
 }
 
 /// A source of artifacts: a checkout that was built.
-pub struct Built<'a> {
+pub struct BuiltCheckout<'a> {
     pub checkout: &'a Checkout,
     /// Whether all of a component's artifacts are there.
     pub has: &'a dyn Fn(&Declared) -> bool,
@@ -102,10 +102,10 @@ pub fn artifact_name(declared: &Declared, key: &str) -> String {
 pub fn decide(
     components: &Components,
     keys: &Keys,
-    source: Option<&Built<'_>>,
+    source: Option<&BuiltCheckout<'_>>,
     supply: &ArtifactSources<'_>,
     wanted: &dyn Fn(&Declared) -> bool,
-) -> Result<Vec<Decision>, Error> {
+) -> Result<Vec<Decision>, ComponentError> {
     let asked: Vec<&Declared> = components.all.iter().filter(|d| wanted(d)).collect();
     let found = find_all(&asked, keys, supply)?;
     let mut of_source: Option<Keys> = None;
@@ -126,10 +126,10 @@ pub fn decide(
 fn without_artifact(
     declared: &Declared,
     key: &Keyed,
-    source: Option<&Built<'_>>,
+    source: Option<&BuiltCheckout<'_>>,
     of_source: &mut Option<Keys>,
     components: &Components,
-) -> Result<ArtifactSource, Error> {
+) -> Result<ArtifactSource, ComponentError> {
     let has = source.is_some_and(|s| (s.has)(declared));
     let builds = declared.component.build.is_some();
     let Some(source) = source.filter(|_| has) else {
@@ -157,14 +157,18 @@ fn find_all(
     asked: &[&Declared],
     keys: &Keys,
     supply: &ArtifactSources<'_>,
-) -> Result<Vec<Option<ArtifactSource>>, Error> {
+) -> Result<Vec<Option<ArtifactSource>>, ComponentError> {
     spawn::try_map(asked, AT_ONCE, |declared| find(declared, keys, supply))
 }
 
-fn find(declared: &Declared, keys: &Keys, supply: &ArtifactSources<'_>) -> Result<Option<ArtifactSource>, Error> {
+fn find(
+    declared: &Declared,
+    keys: &Keys,
+    supply: &ArtifactSources<'_>,
+) -> Result<Option<ArtifactSource>, ComponentError> {
     let Some(key) = keys.get(&declared.component.name).and_then(Keyed::key) else { return Ok(None) };
     let name = artifact_name(declared, key);
-    let wrong = |e: cache::CacheError| Error::Fetch {
+    let wrong = |e: cache::CacheError| ComponentError::Fetch {
         component: declared.component.name.clone(),
         name: name.clone(),
         source: Box::new(e),

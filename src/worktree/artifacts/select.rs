@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::resolve::{self, ArtifactSource, ArtifactSources, Built, Decision};
+use super::resolve::{self, ArtifactSource, ArtifactSources, BuiltCheckout, Decision};
 use crate::component::files::Files;
 use crate::component::key;
 use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent};
 use crate::component::{Declared, Undeclared};
 use crate::git::checkout::Checkout;
 use crate::git::ignored::Ignored;
-use crate::worktree::Error;
-use crate::worktree::plan::Plan;
+use crate::worktree::WorktreeError;
+use crate::worktree::plan::CreatePlan;
 
 /// The decisions, and the paths that the source provides.
 pub struct Choice {
@@ -20,15 +20,15 @@ pub struct Choice {
 }
 
 /// Ignored paths that the source provides, whatever the keys are. Their snapshots need not wait for keys.
-pub fn early(plan: &Plan) -> Ignored {
+pub fn early(plan: &CreatePlan) -> Ignored {
     part(plan, &|declared| declared.component.key.is_none())
 }
 
 /// Computes the keys in the new worktree, and decides. Artifacts are fetched.
-pub fn choose(plan: &Plan, new: &Checkout, supply: &ArtifactSources<'_>) -> Result<Choice, Error> {
+pub fn choose(plan: &CreatePlan, new: &Checkout, supply: &ArtifactSources<'_>) -> Result<Choice, WorktreeError> {
     let keys = key::keys(&plan.components, &Files::Of(new), &new.root)?;
     let has = |declared: &Declared| plan.has_built(declared);
-    let source = Built { checkout: &plan.source, has: &has };
+    let source = BuiltCheckout { checkout: &plan.source, has: &has };
     let decisions = resolve::decide(&plan.components, &keys, Some(&source), supply, &|_| true)?;
     let ignored = part(plan, &|declared| {
         let way = decisions.iter().find(|d| d.component == declared.component.name).map(|d| &d.way);
@@ -42,7 +42,7 @@ pub fn choose(plan: &Plan, new: &Checkout, supply: &ArtifactSources<'_>) -> Resu
 }
 
 /// The source's ignored paths, without those of components that don't take theirs from it.
-fn part(plan: &Plan, takes: &dyn Fn(&Declared) -> bool) -> Ignored {
+fn part(plan: &CreatePlan, takes: &dyn Fn(&Declared) -> bool) -> Ignored {
     let components = &plan.components;
     let is_shared = |at: &Path| {
         let covering: Vec<&Declared> = components.covering(at).collect();

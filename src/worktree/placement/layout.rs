@@ -16,7 +16,7 @@ use crate::store::{Node, Tree};
 use crate::sys::fs::FileType;
 use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::path;
-use crate::worktree::error::Error;
+use crate::worktree::error::WorktreeError;
 
 /// A worktree, and cached facts about it.
 pub struct PlacementLayout<'a> {
@@ -39,7 +39,7 @@ struct LayoutLimits {
 
 /// Members that will show in one view: those below `from` in the artifact, at `prefix` in the view.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ViewPart {
     /// Relative to the worktree.
     pub view: PathBuf,
     pub from: PathBuf,
@@ -50,7 +50,7 @@ pub struct Part {
 /// The targets of the members of one artifact.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parts {
-    pub parts: Vec<Part>,
+    pub parts: Vec<ViewPart>,
     /// Some members are in none of them.
     pub plain: bool,
 }
@@ -75,11 +75,11 @@ impl<'a> PlacementLayout<'a> {
 
     /// The targets of the members of `tree`, placed at `out`, a path in the worktree that lies in the checkout `home`
     /// (the worktree itself, or a submodule).
-    pub fn parts(&mut self, tree: &Tree, out: &Path, home: &Checkout) -> Result<Parts, Error> {
+    pub fn parts(&mut self, tree: &Tree, out: &Path, home: &Checkout) -> Result<Parts, WorktreeError> {
         let mut found = Parts::default();
         let whole = |view: &Path| {
             let prefix = out.strip_prefix(view).unwrap_or(out).to_path_buf();
-            Part { view: view.into(), from: PathBuf::new(), node: Node::ROOT, prefix }
+            ViewPart { view: view.into(), from: PathBuf::new(), node: Node::ROOT, prefix }
         };
         if let Some(view) = self.views.iter().find(|v| out.starts_with(v)) {
             found.parts.push(whole(view));
@@ -115,7 +115,12 @@ impl<'a> PlacementLayout<'a> {
     }
 
     /// Looks at the directories in those of one level: what becomes a part is found, the others are the next level.
-    fn descend(&mut self, tree: &Tree, level: Vec<MemberSpot>, found: &mut Parts) -> Result<Vec<MemberSpot>, Error> {
+    fn descend(
+        &mut self,
+        tree: &Tree,
+        level: Vec<MemberSpot>,
+        found: &mut Parts,
+    ) -> Result<Vec<MemberSpot>, WorktreeError> {
         let (mut asked, mut next) = (Vec::new(), Vec::new());
         for dir in level {
             // An empty directory is a member, too.
@@ -127,7 +132,7 @@ impl<'a> PlacementLayout<'a> {
                 if tree.kind(entry.node) != Some(FileType::Directory) || there.is_some_and(|s| !s.is_dir()) {
                     found.plain = true;
                 } else if self.views.contains(&at) {
-                    found.parts.push(Part { view: at, from, node: entry.node, prefix: PathBuf::new() });
+                    found.parts.push(ViewPart { view: at, from, node: entry.node, prefix: PathBuf::new() });
                 } else if let Some(home) = there.map(|_| self.nested(&at)).transpose()?.flatten() {
                     next.push(MemberSpot { node: entry.node, from, at, home, ignored: false });
                 } else {
@@ -140,7 +145,7 @@ impl<'a> PlacementLayout<'a> {
         for spot in asked {
             if spot.ignored && self.can_be_view(&spot.at, &spot.home)? {
                 let MemberSpot { node, from, at, .. } = spot;
-                found.parts.push(Part { view: at, from, node, prefix: PathBuf::new() });
+                found.parts.push(ViewPart { view: at, from, node, prefix: PathBuf::new() });
             } else {
                 next.push(spot);
             }
@@ -149,7 +154,7 @@ impl<'a> PlacementLayout<'a> {
     }
 
     /// Fills in whether git ignores each place, with one query for each checkout.
-    fn ask(&self, spots: &mut [MemberSpot]) -> Result<(), Error> {
+    fn ask(&self, spots: &mut [MemberSpot]) -> Result<(), WorktreeError> {
         let mut homes: Vec<Checkout> = Vec::new();
         for spot in spots.iter().filter(|s| !s.ignored) {
             if !homes.contains(&spot.home) {
@@ -166,7 +171,7 @@ impl<'a> PlacementLayout<'a> {
     }
 
     /// For each of some paths in the worktree whether git ignores a directory there.
-    fn ignored(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, Error> {
+    fn ignored(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, WorktreeError> {
         let known = |dir: &PathBuf| self.foreseen.get(&(home.root.clone(), dir.clone())).copied();
         match dirs.iter().map(known).collect() {
             Some(answers) => Ok(answers),
@@ -176,7 +181,7 @@ impl<'a> PlacementLayout<'a> {
 
     /// Queries git once for the paths that [`PlacementLayout::parts`] checks first for each of many artifacts: the ways
     /// to their places, and their topmost directories.
-    pub fn foresee(&mut self, artifacts: &[(&Tree, &Path, &Checkout)]) -> Result<(), Error> {
+    pub fn foresee(&mut self, artifacts: &[(&Tree, &Path, &Checkout)]) -> Result<(), WorktreeError> {
         let mut by_home: HashMap<PathBuf, (Checkout, BTreeSet<PathBuf>)> = HashMap::new();
         for (tree, out, home) in artifacts {
             let ways = self.ways_to(out, home);
@@ -193,7 +198,7 @@ impl<'a> PlacementLayout<'a> {
         Ok(())
     }
 
-    fn ask_git(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, Error> {
+    fn ask_git(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, WorktreeError> {
         // With the slash, a pattern for directories matches one that isn't there yet.
         let slashed: Vec<PathBuf> = dirs.iter().map(|d| self.inside(d, home).join("")).collect();
         let answer: BTreeSet<PathBuf> = match home.git().check_ignored(&slashed) {
@@ -216,13 +221,13 @@ impl<'a> PlacementLayout<'a> {
     }
 
     /// A submodule, or a repository of its own.
-    fn nested(&self, at: &Path) -> Result<Option<Checkout>, Error> {
+    fn nested(&self, at: &Path) -> Result<Option<Checkout>, WorktreeError> {
         Ok(Checkout::at(&self.worktree.root.join(at))?)
     }
 
     /// Whether a view can be mounted over an ignored directory and nothing is hidden by it: nothing tracked, no other
     /// view or mount, no repository, not the store, and not the caller's working directory.
-    fn can_be_view(&mut self, at: &Path, home: &Checkout) -> Result<bool, Error> {
+    fn can_be_view(&mut self, at: &Path, home: &Checkout) -> Result<bool, WorktreeError> {
         let whole = self.worktree.root.join(at);
         if path::stat(&whole)?.is_some_and(|s| !s.is_dir())
             || path::is_there(&whole.join(".git"))
@@ -247,7 +252,7 @@ impl<'a> PlacementLayout<'a> {
         })
     }
 
-    fn limits(&mut self) -> Result<&LayoutLimits, Error> {
+    fn limits(&mut self) -> Result<&LayoutLimits, WorktreeError> {
         if self.limits.is_none() {
             let excluded = Settings::load(&self.worktree.git())?.excluded(&self.worktree.root)?;
             let mut others: Vec<PathBuf> = self.worktree.registered()?.into_iter().map(|(root, _)| root).collect();
@@ -259,7 +264,7 @@ impl<'a> PlacementLayout<'a> {
 }
 
 /// The path that `place` will have, without symlinks as far as it is there already.
-pub fn resolved(place: &Path) -> Result<PathBuf, Error> {
+pub fn resolved(place: &Path) -> Result<PathBuf, WorktreeError> {
     let whole = path::absolute(place)?;
     let there = whole.ancestors().find(|dir| path::is_there(dir)).unwrap_or(Path::new("/"));
     let rest = whole.strip_prefix(there).unwrap_or(Path::new(""));

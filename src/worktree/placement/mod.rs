@@ -21,14 +21,14 @@ mod layout;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use self::layout::{Part, Parts, PlacementLayout, resolved};
-use super::error::Error;
+use self::layout::{Parts, PlacementLayout, ViewPart, resolved};
+use super::error::WorktreeError;
 use crate::cache::Artifact;
 use crate::git::checkout::Checkout;
 use crate::store::import::refuse_git;
 use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
 use crate::sys::path;
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::views::layers::{self, Layer};
 use crate::views::set::Views;
 
@@ -77,24 +77,24 @@ impl Placed {
 }
 
 /// The store that the artifacts of a place have to be in, if a worktree with views is there.
-pub fn store_at(place: &Path) -> Result<Option<PathBuf>, Error> {
+pub fn store_at(place: &Path) -> Result<Option<PathBuf>, WorktreeError> {
     let Some(home) = Checkout::containing(&resolved(place)?)? else { return Ok(None) };
     Ok(Views::of(&home.outermost()?)?.map(|views| views.manifest.store))
 }
 
 /// Puts artifacts of this store in place, all of one worktree at once. The caller holds a share of the store.
 /// `plain`: without any view.
-pub fn place(store: &Store, wishes: &[PlaceRequest<'_>], plain: bool) -> Result<Placed, Error> {
+pub fn place(store: &Store, wishes: &[PlaceRequest<'_>], plain: bool) -> Result<Placed, WorktreeError> {
     let mut placed = Placed::default();
-    let mut by_worktree: BTreeMap<PathBuf, (Checkout, Vec<Target<'_>>)> = BTreeMap::new();
+    let mut by_worktree: BTreeMap<PathBuf, (Checkout, Vec<PlaceTarget<'_>>)> = BTreeMap::new();
     for wish in wishes {
-        let target = Target::of(store, wish)?;
+        let target = PlaceTarget::of(store, wish)?;
         let home = if plain { None } else { Checkout::containing(&target.out)? };
         match home {
             Some(home) => {
                 let worktree = home.clone().outermost()?;
                 let all = by_worktree.entry(worktree.root.clone()).or_insert((worktree, Vec::new()));
-                all.1.push(Target { home: Some(home), ..target });
+                all.1.push(PlaceTarget { home: Some(home), ..target });
             }
             None => target.extract(store, &[], &mut placed)?,
         }
@@ -106,22 +106,22 @@ pub fn place(store: &Store, wishes: &[PlaceRequest<'_>], plain: bool) -> Result<
 }
 
 /// A wish, looked at.
-struct Target<'a> {
+struct PlaceTarget<'a> {
     wish: PlaceRequest<'a>,
     tree: std::sync::Arc<Tree>,
     out: PathBuf,
     home: Option<Checkout>,
 }
 
-impl<'a> Target<'a> {
-    fn of(store: &Store, wish: &PlaceRequest<'a>) -> Result<Target<'a>, Error> {
+impl<'a> PlaceTarget<'a> {
+    fn of(store: &Store, wish: &PlaceRequest<'a>) -> Result<PlaceTarget<'a>, WorktreeError> {
         let tree = store.tree(wish.artifact.tree)?;
         refuse_git(Path::new(wish.artifact.name.as_str()), &tree)?;
-        Ok(Target { wish: *wish, tree, out: resolved(wish.out_dir)?, home: None })
+        Ok(PlaceTarget { wish: *wish, tree, out: resolved(wish.out_dir)?, home: None })
     }
 
     /// Writes as plain files what isn't in one of `parts`.
-    fn extract(&self, store: &Store, parts: &[&Part], placed: &mut Placed) -> Result<(), Error> {
+    fn extract(&self, store: &Store, parts: &[&ViewPart], placed: &mut Placed) -> Result<(), WorktreeError> {
         path::make_dirs(&self.out)?;
         let into = path::open_dir(&self.out)?;
         let skip = |dir: &Path| parts.iter().any(|p| p.from == dir);
@@ -132,10 +132,10 @@ impl<'a> Target<'a> {
     }
 
     /// The layers that its parts are.
-    fn layers(&self, store: &Store, worktree: &Path, parts: &Parts) -> Result<Vec<Layer>, Error> {
+    fn layers(&self, store: &Store, worktree: &Path, parts: &Parts) -> Result<Vec<Layer>, WorktreeError> {
         let out = self.out.strip_prefix(worktree).unwrap_or(&self.out);
         let origin = format!("artifact {} in ./{}", self.wish.artifact.name, out.to_string_lossy());
-        let layer = |part: &Part| {
+        let layer = |part: &ViewPart| {
             Ok(Layer {
                 view: part.view.clone(),
                 tree: part_tree(store, &self.tree, part)?,
@@ -149,7 +149,7 @@ impl<'a> Target<'a> {
 }
 
 /// The tree of a part: a directory of the artifact, laid as deep in the view as it is in the worktree.
-fn part_tree(store: &Store, tree: &Tree, part: &Part) -> Result<TreeId, Error> {
+fn part_tree(store: &Store, tree: &Tree, part: &ViewPart) -> Result<TreeId, WorktreeError> {
     if part.node == Node::ROOT && part.prefix.as_os_str().is_empty() {
         return Ok(tree.id());
     }
@@ -157,12 +157,17 @@ fn part_tree(store: &Store, tree: &Tree, part: &Part) -> Result<TreeId, Error> {
     Ok(store.put_tree(&builder)?)
 }
 
-fn in_worktree(store: &Store, worktree: &Checkout, targets: &[Target<'_>], placed: &mut Placed) -> Result<(), Error> {
+fn in_worktree(
+    store: &Store,
+    worktree: &Checkout,
+    targets: &[PlaceTarget<'_>],
+    placed: &mut Placed,
+) -> Result<(), WorktreeError> {
     let known = Views::of(worktree)?;
     let views = known.iter().flat_map(|v| &v.manifest.views).map(|v| v.path.clone()).collect();
     let mut ground = PlacementLayout::new(worktree, views, store.path());
     if targets.len() > 1 {
-        let place = |t: &'_ Target<'_>| t.out.strip_prefix(&worktree.root).unwrap_or(Path::new("")).to_path_buf();
+        let place = |t: &'_ PlaceTarget<'_>| t.out.strip_prefix(&worktree.root).unwrap_or(Path::new("")).to_path_buf();
         let outs: Vec<PathBuf> = targets.iter().map(place).collect();
         let many = targets.iter().zip(&outs);
         let many = many.map(|(t, out)| (&*t.tree, out.as_path(), t.home.as_ref().unwrap_or(worktree)));

@@ -14,9 +14,9 @@ pub use self::policy::Policies;
 pub use self::relocate::{
     can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,
 };
-pub use crate::views::embedded_paths::{EmbeddedPaths, Kind, Trace, Traced};
+pub use crate::views::embedded_paths::{EmbeddedPaths, OccurrenceKind, Trace, Traced};
 
-use super::error::Error;
+use super::error::WorktreeError;
 use super::snapshot::Snapshot;
 use super::undo::Undo;
 use crate::git::settings::AbsolutePaths;
@@ -40,7 +40,7 @@ pub fn settle(
     snapshots: Vec<Snapshot>,
     policies: &Policies,
     undo: &mut Undo<'_>,
-) -> Result<Settled, Error> {
+) -> Result<Settled, WorktreeError> {
     let mut settled = Settled::default();
     for mut snapshot in snapshots {
         let mut traces = std::mem::take(&mut snapshot.traces);

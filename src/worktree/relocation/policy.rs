@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::component::Components;
 use crate::git::settings::{AbsolutePaths, BadSetting, Settings};
 use crate::store::import::{Holding, Holds};
-use crate::views::embedded_paths::{Kind, Trace, Traced};
+use crate::views::embedded_paths::{OccurrenceKind, Trace, Traced};
 
 /// The traces that an import found, and those that the source's own artifacts had from elsewhere.
 pub fn of(holding: Vec<Holding>, root: &Path, inherited: Option<&Traced>) -> Vec<Trace> {
     let kind = |holds| match holds {
-        Holds::Text => Some(Kind::Text),
-        Holds::Binary => Some(Kind::Binary),
-        Holds::Target => Some(Kind::Link),
+        Holds::Text => Some(OccurrenceKind::Text),
+        Holds::Binary => Some(OccurrenceKind::Binary),
+        Holds::Target => Some(OccurrenceKind::Link),
         Holds::Nothing => None,
     };
     let trace = |h: Holding| Some(Trace { kind: kind(h.holds)?, path: h.path, root: root.into(), relocated: false });

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Kind, Trace, Traced};
-use crate::store::import::Watched;
+use super::{OccurrenceKind, Trace, Traced};
+use crate::store::import::PathScan;
 use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{Node, NodeStat, ObjectId, Store, Tree};
 use crate::sys::fs::{self, OpenFlags, SetTime};
@@ -19,7 +19,7 @@ use crate::views::access::Access;
 use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
 use crate::worktree::conflict;
-use crate::worktree::error::Error;
+use crate::worktree::error::WorktreeError;
 use crate::worktree::snapshot::Snapshot;
 use crate::worktree::undo::Undo;
 
@@ -33,14 +33,14 @@ pub fn all(
     snapshot: &Snapshot,
     traces: &mut [Trace],
     undo: &mut Undo<'_>,
-) -> Result<(), Error> {
+) -> Result<(), WorktreeError> {
     let place = root.join(&snapshot.path);
     let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
     let mut dressed = BTreeMap::new();
     if path::list(&place)?.is_empty() {
         dressed.insert(PathBuf::new(), lower.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
     }
-    for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
+    for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary) {
         interrupt::check()?;
         let to = place.join(&trace.path);
         // The worktree's own files stay.
@@ -74,11 +74,11 @@ pub struct Relocated {
 }
 
 /// Those of a view, while it shows what they were made of.
-pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<Vec<Relocated>, Error> {
+pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<Vec<Relocated>, WorktreeError> {
     let lower = GraftedTrees::of(store, live(&view.grafts))?;
     let place = views.place(view);
     let mut found = Vec::new();
-    for trace in traced.traces.iter().filter(|t| t.relocated && t.kind == Kind::Text) {
+    for trace in traced.traces.iter().filter(|t| t.relocated && t.kind == OccurrenceKind::Text) {
         let Some((tree, node)) = lower.find(&trace.path) else { continue };
         let Some(content) = relocated(store, tree, node, trace, &views.manifest.worktree)? else { continue };
         if holds(&place.join(&trace.path), trace.kind, &content)? {
@@ -90,7 +90,7 @@ pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> 
 }
 
 /// Before a view shows other trees: drops relocated files of the old ones, if they are unchanged since.
-pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<(), Error> {
+pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<(), WorktreeError> {
     let access = Access::open(views, view)?;
     for file in still(store, views, view, traced)? {
         access.give_up(&file.path, &file.content, file.perm)?;
@@ -100,11 +100,11 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
 
 /// As [`all`], in a mounted view: files that it shows from the snapshot are replaced, its own files stay. Returns
 /// whether a file was replaced. An interrupted earlier run is completed; no signal ends this one half-way.
-pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, Error> {
+pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, WorktreeError> {
     let place = root.join(&snapshot.path);
     let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
     let mut changed = false;
-    for trace in traces.iter_mut().filter(|t| t.kind != Kind::Binary) {
+    for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary) {
         let to = place.join(&trace.path);
         let Some((tree, node)) = lower.find(&trace.path) else { continue };
         let is_stored = is_stored(&to, tree, node);
@@ -128,19 +128,19 @@ pub fn can<'a>(
     root: &Path,
     snapshot: &Snapshot,
     mut traces: impl Iterator<Item = &'a Trace>,
-) -> Result<bool, Error> {
+) -> Result<bool, WorktreeError> {
     let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
     let found = traces.find_map(|trace| {
-        let (tree, node) = lower.find(&trace.path).filter(|_| trace.kind != Kind::Binary)?;
+        let (tree, node) = lower.find(&trace.path).filter(|_| trace.kind != OccurrenceKind::Binary)?;
         relocated(store, tree, node, trace, root).transpose()
     });
     Ok(found.transpose()?.is_some())
 }
 
 /// A file or symlink has been relocated, and is so still.
-fn holds(at: &Path, kind: Kind, content: &[u8]) -> Result<bool, IoError> {
+fn holds(at: &Path, kind: OccurrenceKind, content: &[u8]) -> Result<bool, IoError> {
     match kind {
-        Kind::Link => Ok(path::read_link(at).is_ok_and(|now| now == content)),
+        OccurrenceKind::Link => Ok(path::read_link(at).is_ok_and(|now| now == content)),
         _ => {
             let is_file = path::stat(at)?.is_some_and(|s| s.is_file() && s.size == content.len() as u64);
             Ok(is_file && path::read(at)? == content)
@@ -161,7 +161,12 @@ fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
 }
 
 /// Exchanges the two names, so that the replaced file can be checked: a file that was written to meanwhile is restored.
-fn replace(to: &Path, kind: Kind, content: &[u8], (tree, node): (&Tree, Node)) -> Result<bool, Error> {
+fn replace(
+    to: &Path,
+    kind: OccurrenceKind,
+    content: &[u8],
+    (tree, node): (&Tree, Node),
+) -> Result<bool, WorktreeError> {
     let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
     let mut aside = std::ffi::OsString::from(".");
     aside.push(name);
@@ -188,10 +193,16 @@ fn live(grafts: &[Graft]) -> impl Iterator<Item = &Graft> {
 }
 
 /// The content, or the target, with the new worktree's path; nothing when there is nothing to put in its place.
-fn relocated(store: &Store, tree: &Tree, node: Node, trace: &Trace, to: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let Some(watched) = Watched::new(trace.root.as_os_str().as_bytes()) else { return Ok(None) };
+fn relocated(
+    store: &Store,
+    tree: &Tree,
+    node: Node,
+    trace: &Trace,
+    to: &Path,
+) -> Result<Option<Vec<u8>>, WorktreeError> {
+    let Some(watched) = PathScan::new(trace.root.as_os_str().as_bytes()) else { return Ok(None) };
     let to = to.as_os_str().as_bytes();
-    if trace.kind == Kind::Link {
+    if trace.kind == OccurrenceKind::Link {
         let target = tree.target(node);
         return Ok(watched.is_target(target).then(|| [to, &target[watched.path().len()..]].concat()));
     }
@@ -204,7 +215,7 @@ fn relocated(store: &Store, tree: &Tree, node: Node, trace: &Trace, to: &Path) -
     Ok(replaced(&text, &watched, to))
 }
 
-fn replaced(text: &[u8], watched: &Watched, to: &[u8]) -> Option<Vec<u8>> {
+fn replaced(text: &[u8], watched: &PathScan, to: &[u8]) -> Option<Vec<u8>> {
     if text.contains(&0) {
         return None;
     }
@@ -218,8 +229,8 @@ fn replaced(text: &[u8], watched: &Watched, to: &[u8]) -> Option<Vec<u8>> {
     (done > 0).then_some(out)
 }
 
-fn write(to: &Path, kind: Kind, content: &[u8], stat: &NodeStat) -> Result<(), IoError> {
-    if kind == Kind::Link {
+fn write(to: &Path, kind: OccurrenceKind, content: &[u8], stat: &NodeStat) -> Result<(), IoError> {
+    if kind == OccurrenceKind::Link {
         path::symlink(content, to)?;
         return path::set_mtime(to, stat.mtime);
     }
@@ -240,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_path_is_replaced_wherever_it_is_one_and_binary_files_are_left() {
-        let watched = Watched::new(b"/src/repo").expect("a path");
+        let watched = PathScan::new(b"/src/repo").expect("a path");
         let table: [(&[u8], Option<&[u8]>); 5] = [
             (b"a=/src/repo\nb=/src/repo/x:-I/src/repo/y", Some(b"a=/w\nb=/w/x:-I/w/y")),
             (b"/src/repo", Some(b"/w")),

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Synced, TakePolicy, Task, fits};
+use super::{SyncTask, Synced, TakePolicy, fits};
 use crate::daemon::client;
 use crate::git::ignored::Ignored;
 use crate::git::settings::AbsolutePaths;
@@ -17,9 +17,9 @@ use crate::store::manifest::ViewSpec;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::views::set::{self, ManifestLock, Views};
-use crate::worktree::error::Error;
+use crate::worktree::error::WorktreeError;
 use crate::worktree::fit;
-use crate::worktree::plan::Plan;
+use crate::worktree::plan::CreatePlan;
 use crate::worktree::relocation::{self, EmbeddedPaths, Traced};
 use crate::worktree::snapshot::{Snapshot, Snapshots};
 use crate::worktree::undo::Undo;
@@ -27,7 +27,12 @@ use crate::worktree::undo::Undo;
 const PATH_OF_SOURCE: &str = "it holds the absolute path of the source";
 
 /// Adds requested directories that fit; a dry run only reports them.
-pub fn add(views: &mut Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
+pub fn add(
+    views: &mut Views,
+    plan: &CreatePlan,
+    task: &SyncTask<'_>,
+    synced: &mut Synced,
+) -> Result<(), WorktreeError> {
     let mut wanted = Vec::new();
     for at in &plan.ignored.directories {
         let takes = (task.takes)(at);
@@ -73,12 +78,17 @@ fn is_apart(a: &Path, b: &Path) -> bool {
 }
 
 /// Nothing of the worktree's own is there.
-fn is_vacant(place: &Path) -> Result<bool, Error> {
+fn is_vacant(place: &Path) -> Result<bool, WorktreeError> {
     Ok(!path::is_there(place) || (path::is_dir(place) && path::list(place)?.is_empty()))
 }
 
 /// The directories that git also ignores in the worktree, and that nothing is in the way of.
-fn fitting(plan: &Plan, task: &Task<'_>, wanted: Vec<PathBuf>, synced: &mut Synced) -> Result<Vec<PathBuf>, Error> {
+fn fitting(
+    plan: &CreatePlan,
+    task: &SyncTask<'_>,
+    wanted: Vec<PathBuf>,
+    synced: &mut Synced,
+) -> Result<Vec<PathBuf>, WorktreeError> {
     let modules = submodule::there(&plan.modules, task.target, Path::new(""))?;
     let ignored = Ignored { directories: wanted, files: Vec::new(), ..plan.ignored.clone() };
     let (fitting, unfit) = fit::look(plan, &ignored, task.target, &modules)?;
@@ -87,7 +97,7 @@ fn fitting(plan: &Plan, task: &Task<'_>, wanted: Vec<PathBuf>, synced: &mut Sync
 }
 
 /// Mounts the new views. On an error they are removed from the manifest and unmounted.
-fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
+fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), WorktreeError> {
     let new: Vec<ViewSpec> = snapshots.into_iter().map(Snapshot::into_view).collect();
     let mut is_refused = false;
     let done = views.mount_if(|views| {
@@ -97,7 +107,7 @@ fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
             is_refused = true;
             let why = "another view was made there meanwhile".into();
             let hint = "depsfs status lists the views; run it again";
-            return Err(crate::views::Error::View { view: taken.path.clone(), why, hint });
+            return Err(crate::views::ViewsError::View { view: taken.path.clone(), why, hint });
         }
         there.extend(new.iter().cloned());
         there.sort_by(|a, b| a.path.cmp(&b.path));
@@ -110,7 +120,7 @@ fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), Error> {
 }
 
 /// Removes the new views. Grafts that other processes added to them meanwhile stay.
-fn take_out(views: &mut Views, new: &[ViewSpec]) -> Result<(), Error> {
+fn take_out(views: &mut Views, new: &[ViewSpec]) -> Result<(), WorktreeError> {
     {
         let _lock = ManifestLock::wait(&views.state_dir)?;
         *views = Views::load(&views.state_dir)?;

@@ -3,21 +3,21 @@
 
 use std::path::Path;
 
-use super::{Synced, TakePolicy, Task};
+use super::{SyncTask, Synced, TakePolicy};
 use crate::git::ignored::Ignored;
 use crate::git::submodule;
 use crate::sys::{IoError, fs, path};
 use crate::views::set::Views;
 use crate::worktree::create::Created;
-use crate::worktree::error::Error;
+use crate::worktree::error::WorktreeError;
 use crate::worktree::fit;
-use crate::worktree::plan::Plan;
+use crate::worktree::plan::CreatePlan;
 use crate::worktree::undo::Undo;
 
 const OWN: &str = "the worktree has its own there";
 
 /// Directories that were to come from the source, and are none of its views.
-pub fn tell(views: &Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) {
+pub fn tell(views: &Views, plan: &CreatePlan, task: &SyncTask<'_>, synced: &mut Synced) {
     for at in plan.ignored.directories.iter().filter(|at| (task.takes)(at) == TakePolicy::Yes) {
         let is_its = |v: &&_| views.upper(v) == views.place(v) && !views.is_dropped(v);
         let is_shown = views.manifest.views.iter().filter(is_its).any(|v| v.path == *at) || synced.added.contains(at);
@@ -28,7 +28,7 @@ pub fn tell(views: &Views, plan: &Plan, task: &Task<'_>, synced: &mut Synced) {
 }
 
 /// Copies files that are to come from the source; a dry run only reports them.
-pub fn copy(plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Error> {
+pub fn copy(plan: &CreatePlan, task: &SyncTask<'_>, synced: &mut Synced) -> Result<(), WorktreeError> {
     let mut files = Vec::new();
     for at in plan.ignored.files.iter().filter(|at| (task.takes)(at) == TakePolicy::Yes) {
         let (from, to) = (plan.source.root.join(at), task.target.root.join(at));
@@ -60,7 +60,7 @@ pub fn copy(plan: &Plan, task: &Task<'_>, synced: &mut Synced) -> Result<(), Err
 }
 
 /// Two files of one content, or two symlinks of one target.
-fn is_same(a: &Path, b: &Path) -> Result<bool, Error> {
+fn is_same(a: &Path, b: &Path) -> Result<bool, WorktreeError> {
     let (Some(a_stat), Some(b_stat)) = (path::stat(a)?, path::stat(b)?) else { return Ok(false) };
     Ok(match (a_stat.kind(), b_stat.kind()) {
         (fs::FileType::Symlink, fs::FileType::Symlink) => path::read_link(a)? == path::read_link(b)?,

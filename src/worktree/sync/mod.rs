@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::Error;
-use super::plan::{self, Plan};
+use super::error::WorktreeError;
+use super::plan::{self, CreatePlan};
 use super::relocation::{self, EmbeddedPaths, Traced};
 use super::snapshot::{Snapshot, Snapshots};
 use crate::component::Components;
@@ -57,7 +57,7 @@ pub enum TakePolicy {
 }
 
 /// The target of a sync, and its options.
-pub struct Task<'a> {
+pub struct SyncTask<'a> {
     pub target: &'a Checkout,
     pub store: &'a Arc<Store>,
     /// The declared components, with their policies for absolute paths.
@@ -69,12 +69,12 @@ pub struct Task<'a> {
 }
 
 /// Brings what `takes` speaks for up to date with the source.
-pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Result<Synced, Error> {
+pub fn from_source(views: &mut Views, source: Checkout, task: &SyncTask<'_>) -> Result<Synced, WorktreeError> {
     let _share = task.store.share()?;
     // A dry run only hashes what is new, and writes nothing anywhere.
     let store = if task.look { Arc::new(task.store.dry()) } else { task.store.clone() };
     let (target, components, takes, look) = (task.target, task.components, task.takes, task.look);
-    let task = &Task { target, store: &store, components, takes, look, progress: task.progress.clone() };
+    let task = &SyncTask { target, store: &store, components, takes, look, progress: task.progress.clone() };
     let plan = plan::of_existing(source, task.target, task.components, true, task.store.path())?;
     let mut synced = Synced::default();
     let mut wanted = Vec::new();
@@ -133,13 +133,13 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &Task<'_>) -> Resu
 
 /// Adds a directory to `wanted` if the source's artifacts in it fit the worktree; else it is reported as unfit.
 fn fits(
-    plan: &Plan,
-    task: &Task<'_>,
+    plan: &CreatePlan,
+    task: &SyncTask<'_>,
     at: &Path,
     takes: TakePolicy,
     wanted: &mut Vec<PathBuf>,
     synced: &mut Synced,
-) -> Result<(), Error> {
+) -> Result<(), WorktreeError> {
     let beside = |root: &Path| lockfile::beside(root, at);
     if takes == TakePolicy::Yes || beside(&plan.source.root)? == beside(&task.target.root)? {
         wanted.push(at.into());
@@ -157,11 +157,11 @@ fn is_of_source(view: &ViewSpec) -> bool {
 /// Steps 2 to 5.
 fn exchange(
     views: &mut Views,
-    plan: &Plan,
-    task: &Task<'_>,
+    plan: &CreatePlan,
+    task: &SyncTask<'_>,
     swaps: &mut BTreeMap<String, Swap>,
     synced: &mut Synced,
-) -> Result<(), Error> {
+) -> Result<(), WorktreeError> {
     let record = EmbeddedPaths::load(&views.state_dir)?;
     for swap in swaps.values() {
         swap.give_up(task.target, views)?;
@@ -181,11 +181,11 @@ fn exchange(
 /// same before. Whether a file was relocated.
 fn relocate(
     views: &Views,
-    plan: &Plan,
-    task: &Task<'_>,
+    plan: &CreatePlan,
+    task: &SyncTask<'_>,
     snapshot: &Snapshot,
     known: Option<&Traced>,
-) -> Result<bool, Error> {
+) -> Result<bool, WorktreeError> {
     let mut traces = snapshot.traces.clone();
     let done: HashSet<&Path> = known.iter().flat_map(|k| k.done()).collect();
     traces.iter_mut().for_each(|trace| trace.relocated = done.contains(&*trace.path));
@@ -198,12 +198,12 @@ fn relocate(
 /// Whether [`relocate`] would change a file, by what the view has of its own.
 fn would_relocate(
     views: &Views,
-    plan: &Plan,
-    task: &Task<'_>,
+    plan: &CreatePlan,
+    task: &SyncTask<'_>,
     view: &ViewSpec,
     snapshot: &Snapshot,
     known: Option<&Traced>,
-) -> Result<bool, Error> {
+) -> Result<bool, WorktreeError> {
     if plan.policies.of(&snapshot.path) != AbsolutePaths::Relocate || snapshot.traces.is_empty() {
         return Ok(false);
     }
@@ -216,7 +216,7 @@ fn would_relocate(
 
 /// Step 3. A view whose grafts have changed since the comparison stays as it is: the swap would drop grafts that other
 /// processes added. Such views are removed from `swaps`, and reported.
-fn show(views: &mut Views, swaps: &mut BTreeMap<String, Swap>, synced: &mut Synced) -> Result<(), Error> {
+fn show(views: &mut Views, swaps: &mut BTreeMap<String, Swap>, synced: &mut Synced) -> Result<(), WorktreeError> {
     let mut shown = BTreeSet::new();
     views.mount_if(|views| {
         for n in 0..views.manifest.views.len() {

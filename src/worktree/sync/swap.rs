@@ -11,7 +11,7 @@ use crate::views::diff::{self, Difference};
 use crate::views::drop_unchanged;
 use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
-use crate::worktree::error::Error;
+use crate::worktree::error::WorktreeError;
 use crate::worktree::snapshot::Snapshot;
 
 /// A view that shows other trees from now on.
@@ -23,13 +23,13 @@ pub struct Swap {
 }
 
 impl Swap {
-    pub fn of(store: &Store, view: ViewSpec, snapshot: Snapshot) -> Result<Swap, Error> {
+    pub fn of(store: &Store, view: ViewSpec, snapshot: Snapshot) -> Result<Swap, WorktreeError> {
         let (old, new) = (GraftedTrees::of(store, live(&view))?, GraftedTrees::of(store, snapshot.grafts.iter())?);
         Ok(Swap { view, snapshot, old, new })
     }
 
     /// Drops unchanged copies of the old trees' files.
-    pub fn give_up(&self, target: &Checkout, views: &Views) -> Result<(), Error> {
+    pub fn give_up(&self, target: &Checkout, views: &Views) -> Result<(), WorktreeError> {
         for (at, before) in &self.old.0 {
             if let Some((_, after)) = self.new.0.iter().find(|(there, _)| there == at) {
                 drop_unchanged::give_up(target, Some(views), &self.view.path.join(at), before, after)?;
@@ -39,11 +39,11 @@ impl Swap {
     }
 
     /// The view's own changes that hide something newer.
-    pub fn hidden(&self, views: &Views) -> Result<Vec<(Difference, PathBuf)>, Error> {
+    pub fn hidden(&self, views: &Views) -> Result<Vec<(Difference, PathBuf)>, WorktreeError> {
         let is_newer = |path: &PathBuf| {
             let inside = path.strip_prefix(&self.view.path).unwrap_or(path);
-            let now = Shown::at(&self.new, inside);
-            now.is_some() && now != Shown::at(&self.old, inside)
+            let now = LowerEntry::at(&self.new, inside);
+            now.is_some() && now != LowerEntry::at(&self.old, inside)
         };
         let view = views.manifest.views.iter().find(|v| v.id == self.view.id).unwrap_or(&self.view);
         let own = diff::of_view(views, view, Path::new(""))?;
@@ -54,7 +54,7 @@ impl Swap {
 impl Swap {
     /// Whether a file of the view's own, relative to the worktree, is still just what the old trees have: such a copy goes
     /// before the new ones show ([`Swap::give_up`]).
-    pub fn gives_up(&self, views: &Views, file: &Path) -> Result<bool, Error> {
+    pub fn gives_up(&self, views: &Views, file: &Path) -> Result<bool, WorktreeError> {
         let whole = views.manifest.worktree.join(file);
         let inside = file.strip_prefix(&self.view.path).unwrap_or(file);
         let Some((tree, node)) = self.old.find(inside) else { return Ok(false) };
@@ -67,21 +67,21 @@ impl Swap {
 
 /// The entry at a path of a lower.
 #[derive(PartialEq, Eq)]
-enum Shown {
+enum LowerEntry {
     Dir,
     File(Option<ObjectId>, u32),
     Link(Vec<u8>),
     Other,
 }
 
-impl Shown {
-    fn at(lower: &GraftedTrees, path: &Path) -> Option<Shown> {
+impl LowerEntry {
+    fn at(lower: &GraftedTrees, path: &Path) -> Option<LowerEntry> {
         let (tree, node) = lower.find(path)?;
         Some(match tree.kind(node)? {
-            FileType::Directory => Shown::Dir,
-            FileType::RegularFile => Shown::File(tree.object(node), tree.stat(node).perm),
-            FileType::Symlink => Shown::Link(tree.target(node).to_vec()),
-            _ => Shown::Other,
+            FileType::Directory => LowerEntry::Dir,
+            FileType::RegularFile => LowerEntry::File(tree.object(node), tree.stat(node).perm),
+            FileType::Symlink => LowerEntry::Link(tree.target(node).to_vec()),
+            _ => LowerEntry::Other,
         })
     }
 }

@@ -10,7 +10,7 @@
 
 use depsfs::store::Tree;
 use depsfs::store::import::ArchiveLimits;
-use depsfs::store::import::archive::{Kind, Plan, Tar};
+use depsfs::store::import::archive::{MemberKind, ArchivePlan, Tar};
 use libfuzzer_sys::fuzz_target;
 
 /// Gives every block the checksum that a header would need, so that mutations get past it.
@@ -29,12 +29,12 @@ fuzz_target!(|data: &[u8]| {
     let data = if first & 1 == 0 { with_checksums(data) } else { data.to_vec() };
     let limits = ArchiveLimits { bytes: 1 << 20, members: 1000, depth: 20, memory: 1 << 20 };
     let mut tar = Tar::within(&data[..], &limits);
-    let mut plan = Plan::new(&limits);
+    let mut plan = ArchivePlan::new(&limits);
     let mut buf = [0; 4096];
     while let Ok(Some(member)) = tar.next_member() {
         let kind = member.kind.clone();
         let Ok(slot) = plan.add(member) else { return };
-        if let (Some(_), Kind::File { size, data }) = (slot, kind) {
+        if let (Some(_), MemberKind::File { size, data }) = (slot, kind) {
             assert!(data.iter().all(|(at, len)| at + len <= size));
             let mut left: u64 = data.iter().map(|d| d.1).sum();
             while left > 0 {

@@ -94,10 +94,10 @@ fn number(field: &[u8], decoded: std::io::Result<u64>) -> Option<i64> {
 }
 
 /// Key and value of one PAX record.
-pub(super) type Record<'a> = (&'a [u8], &'a [u8]);
+pub(super) type PaxRecord<'a> = (&'a [u8], &'a [u8]);
 
 /// The records of a PAX header, each `<length> <key>=<value>\n`.
-pub(super) fn records(mut data: &[u8]) -> Result<Vec<Record<'_>>, Refused> {
+pub(super) fn records(mut data: &[u8]) -> Result<Vec<PaxRecord<'_>>, Refused> {
     let bad = || Refused::corrupt("a PAX record is malformed");
     let mut out = Vec::new();
     while !data.is_empty() {

@@ -2,7 +2,7 @@
 
 /// The kind of a member, with its data or target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MemberKind {
     /// `size` counts holes; `data` is where bytes are, in order: (offset, length).
     File {
         size: u64,

@@ -22,7 +22,7 @@ use super::stream::Format;
 use crate::store::tree::u32_at;
 use crate::store::{Progress, Store, Tree, TreeId};
 use crate::sys::fs::{self, OpenFlags, Stat, Timespec};
-use crate::sys::terminal::Shown;
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, path as paths};
 
 const MAGIC: [u8; 8] = *b"depsfs A";

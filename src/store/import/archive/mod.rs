@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-pub use kind::Kind;
-pub use plan::Plan;
+pub use kind::MemberKind;
+pub use plan::ArchivePlan;
 pub use refused::Refused;
 pub use tar::{Member, Tar, TarError};
 
@@ -153,7 +153,7 @@ fn unpack<'l>(
     tar: Tar<impl std::io::Read>,
     limits: &'l ArchiveLimits,
     progress: &dyn Progress,
-) -> Result<Plan<'l>, Failed> {
+) -> Result<ArchivePlan<'l>, Failed> {
     let (send, receive) = sync_channel::<Small>(WAITING);
     let receive = Mutex::new(receive);
     let failed = AtomicBool::new(false);
@@ -203,7 +203,7 @@ fn store_files(stage: &Stage, small: Small, done: &mut Vec<(Slot, ObjectId)>) ->
     Ok(())
 }
 
-type Planned<'l> = (Plan<'l>, Vec<(Slot, ObjectId)>);
+type Planned<'l> = (ArchivePlan<'l>, Vec<(Slot, ObjectId)>);
 
 fn read_members<'l>(
     stage: &Stage,
@@ -212,7 +212,7 @@ fn read_members<'l>(
     stop: &dyn Fn() -> bool,
     store: &mut dyn FnMut(Small) -> Result<(), Failed>,
 ) -> Result<Planned<'l>, Failed> {
-    let mut plan = Plan::new(limits);
+    let mut plan = ArchivePlan::new(limits);
     let mut big = Vec::new();
     let mut small = Small::default();
     let mut buf = vec![0; 256 * 1024];
@@ -222,7 +222,7 @@ fn read_members<'l>(
         }
         let kind = member.kind.clone();
         let slot = plan.add(member).map_err(TarError::Refused)?;
-        let (Some(slot), Kind::File { size, data }) = (slot, kind) else { continue };
+        let (Some(slot), MemberKind::File { size, data }) = (slot, kind) else { continue };
         if size <= SMALL && data.len() <= 1 && data.first().is_none_or(|d| *d == (0, size)) {
             let mut done = small.bytes.len();
             small.bytes.resize(done + size as usize, 0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::kind::Kind;
+use super::kind::MemberKind;
 use super::refused::Refused;
 use crate::store::tree::Xattr;
 use crate::sys::fs::Timespec;
@@ -39,7 +39,7 @@ pub(super) fn pairs(numbers: &[u64]) -> Vec<(u64, u64)> {
 }
 
 /// A sparse file whose map is in order, inside the file, and as long as what is stored.
-pub(super) fn sparse(size: u64, mut data: Vec<(u64, u64)>, stored: u64) -> Result<Kind, Refused> {
+pub(super) fn sparse(size: u64, mut data: Vec<(u64, u64)>, stored: u64) -> Result<MemberKind, Refused> {
     data.retain(|(_, len)| *len > 0);
     let mut end = 0;
     let mut sum = 0u64;
@@ -51,7 +51,7 @@ pub(super) fn sparse(size: u64, mut data: Vec<(u64, u64)>, stored: u64) -> Resul
     if sum != stored {
         return Err(Refused::corrupt("a sparse file's map does not fit its data"));
     }
-    Ok(Kind::File { size, data })
+    Ok(MemberKind::File { size, data })
 }
 
 pub(super) fn decimal(text: &[u8]) -> Result<u64, Refused> {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use super::ArchiveLimits;
 use super::dot_git;
-use super::kind::Kind;
+use super::kind::MemberKind;
 use super::refused::{Refused, shown as in_words};
 use super::tar::Member;
-use crate::store::tree::{BuildError, Item, Meta, Slot, TreeBuilder};
+use crate::store::tree::{BuildError, Item, NodeMeta, Slot, TreeBuilder};
 use crate::store::{Name, ObjectId};
 use crate::sys::fs::Timespec;
 
@@ -21,7 +21,7 @@ const NAME_BYTES: u64 = 150;
 const XATTR_BYTES: u64 = 100;
 
 /// A tree that grows with each member. Files have no object yet: their bytes come after their header.
-pub struct Plan<'l> {
+pub struct ArchivePlan<'l> {
     pub builder: TreeBuilder,
     limits: &'l ArchiveLimits,
     members: u64,
@@ -31,10 +31,10 @@ pub struct Plan<'l> {
     implied: HashSet<Slot>,
 }
 
-impl<'l> Plan<'l> {
-    pub fn new(limits: &'l ArchiveLimits) -> Plan<'l> {
-        let builder = TreeBuilder::new(Meta { perm: DIR_MODE, ..Meta::default() });
-        Plan { builder, limits, members: 0, bytes: 0, memory: 0, implied: HashSet::from([Slot::ROOT]) }
+impl<'l> ArchivePlan<'l> {
+    pub fn new(limits: &'l ArchiveLimits) -> ArchivePlan<'l> {
+        let builder = TreeBuilder::new(NodeMeta { perm: DIR_MODE, ..NodeMeta::default() });
+        ArchivePlan { builder, limits, members: 0, bytes: 0, memory: 0, implied: HashSet::from([Slot::ROOT]) }
     }
 
     /// Adds a member; the slot is that of a file whose bytes follow.
@@ -42,10 +42,10 @@ impl<'l> Plan<'l> {
         let shown = member.name.clone();
         self.count(&member)?;
         let path = self.path(&member.name)?;
-        let meta = Meta { perm: member.mode & 0o1777, mtime: member.mtime, xattrs: member.xattrs };
+        let meta = NodeMeta { perm: member.mode & 0o1777, mtime: member.mtime, xattrs: member.xattrs };
         let Some((name, parents)) = path.split_last() else {
             return match member.kind {
-                Kind::Dir => {
+                MemberKind::Dir => {
                     self.implied.remove(&Slot::ROOT);
                     *self.builder.meta_mut(Slot::ROOT) = meta;
                     Ok(None)
@@ -55,20 +55,20 @@ impl<'l> Plan<'l> {
         };
         let parent = self.parent(parents, meta.mtime, &shown)?;
         let there = self.builder.find(parent, name);
-        if member.kind != Kind::Dir && there.is_some_and(|slot| self.builder.has_names(slot)) {
+        if member.kind != MemberKind::Dir && there.is_some_and(|slot| self.builder.has_names(slot)) {
             return Err(Refused::of(Refused::ReplacesDirectory, &shown));
         }
         let (item, is_file) = match member.kind {
-            Kind::HardLink(target) => {
+            MemberKind::HardLink(target) => {
                 self.link(parent, name, &shown, &target)?;
                 return Ok(None);
             }
-            Kind::Device => return Err(Refused::of(Refused::Device, &shown)),
-            Kind::Other(kind) => return Err(Refused::Kind { member: in_words(&shown), kind: kind.into() }),
-            Kind::Dir => (Item::Dir, false),
-            Kind::Symlink(target) => (self.target(target, &shown)?, false),
-            Kind::Fifo => (Item::Fifo, false),
-            Kind::File { size, data } => {
+            MemberKind::Device => return Err(Refused::of(Refused::Device, &shown)),
+            MemberKind::Other(kind) => return Err(Refused::Kind { member: in_words(&shown), kind: kind.into() }),
+            MemberKind::Dir => (Item::Dir, false),
+            MemberKind::Symlink(target) => (self.target(target, &shown)?, false),
+            MemberKind::Fifo => (Item::Fifo, false),
+            MemberKind::File { size, data } => {
                 let blocks = data.iter().map(|(_, len)| len.div_ceil(4096) * 8).fold(0, u64::saturating_add);
                 (Item::File { object: ObjectId([0; 32]), size, blocks }, true)
             }
@@ -80,16 +80,16 @@ impl<'l> Plan<'l> {
 
     fn count(&mut self, member: &Member) -> Result<(), Refused> {
         let kind = match &member.kind {
-            Kind::Dir => NODE_BYTES + DIR_BYTES,
-            Kind::HardLink(_) => NAME_BYTES,
-            Kind::Symlink(target) => NODE_BYTES + 2 * target.len() as u64,
+            MemberKind::Dir => NODE_BYTES + DIR_BYTES,
+            MemberKind::HardLink(_) => NAME_BYTES,
+            MemberKind::Symlink(target) => NODE_BYTES + 2 * target.len() as u64,
             _ => NODE_BYTES,
         };
         let last = member.name.rsplit(|b| *b == b'/').find(|part| !part.is_empty()).unwrap_or_default();
         self.count_one(kind + 3 * last.len() as u64)?;
         let own = match &member.kind {
-            Kind::File { size, .. } => *size,
-            Kind::Symlink(target) | Kind::HardLink(target) => target.len() as u64,
+            MemberKind::File { size, .. } => *size,
+            MemberKind::Symlink(target) | MemberKind::HardLink(target) => target.len() as u64,
             _ => 0,
         };
         let xattrs: usize = member.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -156,7 +156,7 @@ impl<'l> Plan<'l> {
                 }
                 None => {
                     self.count_one(NODE_BYTES + DIR_BYTES + 3 * name.bytes().len() as u64)?;
-                    let meta = Meta { perm: DIR_MODE, mtime, xattrs: vec![] };
+                    let meta = NodeMeta { perm: DIR_MODE, mtime, xattrs: vec![] };
                     let slot = self.builder.add(dir, name.clone(), meta, Item::Dir).map_err(|e| refused(e, member))?;
                     self.implied.insert(slot);
                     slot

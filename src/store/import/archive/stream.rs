@@ -74,11 +74,11 @@ impl Read for Source<'_> {
     }
 }
 
-type Piece = io::Result<Vec<u8>>;
+type Chunk = io::Result<Vec<u8>>;
 
 /// The writing end: pieces go out, and come back to be filled again.
 pub(super) struct Outlet {
-    send: SyncSender<Piece>,
+    send: SyncSender<Chunk>,
     back: Receiver<Vec<u8>>,
 }
 
@@ -126,7 +126,7 @@ pub(super) fn decompress(from: impl Read, format: Format, to: &Outlet) {
 
 /// The reading end.
 pub(super) struct Pieces {
-    receive: Receiver<Piece>,
+    receive: Receiver<Chunk>,
     give_back: Sender<Vec<u8>>,
     piece: Vec<u8>,
     at: usize,

@@ -10,7 +10,7 @@ use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::ArchiveLimits;
 use super::header::{self, BLOCK};
-use super::kind::Kind;
+use super::kind::MemberKind;
 use super::pax::{Extra, Records, decimal, pairs, sparse, time, xattrs};
 use super::refused::Refused;
 use crate::store::tree::Xattr;
@@ -27,7 +27,7 @@ const MAX_DIGITS: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub name: Vec<u8>,
-    pub kind: Kind,
+    pub kind: MemberKind,
     pub mode: u32,
     pub mtime: Timespec,
     pub xattrs: Vec<Xattr>,
@@ -194,15 +194,15 @@ impl<R: Read> Tar<R> {
         let size = extra.number(b"size")?.unwrap_or(size);
         let kind = match header.entry_type() {
             // Archives from before ustar mark a directory by its name alone.
-            EntryType::Regular if name.ends_with(b"/") => Kind::Dir,
+            EntryType::Regular if name.ends_with(b"/") => MemberKind::Dir,
             EntryType::Regular | EntryType::Continuous => self.file(size, &extra)?,
             EntryType::GNUSparse => self.gnu_sparse(header, size)?,
-            EntryType::Link => Kind::HardLink(link),
-            EntryType::Symlink => Kind::Symlink(link),
-            EntryType::Char | EntryType::Block => Kind::Device,
-            EntryType::Directory => Kind::Dir,
-            EntryType::Fifo => Kind::Fifo,
-            other => Kind::Other(other.as_byte()),
+            EntryType::Link => MemberKind::HardLink(link),
+            EntryType::Symlink => MemberKind::Symlink(link),
+            EntryType::Char | EntryType::Block => MemberKind::Device,
+            EntryType::Directory => MemberKind::Dir,
+            EntryType::Fifo => MemberKind::Fifo,
+            other => MemberKind::Other(other.as_byte()),
         };
         let mtime = match extra.get(b"mtime") {
             Some(text) => time(text)?,
@@ -212,7 +212,7 @@ impl<R: Read> Tar<R> {
     }
 
     /// A regular file, perhaps sparse in one of PAX's three ways.
-    fn file(&mut self, size: u64, extra: &Extra) -> Result<Kind, TarError> {
+    fn file(&mut self, size: u64, extra: &Extra) -> Result<MemberKind, TarError> {
         self.begin(size);
         let real = extra.number(b"GNU.sparse.realsize")?.or(extra.number(b"GNU.sparse.size")?);
         if extra.get(b"GNU.sparse.major") == Some(b"1") {
@@ -229,7 +229,7 @@ impl<R: Read> Tar<R> {
             let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
             return Ok(sparse(real.unwrap_or(size), pairs(&numbers), size)?);
         }
-        Ok(Kind::File { size, data: if size == 0 { vec![] } else { vec![(0, size)] } })
+        Ok(MemberKind::File { size, data: if size == 0 { vec![] } else { vec![(0, size)] } })
     }
 
     /// PAX sparse 1.0: the data begins with a map, decimal numbers in lines, filled up to whole blocks.
@@ -264,7 +264,7 @@ impl<R: Read> Tar<R> {
     }
 
     /// GNU's own sparse files: the map is in the header and in blocks after it.
-    fn gnu_sparse(&mut self, header: &Header, size: u64) -> Result<Kind, TarError> {
+    fn gnu_sparse(&mut self, header: &Header, size: u64) -> Result<MemberKind, TarError> {
         let gnu = header.as_gnu().ok_or_else(|| Refused::corrupt("a sparse file has no GNU header"))?;
         let mut data = Vec::new();
         header::sparse_pairs(&gnu.sparse, &mut data)?;
