@@ -6,20 +6,22 @@ use clap::Args;
 
 use super::approve;
 use super::components::{self, Outside};
+use super::embedded;
 use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
 use crate::git::checkout::Checkout;
 use crate::sys::interrupt;
+use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
 use crate::worktree::adopt;
 use crate::worktree::artifacts;
 use crate::worktree::artifacts::materialize::Brought;
 use crate::worktree::artifacts::resolve::ArtifactSource;
-use crate::worktree::create::{self, CreateOptions, Created};
+use crate::worktree::create::{self, CopiedFile, CreateOptions, Created};
 use crate::worktree::plan::{self, CreatePlan, CreateRequest};
-use crate::worktree::relocation::{Trace, Traced};
+use crate::worktree::relocation;
 use crate::worktree::remove;
 
 /// Create a git worktree with the artifact directories of this checkout
@@ -117,13 +119,14 @@ impl Create {
             outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
         let said = words("created", plan, &created, how) + &source_line(plan) + &components::lines(&created.decisions);
         let made = format!("{} was created", created.worktree.shown());
-        let reported = output::done(&made, &said);
+        let next = next_line(&created.worktree)?;
         if !how.mount || created.decisions.is_empty() {
-            return reported;
+            return output::done(&made, &(said + &next));
         }
+        let reported = output::done(&made, &said);
         let new = places::checkout_at(&created.worktree)?;
         let done = components::go_on(&new, &plan.components, outside)?;
-        reported.and_then(|()| built(&made, &done))
+        reported.and_then(|()| output::done(&made, &(built(&done) + &next)))
     }
 
     fn go_on(&self) -> Result<(), Failure> {
@@ -160,38 +163,32 @@ fn source_line(plan: &CreatePlan) -> String {
     }
 }
 
-/// Says which components were built, after what was said before.
-fn built(made: &str, done: &[Brought]) -> Result<(), Failure> {
+/// The next step: the way from the working directory to the new worktree, as a shell reads it.
+fn next_line(worktree: &Path) -> Result<String, Failure> {
+    let here = path::absolute(Path::new("."))?;
+    let here = path::canonical(&here).unwrap_or(here);
+    let common = here.ancestors().find(|above| worktree.starts_with(above)).unwrap_or(Path::new("/"));
+    let ups = here.components().count() - common.components().count();
+    let below = worktree.strip_prefix(common).unwrap_or(worktree);
+    let way = if ups > 3 { worktree.into() } else { PathBuf::from("../".repeat(ups)).join(below) };
+    Ok(format!("  next:     cd {}\n", way.word()))
+}
+
+/// The components that were built, in one line.
+fn built(done: &[Brought]) -> String {
     let names: Vec<&str> = done
         .iter()
         .filter(|b| b.decision.way == ArtifactSource::Build)
         .map(|b| b.decision.component.as_str())
         .collect();
-    if names.is_empty() { Ok(()) } else { output::done(made, &format!("  built:    {}\n", names.join(", "))) }
-}
-
-/// The embedded paths of another checkout in an artifact, in one line.
-pub(super) fn trace_words(traced: &Traced) -> String {
-    let left: Vec<&Trace> = traced.left().collect();
-    let mut words = Vec::new();
-    if traced.relocated() > 0 {
-        words.push(format!("{} relocated", count(traced.relocated() as u64, "file")));
-    }
-    if let Some(first) = left.first() {
-        let mut names: Vec<String> = left.iter().take(3).map(|t| t.path.shown().to_string()).collect();
-        if left.len() > names.len() {
-            names.push("…".into());
-        }
-        let (files, verb) = (count(left.len() as u64, "file"), if left.len() == 1 { "holds" } else { "hold" });
-        words.push(format!("{files} {verb} {}: {}", first.root.shown(), names.join(", ")));
-    }
-    format!("{}: {}", traced.path.shown(), words.join("; "))
+    if names.is_empty() { String::new() } else { format!("  built:    {}\n", names.join(", ")) }
 }
 
 /// Mounts the views of the source: without them a worktree of depsfs would share only its own changes.
 pub(super) fn mount_source(source: &Checkout) -> Result<(), Failure> {
     let Some(views) = Views::of(source)? else { return Ok(()) };
     places::store_of(&views)?;
+    relocation::follow(&views)?;
     if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {
         views.mount()?;
         output::note(&format!("mounted the views of the source {}", source.root.shown()));
@@ -209,6 +206,16 @@ fn lost_words(lost: &[PathBuf]) -> Option<String> {
     let hint = "depsfs doctor --fix reads the checkouts again";
     (!lost.is_empty())
         .then(|| format!("  damaged:  the store has lost the bytes of {files}: {}; {hint}", names.join(", ")))
+}
+
+/// The single files that were copied, in one line.
+fn copied_line(copied: &[CopiedFile]) -> Option<String> {
+    let mut names: Vec<String> = copied.iter().take(8).map(|file| file.path.shown().to_string()).collect();
+    if copied.len() > names.len() {
+        names.push(format!("{} more", copied.len() - names.len()));
+    }
+    let files = count(copied.len() as u64, "ignored file");
+    (!copied.is_empty()).then(|| format!("  copied:   {files}: {}", names.join(", ")))
 }
 
 /// The new worktree, and the directories that were left out, with the reasons.
@@ -233,9 +240,7 @@ pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: Creat
         let files = count(*files as u64, "file");
         lines.push(format!("  kept:     {}: {at_least}{files} of its own on top", path.shown()));
     }
-    if created.copied > 0 {
-        lines.push(format!("  copied:   {}", count(created.copied as u64, "ignored file")));
-    }
+    lines.extend(copied_line(&created.copied));
     if created.submodules > 0 {
         lines.push(format!("  modules:  {}", count(created.submodules as u64, "submodule")));
     }
@@ -245,7 +250,10 @@ pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: Creat
     for (path, why) in plan.ignored.left_out.iter().filter(|(_, why)| *why != crate::git::ignored::LeftOut::Empty) {
         lines.push(format!("  left out: {}: {}", path.shown(), why.words()));
     }
-    lines.extend(created.traced.iter().map(|traced| format!("  paths:    {}", trace_words(traced))));
+    lines.extend(
+        embedded::line(&created.traced, created.copied.iter().filter(|file| file.relocated).count())
+            .map(|line| format!("  {line}")),
+    );
     lines.extend(lost_words(&created.lost));
     for lock in &created.drifted {
         lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.shown()));

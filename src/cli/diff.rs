@@ -8,13 +8,14 @@ use serde::Serialize;
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::terminal::DisplayName;
-use crate::views::diff::{self, Difference};
+use crate::views::diff::Difference;
 use crate::views::json_path;
+use crate::worktree::relocation;
 
 /// Show what a worktree changed in its views
 ///
 /// One line for each path that is added (A), modified (M) or deleted (D) against the store, relative to the
-/// worktree. A deleted directory is one line. A name with control characters stands in quotes, as git prints it.
+/// worktree. Files that were relocated and not changed since are left out. A deleted directory is one line. A name with control characters stands in quotes, as git prints it.
 #[derive(Args)]
 pub struct Diff {
     /// Only what is at or below this path [default: all views of the worktree of the working directory]
@@ -36,7 +37,7 @@ impl Diff {
         let place = self.path.as_deref().unwrap_or(&views.manifest.worktree);
         let mut found = Vec::new();
         for (view, inside) in targets(&views, place)? {
-            found.extend(diff::of_view(&views, &view, &inside)?);
+            found.extend(relocation::own_changes(&views, &view, &inside)?);
         }
         if self.json {
             let lines = found.iter().map(|(kind, path)| DiffLine { kind: *kind, path: json_path::text(path) });

@@ -12,6 +12,7 @@ mod confirm;
 mod create;
 mod diff;
 mod doctor;
+mod embedded;
 mod failure;
 mod gc;
 mod help;

@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
 use crate::views::standalone_mount::{self, LowerSource, StandaloneMount};
+use crate::worktree::relocation;
 
 /// Mount the views of a worktree, or entries of the store or plain directories at a directory
 ///
@@ -154,6 +155,7 @@ impl Mount {
 
     /// Without any `-o` the views have the options that they had.
     fn mount_worktree(&self, mut views: Views, options: &MountOptions) -> Result<(), Failure> {
+        relocation::follow(&views)?;
         views.mount_changed(|manifest| {
             manifest.allow_other = options.allow_other.unwrap_or(manifest.allow_other);
             for view in manifest.views.iter_mut().filter(|_| !self.options.is_empty()) {

@@ -5,14 +5,19 @@ use std::path::Path;
 use super::report::Failure;
 use super::{output, places, report};
 use crate::store::Store;
+use crate::sys::log::OrWarn;
 use crate::sys::terminal::DisplayName;
 use crate::views::all_worktrees::{self, DetachOutcome};
+use crate::worktree::relocation;
 
 /// Mounts each, and tells of each; how many are mounted, and how many could not be.
 pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Failure> {
     let (mut mounted, mut failed, mut reported) = (0, 0, Ok(()));
     for known in all_worktrees::known(store, states)? {
         let place = known.place.shown().to_string();
+        if let Some(views) = known.views() {
+            relocation::follow(&views).or_warn("files keep the path that the worktree had before it was moved");
+        }
         match known.mount() {
             DetachOutcome::Done => {
                 mounted += 1;

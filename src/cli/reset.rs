@@ -10,7 +10,8 @@ use super::places;
 use super::report::Failure;
 use super::unmount::say_held;
 use crate::sys::terminal::DisplayName;
-use crate::views::{diff, reset, thaw};
+use crate::views::{reset, thaw};
+use crate::worktree::relocation;
 
 /// Make paths of views again what the store says
 ///
@@ -32,7 +33,7 @@ impl Reset {
         for path in &self.paths {
             let views = places::views(Some(path))?;
             for (view, inside) in views.targets(path)? {
-                let changes = diff::of_view(&views, &view, &inside)?;
+                let changes = relocation::own_changes(&views, &view, &inside)?;
                 if changes.is_empty() {
                     thaw::check(&views, &view, &inside)?;
                 }
@@ -48,6 +49,7 @@ impl Reset {
         }
         for (views, view, inside) in &all {
             say_held(reset::reset(views, view, inside)?, "that copy answers errors from now on");
+            relocation::again(views, view, inside)?;
         }
         output::done("the changes were dropped", &format!("dropped {}\n", count(lost, "change")))
     }

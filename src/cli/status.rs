@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::create::trace_words;
+use super::embedded;
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
@@ -23,6 +23,9 @@ pub struct Status {
     /// Add what the daemon has counted: requests by kind, the slowest, bytes, copy-ups, restarts
     #[arg(long)]
     stats: bool,
+    /// List instead each file that holds or held the absolute path of the source: relocated, left, or binary
+    #[arg(long, conflicts_with_all = ["stats", "json"])]
+    paths: bool,
     /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, lost_objects, views, drift, absolute_paths; with --stats also stats (depsfs help json)
     #[arg(long)]
     json: bool,
@@ -31,6 +34,9 @@ pub struct Status {
 impl Status {
     pub fn run(self) -> Result<(), Failure> {
         let views = places::views(self.worktree.as_deref())?;
+        if self.paths {
+            return output::print(&embedded::list(&status::absolute_paths(&views)?));
+        }
         let status = if self.stats { status::with_stats(&views)? } else { status::status(&views)? };
         if self.json {
             return output::json(&status);
@@ -70,7 +76,7 @@ impl Status {
         let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
         lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
         lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.shown())));
-        lines.extend(status.absolute_paths.iter().map(|traced| format!("paths:    {}", trace_words(traced))));
+        lines.extend(embedded::line(&status.absolute_paths, 0));
         lines.extend(status.stats.iter().flat_map(stats::lines));
         output::print(&(lines.join("\n") + "\n"))
     }

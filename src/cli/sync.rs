@@ -15,6 +15,7 @@ use crate::views::json_path;
 use crate::views::set::Views;
 use crate::worktree::artifacts::materialize::{self, Brought};
 use crate::worktree::artifacts::resolve::ArtifactSource;
+use crate::worktree::relocation;
 use crate::worktree::remove;
 use crate::worktree::sync::{self, Synced, TakePolicy};
 
@@ -56,6 +57,7 @@ impl SyncCommand {
         let checkout = places::checkout_at(&views.manifest.worktree)?;
         let components = components::approved(&checkout, self.approve)?;
         if !self.dry_run {
+            relocation::follow(&views)?;
             views.mount()?;
         }
         let mut brought = match self.dry_run {

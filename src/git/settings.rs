@@ -4,7 +4,7 @@
 //! |-------------------|---------|
 //! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
 //! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
-//! | `depsfs.absolutePaths` | the policy for artifacts that hold the source's absolute path: `leave`, `relocate`, `exclude` |
+//! | `depsfs.absolutePaths` | the policy for artifacts that hold the source's absolute path: `relocate` (the default), `leave`, `exclude` |
 //! | `user.initials`, `user.name` | the prefix of new branches |
 
 use std::path::Path;
@@ -21,9 +21,9 @@ use crate::sys::terminal::DisplayName;
 #[serde(rename_all = "kebab-case")]
 pub enum AbsolutePaths {
     /// They are shared as they are, and named.
-    #[default]
     Leave,
     /// In text files the path is rewritten to the new worktree's; those become its own.
+    #[default]
     Relocate,
     /// The artifact directory isn't shared.
     Exclude,
@@ -81,10 +81,10 @@ impl Settings {
     pub fn absolute_paths(&self) -> Result<AbsolutePaths, BadSetting> {
         let key = "depsfs.absolutepaths";
         match self.value(key) {
-            None | Some("leave") => Ok(AbsolutePaths::Leave),
-            Some("relocate") => Ok(AbsolutePaths::Relocate),
+            None | Some("relocate") => Ok(AbsolutePaths::Relocate),
+            Some("leave") => Ok(AbsolutePaths::Leave),
             Some("exclude") => Ok(AbsolutePaths::Exclude),
-            Some(value) => Err(BadSetting { key, value: value.into(), known: "leave, relocate, exclude" }),
+            Some(value) => Err(BadSetting { key, value: value.into(), known: "relocate, leave, exclude" }),
         }
     }
 

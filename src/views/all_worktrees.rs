@@ -80,6 +80,11 @@ impl KnownWorktree {
         }
     }
 
+    /// Its views, if its manifest can be read.
+    pub fn views(&self) -> Option<Views> {
+        self.state_dir.as_ref().and_then(|dir| Views::load(dir).ok())
+    }
+
     /// Unmounts its views, unless one is in use.
     pub fn unmount(self) -> DetachOutcome {
         match self.state_dir.filter(|dir| client::state(dir).is_some()) {

@@ -1,6 +1,12 @@
 //! The traces of one worktree, remembered beside its manifest: for `depsfs status`, and for the worktrees made from it.
 //!
-//! JSON, version 1. It is only for reports: an unreadable one counts as empty.
+//! JSON, version 2; version 1 is read too. It is only for reports: an unreadable one counts as empty.
+//!
+//! | field       | since | meaning |
+//! |-------------|-------|---------|
+//! | `worktree`  | 2     | the path that relocated files hold: that of the worktree, before it was moved |
+//! | `artifacts` | 1     | the embedded paths of each artifact directory |
+//! | `effect` of one path | 2 | how a tool obeys a path that stays |
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +17,7 @@ use super::set::ManifestLock;
 use crate::store::escape;
 use crate::sys::{IoError, path};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FILE: &str = "traces.json";
 
 /// One file that holds the absolute path of a checkout.
@@ -26,6 +32,31 @@ pub struct Trace {
     pub kind: OccurrenceKind,
     /// The worktree has a file of its own in its place, with its own path.
     pub relocated: bool,
+    /// How a tool obeys the path in a binary file; `None`: as far as is known, none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+}
+
+/// The consequence of a path in a binary file, which is never rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// A program that names its interpreter there.
+    Interpreter,
+    /// A program or library that looks for libraries there (`DT_RUNPATH`, `DT_NEEDED`).
+    Libraries,
+    /// Ninja's log of header files.
+    Headers,
+}
+
+impl std::fmt::Display for Effect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Effect::Interpreter => "runs the interpreter there",
+            Effect::Libraries => "loads libraries from there",
+            Effect::Headers => "ninja compares the headers there",
+        })
+    }
 }
 
 /// How it holds it.
@@ -51,12 +82,14 @@ pub struct Traced {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmbeddedPaths {
     version: u32,
+    #[serde(default, with = "escape::optional_path", skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<PathBuf>,
     pub artifacts: Vec<Traced>,
 }
 
 impl Default for EmbeddedPaths {
     fn default() -> EmbeddedPaths {
-        EmbeddedPaths { version: VERSION, artifacts: Vec::new() }
+        EmbeddedPaths { version: VERSION, worktree: None, artifacts: Vec::new() }
     }
 }
 
@@ -64,7 +97,8 @@ impl EmbeddedPaths {
     pub fn load(state_dir: &Path) -> Result<EmbeddedPaths, IoError> {
         let bytes = path::read_if_there(&state_dir.join(FILE))?;
         let record: Option<EmbeddedPaths> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(record.filter(|r| r.version == VERSION).unwrap_or_default())
+        let known = record.filter(|r| (1..=VERSION).contains(&r.version));
+        Ok(known.map(|r| EmbeddedPaths { version: VERSION, ..r }).unwrap_or_default())
     }
 
     /// Replaces the file; without traces there is none.
@@ -76,11 +110,13 @@ impl EmbeddedPaths {
         path::replace(&file, &serde_json::to_vec(self).expect("paths and words are JSON"))
     }
 
-    /// Remembers these instead of what was known of the same artifacts. Others may remember something meanwhile.
-    pub fn note(state_dir: &Path, all: Vec<Traced>) -> Result<(), ViewsError> {
+    /// Replaces the record of these artifacts, which hold the path `worktree` where they are relocated. The manifest's
+    /// lock is held meanwhile: another process may record other artifacts.
+    pub fn note(state_dir: &Path, worktree: &Path, all: Vec<Traced>) -> Result<(), ViewsError> {
         let _lock = ManifestLock::wait(state_dir)?;
         let mut record = EmbeddedPaths::load(state_dir)?;
         let before = record.clone();
+        record.worktree = Some(worktree.into());
         for traced in all {
             match record.artifacts.iter_mut().find(|known| known.path == traced.path) {
                 Some(known) => *known = traced,
@@ -88,7 +124,7 @@ impl EmbeddedPaths {
             }
         }
         record.artifacts.retain(|traced| !traced.traces.is_empty());
-        if record != before {
+        if record.artifacts != before.artifacts || (record != before && !record.artifacts.is_empty()) {
             record.save(state_dir)?;
         }
         Ok(())
@@ -101,6 +137,11 @@ impl EmbeddedPaths {
 }
 
 impl Traced {
+    /// Those that still hold a path that is not the worktree's, and that a tool obeys.
+    pub fn obeyed(&self) -> impl Iterator<Item = &Trace> {
+        self.left().filter(|t| t.kind != OccurrenceKind::Binary || t.effect.is_some())
+    }
+
     /// Those that still hold a path that is not the worktree's.
     pub fn left(&self) -> impl Iterator<Item = &Trace> {
         self.traces.iter().filter(|t| !t.relocated)
@@ -121,25 +162,33 @@ mod tests {
     use super::*;
     use std::os::unix::ffi::OsStrExt;
 
-    const GOLDEN: &[u8] = include_bytes!("../../tests/formats/traces-1.json");
+    const GOLDEN: &[u8] = include_bytes!("../../tests/formats/traces-2.json");
+    const GOLDEN_1: &[u8] = include_bytes!("../../tests/formats/traces-1.json");
 
     #[test]
-    fn version_1_says_what_it_said_and_another_version_nothing() {
+    fn versions_1_and_2_are_read_and_another_version_counts_as_empty() {
         let odd = std::ffi::OsStr::from_bytes(b"sub/odd\xff");
-        let trace =
-            |path: &Path, kind, relocated| Trace { path: path.into(), root: "/src/repo".into(), kind, relocated };
+        let trace = |path: &Path, kind, relocated| {
+            let effect = (kind == OccurrenceKind::Binary).then_some(Effect::Libraries);
+            Trace { path: path.into(), root: "/src/repo".into(), kind, relocated, effect }
+        };
         let traces = vec![
             trace(Path::new("CMakeCache.txt"), OccurrenceKind::Text, true),
             trace(odd.as_ref(), OccurrenceKind::Binary, false),
             trace(Path::new("link"), OccurrenceKind::Link, false),
         ];
-        let record = EmbeddedPaths { version: 1, artifacts: vec![Traced { path: "build".into(), traces }] };
+        let artifacts = vec![Traced { path: "build".into(), traces }];
+        let mut record = EmbeddedPaths { version: 2, worktree: Some("/src/fix".into()), artifacts };
         let dir = tempfile::tempdir().expect("a directory");
         record.save(dir.path()).expect("saved");
         assert_eq!(path::read(&dir.path().join(FILE)).expect("there"), GOLDEN.trim_ascii_end());
         assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), record);
         assert_eq!(record.artifacts[0].relocated(), 1);
-        for bad in [&b"{\"version\":2,\"artifacts\":[]}"[..], b"", b"[]", &GOLDEN[..40]] {
+        path::replace(&dir.path().join(FILE), GOLDEN_1).expect("written");
+        record.worktree = None;
+        record.artifacts[0].traces.iter_mut().for_each(|trace| trace.effect = None);
+        assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), record);
+        for bad in [&b"{\"version\":3,\"artifacts\":[]}"[..], b"", b"[]", &GOLDEN[..40]] {
             path::replace(&dir.path().join(FILE), bad).expect("written");
             assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), EmbeddedPaths::default());
         }

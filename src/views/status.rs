@@ -106,6 +106,11 @@ fn lost_objects(manifest: &Manifest) -> Vec<String> {
     noted.into_iter().filter(|id| needed.contains(id)).map(|id| id.hex()).collect()
 }
 
+/// The files of a worktree that hold the absolute path of a checkout, or held it before they were relocated.
+pub fn absolute_paths(views: &Views) -> Result<Vec<Traced>, ViewsError> {
+    Ok(EmbeddedPaths::load(&views.state_dir)?.artifacts)
+}
+
 /// As [`status`], with the daemon's counters, which are read from each view.
 ///
 /// # Errors
@@ -152,7 +157,7 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
         lost_objects: lost_objects(manifest),
         views: seen,
         drift: drift.into_iter().collect(),
-        absolute_paths: EmbeddedPaths::load(&views.state_dir)?.artifacts,
+        absolute_paths: absolute_paths(views)?,
         stats: None,
     })
 }

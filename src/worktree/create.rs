@@ -19,7 +19,7 @@ use std::sync::{Arc, mpsc};
 use super::artifacts::resolve::ArtifactSources;
 use super::artifacts::select;
 use super::copy_checkout;
-pub use super::created::Created;
+pub use super::created::{CopiedFile, Created};
 use super::error::WorktreeError;
 use super::fit::{copy_files, fit};
 use super::manifest_builder;
@@ -149,7 +149,7 @@ pub(super) fn furnish(
     for directory in &fitting.directories {
         undo.make_dirs(&new.root.join(directory))?;
     }
-    created.copied += copy_files(plan, new, &fitting.files, undo)?;
+    created.copied.extend(copy_files(plan, new, &fitting.files, undo)?);
     interrupt::check()?;
     let timed = Timed::start(plan, new, &modules, how);
     let mut taken = Vec::new();

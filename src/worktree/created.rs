@@ -14,7 +14,8 @@ pub struct Created {
     pub views: Vec<PathBuf>,
     pub shared_files: u64,
     pub shared_bytes: u64,
-    pub copied: usize,
+    /// Single ignored files that were copied.
+    pub copied: Vec<CopiedFile>,
     pub timed: usize,
     pub submodules: usize,
     /// Artifacts that don't fit the new worktree's commit, and why.
@@ -29,4 +30,13 @@ pub struct Created {
     pub drifted: Vec<PathBuf>,
     /// Files of the source's views whose bytes the store has lost: to read one is an error in the new worktree, too.
     pub lost: Vec<PathBuf>,
+}
+
+/// A single file that was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedFile {
+    /// Relative to the worktree.
+    pub path: PathBuf,
+    /// It held the source's path, and the copy holds the worktree's.
+    pub relocated: bool,
 }

@@ -8,13 +8,15 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::conflict;
-use super::created::Created;
+use super::created::{CopiedFile, Created};
 use super::error::WorktreeError;
 use super::plan::CreatePlan;
+use super::relocation;
 use super::undo::Undo;
 use crate::git::checkout::{Checkout, plain};
 use crate::git::ignored::Ignored;
 use crate::git::index::Index;
+use crate::git::settings::AbsolutePaths;
 use crate::sys::interrupt;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
@@ -48,11 +50,12 @@ pub fn fit(
     undo: &mut Undo<'_>,
 ) -> Result<Fitting, WorktreeError> {
     let ignore_files: Vec<PathBuf> = ignored.files.iter().filter(|f| is_ignore_file(f)).cloned().collect();
-    created.copied += copy_files(plan, new, &ignore_files, undo)?;
+    let copied = copy_files(plan, new, &ignore_files, undo)?;
+    created.copied.extend(copied);
     let (fitting, unfit) = placed(plan, ignored, new, modules, &Patterns::default())?;
     for (path, why) in &unfit {
         if *why == NOT_IGNORED && is_ignore_file(path) && undo.uncopy(&new.root.join(path))? {
-            created.copied = created.copied.saturating_sub(1);
+            created.copied.retain(|copy| copy.path != *path);
         }
     }
     created.unfit.extend(unfit);
@@ -205,18 +208,23 @@ fn group(paths: &[PathBuf], plan: &CreatePlan, all: &[(&Path, &Checkout)], unfit
     lists
 }
 
+/// Copies single files that are not in the worktree yet. Returns those that were copied.
 pub fn copy_files(
     plan: &CreatePlan,
     new: &Checkout,
     files: &[PathBuf],
     undo: &mut Undo<'_>,
-) -> Result<usize, WorktreeError> {
-    let mut copied = 0;
+) -> Result<Vec<CopiedFile>, WorktreeError> {
+    let mut copied = Vec::new();
     for file in files {
         interrupt::check()?;
-        if conflict::in_the_way(&new.root, file).is_none() {
-            copied += usize::from(undo.copy(&plan.source.root.join(file), &new.root.join(file))?);
+        let to = new.root.join(file);
+        if conflict::in_the_way(&new.root, file).is_some() || !undo.copy(&plan.source.root.join(file), &to)? {
+            continue;
         }
+        let relocates = plan.policies.of(file) == AbsolutePaths::Relocate;
+        let relocated = relocates && relocation::copied::relocate(&to, &plan.source.root, &new.root)?;
+        copied.push(CopiedFile { path: file.clone(), relocated });
     }
     Ok(copied)
 }

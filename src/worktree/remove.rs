@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::broken::Broken;
 use super::error::{Risk, WorktreeError};
+use super::relocation;
 use super::sole_holder;
 use super::unfinished::{Killed, UndoOutcome};
 use crate::git::checkout::Checkout;
@@ -22,7 +23,6 @@ use crate::git::submodule;
 use crate::store::{Store, StoreError};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
-use crate::views::diff;
 use crate::views::set::Views;
 
 /// The losses that the user accepts, and other options.
@@ -167,7 +167,7 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeEr
     let views = Views::of(checkout)?;
     if let Some(views) = &views {
         for view in &views.manifest.views {
-            removed.private_paths += diff::of_view(views, view, Path::new("")).map_or(0, |d| d.len());
+            removed.private_paths += relocation::own_changes(views, view, Path::new("")).map_or(0, |d| d.len());
         }
         views.unmount(accept.lazy)?;
     }

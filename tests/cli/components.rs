@@ -53,7 +53,11 @@ fn what_is_nowhere_to_be_had_is_built_in_order_and_the_next_worktree_gets_it_fro
     let said = created(&bench, &["one"]);
     let (lib, web) = (said.err.find("building lib"), said.err.find("building web"));
     assert!(lib.is_some() && lib < web, "{said:?}");
-    assert!(said.out.contains("  lib:      to be built") && said.out.ends_with("  built:    lib, web\n"), "{said:?}");
+    assert!(
+        said.out.contains("  lib:      to be built")
+            && said.out.ends_with("  built:    lib, web\n  next:     cd ../one\n"),
+        "{said:?}"
+    );
     assert_eq!(bench.read("one/lib/dist/lib"), "a\nb\n");
     let said = created(&bench, &["two"]);
     assert!(!said.err.contains("building"), "{said:?}");

@@ -55,6 +55,7 @@ fn a_relocation_that_is_wanted_since_is_foretold() {
         let bench = Bench::new();
         let root = bench.path("repo").display().to_string();
         bench.write("repo/build/CMakeCache.txt", &format!("HOME={root}\n"));
+        bench.git("repo", ["config", "depsfs.absolutePaths", "leave"]);
         bench.ok("repo", ["create", "fix"]);
         bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
         if !mounted {

@@ -340,7 +340,6 @@ fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again()
 fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
     let bench = Bench::new();
     let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
-    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
     for file in ["cache", "mine", "same"] {
         bench.write(&format!("repo/build/{file}"), &format!("at {repo}/x\n"));
     }
@@ -365,7 +364,7 @@ fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
     let mut names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["cache", "lib.a", "link", "mine", "new", "out.o", "same"]);
-    assert!(bench.ok("fix", ["status"]).contains("build: "), "what was found is remembered");
+    assert!(bench.ok("fix", ["status"]).contains("paths:    "), "what was found is remembered");
     assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
     bench.assert_clean("fix");
 }
@@ -374,7 +373,6 @@ fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
 fn a_link_of_ones_own_to_what_the_store_has_in_its_place_is_not_relocated() {
     let bench = Bench::new();
     let repo = bench.path("repo").display().to_string();
-    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
     let files = ["1", "2", "3"].map(|file| format!("build/{file}"));
     let fill = |word: &str| files.iter().for_each(|at| bench.write(&format!("repo/{at}"), &format!("{word} {repo}\n")));
     fill("at");
@@ -397,7 +395,6 @@ fn files_that_an_ended_sync_did_not_relocate_are_relocated_by_it_or_by_the_next_
     const FILES: usize = 400;
     let bench = Bench::new();
     let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
-    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
     let fill = |round: usize| {
         (0..FILES).for_each(|n| bench.write(&format!("repo/build/{n}"), &format!("{round} at {repo}/x\n")));
         bench.write("repo/build/round", &format!("{round}\n"));
@@ -417,7 +414,7 @@ fn files_that_an_ended_sync_did_not_relocate_are_relocated_by_it_or_by_the_next_
             assert_eq!(bench.read(&format!("fix/build/{n}")), format!("{round} at {fix}/x\n"), "{signal}");
         }
         let status = bench.ok("fix", ["status"]);
-        assert!(status.contains(&format!("build: {FILES} files relocated\n")), "{status}");
+        assert!(status.contains(&format!("paths:    {FILES} files relocated\n")), "{status}");
         assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
     }
 }

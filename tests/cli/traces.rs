@@ -21,8 +21,9 @@ fn traced() -> Bench {
 #[test]
 fn create_and_status_name_what_holds_the_path_and_leave_it() {
     let bench = traced();
+    bench.git("repo", ["config", "depsfs.absolutePaths", "leave"]);
     let repo = bench.path("repo").display().to_string();
-    let words = format!("paths:    build: 4 files hold {repo}: CMakeCache.txt, deep/run.sh, link, …");
+    let words = format!("paths:    3 files hold {repo}: build/CMakeCache.txt, build/deep/run.sh, build/link\n");
     for name in ["one", "two"] {
         assert!(bench.ok("repo", ["create", name]).contains(&words));
         assert!(bench.ok(name, ["status"]).contains(&words));
@@ -38,7 +39,7 @@ fn create_and_status_name_what_holds_the_path_and_leave_it() {
     assert!(bench.ok("one", ["create", "of-clean"]).contains(&words));
     bench.write("two/build/new", &bench.path("two").display().to_string());
     let said = bench.ok("two", ["create", "of-changed"]);
-    assert!(said.contains("build: 5 files hold"), "{said}");
+    assert!(said.contains("paths:    4 files hold"), "{said}");
     // Nothing to say: nothing said.
     std::fs::remove_dir_all(bench.path("repo/build")).unwrap();
     assert!(!bench.ok("repo", ["create", "three"]).contains("paths:"));
@@ -47,10 +48,14 @@ fn create_and_status_name_what_holds_the_path_and_leave_it() {
 #[test]
 fn relocated_text_files_and_links_have_the_new_path_and_the_old_times_and_modes() {
     let bench = traced();
-    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
     let said = bench.ok("repo", ["create", "fix"]);
     let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
-    assert!(said.contains(&format!("paths:    build: 3 files relocated; 1 file holds {repo}: prog\n")), "{said}");
+    assert!(said.contains("paths:    3 files relocated\n"), "{said}");
+    let list = format!(
+        "relocated  build/CMakeCache.txt\nrelocated  build/deep/run.sh\nrelocated  build/link\n\
+         binary     build/prog holds {repo}\n"
+    );
+    assert_eq!(bench.ok("fix", ["status", "--paths"]), list);
     assert_eq!(bench.read("fix/build/CMakeCache.txt"), format!("CMAKE_HOME_DIRECTORY:INTERNAL={fix}\nX={repo}-old\n"));
     assert_eq!(bench.read("fix/build/deep/run.sh"), format!("#!{fix}/build/prog -I{fix}/src\n"));
     assert_eq!(std::fs::read(bench.path("fix/build/prog")).unwrap(), format!("\0ELF {repo}/src/main.c\0").as_bytes());
@@ -62,16 +67,110 @@ fn relocated_text_files_and_links_have_the_new_path_and_the_old_times_and_modes(
         assert_eq!(told(&new), told(&old), "{at}");
     }
     bench.assert_clean("fix");
-    assert_eq!(bench.ok("fix", ["diff"]), "M build/CMakeCache.txt\nM build/deep/run.sh\nM build/link\n");
+    assert_eq!(bench.ok("fix", ["diff"]), "", "none of it is the user's change");
     // On to the next: what was relocated is relocated again, the binary is still the first source's.
     let said = bench.ok("fix", ["create", "next"]);
-    assert!(said.contains(&format!("build: 3 files relocated; 1 file holds {repo}: prog\n")), "{said}");
+    assert!(said.contains("paths:    3 files relocated\n"), "{said}");
     let next = bench.path("next").display().to_string();
     assert_eq!(bench.read("next/build/deep/run.sh"), format!("#!{next}/build/prog -I{next}/src\n"));
     assert!(bench.read("repo/build/deep/run.sh").contains(&repo), "the source is only read");
-    bench.ok("fix", ["reset", "--yes", "build/deep"]);
-    assert!(bench.read("fix/build/deep/run.sh").contains(&repo), "what the store says");
     bench.assert_sound();
+}
+
+#[test]
+fn a_reset_drops_the_users_changes_and_relocates_again() {
+    let bench = traced();
+    bench.ok("repo", ["create", "fix"]);
+    let fix = bench.path("fix").display().to_string();
+    let script = format!("#!{fix}/build/prog -I{fix}/src\n");
+    for (is_mounted, target) in [(true, "build/deep"), (true, "build"), (false, "build/deep"), (false, "build")] {
+        bench.write("fix/build/deep/run.sh", "mine\n");
+        std::fs::remove_file(bench.path("fix/build/link")).unwrap();
+        if !is_mounted {
+            bench.ok("fix", ["unmount"]);
+        }
+        let said = bench.ok("fix", ["reset", "--yes", target]);
+        assert!(said.contains("M build/deep/run.sh") && !said.contains("CMakeCache"), "{said}");
+        bench.ok("fix", ["mount"]);
+        assert_eq!(bench.read("fix/build/deep/run.sh"), script, "{is_mounted} {target}");
+        let left = if target == "build" { "" } else { "D build/link\n" };
+        assert_eq!(bench.ok("fix", ["diff"]), left, "{is_mounted} {target}");
+        bench.ok("fix", ["reset", "--yes", "build/link"]);
+        assert_eq!(std::fs::read_link(bench.path("fix/build/link")).unwrap(), bench.path("fix/src"));
+    }
+    bench.assert_clean("fix");
+}
+
+#[test]
+fn a_worktree_that_was_moved_gets_its_new_path_and_keeps_what_the_user_changed() {
+    let bench = traced();
+    bench.ok("repo", ["create", "fix"]);
+    bench.write("fix/build/CMakeCache.txt", "mine\n");
+    bench.ok("fix", ["unmount"]);
+    bench.git("repo", ["worktree", "move", "../fix", "../other"]);
+    bench.ok("other", ["mount"]);
+    let other = bench.path("other").display().to_string();
+    assert_eq!(bench.read("other/build/deep/run.sh"), format!("#!{other}/build/prog -I{other}/src\n"));
+    assert_eq!(std::fs::read_link(bench.path("other/build/link")).unwrap(), bench.path("other/src"));
+    assert_eq!(bench.read("other/build/CMakeCache.txt"), "mine\n");
+    assert_eq!(bench.ok("other", ["diff"]), "M build/CMakeCache.txt\n");
+    let of = |tree: &str| bench.path(tree).join("build/deep").symlink_metadata().unwrap();
+    assert_eq!((of("other").mtime(), of("other").mode()), (of("repo").mtime(), of("repo").mode()));
+    // Once more, of all worktrees at once.
+    bench.ok("other", ["unmount"]);
+    bench.git("repo", ["worktree", "move", "../other", "../third"]);
+    bench.ok("repo", ["mount", "--all"]);
+    let third = bench.path("third").display().to_string();
+    assert_eq!(bench.read("third/build/deep/run.sh"), format!("#!{third}/build/prog -I{third}/src\n"));
+}
+
+#[test]
+fn a_copied_single_file_has_the_new_path_and_its_mode_and_is_named() {
+    let bench = traced();
+    let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
+    bench.write("repo/.env", &format!("ROOT={repo}\n"));
+    std::fs::set_permissions(bench.path("repo/.env"), std::fs::Permissions::from_mode(0o400)).unwrap();
+    symlink(format!("{repo}/build/CMakeCache.txt"), bench.path("repo/a.log")).unwrap();
+    let said = bench.ok("repo", ["create", "fix"]);
+    assert!(said.contains("copied:   2 ignored files: .env, a.log\n"), "{said}");
+    assert!(said.contains("paths:    5 files relocated\n"), "{said}");
+    assert!(said.ends_with("  next:     cd ../fix\n"), "{said}");
+    assert_eq!(bench.read("fix/.env"), format!("ROOT={fix}\n"));
+    assert_eq!(std::fs::read_link(bench.path("fix/a.log")).unwrap(), bench.path("fix/build/CMakeCache.txt"));
+    let of = |tree: &str| bench.path(tree).join(".env").metadata().unwrap();
+    assert_eq!((of("fix").mode() & 0o777, of("fix").mtime()), (0o400, of("repo").mtime()));
+    assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
+}
+
+/// A C compiler makes a program that looks for its library in the checkout.
+#[test]
+fn a_binary_that_a_tool_obeys_is_named_with_its_consequence() {
+    let bench = traced();
+    let repo = bench.path("repo").display().to_string();
+    bench.write("repo/app.c", "int f(void); int main(void) { return f(); }\n");
+    bench.write("repo/f.c", "int f(void) { return 3; }\n");
+    for line in [
+        "cc -g -shared -fPIC -o build/libf.so f.c".into(),
+        format!("cc -g -o build/app app.c -Lbuild -lf -Wl,-rpath,{repo}/build"),
+        format!("cc -g -c -o build/app.o {repo}/app.c"),
+    ] {
+        if tool(&bench, "repo", &line).is_none() {
+            return;
+        }
+    }
+    bench.write("repo/build/.ninja_deps", &format!("# ninjadeps\n\0\0{repo}/src/a.h\0"));
+    bench.write("repo/build/zipapp", &format!("#!{repo}/.venv/bin/python\nPK\0{repo}\0"));
+    std::fs::set_permissions(bench.path("repo/build/zipapp"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let said = bench.ok("repo", ["create", "fix"]);
+    let words = format!(
+        "paths:    3 files relocated; 3 files hold {repo}: build/.ninja_deps (ninja compares the headers there), \
+         build/app (loads libraries from there), build/zipapp (runs the interpreter there)\n"
+    );
+    assert!(said.contains(&words), "{said}");
+    assert!(bench.ok("fix", ["status"]).contains(&words));
+    let list = bench.ok("fix", ["status", "--paths"]);
+    assert!(list.contains(&format!("binary     build/app.o holds {repo}\n")), "{list}");
+    assert!(list.contains(&format!("binary     build/app holds {repo}: loads libraries from there\n")), "{list}");
 }
 
 #[test]
@@ -111,9 +210,12 @@ fn a_depsfs_toml_says_it_for_each_artifact() {
     bench.git("repo", ["config", "depsfs.absolutePaths", "exclude"]);
     bench.git("repo", ["worktree", "add", "-q", "-b", "work", "../plain"]);
     for said in [bench.ok("repo", ["create", "fix"]), bench.ok("plain", ["adopt"])] {
-        for line in
-            ["build: 3 files relocated", "left out: sub/build: ", "left out: build-out: ", "build-left: 1 file holds"]
-        {
+        for line in [
+            "paths:    3 files relocated; 1 file holds",
+            "left out: sub/build: ",
+            "left out: build-out: ",
+            "build-left/x",
+        ] {
             assert!(said.contains(line), "{line}: {said}");
         }
     }
@@ -123,6 +225,7 @@ fn a_depsfs_toml_says_it_for_each_artifact() {
 #[test]
 fn the_users_own_configuration_says_it_too_and_a_broken_depsfs_toml_is_told_before_anything_is_made() {
     let bench = traced();
+    bench.git("repo", ["config", "depsfs.absolutePaths", "leave"]);
     let component = "[[component]]\nname = \"x\"\npaths = [\"build\"]\nabsolute-paths = \"relocate\"\n";
     // The file of a repository that has none, which the user's configuration names.
     bench.write(".config/depsfs/repo.toml", component);
@@ -133,7 +236,7 @@ fn the_users_own_configuration_says_it_too_and_a_broken_depsfs_toml_is_told_befo
         run(bench.command(crate::bench::PROGRAM, at).args(args).env("XDG_CONFIG_HOME", bench.path(".config")))
     };
     for said in [in_it("repo", &["create", "fix"]), in_it("plain", &["adopt"])] {
-        assert!(said.code == 0 && said.out.contains("build: 3 files relocated"), "{said:?}");
+        assert!(said.code == 0 && said.out.contains("paths:    3 files relocated"), "{said:?}");
     }
     std::fs::remove_dir_all(bench.path(".config")).unwrap();
     bench.write("repo/depsfs.toml", "[[component]]\nname = 3\n");
@@ -152,12 +255,11 @@ fn the_users_own_configuration_says_it_too_and_a_broken_depsfs_toml_is_told_befo
 #[test]
 fn a_file_that_the_adopted_worktree_has_of_its_own_is_not_rewritten() {
     let bench = traced();
-    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
     bench.git("repo", ["worktree", "add", "-q", "-b", "work", "../plain"]);
     bench.write("plain/build/CMakeCache.txt", "mine\n");
     bench.write("plain/build/deep", "a file\n");
     let said = bench.ok("plain", ["adopt"]);
-    assert!(said.contains("build: 1 file relocated; 3 files hold"), "{said}");
+    assert!(said.contains("paths:    1 file relocated; 2 files hold"), "{said}");
     assert_eq!(bench.read("plain/build/CMakeCache.txt"), "mine\n");
     assert_eq!(bench.read("plain/build/deep"), "a file\n");
     assert_eq!(std::fs::read_link(bench.path("plain/build/link")).unwrap(), bench.path("plain/src"));
@@ -188,7 +290,6 @@ fn a_python_environment_works_in_the_new_worktree_and_is_its_own() {
     bench.write("repo/.venv/bin/where", &format!("#!{root}/.venv/bin/python3\nimport sys\nprint(sys.prefix)\n"));
     let executable = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(bench.path("repo/.venv/bin/where"), executable).unwrap();
-    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
     bench.ok("repo", ["create", "fix"]);
     std::fs::rename(bench.path("repo/.venv"), bench.path("repo/gone")).unwrap();
     let own = format!("{}\n", bench.path("fix/.venv").display());
@@ -212,10 +313,11 @@ fn a_cmake_build_directory_goes_on_in_the_new_worktree() {
             return;
         }
     }
+    bench.git("repo", ["config", "depsfs.absolutePaths", "leave"]);
     bench.ok("repo", ["create", "left"]);
     let refused = run(bench.command("cmake", "left").args(["--build", "build"]));
     assert!(refused.code != 0 || !refused.out.contains("left"), "left as it is, it is the source's: {refused:?}");
-    bench.git("repo", ["config", "depsfs.absolutePaths", "relocate"]);
+    bench.git("repo", ["config", "--unset", "depsfs.absolutePaths"]);
     bench.ok("repo", ["create", "fix"]);
     let said = tool(&bench, "fix", "cmake --build build").unwrap();
     assert!(!said.out.contains("Building"), "nothing is to be built: {said:?}");

@@ -2,14 +2,19 @@
 //! Python environment, dependency files, programs). In another worktree they lead back to that checkout.
 //!
 //! An import finds them while it hashes ([`crate::store::import::import_dir_watching`]). The policy for each artifact
-//! is in `depsfs.toml` or in `depsfs.absolutePaths`: traces are left and reported, or relocated ([`relocate`]), or
-//! their artifact is not shared.
+//! is in `depsfs.toml` or in `depsfs.absolutePaths`: the files are relocated ([`relocate`]; the default), or left and
+//! reported, or their artifact is not shared. Binary files are never rewritten ([`effect`]).
 
+mod again;
+pub mod copied;
+mod effect;
 pub mod policy;
 mod relocate;
 
 use std::path::{Path, PathBuf};
 
+pub use self::again::{again, follow, own_changes};
+pub use self::effect::note as note_effects;
 pub use self::policy::Policies;
 pub use self::relocate::{
     can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,
@@ -42,6 +47,7 @@ pub fn settle(
     undo: &mut Undo<'_>,
 ) -> Result<Settled, WorktreeError> {
     let mut settled = Settled::default();
+    settled.record.worktree = Some(root.into());
     for mut snapshot in snapshots {
         let mut traces = std::mem::take(&mut snapshot.traces);
         match policies.of(&snapshot.path) {
@@ -54,9 +60,12 @@ pub fn settle(
                 settled.excluded.push(snapshot.path);
                 continue;
             }
-            AbsolutePaths::Relocate => relocate::all(store, root, &snapshot, &mut traces, undo)?,
+            AbsolutePaths::Relocate => {
+                relocate::all(store, root, (&snapshot.path, &snapshot.grafts), &mut traces, undo)?
+            }
             AbsolutePaths::Leave => {}
         }
+        effect::note(store, &snapshot.grafts, &mut traces)?;
         if !traces.is_empty() {
             settled.record.artifacts.push(Traced { path: snapshot.path.clone(), traces });
         }

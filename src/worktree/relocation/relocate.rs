@@ -12,9 +12,9 @@ use super::{OccurrenceKind, Trace, Traced};
 use crate::store::import::PathScan;
 use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{Node, NodeStat, ObjectId, Store, Tree};
-use crate::sys::fs::{self, OpenFlags, SetTime};
+use crate::sys::fs::{self, OpenFlags, SetTime, Stat, Timespec};
 use crate::sys::interrupt;
-use crate::sys::{IoError, path};
+use crate::sys::{IoError, path, spawn};
 use crate::views::access::Access;
 use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
@@ -23,39 +23,50 @@ use crate::worktree::error::WorktreeError;
 use crate::worktree::snapshot::Snapshot;
 use crate::worktree::undo::Undo;
 
+/// How many files are read and written at once.
+const AT_ONCE: usize = 4;
 /// A text that is longer is left as it is.
 const LONGEST: u64 = 256 << 20;
 
-/// Relocates what can be, and notes it.
+/// Relocates what can be in a directory of the worktree that no view is mounted over, and notes it.
 pub fn all(
     store: &Store,
     root: &Path,
-    snapshot: &Snapshot,
+    (at, grafts): (&Path, &[Graft]),
     traces: &mut [Trace],
     undo: &mut Undo<'_>,
 ) -> Result<(), WorktreeError> {
-    let place = root.join(&snapshot.path);
-    let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
+    let place = root.join(at);
+    let lower = GraftedTrees::of(store, live(grafts))?;
     let mut dressed = BTreeMap::new();
     if path::list(&place)?.is_empty() {
         dressed.insert(PathBuf::new(), lower.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
     }
+    let mut free = Vec::new();
     for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary) {
         interrupt::check()?;
         let to = place.join(&trace.path);
         // The worktree's own files stay.
         let is_free = conflict::in_the_way(&place, &trace.path).is_none() && !path::is_there(&to);
         let Some((tree, node)) = lower.find(&trace.path).filter(|_| is_free) else { continue };
-        let Some(content) = relocated(store, tree, node, trace, root)? else { continue };
-        let above: Vec<&Path> = trace.path.ancestors().skip(1).filter(|a| !path::is_there(&place.join(a))).collect();
+        let above = trace.path.ancestors().skip(1).filter(|a| !dressed.contains_key(*a));
+        let above: Vec<&Path> = above.filter(|a| !path::is_there(&place.join(a))).collect();
+        if !above.is_empty() {
+            undo.make_dirs(to.parent().unwrap_or(&place))?;
+        }
         for dir in above {
             dressed.insert(dir.into(), lower.find(dir).map(|(tree, node)| tree.stat(node)));
         }
-        undo.make_dirs(to.parent().unwrap_or(&place))?;
         undo.file(&to);
-        write(&to, trace.kind, &content, &tree.stat(node))?;
-        trace.relocated = true;
+        free.push((trace, to, tree, node));
     }
+    let done = spawn::try_map(&free, AT_ONCE, |(trace, to, tree, node)| {
+        interrupt::check()?;
+        let Some(content) = relocated(store, tree, *node, trace, root)? else { return Ok(false) };
+        write(to, trace.kind, &content, &tree.stat(*node))?;
+        Ok::<_, WorktreeError>(true)
+    })?;
+    free.into_iter().zip(done).for_each(|((trace, ..), done)| trace.relocated = done);
     // The deepest first: a directory's time changes with what is made in it.
     for (dir, stat) in dressed.into_iter().rev() {
         if let Some(stat) = stat {
@@ -63,6 +74,37 @@ pub fn all(
         }
     }
     Ok(())
+}
+
+/// The file or symlink that relocation makes of an embedded path.
+pub(super) struct Expected {
+    content: Vec<u8>,
+    stat: NodeStat,
+    kind: OccurrenceKind,
+}
+
+impl Expected {
+    /// That of a worktree at `to`; `None` if there is nothing to relocate.
+    pub fn of(
+        store: &Store,
+        lower: &GraftedTrees,
+        trace: &Trace,
+        to: &Path,
+    ) -> Result<Option<Expected>, WorktreeError> {
+        let Some((tree, node)) = lower.find(&trace.path) else { return Ok(None) };
+        let content = relocated(store, tree, node, trace, to)?;
+        Ok(content.map(|content| Expected { content, stat: tree.stat(node), kind: trace.kind }))
+    }
+
+    /// Whether it is at a path, with its mode.
+    pub fn is_at(&self, at: &Path) -> Result<bool, IoError> {
+        let has_mode = |s: &Stat| self.kind == OccurrenceKind::Link || s.mode & 0o777 == self.stat.perm & 0o777;
+        Ok(path::stat(at)?.is_some_and(|s| has_mode(&s)) && holds(at, self.kind, &self.content)?)
+    }
+
+    pub fn write(&self, to: &Path, kind: OccurrenceKind) -> Result<(), IoError> {
+        write(to, kind, &self.content, &self.stat)
+    }
 }
 
 /// A file of the worktree's own that is just as it was made when it was relocated.
@@ -100,9 +142,14 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
 
 /// As [`all`], in a mounted view: files that it shows from the snapshot are replaced, its own files stay. Returns
 /// whether a file was replaced. An interrupted earlier run is completed; no signal ends this one half-way.
-pub fn shown(store: &Store, root: &Path, snapshot: &Snapshot, traces: &mut [Trace]) -> Result<bool, WorktreeError> {
-    let place = root.join(&snapshot.path);
-    let lower = GraftedTrees::of(store, live(&snapshot.grafts))?;
+pub fn shown(
+    store: &Store,
+    root: &Path,
+    (at, grafts): (&Path, &[Graft]),
+    traces: &mut [Trace],
+) -> Result<bool, WorktreeError> {
+    let place = root.join(at);
+    let lower = GraftedTrees::of(store, live(grafts))?;
     let mut changed = false;
     for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary) {
         let to = place.join(&trace.path);
@@ -167,12 +214,10 @@ fn replace(
     content: &[u8],
     (tree, node): (&Tree, Node),
 ) -> Result<bool, WorktreeError> {
-    let (Some(dir), Some(name)) = (to.parent(), to.file_name()) else { return Ok(false) };
-    let mut aside = std::ffi::OsString::from(".");
-    aside.push(name);
-    aside.push(format!(".depsfs-{}", std::process::id()));
-    let aside = dir.join(aside);
+    let Some(dir) = to.parent() else { return Ok(false) };
+    let aside = aside(to);
     let kept = path::stat(dir)?;
+    path::remove_file(&aside)?;
     write(&aside, kind, content, &tree.stat(node))?;
     let exchanged = path::exchange(&aside, to);
     let is_taken = exchanged.is_ok() && is_stored(&aside, tree, node);
@@ -188,7 +233,15 @@ fn replace(
     Ok(is_taken)
 }
 
-fn live(grafts: &[Graft]) -> impl Iterator<Item = &Graft> {
+/// The temporary name of a file that takes another one's place.
+pub(super) fn aside(to: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(to.file_name().unwrap_or_default());
+    name.push(format!(".depsfs-{}", std::process::id()));
+    to.with_file_name(name)
+}
+
+pub(super) fn live(grafts: &[Graft]) -> impl Iterator<Item = &Graft> {
     grafts.iter().filter(|g| !g.retired)
 }
 
@@ -203,8 +256,7 @@ fn relocated(
     let Some(watched) = PathScan::new(trace.root.as_os_str().as_bytes()) else { return Ok(None) };
     let to = to.as_os_str().as_bytes();
     if trace.kind == OccurrenceKind::Link {
-        let target = tree.target(node);
-        return Ok(watched.is_target(target).then(|| [to, &target[watched.path().len()..]].concat()));
+        return Ok(target(tree.target(node), &watched, to));
     }
     let size = tree.stat(node).size;
     let Some(object) = tree.object(node).filter(|_| size <= LONGEST) else { return Ok(None) };
@@ -215,7 +267,13 @@ fn relocated(
     Ok(replaced(&text, &watched, to))
 }
 
-fn replaced(text: &[u8], watched: &PathScan, to: &[u8]) -> Option<Vec<u8>> {
+/// The target of a symlink with another path in place of the one that is looked for.
+pub(super) fn target(target: &[u8], watched: &PathScan, to: &[u8]) -> Option<Vec<u8>> {
+    watched.is_target(target).then(|| [to, &target[watched.path().len()..]].concat())
+}
+
+/// A text with another path in place of the one that is looked for; `None`: it is binary, or holds none.
+pub(super) fn replaced(text: &[u8], watched: &PathScan, to: &[u8]) -> Option<Vec<u8>> {
     if text.contains(&0) {
         return None;
     }
@@ -230,13 +288,24 @@ fn replaced(text: &[u8], watched: &PathScan, to: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn write(to: &Path, kind: OccurrenceKind, content: &[u8], stat: &NodeStat) -> Result<(), IoError> {
-    if kind == OccurrenceKind::Link {
-        path::symlink(content, to)?;
-        return path::set_mtime(to, stat.mtime);
+    match kind {
+        OccurrenceKind::Link => write_link(to, content, stat.mtime),
+        _ => write_file(to, content, stat.perm & 0o777, stat.mtime),
     }
-    let Some(file) = path::write_new(to, content)? else { return Ok(()) };
-    fs::chmod(&file, stat.perm & 0o777).map_err(IoError::of("set the mode of", to))?;
-    fs::utimens(&file, SetTime::Keep, SetTime::At(stat.mtime)).map_err(IoError::of("set the time of", to))
+}
+
+pub(super) fn write_link(to: &Path, target: &[u8], mtime: Timespec) -> Result<(), IoError> {
+    path::symlink(target, to)?;
+    path::set_mtime(to, mtime)
+}
+
+/// Makes a file where none is, which at no time other users can read that may not read it in the end.
+pub(super) fn write_file(to: &Path, content: &[u8], perm: u32, mtime: Timespec) -> Result<(), IoError> {
+    let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::EXCL;
+    let file = fs::open_path(to, flags, perm & 0o700 | 0o200).map_err(IoError::of("create", to))?;
+    fs::write_all(&file, content).map_err(IoError::of("write", to))?;
+    fs::chmod(&file, perm).map_err(IoError::of("set the mode of", to))?;
+    fs::utimens(&file, SetTime::Keep, SetTime::At(mtime)).map_err(IoError::of("set the time of", to))
 }
 
 fn dress(dir: &Path, stat: &NodeStat) -> Result<(), IoError> {

@@ -70,7 +70,7 @@ pub fn add(
     synced.added.extend(settled.snapshots.iter().map(|s| s.path.clone()));
     show(views, settled.snapshots)?;
     undo.keep();
-    Ok(EmbeddedPaths::note(&views.state_dir, traced)?)
+    Ok(EmbeddedPaths::note(&views.state_dir, &task.target.root, traced)?)
 }
 
 fn is_apart(a: &Path, b: &Path) -> bool {

@@ -12,6 +12,7 @@ use crate::worktree::create::Created;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::fit;
 use crate::worktree::plan::CreatePlan;
+use crate::worktree::relocation::copied;
 use crate::worktree::undo::Undo;
 
 const OWN: &str = "the worktree has its own there";
@@ -34,7 +35,7 @@ pub fn copy(plan: &CreatePlan, task: &SyncTask<'_>, synced: &mut Synced) -> Resu
         let (from, to) = (plan.source.root.join(at), task.target.root.join(at));
         if !path::is_there(&to) {
             files.push(at.clone());
-        } else if !is_same(&from, &to)? {
+        } else if !is_same(&from, &to)? && !is_relocated(plan, task, &from, &to)? {
             synced.unfit.push((at.clone(), OWN));
         }
     }
@@ -57,6 +58,17 @@ pub fn copy(plan: &CreatePlan, task: &SyncTask<'_>, synced: &mut Synced) -> Resu
     undo.keep();
     synced.added.extend(files);
     Ok(())
+}
+
+/// Whether a file is the relocated copy of the source's.
+fn is_relocated(plan: &CreatePlan, task: &SyncTask<'_>, from: &Path, to: &Path) -> Result<bool, WorktreeError> {
+    let copy = copied::content_of(from, &plan.source.root, &task.target.root)?;
+    let kind = path::stat(to)?.map(|stat| stat.kind());
+    Ok(match (copy, kind) {
+        (Some(copy), Some(fs::FileType::RegularFile)) => crate::store::ObjectId::of(&copy) == content(to)?,
+        (Some(copy), Some(fs::FileType::Symlink)) => path::read_link(to)? == copy,
+        _ => false,
+    })
 }
 
 /// Two files of one content, or two symlinks of one target.

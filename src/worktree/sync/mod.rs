@@ -190,8 +190,10 @@ fn relocate(
     let done: HashSet<&Path> = known.iter().flat_map(|k| k.done()).collect();
     traces.iter_mut().for_each(|trace| trace.relocated = done.contains(&*trace.path));
     let is_wanted = plan.policies.of(&snapshot.path) == AbsolutePaths::Relocate;
-    let changed = is_wanted && relocation::relocate_shown(task.store, &task.target.root, snapshot, &mut traces)?;
-    EmbeddedPaths::note(&views.state_dir, vec![Traced { path: snapshot.path.clone(), traces }])?;
+    let changed = is_wanted
+        && relocation::relocate_shown(task.store, &task.target.root, (&snapshot.path, &snapshot.grafts), &mut traces)?;
+    relocation::note_effects(task.store, &snapshot.grafts, &mut traces)?;
+    EmbeddedPaths::note(&views.state_dir, &task.target.root, vec![Traced { path: snapshot.path.clone(), traces }])?;
     Ok(changed)
 }
 
