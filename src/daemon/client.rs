@@ -134,7 +134,7 @@ fn ask_to_compare(
         take_down(dir, pid, &mounted_otherwise(&state, manifest))?;
     }
     let watch = Watch::renames_into(dir.path())?;
-    process::ask_with_file(pid, dir.started(pid), own.as_fd()).map_err(|_| DaemonError::Silent { log: dir.log() })?;
+    dir.process(pid).signal_with_file(own.as_fd()).map_err(|_| DaemonError::Silent { log: dir.log() })?;
     wait_for(dir, pid, &watch, Patience::new(), |state| {
         state.pid == pid && state.reconciled > compared && state.generation >= manifest.generation
     })

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::DaemonError;
 use super::state::{DaemonState, StateDir, ViewState};
 use crate::sys::mountinfo::MountTable;
-use crate::sys::process::ProcessId;
+use crate::sys::process::{ProcessId, ProcessIdentity};
 use crate::sys::{mount, proc};
 
 /// The state of a daemon, alive or dead.
@@ -18,12 +18,13 @@ pub struct Health {
     pub refuses: Option<String>,
     /// As it last wrote them.
     pub views: Vec<ViewState>,
+    processes: Vec<ProcessIdentity>,
 }
 
 impl Health {
-    /// Those that are alive.
-    pub fn processes(&self) -> Vec<ProcessId> {
-        self.keeper.into_iter().chain(self.server).collect()
+    /// The keeper and the server, as far as they are alive.
+    pub fn processes(&self) -> &[ProcessIdentity] {
+        &self.processes
     }
 }
 
@@ -32,11 +33,12 @@ pub fn health(state_dir: &Path) -> Health {
     let keeper = dir.living_keeper().ok().flatten().flatten();
     let state = DaemonState::load(&dir).unwrap_or_default();
     let is_its = keeper == Some(state.pid);
-    let refuses = state.trouble.filter(|_| is_its && state.refusing);
+    let refuses = state.trouble.clone().filter(|_| is_its && state.refusing);
     // A server may be gone, and its number another's: its keeper writes of the next one a moment later.
     let is_it = |pid: &ProcessId| state.server_started.is_none_or(|then| proc::started(*pid) == Some(then));
     let server = state.server_pid.filter(|_| is_its).filter(is_it);
-    Health { keeper, server, refuses, views: state.views }
+    let processes = keeper.into_iter().chain(server).map(|pid| state.process(pid)).collect();
+    Health { keeper, server, refuses, views: state.views, processes }
 }
 
 /// Whether a daemon that is gone has left a view mounted.

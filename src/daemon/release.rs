@@ -108,7 +108,7 @@ fn living(dir: &StateDir) -> Result<Option<ProcessId>, DaemonError> {
 /// Has the keeper detach what is there, and waits until it has ended, or goes on for others.
 fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState], lazy: bool) -> Result<Released, DaemonError> {
     let watch = Watch::renames_into(dir.path())?;
-    let end = process::watch_that(pid, dir.started(pid)).map_err(|_| DaemonError::Silent { log: dir.log() })?;
+    let end = dir.process(pid).watch().map_err(|_| DaemonError::Silent { log: dir.log() })?;
     signal(dir, pid, Ask::End)?;
     let has_let_go = |state: &DaemonState| state.ending && state.views.iter().all(|v| !v.mounted);
     let is_held = |state: &DaemonState| has_let_go(state) && state.held.is_some_and(|held| held > 0);
@@ -243,7 +243,7 @@ pub fn detach_dead(dir: &StateDir, manifest: Option<&Manifest>) -> Result<(), Da
 
 fn signal(dir: &StateDir, pid: ProcessId, what: Ask) -> Result<(), DaemonError> {
     // One that is gone is noticed by whoever waits for it.
-    process::ask_that(pid, dir.started(pid), what).map(drop).map_err(|_| DaemonError::Silent { log: dir.log() })
+    dir.process(pid).signal(what).map(drop).map_err(|_| DaemonError::Silent { log: dir.log() })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::store::escape;
 use crate::sys::fs::{OpenFlags, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::mountinfo::MountTable;
-use crate::sys::process::ProcessId;
+use crate::sys::process::{ProcessId, ProcessIdentity};
 use crate::sys::{IoError, mount, path as paths, proc};
 
 /// In a view's directory: the generation from which on its journal speaks of no retired graft.
@@ -100,9 +100,9 @@ impl StateDir {
         Ok(Some(state.map(|state| state.pid).or(written)))
     }
 
-    /// When a process was started that the daemon's files name.
-    pub(super) fn started(&self, pid: ProcessId) -> Option<u64> {
-        DaemonState::load(self)?.started(pid)
+    /// A process that the daemon's files name.
+    pub(super) fn process(&self, pid: ProcessId) -> ProcessIdentity {
+        DaemonState::load(self).unwrap_or_default().process(pid)
     }
 
     /// The identity of the overlay's state of a view: it differs after that was deleted and made again.
@@ -217,13 +217,14 @@ impl DaemonState {
         }
     }
 
-    /// When one of its processes was started, as far as it says.
-    pub(super) fn started(&self, pid: ProcessId) -> Option<u64> {
-        match (self.pid == pid, self.server_pid == Some(pid)) {
+    /// The process with this number, and when it was started if this is the keeper's or the server's number.
+    pub(super) fn process(&self, pid: ProcessId) -> ProcessIdentity {
+        let started = match (self.pid == pid, self.server_pid == Some(pid)) {
             (true, _) => self.started,
             (_, true) => self.server_started,
             _ => None,
-        }
+        };
+        ProcessIdentity { pid, started }
     }
 
     /// The views by their ids.

@@ -90,7 +90,7 @@ pub fn wait_for(
     done: impl Fn(&DaemonState) -> bool,
 ) -> Result<Option<DaemonState>, DaemonError> {
     let silent = || DaemonError::Silent { log: dir.log() };
-    let Some(end) = process::watch_that(pid, dir.started(pid)).map_err(|_| silent())? else { return Ok(None) };
+    let Some(end) = dir.process(pid).watch().map_err(|_| silent())? else { return Ok(None) };
     loop {
         watch.clear().map_err(|_| silent())?;
         if let Some(state) = DaemonState::load(dir) {

@@ -12,7 +12,7 @@ use super::{DoctorFacts, Row, shell};
 use crate::daemon::{Health, health, whereabouts};
 use crate::sys::mountinfo::{MountPoint, MountTable};
 use crate::sys::proc::ProcessWork;
-use crate::sys::process::{self, Ask, ProcessId};
+use crate::sys::process::{Ask, ProcessId, ProcessIdentity};
 use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
 use crate::views::set::{self, Views};
@@ -147,7 +147,7 @@ fn findings<'a>(sight: &'a DoctorFacts, known: &'a [KnownView], held: Option<&Co
         let teller = told.get(&(mount.device, mount.path.as_path())).copied();
         let owner = teller.or_else(|| placed.get(mount.path.as_path()).copied());
         let by_device = held.and_then(|held| held.get(&mount.device.1)).cloned().unwrap_or_default();
-        let by_state = teller.map(|k| k.health.processes()).unwrap_or_default();
+        let by_state = teller.map(|k| k.health.processes().iter().map(|p| p.pid).collect()).unwrap_or_default();
         if held.is_none() && owner.is_none() {
             // Somebody's, and this kernel doesn't tell whose.
             continue;
@@ -259,7 +259,7 @@ impl Finding<'_> {
             return Row::warn("hung_mounts", words, remedy);
         }
         let row = Row::fail("hung_mounts", words, remedy);
-        let (stopped, servers) = (Process::all(&stopped), Process::all(&servers));
+        let (stopped, servers) = (identities(&stopped), identities(&servers));
         row.fixed_by(move || revive(&stopped, keeper.is_some().then_some(&servers), &connections))
     }
 }
@@ -280,29 +280,24 @@ fn detach(dead: &[(PathBuf, (u32, u32))]) -> Result<(), WorktreeError> {
     Ok(())
 }
 
-/// A process as it was seen: by the time it is signalled, its number may be another's.
-struct Process {
-    pid: ProcessId,
-    started: Option<u64>,
+fn identities(pids: &[ProcessId]) -> Vec<ProcessIdentity> {
+    pids.iter().map(|pid| ProcessIdentity::now(*pid)).collect()
 }
 
-impl Process {
-    fn all(pids: &[ProcessId]) -> Vec<Process> {
-        pids.iter().map(|pid| Process { pid: *pid, started: proc::started(*pid) }).collect()
-    }
-
-    fn signal(&self, what: Ask) -> Result<(), WorktreeError> {
-        let sent = process::ask_that(self.pid, self.started, what);
-        Ok(sent.map(drop).map_err(IoError::of("signal", Path::new("the daemon")))?)
-    }
+fn signal(process: &ProcessIdentity, what: Ask) -> Result<(), WorktreeError> {
+    Ok(process.signal(what).map(drop).map_err(IoError::of("signal", Path::new("the daemon")))?)
 }
 
 /// Has stopped processes go on; a server that still does nothing is killed, for its keeper to start another.
-fn revive(stopped: &[Process], servers: Option<&Vec<Process>>, connections: &[u32]) -> Result<(), WorktreeError> {
+fn revive(
+    stopped: &[ProcessIdentity],
+    servers: Option<&Vec<ProcessIdentity>>,
+    connections: &[u32],
+) -> Result<(), WorktreeError> {
     for process in stopped {
-        process.signal(Ask::GoOn)?;
+        signal(process, Ask::GoOn)?;
     }
-    let servers: Vec<&Process> = servers.into_iter().flatten().collect();
+    let servers: Vec<&ProcessIdentity> = servers.into_iter().flatten().collect();
     let before = Works::of(&servers.iter().map(|s| s.pid).collect::<Vec<_>>());
     let answers = || connections.iter().all(|c| fuse_dev::waiting(*c).is_none_or(|n| n == 0));
     let go_on = || stopped.iter().all(|s| !proc::is_stopped(s.pid)) && (!stopped.is_empty() || answers());
@@ -312,7 +307,7 @@ fn revive(stopped: &[Process], servers: Option<&Vec<Process>>, connections: &[u3
         return Ok(());
     }
     for server in servers {
-        server.signal(Ask::Kill)?;
+        signal(server, Ask::Kill)?;
     }
     proc::wait_until(PATIENCE, answers);
     Ok(())

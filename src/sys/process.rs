@@ -13,12 +13,12 @@ use super::log::OrWarn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, WaitOptions};
 
-pub use super::signal::{Ask, Signalled, Signals, ask, ask_that, ask_with_file, watch, watch_that};
+pub use super::signal::{Ask, ProcessIdentity, Signalled, Signals};
 
 /// The number under which a process that was started here finds the one descriptor it was given.
 const GIVEN: i32 = 3;
 
-/// A process id, as it stands in a state file: it may be gone, or another's by now.
+/// A process id. One from a file is used as a [`ProcessIdentity`]: the process may be gone, and the number another's.
 pub type ProcessId = i32;
 
 /// A name for the time since the machine was started, a new one each time; nothing where the kernel doesn't say.

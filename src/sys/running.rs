@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::{interrupt, process, time};
+use super::process::{ProcessId, ProcessIdentity};
+use super::{interrupt, time};
 
 /// How long a program may take to end after SIGTERM.
 const END_TIMEOUT: Duration = Duration::from_secs(3);
@@ -140,7 +141,7 @@ impl<'a> Running<'a> {
         let stdout = child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn ReadFd>);
         let stderr = child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn ReadFd>);
         Running {
-            end: process::watch(child.id() as process::ProcessId).ok().flatten(),
+            end: ProcessIdentity { pid: child.id() as ProcessId, started: None }.watch().ok().flatten(),
             is_over: false,
             stdin,
             stdout: Output { pipe: stdout, sink: sinks.0, kept: Vec::new() },

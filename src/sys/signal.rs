@@ -37,41 +37,88 @@ impl Ask {
     }
 }
 
-/// Sends a signal to a child that was not reaped; `false` when there is no such process. One that a file names may be
-/// gone, and its number another's: [`ask_that`].
-pub fn ask(pid: ProcessId, what: Ask) -> io::Result<bool> {
-    let Some(pid) = Pid::from_raw(pid) else { return Ok(false) };
-    is_there(rustix::process::kill_process(pid, what.signal()))
+/// A process that may have ended by the time it is used, and whose number may be another's then: one that a file names,
+/// or one that was seen a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    pub pid: ProcessId,
+    /// When it was started ([`super::proc::started`]). `None`: the process that has the number is meant.
+    pub started: Option<u64>,
 }
 
-/// Sends a signal to the process that was started then ([`super::proc::started`]), if it still lives; `false`: it doesn't.
-/// Without a start time the process that has the number gets it.
-pub fn ask_that(pid: ProcessId, started: Option<u64>, what: Ask) -> io::Result<bool> {
-    match find(pid, started)? {
-        FoundProcess::Gone => Ok(false),
-        FoundProcess::Held(process) => is_there(rustix::process::pidfd_send_signal(process, what.signal())),
-        FoundProcess::Number(_) => ask(pid, what),
+impl ProcessIdentity {
+    /// The process that has this number now.
+    pub fn now(pid: ProcessId) -> ProcessIdentity {
+        ProcessIdentity { pid, started: super::proc::started(pid) }
     }
-}
 
-/// As [`ask_that`] to compare, naming a file that this process has open: it has to stay so until the other has done it.
-pub fn ask_with_file(pid: ProcessId, started: Option<u64>, file: BorrowedFd<'_>) -> io::Result<bool> {
-    let found = find(pid, started)?;
-    if matches!(found, FoundProcess::Gone) {
-        return Ok(false);
+    /// Sends a signal to the process if it still lives; `false`: it doesn't.
+    ///
+    /// # Errors
+    /// The process belongs to another user.
+    pub fn signal(&self, what: Ask) -> io::Result<bool> {
+        match self.find()? {
+            FoundProcess::Gone => Ok(false),
+            FoundProcess::Held(process) => is_there(rustix::process::pidfd_send_signal(process, what.signal())),
+            FoundProcess::Number(pid) => is_there(rustix::process::kill_process(pid, what.signal())),
+        }
     }
-    let value = libc::sigval { sival_ptr: file.as_raw_fd() as usize as *mut libc::c_void };
-    let done = match &found {
-        FoundProcess::Held(process) => send_value(process.as_fd(), libc::SIGHUP, value),
-        // SAFETY: a plain system call; the value is a number, which the receiver takes for nothing else.
-        _ => unsafe { libc::sigqueue(pid, libc::SIGHUP, value) },
-    };
-    match done {
-        0 => Ok(true),
-        _ => match io::Error::last_os_error() {
-            e if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
-            e => Err(e),
-        },
+
+    /// Sends SIGHUP with the number of a file that this process has open. The file has to stay open until the other
+    /// process has compared.
+    ///
+    /// # Errors
+    /// The process belongs to another user, or has too many signals queued.
+    pub fn signal_with_file(&self, file: BorrowedFd<'_>) -> io::Result<bool> {
+        let value = libc::sigval { sival_ptr: file.as_raw_fd() as usize as *mut libc::c_void };
+        let done = match self.find()? {
+            FoundProcess::Gone => return Ok(false),
+            FoundProcess::Held(process) => send_value(process.as_fd(), libc::SIGHUP, value),
+            // SAFETY: a plain system call; the value is a number, which the receiver takes for nothing else.
+            FoundProcess::Number(_) => unsafe { libc::sigqueue(self.pid, libc::SIGHUP, value) },
+        };
+        match done {
+            0 => Ok(true),
+            _ => match io::Error::last_os_error() {
+                e if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+                e => Err(e),
+            },
+        }
+    }
+
+    /// A descriptor that becomes readable when the process ends; `None` when it is gone already.
+    ///
+    /// # Errors
+    /// No descriptor can be had.
+    pub fn watch(&self) -> io::Result<Option<OwnedFd>> {
+        let started = || self.started.or_else(|| super::proc::started(self.pid));
+        match self.find()? {
+            FoundProcess::Gone => Ok(None),
+            FoundProcess::Held(process) => Ok(Some(process)),
+            FoundProcess::Number(_) => watch_by_looking(self.pid, started()).map(Some),
+        }
+    }
+
+    fn find(&self) -> io::Result<FoundProcess> {
+        let Some(raw) = Pid::from_raw(self.pid) else { return Ok(FoundProcess::Gone) };
+        let opened = match is_without("pidfd") {
+            true => Err(rustix::io::Errno::NOSYS),
+            false => rustix::process::pidfd_open(raw, PidfdFlags::empty()),
+        };
+        // Looked at after the descriptor was opened: if it is the one that is meant, so is the descriptor.
+        let is_another = || {
+            let now = super::proc::started(self.pid);
+            now.is_none() || self.started.is_some_and(|then| now != Some(then))
+        };
+        match opened {
+            Ok(_) if is_another() => Ok(FoundProcess::Gone),
+            Ok(process) => Ok(FoundProcess::Held(process)),
+            Err(rustix::io::Errno::SRCH) => Ok(FoundProcess::Gone),
+            // Before Linux 5.3, or a filter of system calls (seccomp(2)).
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if is_another() => Ok(FoundProcess::Gone),
+            Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(FoundProcess::Number(raw)),
+            Err(e) => Err(e.into()),
+        }
     }
 }
 
@@ -117,43 +164,7 @@ enum FoundProcess {
     /// It is this one and stays so.
     Held(OwnedFd),
     /// It is there, and may be another the next moment: descriptors of processes can't be had.
-    Number(ProcessId),
-}
-
-fn find(pid: ProcessId, started: Option<u64>) -> io::Result<FoundProcess> {
-    let Some(raw) = Pid::from_raw(pid) else { return Ok(FoundProcess::Gone) };
-    let opened = match is_without("pidfd") {
-        true => Err(rustix::io::Errno::NOSYS),
-        false => rustix::process::pidfd_open(raw, PidfdFlags::empty()),
-    };
-    // Looked at after the descriptor was opened: if it is the one that is meant, so is the descriptor.
-    let is_another = || {
-        let now = super::proc::started(pid);
-        now.is_none() || started.is_some_and(|then| now != Some(then))
-    };
-    match opened {
-        Ok(_) if is_another() => Ok(FoundProcess::Gone),
-        Ok(process) => Ok(FoundProcess::Held(process)),
-        Err(rustix::io::Errno::SRCH) => Ok(FoundProcess::Gone),
-        // Before Linux 5.3, or a filter of system calls (seccomp(2)).
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) if is_another() => Ok(FoundProcess::Gone),
-        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => Ok(FoundProcess::Number(pid)),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// A descriptor that becomes readable when the process ends; `None` when it is gone already.
-pub fn watch(pid: ProcessId) -> io::Result<Option<OwnedFd>> {
-    watch_that(pid, None)
-}
-
-/// As [`watch`], for the process that was started then.
-pub fn watch_that(pid: ProcessId, started: Option<u64>) -> io::Result<Option<OwnedFd>> {
-    match find(pid, started)? {
-        FoundProcess::Gone => Ok(None),
-        FoundProcess::Held(process) => Ok(Some(process)),
-        FoundProcess::Number(pid) => watch_by_looking(pid, started.or_else(|| super::proc::started(pid))).map(Some),
-    }
+    Number(Pid),
 }
 
 /// A pipe whose other end a thread closes when it no longer sees the process.
@@ -243,21 +254,22 @@ mod tests {
         let mut child = Command::new("sleep").arg("100").spawn().expect("sleep is there");
         let pid = child.id() as ProcessId;
         let started = proc::started(pid).expect("it runs");
-        let another = Some(started + 1);
+        let another = ProcessIdentity { pid, started: Some(started + 1) };
         let file = std::fs::File::open("/dev/null").expect("it is there");
-        assert!(!ask_that(pid, another, Ask::Kill).expect("asked"));
-        assert!(!ask_with_file(pid, another, file.as_fd()).expect("asked"));
-        assert!(watch_that(pid, another).expect("asked").is_none());
+        assert!(!another.signal(Ask::Kill).expect("sent"));
+        assert!(!another.signal_with_file(file.as_fd()).expect("sent"));
+        assert!(another.watch().expect("looked up").is_none());
         assert!(child.try_wait().expect("ours").is_none(), "it lives");
-        let end = watch_that(pid, Some(started)).expect("asked").expect("it runs");
+        let process = ProcessIdentity::now(pid);
+        let end = process.watch().expect("looked up").expect("it runs");
         let by_looking = watch_by_looking(pid, Some(started)).expect("a thread");
         assert_eq!(wait_any(&[end.as_fd(), by_looking.as_fd()], Some(Duration::ZERO)).expect("polled"), [false, false]);
-        assert!(ask_that(pid, Some(started), Ask::Kill).expect("asked"));
+        assert!(process.signal(Ask::Kill).expect("sent"));
         let limit = Some(Duration::from_secs(10));
         assert!(wait_any(&[end.as_fd()], limit).expect("polled")[0]);
         assert!(wait_any(&[by_looking.as_fd()], limit).expect("polled")[0], "also before it was reaped");
         child.wait().expect("ours");
-        assert!(!ask_that(pid, Some(started), Ask::Kill).expect("asked"));
+        assert!(!process.signal(Ask::Kill).expect("sent"));
     }
 
     #[test]
@@ -265,7 +277,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("100").spawn().expect("sleep is there");
         let file = std::fs::File::open("/dev/null").expect("it is there");
         let pid = child.id() as ProcessId;
-        assert!(ask_with_file(pid, proc::started(pid), file.as_fd()).expect("asked"));
+        assert!(ProcessIdentity::now(pid).signal_with_file(file.as_fd()).expect("sent"));
         let status = child.wait().expect("ours");
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(libc::SIGHUP));
     }

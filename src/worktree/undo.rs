@@ -13,7 +13,7 @@ use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
 use crate::store::{Manifest, Store};
 use crate::sys::log::OrWarn;
-use crate::sys::process::{self, Ask};
+use crate::sys::process::Ask;
 use crate::sys::{IoError, mount, mountinfo, path};
 
 /// The time limit for git from creating its directory for a worktree to writing `gitdir` there.
@@ -214,8 +214,8 @@ fn ask_to_unmount(state_dir: &Path) -> Result<(), WorktreeError> {
 }
 
 fn end_daemon(state_dir: &Path) {
-    for pid in health(state_dir).processes() {
-        process::ask(pid, Ask::Kill).or_warn("a process of the daemon cannot be killed");
+    for process in health(state_dir).processes() {
+        process.signal(Ask::Kill).or_warn("a process of the daemon cannot be killed");
     }
 }
 

@@ -117,7 +117,7 @@ impl Keeper {
     /// Makes sure that SIGCHLD comes, and stops listening to this server.
     fn kill_silent_server(&mut self) {
         if let Some(server) = &mut self.server {
-            process::ask(server.pid, Ask::Kill).or_warn("the server cannot be killed");
+            server.process().signal(Ask::Kill).or_warn("the server cannot be killed");
             // An end that never speaks: the loop would wake for the closed one again and again.
             if let Ok((silent, _)) = socket::packet_pair() {
                 server.socket = silent;

@@ -48,17 +48,17 @@ impl Keeper {
     /// Ends the server, between two changes if it can.
     pub fn dismiss(&mut self) {
         let Some(server) = &self.server else { return };
-        let pid = server.pid;
+        let process = server.process();
         let asked = wire::send(server.socket.as_fd(), &ToServer::Leave, &[]).is_ok();
         let limit = if asked { PATIENCE } else { Duration::ZERO };
-        let has_ended = |limit| match process::watch(pid) {
+        let has_ended = |limit| match process.watch() {
             Ok(Some(end)) => process::wait_any(&[end.as_fd()], Some(limit)).is_ok_and(|awake| awake[0]),
             Ok(None) => true,
             Err(_) => false,
         };
         if !has_ended(limit) {
             tracing::warn!("the server does not leave; killed");
-            process::ask(pid, Ask::Kill).or_warn("the server cannot be killed");
+            process.signal(Ask::Kill).or_warn("the server cannot be killed");
             has_ended(PATIENCE);
         }
         self.drain_messages();
