@@ -127,7 +127,7 @@ impl Filesystem for Adapter {
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let on = self.0.quietly(Operation::Rmdir, parent, Some(name));
+        let on = self.0.request(Operation::Rmdir, parent, Some(name));
         let name = checked!(on, name, reply);
         let done = IsResend::of(request).removed(on.view.overlay.rmdir(ino(parent), &name));
         if done.is_ok() {
@@ -137,7 +137,7 @@ impl Filesystem for Adapter {
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let on = self.0.quietly(Operation::Symlink, parent, Some(name));
+        let on = self.0.request(Operation::Symlink, parent, Some(name));
         let name = checked!(on, name, reply);
         let target = target.as_os_str().as_bytes();
         let outcome = on.view.overlay.symlink(ino(parent), &name, target, caller(request));
@@ -164,7 +164,7 @@ impl Filesystem for Adapter {
     }
 
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let on = self.0.quietly(Operation::Link, parent, Some(name));
+        let on = self.0.request(Operation::Link, parent, Some(name));
         let name = checked!(on, name, reply);
         let made = on.view.overlay.link(ino(number), ino(parent), &name);
         let made = IsResend::of(request).made(made, &on.view.overlay, (ino(parent), &name), None);
@@ -177,18 +177,18 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, _: &Request, dir: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        let on = self.0.quietly(Operation::Opendir, dir, None);
+        let on = self.0.request(Operation::Opendir, dir, None);
         reply.error(on.refused(Errno::ENOSYS));
     }
 
     // The kernel then makes files with `mknod` and opens them without a message.
     fn create(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
-        let on = self.0.quietly(Operation::Create, parent, Some(name));
+        let on = self.0.request(Operation::Create, parent, Some(name));
         reply.error(on.refused(Errno::ENOSYS));
     }
 
     fn flush(&self, _: &Request, number: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        let on = self.0.quietly(Operation::Flush, number, None);
+        let on = self.0.request(Operation::Flush, number, None);
         reply.error(on.refused(Errno::ENOSYS));
     }
 
@@ -232,17 +232,17 @@ impl Filesystem for Adapter {
     }
 
     fn fsync(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        let on = self.0.quietly(Operation::Fsync, number, None);
+        let on = self.0.request(Operation::Fsync, number, None);
         offload::sync(&on, (r, reply), ino(number), data_only);
     }
 
     fn fsyncdir(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
-        let on = self.0.quietly(Operation::Fsyncdir, number, None);
+        let on = self.0.request(Operation::Fsyncdir, number, None);
         offload::sync(&on, (r, reply), ino(number), data_only);
     }
 
     fn readdir(&self, _: &Request, dir: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let on = self.0.quietly(Operation::Readdir, dir, None);
+        let on = self.0.request(Operation::Readdir, dir, None);
         listing::plain(&on, ino(dir), offset, reply);
     }
 
@@ -252,7 +252,7 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _: &Request, number: INodeNo, reply: ReplyStatfs) {
-        let on = self.0.quietly(Operation::Statfs, number, None);
+        let on = self.0.request(Operation::Statfs, number, None);
         space(&on, on.view.overlay.statfs(), reply);
     }
 
@@ -266,7 +266,7 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        let on = self.0.quietly(Operation::Setxattr, number, Some(name));
+        let on = self.0.request(Operation::Setxattr, number, Some(name));
         let name = name.as_bytes();
         let Some(own) = name.strip_prefix(virtual_xattr::PREFIX) else {
             // The attribute of a resent request may exist already: it is then set once more.
@@ -292,14 +292,14 @@ impl Filesystem for Adapter {
     }
 
     fn listxattr(&self, _: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        let on = self.0.quietly(Operation::Listxattr, number, None);
+        let on = self.0.request(Operation::Listxattr, number, None);
         let names = on.view.overlay.xattr_names(ino(number));
         let joined = names.map(|all| all.into_iter().flat_map(|name| name.into_iter().chain([0])).collect());
         sized(&on, joined, size, reply);
     }
 
     fn removexattr(&self, request: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let on = self.0.quietly(Operation::Removexattr, number, Some(name));
+        let on = self.0.request(Operation::Removexattr, number, Some(name));
         if name.as_bytes().starts_with(virtual_xattr::PREFIX) {
             return reply.error(on.refused(Errno::EPERM));
         }
@@ -319,19 +319,19 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyIoctl,
     ) {
-        let on = self.0.quietly(Operation::Ioctl, number, None);
+        let on = self.0.request(Operation::Ioctl, number, None);
         reply.error(on.refused(Errno::ENOTTY));
     }
 
     fn fallocate(&self, r: &Request, number: INodeNo, _: FileHandle, at: u64, len: u64, mode: i32, reply: ReplyEmpty) {
-        let on = self.0.quietly(Operation::Fallocate, number, None);
+        let on = self.0.request(Operation::Fallocate, number, None);
         let (number, by, notices) = (ino(number), ordinary(r), on.notices.clone());
         let allocate = move |o: &Overlay, _: &[u8]| notices.changed(number, o.fallocate(number, mode, at, len, by));
         offload::change(&on, (r, reply), number, &[], allocate);
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        let on = self.0.quietly(Operation::Lseek, number, None);
+        let on = self.0.request(Operation::Lseek, number, None);
         let (Ok(offset), true) = (u64::try_from(offset), matches!(whence, SEEK_DATA | SEEK_HOLE)) else {
             return reply.error(on.refused(if offset < 0 { Errno::ENXIO } else { Errno::EINVAL }));
         };
@@ -353,7 +353,7 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let on = self.0.quietly(Operation::CopyFileRange, to, None);
+        let on = self.0.request(Operation::CopyFileRange, to, None);
         if on.view.passthrough.is_outdated(&on.view.overlay, from) {
             // The kernel then copies what is read of it.
             return reply.error(on.refused(Errno::EXDEV));

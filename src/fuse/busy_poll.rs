@@ -4,13 +4,15 @@
 //! processor that sleeps, too: waking that takes several times as long as answering, above all in a virtual machine. A
 //! thread that spins instead answers at once, at the price of the processor time between. Spinning only delays the
 //! program if both share a processor, or if waking is cheap. So both ways are tried now and then, and the measured gaps
-//! between an answer and the next request decide.
+//! between an answer and the next request decide. And it takes processors from others where those are scarce, and keeps
+//! server and program on two of them: while more threads could run than there are processors, nothing spins.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::sys::contention::is_contended;
 use crate::sys::fuse_dev;
 
 /// The longest time that it spins.
@@ -47,7 +49,7 @@ impl Linger {
     pub fn end(&self, device: BorrowedFd<'_>, now: Instant) -> bool {
         let looks_out = {
             let mut state = self.0.lock();
-            let looks_out = state.gaps.look_out();
+            let looks_out = state.gaps.look_out() && !is_contended(now);
             state.answered = Some((now, looks_out));
             looks_out
         };

@@ -285,7 +285,6 @@ pub struct Answering<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
     LookOut,
-    Rest,
     /// Look out as long as is left, and turn to no other connection.
     Stay,
 }
@@ -299,11 +298,6 @@ impl Worker {
     /// To be held while something is done that nobody waits for; the worker stays with its connection.
     pub fn aside(&self, operation: Operation, number: INodeNo) -> Answering<'_> {
         self.answering(Then::Stay, operation, number, None)
-    }
-
-    /// To be held while a request is answered after which no other is expected.
-    pub fn quietly(&self, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
-        self.answering(Then::Rest, operation, number, name)
     }
 
     fn answering(&self, then: Then, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
@@ -349,7 +343,6 @@ impl Drop for Answering<'_> {
         let looked_out = match self.then {
             Then::LookOut => self.connection.linger.end(device, now),
             Then::Stay => self.connection.linger.aside(device),
-            Then::Rest => false,
         };
         if let Some(errno) = self.outcome.get() {
             let took = self.began.map(|began| now - began);
