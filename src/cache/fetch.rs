@@ -48,7 +48,7 @@ pub fn fetch(
     {
         match add(store, name, &file, shown(&file), to) {
             Ok(artifact) => {
-                (to.say)(&format!("Local cache hit for {name}."));
+                to.hit(name);
                 dir.touch(&file);
                 return Ok(Some(artifact));
             }
@@ -73,7 +73,7 @@ fn known(store: &Store, name: &ArtifactName, to: &Reporting<'_>) -> Result<Optio
         (to.say)(&format!("{name} is in the store, but damaged: it is fetched again."));
         return Ok(None);
     }
-    (to.say)(&format!("Local cache hit for {name}."));
+    to.hit(name);
     // In another user's store it stays as it is.
     store.entries().touch(&entry.name).or_warn("the last use of an entry is not noted");
     Ok(Some(Artifact { name: name.clone(), tree: entry.tree, entry: entry.name }))

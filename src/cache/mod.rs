@@ -35,7 +35,17 @@ pub type Say<'a> = dyn Fn(&str) + 'a;
 /// The messages and the progress of a run, for the user.
 pub struct Reporting<'a> {
     pub say: &'a Say<'a>,
+    /// Whether a hit in the local cache is a message.
+    pub reports_hits: bool,
     pub progress: &'a dyn Progress,
+}
+
+impl Reporting<'_> {
+    fn hit(&self, name: &ArtifactName) {
+        if self.reports_hits {
+            (self.say)(&format!("Local cache hit for {name}."));
+        }
+    }
 }
 
 /// An artifact in the store. Its members are relative to the directory that it was saved from.

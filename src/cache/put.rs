@@ -11,12 +11,29 @@ use crate::sys::fs::{OpenFlags, open_path};
 /// The result of [`put`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// In words, why nothing was saved.
-    Skipped(&'static str),
-    Saved {
-        file: Option<PathBuf>,
-        remote: bool,
-    },
+    Skipped(NotSaved),
+    Saved { file: Option<PathBuf>, remote: bool },
+}
+
+/// Why nothing was saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSaved {
+    /// The name holds the mark of a content hash that could not be computed.
+    Disabled,
+    /// `NO_CACHE_UPLOAD`.
+    Forbidden,
+    /// There is no `CACHE_LOCAL_DIR`, and no remote that takes uploads.
+    NoTarget,
+}
+
+impl std::fmt::Display for NotSaved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            NotSaved::Disabled => "its cache is disabled",
+            NotSaved::Forbidden => "NO_CACHE_UPLOAD is set",
+            NotSaved::NoTarget => "there is nothing to save it to",
+        })
+    }
 }
 
 /// Packs `paths`, which lie in `base`, and saves them: in `CACHE_LOCAL_DIR`, and at the remote unless `CI` is 0. With
@@ -35,15 +52,15 @@ pub fn put(
     to: &Reporting<'_>,
 ) -> Result<Put, CacheError> {
     if name.is_disabled() {
-        return Ok(Put::Skipped("its cache is disabled"));
+        return Ok(Put::Skipped(NotSaved::Disabled));
     }
     if env.no_upload {
-        return Ok(Put::Skipped("NO_CACHE_UPLOAD is set"));
+        return Ok(Put::Skipped(NotSaved::Forbidden));
     }
     let local = Local::open(env, to.say);
     let remote = Remote::of(env)?.filter(|remote| remote.takes_uploads() && !env.is_local);
     if local.is_none() && remote.is_none() {
-        return Ok(Put::Skipped("there is nothing to save it to"));
+        return Ok(Put::Skipped(NotSaved::NoTarget));
     }
     let dir = local.as_ref().map_or(env.temporary.as_path(), Local::path);
     let aside = PartialArtifact::to_save(dir, name)?;

@@ -108,7 +108,7 @@ fn is_ci() -> bool {
 fn fetch(store: &Store, name: &ArtifactName, env: &Environment) -> Result<Artifact, Failure> {
     let bar = Bar::new();
     let line = |words: &str| bar.say(words);
-    let artifact = cache::fetch(store, name, env, &Reporting { say: &line, progress: &bar })?;
+    let artifact = cache::fetch(store, name, env, &Reporting { say: &line, reports_hits: true, progress: &bar })?;
     artifact.ok_or(Failure::Missed)
 }
 
@@ -116,7 +116,8 @@ fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
     let base = paths::canonical(Path::new(".")).map_err(WorktreeError::from)?;
     let bar = Bar::new();
     let line = |words: &str| bar.say(words);
-    let put = cache::put(name, given, &base, &environment(), &Reporting { say: &line, progress: &bar })?;
+    let put =
+        cache::put(name, given, &base, &environment(), &Reporting { say: &line, reports_hits: true, progress: &bar })?;
     drop(bar);
     match put {
         Put::Skipped(why) => say(&format!("Not saving {name}: {why}.")),

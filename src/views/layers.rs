@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::ViewsError;
 use super::access::{Access, Covered};
 use super::error::NOT_MOUNTED_HINT;
+use super::origin::GraftOrigin;
 use super::set::{self, ManifestLock, Views};
 use crate::daemon::client;
 use crate::git::checkout::Checkout;
@@ -20,7 +21,7 @@ pub struct Layer {
     pub view: PathBuf,
     pub tree: TreeId,
     pub entry: String,
-    /// Its source and location, in words: layers of one entry with equal origins are versions of the same layer.
+    /// Its source and location ([`GraftOrigin`]), in words: layers of one entry with equal origins are versions of the same layer.
     pub origin: String,
     pub instead_of: Vec<String>,
 }
@@ -32,7 +33,8 @@ impl Layer {
 
     /// The graft goes when this layer comes.
     fn replaces(&self, graft: &Graft) -> bool {
-        let same_place = graft.origin.split_once(" in ").map(|o| o.1) == self.origin.split_once(" in ").map(|o| o.1);
+        let directory = |origin| GraftOrigin::of(origin).directory();
+        let same_place = directory(&graft.origin) == directory(&self.origin);
         self.is(graft) || (same_place && graft.entry.as_ref().is_some_and(|e| self.instead_of.contains(e)))
     }
 

@@ -29,6 +29,7 @@ pub(crate) mod lockfile;
 pub(crate) mod lower;
 mod mount_undo;
 pub(crate) mod nested_upper;
+pub(crate) mod origin;
 pub(crate) mod probe;
 pub(crate) mod reset;
 pub(crate) mod set;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::ViewsError;
+use super::origin::GraftOrigin;
 use super::set::{self, ManifestLock, Views};
 use crate::store::import::{self, Imported};
 use crate::store::manifest::{Graft, Manifest, ViewSpec};
@@ -27,20 +28,18 @@ const SHOWN: &str = "shown";
 const TURN: &str = "shown.lock";
 /// How long others may read it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The prefix of the origin of a directory's graft.
-const DIRECTORY: &str = "directory ";
 
 /// The origin of a graft of these directories, the first on top: their paths, escaped so that two lists never give one
 /// text.
 pub fn origin(dirs: &[PathBuf]) -> String {
     let escaped = dirs.iter().map(|dir| escape::escape(dir.as_os_str().as_bytes()).replace(':', "%3A"));
-    format!("{DIRECTORY}{}", escaped.collect::<Vec<_>>().join(":"))
+    GraftOrigin::Directories(&escaped.collect::<Vec<_>>().join(":")).to_string()
 }
 
 /// The unescaped form of [`origin`] in older manifests; `None` if that text can mean several lists.
 fn plain_origin(dirs: &[PathBuf]) -> Option<String> {
     let plain: Option<Vec<&str>> = dirs.iter().map(|dir| dir.to_str().filter(|text| !text.contains(':'))).collect();
-    plain.map(|dirs| format!("{DIRECTORY}{}", dirs.join(":")))
+    plain.map(|dirs| GraftOrigin::Directories(&dirs.join(":")).to_string())
 }
 
 /// Notes the location of an upper's state directory.
@@ -61,8 +60,8 @@ pub fn find(states: Option<&Path>, dirs: &[PathBuf]) -> Result<Option<(Views, us
     }
     let views = Views::load(&state_dir)?;
     let Some(view) = views.manifest.views.first().filter(|v| v.upper.as_ref() == Some(upper)) else { return Ok(None) };
-    let own: Option<Vec<&str>> = live(&view.grafts).rev().map(|g| g.origin.strip_prefix(DIRECTORY)).collect();
-    let own = format!("{DIRECTORY}{}", own.unwrap_or_default().join(":"));
+    let own: Option<Vec<&str>> = live(&view.grafts).rev().map(|g| directories(&g.origin)).collect();
+    let own = GraftOrigin::Directories(&own.unwrap_or_default().join(":")).to_string();
     let is_own = |dirs: &[PathBuf]| origin(dirs) == own || plain_origin(dirs).is_some_and(|origin| origin == own);
     let count = (1..=rest.len()).find(|n| is_own(&rest[..*n]));
     Ok(count.map(|count| (views, count)))
@@ -160,6 +159,13 @@ fn end(views: &mut Views, before: &Manifest) -> Result<bool, ViewsError> {
     views.unmount(false)?;
     path::remove_tree(&views.state_dir.join(SHOWN))?;
     Ok(true)
+}
+
+fn directories(origin: &str) -> Option<&str> {
+    match GraftOrigin::of(origin) {
+        GraftOrigin::Directories(list) => Some(list),
+        GraftOrigin::Artifact { .. } | GraftOrigin::Other(_) => None,
+    }
 }
 
 fn live(grafts: &[Graft]) -> impl DoubleEndedIterator<Item = &Graft> {

@@ -5,31 +5,55 @@ use std::path::Path;
 use crate::sys::fs::FileType;
 use crate::sys::path;
 
+/// Something in the place of an artifact, or above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conflict {
+    Symlink,
+    File,
+    Repository,
+    OtherFileSystem,
+    SymlinkAbove,
+    FileAbove,
+}
+
+impl std::fmt::Display for Conflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Conflict::Symlink => "a symlink is there",
+            Conflict::File => "a file is there",
+            Conflict::Repository => "a repository of its own is there",
+            Conflict::OtherFileSystem => "another file system is mounted there",
+            Conflict::SymlinkAbove => "a symlink is above it",
+            Conflict::FileAbove => "a file is above it",
+        })
+    }
+}
+
 /// Why no view can be at `at` below `root`. A directory with files in it is no obstacle: they stay on top.
-pub fn of_directory(root: &Path, at: &Path) -> Option<&'static str> {
+pub fn of_directory(root: &Path, at: &Path) -> Option<Conflict> {
     if let Some(why) = in_the_way(root, at) {
         return Some(why);
     }
     let place = root.join(at);
     let (Ok(Some(top)), Ok(Some(there))) = (path::stat(root), path::stat(&place)) else { return None };
     if there.kind() == FileType::Symlink {
-        Some("a symlink is there")
+        Some(Conflict::Symlink)
     } else if !there.is_dir() {
-        Some("a file is there")
+        Some(Conflict::File)
     } else if path::is_there(&place.join(".git")) {
-        Some("a repository of its own is there")
+        Some(Conflict::Repository)
     } else if there.dev != top.dev {
-        Some("another file system is mounted there")
+        Some(Conflict::OtherFileSystem)
     } else {
         None
     }
 }
 
 /// Why `at` can't be reached below `root`: every directory above it has to be one, and none a symlink that leads away.
-pub fn in_the_way(root: &Path, at: &Path) -> Option<&'static str> {
+pub fn in_the_way(root: &Path, at: &Path) -> Option<Conflict> {
     let above = at.ancestors().skip(1).filter(|a| !a.as_os_str().is_empty());
     let found = above.filter_map(|a| path::stat(&root.join(a)).ok().flatten()).find(|stat| !stat.is_dir())?;
-    Some(if found.kind() == FileType::Symlink { "a symlink is above it" } else { "a file is above it" })
+    Some(if found.kind() == FileType::Symlink { Conflict::SymlinkAbove } else { Conflict::FileAbove })
 }
 
 #[cfg(test)]
@@ -50,11 +74,11 @@ mod tests {
             ("absent/below", None),
             ("plain/full", None),
             ("a/b/c", None),
-            ("link", Some("a symlink is there")),
-            ("link/full", Some("a symlink is above it")),
-            ("file", Some("a file is there")),
-            ("file/x", Some("a file is above it")),
-            ("clone", Some("a repository of its own is there")),
+            ("link", Some(Conflict::Symlink)),
+            ("link/full", Some(Conflict::SymlinkAbove)),
+            ("file", Some(Conflict::File)),
+            ("file/x", Some(Conflict::FileAbove)),
+            ("clone", Some(Conflict::Repository)),
         ];
         for (at, expected) in table {
             assert_eq!(of_directory(root, Path::new(at)), expected, "{at}");

@@ -29,6 +29,7 @@ use super::relocation::{self};
 use super::snapshot::Snapshots;
 use super::undo::Undo;
 use super::unfinished::Unfinished;
+use super::unfit::UnfitReason;
 use crate::daemon::client;
 use crate::git;
 use crate::git::checkout::Checkout;
@@ -160,7 +161,7 @@ pub(super) fn furnish(
     taken.retain(|s| fitting.directories.contains(&s.path));
     let settled = relocation::settle(store, &new.root, taken, &plan.policies, undo)?;
     let excluded = settled.excluded.into_iter();
-    created.unfit.extend(excluded.map(|at| (at, "it holds the absolute path of the source")));
+    created.unfit.extend(excluded.map(|at| (at, UnfitReason::HoldsSourcePath)));
     let mut manifest = manifest_builder::describe(plan, store, new, settled.snapshots, &mut created)?;
     manifest.allow_other = how.allow_other;
     undo.state(&new.state_dir())?;

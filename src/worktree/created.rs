@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::artifacts::resolve::Decision;
+use super::unfit::UnfitReason;
 use crate::views::embedded_paths::Traced;
 
 /// The result of a create or an adopt.
@@ -19,7 +20,7 @@ pub struct Created {
     pub timed: usize,
     pub submodules: usize,
     /// Artifacts that don't fit the new worktree's commit, and why.
-    pub unfit: Vec<(PathBuf, &'static str)>,
+    pub unfit: Vec<(PathBuf, UnfitReason)>,
     /// Artifact directories that had files of their own, which stay on top, and how many those are.
     pub kept: Vec<(PathBuf, usize)>,
     /// Artifacts with files that hold the absolute path of the source, or held it.

@@ -13,6 +13,7 @@ use super::error::WorktreeError;
 use super::plan::CreatePlan;
 use super::relocation;
 use super::undo::Undo;
+use super::unfit::UnfitReason;
 use crate::git::checkout::{Checkout, plain};
 use crate::git::ignored::Ignored;
 use crate::git::index::Index;
@@ -36,10 +37,6 @@ struct Asked {
     is_ignored: bool,
 }
 
-const TRACKED: &str = "it is tracked at this commit";
-const NOT_IGNORED: &str = "git does not ignore it at this commit";
-const NO_MODULE: &str = "its submodule is not there at this commit";
-
 /// Leaves out paths that the new commit tracks or doesn't ignore, or whose submodule isn't there.
 pub fn fit(
     plan: &CreatePlan,
@@ -54,7 +51,7 @@ pub fn fit(
     created.copied.extend(copied);
     let (fitting, unfit) = placed(plan, ignored, new, modules, &Patterns::default())?;
     for (path, why) in &unfit {
-        if *why == NOT_IGNORED && is_ignore_file(path) && undo.uncopy(&new.root.join(path))? {
+        if *why == UnfitReason::NotIgnored && is_ignore_file(path) && undo.uncopy(&new.root.join(path))? {
             created.copied.retain(|copy| copy.path != *path);
         }
     }
@@ -77,7 +74,7 @@ pub fn look(
 
 /// A submodule: where it is, and its checkouts in the source and in the worktree.
 type Module = (PathBuf, Checkout, Checkout);
-type Unfit = Vec<(PathBuf, &'static str)>;
+type Unfit = Vec<(PathBuf, UnfitReason)>;
 
 fn placed(
     plan: &CreatePlan,
@@ -141,11 +138,11 @@ impl Patterns {
 }
 
 /// The directories without a conflict, and the others with the reasons.
-fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(PathBuf, &'static str)>) {
+fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(PathBuf, UnfitReason)>) {
     let (mut free, mut blocked) = (Vec::new(), Vec::new());
     for at in directories {
         match conflict::of_directory(root, &at) {
-            Some(why) => blocked.push((at, why)),
+            Some(conflict) => blocked.push((at, UnfitReason::Conflict(conflict))),
             None => free.push(at),
         }
     }
@@ -173,12 +170,12 @@ fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) ->
 }
 
 /// The paths that have their place, and the others with the reasons.
-fn sorted(asked: Vec<Asked>) -> (Fitting, Vec<(PathBuf, &'static str)>) {
+fn sorted(asked: Vec<Asked>) -> (Fitting, Vec<(PathBuf, UnfitReason)>) {
     let (mut fitting, mut unfit) = (Fitting::default(), Vec::new());
     for Asked { path, is_dir, is_tracked, is_ignored } in asked {
         match (is_tracked, is_ignored, is_dir) {
-            (true, ..) => unfit.push((path, TRACKED)),
-            (false, false, _) => unfit.push((path, NOT_IGNORED)),
+            (true, ..) => unfit.push((path, UnfitReason::Tracked)),
+            (false, false, _) => unfit.push((path, UnfitReason::NotIgnored)),
             (false, true, true) => fitting.directories.push(path),
             (false, true, false) => fitting.files.push(path),
         }
@@ -202,7 +199,7 @@ fn group(paths: &[PathBuf], plan: &CreatePlan, all: &[(&Path, &Checkout)], unfit
         let home = home.max_by_key(|at| at.as_os_str().len()).unwrap_or(Path::new(""));
         match all.iter().position(|(at, _)| *at == home) {
             Some(number) => lists[number].push(path.strip_prefix(home).unwrap_or(path).to_path_buf()),
-            None => unfit.push((path.clone(), NO_MODULE)),
+            None => unfit.push((path.clone(), UnfitReason::NoSubmodule)),
         }
     }
     lists
@@ -238,12 +235,12 @@ mod tests {
         let table = [
             (true, false, true, Ok(true)),
             (false, false, true, Ok(false)),
-            (true, false, false, Err(NOT_IGNORED)),
-            (false, false, false, Err(NOT_IGNORED)),
-            (true, true, true, Err(TRACKED)),
-            (false, true, true, Err(TRACKED)),
-            (true, true, false, Err(TRACKED)),
-            (false, true, false, Err(TRACKED)),
+            (true, false, false, Err(UnfitReason::NotIgnored)),
+            (false, false, false, Err(UnfitReason::NotIgnored)),
+            (true, true, true, Err(UnfitReason::Tracked)),
+            (false, true, true, Err(UnfitReason::Tracked)),
+            (true, true, false, Err(UnfitReason::Tracked)),
+            (false, true, false, Err(UnfitReason::Tracked)),
         ];
         for (is_dir, is_tracked, is_ignored, expected) in table {
             let at = || vec![PathBuf::from("at")];

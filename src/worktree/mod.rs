@@ -34,5 +34,6 @@ pub mod sole_holder;
 pub mod sync;
 mod undo;
 pub mod unfinished;
+mod unfit;
 
 pub use error::{Risk, WorktreeError};

@@ -40,8 +40,25 @@ pub enum ArtifactSource {
     /// The source's, though its key is another, and nothing can be done about it.
     Stale,
     Build,
-    /// In words, why.
-    Nothing(&'static str),
+    Nothing(NoArtifact),
+}
+
+/// Why a component has no artifacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoArtifact {
+    /// None of the files that make its key is there.
+    NoKeyFiles,
+    /// The source has not built it, and it has no build command.
+    NotBuilt,
+}
+
+impl std::fmt::Display for NoArtifact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            NoArtifact::NoKeyFiles => "none of its key's files is there",
+            NoArtifact::NotBuilt => "the source has not built it, and it has no build command",
+        })
+    }
 }
 
 /// The decision for one component.
@@ -114,7 +131,7 @@ pub fn decide(
         let key = keys.get(&declared.component.name).cloned().unwrap_or(Keyed::None);
         let artifact = key.key().map(|k| artifact_name(declared, k));
         let way = match (&key, found) {
-            (Keyed::Absent, _) => ArtifactSource::Nothing("none of its key's files is there"),
+            (Keyed::Absent, _) => ArtifactSource::Nothing(NoArtifact::NoKeyFiles),
             (_, Some(way)) => way,
             _ => without_artifact(declared, &key, source, &mut of_source, components)?,
         };
@@ -133,11 +150,7 @@ fn without_artifact(
     let has = source.is_some_and(|s| (s.has)(declared));
     let builds = declared.component.build.is_some();
     let Some(source) = source.filter(|_| has) else {
-        return Ok(if builds {
-            ArtifactSource::Build
-        } else {
-            ArtifactSource::Nothing("the source has not built it, and it has no build command")
-        });
+        return Ok(if builds { ArtifactSource::Build } else { ArtifactSource::Nothing(NoArtifact::NotBuilt) });
     };
     let Keyed::Key(key) = key else { return Ok(ArtifactSource::Source) };
     let keys = match of_source {
@@ -191,13 +204,7 @@ fn find(
         let is_there = cache::exists(supply.store, &artifact, supply.env).map_err(wrong)?;
         return Ok(is_there.then_some(ArtifactSource::Artifact(None)));
     }
-    // Hits in the local cache are not reported.
-    let say = |words: &str| {
-        if !words.starts_with("Local cache hit") {
-            (supply.say)(words)
-        }
-    };
-    let to = Reporting { say: &say, progress: supply.progress };
+    let to = Reporting { say: supply.say, reports_hits: false, progress: supply.progress };
     let found = cache::fetch(supply.store, &artifact, supply.env, &to).map_err(wrong)?;
     Ok(found.map(|artifact| ArtifactSource::Artifact(Some(artifact))))
 }

@@ -29,7 +29,9 @@ use crate::store::import::refuse_git;
 use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
+use crate::views::ViewsError;
 use crate::views::layers::{self, Layer};
+use crate::views::origin::GraftOrigin;
 use crate::views::set::Views;
 
 /// So many overrides are named.
@@ -48,7 +50,7 @@ pub struct PlaceRequest<'a> {
 }
 
 /// The result of placing artifacts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Placed {
     /// Views that show members now, absolute.
     pub views: BTreeSet<PathBuf>,
@@ -56,8 +58,8 @@ pub struct Placed {
     pub kept: Vec<PathBuf>,
     /// Plain files written.
     pub written: u64,
-    /// In words, why members that could be in a view are plain files.
-    pub plainly: Option<String>,
+    /// Why members that could be in a view are plain files.
+    pub plainly: Option<ViewsError>,
 }
 
 impl Placed {
@@ -134,7 +136,8 @@ impl<'a> PlaceTarget<'a> {
     /// The layers that its parts are.
     fn layers(&self, store: &Store, worktree: &Path, parts: &Parts) -> Result<Vec<Layer>, WorktreeError> {
         let out = self.out.strip_prefix(worktree).unwrap_or(&self.out);
-        let origin = format!("artifact {} in ./{}", self.wish.artifact.name, out.to_string_lossy());
+        let directory = &*out.to_string_lossy();
+        let origin = GraftOrigin::Artifact { name: self.wish.artifact.name.as_str(), directory }.to_string();
         let layer = |part: &ViewPart| {
             Ok(Layer {
                 view: part.view.clone(),
@@ -185,12 +188,13 @@ fn in_worktree(
     }
     let flat: Vec<&Layer> = layers.iter().flatten().collect();
     let shown = if flat.is_empty() { Ok(()) } else { layers::show(store, worktree, known.is_some(), &flat) };
-    if let Err(why) = &shown {
-        placed.plainly = Some(why.to_string());
+    let is_shown = shown.is_ok();
+    if let Err(why) = shown {
+        placed.plainly = Some(why);
     }
     for ((target, parts), layers) in all.iter().zip(&layers) {
         let mut there = Vec::new();
-        for (part, layer) in parts.parts.iter().zip(layers).filter(|_| shown.is_ok()) {
+        for (part, layer) in parts.parts.iter().zip(layers).filter(|_| is_shown) {
             let reveal = target.wish.reveal;
             let covered = layers::uncover(&worktree.root, layer, reveal)?;
             placed.views.insert(worktree.root.join(&part.view));

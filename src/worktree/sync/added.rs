@@ -23,8 +23,7 @@ use crate::worktree::plan::CreatePlan;
 use crate::worktree::relocation::{self, EmbeddedPaths, Traced};
 use crate::worktree::snapshot::{Snapshot, Snapshots};
 use crate::worktree::undo::Undo;
-
-const PATH_OF_SOURCE: &str = "it holds the absolute path of the source";
+use crate::worktree::unfit::UnfitReason;
 
 /// Adds requested directories that fit; a dry run only reports them.
 pub fn add(
@@ -53,7 +52,7 @@ pub fn add(
     if task.look {
         let is_out = |s: &Snapshot| !s.traces.is_empty() && plan.policies.of(&s.path) == AbsolutePaths::Exclude;
         let (out, added): (Vec<_>, Vec<_>) = taken.into_iter().partition(is_out);
-        synced.unfit.extend(out.into_iter().map(|s| (s.path, PATH_OF_SOURCE)));
+        synced.unfit.extend(out.into_iter().map(|s| (s.path, UnfitReason::HoldsSourcePath)));
         synced.added.extend(added.into_iter().map(|s| s.path));
         return Ok(());
     }
@@ -63,7 +62,7 @@ pub fn add(
     }
     let settled = relocation::settle(task.store, &task.target.root, taken, &plan.policies, &mut undo)?;
     let excluded = settled.excluded.into_iter();
-    synced.unfit.extend(excluded.map(|at| (at, PATH_OF_SOURCE)));
+    synced.unfit.extend(excluded.map(|at| (at, UnfitReason::HoldsSourcePath)));
     let none = |at: &Path| Traced { path: at.into(), traces: Vec::new() };
     let traced = |s: &Snapshot| settled.record.of(&s.path).cloned().unwrap_or_else(|| none(&s.path));
     let traced = settled.snapshots.iter().map(traced).collect();

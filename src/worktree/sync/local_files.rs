@@ -14,8 +14,7 @@ use crate::worktree::fit;
 use crate::worktree::plan::CreatePlan;
 use crate::worktree::relocation::copied;
 use crate::worktree::undo::Undo;
-
-const OWN: &str = "the worktree has its own there";
+use crate::worktree::unfit::UnfitReason;
 
 /// Directories that were to come from the source, and are none of its views.
 pub fn tell(views: &Views, plan: &CreatePlan, task: &SyncTask<'_>, synced: &mut Synced) {
@@ -23,7 +22,7 @@ pub fn tell(views: &Views, plan: &CreatePlan, task: &SyncTask<'_>, synced: &mut 
         let is_its = |v: &&_| views.upper(v) == views.place(v) && !views.is_dropped(v);
         let is_shown = views.manifest.views.iter().filter(is_its).any(|v| v.path == *at) || synced.added.contains(at);
         if !is_shown && synced.unfit.iter().all(|(told, _)| told != at) {
-            synced.unfit.push((at.clone(), OWN));
+            synced.unfit.push((at.clone(), UnfitReason::OwnFiles));
         }
     }
 }
@@ -36,7 +35,7 @@ pub fn copy(plan: &CreatePlan, task: &SyncTask<'_>, synced: &mut Synced) -> Resu
         if !path::is_there(&to) {
             files.push(at.clone());
         } else if !is_same(&from, &to)? && !is_relocated(plan, task, &from, &to)? {
-            synced.unfit.push((at.clone(), OWN));
+            synced.unfit.push((at.clone(), UnfitReason::OwnFiles));
         }
     }
     if files.is_empty() {

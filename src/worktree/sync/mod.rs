@@ -32,6 +32,7 @@ use crate::store::{Progress, Store};
 use crate::views::diff::{self, Difference};
 use crate::views::lockfile;
 use crate::views::set::Views;
+use crate::worktree::unfit::UnfitReason;
 use swap::{Swap, live};
 
 /// The result of a sync.
@@ -42,7 +43,7 @@ pub struct Synced {
     /// Directories that became views, and files that were absent.
     pub added: Vec<PathBuf>,
     /// Views and files that stay as they are, or directories that don't become a view, and why.
-    pub unfit: Vec<(PathBuf, &'static str)>,
+    pub unfit: Vec<(PathBuf, UnfitReason)>,
     /// Own changes, relative to the worktree, over something that is newer now.
     pub hidden: Vec<(Difference, PathBuf)>,
 }
@@ -102,7 +103,7 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &SyncTask<'_>) -> 
             continue;
         }
         if plan.policies.of(&view.path) == AbsolutePaths::Exclude && !snapshot.traces.is_empty() {
-            synced.unfit.push((view.path, "it holds the absolute path of the source"));
+            synced.unfit.push((view.path, UnfitReason::HoldsSourcePath));
             continue;
         }
         swaps.insert(view.id.clone(), Swap::of(task.store, view, snapshot)?);
@@ -144,7 +145,7 @@ fn fits(
     if takes == TakePolicy::Yes || beside(&plan.source.root)? == beside(&task.target.root)? {
         wanted.push(at.into());
     } else {
-        synced.unfit.push((at.into(), "the source was built with other lock files"));
+        synced.unfit.push((at.into(), UnfitReason::OtherLockFiles));
     }
     Ok(())
 }
@@ -234,6 +235,6 @@ fn show(views: &mut Views, swaps: &mut BTreeMap<String, Swap>, synced: &mut Sync
         Ok(())
     })?;
     let others = swaps.extract_if(.., |id, _| !shown.contains(id));
-    synced.unfit.extend(others.map(|(_, swap)| (swap.view.path, "something else came there meanwhile")));
+    synced.unfit.extend(others.map(|(_, swap)| (swap.view.path, UnfitReason::Replaced)));
     Ok(())
 }
