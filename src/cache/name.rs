@@ -66,8 +66,8 @@ impl ArtifactName {
     /// The store's entry of this artifact, when it is there with its tree.
     pub fn find(&self, store: &Store) -> Result<Option<Entry>, CacheError> {
         for name in [self.stem(), self.as_str()] {
-            let entry = store.entries().get(name)?;
-            if let Some(entry) = entry.filter(|e| self.is_of(e) && store.has_tree(e.tree)) {
+            let Some(entry) = store.entries().get(name)?.filter(|e| self.is_of(e)) else { continue };
+            if store.has_tree(entry.tree)? {
                 return Ok(Some(entry));
             }
         }

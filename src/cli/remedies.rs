@@ -140,6 +140,7 @@ fn of_views(e: &views::ViewsError) -> (u8, String) {
             "raise mount_max in /etc/fuse.conf, or exclude directories with git config --add depsfs.exclude".into(),
         ),
         Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views, depsfs adopt gives it some".into()),
+        Error::NothingAt(_) => (REFUSED, "findmnt lists every mount; those of depsfs are named so".into()),
         Error::NotInView(_) => (REFUSED, "depsfs status lists the views".into()),
         Error::Absent(_) => (REFUSED, "depsfs diff lists deleted files; depsfs reset restores one of them".into()),
         Error::Busy { .. } => (REFUSED, "end the programs that use it, or leave its directories".into()),

@@ -9,6 +9,7 @@ use super::{output, places};
 use crate::daemon::Released;
 use crate::sys::proc;
 use crate::sys::terminal::DisplayName;
+use crate::views::set::Views;
 
 /// Unmount all views of a worktree, or of a directory
 ///
@@ -32,7 +33,10 @@ pub struct Unmount {
 
 impl Unmount {
     pub fn run(self) -> Result<(), Failure> {
-        let views = places::views(self.at.as_deref().or(self.worktree.as_deref()))?;
+        let views = match &self.at {
+            Some(dir) => Views::mounted_at(dir, &places::states()?)?,
+            None => places::views(self.worktree.as_deref())?,
+        };
         if self.wait {
             return Ok(views.wait_for_end()?);
         }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -154,9 +155,13 @@ fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Opti
     let limit = Some(key.timeout.unwrap_or(PATIENCE));
     let shell = components.shell_of(declared);
     let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
-    match shell::ask(&run)
-        .map_err(|e| wrong(format!("cannot start {}: {}", shell[0].word(), reason(&e)), SHELL_HINT))?
-    {
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::FileTooLarge => {
+            wrong(format!("its command {} printed more than 1 MiB", command.word()), BY_HAND_HINT)
+        }
+        _ => wrong(format!("cannot start {}: {}", shell[0].word(), reason(&e)), SHELL_HINT),
+    };
+    match shell::ask(&run).map_err(failed)? {
         (Ended::Code(0), answer) => Ok(Some(String::from_utf8_lossy(&answer).into_owned())),
         (Ended::Interrupted(signal), _) => Err(crate::git::command::GitError::Interrupted(signal).into()),
         (ended, _) => Err(wrong(format!("its command {} failed: {ended}", command.word()), BY_HAND_HINT)),

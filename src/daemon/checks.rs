@@ -100,6 +100,8 @@ pub struct Checks {
 #[derive(Default)]
 struct Todo {
     jobs: VecDeque<CheckJob>,
+    /// Could not be checked (too many files are open, for example): the next look tries again.
+    postponed: Vec<CheckJob>,
     is_running: bool,
 }
 
@@ -160,6 +162,8 @@ impl Checks {
                 todo.jobs.push_back(CheckJob { store: shown.store.clone(), id, size, view: shown.overlay.clone() });
             }
         }
+        let postponed = std::mem::take(&mut todo.postponed);
+        todo.jobs.extend(postponed);
         if todo.jobs.is_empty() || todo.is_running {
             return;
         }
@@ -183,7 +187,10 @@ impl Checks {
                     std::thread::sleep(BUSY);
                 }
                 Ok(Checked::Sound | Checked::Stopped) => {}
-                Err(e) => tracing::debug!("object {} is not checked: {e}", job.id),
+                Err(e) => {
+                    tracing::debug!("object {} is not checked yet: {e}", job.id);
+                    self.todo.lock().postponed.push(job);
+                }
             }
         }
     }
@@ -212,6 +219,38 @@ impl CheckJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::overlay::{GraftSpec, OverlayConfig};
+    use crate::sys::fault::{Call, Plan};
+
+    #[test]
+    fn an_object_that_could_not_be_read_is_checked_at_the_next_look() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&dir.path().join("store")).expect("a store");
+        let [source, upper, state_dir] = ["source", "upper", "state"].map(|name| dir.path().join(name));
+        [&source, &upper, &state_dir].into_iter().for_each(|dir| std::fs::create_dir(dir).expect("made"));
+        std::fs::write(source.join("big"), vec![7; 2 << 20]).expect("written");
+        let tree = crate::store::import::import_dir(&store, &source, &()).expect("imported").tree;
+        let tree = store.tree(tree).expect("the tree");
+        let id = (0..tree.node_count()).find_map(|n| tree.object(crate::store::Node(n))).expect("an object");
+        let grafts = vec![GraftSpec { at: PathBuf::new(), tree, retired: false }];
+        let config = OverlayConfig { state_dir, grafts, objects: store.objects().clone(), takeover: false };
+        let view =
+            Arc::new(Overlay::open(crate::sys::path::open_dir(&upper).expect("opened"), config).expect("a view"));
+        let checks = Checks::new();
+        let job = CheckJob { store: store.clone(), id, size: 2 << 20, view: Arc::downgrade(&view) };
+        checks.todo.lock().jobs.push_back(job);
+        let is_open = |call| matches!(call, Call::Open);
+        let fault = Plan { calls: is_open, from: 0, for_ever: true, errno: libc::EMFILE, torn: false }.lay();
+        checks.run(|| {});
+        drop(fault);
+        assert_eq!(checks.todo.lock().postponed.len(), 1);
+        checks.take_up(&[], || {});
+        let patience = Instant::now() + Duration::from_secs(20);
+        while checks.todo.lock().is_running && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(store.path().join("checked").join(id.hex()).exists());
+    }
 
     #[test]
     fn the_wish_is_never_or_a_time() {

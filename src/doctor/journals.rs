@@ -9,11 +9,16 @@ use crate::views::set::{self, Views};
 
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
-    dirs.extend(sight.states.iter().flat_map(|states| set::all_at(states)));
+    let mut rows = Vec::new();
+    for at in sight.states.iter().map(|states| set::all_at(states)) {
+        match at {
+            Ok(at) => dirs.extend(at),
+            Err(e) => rows.push(Row::fail("journals", e.to_string(), "look at that file or directory")),
+        }
+    }
     dirs.sort();
     dirs.dedup();
     dirs.retain(|dir| !is_in_fuse(&sight.mounts, dir));
-    let mut rows = Vec::new();
     for state_dir in dirs {
         // An unreadable manifest is the subject of another check.
         let Ok(manifest) = Manifest::load(&set::manifest_file(&state_dir)) else { continue };

@@ -108,7 +108,9 @@ fn refusing(known: &[KnownView]) -> Vec<Row> {
 fn known(sight: &DoctorFacts, held: Option<&ConnectionHolders>) -> Result<Vec<KnownView>, WorktreeError> {
     let table = MountTable::new(sight.mounts.clone());
     let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
-    dirs.extend(sight.states.iter().flat_map(|states| set::all_at(states)));
+    if let Some(states) = &sight.states {
+        dirs.extend(set::all_at(states)?);
+    }
     dirs.sort();
     dirs.dedup();
     let mut known = Vec::new();

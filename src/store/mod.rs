@@ -190,8 +190,16 @@ impl Store {
         Roots::of(self)
     }
 
-    pub fn has_tree(&self, id: TreeId) -> bool {
-        fs::stat_at(&self.dir, format!("trees/{}", id.place()).as_bytes()).is_ok()
+    /// Whether the file of a tree is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the look-up fails for another reason than that it is absent.
+    pub fn has_tree(&self, id: TreeId) -> Result<bool, StoreError> {
+        match self.must_have_tree(id) {
+            Ok(()) => Ok(true),
+            Err(StoreError::NoTree(_)) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// # Errors
@@ -409,7 +417,7 @@ mod tests {
         paths::replace(&path, b"depsfs T").unwrap();
         assert!(matches!(store.tree(id), Err(StoreError::BadTree { .. })));
         assert_eq!(store.put_tree(&builder).unwrap(), id);
-        assert!(store.tree(id).is_ok() && store.has_tree(id));
+        assert!(store.tree(id).is_ok() && store.has_tree(id).unwrap());
         assert_eq!(paths::list(&dir.path().join("tmp")).unwrap(), []);
     }
 

@@ -209,12 +209,22 @@ impl Store {
         let mut damage = Vec::new();
         for root in roots {
             let RootState::Live(manifest) = &root.state else { continue };
-            for tree in manifest.trees().into_iter().filter(|tree| !self.has_tree(*tree)) {
-                let needed_by = format!("worktree {}", escape(manifest.worktree.as_os_str().as_bytes()));
-                damage.push(Damage { path: self.tree_path(tree), kind: DamageKind::Missing { needed_by } });
+            for tree in manifest.trees() {
+                let needed_by = || format!("worktree {}", escape(manifest.worktree.as_os_str().as_bytes()));
+                damage.extend(self.absence(tree, needed_by));
             }
         }
         damage
+    }
+
+    /// The damage if a tree is not there, or can't be looked at.
+    fn absence(&self, tree: TreeId, needed_by: impl FnOnce() -> String) -> Option<Damage> {
+        let kind = match self.has_tree(tree) {
+            Ok(true) => return None,
+            Ok(false) => DamageKind::Missing { needed_by: needed_by() },
+            Err(e) => DamageKind::Unreadable(e.to_string()),
+        };
+        Some(Damage { path: self.tree_path(tree), kind })
     }
 
     fn verify_entries(&self) -> Result<Vec<Damage>, StoreError> {
@@ -223,13 +233,10 @@ impl Store {
             let path = self.path().join("entries").join(std::ffi::OsStr::from_bytes(&name.name));
             let entry = std::str::from_utf8(&name.name).ok().map(|name| self.entries().get(name));
             let kind = match entry {
-                Some(Ok(Some(entry))) if !self.has_tree(entry.tree) => {
-                    let path = self.path().join("trees").join(entry.tree.place());
-                    let needed_by = format!("entry {}", entry.name);
-                    damage.push(Damage { path, kind: DamageKind::Missing { needed_by } });
+                Some(Ok(found)) => {
+                    damage.extend(found.and_then(|e| self.absence(e.tree, || format!("entry {}", e.name))));
                     continue;
                 }
-                Some(Ok(_)) => continue,
                 None | Some(Err(StoreError::EntryName(_))) => DamageKind::Stray,
                 Some(Err(e)) => DamageKind::Unreadable(e.to_string()),
             };

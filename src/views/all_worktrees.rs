@@ -32,7 +32,7 @@ pub enum DetachOutcome {
 
 /// Each once, by path.
 pub fn known(store: &Store, states: Option<&Path>) -> Result<Vec<KnownWorktree>, ViewsError> {
-    let mut dirs: Vec<PathBuf> = states.map(set::all_at).unwrap_or_default();
+    let mut dirs: Vec<PathBuf> = states.map(set::all_at).transpose()?.unwrap_or_default();
     let mut all = Vec::new();
     for root in store.roots().list()? {
         let Some(state_dir) = root.manifest.as_deref().and_then(Path::parent) else { continue };

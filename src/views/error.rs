@@ -33,6 +33,8 @@ pub enum ViewsError {
     TooManyViews { views: usize, room: usize },
     #[error("depsfs knows of no views in {}", .0.shown())]
     NoViews(PathBuf),
+    #[error("depsfs has mounted nothing at {}", .0.shown())]
+    NothingAt(PathBuf),
     #[error("{} is in no view", .0.shown())]
     NotInView(PathBuf),
     #[error("{} does not exist", .0.shown())]

@@ -48,6 +48,19 @@ impl Views {
         Err(ViewsError::NoViews(innermost.root))
     }
 
+    /// Those of the directory that entries were mounted at.
+    ///
+    /// # Errors
+    /// [`ViewsError::NothingAt`] if nothing was mounted there; as [`Views::containing`].
+    pub fn mounted_at(dir: &Path, states: &Path) -> Result<Views, ViewsError> {
+        match Views::containing(dir, states) {
+            Err(ViewsError::Git(git::RepositoryError::NotACheckout(dir)) | ViewsError::NoViews(dir)) => {
+                Err(ViewsError::NothingAt(dir))
+            }
+            found => found,
+        }
+    }
+
     /// Those of a checkout; `None` when depsfs never made any.
     pub fn of(checkout: &Checkout) -> Result<Option<Views>, ViewsError> {
         let state_dir = checkout.state_dir();
@@ -316,15 +329,21 @@ fn known_at(states: &Path, dir: &Path) -> Result<Option<PathBuf>, ViewsError> {
 }
 
 /// The state directories, below `states`, of all directories without git that were mounted at.
-pub fn all_at(states: &Path) -> Vec<PathBuf> {
+///
+/// # Errors
+/// [`ViewsError::Io`] if one can't be listed or read.
+pub fn all_at(states: &Path) -> Result<Vec<PathBuf>, ViewsError> {
     let at = states.join("at");
-    let names = path::list(&at).unwrap_or_default();
-    let dirs = names.into_iter().map(|e| at.join(std::ffi::OsStr::from_bytes(&e.name)));
-    let meant = dirs.map(|dir| match path::read_if_there(&dir.join(ELSEWHERE)) {
-        Ok(Some(elsewhere)) => PathBuf::from(OsString::from_vec(elsewhere)),
-        _ => dir,
-    });
-    meant.filter(|dir| path::is_there(&manifest_file(dir))).collect()
+    let mut all = Vec::new();
+    for name in path::list(&at)? {
+        let dir = at.join(std::ffi::OsStr::from_bytes(&name.name));
+        let elsewhere = path::read_if_there(&dir.join(ELSEWHERE))?;
+        let dir = elsewhere.map_or(dir, |bytes| PathBuf::from(OsString::from_vec(bytes)));
+        if path::is_there(&manifest_file(&dir)) {
+            all.push(dir);
+        }
+    }
+    Ok(all)
 }
 
 /// 16 hex digits that stand for a path.

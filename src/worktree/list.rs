@@ -88,13 +88,15 @@ fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<ListedWor
         let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
         let broken = Broken::of_state(&state_dir, &views.manifest.worktree).unwrap_or_default();
         let broken = broken.map(|broken| broken.fault.words().to_owned());
+        // The others became plain files when a user dropped their views.
+        let still = views.manifest.views.iter().filter(|v| !views.is_dropped(v)).count();
         found.insert(ListedWorktree {
             path: views.manifest.worktree,
             trouble: broken.or(branch.as_ref().err().map(ToString::to_string)),
             branch: branch.unwrap_or_default(),
             source: views.manifest.source,
             created: views.manifest.created,
-            views: views.manifest.views.len(),
+            views: still,
             mounted,
         });
     }

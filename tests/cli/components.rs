@@ -201,6 +201,11 @@ fn a_key_command_is_asked_in_the_new_worktree_and_disabled_means_the_source() {
     let failed = bench.depsfs("repo", ["create", "wrong"]);
     assert!(failed.code == 1 && failed.err.contains("key of component all cannot be computed"), "{failed:?}");
     assert!(!bench.is_there("wrong"));
+    bench.write("repo/hash", "head -c 2000000 /dev/zero\n");
+    bench.commit("repo", "a key of 2 MB");
+    let failed = bench.depsfs("repo", ["create", "wrong"]);
+    assert!(failed.code == 1 && failed.err.contains("printed more than 1 MiB"), "{failed:?}");
+    assert!(!bench.is_there("wrong"));
 }
 
 #[test]

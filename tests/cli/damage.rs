@@ -82,10 +82,15 @@ fn a_large_object_that_is_cut_is_an_error_that_no_program_takes_for_the_file() {
 
 #[test]
 fn a_create_from_a_view_names_the_files_whose_bytes_the_store_has_lost() {
-    for changed in [false, true] {
+    for changed in ["nothing", "another file", "its mode"] {
         let (bench, object) = created();
-        if changed {
-            bench.write("fix/node_modules/own", "a change\n");
+        match changed {
+            "another file" => bench.write("fix/node_modules/own", "a change\n"),
+            "its mode" => {
+                let file = bench.path("fix/node_modules/big");
+                fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            _ => {}
         }
         fs::remove_file(&object).unwrap();
         fs::remove_dir_all(bench.path("repo/node_modules")).unwrap();

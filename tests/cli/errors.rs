@@ -8,7 +8,7 @@ fn every_failure_has_its_code_and_says_what_because_and_hint() {
     bench.write("plain/file", "x");
     bench.write("bad.tar.gz", "no archive");
     bench.write("taken/file", "x");
-    let table: [(&str, &[&str], i32, &str); 13] = [
+    let table: [(&str, &[&str], i32, &str); 15] = [
         ("plain", &["create", "fix"], 3, "is in no git checkout"),
         ("repo", &["create", "taken"], 3, "exists already"),
         ("repo", &["create", "fix", "no-such-ref"], 3, "no commit of this repository"),
@@ -16,6 +16,8 @@ fn every_failure_has_its_code_and_says_what_because_and_hint() {
         ("repo", &["create", "fix", "--branch", "x..y"], 2, "not a name git takes"),
         ("repo", &["create", "fix", "--branch", "main/x"], 3, "cannot be made beside branch main"),
         ("repo", &["status"], 3, "knows of no views"),
+        ("plain", &["unmount", "--at", "."], 3, "mounted nothing at"),
+        ("repo", &["unmount", "--at", "../taken"], 3, "mounted nothing at"),
         ("repo", &["diff"], 3, "knows of no views"),
         ("repo", &["remove", "fix"], 3, "no worktree of this repository"),
         ("repo", &["mount", "a", "b"], 2, "several entries need a directory"),

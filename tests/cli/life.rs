@@ -100,6 +100,7 @@ fn a_thawed_directory_is_plain_and_looks_as_before() {
     bench.ok("fix", ["thaw", "node_modules"]);
     assert_eq!(metadata(&bench.path("fix/node_modules")), before);
     assert_eq!(bench.mounts(), [bench.path("fix/build").to_str().unwrap()]);
+    assert!(bench.ok("repo", ["list"]).contains("1/1 mounted"), "a directory that is plain files is no view");
     bench.ok("fix", ["unmount"]);
     assert_eq!(metadata(&bench.path("fix/node_modules")), before);
     bench.ok("fix", ["thaw", "build"]);

@@ -32,20 +32,29 @@ impl Scan<'_> {
             if !before.is_file() {
                 break;
             }
-            let known = if place.in_view { self.object_in_view(&file, before.size) } else { None };
+            let reported = if place.in_view { object_in_view(&file) } else { None };
+            let known = reported.filter(|id| self.objects.contains_whole(id, before.size));
             let xattrs = xattrs_of(&file).map_err(failed)?;
             let mut sight = self.watched.map(PathScan::file);
             let (object, size) = match known {
                 Some(object) => (object, before.size),
                 None => {
                     let see = &mut |piece: &[u8]| sight.iter_mut().for_each(|s| s.see(piece));
-                    let added = self.stage.add_file(&file, before.size, &mut out.buf, see).map_err(|e| match e {
-                        CopyError::Source(e) => failed(e),
-                        CopyError::Store(e) => e.into(),
-                    })?;
-                    out.stats.files_read += 1;
-                    out.stats.bytes_read += added.size;
-                    (added.id, added.size)
+                    match self.stage.add_file(&file, before.size, &mut out.buf, see) {
+                        Ok(added) => {
+                            out.stats.files_read += 1;
+                            out.stats.bytes_read += added.size;
+                            (added.id, added.size)
+                        }
+                        Err(CopyError::Source(e)) => match reported {
+                            // The bytes are lost; the tree has the file all the same, and the caller names it.
+                            Some(lost) if self.shared.is_some() && e.raw_os_error() == Some(libc::EIO) => {
+                                (lost, before.size)
+                            }
+                            _ => return Err(failed(e)),
+                        },
+                        Err(CopyError::Store(e)) => return Err(e.into()),
+                    }
                 }
             };
             let after = fs::stat(&file).map_err(failed)?;
@@ -58,11 +67,10 @@ impl Scan<'_> {
         }
         Err(ImportError::Changed(place.path_of(name)))
     }
+}
 
-    /// The object of an unchanged file of a view, as the view reports it, if this store has the object.
-    fn object_in_view(&self, file: &std::os::fd::OwnedFd, size: u64) -> Option<ObjectId> {
-        let hex = fs::xattr(file, b"user.depsfs.object").ok()?;
-        let id = std::str::from_utf8(&hex).ok()?.parse().ok()?;
-        self.objects.contains_whole(&id, size).then_some(id)
-    }
+/// The object of an unchanged file of a view, as the view reports it.
+fn object_in_view(file: &std::os::fd::OwnedFd) -> Option<ObjectId> {
+    let hex = fs::xattr(file, b"user.depsfs.object").ok()?;
+    std::str::from_utf8(&hex).ok()?.parse().ok()
 }

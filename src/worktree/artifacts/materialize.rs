@@ -8,6 +8,7 @@
 //! | 4. in a sync, the source's views are swapped, then recorded | the same: the next sync swaps them |
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::build;
 use super::capture::{self, Frozen};
@@ -18,6 +19,7 @@ use crate::component::key::{self, Keyed, Keys};
 use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent};
 use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
+use crate::store::{Store, Tree};
 use crate::sys::path;
 use crate::views::drop_unchanged;
 use crate::views::set::Views;
@@ -198,14 +200,21 @@ fn unlike(
     let (store, base) = (task.supply.store, task.checkout.root.join(&declared.component.dir));
     let new = store.tree(new.tree)?;
     for entry in before {
-        if let Some(old) = store.entries().get(entry)?.filter(|old| store.has_tree(old.tree)) {
-            let old = store.tree(old.tree)?;
+        if let Some(old) = tree_of(store, entry)? {
             let is_same =
                 |at: &PathBuf| at.strip_prefix(&base).is_ok_and(|at| drop_unchanged::is_same_file(&old, &new, at));
             paths.retain(|at| !is_same(at));
         }
     }
     Ok(())
+}
+
+/// The tree of an entry, if both are there.
+fn tree_of(store: &Store, entry: &str) -> Result<Option<Arc<Tree>>, WorktreeError> {
+    match store.entries().get(entry)? {
+        Some(old) if store.has_tree(old.tree)? => Ok(Some(store.tree(old.tree)?)),
+        _ => Ok(None),
+    }
 }
 
 fn is_of_source(record: &ComponentsRecord, declared: &Declared) -> bool {
@@ -237,8 +246,8 @@ fn give_up_copies(
     let store = task.supply.store;
     let (views, dir) = (Views::of(task.checkout)?, &declared.component.dir);
     for entry in before {
-        if let Some(old) = store.entries().get(entry)?.filter(|old| store.has_tree(old.tree)) {
-            let (old, new) = (store.tree(old.tree)?, store.tree(new.tree)?);
+        if let Some(old) = tree_of(store, entry)? {
+            let new = store.tree(new.tree)?;
             drop_unchanged::give_up(task.checkout, views.as_ref(), dir, &old, &new)?;
         }
     }
