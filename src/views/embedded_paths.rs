@@ -94,6 +94,10 @@ impl Default for EmbeddedPaths {
 }
 
 impl EmbeddedPaths {
+    /// Loads the record of a worktree; an absent or unreadable one is empty.
+    ///
+    /// # Errors
+    /// The file can't be read.
     pub fn load(state_dir: &Path) -> Result<EmbeddedPaths, IoError> {
         let bytes = path::read_if_there(&state_dir.join(FILE))?;
         let record: Option<EmbeddedPaths> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -102,6 +106,9 @@ impl EmbeddedPaths {
     }
 
     /// Replaces the file; without traces there is none.
+    ///
+    /// # Errors
+    /// The file can't be replaced or removed.
     pub fn save(&self, state_dir: &Path) -> Result<(), IoError> {
         let file = state_dir.join(FILE);
         if self.artifacts.is_empty() {
@@ -112,6 +119,9 @@ impl EmbeddedPaths {
 
     /// Replaces the record of these artifacts, which hold the path `worktree` where they are relocated. The manifest's
     /// lock is held meanwhile: another process may record other artifacts.
+    ///
+    /// # Errors
+    /// The lock can't be taken; as [`EmbeddedPaths::load`] and [`EmbeddedPaths::save`].
     pub fn note(state_dir: &Path, worktree: &Path, all: Vec<Traced>) -> Result<(), ViewsError> {
         let _lock = ManifestLock::wait(state_dir)?;
         let mut record = EmbeddedPaths::load(state_dir)?;

@@ -107,6 +107,9 @@ fn lost_objects(manifest: &Manifest) -> Vec<String> {
 }
 
 /// The files of a worktree that hold the absolute path of a checkout, or held it before they were relocated.
+///
+/// # Errors
+/// The record or a tree can't be read.
 pub fn absolute_paths(views: &Views) -> Result<Vec<Traced>, ViewsError> {
     Ok(EmbeddedPaths::load(&views.state_dir)?.artifacts)
 }
@@ -120,6 +123,9 @@ pub fn with_stats(views: &Views) -> Result<WorktreeStatus, ViewsError> {
 }
 
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
+///
+/// # Errors
+/// A state file can't be read.
 pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     let state = views.state();
     let manifest = &views.manifest;

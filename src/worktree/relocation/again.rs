@@ -17,6 +17,9 @@ use crate::worktree::error::WorktreeError;
 use crate::worktree::undo::Undo;
 
 /// As [`diff::of_view`], without the files that are as relocation made them.
+///
+/// # Errors
+/// As [`diff::of_view`]; a file can't be read.
 pub fn own_changes(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, WorktreeError> {
     let mut changes = diff::of_view(views, view, inside)?;
     let record = EmbeddedPaths::load(&views.state_dir)?;
@@ -40,6 +43,9 @@ pub fn own_changes(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<
 }
 
 /// After a reset: relocates again what was relocated at or below `inside`, in a mounted view or in its plain directory.
+///
+/// # Errors
+/// A file can't be read or written.
 pub fn again(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), WorktreeError> {
     let record = EmbeddedPaths::load(&views.state_dir)?;
     let Some(traced) = record.of(&view.path) else { return Ok(()) };
@@ -63,6 +69,9 @@ pub fn again(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Worktr
 }
 
 /// After `git worktree move`: files that are as relocation made them get the new path. Returns how many.
+///
+/// # Errors
+/// A file can't be read or written; the others are relocated.
 pub fn follow(views: &Views) -> Result<usize, WorktreeError> {
     let record = EmbeddedPaths::load(&views.state_dir)?;
     let root = &views.manifest.worktree;

@@ -14,6 +14,9 @@ const LONGEST: u64 = 16 << 20;
 
 /// The content, or the target, that the copy of a file of the checkout `source` has in the checkout `to`; `None`: the
 /// same as in the source.
+///
+/// # Errors
+/// The file can't be read.
 pub fn content_of(file: &Path, source: &Path, to: &Path) -> Result<Option<Vec<u8>>, IoError> {
     Ok(found(file, source, to)?.map(|(content, _)| content))
 }
@@ -30,6 +33,9 @@ fn found(file: &Path, source: &Path, to: &Path) -> Result<Option<(Vec<u8>, Stat)
 }
 
 /// Relocates a copy that was just made, and keeps its mode and time. Returns whether it held the path.
+///
+/// # Errors
+/// The copy can't be read or replaced.
 pub fn relocate(copy: &Path, source: &Path, to: &Path) -> Result<bool, IoError> {
     let Some((content, stat)) = found(copy, source, to)? else { return Ok(false) };
     path::remove_file(copy)?;

@@ -31,6 +31,9 @@ const DT_RPATH: u64 = 15;
 const DT_RUNPATH: u64 = 29;
 
 /// Notes the effects of the binary files among these embedded paths of a view.
+///
+/// # Errors
+/// A tree or an object can't be read.
 pub fn note(store: &Store, grafts: &[Graft], traces: &mut [Trace]) -> Result<(), StoreError> {
     if traces.iter().all(|t| t.kind != OccurrenceKind::Binary || t.effect.is_some()) {
         return Ok(());

@@ -29,6 +29,9 @@ const AT_ONCE: usize = 4;
 const LONGEST: u64 = 256 << 20;
 
 /// Relocates what can be in a directory of the worktree that no view is mounted over, and notes it.
+///
+/// # Errors
+/// A tree or an object can't be read; a file can't be written.
 pub fn all(
     store: &Store,
     root: &Path,
@@ -85,6 +88,9 @@ pub(super) struct Expected {
 
 impl Expected {
     /// That of a worktree at `to`; `None` if there is nothing to relocate.
+    ///
+    /// # Errors
+    /// The object can't be read.
     pub fn of(
         store: &Store,
         lower: &GraftedTrees,
@@ -97,11 +103,18 @@ impl Expected {
     }
 
     /// Whether it is at a path, with its mode.
+    ///
+    /// # Errors
+    /// The file can't be read.
     pub fn is_at(&self, at: &Path) -> Result<bool, IoError> {
         let has_mode = |s: &Stat| self.kind == OccurrenceKind::Link || s.mode & 0o777 == self.stat.perm & 0o777;
         Ok(path::stat(at)?.is_some_and(|s| has_mode(&s)) && holds(at, self.kind, &self.content)?)
     }
 
+    /// Makes it at a path where nothing is.
+    ///
+    /// # Errors
+    /// The file can't be written.
     pub fn write(&self, to: &Path, kind: OccurrenceKind) -> Result<(), IoError> {
         write(to, kind, &self.content, &self.stat)
     }
@@ -116,6 +129,9 @@ pub struct Relocated {
 }
 
 /// Those of a view, while it shows what they were made of.
+///
+/// # Errors
+/// A tree or an object can't be read.
 pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<Vec<Relocated>, WorktreeError> {
     let lower = GraftedTrees::of(store, live(&view.grafts))?;
     let place = views.place(view);
@@ -132,6 +148,9 @@ pub fn still(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> 
 }
 
 /// Before a view shows other trees: drops relocated files of the old ones, if they are unchanged since.
+///
+/// # Errors
+/// As [`still`]; a file can't be removed.
 pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -> Result<(), WorktreeError> {
     let access = Access::open(views, view)?;
     for file in still(store, views, view, traced)? {
@@ -142,6 +161,9 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
 
 /// As [`all`], in a mounted view: files that it shows from the snapshot are replaced, its own files stay. Returns
 /// whether a file was replaced. An interrupted earlier run is completed; no signal ends this one half-way.
+///
+/// # Errors
+/// As [`all`]; a file of the view can't be replaced.
 pub fn shown(
     store: &Store,
     root: &Path,
@@ -241,6 +263,7 @@ pub(super) fn aside(to: &Path) -> PathBuf {
     to.with_file_name(name)
 }
 
+/// The grafts that are shown.
 pub(super) fn live(grafts: &[Graft]) -> impl Iterator<Item = &Graft> {
     grafts.iter().filter(|g| !g.retired)
 }
@@ -294,12 +317,19 @@ fn write(to: &Path, kind: OccurrenceKind, content: &[u8], stat: &NodeStat) -> Re
     }
 }
 
+/// Makes a symlink where nothing is, with its time.
+///
+/// # Errors
+/// It can't be made.
 pub(super) fn write_link(to: &Path, target: &[u8], mtime: Timespec) -> Result<(), IoError> {
     path::symlink(target, to)?;
     path::set_mtime(to, mtime)
 }
 
 /// Makes a file where none is, which at no time other users can read that may not read it in the end.
+///
+/// # Errors
+/// It can't be made.
 pub(super) fn write_file(to: &Path, content: &[u8], perm: u32, mtime: Timespec) -> Result<(), IoError> {
     let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::EXCL;
     let file = fs::open_path(to, flags, perm & 0o700 | 0o200).map_err(IoError::of("create", to))?;
