@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use bench::{Bench, signal, wait_until};
+use bench::{Bench, signal, slower, wait_until};
 use depsfs::store::{Store, import};
 use random::Random;
 
@@ -192,5 +192,6 @@ fn tell(reports: &[Report], kills: &[u64]) {
     // Beside other tests, and beside compilers, a process waits for its turn as well.
     let is_measured = number("DEPSFS_CRASH_KILLS").is_some() && !builds::are_wanted();
     let (most, worst_of_all) = if is_measured { (250, 1_000_000) } else { (2_500, 10_000_000) };
+    let (most, worst_of_all) = (most * u64::from(slower()), worst_of_all * u64::from(slower()));
     assert!(median < most && worst.0 < worst_of_all && longest < worst_of_all, "{sorted:?}");
 }

@@ -23,8 +23,9 @@ pub struct Refusals(Vec<Refusal>);
 impl Refusals {
     pub fn add(&mut self, connection: ConnectionId, device: OwnedFd, view: &str) {
         if let Err(e) = fuse_dev::resend(device.as_fd()) {
-            // Kernels before 6.9: a request that an ended server had read stays without a reply; others get the error.
-            tracing::warn!(view, "the kernel does not send unanswered requests again: {e}");
+            // Kernels before 6.9.
+            let refused = fuse_dev::refuse_unanswered(device.as_fd(), connection);
+            tracing::warn!(view, "the kernel does not send unanswered requests again: {e}; {refused} are refused");
         }
         self.0.push(Refusal { connection, device, view: view.into() });
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::checks::{Checks, Rounds};
 use super::mounts;
@@ -17,6 +18,9 @@ use crate::store::manifest::ViewSpec;
 use crate::sys::log::OrWarn;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::{IoError, fuse_dev, log, mount, path as paths, process, program};
+
+/// How long a server that leaves may take for the requests that it has read.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// Runs as `depsfs server`, with the socket to its keeper; ends with the keeper.
 pub fn main(_args: &[OsString]) -> ExitCode {
@@ -78,12 +82,20 @@ fn run() -> io::Result<()> {
                 let state = StateDir::new(&state_dir);
                 let ((served, whole), checks) = (Default::default(), Checks::new());
                 let (socket, lock) = (socket.clone(), fds.pop());
+                if let Some(memory) = fds.pop() {
+                    crate::fuse::adopt_requests(&memory).or_warn("requests are not retained for the next server");
+                }
                 let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", 6));
                 let pool = OnceLock::new();
                 let parts = Server { state, socket, served, checks, control, blocking, pool, whole, _lock: lock };
                 server = Some(Arc::new(parts));
             }
             ToServer::Leave => {
+                if let Some(pool) = server.as_ref().and_then(|server| server.pool.get())
+                    && !pool.drain(DRAIN_LIMIT)
+                {
+                    tracing::info!("some requests take long: the next server answers them");
+                }
                 let _whole = server.as_ref().map(|server| server.whole.write());
                 // With the lock held: no change that can't be made twice is under way.
                 #[expect(clippy::disallowed_methods, reason = "returning would drop the lock first")]
@@ -182,6 +194,7 @@ impl Server {
         let (connection, offer) = (serve.connection, serve.offer);
         let view = ServedView {
             overlay,
+            connection,
             id: serve.view.id.clone(),
             facts,
             passthrough: Passthrough::new(fast.least, &serve.passed, self.clone().on_passed(connection)),

@@ -35,7 +35,8 @@ pub type ConnectionId = u64;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToServer {
-    /// Comes first, with the daemon's lock: a server whose keeper died holds it until it has ended.
+    /// Comes first, with the daemon's lock: a server whose keeper died holds it until it has ended. Before the lock, where
+    /// the kernel does not send requests again, the memory into which requests are read.
     Hello {
         #[serde(with = "escape::path")]
         state_dir: PathBuf,

@@ -56,9 +56,9 @@ impl Filesystem for Adapter {
         }
     }
 
-    fn forget(&self, _: &Request, number: INodeNo, count: u64) {
+    fn forget(&self, request: &Request, number: INodeNo, count: u64) {
         if number.0 == fuse_dev::NOBODY {
-            return self.0.was_called();
+            return self.0.was_called(request);
         }
         // One of several that fuser has read as one request (FUSE_BATCH_FORGET), perhaps: the worker has to stay.
         let on = self.0.aside(Operation::Forget, number);

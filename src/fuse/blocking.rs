@@ -53,6 +53,12 @@ impl Blocking {
         Ok(pool)
     }
 
+    /// Nothing is being done or waits to be done.
+    pub fn is_idle(&self) -> bool {
+        let state = self.0.state.lock();
+        state.queue.is_empty() && state.idle == state.threads
+    }
+
     /// Has `work` done by a thread of the pool. When the system has none to give, the caller does it.
     pub fn spawn(&self, work: impl FnOnce() + Send + 'static) {
         self.spawn_with(work, start);

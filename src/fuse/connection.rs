@@ -12,6 +12,7 @@ use super::attr::caller;
 use super::busy_poll::Linger;
 use super::notices::Notices;
 use super::requests::Requests;
+use super::retained::RetainedQueue;
 use crate::overlay::{Attr, Ino, OverlayError};
 use crate::store::Name;
 use crate::sys::fs::FileType;
@@ -27,6 +28,7 @@ pub struct ServedConnection {
     pub notices: Notices,
     pub linger: Linger,
     pub requests: Arc<Requests>,
+    pub retained: RetainedQueue,
     pub on_end: Mutex<Option<OnEnd>>,
 }
 

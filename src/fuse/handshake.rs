@@ -4,6 +4,7 @@ use fuser::{InitFlags, KernelConfig};
 
 use super::Passthrough;
 use crate::sys::fuse_dev::KernelOffer;
+use crate::sys::kernel;
 use crate::sys::log::OrWarn;
 
 /// The kernel writes this much in one message (32 times its default): it also limits a read.
@@ -23,6 +24,11 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_EXPORT_SUPPORT,
 ];
 
+/// Capabilities that a test wants to be missing.
+fn hidden() -> InitFlags {
+    if kernel::is_without("resend") { InitFlags::FUSE_HAS_RESEND } else { InitFlags::empty() }
+}
+
 /// Asks for what a view wants; returns what the kernel had to offer, from which a later server can begin.
 pub fn answer(config: &mut KernelConfig, passthrough: &Passthrough) -> KernelOffer {
     let max_readahead = config.set_max_readahead(u32::MAX).err().unwrap_or(0);
@@ -30,9 +36,9 @@ pub fn answer(config: &mut KernelConfig, passthrough: &Passthrough) -> KernelOff
         major: config.kernel_abi().0,
         minor: config.kernel_abi().1,
         max_readahead,
-        capabilities: config.capabilities().bits(),
+        capabilities: (config.capabilities() - hidden()).bits(),
     };
-    for wanted in WANTED {
+    for wanted in WANTED.into_iter().filter(|wanted| !hidden().contains(*wanted)) {
         // A kernel without it serves the same, only slower.
         if config.add_capabilities(wanted).is_err() {
             tracing::debug!("the kernel does not have {wanted:?}");

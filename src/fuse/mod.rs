@@ -16,6 +16,7 @@
 //! | `offload`         | requests that take long, without making others wait              |
 //! | `notices`         | invalidation of the kernel's cache                                |
 //! | `pool`            | the workers of a server, and their assignment to connections     |
+//! | `retained`        | requests that a dead server had read, on kernels that send none again |
 //! | `resend`          | requests that a server may have carried out before it died        |
 //! | `reply`           | outcomes as replies                                               |
 //! | `requests`        | counters of requests, and a span of each for the log              |
@@ -47,6 +48,7 @@ mod pool;
 mod reply;
 mod requests;
 mod resend;
+mod retained;
 mod session;
 mod virtual_xattr;
 mod worker;
@@ -62,6 +64,7 @@ pub use self::resend::Exchange;
 pub use blocking::Blocking;
 pub use passthrough::{Passed, Passthrough};
 pub use pool::Pool;
+pub use retained::adopt as adopt_requests;
 pub use session::{Caches, Session};
 
 /// How long the kernel may keep what it was told.
@@ -70,6 +73,8 @@ const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The view that a session serves, and its callbacks.
 pub struct ServedView {
     pub overlay: Arc<Overlay>,
+    /// The keeper's number of the connection.
+    pub connection: u64,
     pub id: String,
     pub facts: Arc<Facts>,
     /// How its files are opened.

@@ -87,7 +87,8 @@ pub fn apart<R: Reply>(
     (request, reply): (&Request, R),
     work: impl FnOnce() -> Result<usize, OverlayError> + Send + 'static,
 ) {
-    let pending = on.unheard(|| reply.give_up());
+    let Some(kept) = on.keep() else { return reply.give(on, work()) };
+    let pending = on.unheard(kept, || reply.give_up());
     let later = Later { device: on.device.clone(), unique: request.unique().0, has_bytes: R::HAS_BYTES, pending };
     on.view.blocking.spawn(move || {
         let done = later.pending.work(work);

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -19,13 +19,18 @@ use super::connection::ServedConnection;
 use super::worker::{ConnectionSource, Phase, Worker};
 use super::worker_session::{self, WorkerSession};
 use crate::sys::fs::{self, OpenFlags};
+use crate::sys::log::OrWarn;
 use crate::sys::readiness::Readiness;
-use crate::sys::thread;
+use crate::sys::{socket, thread};
 
+/// The number of no connection.
+const WAKER: u64 = 0;
 /// More workers than processors gain nothing while answers come from memory.
 const FEW: usize = 4;
 /// A connection that has been silent for so long belongs to no burst.
 const SILENT: Duration = Duration::from_millis(1);
+/// The interval at which workers that are to stop are looked at.
+const LOOK: Duration = Duration::from_micros(200);
 /// How long a connection waits before there is a worker more than [`FEW`].
 const STUCK: Duration = Duration::from_millis(10);
 /// After so long without a request a worker gives its connection back, and after it again ends, unless it is the last.
@@ -39,9 +44,12 @@ pub struct PoolShared {
     readiness: Readiness,
     /// The number of connections that wait for a worker, to be read without a lock.
     waiting: AtomicUsize,
+    is_draining: AtomicBool,
     state: Mutex<PoolState>,
     few: usize,
     nowhere: OwnedFd,
+    /// A message from the one to the other has the watching thread look for connections that wait.
+    waker: (OwnedFd, OwnedFd),
     blocking: Blocking,
     notices: Blocking,
 }
@@ -64,9 +72,13 @@ impl Pool {
         thread::allow_restarts()?;
         let nowhere = fs::open_path(std::path::Path::new("/dev/null"), OpenFlags::WRONLY, 0)?;
         let few = std::thread::available_parallelism().map_or(1, |n| n.get()) + 1;
+        let (readiness, waker) = (Readiness::new()?, socket::packet_pair()?);
+        readiness.add(waker.1.as_fd(), WAKER)?;
         let pool = Pool(Arc::new(PoolShared {
-            readiness: Readiness::new()?,
+            readiness,
+            waker,
             waiting: AtomicUsize::new(0),
+            is_draining: AtomicBool::new(false),
             state: Mutex::default(),
             few: few.min(FEW),
             nowhere,
@@ -81,6 +93,28 @@ impl Pool {
         Ok(pool)
     }
 
+    /// Has no further request read, and waits until all that were read are answered; `false` when some are not within
+    /// the limit. Nothing reads the devices after that.
+    pub fn drain(&self, limit: Duration) -> bool {
+        self.0.is_draining.store(true, Ordering::SeqCst);
+        let until = Instant::now() + limit;
+        // Twice: one that had just taken a connection reads it for the first time.
+        let mut at_rest = 0;
+        loop {
+            let state = self.0.state.lock();
+            let running = state.workers.iter().filter(|worker| !worker.drain()).count() + state.starting;
+            drop(state);
+            at_rest = if running == 0 && self.0.blocking.is_idle() { at_rest + 1 } else { 0 };
+            if at_rest == 2 {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// The threads that send notices.
     pub fn notices(&self) -> &Blocking {
         &self.0.notices
@@ -93,9 +127,16 @@ impl Pool {
         let key = state.next;
         let connection = Arc::new(connection);
         connection.key.store(key, Ordering::Relaxed);
-        self.0.readiness.add(connection.device.as_fd(), key)?;
-        state.connections.insert(key, connection);
-        Ok(())
+        if connection.retained.len() == 0 {
+            self.0.readiness.add(connection.device.as_fd(), key)?;
+            state.connections.insert(key, connection);
+            return Ok(());
+        }
+        // The requests that an earlier server has read come before those in the device.
+        state.connections.insert(key, connection.clone());
+        state.waiting.push_back((connection, Instant::now()));
+        self.0.waiting.store(state.waiting.len(), Ordering::SeqCst);
+        socket::send(self.0.waker.0.as_fd(), b"x", &[])
     }
 }
 
@@ -109,6 +150,10 @@ impl PoolShared {
                 Err(e) => panic!("the devices can't be waited for: {e}"),
             };
             for ready in ready {
+                if ready.key == WAKER {
+                    socket::receive_now(self.waker.1.as_fd(), &mut [0; 1]).or_warn("the waker is not read");
+                    continue;
+                }
                 self.has_come(ready.key, ready.has_ended);
             }
             if self.waiting.load(Ordering::SeqCst) > 0 {
@@ -244,13 +289,17 @@ impl PoolShared {
 
 impl ConnectionSource for PoolShared {
     fn take_waiting(&self) -> Option<Arc<ServedConnection>> {
-        if self.waiting.load(Ordering::SeqCst) == 0 {
+        if self.waiting.load(Ordering::SeqCst) == 0 || self.is_draining() {
             return None;
         }
         let mut state = self.state.lock();
         let (next, _) = state.waiting.pop_front()?;
         self.waiting.store(state.waiting.len(), Ordering::SeqCst);
         Some(next)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
     }
 
     fn release(&self, connection: Arc<ServedConnection>) {

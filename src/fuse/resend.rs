@@ -8,6 +8,8 @@
 //! Only an exchange of two names leaves nothing that tells whether it was done: both names are there before and after.
 //! So whoever serves says first what is at the names ([`Exchange`]), and the next server is told ([`ServedView::exchange`]).
 
+use std::cell::Cell;
+
 use fuser::Request;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,16 @@ use crate::sys::fs::RenameFlags;
 
 /// FUSE_UNIQUE_RESEND of `linux/fuse.h`: the kernel sets it in the number of a request that it sends again.
 const SENT_AGAIN: u64 = 1 << 63;
+
+thread_local! {
+    /// The request that this thread answers was read by an earlier server. Its number is the kernel's.
+    static RETAINED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread answers a request that an earlier server has read.
+pub fn set_retained(is_retained: bool) {
+    RETAINED.set(is_retained);
+}
 
 /// An exchange of two names that is about to be made: the request's number, and the inodes at its two names before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +46,7 @@ pub struct IsResend(pub bool);
 
 impl IsResend {
     pub fn of(request: &Request) -> IsResend {
-        IsResend(request.unique().0 & SENT_AGAIN != 0)
+        IsResend(request.unique().0 & SENT_AGAIN != 0 || RETAINED.get())
     }
 
     /// The outcome of making `name` for `maker`, of the kind and with the bits that a mode says: there already means that
@@ -87,7 +99,8 @@ impl ServedView {
         flags: RenameFlags,
     ) -> Result<(), OverlayError> {
         if flags.contains(RenameFlags::EXCHANGE) {
-            return self.exchange(by.unique().0, from, to);
+            let sign = if IsResend::of(by).0 { SENT_AGAIN } else { 0 };
+            return self.exchange(by.unique().0 | sign, from, to);
         }
         IsResend::of(by).rename(&self.overlay, from, to, flags)
     }
@@ -228,6 +241,7 @@ mod tests {
             let said = said.clone();
             ServedView {
                 overlay: overlay.clone(),
+                connection: 1,
                 id: String::new(),
                 facts: Default::default(),
                 passthrough: crate::fuse::Passthrough::new(None, &[], Box::new(|_| ())),

@@ -20,6 +20,7 @@ use super::config::config;
 use super::connection::ServedConnection;
 use super::notices::Notices;
 use super::pool::Pool;
+use super::retained::RetainedQueue;
 use super::{Passthrough, ServedView, handshake};
 use crate::overlay::Stale;
 use crate::sys::fuse_dev::{self, KernelOffer};
@@ -68,11 +69,18 @@ impl Session {
 
     /// Takes over a connection from a server that is gone, whose handshake was about `offer`.
     pub fn next(view: ServedView, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> io::Result<Session> {
-        if let Err(e) = fuse_dev::resend(device.as_fd()) {
-            // Kernels before 6.9: requests that the dead server had read stay unanswered; all others are served.
-            tracing::warn!("the kernel does not send unanswered requests again: {e}");
+        let mut session = Session::new(view, device, offer, pool);
+        let connection = &mut session.connection;
+        match fuse_dev::resend(connection.device.as_fd()) {
+            Ok(()) => fuse_dev::forget_retained(connection.view.connection),
+            Err(e) => {
+                // Kernels before 6.9.
+                connection.retained = RetainedQueue::of(connection.device.as_fd(), connection.view.connection);
+                let found = connection.retained.len();
+                tracing::info!("the kernel does not send unanswered requests again: {e}; {found} were retained");
+            }
         }
-        Ok(Session::new(view, device, offer, pool))
+        Ok(session)
     }
 
     fn new(view: ServedView, device: OwnedFd, offer: KernelOffer, pool: &Pool) -> Session {
@@ -81,8 +89,8 @@ impl Session {
         let told = notices.clone();
         view.overlay.on_stale(move |stale| told.send(stale.into()));
         view.passthrough.begin(device.clone());
-        let (key, linger, requests, on_end) = Default::default();
-        let connection = ServedConnection { key, view, device, notices, linger, requests, on_end };
+        let (key, linger, requests, retained, on_end) = Default::default();
+        let connection = ServedConnection { key, view, device, notices, linger, requests, retained, on_end };
         Session { connection, offer }
     }
 

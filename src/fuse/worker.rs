@@ -20,26 +20,25 @@
 //! Some requests fuser answers itself, without the adapter (those that it doesn't know: ENOSYS). The answer of one that was
 //! read just before a call goes to the socket; it is passed on when the call is read.
 
-use std::cell::Cell;
-use std::ffi::OsStr;
+mod answering;
+
 use std::io;
-use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Instant;
 
-use fuser::{Errno, INodeNo};
+use fuser::Request;
 use parking_lot::Mutex;
-use tracing::Span;
-use tracing::span::EnteredSpan;
 
 use super::connection::ServedConnection;
-use super::errno::RequestOutcome;
-use super::requests::{self, Operation, Requests};
+use super::resend;
 use crate::sys::fuse_dev::{self, DescriptorSlot, KernelOffer};
+use crate::sys::retained::{self, RequestSlot};
 use crate::sys::thread::{self, ThreadId};
 use crate::sys::{fs, socket};
+
+pub use answering::{Answering, Pending};
 
 /// The offer that begins a worker's session, without a kernel; the negotiation of kernel and connection holds.
 const OFFER: KernelOffer = KernelOffer { major: 7, minor: 31, max_readahead: 0, capabilities: 0 };
@@ -48,6 +47,8 @@ const OFFER: KernelOffer = KernelOffer { major: 7, minor: 31, max_readahead: 0, 
 pub trait ConnectionSource: Send + Sync {
     /// The connection that has waited longest.
     fn take_waiting(&self) -> Option<Arc<ServedConnection>>;
+    /// Workers read no further request.
+    fn is_draining(&self) -> bool;
     /// No worker has this connection any more.
     fn release(&self, connection: Arc<ServedConnection>);
     /// Writes to it are discarded.
@@ -74,6 +75,10 @@ struct WorkerState {
     thread: ThreadId,
     /// A call is on the socket.
     is_called: bool,
+    /// The buffer of its session, if that outlives this process.
+    buffer: Option<RequestSlot>,
+    /// The retained request that the number refers to, or that is being answered.
+    resending: Option<RequestSlot>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +106,8 @@ impl Worker {
             since: Instant::now(),
             thread: ThreadId::default(),
             is_called: false,
+            buffer: None,
+            resending: None,
         };
         let (kept, state) = (fs::duplicate(near.as_fd())?, Mutex::new(state));
         Ok((Arc::new(Worker { source, near: kept, far, state }), near))
@@ -153,6 +160,7 @@ impl Worker {
     pub fn call_away(&self) -> bool {
         let mut state = self.state.lock();
         let is_idle = state.phase == Phase::Reading
+            && state.resending.is_none()
             && state.connection.as_ref().is_some_and(|c| !fuse_dev::has_request(c.device.as_fd()));
         if is_idle {
             state.refer_to(self.near.as_fd());
@@ -162,6 +170,28 @@ impl Worker {
             return true;
         }
         false
+    }
+
+    /// Has it read no further request; whether it has stopped. To be repeated until it has.
+    pub fn drain(&self) -> bool {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Parked | Phase::Gone => return true,
+            Phase::Busy | Phase::Called => return false,
+            Phase::Reading => {}
+        }
+        state.refer_to(self.near.as_fd());
+        (state.phase, state.since) = (Phase::Called, Instant::now());
+        self.send_call(&mut state);
+        thread::restart_call(state.thread);
+        false
+    }
+
+    /// Reads no device any more, after an answer.
+    fn park(&self) {
+        let mut state = self.state.lock();
+        state.refer_to(self.near.as_fd());
+        (state.phase, state.since) = (Phase::Parked, Instant::now());
     }
 
     /// Has it end, if it is parked.
@@ -175,10 +205,11 @@ impl Worker {
         false
     }
 
-    /// A call was read, by fuser's thread.
-    pub fn was_called(&self) {
+    /// A call was read, by fuser's thread, whose buffer has its header.
+    pub fn was_called(&self, header: &Request) {
         let before = {
             let mut state = self.state.lock();
+            state.buffer = retained::memory().and_then(|memory| memory.slot_of(header));
             state.is_called = false;
             state.thread = thread::this();
             let before = state.connection.take();
@@ -210,9 +241,10 @@ impl Worker {
     fn begin(&self) -> Arc<ServedConnection> {
         let mut state = self.state.lock();
         let connection = state.connection.clone().expect("what is read on the socket are calls");
-        if state.phase == Phase::Called {
+        if state.phase == Phase::Called || state.resending.is_some() {
             state.refer_to(connection.device.as_fd());
         }
+        resend::set_retained(state.resending.is_some());
         state.phase = Phase::Busy;
         connection
     }
@@ -223,6 +255,15 @@ impl Worker {
         (state.phase, state.since) = (Phase::Reading, now);
     }
 
+    /// After the answer to a retained request: goes on with the next one of the connection. `false`: it was none.
+    fn resend_next(&self, connection: &ServedConnection) -> bool {
+        let mut state = self.state.lock();
+        let Some(answered) = state.resending.take() else { return false };
+        answered.free();
+        state.read_from(connection);
+        true
+    }
+
     /// Goes over to a connection that waits, if one does.
     fn take_waiting(&self) {
         // A thread that queues a connection looks for idle workers after that: one of the two sees the other.
@@ -230,7 +271,10 @@ impl Worker {
         let Some(next) = self.source.take_waiting() else { return };
         let before = {
             let mut state = self.state.lock();
-            state.refer_to(next.device.as_fd());
+            if let Some(buffer) = state.buffer {
+                buffer.begin(next.view.connection);
+            }
+            state.read_from(&next);
             (state.phase, state.since) = (Phase::Reading, Instant::now());
             state.connection.replace(next)
         };
@@ -261,120 +305,20 @@ impl Worker {
 }
 
 impl WorkerState {
+    /// Has the number refer to the next retained request of a connection, or to its device.
+    fn read_from(&mut self, connection: &ServedConnection) {
+        match connection.retained.next() {
+            Some((slot, file)) => {
+                self.refer_to(file.as_fd());
+                self.resending = Some(slot);
+            }
+            None => self.refer_to(connection.device.as_fd()),
+        }
+    }
+
     fn refer_to(&self, file: BorrowedFd<'_>) {
         let Some((number, _)) = &self.number else { return };
         // Both are open, and the number is in use: what is left to fail is a process that is broken.
         number.refer_to(file).expect("dup3(2) on a number that is in use");
-    }
-}
-
-/// A request that is being answered, and the connection that it is of. When it has been, the worker may look out for the
-/// next one, or turn to another connection.
-pub struct Answering<'a> {
-    worker: &'a Worker,
-    connection: Arc<ServedConnection>,
-    then: Then,
-    pub operation: Operation,
-    /// `None`: its time is not taken.
-    began: Option<Instant>,
-    /// The error number that it was answered with; `None`: it is answered later, elsewhere.
-    outcome: Cell<Option<i32>>,
-    span: EnteredSpan,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Then {
-    LookOut,
-    /// Look out as long as is left, and turn to no other connection.
-    Stay,
-}
-
-impl Worker {
-    /// To be held while a request is answered.
-    pub fn request(&self, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
-        self.answering(Then::LookOut, operation, number, name)
-    }
-
-    /// To be held while something is done that nobody waits for; the worker stays with its connection.
-    pub fn aside(&self, operation: Operation, number: INodeNo) -> Answering<'_> {
-        self.answering(Then::Stay, operation, number, None)
-    }
-
-    fn answering(&self, then: Then, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
-        let connection = self.begin();
-        let began = (then != Then::Stay).then(Instant::now);
-        if let (Then::LookOut, Some(now)) = (then, began) {
-            connection.linger.begin(now);
-        }
-        let span = requests::span(&connection.view.id, operation, number, name).entered();
-        Answering { worker: self, connection, then, operation, began, outcome: Cell::new(Some(0)), span }
-    }
-}
-
-impl RequestOutcome for Answering<'_> {
-    fn refused(&self, errno: Errno) -> Errno {
-        self.outcome.set(Some(errno.code()));
-        errno
-    }
-}
-
-impl Answering<'_> {
-    /// Lets go of fuser's reply: the request is answered later, elsewhere.
-    pub fn unheard(&self, reply: impl FnOnce()) -> Pending {
-        self.worker.unheard(&self.connection, reply);
-        self.outcome.set(None);
-        let began = self.began.unwrap_or_else(Instant::now);
-        let requests = self.connection.requests.clone();
-        Pending { requests, operation: self.operation, began, span: self.span.clone() }
-    }
-}
-
-impl Deref for Answering<'_> {
-    type Target = ServedConnection;
-
-    fn deref(&self) -> &ServedConnection {
-        &self.connection
-    }
-}
-
-impl Drop for Answering<'_> {
-    fn drop(&mut self) {
-        let (now, device) = (Instant::now(), self.connection.device.as_fd());
-        let looked_out = match self.then {
-            Then::LookOut => self.connection.linger.end(device, now),
-            Then::Stay => self.connection.linger.aside(device),
-        };
-        if let Some(errno) = self.outcome.get() {
-            let took = self.began.map(|began| now - began);
-            self.connection.requests.answered(self.operation, took, errno);
-            requests::report(&self.span, took, errno);
-        }
-        self.worker.rest(if looked_out { Instant::now() } else { now });
-        if self.then != Then::Stay {
-            self.worker.take_waiting();
-        }
-    }
-}
-
-/// A request that is answered later, by another thread.
-pub struct Pending {
-    requests: Arc<Requests>,
-    operation: Operation,
-    began: Instant,
-    span: Span,
-}
-
-impl Pending {
-    /// Does what it asks for.
-    pub fn work<R>(&self, work: impl FnOnce() -> R) -> R {
-        self.span.in_scope(work)
-    }
-
-    /// It was answered: with bytes of a file that were written, or an error number.
-    pub fn answered(self, outcome: Result<usize, i32>) {
-        let (took, errno) = (Some(self.began.elapsed()), outcome.err().unwrap_or(0));
-        self.requests.answered(self.operation, took, errno);
-        self.requests.has_written(outcome.unwrap_or(0));
-        requests::report(&self.span, took, errno);
     }
 }

@@ -15,6 +15,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use super::log::OrWarn;
+use super::retained::{self, RetainedRequest};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -108,6 +110,63 @@ pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     write_header(device, FUSE_NOTIFY_RESEND, 0)
+}
+
+/// Whether this kernel sends requests again. It is known from the version: FUSE_INIT comes later, and a read buffer has
+/// to be made before.
+pub fn has_resend() -> bool {
+    let release = super::kernel::release();
+    !super::kernel::is_without("resend") && super::kernel::version(&release).is_some_and(|version| version >= (6, 9))
+}
+
+/// Whether the kernel still waits for the answer to a request that was read from `device`. It is queried with a reply to
+/// an interrupt of it, which changes nothing: ENOENT when there is no such request.
+///
+/// # Errors
+/// The connection has ended.
+pub fn is_unanswered(device: BorrowedFd<'_>, unique: u64) -> io::Result<bool> {
+    /// FUSE_INT_REQ_BIT of `fs/fuse/dev.c`.
+    const INTERRUPT: u64 = 1;
+    match write_header(device, -libc::EINTR, unique | INTERRUPT) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The requests of `connection` that earlier servers have read from `device` and not answered, each once, if this
+/// process has the memory into which they were read. The slots of all others of it are free from now on.
+pub fn unanswered(device: BorrowedFd<'_>, connection: u64) -> Vec<RetainedRequest> {
+    let Some(memory) = retained::memory() else { return Vec::new() };
+    let mut found: Vec<RetainedRequest> = Vec::new();
+    for request in memory.claim(connection) {
+        let is_new = found.iter().all(|other| other.unique != request.unique);
+        match is_unanswered(device, request.unique) {
+            Ok(true) if is_new => found.push(request),
+            Ok(_) => request.slot.free(),
+            Err(e) => {
+                tracing::warn!("an unanswered request cannot be looked for: {e}");
+                request.slot.free();
+            }
+        }
+    }
+    found
+}
+
+/// Frees what earlier servers have read of `connection`: the kernel sends it again.
+pub fn forget_retained(connection: u64) {
+    let memory = retained::memory();
+    memory.iter().flat_map(|memory| memory.claim(connection)).for_each(|request| request.slot.free());
+}
+
+/// Answers every request with EIO that earlier servers have read and not answered; returns how many there were.
+pub fn refuse_unanswered(device: BorrowedFd<'_>, connection: u64) -> usize {
+    let all = unanswered(device, connection);
+    for request in &all {
+        answer(device, request.unique, Err(libc::EIO)).or_debug("nobody waits for the answer any more");
+        request.slot.free();
+    }
+    all.len()
 }
 
 /// Whether a read of `device` would not wait: a request is there, or the connection has ended.

@@ -15,7 +15,7 @@ const WITHOUT: &str = "DEPSFS_WITHOUT";
 
 /// Whether a test wants `feature` (`pidfd`, `close_range`, `resend`) to be missing, as in a kernel of before it or under a
 /// filter of system calls. Daemons inherit the wish.
-pub(super) fn is_without(feature: &str) -> bool {
+pub(crate) fn is_without(feature: &str) -> bool {
     std::env::var(WITHOUT).is_ok_and(|all| all.split(',').any(|word| word == feature))
 }
 

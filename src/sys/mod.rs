@@ -26,6 +26,7 @@ pub mod proc;
 pub mod process;
 pub(crate) mod program;
 pub(crate) mod readiness;
+pub(crate) mod retained;
 mod running;
 pub(crate) mod shell;
 mod signal;

@@ -47,4 +47,6 @@ pub struct Keeper {
     pub reconciled: u64,
     pub progress: KeeperProgress,
     pub ready: Option<OwnedFd>,
+    /// The memory into which servers read requests ([`crate::sys::retained`]), where the kernel sends none again.
+    pub requests: Option<OwnedFd>,
 }

@@ -39,7 +39,7 @@ use super::wire::{ConnectionId, FromServer};
 use crate::sys::lock::Lock;
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
-use crate::sys::{IoError, fs, log, mountinfo, program};
+use crate::sys::{IoError, fs, fuse_dev, log, mountinfo, program, retained};
 
 /// How long the lock may be held by processes that only look whether a daemon lives.
 const PROBED_FOR: Duration = Duration::from_secs(10);
@@ -103,9 +103,18 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         reconciled: 0,
         progress: KeeperProgress::default(),
         ready: Some(ready),
+        requests: request_memory(),
     };
     keeper.reconcile();
     keeper.run_event_loop(&signals)
+}
+
+/// Memory for what servers read; `None` where the kernel sends requests again, or there is none to be had.
+fn request_memory() -> Option<OwnedFd> {
+    if fuse_dev::has_resend() {
+        return None;
+    }
+    retained::create().inspect_err(|e| tracing::warn!("requests are not retained for the next server: {e}")).ok()
 }
 
 /// Retries: a liveness probe holds the lock shared for a moment, on a busy machine for longer. A daemon holds it alone.

@@ -74,7 +74,8 @@ impl Keeper {
         let pid = process::start_child(&self.program.path(), &[OsStr::new("server")], log, theirs.as_fd())?;
         let server = ServerProcess { pid, started: proc::started(pid), socket: ours, serving: None };
         let hello = ToServer::Hello { state_dir: self.state.path().to_path_buf(), protocol: wire::PROTOCOL };
-        wire::send(server.socket.as_fd(), &hello, &[self.lock.as_fd()])?;
+        let fds: Vec<_> = self.requests.iter().map(|file| file.as_fd()).chain([self.lock.as_fd()]).collect();
+        wire::send(server.socket.as_fd(), &hello, &fds)?;
         Ok(server)
     }
 

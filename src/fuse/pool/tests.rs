@@ -100,6 +100,7 @@ impl Bench {
         let overlay = Overlay::open(path::open_dir(&dir("upper")).expect("opened"), config).expect("a view");
         let view = ServedView {
             overlay: Arc::new(overlay),
+            connection: i as u64 + 1,
             id: i.to_string(),
             facts: Default::default(),
             passthrough: Passthrough::new(None, &[], Box::new(|_| ())),
@@ -206,4 +207,24 @@ fn a_connection_that_ends_closes_its_view_while_others_are_answered() {
     }
     assert_eq!(bench.pool.0.state.lock().connections.len(), others.len());
     assert!(bench.workers() >= 1);
+}
+
+#[test]
+fn a_pool_that_is_drained_answers_what_it_has_read_and_reads_nothing_more() {
+    let bench = Bench::new();
+    let mut kernels = bench.connect(3);
+    kernels.iter_mut().for_each(Kernel::looks_up);
+    let whole = bench.whole.write();
+    let body = [&1u64.to_ne_bytes()[..], &[0; 8], b"a\0b\0"].concat();
+    let asked = kernels[0].send(RENAME2, &body);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!bench.pool.drain(Duration::from_millis(50)), "a request is not answered yet");
+    drop(whole);
+    assert!(bench.pool.drain(PATIENCE));
+    assert_eq!(kernels[0].answer().map(|a| (a.0, a.1)), Some((asked, libc::ENOENT)));
+    for kernel in &mut kernels {
+        kernel.send(LOOKUP, b"nothing\0");
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(kernels.iter().all(|kernel| socket::receive_now(kernel.device.as_fd(), &mut [0; 64]).unwrap().is_none()));
 }

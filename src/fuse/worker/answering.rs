@@ -1,0 +1,139 @@
+//! A request while it is answered, by the worker that has read it or later by another thread.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::ops::Deref;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use fuser::{Errno, INodeNo};
+use tracing::Span;
+use tracing::span::EnteredSpan;
+
+use super::Worker;
+use crate::fuse::connection::ServedConnection;
+use crate::fuse::errno::RequestOutcome;
+use crate::fuse::requests::{self, Operation, Requests};
+use crate::fuse::retained::KeptRequest;
+
+/// A request that is being answered, and the connection that it is of. When it has been, the worker may look out for the
+/// next one, or turn to another connection.
+pub struct Answering<'a> {
+    worker: &'a Worker,
+    connection: Arc<ServedConnection>,
+    then: Then,
+    pub operation: Operation,
+    /// `None`: its time is not taken.
+    began: Option<Instant>,
+    /// The error number that it was answered with; `None`: it is answered later, elsewhere.
+    outcome: Cell<Option<i32>>,
+    span: EnteredSpan,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    LookOut,
+    /// Look out as long as is left, and turn to no other connection.
+    Stay,
+}
+
+impl Worker {
+    /// To be held while a request is answered.
+    pub fn request(&self, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
+        self.answering(Then::LookOut, operation, number, name)
+    }
+
+    /// To be held while something is done that nobody waits for; the worker stays with its connection.
+    pub fn aside(&self, operation: Operation, number: INodeNo) -> Answering<'_> {
+        self.answering(Then::Stay, operation, number, None)
+    }
+
+    fn answering(&self, then: Then, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
+        let connection = self.begin();
+        let began = (then != Then::Stay).then(Instant::now);
+        if let (Then::LookOut, Some(now)) = (then, began) {
+            connection.linger.begin(now);
+        }
+        let span = requests::span(&connection.view.id, operation, number, name).entered();
+        Answering { worker: self, connection, then, operation, began, outcome: Cell::new(Some(0)), span }
+    }
+}
+
+impl RequestOutcome for Answering<'_> {
+    fn refused(&self, errno: Errno) -> Errno {
+        self.outcome.set(Some(errno.code()));
+        errno
+    }
+}
+
+impl Answering<'_> {
+    /// A copy of the request that outlives this process, for an answer by another thread; `None`: there is no room.
+    pub fn keep(&self) -> Option<KeptRequest> {
+        KeptRequest::of(self.worker.state.lock().buffer)
+    }
+
+    /// Lets go of fuser's reply: the request is answered later, elsewhere.
+    pub fn unheard(&self, kept: KeptRequest, reply: impl FnOnce()) -> Pending {
+        self.worker.unheard(&self.connection, reply);
+        self.outcome.set(None);
+        let began = self.began.unwrap_or_else(Instant::now);
+        let requests = self.connection.requests.clone();
+        Pending { requests, operation: self.operation, began, span: self.span.clone(), _kept: kept }
+    }
+}
+
+impl Deref for Answering<'_> {
+    type Target = ServedConnection;
+
+    fn deref(&self) -> &ServedConnection {
+        &self.connection
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        let (now, device) = (Instant::now(), self.connection.device.as_fd());
+        let looked_out = match self.then {
+            Then::LookOut => self.connection.linger.end(device, now),
+            Then::Stay => self.connection.linger.aside(device),
+        };
+        if let Some(errno) = self.outcome.get() {
+            let took = self.began.map(|began| now - began);
+            self.connection.requests.answered(self.operation, took, errno);
+            requests::report(&self.span, took, errno);
+        }
+        self.worker.rest(if looked_out { Instant::now() } else { now });
+        if self.then != Then::Stay && self.worker.source.is_draining() {
+            return self.worker.park();
+        }
+        let resends = self.worker.resend_next(&self.connection);
+        if self.then != Then::Stay && !resends {
+            self.worker.take_waiting();
+        }
+    }
+}
+
+/// A request that is answered later, by another thread.
+pub struct Pending {
+    requests: Arc<Requests>,
+    operation: Operation,
+    began: Instant,
+    span: Span,
+    _kept: KeptRequest,
+}
+
+impl Pending {
+    /// Does what it asks for.
+    pub fn work<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.span.in_scope(work)
+    }
+
+    /// It was answered: with bytes of a file that were written, or an error number.
+    pub fn answered(self, outcome: Result<usize, i32>) {
+        let (took, errno) = (Some(self.began.elapsed()), outcome.err().unwrap_or(0));
+        self.requests.answered(self.operation, took, errno);
+        self.requests.has_written(outcome.unwrap_or(0));
+        requests::report(&self.span, took, errno);
+    }
+}
