@@ -88,3 +88,5 @@ mod traces;
 mod undo;
 #[path = "cli/web.rs"]
 mod web;
+#[path = "cli/whole.rs"]
+mod whole;

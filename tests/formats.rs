@@ -14,7 +14,7 @@ use case::Case;
 use depsfs::overlay::Ino;
 use depsfs::overlay::journal::{self, Check, Frame, Journal, Record};
 use depsfs::store::import::import_dir;
-use depsfs::store::manifest::{Graft, LockFile, ViewSpec};
+use depsfs::store::manifest::{Graft, LockFile, Shape, ViewSpec};
 use depsfs::store::pack::PackWriter;
 use depsfs::store::tree::{Item, NodeMeta, Slot};
 use depsfs::store::{
@@ -158,6 +158,8 @@ fn manifest() -> Manifest {
         commit: Some("c0ffee".into()),
         created: "2026-01-01T00:00:00Z".into(),
         allow_other: false,
+        shape: Shape::Directories,
+        directories: Vec::new(),
         views: vec![view],
         generation: 3,
     }
@@ -173,7 +175,23 @@ fn manifest_1() {
     assert_eq!(Manifest::load(&path).unwrap(), manifest());
     fs::write(&path, of_version(9, &bytes)).unwrap();
     let why = Manifest::load(&path).unwrap_err().to_string();
-    assert_eq!(why, format!("the manifest {} cannot be read: it has version 9, this depsfs knows 1", path.display()));
+    assert_eq!(why, format!("the manifest {} cannot be read: it has version 9, this depsfs knows 2", path.display()));
+}
+
+#[test]
+fn manifest_2() {
+    let case = Case::new();
+    let bytes = golden("manifest-2.json");
+    let path = case.dir.path().join("manifest.json");
+    let mut manifest = manifest();
+    manifest.set_shape(Shape::Worktree);
+    manifest.directories = vec![TreeId([1; 32])];
+    manifest.save(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    assert_eq!(Manifest::load(&path).unwrap(), manifest);
+    manifest.set_shape(Shape::Directories);
+    manifest.save(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), golden("manifest-1.json"), "older programs read it again");
 }
 
 #[test]

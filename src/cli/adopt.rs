@@ -8,13 +8,14 @@ use clap::Args;
 use super::create::{mount_source, words};
 use super::progress::Bar;
 use super::report::Failure;
+use super::view_option::ViewOption;
 use super::{output, places};
 use crate::component::load;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::adopt;
 use crate::worktree::create::CreateOptions;
-use crate::worktree::plan;
+use crate::worktree::{plan, shape};
 
 /// Give a worktree that git or another tool made its artifact directories
 ///
@@ -36,6 +37,10 @@ pub struct Adopt {
     /// Let other users into the views, with the permissions that files have (else they get EACCES)
     #[arg(long)]
     allow_other: bool,
+    /// Mount one view of the whole worktree, or one for each artifact directory [default: git config depsfs.view, else
+    /// directories]
+    #[arg(long, value_enum)]
+    view: Option<ViewOption>,
     /// Leave tracked files their times (git config depsfs.mtimes=false does so always)
     #[arg(long)]
     no_mtimes: bool,
@@ -67,7 +72,9 @@ impl Adopt {
         let declared = load::on_disk(&target, &places::user())?;
         let plan = plan::of_existing(source, &target, &declared, self.allow_unbuilt, &places::store_path()?)?;
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
-        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
+        let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
+        let allow_other = self.allow_other || shape::lets_others_in(shape);
+        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape };
         let store = Arc::new(places::store()?);
         let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
         output::done(format!("{} was adopted", adopted.worktree.shown()), &words("adopted", &plan, &adopted, how))

@@ -10,6 +10,7 @@ use super::embedded;
 use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
+use super::view_option::ViewOption;
 use crate::git::checkout::Checkout;
 use crate::sys::interrupt;
 use crate::sys::path;
@@ -23,6 +24,7 @@ use crate::worktree::create::{self, CopiedFile, CreateOptions, Created};
 use crate::worktree::plan::{self, CreatePlan, CreateRequest};
 use crate::worktree::relocation;
 use crate::worktree::remove;
+use crate::worktree::shape;
 
 /// Create a git worktree with the artifact directories of this checkout
 ///
@@ -64,6 +66,10 @@ pub struct Create {
     /// Let other users into the views, with the permissions that files have (else they get EACCES)
     #[arg(long)]
     allow_other: bool,
+    /// Mount one view of the whole worktree, or one for each artifact directory [default: git config depsfs.view, else
+    /// directories]
+    #[arg(long, value_enum)]
+    view: Option<ViewOption>,
     /// Leave tracked files the time of their checkout (git config depsfs.mtimes=false does so always)
     #[arg(long)]
     no_mtimes: bool,
@@ -114,7 +120,9 @@ impl Create {
 
     fn make(&self, plan: &CreatePlan, outside: &Outside) -> Result<(), Failure> {
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
-        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other: self.allow_other };
+        let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
+        let allow_other = self.allow_other || shape::lets_others_in(shape);
+        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape };
         let created =
             outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
         let said = words("created", plan, &created, how) + &source_line(plan) + &components::lines(&created.decisions);

@@ -41,6 +41,7 @@ mod thaw;
 mod topics;
 mod units;
 mod unmount;
+mod view_option;
 
 use clap::{Parser, Subcommand};
 

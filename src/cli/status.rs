@@ -26,7 +26,7 @@ pub struct Status {
     /// List instead each file that holds or held the absolute path of the source: relocated, left, or binary
     #[arg(long, conflicts_with_all = ["stats", "json"])]
     paths: bool,
-    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, lost_objects, views, drift, absolute_paths; with --stats also stats (depsfs help json)
+    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, shape, lost_objects, views, drift, absolute_paths; with --stats also stats (depsfs help json)
     #[arg(long)]
     json: bool,
 }

@@ -42,7 +42,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
         Manifest::load(&dir.manifest())?;
     }
     let _turn = dir.client_lock()?;
-    let manifest = Manifest::load(&dir.manifest())?;
+    let manifest = Manifest::load(&dir.manifest())?.into_mounts();
     refuse_stopped(&dir)?;
     let own = Program::open(program)?;
     let mut patience = Patience::new();

@@ -3,13 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::store::manifest::{Manifest, ViewSpec};
+use crate::store::manifest::{Manifest, ViewSpec, joined};
 use crate::sys::mount;
 use crate::sys::mountinfo::{MountPoint, MountTable};
 
 /// The path at which a view is mounted.
 pub fn place(worktree: &Path, view: &ViewSpec) -> PathBuf {
-    if view.path.as_os_str().is_empty() { worktree.to_path_buf() } else { worktree.join(&view.path) }
+    joined(worktree, &view.path)
 }
 
 /// How a view is mounted.

@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::checks::{Checks, Rounds};
+use super::keeper::worktree_lock;
 use super::mounts;
 use super::refused::Refusals;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
 use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Pool, RenameGate, ServedView, Session};
-use crate::store::manifest::ViewSpec;
+use crate::store::manifest::{ViewSpec, WHOLE};
 use crate::sys::log::OrWarn;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::{IoError, fuse_dev, log, mount, path as paths, process, program};
@@ -245,6 +246,7 @@ impl Server {
     /// |------------|------------------------------------------------------------------------|
     /// | 1. mark    | an empty view, still mounted; the next `mount` detaches it             |
     /// | 2. detach  | the plain, empty directory                                             |
+    /// | 3. git's lock of a whole worktree goes | the same; the keeper removes it            |
     fn drop_view(&self, serve: &Serve) -> Result<bool, IoError> {
         let mounts = MountTable::read()?;
         let Some(place) = mounts::whereabouts(&mounts, &serve.path, serve.device) else { return Ok(false) };
@@ -259,6 +261,10 @@ impl Server {
         if let Err(e) = mount::unmount(place, true) {
             paths::remove_file(&mark)?;
             return Err(IoError::of("detach", place)(e));
+        }
+        if serve.view.id == WHOLE {
+            // The worktree goes: `git worktree prune` may follow before the keeper has read of it.
+            worktree_lock::keep(self.state.path(), false)?;
         }
         Ok(true)
     }

@@ -13,10 +13,12 @@
 //! | any dir   | `thaw-name`         | set to a name: the same for what is there, which may be a symlink         |
 //! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
 //! | any dir   | `give-up`           | set to hash, mode and name: that file goes, if it is still just that        |
-//! | the root  | `uncover`           | set to the hex of a tree: what of it was deleted shows again               |
-//! | the root  | `covered.<tree>`    | get: one JSON object: members that don't show                             |
+//! | the root  | `uncover`           | set to the hex of a tree, and after a space the path of its graft, if that is not the root: what of it was deleted shows again |
+//! | a graft's root | `covered.<tree>` | get: one JSON object: members that don't show                           |
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use fuser::{ReplyEmpty, Request};
@@ -70,7 +72,7 @@ pub fn value(on: &ServedConnection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Ov
             match what {
                 b"changes" => changes(view, ino, number(of).ok_or(OverlayError::NoXattr)?),
                 b"own-names" => own_names(view, ino, number(of).ok_or(OverlayError::NoXattr)?),
-                b"covered" if ino == Ino::ROOT => covered(view, tree(of).ok_or(OverlayError::NoXattr)?),
+                b"covered" => covered(view, ino, tree(of).ok_or(OverlayError::NoXattr)?),
                 b"grafts" if ino == Ino::ROOT => Ok(grafts(view, number(of).ok_or(OverlayError::NoXattr)?)),
                 b"touched" if ino == Ino::ROOT => Ok(touched(view, number(of).ok_or(OverlayError::NoXattr)?)),
                 _ => Err(OverlayError::NoXattr),
@@ -123,7 +125,9 @@ fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]
         }
         b"give-up" => give_up(&view.overlay, notices, ino, copy(value).ok_or(OverlayError::Invalid)?),
         b"uncover" if ino == Ino::ROOT => {
-            for stale in view.overlay.uncover(tree(value).ok_or(OverlayError::Invalid)?)? {
+            let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
+            let at = Path::new(OsStr::from_bytes(value.get(end + 1..).unwrap_or_default()));
+            for stale in view.overlay.uncover(at, tree(&value[..end]).ok_or(OverlayError::Invalid)?)? {
                 notices.send(stale.into());
             }
             Ok(())
@@ -148,8 +152,8 @@ fn give_up(overlay: &Overlay, notices: &Notices, dir: Ino, copy: HeldCopy) -> Re
 
 /// `kept`: how many members have something else in their place; `paths`: those of them that there is room for;
 /// `blocked`: how many have nothing there.
-fn covered(view: &ServedView, tree: TreeId) -> Result<Vec<u8>, OverlayError> {
-    let covered = view.overlay.covered(tree)?;
+fn covered(view: &ServedView, dir: Ino, tree: TreeId) -> Result<Vec<u8>, OverlayError> {
+    let covered = view.overlay.covered_at(dir, tree)?;
     let mut room = LONGEST / 2;
     let paths = covered.kept.iter().map(|p| escape(p.as_os_str().as_bytes())).take_while(|path| {
         room = room.saturating_sub(path.len() + 3);

@@ -4,6 +4,7 @@
 //! |-------------------|---------|
 //! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
 //! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
+//! | `depsfs.view`     | how the views of a new worktree are mounted: `directories`, `worktree`, `auto` |
 //! | `depsfs.absolutePaths` | the policy for artifacts that hold the source's absolute path: `relocate` (the default), `leave`, `exclude` |
 //! | `user.initials`, `user.name` | the prefix of new branches |
 
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::command::{Git, GitError};
+use crate::store::manifest::Shape;
 use crate::sys::terminal::DisplayName;
 
 /// The policy for artifacts that contain the source checkout's absolute path (CMakeCache.txt, scripts of a .venv).
@@ -85,6 +87,20 @@ impl Settings {
             Some("leave") => Ok(AbsolutePaths::Leave),
             Some("exclude") => Ok(AbsolutePaths::Exclude),
             Some(value) => Err(BadSetting { key, value: value.into(), known: "relocate, leave, exclude" }),
+        }
+    }
+
+    /// How the views of a new worktree are mounted; `None`: not set, or `auto`.
+    ///
+    /// # Errors
+    /// Another word.
+    pub fn view(&self) -> Result<Option<Shape>, BadSetting> {
+        let key = "depsfs.view";
+        match self.value(key) {
+            None | Some("auto") => Ok(None),
+            Some("directories") => Ok(Some(Shape::Directories)),
+            Some("worktree") => Ok(Some(Shape::Worktree)),
+            Some(value) => Err(BadSetting { key, value: value.into(), known: "directories, worktree, auto" }),
         }
     }
 

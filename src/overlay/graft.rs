@@ -5,7 +5,7 @@
 //! So the journal's records stay true. The next fresh opening translates them to the live grafts' own numbers;
 //! from then on the retired tree is no longer needed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -91,24 +91,54 @@ impl View {
         if next > LOWER_END {
             return Err(upper("number the files of a tree")(std::io::Error::from_raw_os_error(libc::EOVERFLOW)));
         }
-        // Grafts below the root are laid over directories that those at the root may have: those come first.
-        let at_root = |g: &&(u64, GraftSpec, Vec<u8>)| g.2.is_empty();
-        let as_graft = |g: &(u64, GraftSpec, Vec<u8>), at| LowerGraft {
-            base: g.0,
-            tree: g.1.tree.clone(),
-            at,
-            path: g.2.clone(),
-            retired: g.1.retired,
-        };
-        self.lower = Lower::new(grafts.iter().filter(at_root).map(|g| as_graft(g, Ino::ROOT)).collect());
-        if grafts.iter().any(|g| !g.2.is_empty()) {
-            let mut laid = Vec::new();
-            for g in &grafts {
-                laid.push(as_graft(g, self.dir_at(&g.2)?));
-            }
-            self.lower = Lower::new(laid);
-        }
+        self.lay_by_depth(grafts)?;
         Ok(fresh)
+    }
+
+    /// Grafts are laid over directories that those above them may have: those come first.
+    fn lay_by_depth(&mut self, grafts: Vec<(u64, GraftSpec, Vec<u8>)>) -> Result<()> {
+        let paths: HashSet<Vec<u8>> = grafts.iter().map(|g| g.2.clone()).collect();
+        let is_above = |above: &[u8], path: &[u8]| {
+            above.is_empty() || path.strip_prefix(above).is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        let mut depths: HashMap<Vec<u8>, usize> = HashMap::new();
+        for path in &paths {
+            let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(n, _)| &path[..n]);
+            let above = ends.chain((!path.is_empty()).then_some(&b""[..])).filter(|above| paths.contains(*above));
+            depths.insert(path.clone(), above.filter(|above| is_above(above, path)).count());
+        }
+        let deepest = depths.values().copied().max().unwrap_or(0);
+        let mut ats: HashMap<Vec<u8>, Ino> = HashMap::new();
+        for depth in 0..=deepest {
+            for g in grafts.iter().filter(|g| depths[&g.2] == depth) {
+                if !ats.contains_key(&g.2) {
+                    let at = self.place_of(&g.1, &g.2, g.0)?;
+                    ats.insert(g.2.clone(), at);
+                }
+            }
+            let laid = grafts.iter().filter(|g| depths[&g.2] <= depth).map(|g| LowerGraft {
+                base: g.0,
+                tree: g.1.tree.clone(),
+                at: ats[&g.2],
+                path: g.2.clone(),
+                retired: g.1.retired,
+            });
+            self.lower = Lower::new(laid.collect());
+        }
+        Ok(())
+    }
+
+    /// The directory that a graft is laid over: that of the grafts above it, wherever that shows now; else the one that
+    /// shows at the path, made in the upper for a graft that shows.
+    fn place_of(&mut self, spec: &GraftSpec, path: &[u8], base: u64) -> Result<Ino> {
+        let names = || path.split(|b| *b == b'/').filter(|part| !part.is_empty());
+        let of_lower = names().try_fold(Ino::ROOT, |dir, part| self.lower.lookup(dir, &Name::new(part).ok()?));
+        match of_lower.filter(|ino| path.is_empty() || self.lower.is_dir(*ino)) {
+            Some(ino) => Ok(ino),
+            // Nothing leads to it: its numbers alone are known on.
+            None if spec.retired => Ok(Ino(base)),
+            None => self.dir_at(path),
+        }
     }
 
     /// The directory at a path, made in the upper when nothing shows there.

@@ -12,6 +12,7 @@ use crate::sys::fs::FileType;
 
 use super::intact::Intact;
 use super::journal::Record;
+use super::merged::Merged;
 use super::types::Ino;
 
 /// One node of one graft.
@@ -51,6 +52,8 @@ pub(super) struct Lower {
     by_base: Vec<usize>,
     /// Directories that aren't one tree's alone: the live layers, the winning one first.
     stacks: HashMap<Ino, Vec<LowerNode>>,
+    /// The roots of the grafts that are laid over a directory, the last one first.
+    laid_over: HashMap<Ino, Vec<LowerNode>>,
     /// Nodes whose inode number is another node's: members of a merged directory, a graft's root, a file that
     /// is just as a retired graft had it.
     alias: HashMap<LowerNode, Ino>,
@@ -64,14 +67,16 @@ impl Lower {
         let mut by_base: Vec<usize> = (0..grafts.len()).collect();
         by_base.sort_by_key(|i| grafts[*i].base);
         let mut lower = Lower { grafts, by_base, ..Lower::default() };
-        let mut roots: HashMap<Ino, Vec<LowerNode>> = HashMap::new();
         for (graft, g) in lower.grafts.iter().enumerate().rev() {
-            roots.entry(g.at).or_default().push(LowerNode { graft, node: Node(0) });
+            lower.laid_over.entry(g.at).or_default().push(LowerNode { graft, node: Node(0) });
         }
-        for (at, mut stack) in roots {
-            // A graft laid over a directory of another tree: that tree's own directory is the bottom.
-            stack.extend(lower.node(at));
-            lower.merge(at, stack);
+        let over: Vec<Ino> = std::iter::once(Ino::ROOT).chain(lower.grafts.iter().map(|g| g.at)).collect();
+        for at in over {
+            // The merge of a directory above has come by here, if this one is in several trees.
+            if lower.laid_over.contains_key(&at) && !lower.stacks.contains_key(&at) {
+                let own = lower.node(at).into_iter().collect();
+                lower.merge(at, own);
+            }
         }
         lower
     }
@@ -80,11 +85,14 @@ impl Lower {
         !self.grafts[n.graft].retired
     }
 
-    /// Makes `ino` the merged directory of `stack`, and merges the directories below it.
+    /// Makes `ino` the merged directory of `stack` and of the grafts that are laid over it, and merges the directories
+    /// below it.
     fn merge(&mut self, ino: Ino, stack: Vec<LowerNode>) {
         let mut todo = vec![(ino, stack)];
         while let Some((ino, stack)) = todo.pop() {
-            self.merge_one(ino, stack, &mut todo);
+            let mut all = self.laid_over.get(&ino).cloned().unwrap_or_default();
+            all.extend(stack.into_iter().filter(|n| !all.contains(n)).collect::<Vec<_>>());
+            self.merge_one(ino, all, &mut todo);
         }
     }
 
@@ -374,26 +382,5 @@ impl Layers<'_> {
             Layers::One(one) => one.as_slice(),
             Layers::Many(stack) => stack,
         }
-    }
-}
-
-/// The union of listings in (cookie, name) order; of equal names the first source's.
-struct Merged<I: Iterator> {
-    sources: Vec<std::iter::Peekable<I>>,
-}
-
-impl<'a, I: Iterator<Item = (u64, &'a [u8], Ino)>> Iterator for Merged<I> {
-    type Item = I::Item;
-
-    fn next(&mut self) -> Option<I::Item> {
-        let least = self.sources.iter_mut().filter_map(|s| s.peek().map(|(c, n, _)| (*c, *n))).min()?;
-        let mut winner = None;
-        for source in &mut self.sources {
-            if source.peek().is_some_and(|(c, n, _)| (*c, *n) == least) {
-                let item = source.next();
-                winner = winner.or(item);
-            }
-        }
-        winner
     }
 }

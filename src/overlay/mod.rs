@@ -31,6 +31,7 @@ mod lacking;
 mod loosened;
 mod lost;
 mod lower;
+mod merged;
 mod names;
 mod numbers;
 mod open;

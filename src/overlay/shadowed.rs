@@ -20,6 +20,7 @@ use crate::sys::fs::{FileType, Timespec};
 
 use super::error::{OverlayError, Result};
 use super::journal::Record;
+use super::lower::LowerGraft;
 use super::state::Override;
 use super::types::Ino;
 use super::types::Stale;
@@ -37,14 +38,25 @@ pub struct Covered {
 }
 
 impl Overlay {
-    /// Makes the members of the live graft of `tree` show that were deleted. Returns what the kernel must forget.
-    pub fn uncover(&self, tree: TreeId) -> Result<Vec<Stale>> {
-        self.view.lock().walk_graft(tree, true).map(|(_, stale)| stale)
+    /// Makes the members of the live graft of `tree` at a path show that were deleted. Returns what the kernel must forget.
+    pub fn uncover(&self, at: &Path, tree: TreeId) -> Result<Vec<Stale>> {
+        self.view.lock().walk_graft(at, tree, true).map(|(_, stale)| stale)
     }
 
-    /// Which members of the live graft of `tree` don't show. Changes nothing.
-    pub fn covered(&self, tree: TreeId) -> Result<Covered> {
-        self.view.lock().walk_graft(tree, false).map(|(covered, _)| covered)
+    /// Which members of the live graft of `tree` at a path don't show. Changes nothing.
+    pub fn covered(&self, at: &Path, tree: TreeId) -> Result<Covered> {
+        self.view.lock().walk_graft(at, tree, false).map(|(covered, _)| covered)
+    }
+
+    /// As [`Overlay::covered`], for the graft that is laid over this directory.
+    ///
+    /// # Errors
+    /// [`OverlayError::NotFound`] without such a graft.
+    pub fn covered_at(&self, dir: Ino, tree: TreeId) -> Result<Covered> {
+        let mut view = self.view.lock();
+        let is_it = |g: &&LowerGraft| !g.retired && g.at == dir && g.tree.id() == tree;
+        let path = view.lower.grafts().iter().find(is_it).map(|g| g.path.clone()).ok_or(OverlayError::NotFound)?;
+        view.walk_graft(Path::new(OsStr::from_bytes(&path)), tree, false).map(|(covered, _)| covered)
     }
 }
 
@@ -59,13 +71,55 @@ struct Walk {
 }
 
 impl View {
-    fn walk_graft(&mut self, tree: TreeId, reveal: bool) -> Result<(Covered, Vec<Stale>)> {
-        let graft = self.lower.grafts().iter().find(|g| !g.retired && g.tree.id() == tree);
+    fn walk_graft(&mut self, path: &Path, tree: TreeId, reveal: bool) -> Result<(Covered, Vec<Stale>)> {
+        let is_it = |g: &&LowerGraft| !g.retired && g.tree.id() == tree && g.path == path.as_os_str().as_bytes();
+        let graft = self.lower.grafts().iter().find(is_it);
         let Some((at, tree)) = graft.map(|g| (g.at, g.tree.clone())) else { return Err(OverlayError::NotFound) };
         let changed = self.changed_dirs()?;
         let mut walk = Walk { tree, reveal, changed, covered: Covered::default(), stale: Vec::new() };
-        self.walk_dir(&mut walk, at, Node::ROOT, &PathBuf::new())?;
+        if self.walk_to(&mut walk, path, at)? {
+            self.walk_dir(&mut walk, at, Node::ROOT, &PathBuf::new())?;
+        }
         Ok((walk.covered, walk.stale))
+    }
+
+    /// Whether the directory that a graft is laid over shows at its path, deleted directories on the way restored if
+    /// wanted. A directory that comes back shows no other graft.
+    fn walk_to(&mut self, walk: &mut Walk, path: &Path, at: Ino) -> Result<bool> {
+        let mut dir = Ino::ROOT;
+        for part in path.iter() {
+            let Ok(name) = Name::new(part.as_bytes()) else { return Ok(false) };
+            // Without a directory of the lower the graft is where it was laid.
+            let Some(stored) = self.lower.lookup(dir, &name) else { return Ok(true) };
+            let said = self.delta.name(dir, &name);
+            let comes_back = said == Some(Override::Whiteout) && walk.reveal && self.is_at_home(stored);
+            match self.resolve(dir, &name) {
+                Ok(found) if found.ino == stored => {}
+                Ok(found) if comes_back && self.is_fresh_dir(&found, said) => self.reveal_way(walk, dir, &name, at)?,
+                Err(OverlayError::NotFound) if comes_back => self.reveal_way(walk, dir, &name, at)?,
+                Ok(_) | Err(OverlayError::NotFound) => {
+                    walk.covered.blocked += 1;
+                    return Ok(false);
+                }
+                Err(e) => return Err(e),
+            }
+            dir = stored;
+        }
+        Ok(true)
+    }
+
+    /// As [`View::reveal`], of a directory on the way to a graft, or the one it is laid over.
+    fn reveal_way(&mut self, walk: &mut Walk, dir: Ino, name: &Name, at: Ino) -> Result<()> {
+        let stored = self.lower.lookup(dir, name).ok_or(OverlayError::NotFound)?;
+        if stored == at {
+            return self.reveal(walk, dir, name);
+        }
+        let mut records = vec![Record::Unset { dir, name: name.clone(), time: None }];
+        for (_, bytes, _) in self.lower.entries(stored) {
+            // The next directory on the way comes back after it.
+            records.extend(Name::new(bytes).map(|name| Record::Whiteout { dir: stored, name, time: None }));
+        }
+        self.show_again(walk, dir, name, records)
     }
 
     /// One directory of the graft, which shows as `dir`. Nothing can be hidden where neither journal nor upper have a
@@ -159,6 +213,12 @@ impl View {
             let node = self.lower.node_in(stored, walk.tree.id());
             self.hide_others(walk, stored, node, &mut records);
         }
+        self.show_again(walk, dir, name, records)
+    }
+
+    /// Records that a name shows again what is stored.
+    fn show_again(&mut self, walk: &mut Walk, dir: Ino, name: &Name, records: Vec<Record>) -> Result<()> {
+        let upper = self.dir_fd(dir)?;
         let places = self.places_for(&records)?;
         self.record_all(places.into_iter().chain(records).collect())?;
         upper.iter().for_each(|fd| touch_dir(fd));

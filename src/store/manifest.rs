@@ -1,6 +1,11 @@
 //! The manifest of a worktree: its views, the trees that are grafted into them, and the origin of these.
 //!
-//! JSON, version 1. It is read and replaced whole: written to a temporary file, synced, renamed.
+//! JSON. It is read and replaced whole: written to a temporary file, synced, renamed.
+//!
+//! | version | views are mounted | fields |
+//! |---------|-------------------|--------|
+//! | 1       | each at its own directory | all but `shape` and `directories` |
+//! | 2       | as one view of the whole worktree | all |
 
 use std::collections::BTreeSet;
 use std::ops::Not;
@@ -12,8 +17,27 @@ use super::{FileKind, StoreError, TreeId, escape, versioned};
 use crate::sys;
 use crate::sys::terminal::DisplayName;
 
-/// The only version of manifests that is known.
+/// The version of a manifest whose views are mounted one by one: older programs read it.
 pub const VERSION: u32 = 1;
+/// The version of a manifest whose views are mounted as one.
+pub const VERSION_OF_ONE: u32 = 2;
+
+/// How the views of a worktree are mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Each artifact directory is a mount of its own; the rest of the worktree is no view.
+    #[default]
+    Directories,
+    /// The worktree's root is the one mount: its own directory is the upper, the artifacts are grafts.
+    Worktree,
+}
+
+impl Shape {
+    fn is_directories(&self) -> bool {
+        *self == Shape::Directories
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +55,12 @@ pub struct Manifest {
     /// RFC 3339, UTC.
     pub created: String,
     pub allow_other: bool,
+    #[serde(default, skip_serializing_if = "Shape::is_directories")]
+    pub shape: Shape,
+    /// For [`Shape::Worktree`]: trees of directories alone, which hold the places of all views
+    /// ([`crate::store::frame`]).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<TreeId>,
     pub views: Vec<ViewSpec>,
     /// Grows with every change.
     pub generation: u64,
@@ -103,6 +133,8 @@ impl Manifest {
             commit: None,
             created: String::new(),
             allow_other: false,
+            shape: Shape::Directories,
+            directories: Vec::new(),
             views: Vec::new(),
             generation: 0,
         }
@@ -110,12 +142,68 @@ impl Manifest {
 
     /// All trees that its views show.
     pub fn trees(&self) -> BTreeSet<TreeId> {
-        self.views.iter().flat_map(|v| &v.grafts).map(|g| g.tree).collect()
+        let of_views = self.views.iter().flat_map(|v| &v.grafts).map(|g| g.tree);
+        of_views.chain(self.directories.iter().copied()).collect()
+    }
+
+    /// The views as they are mounted: one by one, or all as the grafts of one view at the worktree's root.
+    pub fn into_mounts(mut self) -> Manifest {
+        if self.shape == Shape::Worktree && !self.views.is_empty() {
+            self.views = vec![self.whole()];
+        }
+        self
+    }
+
+    /// The one view of [`Shape::Worktree`].
+    fn whole(&self) -> ViewSpec {
+        let frame = |tree: &TreeId| Graft {
+            at: PathBuf::new(),
+            tree: *tree,
+            entry: None,
+            origin: "the places of the artifacts".into(),
+            retired: false,
+        };
+        let at = |view: &ViewSpec, graft: &Graft| Graft { at: joined(&view.path, &graft.at), ..graft.clone() };
+        let of_views = self.views.iter().flat_map(|view| view.grafts.iter().map(move |graft| at(view, graft)));
+        let first = self.views.first();
+        ViewSpec {
+            id: WHOLE.into(),
+            grafts: self.directories.iter().map(frame).chain(of_views).collect(),
+            read_only: first.is_some_and(|view| view.read_only),
+            no_exec: first.is_some_and(|view| view.no_exec),
+            fsname: first.and_then(|view| view.fsname.clone()),
+            ..ViewSpec::default()
+        }
+    }
+
+    /// Has the views mounted one by one, or as one.
+    pub fn set_shape(&mut self, shape: Shape) {
+        self.shape = shape;
+        self.version = if shape == Shape::Worktree { VERSION_OF_ONE } else { VERSION };
+        if shape == Shape::Directories {
+            self.directories.clear();
+        }
+    }
+
+    /// The id under which a view is mounted.
+    pub fn mount_id<'a>(&self, view: &'a ViewSpec) -> &'a str {
+        match self.shape {
+            Shape::Directories => &view.id,
+            Shape::Worktree => WHOLE,
+        }
+    }
+
+    /// The path, relative to the worktree, at which a view is mounted.
+    pub fn mount_path<'a>(&self, view: &'a ViewSpec) -> &'a Path {
+        match self.shape {
+            Shape::Directories => &view.path,
+            Shape::Worktree => Path::new(""),
+        }
     }
 
     /// The manifest in `bytes`, or why it is none, in words.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
-        let manifest: Manifest = versioned::parse(bytes, VERSION..=VERSION)?;
+        let manifest: Manifest = versioned::parse(bytes, VERSION..=VERSION_OF_ONE)?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -134,6 +222,9 @@ impl Manifest {
         if !self.worktree.is_absolute() {
             return Err("the worktree's path is not absolute".into());
         }
+        if (self.version == VERSION_OF_ONE) != (self.shape == Shape::Worktree) {
+            return Err(format!("it has version {}, which does not fit how its views are mounted", self.version));
+        }
         for view in &self.views {
             if view.id.len() != 16 || !view.id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
                 return Err(format!("a view's id is {}, not 16 hex digits", view.id.shown()));
@@ -148,6 +239,14 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// The id of the one view of a whole worktree.
+pub const WHOLE: &str = "0000000000000000";
+
+/// A path inside another; without a `/` at the end where the second is empty.
+pub fn joined(path: &Path, inside: &Path) -> PathBuf {
+    if inside.as_os_str().is_empty() { path.into() } else { path.join(inside) }
 }
 
 #[cfg(test)]
@@ -180,6 +279,8 @@ mod tests {
             commit: None,
             created: "2026-01-01T00:00:00Z".into(),
             allow_other: false,
+            shape: Shape::Directories,
+            directories: Vec::new(),
             views: vec![view],
             generation: 3,
         }
@@ -209,11 +310,31 @@ mod tests {
     }
 
     #[test]
+    fn views_of_one_mount_are_grafts_of_the_worktrees_root_at_their_paths() {
+        let mut manifest = manifest();
+        assert_eq!(manifest.clone().into_mounts(), manifest, "one by one: as they are");
+        (manifest.version, manifest.shape) = (VERSION_OF_ONE, Shape::Worktree);
+        manifest.directories = vec![TreeId([9; 32])];
+        let bytes = serde_json::to_vec(&manifest).unwrap();
+        assert_eq!(Manifest::parse(&bytes), Ok(manifest.clone()));
+        let mounts = manifest.clone().into_mounts();
+        let [whole] = mounts.views.as_slice() else { panic!("{:?}", mounts.views) };
+        let places: Vec<_> = whole.grafts.iter().map(|g| (g.at.clone(), g.tree)).collect();
+        let at: PathBuf = OsStr::from_bytes(b"b\xffd/100%").into();
+        assert_eq!(places, [(PathBuf::new(), TreeId([9; 32])), (at, TreeId([7; 32]))]);
+        assert_eq!((whole.path.as_path(), mounts.mount_id(&manifest.views[0])), (Path::new(""), WHOLE));
+        assert_eq!(manifest.trees().len(), 2, "gc keeps the places, too");
+        manifest.version = VERSION;
+        assert!(Manifest::parse(&serde_json::to_vec(&manifest).unwrap()).is_err());
+    }
+
+    #[test]
     fn other_versions_unknown_fields_and_paths_that_lead_outside_are_refused() {
         let text = serde_json::to_string(&manifest()).unwrap();
         assert!(Manifest::parse(text.as_bytes()).is_ok());
         for (from, to) in [
             ("\"version\":1", "\"version\":2"),
+            ("\"version\":1", "\"version\":3"),
             ("\"generation\"", "\"generations\":1,\"generation\""),
             ("\"at\":\"\"", "\"at\":\"..\""),
             ("\"at\":\"\"", "\"at\":\"/x\""),

@@ -44,6 +44,7 @@ pub mod extract;
 #[path = "tests/fault.rs"]
 mod fault_tests;
 mod file_times;
+pub mod frame;
 mod gc;
 mod id;
 pub mod import;

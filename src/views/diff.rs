@@ -6,7 +6,7 @@ use super::ViewsError;
 use super::access::Access;
 use super::set::Views;
 use crate::overlay::ChangeKind;
-use crate::store::manifest::ViewSpec;
+use crate::store::manifest::{ViewSpec, joined};
 use crate::sys::path;
 
 /// How a path differs from the store.
@@ -37,6 +37,12 @@ pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
         return Ok(found);
     }
     let access = Access::open(views, view)?;
+    if inside.as_os_str().is_empty()
+        && let Some(change) = access.change_of_all()?
+    {
+        one(&access, view, inside, change.kind, change.is_dir, &mut found)?;
+        return Ok(found);
+    }
     match (inside.parent(), inside.file_name()) {
         (Some(parent), Some(name)) => {
             let is_it = |c: &&crate::overlay::Change| c.name.bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name);
@@ -93,7 +99,7 @@ fn one(
     is_dir: bool,
     found: &mut Vec<(Difference, PathBuf)>,
 ) -> Result<(), ViewsError> {
-    let whole = view.path.join(at);
+    let whole = joined(&view.path, at);
     match kind {
         ChangeKind::Added => found.push((Difference::Added, whole)),
         ChangeKind::Modified => found.push((Difference::Modified, whole)),

@@ -9,8 +9,8 @@ use super::origin::GraftOrigin;
 use super::set::{self, ManifestLock, Views};
 use crate::daemon::client;
 use crate::git::checkout::Checkout;
-use crate::store::manifest::{Graft, Manifest, ViewSpec};
-use crate::store::{Store, TreeId};
+use crate::store::manifest::{Graft, Manifest, ViewSpec, WHOLE};
+use crate::store::{Store, TreeId, frame};
 use crate::sys::log::OrWarn;
 use crate::sys::{mount, path};
 
@@ -68,6 +68,7 @@ pub fn show(store: &Store, worktree: &Checkout, known: bool, layers: &[&Layer]) 
         let dropped = add(&mut views, layers)?;
         if views.manifest != before {
             let file = set::manifest_file(&state_dir);
+            frame::complete(store, &mut views.manifest)?;
             store.roots().add(&file, &views.manifest.trees())?;
             views.save()?;
         }
@@ -102,7 +103,8 @@ fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, ViewsError>
             views.manifest.views.len() - 1
         });
         let view = views.manifest.views[at].clone();
-        let dropped = views.is_dropped(&view);
+        let is_mark = views.is_dropped(&view);
+        let dropped = is_mark || views.is_deleted(&view);
         let shown: Vec<Graft> = view.grafts.iter().filter(|g| !g.retired).cloned().collect();
         let mut live = if dropped { Vec::new() } else { shown.clone() };
         for layer in layers.iter().filter(|l| l.view == path) {
@@ -117,6 +119,8 @@ fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, ViewsError>
         }
         if dropped {
             views.manifest.views[at].lockfiles.clear();
+        }
+        if is_mark {
             marks.push(views.view_dir(&view).join("dropped"));
         }
     }
@@ -128,11 +132,13 @@ fn add(views: &mut Views, layers: &[&Layer]) -> Result<Vec<PathBuf>, ViewsError>
 fn mount(state_dir: &Path, layers: &[&Layer]) -> Result<(), ViewsError> {
     let views = Views::load(state_dir)?;
     let state = views.state().unwrap_or_default();
-    let missing = views.manifest.views.iter().filter(|v| !state.views.iter().any(|s| s.id == v.id && s.mounted));
+    let mounts = views.manifest.clone().into_mounts().views;
+    let missing = mounts.iter().filter(|v| !state.views.iter().any(|s| s.id == v.id && s.mounted));
     set::refuse_too_many(missing.filter(|v| !views.is_dropped(v)).count())?;
     let state = client::mount(state_dir)?;
     for layer in layers {
-        let id = set::id_of(&layer.view);
+        let own = set::id_of(&layer.view);
+        let id = if views.is_whole() { WHOLE } else { &own };
         match state.views.iter().find(|v| v.id == id) {
             Some(view) if view.mounted && view.error.is_none() => {}
             view => {
@@ -170,7 +176,9 @@ fn take_back(state_dir: &Path, before: &Manifest, dropped: &[PathBuf], layers: &
 }
 
 /// Restores deleted members if `reveal`; returns the members that don't show.
-pub fn uncover(worktree: &Path, layer: &Layer, reveal: bool) -> Result<Covered, ViewsError> {
-    let access = Access::Mounted(worktree.join(&layer.view));
+pub fn uncover(views: &Views, layer: &Layer, reveal: bool) -> Result<Covered, ViewsError> {
+    let view = views.manifest.views.iter().find(|view| view.path == layer.view);
+    let view = view.ok_or_else(|| ViewsError::NotInView(views.manifest.worktree.join(&layer.view)))?;
+    let access = Access::mounted(views, view);
     if reveal { access.uncover(layer.tree) } else { access.covered(layer.tree) }
 }

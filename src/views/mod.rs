@@ -3,6 +3,7 @@
 //! | file | contents |
 //! |------|----------|
 //! | `set` | a worktree's manifest, its state directory, its mounts, and the lock of the manifest |
+//! | `whole` | one mount of all views, or a mount for each |
 //! | `access` | one view, through its mount or in this process |
 //! | `layers`, `lower` | the grafts of a view: added for artifacts, and read as one tree |
 //! | `stats` | the counters of a worktree's daemon |
@@ -37,5 +38,6 @@ pub(crate) mod standalone_mount;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod thaw;
+mod whole;
 
 pub use error::ViewsError;

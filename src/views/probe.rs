@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{NOT_MOUNTED_HINT, ViewsError};
 use crate::store::Manifest;
+use crate::store::manifest::{ViewSpec, joined};
 use crate::sys::{fs, path, reason, time};
 
 /// The time limit for all views together.
@@ -16,8 +17,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// The first that doesn't answer. One that hangs leaves a thread behind, which ends with the view.
 pub fn wait(manifest: &Manifest) -> Result<(), ViewsError> {
-    let places: Vec<(PathBuf, PathBuf)> =
-        manifest.views.iter().map(|view| (view.path.clone(), manifest.worktree.join(&view.path))).collect();
+    let mounts = manifest.clone().into_mounts().views;
+    let place = |view: &ViewSpec| (view.path.clone(), joined(&manifest.worktree, &view.path));
+    let places: Vec<(PathBuf, PathBuf)> = mounts.iter().map(place).collect();
     let (sender, answers) = mpsc::channel();
     let count = places.len();
     let ask = move || {
@@ -33,7 +35,7 @@ pub fn wait(manifest: &Manifest) -> Result<(), ViewsError> {
         }
     };
     let silent = |n: usize, why: String| {
-        let view = manifest.views.get(n).map(|view| view.path.clone()).unwrap_or_default();
+        let view = mounts.get(n).map(|view| view.path.clone()).unwrap_or_default();
         ViewsError::View { view, why, hint: NOT_MOUNTED_HINT }
     };
     std::thread::Builder::new()

@@ -20,8 +20,16 @@ use crate::sys::path;
 /// Drops local changes. Mounts of a whole view in other mount namespaces return errors afterwards: the old overlay must
 /// change nothing in the new one.
 pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, ViewsError> {
+    if views.is_whole() && inside.as_os_str().is_empty() && !views.is_dropped(view) {
+        return one_of_all(views, view);
+    }
     if !inside.as_os_str().is_empty() {
         return Access::open(views, view)?.reset(inside).map(|()| Released::Gone);
+    }
+    if views.is_whole() {
+        // Nothing is left of the worktree but its directory.
+        path::remove_file(&views.view_dir(view).join("dropped"))?;
+        return views.mount().map(|()| Released::Gone);
     }
     // A dropped view is mounted again, also if its daemon ended with the last view.
     let serves = views.state().is_some() || views.is_dropped(view);
@@ -34,4 +42,16 @@ pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, 
         views.mount()?;
     }
     Ok(released)
+}
+
+/// A view that is one of those which the mount of the whole worktree shows: its directory is the store's again, and those
+/// above it are there.
+fn one_of_all(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
+    let access = Access::open(views, view)?;
+    if !access.is_there(Path::new(""))? {
+        for graft in view.grafts.iter().filter(|graft| !graft.retired) {
+            access.uncover(graft.tree)?;
+        }
+    }
+    access.reset(Path::new("")).map(|()| Released::Gone)
 }

@@ -10,7 +10,8 @@ use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
 use crate::git;
 use crate::git::checkout::Checkout;
 use crate::overlay::journal::DAMAGED;
-use crate::store::manifest::{Graft, Manifest, ViewSpec};
+use crate::store::manifest::{Graft, Manifest, Shape, ViewSpec, joined};
+use crate::store::{Store, frame};
 use crate::sys::fs::{OpenFlags, Timespec, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::mountinfo::MountTable;
@@ -90,7 +91,7 @@ impl Views {
     }
 
     pub fn is_mounted(&self, view: &ViewSpec) -> bool {
-        client::is_mounted(&self.state_dir, &view.id)
+        client::is_mounted(&self.state_dir, self.manifest.mount_id(view))
     }
 
     /// Whether the user deleted the directory of a view, or all that was in it; it is plain since.
@@ -111,7 +112,8 @@ impl Views {
 
     /// Mounts all views of the manifest; an error names the first view that was not mounted.
     pub fn mount(&self) -> Result<(), ViewsError> {
-        let missing = self.manifest.views.iter().filter(|v| !self.is_mounted(v) && !self.is_dropped(v));
+        let mounts = self.manifest.clone().into_mounts();
+        let missing = mounts.views.iter().filter(|v| !self.is_mounted(v) && !self.is_dropped(v));
         refuse_too_many(missing.count())?;
         all_mounted(client::mount(&self.state_dir)?)
     }
@@ -166,6 +168,9 @@ impl Views {
 
     /// Replaces the manifest.
     pub fn save(&mut self) -> Result<(), ViewsError> {
+        if self.manifest.shape == Shape::Worktree {
+            frame::complete(&Store::existing(&self.manifest.store)?, &mut self.manifest)?;
+        }
         self.manifest.generation += 1;
         Ok(self.manifest.save(&manifest_file(&self.state_dir))?)
     }
@@ -192,23 +197,24 @@ impl Views {
 
     /// The place of a view in the file system.
     pub fn place(&self, view: &ViewSpec) -> PathBuf {
-        self.manifest.worktree.join(&view.path)
+        joined(&self.manifest.worktree, &view.path)
     }
 
-    /// The overlay's own directory of a view: its journal, whether it was dropped.
+    /// The overlay's own directory of the mount that shows a view: its journal, whether it was dropped.
     pub fn view_dir(&self, view: &ViewSpec) -> PathBuf {
-        self.state_dir.join("views").join(&view.id)
+        self.state_dir.join("views").join(self.manifest.mount_id(view))
     }
 
-    /// The location of a view's upper.
+    /// The location of a view's own files: its upper, or the part of it that is in the view.
     pub fn upper(&self, view: &ViewSpec) -> PathBuf {
         view.upper.clone().unwrap_or_else(|| self.place(view))
     }
 
-    /// Deletes what depsfs keeps for a view that is not mounted.
+    /// Deletes what depsfs keeps for a view that is not mounted, and that is a mount of its own.
     pub fn forget(&self, view: &ViewSpec) -> Result<(), ViewsError> {
         path::remove_tree(&self.view_dir(view))?;
-        Ok(path::remove_tree(&self.upper(view).join(crate::overlay::IN_UPPER))?)
+        let upper = view.upper.clone().unwrap_or_else(|| self.mount_place(view));
+        Ok(path::remove_tree(&upper.join(crate::overlay::IN_UPPER))?)
     }
 
     /// The views that `place` speaks of, each with the path inside it: the one it is in, or all that are below it.

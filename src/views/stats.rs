@@ -79,7 +79,8 @@ impl RequestStats {
 /// Asks every mounted view. One that hangs leaves a thread behind, which ends with this process.
 pub fn stats(views: &Views) -> Stats {
     let Some(state) = views.state() else { return Stats::default() };
-    let mounted = views.manifest.views.iter().filter(|view| !state.refusing && views.is_mounted(view));
+    let mounts = views.manifest.clone().into_mounts().views;
+    let mounted = mounts.iter().filter(|view| !state.refusing && views.is_mounted(view));
     let places: Vec<(PathBuf, PathBuf)> = mounted.map(|view| (view.path.clone(), views.place(view))).collect();
     let (sender, answers) = mpsc::channel();
     let asked = places.clone();

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -11,8 +13,13 @@ use super::lockfile;
 use super::set::Views;
 use super::stats::{self, Stats};
 use crate::daemon::DaemonState;
+use crate::store::manifest::Shape;
 use crate::store::{Manifest, ObjectId, Store};
+use crate::sys::log::OrWarn;
 use crate::sys::path;
+
+/// The time limit for looking at all views of one mount.
+const LOOKED_FOR: Duration = Duration::from_secs(5);
 
 /// The status of a worktree's views. Serialised as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -29,6 +36,8 @@ pub struct WorktreeStatus {
     pub store_trouble: Option<String>,
     /// `None`: no daemon is alive.
     pub daemon: Option<Daemon>,
+    /// How its views are mounted.
+    pub shape: Shape,
     /// Objects of its views that the store has lost, as far as they were read: files with them answer EIO.
     pub lost_objects: Vec<String>,
     pub views: Vec<ViewStatus>,
@@ -122,6 +131,25 @@ pub fn with_stats(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     Ok(WorktreeStatus { stats: Some(stats::stats(views)), ..status(views)? })
 }
 
+/// The views of a mount of the whole worktree whose directories were deleted. A mount that does not answer hides nothing.
+fn absent(views: &Views, state: Option<&DaemonState>) -> HashSet<PathBuf> {
+    let is_served = state.is_some_and(|state| !state.refusing);
+    if !views.is_whole() || !is_served || !views.manifest.views.iter().any(|view| views.is_mounted(view)) {
+        return HashSet::new();
+    }
+    let places: Vec<_> = views.manifest.views.iter().map(|v| (v.path.clone(), views.place(v))).collect();
+    let (sender, answer) = mpsc::channel();
+    let look = move || {
+        let is_gone = |place: &PathBuf| path::stat(place).is_ok_and(|stat| stat.is_none());
+        let gone = places.into_iter().filter(|(_, place)| is_gone(place)).map(|(path, _)| path).collect();
+        sender.send(gone).or_debug("the mount answers late");
+    };
+    match std::thread::Builder::new().name("absent".into()).spawn(look) {
+        Ok(_) => answer.recv_timeout(LOOKED_FOR).unwrap_or_default(),
+        Err(_) => HashSet::new(),
+    }
+}
+
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.
 ///
 /// # Errors
@@ -130,13 +158,14 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     let state = views.state();
     let manifest = &views.manifest;
     let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();
+    let gone = absent(views, state.as_ref());
     let seen = manifest.views.iter().map(|view| {
-        let known = all.get(view.id.as_str());
+        let known = all.get(manifest.mount_id(view));
         ViewStatus {
             path: view.path.clone(),
-            mounted: known.is_some_and(|v| v.mounted),
+            mounted: known.is_some_and(|v| v.mounted) && !gone.contains(&view.path),
             refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
-            dropped: views.is_dropped(view),
+            dropped: views.is_dropped(view) || gone.contains(&view.path),
             remade: views.is_dropped(view) && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
             mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),
             error: known.and_then(|v| v.error.clone()),
@@ -160,6 +189,7 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
             version: s.version,
             trouble: s.trouble,
         }),
+        shape: manifest.shape,
         lost_objects: lost_objects(manifest),
         views: seen,
         drift: drift.into_iter().collect(),

@@ -2,6 +2,9 @@
 //! A whole view that a program uses is refused: before anything is changed if the kernel reports the use (to root),
 //! else after step 1.
 //!
+//! In one view of the whole worktree, a view that is one of several is thawed while it is mounted: instead of step 2 the
+//! server shows the others alone.
+//!
 //! | step (whole view)                  | a crash right after it leaves |
 //! |------------------------------------|-------------------------------|
 //! | 1. every node is thawed, bottom up | a view with private copies: what it shows is the same |
@@ -38,9 +41,10 @@ pub fn thaw(
     inside: &Path,
     step: &mut dyn FnMut(),
 ) -> Result<Option<Released>, ViewsError> {
-    let place = views.place(view);
+    let place = views.mount_place(view);
     let is_whole = inside.as_os_str().is_empty();
-    if is_whole && views.is_mounted(view) && matches!(mount::is_busy(&place), Ok(Some(true))) {
+    let ends_mount = !views.is_whole() || views.manifest.views.len() == 1;
+    if is_whole && ends_mount && views.is_mounted(view) && matches!(mount::is_busy(&place), Ok(Some(true))) {
         return Err(ViewsError::Busy { view: place.clone(), by: vec![place] });
     }
     if !views.is_dropped(view) {
@@ -51,7 +55,7 @@ pub fn thaw(
     if !is_whole {
         return Ok(None);
     }
-    let released = release(views, view)?;
+    let released = if ends_mount { release(views, view)? } else { Released::Gone };
     let file = super::set::manifest_file(&views.state_dir);
     {
         let _lock = ManifestLock::wait(&views.state_dir)?;
@@ -59,7 +63,9 @@ pub fn thaw(
         views.manifest.views.retain(|v| v.id != view.id);
         views.save()?;
     }
-    views.forget(view)?;
+    if ends_mount {
+        views.forget(view)?;
+    }
     if views.manifest.views.is_empty() {
         views.unmount(false)?;
         match Store::existing(&views.manifest.store) {
@@ -75,8 +81,8 @@ pub fn thaw(
 
 /// Unmounts one view; who uses it is named. Nobody waits for those who have it in another mount namespace.
 pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
-    match client::unmount_view(&views.state_dir, &view.id, false) {
-        Err(DaemonError::Busy { paths, .. }) => Err(ViewsError::Busy { view: views.place(view), by: paths }),
+    match client::unmount_view(&views.state_dir, views.manifest.mount_id(view), false) {
+        Err(DaemonError::Busy { paths, .. }) => Err(ViewsError::Busy { view: views.mount_place(view), by: paths }),
         released => Ok(released?),
     }
 }

@@ -84,7 +84,7 @@ pub fn adopt(
 ) -> Result<Created, WorktreeError> {
     if how.mount {
         mount::is_possible().map_err(views::ViewsError::NoMounts)?;
-        set::refuse_too_many(plan.ignored.directories.len())?;
+        set::refuse_too_many(how.mounts(plan.ignored.directories.len()))?;
     }
     submodule::check_names(&plan.modules, target)?;
     let _share = store.share()?;

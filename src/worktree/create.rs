@@ -36,8 +36,8 @@ use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
 use crate::git::ignored::Ignored;
 use crate::git::submodule;
-use crate::store::manifest::Manifest;
-use crate::store::{Progress, Store};
+use crate::store::manifest::{Manifest, Shape};
+use crate::store::{Progress, Store, frame};
 use crate::sys::interrupt::Interrupted;
 use crate::sys::log::OrWarn;
 use crate::sys::{interrupt, mount, path, spawn};
@@ -53,6 +53,18 @@ pub struct CreateOptions {
     pub mtimes: bool,
     /// Other users may enter the views.
     pub allow_other: bool,
+    /// How the views are mounted.
+    pub shape: Shape,
+}
+
+impl CreateOptions {
+    /// How many mounts so many views are.
+    pub fn mounts(&self, views: usize) -> usize {
+        match self.shape {
+            Shape::Directories => views,
+            Shape::Worktree => views.min(1),
+        }
+    }
 }
 
 /// Carries a plan out. On an error everything made is taken back first.
@@ -65,7 +77,7 @@ pub fn create(
 ) -> Result<Created, WorktreeError> {
     if how.mount {
         mount::is_possible().map_err(views::ViewsError::NoMounts)?;
-        set::refuse_too_many(plan.ignored.directories.len())?;
+        set::refuse_too_many(how.mounts(plan.ignored.directories.len()))?;
     }
     let record = Unfinished::begin(&plan.source, &plan.new_worktree(), store)?;
     // While this is held, gc leaves alone what the new manifest is about to name.
@@ -147,7 +159,8 @@ pub(super) fn furnish(
     let modules = submodule::initialise(&plan.modules, new, Path::new(""), &mut |made| undo.submodule(made))?;
     let mut created = Created { submodules: modules.len(), ..Created::default() };
     let fitting = fit(plan, ignored, new, &modules, &mut created, undo)?;
-    for directory in &fitting.directories {
+    // In one view of all, the store has the directories of the artifacts.
+    for directory in fitting.directories.iter().filter(|_| how.shape == Shape::Directories) {
         undo.make_dirs(&new.root.join(directory))?;
     }
     created.copied.extend(copy_files(plan, new, &fitting.files, undo)?);
@@ -164,6 +177,7 @@ pub(super) fn furnish(
     created.unfit.extend(excluded.map(|at| (at, UnfitReason::HoldsSourcePath)));
     let mut manifest = manifest_builder::describe(plan, store, new, settled.snapshots, &mut created)?;
     manifest.allow_other = how.allow_other;
+    manifest.set_shape(how.shape);
     undo.state(&new.state_dir())?;
     path::make_private_dirs(&new.state_dir())?;
     let file = set::manifest_file(&new.state_dir());
@@ -174,17 +188,25 @@ pub(super) fn furnish(
         } else {
             undo.root(&file);
         }
+        frame::complete(store, &mut manifest)?;
         store.roots().add(&file, &manifest.trees())?;
         manifest.save(&file)?;
     }
     settled.record.save(&new.state_dir())?;
     created.traced = settled.record.artifacts;
+    let mut timed = Some(timed);
+    if how.shape == Shape::Worktree {
+        // Not through the view.
+        created.timed = timed.take().map_or(Ok(0), Timed::wait)?;
+    }
     if how.mount && !manifest.views.is_empty() {
         undo.views(&new.state_dir());
         set::all_mounted(client::mount(&new.state_dir())?)?;
         probe::wait(&manifest)?;
     }
-    created.timed = timed.wait()?;
+    if let Some(timed) = timed {
+        created.timed = timed.wait()?;
+    }
     interrupt::check()?;
     created.worktree = new.root.clone();
     created.branch = plan.names.branch.clone();

@@ -83,7 +83,7 @@ fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<ListedWor
                 continue;
             }
         };
-        let mounted = views.state().map_or(0, |s| s.views.iter().filter(|v| v.mounted).count());
+        let mounted = views.manifest.views.iter().filter(|view| views.is_mounted(view)).count();
         let checkout = Checkout::at(&views.manifest.worktree);
         let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
         let broken = Broken::of_state(&state_dir, &views.manifest.worktree).unwrap_or_default();

@@ -50,6 +50,11 @@ pub fn join(manifest: &mut Manifest, there: Manifest) {
     };
     manifest.views.retain(is_beside);
     manifest.generation = there.generation + 1;
+    // One that shows something stays mounted as it is.
+    if !there.views.is_empty() {
+        manifest.set_shape(there.shape);
+        manifest.directories = there.directories;
+    }
     for old in there.views {
         match manifest.views.iter_mut().find(|view| view.path == old.path) {
             Some(view) => {

@@ -29,6 +29,7 @@ pub mod placement;
 pub mod plan;
 pub mod relocation;
 pub mod remove;
+pub(crate) mod shape;
 pub mod snapshot;
 pub mod sole_holder;
 pub mod sync;

@@ -11,6 +11,7 @@ use super::error::WorktreeError;
 use crate::daemon::{client, health};
 use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
+use crate::store::manifest::joined;
 use crate::store::{Manifest, Store};
 use crate::sys::log::OrWarn;
 use crate::sys::process::Ask;
@@ -225,9 +226,9 @@ fn mounted(state_dir: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
     if path::stat(&file)?.is_none() {
         return Ok(Vec::new());
     }
-    let manifest = Manifest::load(&file)?;
+    let manifest = Manifest::load(&file)?.into_mounts();
     let mounts = mountinfo::read()?.into_iter().filter(|m| m.kind == mount::KIND).map(|m| m.path);
-    let places: BTreeSet<PathBuf> = manifest.views.iter().map(|view| manifest.worktree.join(&view.path)).collect();
+    let places: BTreeSet<PathBuf> = manifest.views.iter().map(|view| joined(&manifest.worktree, &view.path)).collect();
     Ok(mounts.filter(|at| places.contains(at)).collect())
 }
 

@@ -124,8 +124,13 @@ impl Bench {
         for steers in CACHE_VARIABLES {
             command.env_remove(steers);
         }
-        let identity =
-            [("user.name", "Ada Lovelace"), ("user.email", "ada@example.org"), ("protocol.file.allow", "always")];
+        let mut identity =
+            vec![("user.name", "Ada Lovelace"), ("user.email", "ada@example.org"), ("protocol.file.allow", "always")];
+        // The whole suite in another shape.
+        let view = std::env::var("DEPSFS_TEST_VIEW").unwrap_or_default();
+        if !view.is_empty() {
+            identity.push(("depsfs.view", &view));
+        }
         command.env("GIT_CONFIG_COUNT", identity.len().to_string());
         for (n, (key, value)) in identity.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);

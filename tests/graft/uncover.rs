@@ -100,9 +100,9 @@ fn all_of_a_graft_shows_or_is_told_of_and_nothing_else_comes_back() {
         }
         let before = shown(&view);
         view.regraft(vec![one.clone(), two.clone()]).expect("grafted");
-        view.uncover(two.tree.id()).expect("uncovered");
+        view.uncover(Path::new(""), two.tree.id()).expect("uncovered");
         let after = shown(&view);
-        let covered = view.covered(two.tree.id()).expect("told");
+        let covered = view.covered(Path::new(""), two.tree.id()).expect("told");
         let what = format!("seed {seed}: {before:?}, then {after:?}, {covered:?}");
         for (path, text) in TWO {
             let is_told = covered.blocked > 0 || covered.kept.iter().any(|k| Path::new(path).starts_with(k));
@@ -118,7 +118,7 @@ fn all_of_a_graft_shows_or_is_told_of_and_nothing_else_comes_back() {
         }
         let came = after.keys().filter(|path| !before.contains_key(*path));
         came.for_each(|path| assert!(of_two(path), "{path} came back: {what}"));
-        view.uncover(two.tree.id()).expect("uncovered again");
+        view.uncover(Path::new(""), two.tree.id()).expect("uncovered again");
         assert_eq!(shown(&view), after, "again: {what}");
         drop(view);
         assert_eq!(shown(&f.open(vec![one.clone(), two.clone()])), after, "opened again: {what}");

@@ -125,7 +125,7 @@ impl Keeper {
     /// The manifest, once gc keeps its trees, and those that detached views still show.
     fn wanted(&mut self) -> Result<Manifest, StoreError> {
         let path = self.state.manifest();
-        let manifest = Manifest::load(&path)?;
+        let manifest = Manifest::load(&path)?.into_mounts();
         let mut trees = manifest.trees();
         trees.extend(self.connections.values().flat_map(|c| &c.view.grafts).map(|g| g.tree));
         match Store::existing(&manifest.store).and_then(|store| store.roots().hold(&path, &trees)) {
@@ -134,7 +134,7 @@ impl Keeper {
             Err(e) => tracing::warn!("the store's trees are not held: {e}"),
         }
         // Only one that is still there was there for gc, too, if that looked before.
-        Manifest::load(&path)
+        Ok(Manifest::load(&path)?.into_mounts())
     }
 
     /// Mounts one view; a new connection is handed back, one of `before` that was only detached is mounted again.

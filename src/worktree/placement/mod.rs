@@ -192,11 +192,12 @@ fn in_worktree(
     if let Err(why) = shown {
         placed.plainly = Some(why);
     }
+    let shown_in = if is_shown { Views::of(worktree)? } else { None };
     for ((target, parts), layers) in all.iter().zip(&layers) {
         let mut there = Vec::new();
-        for (part, layer) in parts.parts.iter().zip(layers).filter(|_| is_shown) {
+        for ((part, layer), views) in parts.parts.iter().zip(layers).zip(shown_in.iter().cycle()) {
             let reveal = target.wish.reveal;
-            let covered = layers::uncover(&worktree.root, layer, reveal)?;
+            let covered = layers::uncover(views, layer, reveal)?;
             placed.views.insert(worktree.root.join(&part.view));
             // Members that can't be restored are written through the view. Those with another entry in their place are
             // reported.

@@ -47,7 +47,9 @@ pub fn add(
     if fitting.is_empty() {
         return Ok(());
     }
-    set::refuse_too_many(fitting.len())?;
+    if !views.is_whole() {
+        set::refuse_too_many(fitting.len())?;
+    }
     let taken = Snapshots::start(plan, &fitting, task.store, task.progress.clone())?.wait()?;
     if task.look {
         let is_out = |s: &Snapshot| !s.traces.is_empty() && plan.policies.of(&s.path) == AbsolutePaths::Exclude;
@@ -57,7 +59,7 @@ pub fn add(
         return Ok(());
     }
     let mut undo = Undo::new(&plan.source, task.store);
-    for at in &fitting {
+    for at in fitting.iter().filter(|_| !views.is_whole()) {
         undo.make_dirs(&task.target.root.join(at))?;
     }
     let settled = relocation::settle(task.store, &task.target.root, taken, &plan.policies, &mut undo)?;

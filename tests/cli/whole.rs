@@ -1,0 +1,95 @@
+//! One view of a whole worktree: no edge of a mount between sources and artifacts.
+
+use std::fs;
+use std::path::Path;
+
+use crate::bench::{Bench, json, run};
+
+const DEEP: &str = "node_modules/a/1/2/3/4/5/6/7/8/9/10/f";
+
+/// A repository of two packages with artifacts in each, and a worktree of it.
+fn created() -> Bench {
+    let bench = Bench::new();
+    bench.write("repo/packages/a/src/index.ts", "export {}\n");
+    bench.commit("repo", "packages");
+    bench.write("repo/packages/a/build/index.js", "built\n");
+    bench.write(&format!("repo/packages/a/{DEEP}"), "deep\n");
+    bench.ok("repo", ["create", "fix", "--view", "worktree"]);
+    bench
+}
+
+#[test]
+fn a_worktree_is_one_mount_with_its_artifacts_in_it_and_clean_for_git() {
+    let bench = created();
+    assert_eq!(bench.mounts(), [bench.path("fix")]);
+    bench.assert_clean("fix");
+    assert_eq!(bench.read("fix/packages/a/build/index.js"), "built\n");
+    assert_eq!(bench.read("fix/node_modules/a/b/deep.js"), "module.exports = 2\n");
+    assert_eq!(bench.ok("fix", ["diff"]), "");
+    let status = bench.ok("fix/packages/a/build", ["status"]);
+    let artifacts = ["build", "node_modules", "packages/a/build", "packages/a/node_modules"];
+    assert!(artifacts.iter().all(|at| status.contains(&format!("[ok]      {at}\n"))), "{status}");
+    assert_eq!(json(&bench.ok("fix", ["status", "--json"]))["shape"], "worktree");
+    assert_eq!(bench.git("fix/packages/a/build", ["rev-parse", "--show-prefix"]), "packages/a/build/");
+    bench.ok("repo", ["remove", "fix"]);
+    assert!(bench.mounts().is_empty() && !bench.is_there("fix"));
+    bench.assert_sound();
+}
+
+#[test]
+fn an_artifact_directory_can_be_removed_renamed_and_linked_as_any_other() {
+    let bench = created();
+    let fix = |at: &str| bench.path("fix").join(at);
+    // As Node's `fs.rm` and rimraf begin.
+    assert_eq!(fs::remove_dir(fix("build")).unwrap_err().raw_os_error(), Some(libc::ENOTEMPTY));
+    fs::remove_dir_all(fix("build")).unwrap();
+    assert_eq!(bench.ok("fix", ["diff"]), "D build\n");
+    fs::rename(fix("packages/a/build"), fix("packages/a/old")).unwrap();
+    fs::hard_link(fix("packages/a/old/index.js"), fix("src/linked.js")).unwrap();
+    fs::rename(fix("node_modules/a/index.js"), fix("src/moved.js")).unwrap();
+    fs::rename(fix("src/main.c"), fix("packages/a/old/main.c")).unwrap();
+    assert!(bench.ok("fix", ["status"]).contains("[MISSING] build (deleted; depsfs reset brings it back)\n"));
+    let same = |bench: &Bench| {
+        assert_eq!(bench.read("fix/packages/a/old/index.js"), "built\n");
+        assert_eq!(bench.read("fix/src/linked.js"), "built\n");
+        assert_eq!(bench.read("fix/src/moved.js"), "module.exports = 1\n");
+        assert!(!bench.is_there("fix/packages/a/build") && !bench.is_there("fix/build"));
+        assert!(bench.read("fix/packages/a/old/main.c").starts_with("int main"));
+    };
+    same(&bench);
+    bench.ok("", ["unmount", "fix"]);
+    assert!(bench.mounts().is_empty());
+    assert!(!bench.is_there("fix/node_modules/a/b"), "the plain checkout is there");
+    bench.ok("", ["mount", "fix"]);
+    same(&bench);
+    bench.ok("fix", ["reset", "--yes", "build"]);
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    bench.ok("repo", ["remove", "fix", "--discard-changes", "--discard-untracked"]);
+    bench.assert_sound();
+}
+
+#[test]
+fn rm_of_a_directory_with_deep_artifacts_and_of_the_worktree_leaves_nothing() {
+    let bench = created();
+    let rm = |at: &str| {
+        let said = run(bench.command("rm", "").args(["-rf", at]));
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{at}");
+        assert!(!bench.is_there(at), "{at}");
+    };
+    rm("fix/packages/a");
+    rm("fix/packages");
+    bench.git("fix", ["checkout", "-q", "."]);
+    bench.assert_clean("fix");
+    assert!(!bench.is_there("fix/packages/a/build"));
+    bench.ok("fix", ["reset", "--yes", "packages/a/build"]);
+    assert_eq!(bench.read("fix/packages/a/build/index.js"), "built\n");
+    assert!(bench.is_there("fix/packages/a/src/index.ts"), "a reset is of the artifact alone");
+    rm("fix");
+    assert!(bench.mounts().is_empty());
+    bench.git("repo", ["worktree", "prune"]);
+    assert!(!Path::new(&bench.path("repo/.git/worktrees/fix")).exists());
+    bench.ok("repo", ["create", "fix", "--view", "worktree"]);
+    assert_eq!(bench.read(&format!("fix/packages/a/{DEEP}")), "deep\n");
+    bench.ok("repo", ["remove", "fix"]);
+    bench.assert_sound();
+}
