@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::config::{self, Component, Config, ConfigError, FILE, Undeclared};
-pub use super::foreign::Foreign;
+pub(crate) use super::foreign::Foreign;
 use super::order;
 use super::pattern::Pattern;
 use crate::git::settings::AbsolutePaths;
@@ -171,7 +171,7 @@ impl Declared {
         self.patterns.iter().any(|p| p.holds(path))
     }
 
-    pub fn has_globs(&self) -> bool {
+    pub(crate) fn has_globs(&self) -> bool {
         self.patterns.iter().any(|p| p.literal().is_none())
     }
 

@@ -24,8 +24,6 @@ mod pattern;
 pub mod record;
 mod template;
 
-pub use config::{Component, Config, ConfigError, FILE, Key, Undeclared};
-pub use declared::{Components, Declared, Identity};
-pub use error::{ComponentError, NO_DIRECTORY_HINT};
-pub use files::Files;
-pub use key::{Keyed, Keys};
+pub(crate) use config::{Config, ConfigError, Undeclared};
+pub(crate) use declared::{Components, Declared, Identity};
+pub(crate) use error::{ComponentError, NO_DIRECTORY_HINT};

@@ -34,7 +34,7 @@ pub fn in_order<C: Ordered>(all: &[C]) -> Result<Vec<usize>, (String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::Component;
+    use crate::component::config::Component;
 
     fn order(all: &[(&str, &[&str])]) -> Result<Vec<usize>, String> {
         let component = |(name, after): &(&str, &[&str])| Component {

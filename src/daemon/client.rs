@@ -23,7 +23,8 @@ use crate::sys::process::{self, ProcessId};
 use crate::sys::watch::Watch;
 use crate::sys::{IoError, fs, path as paths, reason};
 
-pub use super::release::{unmount as release, unmount_view, wait_for_end};
+pub(crate) use super::release::wait_for_end;
+pub use super::release::{unmount as release, unmount_view};
 
 /// A log longer than this is put aside when a daemon starts.
 const LONG_LOG: u64 = 1 << 20;

@@ -28,7 +28,7 @@ impl Health {
     }
 }
 
-pub fn health(state_dir: &Path) -> Health {
+pub(crate) fn health(state_dir: &Path) -> Health {
     let dir = StateDir::new(state_dir);
     let keeper = dir.living_keeper().ok().flatten().flatten();
     let state = DaemonState::load(&dir).unwrap_or_default();

@@ -40,10 +40,12 @@ use crate::sys::IoError;
 use crate::sys::process::ProcessId;
 use crate::sys::terminal::DisplayName;
 
-pub use health::{Health, health, left_mounted};
-pub use mounts::whereabouts;
-pub use release::Released;
-pub use state::{DaemonState, SETTLED, StateDir, ViewState};
+pub(crate) use health::health;
+pub(crate) use health::{Health, left_mounted};
+pub(crate) use mounts::whereabouts;
+pub(crate) use release::Released;
+pub use state::DaemonState;
+pub(crate) use state::SETTLED;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {

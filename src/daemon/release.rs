@@ -82,7 +82,7 @@ fn kill_stopped_server(dir: &StateDir) -> Result<(), DaemonError> {
 
 /// Waits until a daemon has ended of which another program, as umount(8), has unmounted the last view: then the file
 /// systems of store and upper are free. One that has other views, or whose views are used elsewhere, goes on.
-pub fn wait_for_end(state_dir: &Path) -> Result<(), DaemonError> {
+pub(crate) fn wait_for_end(state_dir: &Path) -> Result<(), DaemonError> {
     let dir = StateDir::new(state_dir);
     let Some(pid) = (if paths::is_dir(state_dir) { living(&dir)? } else { None }) else { return Ok(()) };
     let watch = Watch::renames_into(dir.path())?;

@@ -65,7 +65,7 @@ impl StateDir {
         self.view(id).join("dropped")
     }
 
-    pub fn is_dropped(&self, id: &str) -> bool {
+    pub(crate) fn is_dropped(&self, id: &str) -> bool {
         paths::is_there(&self.dropped(id))
     }
 
@@ -130,7 +130,7 @@ pub struct DaemonState {
     pub server_pid: Option<ProcessId>,
     /// When both were started ([`crate::sys::proc::started`]): a number may be another process's by the time it is read.
     pub started: Option<u64>,
-    pub server_started: Option<u64>,
+    pub(crate) server_started: Option<u64>,
     /// Of the manifest that was compared with last.
     pub generation: u64,
     /// Of the server.

@@ -29,7 +29,7 @@ impl Counters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
     pub copy_ups: u64,
-    pub bytes_copied_up: u64,
+    pub(crate) bytes_copied_up: u64,
     pub objects_hashed: u64,
 }
 

@@ -66,18 +66,19 @@ mod xattr;
 use crate::store::Name;
 use crate::sys::fs::{self, StatVfs};
 
-pub use self::shadowed::Covered;
-pub use self::state_dir::IN_UPPER;
-pub use counters::Counts;
+pub(crate) use self::shadowed::Covered;
+pub(crate) use self::state_dir::IN_UPPER;
+pub(crate) use counters::Counts;
 pub use error::{OverlayError, Result};
 pub use graft::GraftSpec;
-pub use numbers::{LOWER_END, OTHER};
+pub(crate) use numbers::{LOWER_END, OTHER};
 pub use open::OverlayConfig;
-pub use sync::FileSync;
-pub use types::{Attr, Caller, Change, ChangeKind, DirListing, Ino, SetAttr, Stale, Stored};
-pub use unchanged::{Laid, Unchanged};
+
+pub(crate) use types::Stored;
+pub use types::{Attr, Caller, Change, ChangeKind, DirListing, Ino, SetAttr, Stale};
+pub(crate) use unchanged::{Laid, Unchanged};
 pub use view::Overlay;
-pub use write::Wrote;
+pub(crate) use write::Wrote;
 
 impl Overlay {
     /// The counters since the view was opened.
@@ -94,14 +95,14 @@ impl Overlay {
 
     /// The file or directory with this number, if it shows anywhere; the number may have been kept outside, as a file
     /// handle. Counts one reference.
-    pub fn lookup_number(&self, ino: Ino) -> Result<Attr> {
+    pub(crate) fn lookup_number(&self, ino: Ino) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.find(ino)?;
         view.referenced(&found)
     }
 
     /// The directory that this directory is in; the root is in itself. Counts one reference.
-    pub fn lookup_parent(&self, dir: Ino) -> Result<Attr> {
+    pub(crate) fn lookup_parent(&self, dir: Ino) -> Result<Attr> {
         let mut view = self.view.lock();
         let parent = if dir == Ino::ROOT { dir } else { view.dir_place(dir)?.0 };
         let found = view.find(parent)?;
@@ -123,7 +124,7 @@ impl Overlay {
     }
 
     /// The figures of the file system that holds the upper: that is where writes go.
-    pub fn statfs(&self) -> Result<StatVfs> {
+    pub(crate) fn statfs(&self) -> Result<StatVfs> {
         let view = self.view.lock();
         fs::statfs(&*view.upper.root).map_err(error::upper("ask for free space"))
     }

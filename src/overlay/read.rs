@@ -27,7 +27,13 @@ impl Overlay {
     }
 
     /// As [`Overlay::read`], for a file that was opened with O_NOATIME: its access time stays.
-    pub fn read_unnoticed<R>(&self, ino: Ino, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
+    pub(crate) fn read_unnoticed<R>(
+        &self,
+        ino: Ino,
+        offset: u64,
+        len: usize,
+        done: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
         let mut view = self.view.lock();
         view.has_all(ino, Some(offset..offset.saturating_add(len as u64)))?;
         let file = view.open_unnoticed(ino)?;

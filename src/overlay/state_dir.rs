@@ -100,7 +100,7 @@ impl Overlay {
     /// |----------------------------------------|--------------------------------------------------------|
     /// | 1. the journal in the state directory  | a directory of ours in the upper that nobody reads     |
     /// | 2. the directory is deleted            | an upper without anything of ours                      |
-    pub fn leave_upper(&self) -> Result<()> {
+    pub(crate) fn leave_upper(&self) -> Result<()> {
         let mut view = self.view.lock();
         if !view.upper.has_home {
             return Ok(());

@@ -28,7 +28,7 @@ impl Overlay {
     }
 
     /// As [`Overlay::lseek`], in the bytes that the store has.
-    pub fn stored_lseek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64> {
+    pub(crate) fn stored_lseek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64> {
         let bytes = self.view.lock().open_object(ino)?;
         bytes.seek_data(offset, hole).map_err(|e| match e.raw_os_error() {
             Some(libc::ENXIO) => OverlayError::NoData,

@@ -33,7 +33,7 @@ impl Overlay {
     }
 
     /// The wait of [`Overlay::fsync`]; `None` if nothing is due.
-    pub fn to_sync(&self, ino: Ino, data_only: bool) -> Result<Option<FileSync>> {
+    pub(crate) fn to_sync(&self, ino: Ino, data_only: bool) -> Result<Option<FileSync>> {
         let mut view = self.view.lock();
         // An end that is owed is part of the answered changes.
         view.journal.make_good()?;

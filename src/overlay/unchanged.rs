@@ -50,7 +50,7 @@ impl Overlay {
     /// The names of `dir` after the position `after` at which upper or journal have something, also what hides the
     /// lower's, each with the position after it; in order, at most `limit`. `None` where no other name shows: `dir` is
     /// not one of the lower's, or hides all of it.
-    pub fn own_names(&self, dir: Ino, after: u64, limit: usize) -> Result<Option<Vec<(u64, Name)>>> {
+    pub(crate) fn own_names(&self, dir: Ino, after: u64, limit: usize) -> Result<Option<Vec<(u64, Name)>>> {
         let mut view = self.view.lock();
         if !view.lower.is_dir(dir) || view.is_gone(dir) || view.delta.is_opaque(dir) {
             return Ok(None);

@@ -251,7 +251,7 @@ impl Store {
     }
 
     /// Has the next import of every directory read all of it again: what is damaged or missing comes back that way.
-    pub fn forget_snapshots(&self) -> Result<(), StoreError> {
+    pub(crate) fn forget_snapshots(&self) -> Result<(), StoreError> {
         Ok(paths::empty_dir(&self.path().join("snapshots"))?)
     }
 

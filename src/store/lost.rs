@@ -221,7 +221,7 @@ impl Store {
     }
 
     /// The noted objects that are still damaged or missing.
-    pub fn lost_damage(&self) -> Result<Vec<Damage>, StoreError> {
+    pub(crate) fn lost_damage(&self) -> Result<Vec<Damage>, StoreError> {
         let mut damage = Vec::new();
         for id in self.lost_objects()? {
             let (path, kind) = match (self.objects().sound_content(&id), self.objects().packs().pack_of(&id)?) {
@@ -238,7 +238,7 @@ impl Store {
     }
 
     /// Whether a tree is whole, and all its objects are there, as far as is known.
-    pub fn is_complete(&self, tree: TreeId) -> Result<bool, StoreError> {
+    pub(crate) fn is_complete(&self, tree: TreeId) -> Result<bool, StoreError> {
         self.drop_damaged()?;
         match self.tree(tree) {
             Ok(tree) => Ok(self.objects().missing_of(&tree)?.is_empty()),
@@ -249,7 +249,7 @@ impl Store {
 
     /// Removes the objects that are noted as damaged, and are: an import of the same bytes then stores them again. The
     /// notes of whole objects are removed.
-    pub fn drop_damaged(&self) -> Result<(), StoreError> {
+    pub(crate) fn drop_damaged(&self) -> Result<(), StoreError> {
         for id in self.lost_objects()? {
             match self.objects().sound_content(&id) {
                 Ok(_) => {}

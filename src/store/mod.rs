@@ -74,26 +74,35 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
-pub use absence::Absence;
+pub(crate) use absence::Absence;
 pub use check::Checked;
-pub use damage::{Damage, DamageKind, OTHER_BYTES};
-pub use entries::{Entries, Entry, Provenance};
-pub use error::{FileKind, StoreError};
+pub use damage::DamageKind;
+pub(crate) use damage::{Damage, OTHER_BYTES};
+pub(crate) use entries::Entries;
+pub use entries::{Entry, Provenance};
+pub(crate) use error::FileKind;
+pub use error::StoreError;
 pub use file_times::FileTimes;
-pub use gc::{AwayRoot, GcOptions, GcReport};
-pub use id::{BadId, LARGE, ObjectId, PackId, TreeId};
-pub use lost::{Lost, Notes};
+
+pub use gc::{GcOptions, GcReport};
+pub(crate) use id::{LARGE, PackId};
+pub use id::{ObjectId, TreeId};
+pub(crate) use lost::Lost;
+pub use lost::Notes;
 pub use manifest::Manifest;
+pub(crate) use name::NameError;
 #[cfg(test)]
 pub(crate) use name::with_equal_cookies;
-pub use name::{Cookie, NAME_MAX, Name, NameError};
+pub use name::{Cookie, Name};
 pub use objects::Objects;
 pub use progress::Progress;
-pub use roots::{Root, RootHold, RootState, Roots};
-pub use stage::{Added, CopyError, Stage};
-pub use tree::{Node, NodeStat, Tree, TreeBuilder, TreeEntry};
-pub use versioned::not_json;
-pub use writer::ObjectWriter;
+pub use roots::{Root, RootState};
+pub(crate) use roots::{RootHold, Roots};
+pub use stage::Added;
+pub(crate) use stage::{CopyError, Stage};
+pub use tree::{Node, Tree, TreeBuilder};
+pub(crate) use tree::{NodeStat, TreeEntry};
+pub(crate) use versioned::not_json;
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::lock::Lock;
@@ -296,7 +305,7 @@ impl Store {
     }
 
     /// As [`Store::put_tree`], for a tree that was built already. A tree that is there is left as it is.
-    pub fn put_tree_bytes(&self, bytes: &[u8]) -> Result<TreeId, StoreError> {
+    pub(crate) fn put_tree_bytes(&self, bytes: &[u8]) -> Result<TreeId, StoreError> {
         let id = TreeId::of(bytes);
         if let Some(trees) = &self.dry {
             let tree = Tree::from_bytes(bytes.to_vec()).map_err(|source| StoreError::BadTree { id, source })?;

@@ -40,7 +40,7 @@ impl Objects {
     }
 
     /// As [`Objects::content`], of as many bytes as the object should have: fewer are those of a broken disk.
-    pub fn content_of(&self, id: &ObjectId, size: u64) -> Result<Extent, StoreError> {
+    pub(crate) fn content_of(&self, id: &ObjectId, size: u64) -> Result<Extent, StoreError> {
         let bytes = self.content(id)?;
         let len = bytes.size().map_err(IoError::of("stat", &self.path_of(id)))?;
         if len != size {
@@ -53,7 +53,7 @@ impl Objects {
     }
 
     /// As [`Objects::content`], all of which was read, and has the hash in its name.
-    pub fn sound_content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
+    pub(crate) fn sound_content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
         let bytes = self.content(id)?;
         match ObjectId::of_extent(&bytes).map_err(IoError::of("read", &self.path_of(id)))? == *id {
             true => Ok(bytes),
@@ -89,7 +89,7 @@ impl Objects {
 
     /// The files of a tree whose object isn't there, or not with as many bytes as it should have. One look at each pack;
     /// a system call for each object that is in none, which are the large ones.
-    pub fn missing_of(&self, tree: &Tree) -> Result<HashSet<Node>, StoreError> {
+    pub(crate) fn missing_of(&self, tree: &Tree) -> Result<HashSet<Node>, StoreError> {
         let nodes = || (0..tree.node_count()).map(Node).filter_map(|n| Some((n, tree.object(n)?)));
         let mut files = nodes();
         let mut loose = Vec::new();

@@ -140,7 +140,7 @@ impl<'s> Roots<'s> {
 
     /// As [`Roots::list`], for a caller that must not wait: a manifest that `may_look` refuses is not looked for, and
     /// its root is left out.
-    pub fn list_where(&self, may_look: &dyn Fn(&Path) -> bool) -> Result<Vec<Root>, StoreError> {
+    pub(crate) fn list_where(&self, may_look: &dyn Fn(&Path) -> bool) -> Result<Vec<Root>, StoreError> {
         let dir = self.store.path().join("roots");
         let files = paths::list(&dir)?.into_iter().map(|e| dir.join(std::ffi::OsStr::from_bytes(&e.name)));
         let read = |file| read(file, may_look).transpose();

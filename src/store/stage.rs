@@ -209,9 +209,14 @@ pub enum CopyError {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
+
+    /// 3 MiB, in pieces of 64 KiB.
+    fn add_big(stage: &Stage) -> Added {
+        let mut writer = stage.writer();
+        (0..48).for_each(|_| writer.write(&[7; 64 << 10]).unwrap());
+        writer.finish().unwrap()
+    }
 
     fn names(store: &Store, dir: &str) -> usize {
         paths::list(&store.path().join(dir)).unwrap().len()
@@ -223,7 +228,7 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         let stage = store.stage().unwrap();
         let small = stage.add_bytes(b"small").unwrap();
-        let big = stage.add_reader(io::repeat(7).take(3 << 20)).unwrap();
+        let big = add_big(&stage);
         assert_eq!((big.size, big.blocks), (3 << 20, 3 << 11));
         assert!(!store.objects().contains(&small));
         drop(stage);
@@ -232,7 +237,7 @@ mod tests {
         let stage = store.stage().unwrap();
         for _ in 0..2 {
             stage.add_bytes(b"small").unwrap();
-            stage.add_reader(io::repeat(7).take(3 << 20)).unwrap();
+            add_big(&stage);
         }
         assert_eq!(stage.publish().unwrap(), 2);
         drop(stage);

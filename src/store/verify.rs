@@ -84,7 +84,7 @@ impl Store {
 
     /// As [`Store::verify`], for as long as `limit`: whichever files come first, others each time. Answers how many
     /// bytes were read, and what is damaged of them.
-    pub fn verify_some(&self, limit: Duration) -> Result<(u64, Vec<Damage>), StoreError> {
+    pub(crate) fn verify_some(&self, limit: Duration) -> Result<(u64, Vec<Damage>), StoreError> {
         let _share = self.share()?;
         let sample = Sample { until: Instant::now() + limit, bytes: AtomicU64::new(0) };
         let mut found = FoundDamage { damage: vec![], needed: HashMap::new(), buf: vec![0; 1 << 20] };

@@ -1,11 +1,10 @@
 //! One object that is written piece by piece: in memory while it is small, then to a file of its stage.
 
-use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::stage::{Added, CopyError, IN_MEMORY};
 use super::{ObjectId, Stage, StoreError};
-use crate::sys::{IoError, fs};
+use crate::sys::fs;
 
 /// One object in the making. Dropping it forgets it.
 pub struct ObjectWriter<'s> {
@@ -116,20 +115,6 @@ impl<'s> ObjectWriter<'s> {
 
 /// Content of any size, by a writer.
 impl Stage {
-    /// Adds all that `from` gives.
-    pub fn add_reader(&self, mut from: impl Read) -> Result<Added, StoreError> {
-        let mut writer = self.writer();
-        let mut buf = vec![0; 64 * 1024];
-        loop {
-            match from.read(&mut buf) {
-                Ok(0) => return writer.finish(),
-                Ok(n) => writer.write(&buf[..n])?,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(IoError::of("read", "the source")(e).into()),
-            }
-        }
-    }
-
     /// Content that comes piece by piece.
     pub fn writer(&self) -> ObjectWriter<'_> {
         ObjectWriter::new(self)
@@ -138,7 +123,7 @@ impl Stage {
     /// Adds the first `size` bytes of an open file (fewer, when it ends before): cloned where the file system
     /// can, else copied, holes kept. `buf` is working space that calls can share; `see` is shown every piece, and one
     /// zero for a hole.
-    pub fn add_file(
+    pub(crate) fn add_file(
         &self,
         from: impl AsFd,
         size: u64,

@@ -72,7 +72,7 @@ impl Extent {
 
     /// As [`Extent::read_at`], for a reader that keeps what it reads: what it reads of a long file, and is not in memory for
     /// somebody else, does not stay there.
-    pub fn read_to_keep(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    pub(crate) fn read_to_keep(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.part.is_some() || buf.len() < MUCH {
             return self.read_at(buf, offset);
         }
@@ -143,7 +143,7 @@ impl Extent {
     }
 
     /// Makes `to`, a new empty file, hold the first `len` bytes, in the cheapest way; holes stay holes.
-    pub fn copy_contents(&self, to: impl AsFd, len: u64) -> io::Result<Copied> {
+    pub(crate) fn copy_contents(&self, to: impl AsFd, len: u64) -> io::Result<Copied> {
         let Some(part) = &self.part else { return copy::copy_contents(&self.file, to, len) };
         let mut bytes = vec![0; usize::try_from(len.min(part.end - part.start)).unwrap_or(usize::MAX)];
         self.read_at(&mut bytes, 0)?;
@@ -152,7 +152,7 @@ impl Extent {
 
     /// Gives `to` what it lacks of these bytes: the data there is where it has a hole, or has ended. Says whether
     /// anything was missing.
-    pub fn fill_missing(&self, to: impl AsFd) -> io::Result<bool> {
+    pub(crate) fn fill_missing(&self, to: impl AsFd) -> io::Result<bool> {
         let Some(part) = &self.part else { return copy::fill_missing(&self.file, to) };
         let mut bytes = vec![0; usize::try_from(part.end - part.start).unwrap_or(usize::MAX)];
         self.read_at(&mut bytes, 0)?;

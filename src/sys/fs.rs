@@ -10,11 +10,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self as rfs, AtFlags, OFlags, StatxFlags};
 
 use super::fault::{self, Call};
-pub use super::metadata::{SetTime, chmod, chmod_at, chmod_path_fd, chown, chown_at, utimens, utimens_at};
-pub use super::xattr::{
-    long_xattr, remove_xattr, set_xattr, set_xattr_of_path, user_xattrs, xattr, xattr_names, xattr_of_path,
-};
-pub use rustix::fs::{FallocateFlags, FileType, Mode, OFlags as OpenFlags, RenameFlags, StatVfs, XattrFlags};
+pub(crate) use super::metadata::chmod_path_fd;
+pub use super::metadata::{SetTime, chmod, chmod_at, chown, chown_at, utimens, utimens_at};
+pub(crate) use super::xattr::{long_xattr, user_xattrs};
+pub use super::xattr::{remove_xattr, set_xattr, set_xattr_of_path, xattr, xattr_names, xattr_of_path};
+pub use rustix::fs::{FallocateFlags, FileType, OFlags as OpenFlags, RenameFlags, XattrFlags};
+pub(crate) use rustix::fs::{Mode, StatVfs};
 
 /// A point in time: whole seconds since 1970 (may be negative) and nanoseconds below 10⁹.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,21 +118,21 @@ pub fn open_dir_at(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
 
 /// Opens a relative path of several components beneath `dir`; a symlink or `..` on the way fails
 /// (`openat2(2)` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS).
-pub fn open_beneath(dir: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+pub(crate) fn open_beneath(dir: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     fault::point(Call::Open)?;
     let resolve = rfs::ResolveFlags::BENEATH | rfs::ResolveFlags::NO_SYMLINKS;
     Ok(rfs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
 }
 
 /// A new nameless file in `dir`'s file system, open for reading and writing.
-pub fn open_tmpfile(dir: impl AsFd, mode: u32) -> io::Result<OwnedFd> {
+pub(crate) fn open_tmpfile(dir: impl AsFd, mode: u32) -> io::Result<OwnedFd> {
     fault::point(Call::Add)?;
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     Ok(rfs::openat(dir, ".", flags, Mode::from_raw_mode(mode))?)
 }
 
 /// Opens again what `fd` refers to, with other flags, whatever its name is now.
-pub fn reopen(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
+pub(crate) fn reopen(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
     fault::point(Call::Open)?;
     Ok(rfs::open(proc_path(fd), flags | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -149,13 +150,13 @@ pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
 }
 
 /// [`Stat::born`] of `name` below `dir`; with an empty name of `dir` itself.
-pub fn birth(dir: impl AsFd, name: &[u8]) -> io::Result<u64> {
+pub(crate) fn birth(dir: impl AsFd, name: &[u8]) -> io::Result<u64> {
     fault::point(Call::Look)?;
     Ok(Stat::from_raw(rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, ASKED)?).born)
 }
 
 /// The file system's figures, for `df`.
-pub fn statfs(fd: impl AsFd) -> io::Result<StatVfs> {
+pub(crate) fn statfs(fd: impl AsFd) -> io::Result<StatVfs> {
     fault::point(Call::Look)?;
     Ok(rfs::fstatvfs(fd)?)
 }
@@ -171,13 +172,13 @@ pub fn mknod_at(dir: impl AsFd, name: &[u8], mode: u32, rdev: u64) -> io::Result
     Ok(rfs::mknodat(dir, name, kind, Mode::from_raw_mode(mode & 0o7777), rdev)?)
 }
 
-pub fn symlink_at(target: &[u8], dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+pub(crate) fn symlink_at(target: &[u8], dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::symlinkat(target, dir, name)?)
 }
 
 /// The target of a symlink, to the letter.
-pub fn readlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn readlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
     fault::point(Call::Look)?;
     Ok(rfs::readlinkat(dir, name, Vec::new())?.into_bytes())
 }
@@ -188,7 +189,7 @@ pub fn link_at(from: impl AsFd, name: &[u8], to: impl AsFd, new: &[u8]) -> io::R
 }
 
 /// Gives an open nameless file (`O_TMPFILE`) a name; fails with EEXIST when the name is taken.
-pub fn link_fd(fd: impl AsFd, to: impl AsFd, new: &[u8]) -> io::Result<()> {
+pub(crate) fn link_fd(fd: impl AsFd, to: impl AsFd, new: &[u8]) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::linkat(rfs::CWD, proc_path(fd), to, new, AtFlags::SYMLINK_FOLLOW)?)
 }
@@ -198,7 +199,7 @@ pub fn unlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     Ok(rfs::unlinkat(dir, name, AtFlags::empty())?)
 }
 
-pub fn rmdir_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
+pub(crate) fn rmdir_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     fault::point(Call::Remove)?;
     Ok(rfs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
 }
@@ -303,13 +304,13 @@ pub fn fsync(fd: impl AsFd) -> io::Result<()> {
     Ok(rfs::fsync(fd)?)
 }
 
-pub fn fdatasync(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn fdatasync(fd: impl AsFd) -> io::Result<()> {
     fault::point(Call::Sync)?;
     Ok(rfs::fdatasync(fd)?)
 }
 
 /// Writes back everything of the file system that holds `fd`.
-pub fn syncfs(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn syncfs(fd: impl AsFd) -> io::Result<()> {
     fault::point(Call::Sync)?;
     Ok(rfs::syncfs(fd)?)
 }
@@ -346,7 +347,7 @@ pub fn copy_range(from: impl AsFd, mut from_at: u64, to: impl AsFd, mut to_at: u
 }
 
 /// Makes `to` share the blocks of `from` (FICLONE); EOPNOTSUPP or EXDEV where that can't be.
-pub fn clone_file(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+pub(crate) fn clone_file(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::ioctl_ficlone(to, from)?)
 }
@@ -384,7 +385,7 @@ pub fn list(dir: impl AsFd) -> io::Result<Vec<DirEntry>> {
 }
 
 /// A second descriptor for the same open file.
-pub fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     fault::point(Call::Open)?;
     fd.try_clone_to_owned()
 }

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-pub use super::running::{Ended, Finished, Running, Sink, Stop};
+pub use super::running::Stop;
+pub(crate) use super::running::{Ended, Finished, Running, Sink};
 
 use super::running::Rules;
 use super::{path as paths, process};

@@ -15,7 +15,7 @@ pub fn chmod_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Changes the mode of what a path descriptor refers to, whatever it is (but a symlink).
-pub fn chmod_path_fd(fd: impl AsFd, mode: u32) -> io::Result<()> {
+pub(crate) fn chmod_path_fd(fd: impl AsFd, mode: u32) -> io::Result<()> {
     fault::point(Call::Change)?;
     Ok(rfs::chmod(proc_path(fd), Mode::from_raw_mode(mode))?)
 }

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::fusermount;
-pub use super::mount_options::Options;
+pub(crate) use super::mount_options::Options;
 use super::terminal::DisplayName;
 
 /// The file system type a view shows in mountinfo, `df` and `findmnt`.
@@ -41,7 +41,7 @@ pub fn room() -> Option<usize> {
 }
 
 /// Why no view can be mounted here, as far as that can be told without trying, in words.
-pub fn is_possible() -> Result<(), String> {
+pub(crate) fn is_possible() -> Result<(), String> {
     super::fuse_dev::open().map_err(|e| format!("/dev/fuse cannot be opened: {}", super::reason(&e)))?;
     if rustix::process::geteuid().is_root() {
         return Ok(());
@@ -61,7 +61,7 @@ pub fn is_possible() -> Result<(), String> {
 
 /// Mounts the connection behind `device` over the directory `over`. A connection that was detached but is
 /// still in use comes back as the same file system (the kernel finds its superblock by the device).
-pub fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, options: &Options) -> io::Result<()> {
+pub(crate) fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, options: &Options) -> io::Result<()> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let device = device.as_raw_fd();
     let other = if options.allow_other { ",allow_other" } else { "" };
@@ -86,7 +86,7 @@ pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
 
 /// Whether someone uses the mount at `path` (an open file, a working directory, a mount below). `None` when
 /// only trying to unmount it can tell: an ordinary user may not ask.
-pub fn is_busy(path: &Path) -> io::Result<Option<bool>> {
+pub(crate) fn is_busy(path: &Path) -> io::Result<Option<bool>> {
     // umount2(2): MNT_EXPIRE answers EAGAIN to the first call on an idle mount and marks it; to the second, with no
     // use between, it unmounts. Any use takes the mark away, be it one that sends no request: opening the path only.
     let forget_mark = || {

@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {
 }
 
 /// As [`read`], `None` when there is no such file (ENOENT, ENOTDIR).
-pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, IoError> {
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, IoError> {
     absent_is_none(read_all(path)).map_err(IoError::of("read", path))
 }
 
@@ -39,7 +39,7 @@ pub fn stat(path: &Path) -> Result<Option<Stat>, IoError> {
 }
 
 /// The type of a path's target, symlinks followed; `None` if there is none.
-pub fn kind_of_target(path: &Path) -> Result<Option<FileType>, IoError> {
+pub(crate) fn kind_of_target(path: &Path) -> Result<Option<FileType>, IoError> {
     let stat = absent_is_none(rfs::stat(path).map_err(io::Error::from)).map_err(IoError::of("stat", path))?;
     Ok(stat.map(|s| FileType::from_raw_mode(s.st_mode)))
 }
@@ -88,7 +88,7 @@ pub fn list(path: &Path) -> Result<Vec<DirEntry>, IoError> {
 }
 
 /// Makes one directory; `false` when the name was taken already.
-pub fn make_dir(path: &Path) -> Result<bool, IoError> {
+pub(crate) fn make_dir(path: &Path) -> Result<bool, IoError> {
     match fault::point(Call::Add).and_then(|()| fs::create_dir(path)) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -97,19 +97,19 @@ pub fn make_dir(path: &Path) -> Result<bool, IoError> {
 }
 
 /// Makes a directory and its missing parents.
-pub fn make_dirs(path: &Path) -> Result<(), IoError> {
+pub(crate) fn make_dirs(path: &Path) -> Result<(), IoError> {
     fault::point(Call::Add).and_then(|()| fs::create_dir_all(path)).map_err(IoError::of("create", path))
 }
 
 /// As [`make_dirs`], for directories of ours: nobody else may enter them, whatever the umask is.
-pub fn make_private_dirs(path: &Path) -> Result<(), IoError> {
+pub(crate) fn make_private_dirs(path: &Path) -> Result<(), IoError> {
     let mut builder = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(path).map_err(IoError::of("create", path))
 }
 
 /// As [`make_dir`], for a directory that nobody else may enter.
-pub fn make_private_dir(path: &Path) -> Result<bool, IoError> {
+pub(crate) fn make_private_dir(path: &Path) -> Result<bool, IoError> {
     let builder = &mut fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
     match builder.create(path) {
@@ -127,7 +127,7 @@ pub fn remove_dir(path: &Path) -> Result<(), IoError> {
 }
 
 /// Removes a directory with all that is in it, however deep, following no symlink; an absent one is fine.
-pub fn remove_tree(path: &Path) -> Result<(), IoError> {
+pub(crate) fn remove_tree(path: &Path) -> Result<(), IoError> {
     let name = path.as_os_str().as_bytes();
     let remove = || match super::fs::open_dir_at(rfs::CWD, name) {
         Err(e) if super::fs::is_symlink_error(&e) || e.kind() == io::ErrorKind::NotADirectory => {
@@ -178,7 +178,7 @@ fn remove_files(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Removes all that is in a directory, following no symlink; the directory stays as it is.
-pub fn empty_dir(path: &Path) -> Result<(), IoError> {
+pub(crate) fn empty_dir(path: &Path) -> Result<(), IoError> {
     for entry in list(path)? {
         let child = path.join(std::ffi::OsStr::from_bytes(&entry.name));
         if is_dir(&child) { remove_tree(&child)? } else { remove_file(&child)? }
@@ -227,7 +227,7 @@ fn aside(path: &Path) -> PathBuf {
 /// As [`replace`], but no name is made: `spare` is written, then the two change places. `false`, and nothing is there
 /// that wasn't before, when one of them is gone. The file never gets shorter, so that it needs no new room on a full
 /// disk: new lines follow the bytes.
-pub fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError> {
+pub(crate) fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError> {
     let write = |mut file: fs::File| {
         let before = file.metadata()?.len();
         super::fs::write_all(&file, bytes)?;
@@ -246,12 +246,12 @@ pub fn swap_in(path: &Path, spare: &Path, bytes: &[u8]) -> Result<bool, IoError>
 
 /// As [`replace`], and the bytes are on disk before the name is theirs: after a power cut the file is the old or
 /// the new one, never an empty one.
-pub fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+pub(crate) fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     replace_through(&aside(path), path, bytes, |file| super::fs::fdatasync(file))
 }
 
 /// Makes a file that must not be there yet (a lock, as git makes them) and writes it; `None` when it is there.
-pub fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> {
     let file = fs::OpenOptions::new().write(true).create_new(true).open(path);
     let file = match file {
         Ok(file) => file,
@@ -275,7 +275,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
 }
 
 /// As [`rename`], but nothing that is there is replaced.
-pub fn rename_new(from: &Path, to: &Path) -> Result<(), IoError> {
+pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), IoError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     let renamed = fault::point(Call::Add).and_then(|()| Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?));
     renamed.map_err(IoError::of("rename", from))
@@ -290,7 +290,7 @@ pub fn exchange(one: &Path, other: &Path) -> Result<(), IoError> {
 }
 
 /// Sets the modification time of a path, or of the symlink itself.
-pub fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), IoError> {
+pub(crate) fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), IoError> {
     super::fs::utimens_at(rfs::CWD, path.as_os_str().as_bytes(), SetTime::Keep, SetTime::At(mtime))
         .map_err(IoError::of("set the time of", path))
 }
@@ -308,13 +308,13 @@ pub fn absolute(path: &Path) -> Result<PathBuf, IoError> {
 }
 
 /// The path without symlinks, `.` and `..`; it must be there.
-pub fn canonical(path: &Path) -> Result<PathBuf, IoError> {
+pub(crate) fn canonical(path: &Path) -> Result<PathBuf, IoError> {
     fault::point(Call::Look).and_then(|()| fs::canonicalize(path)).map_err(IoError::of("resolve", path))
 }
 
 /// Copies a file, or symlink to a name that is free: mode, mtime and user xattrs come along. The bytes
 /// are cloned where the file system can, else copied. `false` when the name is taken or the kind isn't copied.
-pub fn copy_node(from: &Path, to: &Path) -> Result<bool, IoError> {
+pub(crate) fn copy_node(from: &Path, to: &Path) -> Result<bool, IoError> {
     let Some(stat) = stat(from)? else { return Ok(false) };
     let name = to.as_os_str().as_bytes();
     match stat.kind() {

@@ -13,7 +13,7 @@ use super::log::OrWarn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, WaitOptions};
 
-pub use super::signal::{Ask, ProcessIdentity, Signalled, Signals};
+pub(crate) use super::signal::{Ask, ProcessIdentity, Signalled, Signals};
 
 /// The number under which a process that was started here finds the one descriptor it was given.
 const GIVEN: i32 = 3;
@@ -35,7 +35,12 @@ pub fn set_name(name: &CStr) {
 
 /// Starts `program` in a session of its own, as nobody's child: it outlives the caller and leaves no zombie.
 /// Of the caller's descriptors it has only `given` (see [`given`]); stdin is empty, output goes to `log`.
-pub fn start_apart(program: &Path, args: &[&OsStr], log: BorrowedFd<'_>, given: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn start_apart(
+    program: &Path,
+    args: &[&OsStr],
+    log: BorrowedFd<'_>,
+    given: BorrowedFd<'_>,
+) -> io::Result<()> {
     let mut command = command(program, args, log)?;
     let (given, has_close_range) = (given.as_raw_fd(), !is_without("close_range"));
     // SAFETY: the closure makes only async-signal-safe calls, as between fork and exec they must be: the
@@ -55,7 +60,7 @@ pub fn start_apart(program: &Path, args: &[&OsStr], log: BorrowedFd<'_>, given: 
 }
 
 /// Starts `program` as a child with only `given` of the caller's descriptors; its end raises SIGCHLD.
-pub fn start_child(
+pub(crate) fn start_child(
     program: &Path,
     args: &[&OsStr],
     log: BorrowedFd<'_>,
@@ -166,7 +171,7 @@ pub fn reap() -> Vec<(ProcessId, String)> {
 
 /// Waits until one of `fds` is readable or closed at its other end; says which are. All `false`: time is up. A signal
 /// doesn't end the waiting.
-pub fn wait_any(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
+pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polls: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let until = limit.map(|limit| Instant::now() + limit);
     loop {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::invocation::{Invocation, Sink, Stop};
 
-pub use super::invocation::Ended;
+pub(crate) use super::invocation::Ended;
 
 /// No answer that is waited for is longer.
 const LONGEST_ANSWER: usize = 1 << 20;

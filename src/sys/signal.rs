@@ -213,7 +213,7 @@ impl Signals {
     }
 
     /// Every kind of signal that came since the last call.
-    pub fn drain(&self) -> io::Result<Vec<Signalled>> {
+    pub(crate) fn drain(&self) -> io::Result<Vec<Signalled>> {
         let mut came = Vec::new();
         while let Some(info) = self.0.read_signal()? {
             came.push(match info.ssi_signo as i32 {

@@ -22,7 +22,7 @@ pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// The value of a long extended attribute of an open file or directory, asked for once: it may cost work to make.
-pub fn long_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn long_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
     fault::point(Call::Look)?;
     let mut buf = vec![0; LONGEST];
     let n = rfs::fgetxattr(fd, name, &mut buf)?;
@@ -38,7 +38,7 @@ pub fn xattr_names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// All `user.*` attributes of an open file or directory: (name, value). None where the file system has no such thing.
-pub fn user_xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(crate) fn user_xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     fault::point(Call::Look)?;
     let names = match grow(|buf| rfs::flistxattr(&fd, buf)) {
         Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(vec![]),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::ViewsError;
 use super::set::Views;
-pub use crate::overlay::Covered;
+pub(crate) use crate::overlay::Covered;
 use crate::overlay::{self, Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
 use crate::store::manifest::{ViewSpec, joined};
 use crate::store::{Name, ObjectId, Store, TreeId, escape};

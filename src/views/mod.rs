@@ -40,4 +40,4 @@ pub(crate) mod status;
 pub(crate) mod thaw;
 mod whole;
 
-pub use error::ViewsError;
+pub(crate) use error::ViewsError;

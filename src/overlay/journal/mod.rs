@@ -44,14 +44,17 @@ use crate::sys::log::OrWarn;
 use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fs_type};
 
-pub use file::{DAMAGED, ELSEWHERE, copy, elsewhere, version};
+pub(crate) use file::{DAMAGED, ELSEWHERE};
 use file::{check_header, contents, header_of, put};
+pub use file::{copy, elsewhere, version};
 pub use format::JournalError;
 use format::{HEADER, NEWER, VERSION};
+pub use framing::Frames;
+pub(crate) use framing::JournalPiece;
 use framing::framed;
-pub use framing::{Frames, JournalPiece};
-pub use record::{Check, Frame, Malformed, MetaChange, Record};
-pub use sync::Unsynced;
+
+pub use record::{Check, Frame, MetaChange, Record};
+pub(crate) use sync::Unsynced;
 
 /// Bytes beyond the end of the file that its disk keeps for it; enough to delete thousands of names. It is made full
 /// again when half of it is used, as long as the disk has room.
@@ -98,7 +101,7 @@ impl Journal {
     }
 
     /// As [`Journal::open`], in a directory that is open; `path` names it in errors. The copy goes to `state_dir`.
-    pub fn open_in(dir: OwnedFd, path: &Path, state_dir: &Path) -> Result<(Journal, Frames), JournalError> {
+    pub(crate) fn open_in(dir: OwnedFd, path: &Path, state_dir: &Path) -> Result<(Journal, Frames), JournalError> {
         let path = path.join("journal");
         let file = Arc::new(file::open(&dir, &path)?);
         let mut bytes = contents(&file, &path)?;
@@ -167,7 +170,7 @@ impl Journal {
     }
 
     /// Does what failed before.
-    pub fn make_good(&mut self) -> Result<(), JournalError> {
+    pub(crate) fn make_good(&mut self) -> Result<(), JournalError> {
         if self.is_lost {
             let lost = io::Error::from_raw_os_error(libc::EIO);
             return Err(IoError::of("write", &self.path)(lost).into());
@@ -245,12 +248,12 @@ impl Journal {
     }
 
     /// Keeps a copy of the file in `state_dir`, as of a damaged journal, and gives its path.
-    pub fn keep_copy(&self, state_dir: &Path) -> Result<PathBuf, JournalError> {
+    pub(crate) fn keep_copy(&self, state_dir: &Path) -> Result<PathBuf, JournalError> {
         file::keep_damaged(state_dir, &contents(&self.file, &self.path)?)
     }
 
     /// Continues in another directory, with a journal of `records`.
-    pub fn move_to(&mut self, dir: &Path, records: Vec<Record>) -> Result<(), JournalError> {
+    pub(crate) fn move_to(&mut self, dir: &Path, records: Vec<Record>) -> Result<(), JournalError> {
         let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
         let before = (std::mem::replace(&mut self.dir, fd), std::mem::replace(&mut self.path, dir.join("journal")));
         self.rewrite(records).inspect_err(|_| (self.dir, self.path) = before)

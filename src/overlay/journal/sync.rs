@@ -29,13 +29,13 @@ impl Unsynced {
 impl Journal {
     /// Order barrier: after a power cut, the records so far of names and metadata are there if any later change of
     /// names or metadata in the upper is.
-    pub fn precede(&mut self) -> Result<(), JournalError> {
+    pub(crate) fn precede(&mut self) -> Result<(), JournalError> {
         self.make_good()?;
         if self.is_pending { self.write_back() } else { Ok(()) }
     }
 
     /// As [`Journal::precede`], for all records.
-    pub fn write_back(&mut self) -> Result<(), JournalError> {
+    pub(crate) fn write_back(&mut self) -> Result<(), JournalError> {
         self.make_good()?;
         let written = write_back(&*self.file).map_err(IoError::of("write", &self.path));
         self.is_lost = written.is_err();

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::record::Malformed;
 use super::*;
 use crate::overlay::Ino;
 use crate::store::{Name, TreeId};

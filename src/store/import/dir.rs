@@ -46,7 +46,7 @@ pub fn import_dir_watching(
 
 /// As [`import_dir_watching`], for a view at `path` that reports which files are unchanged: these are copied from its
 /// trees. The outcome is the same; the cost grows with the number of changes.
-pub fn import_shared(
+pub(crate) fn import_shared(
     store: &Store,
     path: &Path,
     shared: &dyn Shared,

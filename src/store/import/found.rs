@@ -68,7 +68,7 @@ pub(super) struct FileFound {
 }
 
 /// The user xattrs of an open file or directory that belong in a tree.
-pub fn xattrs_of(file: impl AsFd) -> std::io::Result<Vec<Xattr>> {
+pub(crate) fn xattrs_of(file: impl AsFd) -> std::io::Result<Vec<Xattr>> {
     fs::user_xattrs(file).map(kept)
 }
 

@@ -8,7 +8,7 @@ use crate::store::{Node, ObjectId, Store, StoreError, Tree};
 
 /// The files whose objects are missing, have another length, or are noted as damaged; each by all its names, sorted. No
 /// object is read.
-pub fn files_lost(store: &Store, tree: &Tree) -> Result<Vec<PathBuf>, StoreError> {
+pub(crate) fn files_lost(store: &Store, tree: &Tree) -> Result<Vec<PathBuf>, StoreError> {
     let mut nodes = store.objects().missing_of(tree)?;
     let noted: HashSet<ObjectId> = store.lost_objects()?.into_iter().collect();
     if !noted.is_empty() {

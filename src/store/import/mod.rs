@@ -17,12 +17,14 @@ mod watch;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use archive::{ArchiveLimits, Refused, import_archive, refuse_git};
-pub use dir::{import_dir, import_dir_watching, import_shared};
-pub use found::xattrs_of;
-pub use lost::files_lost;
+pub(crate) use archive::refuse_git;
+pub use archive::{ArchiveLimits, Refused, import_archive};
+pub(crate) use dir::import_shared;
+pub use dir::{import_dir, import_dir_watching};
+pub(crate) use found::xattrs_of;
+pub(crate) use lost::files_lost;
 pub use shared::Shared;
-pub use watch::PathScan;
+pub(crate) use watch::PathScan;
 
 use super::tree::BuildError;
 use super::{StoreError, TreeId};

@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use format::{PackError, PackRecord};
+pub(crate) use format::{PackError, PackRecord};
 pub(super) use set::{Packs, is_racy};
 pub use write::PackWriter;
 

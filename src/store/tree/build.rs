@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::format::NO_ENTRY;
+pub(crate) use super::item::BuildError;
 use super::item::BuiltNode;
-pub use super::item::{BuildError, Item, NodeMeta, Slot};
+pub use super::item::{Item, NodeMeta, Slot};
 use super::sections::Sections;
 use super::{Node, Tree};
 use crate::store::{Name, ObjectId};
@@ -31,7 +32,7 @@ impl TreeBuilder {
     }
 
     /// The content of the directory `dir` of a tree, below directories of the names in `prefix`; those have its time.
-    pub fn part_of(tree: &Tree, dir: Node, prefix: &Path) -> Result<TreeBuilder, BuildError> {
+    pub(crate) fn part_of(tree: &Tree, dir: Node, prefix: &Path) -> Result<TreeBuilder, BuildError> {
         let own = meta_of(tree, dir);
         let above = NodeMeta { perm: 0o755, mtime: own.mtime, xattrs: Vec::new() };
         let names: Vec<Name> = prefix.iter().filter_map(|n| Name::new(n.as_bytes()).ok()).collect();
@@ -141,7 +142,7 @@ impl TreeBuilder {
     }
 
     /// The tree's bytes, and the slot that each node number was built from.
-    pub fn finish_numbered(&self) -> Result<(Vec<u8>, Vec<Slot>), BuildError> {
+    pub(crate) fn finish_numbered(&self) -> Result<(Vec<u8>, Vec<Slot>), BuildError> {
         let mut out = Sections::begin(&self.nodes)?;
         // Directories in depth-first order, the nodes of one directory one after the other: a listing and a
         // walk then touch neighbouring records.

@@ -10,7 +10,7 @@ use crate::sys::fs::FileType;
 
 impl TreeBuilder {
     /// The directory at a path, made with `meta` where there is none.
-    pub fn dir_at(&mut self, path: &Path, meta: &NodeMeta) -> Result<Slot, BuildError> {
+    pub(crate) fn dir_at(&mut self, path: &Path, meta: &NodeMeta) -> Result<Slot, BuildError> {
         let mut at = Slot::ROOT;
         for part in path.components() {
             let name = Name::new(part.as_os_str().as_encoded_bytes()).map_err(|_| BuildError::NotADirectory)?;

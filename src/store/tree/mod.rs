@@ -17,10 +17,11 @@ mod tests;
 
 pub use build::TreeBuilder;
 pub(in crate::store) use build::{item_of, meta_of};
-pub use format::TreeError;
+pub(crate) use format::TreeError;
 use format::{ENTRY, HAS_LINKS, HAS_XATTRS, HEADER, LINK, NO_ENTRY, NODE, OBJECT, RawNode, TreeLayout, XATTR};
 pub(in crate::store) use format::{u32_at, u64_at};
-pub use item::{BuildError, Item, NodeMeta, Slot, Xattr};
+pub(crate) use item::BuildError;
+pub use item::{Item, NodeMeta, Slot, Xattr};
 
 use std::cmp::Ordering;
 use std::path::PathBuf;

@@ -24,7 +24,8 @@ use parking_lot::Mutex;
 pub use kind::MemberKind;
 pub use plan::ArchivePlan;
 pub use refused::Refused;
-pub use tar::{Member, Tar, TarError};
+pub use tar::Tar;
+pub(crate) use tar::TarError;
 
 pub(super) use known::check;
 
@@ -303,7 +304,7 @@ fn count(tree: &Tree) -> ImportStats {
     stats
 }
 /// Refuses a tree of an archive that an earlier depsfs has imported.
-pub fn refuse_git(archive: &Path, tree: &Tree) -> Result<(), ImportError> {
+pub(crate) fn refuse_git(archive: &Path, tree: &Tree) -> Result<(), ImportError> {
     let Some(member) = dot_git::git_member(tree) else { return Ok(()) };
     let why = Refused::of(Refused::Git, member.as_os_str().as_encoded_bytes());
     Err(ImportError::Refused { path: archive.into(), why })
