@@ -14,6 +14,8 @@ mod approve;
 mod at_once;
 #[path = "cli/bench.rs"]
 mod bench;
+#[path = "cli/branch.rs"]
+mod branch;
 #[path = "cli/builds.rs"]
 mod builds;
 #[path = "cli/cache.rs"]

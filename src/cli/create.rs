@@ -12,6 +12,7 @@ use super::places;
 use super::report::Failure;
 use super::view_option::ViewOption;
 use crate::git::checkout::Checkout;
+use crate::git::command::Tracking;
 use crate::sys::interrupt;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
@@ -20,6 +21,7 @@ use crate::worktree::adopt;
 use crate::worktree::artifacts;
 use crate::worktree::artifacts::materialize::Brought;
 use crate::worktree::artifacts::resolve::ArtifactSource;
+use crate::worktree::branch::{BranchRequest, BranchUse};
 use crate::worktree::create::{self, CopiedFile, CreateOptions, Created};
 use crate::worktree::plan::{self, CreatePlan, CreateRequest};
 use crate::worktree::relocation;
@@ -31,7 +33,7 @@ use crate::worktree::shape;
 /// The worktree is made beside the source checkout (the checkout of the working directory) and named after the last
 /// segment of NAME. Its branch is --branch, else NAME if it has a slash, else <initials>/NAME (git's user.initials,
 /// or the first letters of user.name), else NAME; a branch that exists already is checked out when no BASE-REF is
-/// given. Every ignored directory of the source becomes a view in it, ignored single files are copied, submodules
+/// given, and one that a single remote has is made and tracks it. Every ignored directory of the source becomes a view in it, ignored single files are copied, submodules
 /// initialised in the source are initialised, and tracked files with equal content get the source's times, so that
 /// make, cargo and tsc find their artifacts up to date.
 ///
@@ -48,14 +50,29 @@ pub struct Create {
     name: Option<String>,
     /// Commit to start at [default: HEAD]; one of a remote, such as origin/main, is fetched first
     base_ref: Option<String>,
-    /// Name of the branch
-    #[arg(long)]
+    /// Name of the branch; one that exists is checked out
+    #[arg(long, conflicts_with_all = ["new_branch", "reset_branch", "detach"])]
     branch: Option<String>,
+    /// Make a branch of this name, and refuse if it exists
+    #[arg(short = 'b', value_name = "BRANCH", conflicts_with_all = ["reset_branch", "detach"])]
+    new_branch: Option<String>,
+    /// Make a branch of this name; one that exists is moved to BASE-REF
+    #[arg(short = 'B', value_name = "BRANCH", conflicts_with = "detach")]
+    reset_branch: Option<String>,
+    /// Check BASE-REF out without a branch
+    #[arg(long)]
+    detach: bool,
+    /// Don't let the new branch track the remote branch that it starts at
+    #[arg(long, conflicts_with = "detach")]
+    no_track: bool,
+    /// Directory of the worktree [default: as git config depsfs.path says, else beside the source checkout]
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
     /// Refuse when an artifact would have to be built: lock files differ at BASE-REF, or there is nothing to share
     #[arg(long)]
     frozen_only: bool,
     /// Go on with the components of a worktree that were not fetched or built yet, after a build that failed
-    #[arg(long, conflicts_with_all = ["base_ref", "branch", "frozen_only", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["base_ref", "branch", "new_branch", "reset_branch", "detach", "no_track", "path", "frozen_only", "dry_run"])]
     resume: bool,
     /// Print what would be made, and change nothing
     #[arg(long)]
@@ -98,13 +115,21 @@ impl Create {
         let wish = CreateRequest {
             name: self.name.clone().unwrap_or_default(),
             base: self.base_ref.clone(),
-            branch: self.branch.clone(),
+            branch: self.branch_request(),
+            no_track: self.no_track,
+            path: self.path.clone(),
             frozen_only: self.frozen_only,
             allow_unbuilt: self.allow_unbuilt,
             dry_run: self.dry_run,
             user: places::user(),
         };
         let plan = plan::plan(source, &wish, &places::store_path()?)?;
+        if let Some(beside) = &plan.beside {
+            let (name, beside) = (wish.name.word(), beside.word());
+            output::note(&format!(
+                "note: there is also a branch {beside}: depsfs create {name} --branch {beside} checks it out"
+            ));
+        }
         if wish.dry_run {
             return output::print(&(plan.words() + &components::foreseen(&plan, self.approve)?));
         }
@@ -116,6 +141,14 @@ impl Create {
             artifacts::plan::refuse_builds(&foreseen.unwrap_or_default())?;
         }
         self.make(&plan, &outside)
+    }
+
+    fn branch_request(&self) -> BranchRequest {
+        let given = |make: fn(String) -> BranchRequest, name: &Option<String>| name.clone().map(make);
+        given(BranchRequest::Named, &self.branch)
+            .or_else(|| given(BranchRequest::New, &self.new_branch))
+            .or_else(|| given(BranchRequest::Reset, &self.reset_branch))
+            .unwrap_or(if self.detach { BranchRequest::Detached } else { BranchRequest::Derived })
     }
 
     fn make(&self, plan: &CreatePlan, outside: &Outside) -> Result<(), Failure> {
@@ -226,12 +259,21 @@ fn copied_line(copied: &[CopiedFile]) -> Option<String> {
     (!copied.is_empty()).then(|| format!("  copied:   {files}: {}", names.join(", ")))
 }
 
+fn branch_words(plan: &CreatePlan) -> String {
+    match &plan.branch {
+        BranchUse::Existing => " (existing)".into(),
+        BranchUse::New(Tracking::Yes) => format!(" (tracks {})", plan.base.shown()),
+        BranchUse::Reset { from, .. } => format!(" (was at {})", from.get(..10).unwrap_or(from)),
+        _ => String::new(),
+    }
+}
+
 /// The new worktree, and the directories that were left out, with the reasons.
 pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: CreateOptions) -> String {
     let commit = created.commit.get(..10).unwrap_or(&created.commit);
     let mut lines = vec![
         format!("{verb} {}", created.worktree.shown()),
-        format!("  branch:   {}{} at {commit}", created.branch, if plan.branch_exists { " (existing)" } else { "" }),
+        format!("  branch:   {}{} at {commit}", created.branch, branch_words(plan)),
     ];
     let mut named: Vec<String> = created.views.iter().take(8).map(|v| v.shown().to_string()).collect();
     if created.views.len() > named.len() {

@@ -70,6 +70,9 @@ fn worktree(e: &WorktreeError) -> (u8, String) {
         WorktreeError::BranchTaken(_) => (REFUSED, "omit the base-ref to check it out, or give another name with --branch".into()),
         WorktreeError::BranchInUse { .. } => (REFUSED, "give another branch with --branch".into()),
         WorktreeError::BranchInTheWay { .. } => (REFUSED, "git cannot have both: give another branch with --branch".into()),
+        WorktreeError::AtSeveralRemotes { .. } => {
+            (REFUSED, "give one as the base-ref, such as origin/NAME, or set git config checkout.defaultRemote".into())
+        }
         WorktreeError::NoBase(_) => (REFUSED, "git branch --all lists the branches; a remote's is written origin/main".into()),
         WorktreeError::Fetch { .. } => (FAILED, "nothing was made; git remote -v shows the address of the remote".into()),
         WorktreeError::Unbuilt(_) => (REFUSED, "build the source first, or give --allow-unbuilt".into()),

@@ -155,6 +155,18 @@ pub fn plain(path: &Path) -> PathBuf {
     out
 }
 
+/// The path at which something is about to be made: absolute, and without symlinks as far as it is there already.
+///
+/// # Errors
+/// The working directory was deleted; a part of the path can't be read.
+pub fn destination(path: &Path) -> Result<PathBuf, IoError> {
+    let wanted = plain(&path::absolute(path)?);
+    let there = wanted.ancestors().find(|dir| path::is_there(dir)).unwrap_or(&wanted);
+    let below = wanted.strip_prefix(there).unwrap_or(Path::new(""));
+    let real = path::canonical(there)?;
+    Ok(if below.as_os_str().is_empty() { real } else { real.join(below) })
+}
+
 /// The deepest ancestor of `place` that is there, absolute and without symlinks.
 fn nearest_there(place: &Path) -> Result<PathBuf, IoError> {
     let absolute = path::absolute(place)?;

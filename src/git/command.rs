@@ -33,6 +33,32 @@ pub struct Git {
     settings: Vec<Setting>,
 }
 
+/// Whether a new branch tracks the branch that it starts at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracking {
+    /// As `branch.autoSetupMerge` says.
+    AsConfigured,
+    Yes,
+    No,
+}
+
+impl Tracking {
+    fn option(self) -> Option<&'static str> {
+        match self {
+            Tracking::AsConfigured => None,
+            Tracking::Yes => Some("--track"),
+            Tracking::No => Some("--no-track"),
+        }
+    }
+}
+
+/// The `HEAD` of a new worktree.
+#[derive(Clone, Copy, Debug)]
+pub enum NewHead<'a> {
+    Branch(&'a str),
+    Detached(&'a str),
+}
+
 impl Git {
     pub fn at(dir: &Path) -> Git {
         Git {
@@ -135,8 +161,21 @@ impl Git {
     }
 
     /// Makes a branch; fails when it exists, also when another process made it just now.
-    pub fn make_branch(&self, branch: &str, base: &str) -> Result<(), GitError> {
-        self.run("branch", ["branch", "--quiet", "--", branch, base], None).map(drop)
+    ///
+    /// # Errors
+    /// git fails or can't be run.
+    pub fn make_branch(&self, branch: &str, base: &str, tracking: Tracking) -> Result<(), GitError> {
+        let args = ["branch", "--quiet"].into_iter().chain(tracking.option()).chain(["--", branch, base]);
+        self.run("branch", args, None).map(drop)
+    }
+
+    /// Moves a branch that no worktree has checked out.
+    ///
+    /// # Errors
+    /// As [`Git::make_branch`].
+    pub fn move_branch(&self, branch: &str, to: &str, tracking: Tracking) -> Result<(), GitError> {
+        let args = ["branch", "--quiet", "--force"].into_iter().chain(tracking.option()).chain(["--", branch, to]);
+        self.run("branch", args, None).map(drop)
     }
 
     /// Deletes a branch and its configuration, merged or not.
@@ -144,11 +183,18 @@ impl Git {
         self.run("branch -D", ["branch", "--quiet", "-D", "--", branch], None).map(drop)
     }
 
-    /// Makes a worktree at `path`, which may be an empty directory, on `branch`, with its files or without.
-    pub fn add_worktree(&self, path: &Path, branch: &str, checkout: bool) -> Result<(), GitError> {
+    /// Makes a worktree at `path`, which may be an empty directory, with its files or without.
+    ///
+    /// # Errors
+    /// git fails or can't be run.
+    pub fn add_worktree(&self, path: &Path, head: NewHead<'_>, checkout: bool) -> Result<(), GitError> {
         let how = if checkout { "--checkout" } else { "--no-checkout" };
-        let args = ["worktree", "add", "--quiet", how, "--"].map(OsStr::new);
-        let args = args.into_iter().chain([path.as_os_str(), branch.as_ref()]);
+        let (detach, start) = match head {
+            NewHead::Branch(branch) => (None, branch),
+            NewHead::Detached(commit) => (Some("--detach"), commit),
+        };
+        let args = ["worktree", "add", "--quiet", how].into_iter().chain(detach).chain(["--"]).map(OsStr::new);
+        let args = args.chain([path.as_os_str(), start.as_ref()]);
         // `git worktree add` starts a `git reset`, which would go on writing after it was ended alone.
         self.apart().run("worktree add", args, None).map(drop)
     }

@@ -2,7 +2,7 @@
 //!
 //! | what   | rule |
 //! |--------|------|
-//! | path   | beside the source checkout, named after the last segment of `<name>` |
+//! | path   | `--path`; else as `depsfs.path` says; else beside the source checkout, named after the last segment of `<name>`, or, where that is taken, after all of it with `-` for `/` |
 //! | branch | `--branch`; else `<name>` if it has a slash; else `<initials>/<name>`; else `<name>` |
 //!
 //! The initials are git's `user.initials`, else the first letters of `user.name`.
@@ -16,6 +16,8 @@ use crate::sys::terminal::DisplayName;
 pub struct WorktreeNames {
     pub path: PathBuf,
     pub branch: String,
+    /// The directory named after all of the name, if it has several segments.
+    pub whole: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +26,8 @@ pub enum NamingError {
     NoDirectory(String),
     #[error("{} is not a name git takes for a branch", .0.shown())]
     NotABranch(String),
+    #[error("depsfs.path is {}, and {{{}}} is not one of {{repo}}, {{name}}, {{branch}}", template.shown(), unknown.shown())]
+    Template { template: String, unknown: String },
     #[error("the source checkout {} has no parent directory", .0.shown())]
     NoParent(PathBuf),
 }
@@ -49,7 +53,49 @@ pub fn names(
     if !branch_is_valid(&branch) {
         return Err(NamingError::NotABranch(branch));
     }
-    Ok(WorktreeNames { path: parent.join(last), branch })
+    let whole = flat(trimmed).filter(|whole| whole != last).map(|whole| parent.join(whole));
+    Ok(WorktreeNames { path: parent.join(last), branch, whole })
+}
+
+/// A name as one segment of a path; `None` if it can't be one.
+fn flat(name: &str) -> Option<String> {
+    let flat = name.split('/').filter(|s| !s.is_empty()).collect::<Vec<_>>().join("-");
+    (!flat.starts_with(['-', '.']) && !flat.contains(char::is_control) && !flat.is_empty()).then_some(flat)
+}
+
+/// The directory that a template names: `{repo}` is the name of the source checkout, `{name}` and `{branch}` those of the
+/// worktree as one segment, and `~/` the home directory. It is relative to the source checkout.
+///
+/// # Errors
+/// [`NamingError::Template`] for other words in braces; [`NamingError::NoDirectory`].
+pub fn from_template(
+    template: &str,
+    source: &Path,
+    name: &str,
+    branch: &str,
+    home: Option<&Path>,
+) -> Result<PathBuf, NamingError> {
+    let segment = |of: &str| flat(of).ok_or_else(|| NamingError::NoDirectory(of.into()));
+    let mut path = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let unknown = |word: &str| NamingError::Template { template: template.into(), unknown: word.into() };
+        let (word, after) = after.split_once('}').ok_or_else(|| unknown(after))?;
+        path += before;
+        path += &match word {
+            "repo" => source.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            "name" => segment(name.trim_end_matches('/'))?,
+            "branch" => segment(branch)?,
+            _ => return Err(unknown(word)),
+        };
+        rest = after;
+    }
+    path += rest;
+    let path = match (path.strip_prefix("~/"), home) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => source.join(path),
+    };
+    Ok(path)
 }
 
 /// `user.initials`, else the first letter of each word of `user.name`, in lower case; `None` without either.

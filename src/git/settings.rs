@@ -3,6 +3,7 @@
 //! | key               | meaning |
 //! |-------------------|---------|
 //! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
+//! | `depsfs.path`     | the directory of a new worktree, with `{repo}`, `{name}` and `{branch}`; relative to the source checkout |
 //! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
 //! | `depsfs.view`     | how the views of a new worktree are mounted: `directories`, `worktree`, `auto` |
 //! | `depsfs.absolutePaths` | the policy for artifacts that hold the source's absolute path: `relocate` (the default), `leave`, `exclude` |
@@ -106,6 +107,13 @@ impl Settings {
 
     pub fn has_remote(&self, name: &str) -> bool {
         self.value(&format!("remote.{name}.url")).is_some()
+    }
+
+    /// The names of the remotes.
+    pub fn remotes(&self) -> impl Iterator<Item = &str> {
+        let names = self.pairs.iter().filter_map(|(k, _)| k.strip_prefix("remote.")?.strip_suffix(".url"));
+        let mut seen = std::collections::HashSet::new();
+        names.filter(move |name| seen.insert(*name))
     }
 
     /// The URLs of the remotes.

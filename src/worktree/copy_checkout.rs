@@ -24,7 +24,7 @@ use sha1::{Digest, Sha1};
 use super::mtime::{SameBlob, pair_up, parents};
 use crate::git::checkout::Checkout;
 use crate::git::checkout_filters;
-use crate::git::command::{Git, GitError};
+use crate::git::command::{Git, GitError, NewHead};
 use crate::git::index::{self, Index, NewStat, StatData, Tracked};
 use crate::git::settings::Settings;
 use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
@@ -36,13 +36,13 @@ const FEWEST: usize = 4;
 const MOST: usize = 8;
 const CHUNK: usize = 256 << 10;
 
-/// Makes the worktree at `at`, an empty directory, on `branch`, with all tracked files in it. Without `with_times` these
+/// Makes the worktree at `at`, an empty directory, with this `HEAD`, and with all tracked files in it. Without `with_times` these
 /// have the time of their checkout.
 pub fn add_worktree(
     source: &Checkout,
     settings: &Settings,
     at: &Path,
-    branch: &str,
+    head: NewHead<'_>,
     with_times: bool,
 ) -> Result<(), GitError> {
     let git = source.git();
@@ -52,9 +52,9 @@ pub fn add_worktree(
         None => git.with("checkout.workers", at_once().to_string()),
     };
     if !with_times || !checkout_filters::settings_allow(source, settings) {
-        return register(&parallel(git), at, branch, true);
+        return register(&parallel(git), at, head, true);
     }
-    register(&git, at, branch, false)?;
+    register(&git, at, head, false)?;
     let Some(new) = Checkout::at(at)? else {
         return Err(GitError::Unreadable { what: "worktree add" });
     };
@@ -68,10 +68,10 @@ pub fn add_worktree(
 
 /// Retries: git fails at a registration that another `git worktree add` has not completed yet ("failed to read
 /// .git/worktrees/x/commondir"), and has made nothing then. A moment later the registration is complete.
-fn register(git: &Git, at: &Path, branch: &str, checkout: bool) -> Result<(), GitError> {
+fn register(git: &Git, at: &Path, head: NewHead<'_>, checkout: bool) -> Result<(), GitError> {
     let mut tries = 0..20;
     loop {
-        match git.add_worktree(at, branch, checkout) {
+        match git.add_worktree(at, head, checkout) {
             Err(GitError::Failed { stderr, .. })
                 if stderr.contains("failed to read") && stderr.contains("worktrees/") && tries.next().is_some() =>
             {

@@ -18,6 +18,7 @@ use std::sync::{Arc, mpsc};
 
 use super::artifacts::resolve::ArtifactSources;
 use super::artifacts::select;
+use super::branch::BranchUse;
 use super::copy_checkout;
 pub use super::created::{CopiedFile, Created};
 use super::error::WorktreeError;
@@ -33,7 +34,7 @@ use super::unfit::UnfitReason;
 use crate::daemon::client;
 use crate::git;
 use crate::git::checkout::Checkout;
-use crate::git::command::{Git, GitError};
+use crate::git::command::{Git, GitError, NewHead};
 use crate::git::ignored::Ignored;
 use crate::git::submodule;
 use crate::store::manifest::{Manifest, Shape};
@@ -120,6 +121,9 @@ fn make(
     undo: &mut Undo<'_>,
 ) -> Result<Created, WorktreeError> {
     let at = &plan.names.path;
+    if let Some(parent) = at.parent() {
+        undo.make_dirs(parent)?;
+    }
     if !path::make_dir(at)? {
         return Err(WorktreeError::PathTaken(at.clone()));
     }
@@ -129,7 +133,11 @@ fn make(
     let early = select::early(plan);
     let snapshots = Snapshots::start(plan, &early.directories, store, progress.clone())?;
     make_branch(plan, undo)?;
-    copy_checkout::add_worktree(&plan.source, &plan.settings, at, &plan.names.branch, how.mtimes)?;
+    let head = match plan.branch {
+        BranchUse::Detached => NewHead::Detached(plan.commit.as_deref().unwrap_or("HEAD")),
+        _ => NewHead::Branch(&plan.names.branch),
+    };
+    copy_checkout::add_worktree(&plan.source, &plan.settings, at, head, how.mtimes)?;
     let new = Checkout::at(at)?.ok_or_else(|| git::RepositoryError::NotACheckout(at.clone()))?;
     interrupt::check()?;
     if plan.components.is_empty() {
@@ -215,15 +223,22 @@ pub(super) fn furnish(
 }
 
 fn make_branch(plan: &CreatePlan, undo: &mut Undo<'_>) -> Result<(), WorktreeError> {
-    if plan.branch_exists {
-        return Ok(());
-    }
     // By name where one was given, so that git sets up tracking as the user has configured it.
     let commit = plan.commit.as_deref().unwrap_or("HEAD");
     let base = if plan.base == "HEAD" { commit } else { &plan.base };
     // Deaf to signals: whether the branch was made, and by whom, must be known.
-    Git::deaf(&plan.source.root).make_branch(&plan.names.branch, base)?;
-    undo.branch(&plan.names.branch);
+    let (git, branch) = (Git::deaf(&plan.source.root), &plan.names.branch);
+    match &plan.branch {
+        BranchUse::Existing | BranchUse::Detached => {}
+        BranchUse::New(tracking) => {
+            git.make_branch(branch, base, *tracking)?;
+            undo.branch(branch);
+        }
+        BranchUse::Reset { from, tracking } => {
+            git.move_branch(branch, base, *tracking)?;
+            undo.moved_branch(branch, from);
+        }
+    }
     Ok(())
 }
 

@@ -49,6 +49,8 @@ pub enum WorktreeError {
     BranchInUse { branch: String, at: PathBuf },
     #[error("branch {} cannot be made beside branch {}", wanted.shown(), existing.shown())]
     BranchInTheWay { wanted: String, existing: String },
+    #[error("several remotes have a branch {}: {}", branch.shown(), remotes.join(", "))]
+    AtSeveralRemotes { branch: String, remotes: Vec<String> },
     #[error("{} is no commit of this repository", .0.shown())]
     NoBase(String),
     #[error("branch {} could not be fetched from {}: {source}", branch.shown(), remote.shown())]

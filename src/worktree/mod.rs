@@ -15,6 +15,7 @@
 
 pub mod adopt;
 pub mod artifacts;
+pub mod branch;
 pub mod broken;
 mod conflict;
 mod copy_checkout;

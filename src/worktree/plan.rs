@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use super::branch::{self, BranchRequest, BranchUse, Start, StartRequest};
 use super::error::WorktreeError;
 use super::relocation::Policies;
 use super::unfinished::{Killed, NewWorktree};
 use crate::component::load::{self, UserConfigPaths};
 use crate::component::{Components, Declared};
-use crate::git::checkout::Checkout;
-use crate::git::command::Git;
+use crate::git::checkout::{self, Checkout};
+use crate::git::command::{Git, Tracking};
 use crate::git::ignored::{self, Ignored, IgnoredLimits};
 use crate::git::include::Included;
 use crate::git::naming::{self, WorktreeNames};
@@ -20,12 +21,19 @@ use crate::sys::{path, spawn};
 use crate::views::lockfile;
 use crate::views::set::Views;
 
+/// Printed for a worktree without a branch.
+const DETACHED: &str = "(detached)";
+
 /// The user's request.
 #[derive(Clone, Debug, Default)]
 pub struct CreateRequest {
     pub name: String,
     pub base: Option<String>,
-    pub branch: Option<String>,
+    pub branch: BranchRequest,
+    /// A new branch tracks nothing.
+    pub no_track: bool,
+    /// The directory of the worktree, where it was given.
+    pub path: Option<PathBuf>,
     /// Refuse when an artifact would have to be built.
     pub frozen_only: bool,
     /// Go on with a source that has nothing to share.
@@ -44,8 +52,9 @@ pub struct CreatePlan {
     pub base: String,
     /// The commit the new worktree starts at; `None` in a dry run whose base-ref is not fetched yet.
     pub commit: Option<String>,
-    /// The branch is there already, is checked out nowhere, and will be used as it is.
-    pub branch_exists: bool,
+    pub branch: BranchUse,
+    /// A branch that has the worktree's name without the initials.
+    pub beside: Option<String>,
     pub settings: Settings,
     /// The components in the commit's `depsfs.toml` and the user's configuration.
     pub components: Components,
@@ -60,22 +69,20 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Crea
     let (listed, settings) = look(&source)?;
     settings.absolute_paths()?;
     let initials = naming::initials(settings.value("user.initials"), settings.value("user.name"));
-    let names = naming::names(&source.root, &wish.name, wish.branch.as_deref(), initials.as_deref())?;
-    if !wish.dry_run
-        && let Some(killed) = Killed::at(&source.common_dir, &names.path)?
-    {
-        killed.take_back()?;
+    let mut names = naming::names(&source.root, &wish.name, wish.branch.name(), initials.as_deref())?;
+    place(&source, &settings, wish, &mut names)?;
+    if let Some(base) = wish.base.as_deref().filter(|_| !wish.dry_run) {
+        fetch(&source.git(), &settings, base)?;
     }
-    if path::is_there(&names.path) {
-        return Err(WorktreeError::PathTaken(names.path));
-    }
-    let base = wish.base.clone().unwrap_or_else(|| "HEAD".into());
-    if !wish.dry_run {
-        fetch(&source.git(), &settings, &base)?;
-    }
-    let (commit, branch_exists) = resolve(&source, &names.branch, wish, &base)?;
+    let (derived, name) = (&names.branch, wish.name.trim_end_matches('/'));
+    let (base, no_track) = (wish.base.as_deref(), wish.no_track);
+    let asked = StartRequest { branch: &wish.branch, name, derived, base, no_track };
+    let Start { used: branch, base, commit, beside } = branch::start(&source, &settings, &asked)?;
     if commit.is_none() && !(wish.dry_run && remote_of(&settings, &base).is_some()) {
         return Err(WorktreeError::NoBase(base));
+    }
+    if branch == BranchUse::Detached {
+        names.branch = DETACHED.into();
     }
     let modules = submodule::initialised(&source)?;
     if let Some(commit) = &commit {
@@ -90,7 +97,7 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Crea
     }
     let policies = Policies::new(&settings, components.clone())?;
     let plan =
-        CreatePlan { source, names, base, commit, branch_exists, settings, components, policies, modules, ignored };
+        CreatePlan { source, names, base, commit, branch, beside, settings, components, policies, modules, ignored };
     if wish.frozen_only {
         plan.refuse_builds()?;
     }
@@ -114,8 +121,8 @@ pub fn of_existing(
         return Err(WorktreeError::Unbuilt(source.root));
     }
     let head = target.git().resolve(&["HEAD^{commit}".into()])?.pop().flatten();
-    let branch = target.branch()?.unwrap_or_else(|| "(detached)".into());
-    let names = WorktreeNames { path: target.root.clone(), branch };
+    let branch = target.branch()?.unwrap_or_else(|| DETACHED.into());
+    let names = WorktreeNames { path: target.root.clone(), branch, whole: None };
     let (base, commit) = (String::from("HEAD"), head.map(|object| object.id));
     let components = Components::default();
     Ok(CreatePlan {
@@ -123,13 +130,47 @@ pub fn of_existing(
         names,
         base,
         commit,
-        branch_exists: false,
+        branch: BranchUse::New(Tracking::AsConfigured),
+        beside: None,
         settings,
         components,
         policies,
         modules,
         ignored,
     })
+}
+
+/// Decides the directory, and takes back what a killed create left there.
+fn place(
+    source: &Checkout,
+    settings: &Settings,
+    wish: &CreateRequest,
+    names: &mut WorktreeNames,
+) -> Result<(), WorktreeError> {
+    let is_free = |at: &Path| -> Result<bool, WorktreeError> {
+        if !wish.dry_run
+            && let Some(killed) = Killed::at(&source.common_dir, at)?
+        {
+            killed.take_back()?;
+        }
+        Ok(!path::is_there(at))
+    };
+    let candidates = match (&wish.path, settings.value("depsfs.path")) {
+        (Some(given), _) => vec![checkout::destination(given)?],
+        (None, Some(template)) => {
+            let home = wish.user.home.as_deref();
+            let named = naming::from_template(template, &source.root, &wish.name, &names.branch, home)?;
+            vec![checkout::destination(&named)?]
+        }
+        (None, None) => [Some(names.path.clone()), names.whole.clone()].into_iter().flatten().collect(),
+    };
+    for candidate in &candidates {
+        if is_free(candidate)? {
+            names.path.clone_from(candidate);
+            return Ok(());
+        }
+    }
+    Err(WorktreeError::PathTaken(candidates[0].clone()))
 }
 
 /// The ignored paths and the configuration, which two git processes read at the same time.
@@ -170,48 +211,6 @@ fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), WorktreeError
     })
 }
 
-/// The commit to start at, and whether the branch is there already.
-fn resolve(
-    source: &Checkout,
-    branch: &str,
-    wish: &CreateRequest,
-    base: &str,
-) -> Result<(Option<String>, bool), WorktreeError> {
-    if base.contains(char::is_control) || base.starts_with('-') {
-        return Err(WorktreeError::NoBase(base.into()));
-    }
-    // A branch and a folder of branches can't have one name: `a` is in the way of `a/b`.
-    let above: Vec<&str> = branch.match_indices('/').map(|(at, _)| &branch[..at]).collect();
-    let mut asked = vec![format!("{base}^{{commit}}"), format!("refs/heads/{branch}")];
-    asked.extend(above.iter().map(|b| format!("refs/heads/{b}")));
-    let found = source.git().resolve(&asked)?;
-    if let Some(at) = found[2..].iter().position(Option::is_some) {
-        return Err(WorktreeError::BranchInTheWay { wanted: branch.into(), existing: above[at].into() });
-    }
-    let Some(tip) = &found[1] else { return Ok((found[0].as_ref().map(|o| o.id.clone()), false)) };
-    if wish.base.is_some() {
-        return Err(WorktreeError::BranchTaken(branch.into()));
-    }
-    if let Some(at) = holder(source, branch)? {
-        return Err(WorktreeError::BranchInUse { branch: branch.into(), at });
-    }
-    Ok((Some(tip.id.clone()), true))
-}
-
-/// The checkout of this repository that has the branch checked out.
-fn holder(source: &Checkout, branch: &str) -> Result<Option<PathBuf>, WorktreeError> {
-    let mut all: Vec<Checkout> = source.main()?.into_iter().collect();
-    for (root, _) in source.registered()? {
-        all.extend(Checkout::at(&root)?);
-    }
-    for checkout in all {
-        if checkout.branch()?.as_deref() == Some(branch) {
-            return Ok(Some(checkout.root));
-        }
-    }
-    Ok(None)
-}
-
 fn find_ignored(
     source: &Checkout,
     listed: Vec<PathBuf>,
@@ -235,7 +234,7 @@ impl CreatePlan {
         NewWorktree {
             path: &self.names.path,
             branch: &self.names.branch,
-            makes_branch: !self.branch_exists,
+            makes_branch: matches!(self.branch, BranchUse::New(_)),
             commit: self.commit.as_deref(),
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::error::WorktreeError;
 use crate::daemon::{client, health};
 use crate::git::checkout::Checkout;
-use crate::git::command::{Git, GitError};
+use crate::git::command::{Git, GitError, Tracking};
 use crate::store::manifest::joined;
 use crate::store::{Manifest, Store};
 use crate::sys::log::OrWarn;
@@ -40,6 +40,8 @@ enum UndoStep {
     File(PathBuf),
     /// A whole state directory, or, in an existing one, the manifest with its earlier content.
     State(PathBuf, Option<Vec<u8>>),
+    /// A branch that was moved, and the commit it was at.
+    MovedBranch(String, String),
     Submodule(Checkout),
 }
 
@@ -62,6 +64,11 @@ impl<'a> Undo<'a> {
     /// Taken back last: git keeps a branch that a worktree has checked out.
     pub fn branch(&mut self, name: &str) {
         self.made.insert(0, UndoStep::Branch(name.into()));
+    }
+
+    /// As [`Self::branch`], of one that was at the commit `from`.
+    pub fn moved_branch(&mut self, name: &str, from: &str) {
+        self.made.insert(0, UndoStep::MovedBranch(name.into(), from.into()));
     }
 
     /// Makes a directory and its missing parents.
@@ -154,6 +161,9 @@ impl<'a> Undo<'a> {
             UndoStep::File(at) => path::remove_file(at).map_err(|e| e.to_string()),
             UndoStep::State(dir, manifest) => restore_state(dir, manifest.as_deref()).map_err(|e| e.to_string()),
             UndoStep::Submodule(checkout) => remove_submodule(checkout).map_err(|e| e.to_string()),
+            UndoStep::MovedBranch(name, from) => {
+                Git::deaf(&self.source.root).move_branch(name, from, Tracking::No).map_err(|e| e.to_string())
+            }
             UndoStep::Branch(name) => delete_branch(self.source, name).map_err(|e| e.to_string()),
         }
     }
