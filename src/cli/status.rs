@@ -99,6 +99,7 @@ fn missing(status: &Seen) -> Option<String> {
 fn line(view: &ViewStatus) -> String {
     let path = view.path.shown();
     match (view.mounted, view.dropped, &view.error) {
+        (true, _, _) if view.hung => format!("[HUNG]    {path} (requests wait for an answer that no server will give)"),
         (true, _, _) if view.refusing => format!("[MISSING] {path} (answers EIO)"),
         (true, _, _) => format!("[ok]      {path}"),
         (false, true, _) if view.remade => format!("[ok]      {path} (plain: deleted and made anew)"),

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use super::health::refuse_stopped;
+use super::health::{end_hung, refuse_stopped};
 use super::program::Program;
 use super::release::{detach_dead, take_down};
 use super::state::{DaemonState, StateDir, ViewState};
@@ -45,6 +45,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
     let _turn = dir.client_lock()?;
     let manifest = Manifest::load(&dir.manifest())?.into_mounts();
     refuse_stopped(&dir)?;
+    end_hung(&dir)?;
     let own = Program::open(program)?;
     let mut patience = Patience::new();
     loop {

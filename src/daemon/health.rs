@@ -1,12 +1,18 @@
 //! The state of a daemon, read without a request to it: from its lock, its state file, the kernel's tables and `/proc`.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::DaemonError;
 use super::state::{DaemonState, StateDir, ViewState};
 use crate::sys::mountinfo::MountTable;
-use crate::sys::process::{ProcessId, ProcessIdentity};
-use crate::sys::{mount, proc};
+use crate::sys::process::{Ask, ProcessId, ProcessIdentity};
+use crate::sys::{IoError, fuse_dev, mount, proc};
+
+/// Requests that wait for so long, while the server does no work, hang.
+const HUNG_AFTER: Duration = Duration::from_secs(1);
+/// How long a killed daemon may take to end.
+const HUNG_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The state of a daemon, alive or dead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub struct Health {
     pub refuses: Option<String>,
     /// As it last wrote them.
     pub views: Vec<ViewState>,
+    /// See [`DaemonState::retains`].
+    pub retains: bool,
     processes: Vec<ProcessIdentity>,
 }
 
@@ -38,7 +46,42 @@ pub(crate) fn health(state_dir: &Path) -> Health {
     let is_it = |pid: &ProcessId| state.server_started.is_none_or(|then| proc::started(*pid) == Some(then));
     let server = state.server_pid.filter(|_| is_its).filter(is_it);
     let processes = keeper.into_iter().chain(server).map(|pid| state.process(pid)).collect();
-    Health { keeper, server, refuses, views: state.views, processes }
+    Health { keeper, server, refuses, views: state.views, retains: state.retains, processes }
+}
+
+/// The mounted views of which requests wait for an answer that nobody will give: a server had read them when it died,
+/// the kernel does not send them again, and they were not retained. Takes a moment when there may be one.
+pub fn hung(state_dir: &Path) -> Vec<ViewState> {
+    let health = health(state_dir);
+    let (Some(server), false) = (health.server, health.retains) else { return Vec::new() };
+    let is_lost = |view: &ViewState| view.capabilities.is_some_and(|offered| offered & fuse_dev::HAS_RESEND == 0);
+    let waits =
+        |view: &ViewState| view.device.is_some_and(|(_, minor)| fuse_dev::waiting(minor).is_some_and(|n| n > 0));
+    let mut views: Vec<_> = health.views.into_iter().filter(|v| v.mounted && is_lost(v) && waits(v)).collect();
+    let before = proc::work(server);
+    let until = Instant::now() + HUNG_AFTER;
+    while !views.is_empty() && Instant::now() < until {
+        std::thread::sleep(HUNG_AFTER / 20);
+        views.retain(waits);
+    }
+    if proc::work(server).is_more_than(before) { Vec::new() } else { views }
+}
+
+/// Ends a daemon whose connections hang ([`hung`]): the programs that wait get ENOTCONN, and its views can be mounted
+/// again. `false`: none hangs.
+///
+/// # Errors
+/// It can't be killed.
+pub(super) fn end_hung(dir: &StateDir) -> Result<bool, DaemonError> {
+    let hung = hung(dir.path());
+    let Some(first) = hung.first() else { return Ok(false) };
+    tracing::warn!(view = first.id, "its connection hangs and is ended");
+    // The server's first: it would go on for a moment after its keeper.
+    for process in health(dir.path()).processes().iter().rev() {
+        process.signal(Ask::Kill).map_err(IoError::of("kill the daemon of", &first.path))?;
+    }
+    proc::wait_until(HUNG_ENDS_WITHIN, || dir.living().is_ok_and(|living| living.is_none()));
+    Ok(true)
 }
 
 /// Whether a daemon that is gone has left a view mounted.

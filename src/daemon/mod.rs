@@ -41,6 +41,7 @@ use crate::sys::process::ProcessId;
 use crate::sys::terminal::DisplayName;
 
 pub(crate) use health::health;
+pub use health::hung;
 pub(crate) use health::{Health, left_mounted};
 pub(crate) use mounts::whereabouts;
 pub(crate) use release::Released;

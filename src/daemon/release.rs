@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::health::refuse_stopped;
+use super::health::{end_hung, refuse_stopped};
 use super::state::{DaemonState, StateDir, ViewState};
 use super::timeouts::{Patience, wait_for};
 use super::{DaemonError, keeper, mounts};
@@ -51,6 +51,7 @@ pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
         return Ok(Released::Gone);
     }
     let _turn = dir.client_lock()?;
+    end_hung(&dir)?;
     let Some(pid) = living(&dir)? else {
         detach_dead(&dir, None)?;
         keeper::worktree_lock::keep(state_dir, false)?;

@@ -151,6 +151,8 @@ pub struct DaemonState {
     pub trouble: Option<String>,
     /// Its views answer EIO, as `trouble` says why.
     pub refusing: bool,
+    /// Its servers read requests into memory that outlives them, for kernels that send none again.
+    pub retains: bool,
     /// How many views have no place any more and are open, or mounted in another mount namespace. `None`: a keeper of
     /// before, which does not report it.
     pub held: Option<usize>,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DoctorFacts, Row, shell};
-use crate::daemon::{Health, health, whereabouts};
+use crate::daemon::{self, Health, health, whereabouts};
 use crate::sys::mountinfo::{MountPoint, MountTable};
 use crate::sys::proc::ProcessWork;
 use crate::sys::process::{Ask, ProcessId, ProcessIdentity};
@@ -262,7 +262,8 @@ impl Finding<'_> {
         }
         let row = Row::fail("hung_mounts", words, remedy);
         let (stopped, servers) = (identities(&stopped), identities(&servers));
-        row.fixed_by(move || revive(&stopped, keeper.is_some().then_some(&servers), &connections))
+        let state_dir = self.known.map(|known| known.state_dir.clone());
+        row.fixed_by(move || revive(&stopped, keeper.is_some().then_some(&servers), &connections, state_dir.as_deref()))
     }
 }
 
@@ -295,6 +296,7 @@ fn revive(
     stopped: &[ProcessIdentity],
     servers: Option<&Vec<ProcessIdentity>>,
     connections: &[u32],
+    state_dir: Option<&Path>,
 ) -> Result<(), WorktreeError> {
     for process in stopped {
         signal(process, Ask::GoOn)?;
@@ -311,6 +313,12 @@ fn revive(
     for server in servers {
         signal(server, Ask::Kill)?;
     }
-    proc::wait_until(PATIENCE, answers);
+    // The requests of a connection that the next server can't answer either: it is ended, and the view mounted anew.
+    if !proc::wait_until(PATIENCE, answers)
+        && let Some(state_dir) = state_dir
+        && !daemon::hung(state_dir).is_empty()
+    {
+        Views::load(state_dir)?.mount()?;
+    }
     Ok(())
 }

@@ -36,6 +36,8 @@ const FUSE_NOTIFY_RESEND: i32 = 7;
 const BACKING_OPEN: libc::Ioctl = 0x4010_e501_u32 as libc::Ioctl;
 const BACKING_CLOSE: libc::Ioctl = 0x4004_e502_u32 as libc::Ioctl;
 const FUSE_INIT_EXT: u64 = 1 << 30;
+/// FUSE_HAS_RESEND, in the capabilities that the kernel offers.
+pub const HAS_RESEND: u64 = 1 << 39;
 
 /// The kernel's offer when the connection began: enough to repeat it to a later server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use super::embedded_paths::{EmbeddedPaths, Traced};
 use super::lockfile;
 use super::set::Views;
 use super::stats::{self, Stats};
-use crate::daemon::DaemonState;
+use crate::daemon::{self, DaemonState};
 use crate::store::manifest::Shape;
 use crate::store::{Manifest, ObjectId, Store};
 use crate::sys::log::OrWarn;
@@ -68,6 +68,8 @@ pub struct ViewStatus {
     pub mounted: bool,
     /// It returns EIO for every request.
     pub refusing: bool,
+    /// Requests wait for an answer that no server will give.
+    pub hung: bool,
     /// Its directory, or all in it, was deleted; `depsfs reset` brings the store's back.
     pub dropped: bool,
     /// It was dropped, and since then has plain files of the worktree's own.
@@ -86,7 +88,7 @@ pub struct ViewStatus {
 impl WorktreeStatus {
     /// The views that don't show what they should.
     pub fn missing(&self) -> impl Iterator<Item = &ViewStatus> {
-        self.views.iter().filter(|v| !((v.mounted && !v.refusing) || v.remade))
+        self.views.iter().filter(|v| !((v.mounted && !v.refusing && !v.hung) || v.remade))
     }
 }
 
@@ -157,6 +159,7 @@ fn absent(views: &Views, state: Option<&DaemonState>) -> HashSet<PathBuf> {
 pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     let state = views.state();
     let manifest = &views.manifest;
+    let hung = daemon::hung(&views.state_dir);
     let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();
     let gone = absent(views, state.as_ref());
     let seen = manifest.views.iter().map(|view| {
@@ -165,6 +168,7 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
             path: view.path.clone(),
             mounted: known.is_some_and(|v| v.mounted) && !gone.contains(&view.path),
             refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
+            hung: hung.iter().any(|v| v.id == manifest.mount_id(view)),
             dropped: views.is_dropped(view) || gone.contains(&view.path),
             remade: views.is_dropped(view) && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
             mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),

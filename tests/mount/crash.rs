@@ -100,6 +100,68 @@ fn is_killed_under_load(bench: &Bench) {
     bench.unmount();
 }
 
+/// Kills servers until a program waits for an answer that none of them will give: nothing is resent, nothing retained.
+fn hang(bench: &Bench, stop: &AtomicBool, done: &AtomicU64) {
+    for _ in 0..60 {
+        std::thread::sleep(Duration::from_millis(100));
+        if let Some(pid) = bench.state().and_then(|s| s.server_pid) {
+            signal(pid, "-KILL");
+            wait_until("another server runs", || bench.state().and_then(|s| s.server_pid).is_some_and(|p| p != pid));
+        }
+        let before = done.load(Ordering::Relaxed);
+        // The keeper gives up when servers die too soon.
+        std::thread::sleep(Duration::from_millis(700));
+        if done.load(Ordering::Relaxed) == before {
+            return stop.store(true, Ordering::Relaxed);
+        }
+    }
+    panic!("nothing hangs");
+}
+
+#[test]
+fn a_connection_that_can_never_be_answered_is_reported_and_mount_and_unmount_get_out_of_it() {
+    if !Path::new("/sys/fs/fuse/connections").read_dir().is_ok_and(|mut all| all.next().is_some())
+        && depsfs::sys::process::user() != 0
+    {
+        return println!("skipped: fusectl is not mounted, so an ordinary user cannot count waiting requests");
+    }
+    let mut bench = bench!("a");
+    bench.start_with("DEPSFS_WITHOUT=resend,retained");
+    for unmounts in [false, true] {
+        let keeper = bench.mount().pid;
+        let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let _stop = Stop(&stop);
+            // One program, so that it is the one that hangs.
+            scope.spawn(|| {
+                for round in 0u64.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // ENOTCONN in the end.
+                    let _ = fs::metadata(bench.view("a").join(format!("no {round}")));
+                    let _ = fs::write(bench.view("a").join("own"), round.to_string());
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            hang(&bench, &stop, &done);
+            let hung = depsfs::daemon::hung(&bench.state_dir());
+            assert_eq!(hung.len(), 1, "{hung:?}\n{}", bench.log());
+            if unmounts {
+                bench.unmount();
+                assert_eq!(bench.mounted(), [""; 0]);
+            } else {
+                assert_ne!(bench.mount().pid, keeper);
+                assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+            }
+        });
+        assert_eq!(depsfs::daemon::hung(&bench.state_dir()), []);
+        if !unmounts {
+            bench.unmount();
+        }
+    }
+}
+
 #[test]
 fn after_keeper_and_server_are_killed_mount_detaches_the_dead_views_and_everything_is_there() {
     let bench = bench!("a", "b");

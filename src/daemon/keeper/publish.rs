@@ -99,6 +99,7 @@ impl Keeper {
             ending: self.ending,
             trouble: self.trouble.clone(),
             refusing: self.crashes.given_up,
+            retains: self.requests.is_some(),
             held: Some(self.connections.values().filter(|c| !c.mounted && c.is_alive()).count()),
             views: wanted.map(view).collect(),
         }
