@@ -14,9 +14,20 @@ pub fn print(text: &str) -> Result<(), Failure> {
     bytes(terminal::plain(text).as_bytes())
 }
 
+/// Above the output of a dry run.
+pub const DRY_RUN: &str = "Dry run (no changes made):\n";
+
 /// Writes one line on stderr. That nobody reads it is no error.
 pub fn note(line: &str) {
     writeln!(std::io::stderr().lock(), "{}", terminal::line(line)).or_debug("a note was not printed");
+}
+
+/// Writes what a command would do, in the words in which it then says what it has done.
+///
+/// # Errors
+/// Standard output can't be written.
+pub fn would(text: &str) -> Result<(), Failure> {
+    print(&format!("{DRY_RUN}{text}"))
 }
 
 /// Writes what was done. When that can't be written, the failure says that it was done all the same.

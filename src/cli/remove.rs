@@ -35,6 +35,9 @@ pub struct Remove {
     /// Detach views that a program still uses
     #[arg(long)]
     lazy: bool,
+    /// Print what would be removed, and change nothing (that a program uses a view, only root is told)
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Remove {
@@ -53,11 +56,15 @@ impl Remove {
     }
 
     pub fn run(self) -> Result<(), Failure> {
-        if let Some(removed) =
-            places::checkout().ok().map(|here| remove::unfinished(&here, &self.name)).transpose()?.flatten()
-        {
-            let words = format!("removed {}, which a create that was killed had left\n", removed.worktree.shown());
-            return output::print(&words);
+        let here = places::checkout().ok();
+        let left = |worktree: &Path| format!("removed {}, which a create that was killed had left\n", worktree.shown());
+        if self.dry_run {
+            let found = here.map(|here| remove::would_take_back(&here, &self.name)).transpose()?.flatten();
+            if let Some(worktree) = found {
+                return output::would(&left(&worktree));
+            }
+        } else if let Some(removed) = here.map(|here| remove::unfinished(&here, &self.name)).transpose()?.flatten() {
+            return output::print(&left(&removed.worktree));
         }
         let worktree = self.worktree()?;
         let accept = Accept {
@@ -66,6 +73,7 @@ impl Remove {
             commits: self.discard_commits,
             delete_branch: self.delete_branch,
             lazy: self.lazy,
+            dry_run: self.dry_run,
         };
         let removed = match worktree {
             RemoveTarget::Whole(worktree) => remove::remove(&worktree, accept)?,
@@ -78,6 +86,9 @@ impl Remove {
         }
         if let Some(branch) = removed.branch_deleted {
             text += &format!("  deleted: branch {branch}\n");
+        }
+        if self.dry_run {
+            return output::would(&text);
         }
         output::done(format!("{} was removed", removed.worktree.shown()), &text)
     }

@@ -24,12 +24,18 @@ pub struct Reset {
     /// Don't ask
     #[arg(long, short)]
     yes: bool,
+    /// Print what would be dropped, and change nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
 }
 
 impl Reset {
     pub fn run(self) -> Result<(), Failure> {
         let mut all = Vec::new();
         let mut lost = 0;
+        if self.dry_run {
+            output::print(output::DRY_RUN)?;
+        }
         for path in &self.paths {
             let views = places::views(Some(path))?;
             for (view, inside) in views.targets(path)? {
@@ -44,6 +50,10 @@ impl Reset {
                 all.push((views.clone(), view, inside));
             }
         }
+        let dropped = format!("dropped {}\n", count(lost, "change"));
+        if self.dry_run {
+            return output::print(&dropped);
+        }
         if lost > 0 && !confirm(&format!("Drop {}?", count(lost, "change")), self.yes)? {
             return output::print("nothing changed\n");
         }
@@ -51,6 +61,6 @@ impl Reset {
             say_held(reset::reset(views, view, inside)?, "that copy answers errors from now on");
             relocation::again(views, view, inside)?;
         }
-        output::done("the changes were dropped", &format!("dropped {}\n", count(lost, "change")))
+        output::done("the changes were dropped", &dropped)
     }
 }

@@ -1,6 +1,6 @@
 //! `depsfs thaw`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,7 +10,9 @@ use super::progress::Bar;
 use super::report::Failure;
 use super::unmount::say_held;
 use crate::store::Progress;
+use crate::store::manifest::ViewSpec;
 use crate::sys::terminal::DisplayName;
+use crate::views::set::Views;
 use crate::views::thaw;
 
 /// Turn paths of views into plain files of the worktree
@@ -22,6 +24,9 @@ pub struct Thaw {
     /// An artifact directory, a path below one, or a directory above some
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// Print what would be thawed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Thaw {
@@ -34,6 +39,9 @@ impl Thaw {
                 thaw::check(&views, &view, &inside)?;
                 all.push((views.clone(), view, inside));
             }
+        }
+        if self.dry_run {
+            return would(&all);
         }
         let mut reported = Ok(());
         for (mut views, view, inside) in all {
@@ -49,10 +57,23 @@ impl Thaw {
             if let Some(released) = whole {
                 say_held(released, "it goes on with it as it was");
             }
-            let plain = if whole.is_some() { ", no view any more" } else { "" };
-            let line = format!("thawed {}: {}{plain}\n", name.shown(), count(nodes, "path"));
+            let line = line(&name, nodes, whole.is_some());
             reported = reported.and(output::done("the paths were thawed", &line));
         }
         reported
     }
+}
+
+fn line(name: &Path, nodes: u64, is_whole: bool) -> String {
+    let plain = if is_whole { ", no view any more" } else { "" };
+    format!("thawed {}: {}{plain}\n", name.shown(), count(nodes, "path"))
+}
+
+fn would(all: &[(Views, ViewSpec, PathBuf)]) -> Result<(), Failure> {
+    let mut text = String::new();
+    for (views, view, inside) in all {
+        let nodes = thaw::would(views, view, inside)?;
+        text += &line(&view.path.join(inside), nodes, inside.as_os_str().is_empty());
+    }
+    output::would(&text)
 }

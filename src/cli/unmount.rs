@@ -26,6 +26,9 @@ pub struct Unmount {
     /// Detach views that are in use: programs that use them can go on
     #[arg(long)]
     lazy: bool,
+    /// Print what would be unmounted, and change nothing (that a program uses a view, only root is told)
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
     /// Unmount nothing: return when the daemon has ended, after umount(8) has unmounted its last view
     #[arg(long, hide = true, conflicts_with = "lazy")]
     wait: bool,
@@ -40,12 +43,19 @@ impl Unmount {
         if self.wait {
             return Ok(views.wait_for_end()?);
         }
-        let released = views.release(self.lazy)?;
+        let released = match self.dry_run {
+            true => views.refuse_all_busy(self.lazy).map(|()| Released::Gone)?,
+            false => views.release(self.lazy)?,
+        };
+        let place = self.at.unwrap_or(views.manifest.worktree);
+        let text = format!("unmounted the views of {}\n", place.shown());
+        if self.dry_run {
+            return output::would(&text);
+        }
         if !self.lazy {
             say_held(released, "it goes on with them as they were");
         }
-        let place = self.at.unwrap_or(views.manifest.worktree);
-        output::done("the views were unmounted", &format!("unmounted the views of {}\n", place.shown()))
+        output::done("the views were unmounted", &text)
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod diff;
 pub(crate) mod drop_unchanged;
 pub(crate) mod embedded_paths;
 mod error;
+mod in_use;
 pub(crate) mod json_path;
 pub(crate) mod layers;
 pub(crate) mod lockfile;

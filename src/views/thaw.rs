@@ -20,7 +20,7 @@ use super::set::{ManifestLock, Views};
 use crate::daemon::{DaemonError, Released, client};
 use crate::store::manifest::ViewSpec;
 use crate::store::{Store, StoreError};
-use crate::sys::{mount, path};
+use crate::sys::path;
 
 /// Refuses a path that the view doesn't show.
 pub fn check(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), ViewsError> {
@@ -41,16 +41,19 @@ pub fn thaw(
     inside: &Path,
     step: &mut dyn FnMut(),
 ) -> Result<Option<Released>, ViewsError> {
-    let place = views.mount_place(view);
     let is_whole = inside.as_os_str().is_empty();
     let ends_mount = !views.is_whole() || views.manifest.views.len() == 1;
-    if is_whole && ends_mount && views.is_mounted(view) && matches!(mount::is_busy(&place), Ok(Some(true))) {
-        return Err(ViewsError::Busy { view: place.clone(), by: vec![place] });
+    if is_whole && ends_mount {
+        views.refuse_busy(view)?;
     }
     if !views.is_dropped(view) {
         let access = Access::open(views, view)?;
         let is_dir = access.is_dir(inside)?;
-        node(&access, inside, is_dir, step)?;
+        each_node(&access, inside, is_dir, &mut |at| {
+            access.thaw(at)?;
+            step();
+            Ok(())
+        })?;
     }
     if !is_whole {
         return Ok(None);
@@ -79,6 +82,27 @@ pub fn thaw(
     Ok(Some(released))
 }
 
+/// The number of nodes that [`thaw`] would make plain; nothing is changed.
+///
+/// # Errors
+/// The view is in use, as far as this user may know; it can't be read.
+pub fn would(views: &Views, view: &ViewSpec, inside: &Path) -> Result<u64, ViewsError> {
+    if inside.as_os_str().is_empty() && (!views.is_whole() || views.manifest.views.len() == 1) {
+        views.refuse_busy(view)?;
+    }
+    if views.is_dropped(view) {
+        return Ok(0);
+    }
+    let access = Access::open(views, view)?;
+    let is_dir = access.is_dir(inside)?;
+    let mut nodes = 0;
+    each_node(&access, inside, is_dir, &mut |_| {
+        nodes += 1;
+        Ok(())
+    })?;
+    Ok(nodes)
+}
+
 /// Unmounts one view; who uses it is named. Nobody waits for those who have it in another mount namespace.
 pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
     match client::unmount_view(&views.state_dir, views.manifest.mount_id(view), false) {
@@ -87,13 +111,17 @@ pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
     }
 }
 
-fn node(access: &Access, at: &Path, is_dir: bool, step: &mut dyn FnMut()) -> Result<(), ViewsError> {
+/// Calls `each` for every node, those in a directory before the directory.
+fn each_node(
+    access: &Access,
+    at: &Path,
+    is_dir: bool,
+    each: &mut dyn FnMut(&Path) -> Result<(), ViewsError>,
+) -> Result<(), ViewsError> {
     if is_dir {
         for (name, is_dir) in access.list(at)? {
-            node(access, &path::child(at, &name), is_dir, step)?;
+            each_node(access, &path::child(at, &name), is_dir, each)?;
         }
     }
-    access.thaw(at)?;
-    step();
-    Ok(())
+    each(at)
 }

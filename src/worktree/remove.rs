@@ -34,6 +34,8 @@ pub struct Accept {
     pub delete_branch: bool,
     /// Detach views that are in use.
     pub lazy: bool,
+    /// Only look: nothing is removed.
+    pub dry_run: bool,
 }
 
 impl Accept {
@@ -106,18 +108,31 @@ pub fn target(from: &Checkout, name: &str) -> Result<RemoveTarget, WorktreeError
 /// Takes back what a killed create made, if `name` (a path, its last segment or a branch) names it, and the worktree
 /// has not changed since.
 pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, WorktreeError> {
+    let Some(killed) = killed_at(from, name)? else { return Ok(None) };
+    let worktree = killed.worktree().to_path_buf();
+    Ok(match killed.take_back()? {
+        UndoOutcome::TakenBack => Some(Removed { worktree, ..Removed::default() }),
+        UndoOutcome::Kept => None,
+    })
+}
+
+/// The worktree that [`unfinished`] would take back.
+///
+/// # Errors
+/// A record of a create, or the worktree, can't be read.
+pub fn would_take_back(from: &Checkout, name: &str) -> Result<Option<PathBuf>, WorktreeError> {
+    let Some(killed) = killed_at(from, name)? else { return Ok(None) };
+    Ok(killed.is_unchanged()?.then(|| killed.worktree().to_path_buf()))
+}
+
+fn killed_at(from: &Checkout, name: &str) -> Result<Option<Killed>, WorktreeError> {
     let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
     let as_path = crate::git::checkout::plain(&as_path);
     let is_meant = |killed: &Killed| {
         let worktree = killed.worktree();
         worktree == as_path || worktree.file_name() == Some(OsStr::new(name)) || killed.branch() == name
     };
-    let Some(killed) = Killed::all(&from.common_dir)?.into_iter().find(is_meant) else { return Ok(None) };
-    let worktree = killed.worktree().to_path_buf();
-    Ok(match killed.take_back()? {
-        UndoOutcome::TakenBack => Some(Removed { worktree, ..Removed::default() }),
-        UndoOutcome::Kept => None,
-    })
+    Ok(Killed::all(&from.common_dir)?.into_iter().find(is_meant))
 }
 
 /// The linked worktree whose top a path names, of whatever repository.
@@ -135,14 +150,13 @@ pub fn at(place: &Path) -> Result<Option<RemoveTarget>, WorktreeError> {
 /// As [`remove`], for one of which a part is gone. Its branch stays, unless it is whole again once its `.git` file is.
 pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, WorktreeError> {
     refuse_lock(&broken.root, &broken.git_dir)?;
+    if accept.dry_run {
+        return would_remove_broken(broken, accept);
+    }
     if let Some(repaired) = broken.repair()? {
         return remove(&repaired, accept);
     }
-    let mut risks = broken.risks()?;
-    risks.retain(|risk| !accept.accepts(risk));
-    if !risks.is_empty() {
-        return Err(WorktreeError::WouldLose { worktree: broken.root.clone(), risks });
-    }
+    refuse_risks(&broken.root, broken.risks()?, accept)?;
     let branch = broken.branch().filter(|_| accept.delete_branch);
     broken.remove(accept.lazy)?;
     let mut removed = Removed { worktree: broken.root.clone(), ..Removed::default() };
@@ -153,23 +167,39 @@ pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, Worktre
     Ok(removed)
 }
 
+/// The outcome of [`remove_broken`], as far as it can be told without the repair.
+fn would_remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, WorktreeError> {
+    refuse_risks(&broken.root, broken.risks()?, accept)?;
+    let branch_deleted = broken.branch().filter(|_| accept.delete_branch);
+    Ok(Removed { worktree: broken.root.clone(), branch_deleted, ..Removed::default() })
+}
+
+fn refuse_risks(worktree: &Path, mut risks: Vec<Risk>, accept: Accept) -> Result<(), WorktreeError> {
+    risks.retain(|risk| !accept.accepts(risk));
+    if risks.is_empty() { Ok(()) } else { Err(WorktreeError::WouldLose { worktree: worktree.into(), risks }) }
+}
+
 /// Looks at all risks, then unmounts and removes. Refused, nothing has changed.
 pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeError> {
     let from = checkout.main()?.unwrap_or_else(|| bare(checkout));
     refuse_locked(checkout)?;
     let branch = checkout.branch()?;
-    let mut risks = risks(checkout, branch.as_deref(), accept.delete_branch)?;
-    risks.retain(|risk| !accept.accepts(risk));
-    if !risks.is_empty() {
-        return Err(WorktreeError::WouldLose { worktree: checkout.root.clone(), risks });
-    }
+    refuse_risks(&checkout.root, risks(checkout, branch.as_deref(), accept.delete_branch)?, accept)?;
     let mut removed = Removed { worktree: checkout.root.clone(), ..Removed::default() };
     let views = Views::of(checkout)?;
     if let Some(views) = &views {
         for view in &views.manifest.views {
             removed.private_paths += relocation::own_changes(views, view, Path::new("")).map_or(0, |d| d.len());
         }
-        views.unmount(accept.lazy)?;
+        if accept.dry_run {
+            views.refuse_all_busy(accept.lazy)?;
+        } else {
+            views.unmount(accept.lazy)?;
+        }
+    }
+    if accept.dry_run {
+        removed.branch_deleted = branch.filter(|_| accept.delete_branch);
+        return Ok(removed);
     }
     from.git().remove_worktree(&checkout.root)?;
     if let Some(views) = &views {

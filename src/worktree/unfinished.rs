@@ -187,15 +187,28 @@ impl Killed {
         self.record.pid
     }
 
+    /// Whether [`Self::take_back`] would take it back.
+    ///
+    /// # Errors
+    /// The worktree can't be read.
+    pub fn is_unchanged(&self) -> Result<bool, WorktreeError> {
+        let git_dir = self.git_dir(&repository(&self.common_dir))?;
+        Ok(!self.is_somebodys(git_dir.as_deref())?)
+    }
+
+    /// Whether somebody has worked in it. git registers a worktree before it writes into its directory: without a
+    /// registration, other files are a user's.
+    fn is_somebodys(&self, git_dir: Option<&Path>) -> Result<bool, WorktreeError> {
+        let is_foreign = git_dir.is_none() && !path::list(&self.record.worktree)?.is_empty();
+        Ok(is_foreign || self.was_worked_in(git_dir)?)
+    }
+
     /// Takes back what was made, unless the worktree has changed since.
     pub fn take_back(self) -> Result<UndoOutcome, WorktreeError> {
         let repository = repository(&self.common_dir);
         let git_dir = self.git_dir(&repository)?;
         git_dir.iter().for_each(|git_dir| wait_for_git(git_dir, Instant::now() + GIT_ENDS_WITHIN));
-        // git registers a worktree before it writes into its directory: without a registration, other files are a
-        // user's.
-        let is_somebodys = git_dir.is_none() && !path::list(&self.record.worktree)?.is_empty();
-        if is_somebodys || self.was_worked_in(git_dir.as_deref())? {
+        if self.is_somebodys(git_dir.as_deref())? {
             remove(&self.file)?;
             return Ok(UndoOutcome::Kept);
         }

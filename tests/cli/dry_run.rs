@@ -1,4 +1,4 @@
-//! `depsfs sync --dry-run`: it says what the command then does, and changes nothing anywhere.
+//! Dry runs: they say what the command then does, and change nothing anywhere.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -111,4 +111,59 @@ fn single_files_of_a_component_are_foretold_and_not_even_copied_for_a_moment() {
     let added: Vec<&str> = done["added"].as_array().unwrap().iter().map(|a| a.as_str().unwrap()).collect();
     assert!(added.contains(&"made.json"), "{done}");
     assert_eq!(bench.read("fix/made.json"), "{}\n");
+}
+
+/// A dry run says the command's own words, and changes nothing.
+#[track_caller]
+fn foretells(bench: &Bench, at: &str, dry: &[&str], then: &[&str]) {
+    let before = all_of(&bench.path(""));
+    let mounts = bench.mounts();
+    let said = bench.ok(at, dry);
+    assert!(before == all_of(&bench.path("")) && mounts == bench.mounts(), "{dry:?} changed something");
+    assert_eq!(said, format!("Dry run (no changes made):\n{}", bench.ok(at, then)), "{dry:?}");
+}
+
+#[test]
+fn what_a_reset_a_thaw_an_unmount_and_a_remove_do_is_foretold() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench.write("fix/node_modules/a/index.js", "mine\n");
+    bench.write("fix/build/new", "new\n");
+    foretells(&bench, "fix", &["reset", "--dry-run", "build"], &["reset", "--yes", "build"]);
+    foretells(&bench, "fix", &["thaw", "--dry-run", "node_modules/a"], &["thaw", "node_modules/a"]);
+    foretells(&bench, "fix", &["thaw", "--dry-run", "build"], &["thaw", "build"]);
+    foretells(&bench, "fix", &["unmount", "--dry-run"], &["unmount"]);
+    bench.ok("fix", ["mount"]);
+    let remove = ["remove", "fix", "--delete-branch"];
+    foretells(&bench, "repo", &["remove", "fix", "--delete-branch", "--dry-run"], &remove);
+    assert!(!bench.is_there("fix") && bench.mounts().is_empty());
+}
+
+#[test]
+fn a_dry_run_refuses_what_the_command_refuses() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench.write("fix/notes", "mine\n");
+    let table: [(&str, &[&str]); 3] = [
+        ("repo", &["remove", "fix", "--dry-run"]),
+        ("repo", &["remove", "nothing", "--dry-run"]),
+        ("fix", &["thaw", "build/nothing", "--dry-run"]),
+    ];
+    for (at, dry) in table {
+        let then: Vec<&str> = dry.iter().copied().filter(|word| *word != "--dry-run").collect();
+        let before = all_of(&bench.path(""));
+        let said = bench.depsfs(at, dry);
+        assert!(said.code == 3 && before == all_of(&bench.path("")), "{said:?}");
+        let done = bench.depsfs(at, then);
+        assert_eq!((said.code, said.err), (done.code, done.err), "{dry:?}");
+    }
+    if std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0) {
+        let _held = std::fs::File::open(bench.path("fix/build/out.o")).unwrap();
+        for dry in [&["unmount", "--dry-run"][..], &["thaw", "build", "--dry-run"]] {
+            let said = bench.depsfs("fix", dry);
+            assert!(said.code == 3 && said.err.contains("in use"), "{said:?}");
+        }
+    } else {
+        println!("skipped: views in use, because only root is told by the kernel");
+    }
 }

@@ -1,0 +1,27 @@
+//! Views that a program uses: refused before anything is changed.
+
+use super::ViewsError;
+use super::set::Views;
+use crate::store::manifest::ViewSpec;
+
+impl Views {
+    /// Refuses if a program uses one of the mounted views, as far as this user may know; `lazy` accepts that.
+    ///
+    /// # Errors
+    /// [`ViewsError::Busy`].
+    pub fn refuse_all_busy(&self, lazy: bool) -> Result<(), ViewsError> {
+        self.manifest.views.iter().filter(|_| !lazy).try_for_each(|view| self.refuse_busy(view))
+    }
+
+    /// Refuses if a program uses the mounted view, as far as this user may know.
+    ///
+    /// # Errors
+    /// [`ViewsError::Busy`].
+    pub fn refuse_busy(&self, view: &ViewSpec) -> Result<(), ViewsError> {
+        let place = self.mount_place(view);
+        match self.is_mounted(view) && matches!(crate::sys::mount::is_busy(&place), Ok(Some(true))) {
+            true => Err(ViewsError::Busy { view: place.clone(), by: vec![place] }),
+            false => Ok(()),
+        }
+    }
+}
