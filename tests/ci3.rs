@@ -1,5 +1,6 @@
-//! A repository with ci3's build protocol (`tests/ci3/repo`) goes through its life with depsfs in the place of ci3's own
-//! cache: built cold, created warm, written to as bootstraps do, rebased, rebuilt twice at once, collected, removed.
+//! A repository with ci3's build protocol (`tests/ci3/repo`) goes through its life with depsfs in the place of ci3's
+//! own cache: built cold, created warm, written to as bootstraps do, rebased, rebuilt twice at once, collected,
+//! removed.
 
 #[allow(dead_code)]
 #[path = "cli/bench.rs"]
@@ -49,7 +50,7 @@ fn ok(bench: &Bench, at: &str, script: &str) -> String {
     said.out
 }
 
-/// What was built since the last call, and not by depsfs.
+/// The artifacts that were built since the last call, and not by depsfs.
 fn built(bench: &Bench) -> Vec<String> {
     let log = fs::read_to_string(bench.path("log")).unwrap_or_default();
     let _ = fs::remove_file(bench.path("log"));
@@ -231,7 +232,7 @@ fn after_a_rebase_a_sync_swaps_the_artifacts_under_mounted_views_and_own_changes
     }
     let mut before = Vec::new();
     std::io::Read::read_to_end(&mut &open, &mut before).unwrap();
-    assert_eq!(before, old, "what was open goes on");
+    assert_eq!(before, old, "an open file goes on");
     bench.assert_clean("fix");
     assert_eq!(ok(&bench, "fix", "./bootstrap.sh hashes"), ok(&bench, "repo", "./bootstrap.sh hashes"));
     assert_eq!(ok_described(&bench, "fix", "sync"), "everything is up to date\n");

@@ -26,7 +26,7 @@ use bench::{Bench, signal, slower, wait_until};
 use depsfs::store::{Store, import};
 use random::Random;
 
-/// What this test is called in the output and for a filter.
+/// The name of this test in the output and for a filter.
 const NAME: &str = "a_killed_server_is_noticed_as_a_pause_and_nothing_else";
 /// In the continuous run.
 const FEW: u64 = 15;
@@ -102,7 +102,7 @@ fn run() {
     builds.into_iter().for_each(|build| build.finish());
     tell(&reports, &times);
     assert_eq!(bench.state().expect("a daemon").trouble, None);
-    // What was done is there, also without the caches of the kernel.
+    // The change is there, also without the caches of the kernel.
     bench.unmount();
     bench.mount();
     for (path, want) in reports.iter().flat_map(|r| &r.left) {
@@ -135,7 +135,7 @@ fn kill(bench: &Bench) -> u64 {
     at
 }
 
-/// What one process has to say at its end.
+/// The report of one process at its end.
 struct Report {
     kind: String,
     done: u64,

@@ -1,4 +1,4 @@
-//! What is damaged in a store: it is seen, an error, never wrong bytes, and whole again where good bytes are at hand.
+//! Damage in a store: it is seen, an error, never wrong bytes, and whole again where good bytes are at hand.
 
 #[path = "store/case.rs"]
 mod case;

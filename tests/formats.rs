@@ -1,7 +1,8 @@
 //! Files as earlier versions of depsfs wrote them: each version ever released opens and says what it said.
 //!
-//! `tests/formats/<what>-<version>` are those bytes. What is written today is compared with the newest of them: when that
-//! fails, the format has changed, and needs a new version and a new file here, never new bytes in an old one.
+//! `tests/formats/<what>-<version>` are those bytes. The bytes that are written today are compared with the newest of
+//! them: when that fails, the format has changed, and needs a new version and a new file here, never new bytes in an
+//! old one.
 
 #[path = "store/case.rs"]
 mod case;
@@ -331,7 +332,7 @@ fn frames() -> Vec<Frame> {
     frames
 }
 
-/// What a journal of format 1 hasn't got.
+/// The records that format 1 of the journal does not have.
 fn newer_frames() -> Vec<Frame> {
     let ino = Ino(0x0102_0304_0506_0708);
     let time = Timespec { sec: -1, nsec: 2 };

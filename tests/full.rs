@@ -104,7 +104,7 @@ fn a_directory_that_is_full_to_the_last_block_can_be_deleted_from_and_what_is_fr
     drop(view);
 
     let view = bench.open();
-    assert_eq!(names(&view, Ino::ROOT), 0, "what was deleted stays deleted");
+    assert_eq!(names(&view, Ino::ROOT), 0, "a deleted name stays deleted");
     std::fs::remove_file(bench.disk.at.join("filler")).expect("removed");
     let made = view.create(Ino::ROOT, &name("new"), 0o644, ME, true).expect("created").ino;
     assert_eq!(view.write(made, 0, &[7; 100_000], None).expect("written").bytes, 100_000);

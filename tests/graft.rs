@@ -15,7 +15,7 @@ use depsfs::overlay::{Caller, GraftSpec, Ino, Overlay, OverlayConfig, OverlayErr
 use depsfs::store::{Name, Store, Tree, import};
 use depsfs::sys::fs::{RenameFlags, SetTime};
 
-/// Who runs the tests.
+/// The user of the tests.
 fn me() -> Caller {
     Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
 }

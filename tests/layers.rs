@@ -306,7 +306,8 @@ fn rust_files(root: &Path) -> Vec<Source> {
     files
 }
 
-/// What stands before the unit tests; by house rule they are last in a file, or a file `tests.rs` of their own, with a folder.
+/// The code before the unit tests; by house rule they are last in a file, or a file `tests.rs` of their own, with a
+/// folder.
 fn before_tests<'a>(name: &str, text: &'a str) -> &'a str {
     if name.ends_with("/tests.rs") || name.contains("/tests/") {
         return "";

@@ -34,7 +34,7 @@ impl Case {
         self.store.gc(&GcOptions { dry_run, keep_days: 30, now: Timespec::now() }, &())
     }
 
-    /// What gc said it would do, after it did just that.
+    /// The report of a dry run of gc, after it did just that.
     fn gc_as_announced(&self) -> GcReport {
         let announced = self.gc(true).unwrap();
         let done = self.gc(false).unwrap();
@@ -164,7 +164,7 @@ fn verify_names_the_pack_in_which_an_object_is_damaged_and_gc_leaves_it_alone() 
     assert!(case.is_whole(few));
     assert_eq!(case.gc(false).unwrap().objects, 98);
     assert!(case.is_whole(few));
-    // What is whole of it can be kept.
+    // The whole part of it can be kept.
     let copy = Case { store: Store::open(&case.dir.path().join("copy")).unwrap(), dir: tempfile::tempdir().unwrap() };
     let whole = copy.add("t", 0..100);
     let (at, _) = copy.packs().remove(0);

@@ -5,10 +5,10 @@
 //! prefix of the writes, the disk is made anew as it would have been found, the file system mounts it (and replays its
 //! own journal), the view or the store is opened, and looked at.
 //!
-//! What may be lost is what the file system may lose: the last changes, in order; and never what was synced. So the
+//! The view may lose the same as the file system: the last changes, in order; and never what was synced. So the
 //! view must look as it did after some step that had begun before the cut, and not before the last step that was
-//! synced (`power/view.rs`). The bytes of a file are those of such a step, or of a later one; a file that the store had,
-//! or that was synced, is never empty.
+//! synced (`power/view.rs`). The bytes of a file are those of such a step, or of a later one; a file that the store
+//! had, or that was synced, is never empty.
 //!
 //! Of the writes after the last flush, any may be there and others not: a disk has a cache. Every second cut takes a
 //! random part of them.
@@ -47,7 +47,8 @@ pub fn seed() -> u64 {
     given.unwrap_or_else(|| std::process::id().into())
 }
 
-/// Looks at the disk after some prefixes of its writes. `look` gets the mounted directory and how many events there were.
+/// Looks at the disk after some prefixes of its writes. `look` gets the mounted directory and how many events there
+/// were.
 fn cut(disk: &Disk, what: &str, look: &dyn Fn(&Path, usize) -> Result<(), String>) {
     let events = disk.events();
     let seed = seed();

@@ -256,7 +256,7 @@ fn sparse_files_of_every_kind_keep_their_holes() {
     assert!(std::os::unix::fs::MetadataExt::blocks(&fs::metadata(object).unwrap()) < 100);
 }
 
-/// What GNU tar itself writes of a real directory, in both of its formats.
+/// The output of GNU tar itself for a real directory, in both of its formats.
 #[test]
 fn archives_of_the_real_tar_give_the_tree_of_the_directory() {
     let case = Case::new();

@@ -136,7 +136,7 @@ fn user_xattrs_come_along_but_not_those_of_depsfs() {
         eprintln!("skipped: the file system of {} has no user xattrs", case.dir.path().display());
         return;
     }
-    // What a view would say, said by a plain directory, is not believed.
+    // An attribute of views on a plain directory is not believed.
     let lie = case.import().tree;
     case.write("f", b"y");
     let object = ObjectId::of(b"x").hex();

@@ -49,7 +49,7 @@ fn unless_written(done: impl Into<String>, written: Result<(), Failure>) -> Resu
 
 /// Writes a value as JSON, over several lines.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(value).expect("what is printed has string keys");
+    let text = serde_json::to_string_pretty(value).expect("the printed values have string keys");
     bytes((text + "\n").as_bytes())
 }
 

@@ -1,4 +1,5 @@
-//! The topics of the manual: one Markdown file each, printed by `depsfs help TOPIC` and, as a page, by `depsfs man TOPIC`.
+//! The topics of the manual: one Markdown file each, printed by `depsfs help TOPIC` and, as a page, by `depsfs man
+//! TOPIC`.
 
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
@@ -22,7 +23,7 @@ pub const TOPICS: [Topic; 9] = [
     topic!("cache", "the ci3 build cache: artifacts by name"),
     topic!("paths", "which directories and files are shared, times, absolute paths"),
     topic!("files", "files on disk, garbage collection, environment, configuration"),
-    topic!("semantics", "where a view differs from a plain directory; full disks and power cuts"),
+    topic!("semantics", "differences between a view and a plain directory; full disks and power cuts"),
     topic!("troubleshooting", "error messages, with their cause and their remedy"),
     topic!("performance", "how fast a view is, and how that is measured"),
     topic!("json", "exit codes and machine-readable output"),

@@ -55,7 +55,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
                 match start(program, &dir) {
                     Err(e @ DaemonError::Start { .. }) if dir.living()?.is_none() => {
                         // One that died may have mounted some of it.
-                        detach_dead(&dir, Some(&manifest)).or_warn("what a dead daemon had mounted stays");
+                        detach_dead(&dir, Some(&manifest)).or_warn("the mounts of a dead daemon stay");
                         return Err(e);
                     }
                     // Another keeper was faster: that of a client which was killed while it started one.

@@ -1,10 +1,10 @@
 //! A worker: one session of fuser's, whose descriptor refers to the device of one connection after another.
 //!
-//! fuser reads a request, has it answered by the `Adapter`, and reads the next one, always by the same number. At the end
-//! of each answer, on fuser's own thread, the worker may have that number refer to another device ([`DescriptorSlot::refer_to`]).
-//! Otherwise it stays with the connection that it has, and waits in fuser's read(2) for the next request: a view that
-//! is busy costs no more than with a thread of its own. While a worker has a connection, no other thread reads its
-//! device, so the requests of one connection are answered in their order.
+//! fuser reads a request, has it answered by the `Adapter`, and reads the next one, always by the same number. At the
+//! end of each answer, on fuser's own thread, the worker may have that number refer to another device
+//! ([`DescriptorSlot::refer_to`]). Otherwise it stays with the connection that it has, and waits in fuser's read(2) for
+//! the next request: a view that is busy costs no more than with a thread of its own. While a worker has a connection,
+//! no other thread reads its device, so the requests of one connection are answered in their order.
 //!
 //! A thread that needs a waiting worker *calls* it: its number is made to refer to a socket on which a request for
 //! nobody waits ([`fuse_dev::call`]), and a signal has its read(2) begin again. Without a connection a worker waits on
@@ -17,8 +17,8 @@
 //! | called  | the socket           | it reads the call: parked. Or it had read a request before that: busy, and the number refers to the device again before anything is answered |
 //! | busy    | a device             | the request is answered: reading, of the same connection or another       |
 //!
-//! Some requests fuser answers itself, without the adapter (those that it doesn't know: ENOSYS). The answer of one that was
-//! read just before a call goes to the socket; it is passed on when the call is read.
+//! Some requests fuser answers itself, without the adapter (those that it doesn't know: ENOSYS). The answer of one that
+//! was read just before a call goes to the socket; it is passed on when the call is read.
 
 mod answering;
 
@@ -240,7 +240,7 @@ impl Worker {
     /// A request was read: whose it is. To be told when it is answered ([`Worker::rest`]).
     fn begin(&self) -> Arc<ServedConnection> {
         let mut state = self.state.lock();
-        let connection = state.connection.clone().expect("what is read on the socket are calls");
+        let connection = state.connection.clone().expect("the socket carries calls");
         if state.phase == Phase::Called || state.resending.is_some() {
             state.refer_to(connection.device.as_fd());
         }

@@ -118,7 +118,7 @@ impl View {
                 let left = self.change(check, records, |view| view.move_out(&dir, name, &stat))?;
                 if let (Some(left), Some(aside)) = (left, &self.upper.aside) {
                     // If this fails, the next mount deletes the rest.
-                    remove_tree(aside, left.as_bytes()).or_warn("what was moved away stays until the next mount");
+                    remove_tree(aside, left.as_bytes()).or_warn("the moved-away file stays until the next mount");
                 }
             }
         }

@@ -331,7 +331,7 @@ fn small_writes_to_a_file_that_was_emptied_go_to_the_disk_together_and_soon() {
     assert!(!is_due(), "a moment later the rest");
     write(301);
     overlay.view.lock().files.clear();
-    assert_eq!(guard.seen(), 3, "who gives place to others doesn't wait");
+    assert_eq!(guard.seen(), 3, "the caller gives place to others and doesn't wait");
 }
 
 #[test]

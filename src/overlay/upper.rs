@@ -106,7 +106,7 @@ fn open_aside(beside: &OwnedFd, takeover: bool) -> std::io::Result<(OwnedFd, Vec
             continue;
         }
         // The remains of a failed deletion are harmless.
-        remove_tree(&aside, &left.name).or_warn("what was moved away stays until the next mount");
+        remove_tree(&aside, &left.name).or_warn("the moved-away file stays until the next mount");
     }
     Ok((aside, notes))
 }

@@ -426,7 +426,7 @@ mod tests {
         }
         let view = bench.open();
         std::fs::write(&there, vec![b'x'; 8 * MIB]).expect("other bytes");
-        assert!(is_lost(read(&view, 7 << 20)), "what is not the object fills nothing");
+        assert!(is_lost(read(&view, 7 << 20)), "other bytes than the object's fill nothing");
         std::fs::remove_file(&there).expect("deleted");
         std::fs::copy(&away, &there).expect("healed");
         assert_eq!(read(&view, 7 << 20).expect("filled"), 4096);

@@ -188,7 +188,7 @@ impl Drop for Stage {
     fn drop(&mut self) {
         if !self.is_dry() {
             // Files that can't be removed now are in `tmp`, where gc sweeps.
-            paths::remove_tree(&self.path).or_warn("what was staged stays for gc");
+            paths::remove_tree(&self.path).or_warn("the staged files stay for gc");
         }
     }
 }

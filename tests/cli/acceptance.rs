@@ -1,4 +1,4 @@
-//! What people expect of the worktrees of a monorepo, where no other file of these tests says it already: naming and dry
+//! Expectations of the worktrees of a monorepo, where no other file of these tests says it already: naming and dry
 //! runs are in `create`, submodules in `submodules`, artifacts of a build cache in `place` and `cache`, gc in `gc`.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Who else may look into a view: nobody, or with `--allow-other` everybody whom the permissions let.
+//! Access of other users to a view: nobody, or with `--allow-other` everybody whom the permissions let.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -216,7 +216,7 @@ fn a_failed_adopt_takes_back_what_it_made_and_nothing_else() {
     assert_eq!(std::fs::read_dir(bench.path("store/roots")).map_or(0, Iterator::count), 0);
     std::fs::set_permissions(bench.path("repo/build-secret/secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
     bench.ok("plain", ["adopt"]);
-    // What an ordinary user mounts, root can't read.
+    // Root can't read the mounts of an ordinary user.
     let read = run(bench.command("cat", "plain/build").args(["mine", "out"]));
     assert_eq!(read.out, "mine\no\n", "{read:?}");
 }

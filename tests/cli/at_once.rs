@@ -226,7 +226,7 @@ fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
     waiting.kill().unwrap();
-    soon("what waited has ended", || waiting.try_wait().unwrap().is_some());
+    soon("the waiting process has ended", || waiting.try_wait().unwrap().is_some());
     soon("the daemon ends", || json(&bench.ok("", ["status", "one", "--json"]))["daemon"].is_null());
     bench.ok("one", ["mount"]);
     assert_eq!(bench.read("one/build/out.o"), "object\n");

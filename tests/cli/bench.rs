@@ -1,4 +1,4 @@
-//! What the tests stand on: a temporary repository with artifacts, a store, and the program to run in it.
+//! The fixture of the tests: a temporary repository with artifacts, a store, and the program to run in it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -13,7 +13,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
 /// No command of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What steers the build cache, or says that this is CI: not of the one who runs the tests.
+/// Variables that steer the build cache, or mark a run of CI: not of the one who runs the tests.
 const CACHE_VARIABLES: [&str; 8] = [
     "CI",
     "NO_CACHE",
@@ -32,7 +32,7 @@ pub struct Bench {
     pub uid: Option<u32>,
 }
 
-/// What a command said, and its exit code.
+/// The output of a command, and its exit code.
 #[derive(Debug)]
 pub struct Said {
     pub code: i32,
@@ -153,8 +153,8 @@ impl Bench {
         said.out
     }
 
-    /// Unmounts the view at a directory, whose daemon has ended then: where a mount namespace that another test has made
-    /// meanwhile has a copy of the mount, it goes on until that is gone.
+    /// Unmounts the view at a directory, whose daemon has ended then: where a mount namespace that another test has
+    /// made meanwhile has a copy of the mount, it goes on until that is gone.
     pub fn unmount_everywhere(&self, at: &str, daemon_json: &str) {
         let said = self.depsfs("", ["unmount", "--at", at]);
         assert_eq!(said.code, 0, "{said:?}");
@@ -174,7 +174,7 @@ impl Bench {
         said.out.trim_end().to_owned()
     }
 
-    /// What is mounted below the bench.
+    /// The mounts below the bench.
     pub fn mounts(&self) -> Vec<String> {
         self.mounted().iter().map(|at| at.to_string_lossy().into_owned()).collect()
     }

@@ -91,7 +91,7 @@ fn only_whole_ignored_directories_with_content_of_their_own_are_shared() {
     let mut mounts = bench.mounts();
     mounts.sort();
     let expected = [".venv/lib", "build", "node_modules", "untracked/build"];
-    // What ignores `.venv/lib` is copied with it: `.venv/.gitignore` ignores itself, too.
+    // The file that ignores `.venv/lib` is copied with it: `.venv/.gitignore` ignores itself, too.
     let expected = expected.map(|at| bench.path("fix").join(at).display().to_string());
     assert_eq!(mounts, expected);
     assert_eq!(bench.read("fix/logs/a.log"), "in a directory that is not ignored\n");

@@ -1,4 +1,5 @@
-//! What the store has lost: told by status and doctor, and brought back by every command that reads good bytes.
+//! Objects that the store has lost: reported by status and doctor, and brought back by every command that reads good
+//! bytes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -97,7 +98,7 @@ fn a_create_from_a_view_names_the_files_whose_bytes_the_store_has_lost() {
         let said = bench.ok("fix", ["create", "second"]);
         assert!(said.contains("damaged:  the store has lost the bytes of 1 file: node_modules/big"), "{said}");
         assert_eq!(fs::read(bench.path("second/node_modules/big")).unwrap_err().raw_os_error(), Some(5));
-        // What the store has again is named no more.
+        // An object that the store has again is named no more.
         fs::create_dir(bench.path("repo/node_modules")).unwrap();
         fs::write(bench.path("repo/node_modules/big"), content()).unwrap();
         bench.ok("repo", ["create", "third"]);

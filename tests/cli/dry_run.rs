@@ -30,7 +30,7 @@ fn all_of(root: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// What a dry run says, which has to be what the command then says and does; the dry run itself changes nothing.
+/// The output of a dry run, which has to be what the command then says and does; the dry run itself changes nothing.
 #[track_caller]
 fn foretold(bench: &Bench) -> serde_json::Value {
     let before = all_of(&bench.path(""));

@@ -11,7 +11,7 @@ const TURNED: &str = "t\u{202e}cod.exe";
 fn assert_harmless(said: &Said) {
     let harmful = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
     assert!(!said.out.contains(harmful) && !said.err.contains(harmful), "{said:?}");
-    // What follows a line end in a name would be a line of its own.
+    // The text after a line end in a name would be a line of its own.
     assert!(said.out.lines().chain(said.err.lines()).all(|l| !l.starts_with("M b")), "{said:?}");
 }
 
@@ -195,7 +195,7 @@ fn files_of_a_key_may_have_any_name() {
     bench.commit("repo", "changed");
     // The names on disk and those of the commit make one key.
     let said = bench.ok("repo", ["create", "next", "--dry-run"]);
-    assert!(said.contains("whose key is the same"), "{said}");
+    assert!(said.contains(" key is the same"), "{said}");
     bench.ok("fix", ["unmount"]);
 }
 
@@ -292,7 +292,8 @@ fn an_archive_with_a_git_directory_is_refused_whole() {
         assert!(said.code == 3 && said.err.contains("git directory"), "{at}: {said:?}");
     }
     assert_eq!(bench.ok("", ["store", "list"]), "");
-    // What an earlier depsfs has taken: here the tree of a directory, which is the user's own and may have one.
+    // An artifact that an earlier depsfs has taken: here the tree of a directory, which is the user's own and may have
+    // one.
     bench.ok("", ["store", "add", "members-0", "--name", "y-01"]);
     let said = bench.depsfs("repo", ["cache", "get", "y-01.tar.gz"]);
     assert!(said.code == 1 && said.err.contains("git directory"), "{said:?}");

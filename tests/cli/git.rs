@@ -1,4 +1,4 @@
-//! What plain git and rm do to a mounted worktree harms neither the store, nor other worktrees, nor git's bookkeeping.
+//! Plain git and rm applied to a mounted worktree harms neither the store, nor other worktrees, nor git's bookkeeping.
 
 use crate::bench::{Bench, run, soon};
 

@@ -26,7 +26,7 @@ fn only_what_the_list_names_is_copied_and_directories_are_views_all_the_same() {
         assert!(there(".env") && there("sub/deep.log") && there("build/out.o") && there("node_modules/a/index.js"));
         assert!(!there("secret.log"), "the list does not name it");
         assert!(there("build-cache/settings") && there("build-cache/a/keep.log") && !there("build-cache/blob"));
-        assert!(there(".venv/.gitignore") && there(".venv/lib/x.py"), "what says what is ignored comes along");
+        assert!(there(".venv/.gitignore") && there(".venv/lib/x.py"), "the ignore file comes along");
         bench.assert_clean(name);
     }
     bench.write("fix/build-cache/settings", "mine");

@@ -41,7 +41,7 @@ fn how_often_a_command_opens_the_mount_table_does_not_grow_with_the_views() {
         let (Some(few), Some(many)) = (opened(2, command), opened(30, command)) else {
             return println!("skipped: programs may not be traced here");
         };
-        // Whoever waits for the daemon reads its state a few times more or less.
+        // A process that waits for the daemon reads its state a few times more or less.
         assert!(many <= few + 12, "{command:?}: {few} and {many} times");
     }
 }

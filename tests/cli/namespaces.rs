@@ -71,7 +71,7 @@ fn a_view_with_a_copy_elsewhere_is_reset_and_the_copy_changes_nothing_in_the_new
     assert!(!bench.is_there("fix/build/own"));
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
     assert!(bench.ok("fix", ["status"]).starts_with("[ok]      build\n[ok]      node_modules\n"));
-    // What is left elsewhere answers errors; the other view goes on there.
+    // A view that is left elsewhere answers errors; the other view goes on there.
     let written = there(&bench, &copy, &["touch", bench.path("fix/build/theirs").to_str().unwrap()]);
     assert_ne!(written.code, 0, "{written:?}");
     assert!(!bench.is_there("fix/build/theirs"));

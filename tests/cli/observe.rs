@@ -1,4 +1,4 @@
-//! What a daemon counts and what it logs: `depsfs status --stats` and `DEPSFS_LOG`.
+//! The counters and the log of a daemon: `depsfs status --stats` and `DEPSFS_LOG`.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What commands say of what they did, or didn't: on an output that is full, in odd places, without their store.
+//! Reports of commands on what they did, or didn't: on an output that is full, in odd places, without their store.
 
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;

@@ -343,7 +343,7 @@ fn a_worktree_of_a_source_with_artifacts_has_them_and_gets_them_without_a_second
     get(&bench, "fix/c", "x-01.tar.gz");
     assert_eq!(bench.read("repo/.git/worktrees/fix/depsfs/manifest.json"), manifest);
     assert_eq!(run(bench.command("find", "store/objects").arg("-type").arg("f")).out, objects);
-    // What one worktree writes no other sees.
+    // A write in one worktree shows in no other.
     bench.write("fix/c/dest/a", "fix\n");
     assert_eq!(bench.read("repo/c/dest/a"), "a\n");
     assert_eq!(run(&mut bench.command("./c/dest/run", "fix")).code, 0);

@@ -121,7 +121,7 @@ fn of_a_changed_view_a_create_asks_for_what_was_changed_and_not_for_each_file() 
         bench.ok("one", ["create", name]);
         requests() - before
     };
-    // What the kernel has to ask once.
+    // Requests that the kernel has to send once.
     asked_for("first");
     let clean = asked_for("of-clean");
     bench.write("one/node_modules/p7/src/7.js", "module.exports = 'mine'\n");

@@ -320,7 +320,7 @@ fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again()
     bench.ok("repo", ["create", "fix"]);
     bench.write("repo/build-new/x", "source\n");
     bench.write("repo/build-other/x", "source\n");
-    // What its journal would lie in is a file.
+    // The place of its journal is a file.
     let journals = bench.path("repo/.git/worktrees/fix/depsfs/views");
     let id = &blake3::hash(b"build-other").to_hex()[..16];
     std::fs::write(journals.join(id), "").unwrap();
@@ -364,7 +364,7 @@ fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
     let mut names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["cache", "lib.a", "link", "mine", "new", "out.o", "same"]);
-    assert!(bench.ok("fix", ["status"]).contains("paths:    "), "what was found is remembered");
+    assert!(bench.ok("fix", ["status"]).contains("paths:    "), "the result is remembered");
     assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
     bench.assert_clean("fix");
 }

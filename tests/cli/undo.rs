@@ -50,7 +50,7 @@ fn an_artifact_that_cannot_be_read_takes_everything_back() {
 }
 
 fn start(bench: &Bench) -> Child {
-    // What could not be taken back is said on stderr, which a failing test shows.
+    // A step that could not be undone is reported on stderr, which a failing test shows.
     let mut command = bench.command(PROGRAM, "repo");
     command.args(["create", "fix"]).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
 }

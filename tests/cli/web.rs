@@ -83,7 +83,7 @@ fn serve(stream: TcpStream, table: &Mutex<Table>) {
         }
     };
     let body = method != "HEAD";
-    // Whoever hung up meanwhile needs no answer.
+    // A client that hung up meanwhile needs no answer.
     let _ = reply(stream, answer, body);
 }
 

@@ -25,7 +25,7 @@ pub fn lower_len(n: u64) -> usize {
     [0, 1, 100, 4096, 5000, 40_000, 300_000][n as usize % 7]
 }
 
-/// Whose contents one process changes (the others read the rest), and whose directory one moves about.
+/// Files whose contents one process changes (the others read the rest), and whose directory one moves about.
 fn is_written(n: u64) -> bool {
     n.is_multiple_of(5)
 }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::random::Random;
 
-/// What takes longer is told, in µs.
+/// Steps that take longer are reported, in µs.
 const SLOW: u64 = 5_000;
 
 /// In µs since 1970: processes compare it.

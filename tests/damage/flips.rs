@@ -1,5 +1,5 @@
-//! Random damage in every kind of file of a store: no panic, no end that never comes, no wrong byte without an error, and
-//! what the source still has is whole again after the next import. A run prints its seed; `DEPSFS_SEED` replays it.
+//! Random damage in every kind of file of a store: no panic, no end that never comes, no wrong byte without an error,
+//! and what the source still has is whole again after the next import. A run prints its seed; `DEPSFS_SEED` replays it.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -62,7 +62,7 @@ fn whole() -> Whole {
 }
 
 impl Whole {
-    /// What a view of the tree shows: as it should be, or an error. How many files are lost.
+    /// The content of a view of the tree: as it should be, or an error. How many files are lost.
     fn look(&self) -> usize {
         let Ok(store) = Store::open(self.case.store.path()) else { return 0 };
         let Ok(tree) = store.mapped_tree(self.tree) else { return 0 };
@@ -159,7 +159,7 @@ fn every_flip_and_cut_in_a_store_is_an_error_or_nothing_at_all() {
     ] {
         let mut whole = whole();
         for n in 0..TIMES {
-            // What imports have added meanwhile is not in the way: an object in two packs, say.
+            // The objects that imports have added meanwhile are not in the way: an object in two packs, say.
             if dir == "packs" || n % 10 == 9 {
                 whole = self::whole();
             }

@@ -1,5 +1,5 @@
-//! Large objects: nobody hashes one before it is served, so a check in the background does, once in a store; and the notes
-//! of what any process finds out.
+//! Large objects: nobody hashes one before it is served, so a check in the background does, once in a store; and the
+//! notes of what any process finds out.
 
 use std::collections::HashSet;
 use std::sync::mpsc::channel;
@@ -35,7 +35,7 @@ impl One {
         Store::open(self.case.store.path()).unwrap()
     }
 
-    /// What another process finds, and how much it reads.
+    /// The findings of another process, and how much it reads.
     fn check(&self) -> (Checked, usize) {
         let mut pieces = 0;
         let mut count = |_| {

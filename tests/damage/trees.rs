@@ -94,7 +94,7 @@ fn what_a_mapped_tree_has_lost_is_an_error_in_its_view_until_the_tree_is_whole_a
     is_lost(&view);
     is_lost(&view);
     is_whole(&view);
-    // What is only changed raises no signal; it is seen a moment later.
+    // A byte that is only changed raises no signal; it is seen a moment later.
     flip(&path, good.len() as u64 - 1, 3);
     wait();
     is_lost(&view);

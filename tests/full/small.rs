@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// A small ext4, mounted; unmounted when it is dropped, and then its loop device goes, too.
 pub struct Small {
-    /// Where to write.
+    /// The directory for writes.
     pub at: PathBuf,
     mounted: PathBuf,
     _dir: tempfile::TempDir,
@@ -109,7 +109,7 @@ pub fn fill(at: &Path) {
         while file.write(&vec![1; size]).is_ok_and(|n| n > 0) {}
     }
     let _ = file.sync_all();
-    // What is still free, in whole blocks.
+    // The free space, in whole blocks.
     for n in 0..1000 {
         if std::fs::write(at.join(format!("filler {n}")), "x").is_err() {
             break;

@@ -64,7 +64,7 @@ fn what_is_written_to_a_long_file_while_it_is_compared_stays() {
                 false => view.write(ino, 0, b"own", None).is_ok(),
             };
             let gave_up = gives_up.join().expect("no panic");
-            // Who comes from beneath may have come too late, or found a file that was just about to go.
+            // A writer beneath the view may have come too late, or found a file that was just about to go.
             assert!(written || gave_up);
             written && !(beneath && gave_up)
         });

@@ -46,7 +46,7 @@ fn a_copy_that_holds_what_the_artifact_held_goes_and_what_is_newer_shows() {
         assert!(give_up(&view, path, "one"), "{path}");
         assert!(!give_up(&view, path, "one"), "{path}: there is none any more");
     }
-    // What is open goes on.
+    // An open file goes on.
     assert_eq!((content(&view, copied), content(&view, made)), ("one".into(), "one".into()));
     assert_eq!(text(&view, "d/made").as_deref(), Some("one"));
     view.regraft(vec![new.clone(), retired(&old)]).expect("grafted");

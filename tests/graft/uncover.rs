@@ -1,5 +1,5 @@
-//! A graft that comes is uncovered where its members were deleted: after whatever was done before, all of it shows or is
-//! told of, nothing else comes back, and a remount shows the same.
+//! A graft that comes is uncovered where its members were deleted: after whatever was done before, all of it shows or
+//! is told of, nothing else comes back, and a remount shows the same.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ fn shown(view: &Overlay) -> BTreeMap<String, String> {
         })
         .expect("listed");
         for name in names {
-            let attr = view.lookup(dir, &Name::new(&name).expect("a name")).expect("what is listed is there");
+            let attr = view.lookup(dir, &Name::new(&name).expect("a name")).expect("a listed name is there");
             let path = format!("{path}{}", String::from_utf8(name).expect("letters"));
             if attr.mode & libc::S_IFMT == libc::S_IFDIR {
                 all.insert(format!("{path}/"), String::new());
@@ -49,8 +49,8 @@ fn delete(view: &Overlay, dir: Ino, name: &Name) -> Result<(), OverlayError> {
     view.rmdir(dir, name)
 }
 
-/// One random change; many of them can't be made, and then aren't. Directories aren't moved: what a graft brings into one
-/// goes along.
+/// One random change; many of them can't be made, and then aren't. Directories aren't moved: what a graft brings into
+/// one goes along.
 fn change(view: &Overlay, dice: &mut impl FnMut(usize) -> usize) {
     let Ok(dir) = find(view, DIRS[dice(DIRS.len())]) else { return };
     let own = name(NAMES[dice(NAMES.len())]);

@@ -163,7 +163,7 @@ fn expanded(tree: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// What commas part, but those in braces.
+/// The parts between commas, but those in braces.
 fn parts(list: &str) -> Vec<String> {
     let (mut all, mut depth) = (vec![String::new()], 0);
     for c in list.chars() {

@@ -14,7 +14,7 @@ use depsfs::sys::fs::Timespec;
 /// Everything of the lower was last changed then.
 pub const OLD: i64 = 946_684_800;
 
-/// What a path of the lower is.
+/// The kind of a path of the lower.
 enum What {
     Dir,
     File(&'static str, u32),

@@ -110,7 +110,7 @@ impl Twin {
         ino
     }
 
-    /// What lies in the state directory's `aside`.
+    /// The files in the state directory's `aside`.
     pub fn set_aside(&self) -> usize {
         fs::read_dir(self.dir.path().join("state/aside")).expect("a directory").count()
     }
@@ -355,7 +355,7 @@ impl Twin {
     }
 }
 
-/// Who runs the tests.
+/// The user of the tests.
 pub fn me() -> Caller {
     Caller { uid: nix::unistd::geteuid().as_raw(), gid: nix::unistd::getegid().as_raw() }
 }

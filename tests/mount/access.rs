@@ -1,4 +1,4 @@
-//! What a view lets nobody do: run as somebody else, open devices, keep lists of access.
+//! Access that a view refuses to everybody: to run as somebody else, open devices, keep lists of access.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

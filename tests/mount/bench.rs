@@ -17,7 +17,7 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
 pub struct Bench {
     pub dir: PathBuf,
     pub manifest: Manifest,
-    /// What daemons are started from.
+    /// The program that daemons are started from.
     pub program: PathBuf,
     _temp: Option<tempfile::TempDir>,
 }
@@ -126,8 +126,8 @@ impl Bench {
         state
     }
 
-    /// Unmounts. What another test starts has our open files for a moment, until it runs its own program: that is
-    /// waited out.
+    /// Unmounts. A process that another test starts has our open files for a moment, until it runs its own program:
+    /// that is waited out.
     pub fn unmount(&self) {
         let until = Instant::now() + Duration::from_secs(10);
         loop {

@@ -1,4 +1,4 @@
-//! What is damaged in the store while views of it are mounted.
+//! Damage in the store while views of it are mounted.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, PermissionsExt};

@@ -16,7 +16,7 @@ use crate::bench::{Bench, bench};
 
 /// So many flips or cuts of each kind of file.
 const TIMES: usize = 50;
-/// Whatever is damaged, what is asked is answered by then.
+/// Every request is answered by then, whatever is damaged.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// xorshift64*
@@ -56,7 +56,7 @@ fn damage(path: &Path, dice: &mut Dice) -> String {
     format!("{}: bit {bit} of byte {at}", path.display())
 }
 
-/// What has the file open sees the good bytes again.
+/// A process that has the file open sees the good bytes again.
 fn repair(path: &Path, good: &[u8]) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     file.set_len(good.len() as u64).unwrap();
@@ -85,7 +85,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 type Shown = BTreeMap<String, Vec<u8>>;
 
-/// What a view shows is as it should be, or an error: EIO. How many files are lost.
+/// The content of a view is as it should be, or an error: EIO. How many files are lost.
 fn look(view: &Path, shown: &Shown) -> usize {
     let is_eio = |e: &std::io::Error| e.raw_os_error() == Some(5);
     let mut lost = 0;
@@ -103,8 +103,8 @@ fn look(view: &Path, shown: &Shown) -> usize {
     lost
 }
 
-/// A bench whose source has files in packs, files with objects of their own, and so many names that its tree is mapped; as
-/// many views of it as are damaged below.
+/// A bench whose source has files in packs, files with objects of their own, and so many names that its tree is mapped;
+/// as many views of it as are damaged below.
 fn many() -> (Bench, Shown) {
     let mut bench = Bench::new(&[]);
     let source = bench.dir.join("many");

@@ -95,8 +95,8 @@ fn what_two_processes_write_to_a_shared_mapping_both_see() {
             theirs[8192] = b'3';
             i32::from(theirs[0])
         });
-        seen.note("what the other saw", answer);
-        seen.note("what it wrote", Ok((map[0], map[1], map[8192])));
+        seen.note("the bytes that the other saw", answer);
+        seen.note("the bytes that it wrote", Ok((map[0], map[1], map[8192])));
         let mut bytes = [0; 2];
         seen.note("read", file.read_exact_at(&mut bytes, 0).map(|()| bytes));
         seen.note("written with a call", file.write_all_at(b"4", 4096).map(|()| map[4096]));

@@ -11,7 +11,7 @@ use rustix::fs::{FallocateFlags, XattrFlags};
 use crate::bench::{Bench, PROGRAM, bench, wait_until};
 use crate::small::{fill, limited, small};
 
-/// What shows below a directory: mode, and bytes or target.
+/// The entries below a directory: mode, and bytes or target.
 type Seen = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 fn seen(root: &Path) -> Seen {
@@ -34,7 +34,7 @@ fn seen(root: &Path) -> Seen {
     all
 }
 
-/// What a test's view shows, as a plain directory.
+/// The content of a test's view, as a plain directory.
 fn twin(bench: &Bench) -> tempfile::TempDir {
     let twin = tempfile::tempdir().unwrap();
     let source = bench.dir.join("source/.");
@@ -105,7 +105,7 @@ fn each_is_done_or_refused(view: &Path, plain: &Path, errno: i32) -> Vec<&'stati
     for (name, op) in OPS {
         match op(view) {
             Ok(()) => op(plain).unwrap_or_else(|e| panic!("{name} in the plain directory: {e}")),
-            // What was refused before is missed now, in both.
+            // A name that was refused before is missed now, in both.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 assert_eq!(op(plain).map_err(|e| e.kind()), Err(e.kind()), "{name}");
             }

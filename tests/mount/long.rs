@@ -66,7 +66,7 @@ fn several_begin_to_write(wish: &str) {
     let mut seen = vec![0; want.len()];
     reader.read_exact_at(&mut seen, 0).unwrap();
     let stored: Vec<u8> = (0..24 * MIB).map(|i| (i / 4096) as u8).collect();
-    assert!(seen == if passes { stored } else { want.clone() }, "who had it open before sees something else");
+    assert!(seen == if passes { stored } else { want.clone() }, "a reader that had it open before sees something else");
     drop(reader);
 
     bench.unmount();

@@ -1,5 +1,6 @@
 //! Views whose big files are read without the server: the store stays what it is, and programs see what they see of a
-//! plain directory. What had a file open before its first write goes on seeing the old bytes, and nothing else differs.
+//! plain directory. A program that had a file open before its first write goes on seeing the old bytes, and nothing
+//! else differs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -179,7 +180,7 @@ fn kill_server(bench: &Bench) {
     assert!(fs::metadata(bench.view(&format!("v/no file {before}"))).is_err());
 }
 
-/// What a change leaves, without what two directories never have in common.
+/// The result of a change, without what two directories never have in common.
 fn left(dir: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap()).collect();
     names.sort_by_key(|entry| entry.file_name());

@@ -1,4 +1,4 @@
-//! What other overlays get wrong: each of their known faults, on a view of both shapes and on a plain directory.
+//! Faults of other overlays: each of their known faults, on a view of both shapes and on a plain directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -59,7 +59,7 @@ fn paths(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// What `stat`, `readlink`, `read` and `getxattr` say of each path, and which paths are one file.
+/// The results of `stat`, `readlink`, `read` and `getxattr` for each path, and which paths are one file.
 fn seen(dir: &Path) -> BTreeMap<PathBuf, String> {
     let mut first = BTreeMap::new();
     let all = paths(dir);

@@ -11,7 +11,7 @@ use depsfs::store::{Store, import};
 
 use crate::bench::{Bench, cannot_mount, is_root};
 
-/// What a program sees, step by step.
+/// The content that a program sees, step by step.
 pub struct Seen(Vec<String>);
 
 impl Seen {

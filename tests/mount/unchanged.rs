@@ -47,7 +47,7 @@ fn assert_same(bench: &Bench, view: &Path, when: &str) -> Imported {
         assert_eq!(only(fast, whole), only(whole, fast), "{when} (by what was changed, whole)");
         panic!("{when}: the trees differ in something that is not shown");
     }
-    // What the first has read and stored, the second finds.
+    // The second finds the files that the first has read and stored.
     let in_tree = |stats| ImportStats { files_read: 0, bytes_read: 0, new_objects: 0, ..stats };
     assert_eq!(in_tree(fast.stats), in_tree(whole.stats), "{when}");
     assert_eq!((&fast.holding, &fast.skipped), (&whole.holding, &sorted(whole.skipped)), "{when}");
@@ -95,7 +95,7 @@ fn odd_tree(store: &Store) -> TreeId {
         xattrs: names.iter().map(|n| ((*n).into(), b"value"[..].into())).collect(),
     };
     let mut builder = TreeBuilder::new(meta(0o755, &[b"user.root"]));
-    // What only root can give a copy.
+    // Metadata that only root can give a copy.
     let roots: &[&[u8]] = if crate::bench::is_root() { &[b"trusted.t"] } else { &[] };
     let of_dir = [&[&b"user.z"[..], b"user.a"], roots].concat();
     let dir = builder.add(Slot::ROOT, name("d"), meta(0o7755, &of_dir), Item::Dir).unwrap();

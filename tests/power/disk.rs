@@ -25,7 +25,7 @@ pub enum Kind {
     Xfs,
 }
 
-/// What the disk was told.
+/// The commands that the disk received.
 #[derive(Clone)]
 pub enum Event {
     /// A block is this from now on.
@@ -150,7 +150,7 @@ impl Disk {
         Ok(disk)
     }
 
-    /// Where it is mounted.
+    /// Its mount point.
     pub fn at(&self) -> PathBuf {
         self.dir.path().join("at")
     }

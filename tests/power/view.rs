@@ -20,7 +20,7 @@ pub enum Commit {
     Some(u64),
 }
 
-/// What a path is.
+/// The kind of a path.
 #[derive(Clone, PartialEq, Eq)]
 struct Node {
     mode: u32,
@@ -38,12 +38,12 @@ impl std::fmt::Debug for Node {
 
 type Nodes = BTreeMap<String, Node>;
 
-/// What was done, and how the view looked then.
+/// The change that was made, and how the view looked then.
 struct Step {
     name: &'static str,
     begun: usize,
     ended: usize,
-    /// What was synced: with it, all changes of names and metadata until then. The root stands for no bytes.
+    /// The file that was synced: with it, all changes of names and metadata until then. The root stands for no bytes.
     synced: Option<&'static str>,
     nodes: Nodes,
 }
@@ -325,7 +325,7 @@ fn node(overlay: &Overlay, attr: &Attr) -> Result<Node, OverlayError> {
     Ok(Node { mode: attr.mode, nlink: attr.nlink, bytes, xattrs })
 }
 
-/// Where the state directory is.
+/// The location of the state directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum State {
     OnTheDisk,
@@ -412,7 +412,8 @@ fn judge(steps: &[Step], found: &Nodes, events: usize) -> Result<(), String> {
     Err(format!("as after no step from {least:?} to {most:?}; nearest is {i:?}:\n{why}"))
 }
 
-/// Whether `found` is what step `i` left, where the first `least` are certainly on disk and `most` had begun; but for the bytes that nobody synced: they reach the disk when they like.
+/// Whether `found` is what step `i` left, where the first `least` are certainly on disk and `most` had begun; but for
+/// the bytes that nobody synced: they reach the disk when they like.
 fn compare(steps: &[Step], (least, i, most): (usize, usize, usize), found: &Nodes) -> Result<(), String> {
     let mut why = String::new();
     let paths: BTreeSet<&String> = steps[i].nodes.keys().chain(found.keys()).collect();
@@ -459,5 +460,5 @@ fn may_hold(steps: &[Step], (least, i, most): (usize, usize, usize), path: &str,
 /// file system, too, may lose the new bytes.
 const EMPTIED: [&str; 4] = ["/i", "/bigger", "/f", "/b"];
 
-/// Where a file was before.
+/// The former location of a file.
 const MOVED: [(&str, &[&str]); 2] = [("/n/copied", &["/m/copied"]), ("/copied", &["/n/copied", "/m/copied"])];

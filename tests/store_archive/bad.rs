@@ -13,7 +13,7 @@ use super::{Case, Raw, gz};
 /// A name for messages, the file's name, its bytes, and the refusals that are right.
 type Bad = (String, &'static str, Vec<u8>, &'static [&'static str]);
 
-/// What each may take at most: the limit on the tree, what is in flight, and the decompressors.
+/// The most that each may take: the limit on the tree, what is in flight, and the decompressors.
 const PEAK: u64 = 192 << 20;
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -312,7 +312,7 @@ fn try_all() {
         .enumerate()
         .map(|(n, (what, suffix, bytes, right))| (what, case.file(&format!("{n}-{suffix}"), &bytes), right))
         .collect();
-    // What making them took doesn't count.
+    // The memory for making them doesn't count.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let base = peak();
     for (what, path, right) in &files {

@@ -1,5 +1,5 @@
-//! The journal's bytes: what was appended comes back, what is torn is cut off, of what is damaged the rest stays, what is
-//! foreign is left alone.
+//! The journal's bytes: what was appended comes back, what is torn is cut off, of what is damaged the rest stays, what
+//! is foreign is left alone.
 
 use std::path::Path;
 
@@ -342,7 +342,7 @@ fn no_payload_makes_the_reader_panic_or_reads_as_what_cannot_be_written() {
 fn a_foreign_file_and_another_version_are_refused_and_left_alone() {
     let mut newer = header_of(VERSION).to_vec();
     newer[8] = 9;
-    newer.extend(b"whatever comes with it");
+    newer.extend(b"with any other bits");
     let mut reserved = header_of(VERSION).to_vec();
     reserved[12] = 1;
     let foreign: [&[u8]; 3] = [b"text\n", b"depsfsX\n\x01\0\0\0\0\0\0\0", &reserved];

@@ -53,7 +53,7 @@ fn no_flipped_bit_of_a_journal_takes_a_change_back() {
         assert_eq!(case.kept_copies(), n + 1, "bit {bit}");
         case.open().expect("opened again");
         assert!(case.looks().expect("looked") == looks, "bit {bit}, opened again");
-        assert_eq!(case.kept_copies(), n + 1, "what was mended is sound: bit {bit}");
+        assert_eq!(case.kept_copies(), n + 1, "the mended tree is sound: bit {bit}");
         case.close();
     }
 }
