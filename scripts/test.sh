@@ -131,6 +131,12 @@ say "cargo test, as $(id -un)"
 bounded "cargo test" cargo test --locked --no-fail-fast "$@" -- --show-output
 count
 
+if [ $# = 0 ]; then
+    say "kills once more, as on kernels that send no request again (before 6.9)"
+    bounded "kills, without requests that are sent again" env DEPSFS_WITHOUT=resend cargo test --locked --test crash
+    count
+fi
+
 # --- as an ordinary user ----------------------------------------------------------------------------------------
 
 if [ "$(id -u)" = 0 ]; then

@@ -169,7 +169,6 @@ fn component(e: &component::ComponentError) -> (u8, String) {
         Error::Unapproved { .. } => {
             (REFUSED, "look at them, then run depsfs approve, or give --approve; nothing was run".into())
         }
-        Error::Key { hint, .. } => (FAILED, (*hint).into()),
         Error::Build { hint, .. } => (FAILED, (*hint).into()),
         Error::WouldBuild(_) => (REFUSED, "omit --frozen-only, or choose a base-ref with existing artifacts".into()),
         Error::Fetch { source, .. } => cache(source),

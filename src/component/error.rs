@@ -22,8 +22,6 @@ pub enum ComponentError {
     /// Commands of a repository that nobody has approved.
     #[error("{} runs commands that were not approved: {}", file.shown(), first(.commands))]
     Unapproved { file: PathBuf, commands: Vec<Foreign> },
-    #[error("the key of component {} cannot be computed: {why}", component.shown())]
-    Key { component: String, why: String, hint: &'static str },
     #[error("component {} was not built: {why}", component.shown())]
     Build { component: String, why: String, hint: &'static str },
     /// Builds would be needed where none may be.

@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::error::NO_DIRECTORY_HINT;
 use super::files::Files;
 use super::{ComponentError, Components, Declared};
 use crate::git::command::LOCAL_VARIABLES;
@@ -37,6 +36,8 @@ pub enum Keyed {
     Disabled,
     /// None of its files is there, so nothing is built of them.
     Absent,
+    /// It can't be computed now, for the reason in words; or that of a component before it can't.
+    Failed(String),
 }
 
 impl Keyed {
@@ -70,7 +71,7 @@ pub fn need_commands(components: &Components) -> bool {
 }
 
 /// A command of the user's own and one of the repository may run in different shells.
-type Answers = BTreeMap<(bool, PathBuf, String), String>;
+type Answers = BTreeMap<(bool, PathBuf, String), Result<String, String>>;
 
 fn key_of(
     declared: &Declared,
@@ -81,11 +82,16 @@ fn key_of(
     let component = &declared.component;
     let Some(key) = &component.key else { return Ok(Keyed::None) };
     let answer = key.command.as_ref().and_then(|c| answers.get(&(declared.is_users, component.dir.clone(), c.clone())));
+    let answer = match answer {
+        Some(Err(why)) => return Ok(Keyed::Failed(why.clone())),
+        Some(Ok(answer)) => Some(answer),
+        None => None,
+    };
     if answer.is_some_and(|a| a.contains(DISABLED)) {
         return Ok(Keyed::Disabled);
     }
     if let Some(answer) = answer.filter(|_| key.files.is_empty()) {
-        return as_key(&component.name, answer).map(Keyed::Key);
+        return Ok(as_key(answer).map_or_else(Keyed::Failed, Keyed::Key));
     }
     if contents.is_empty() {
         return Ok(Keyed::Absent);
@@ -105,22 +111,20 @@ fn key_of(
         match keys.get(name) {
             Some(Keyed::Key(key)) => add(key.as_bytes()),
             Some(Keyed::Disabled) => return Ok(Keyed::Disabled),
+            Some(Keyed::Failed(_)) => return Ok(Keyed::Failed(format!("that of {} cannot", name.shown()))),
             _ => add(b""),
         }
     }
     Ok(Keyed::Key(hash.finalize().to_hex()[..16].to_owned()))
 }
 
-const BY_HAND_HINT: &str = "run the command by hand in the worktree; its output is above";
-const SHELL_HINT: &str = "look at shell in depsfs.toml, and whether that program is in PATH";
-
-/// The one line a key command prints.
-fn as_key(component: &str, answer: &str) -> Result<String, ComponentError> {
+/// The one line a key command prints; else in words what it printed.
+fn as_key(answer: &str) -> Result<String, String> {
     let key = answer.trim();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
     if key.is_empty() || key.len() > LONGEST || !key.chars().all(is_plain) {
-        let why = format!("its command printed {}, which is no hash", key.chars().take(60).collect::<String>().word());
-        return Err(ComponentError::Key { component: component.into(), why, hint: BY_HAND_HINT });
+        let printed = key.chars().take(60).collect::<String>();
+        return Err(format!("its command printed {}, which is no hash", printed.word()));
     }
     Ok(key.into())
 }
@@ -141,31 +145,41 @@ fn ask_all(components: &Components, root: &Path) -> Result<Answers, ComponentErr
     answers.map(|answers: Vec<_>| answers.into_iter().flatten().collect())
 }
 
-/// The output of a component's key command; `None` if the component has none. An absent directory is an error.
-fn ask(components: &Components, declared: &Declared, root: &Path) -> Result<Option<String>, ComponentError> {
+/// The output of a component's key command, or why there is none; `None` if the component has no command. The messages
+/// of the command go to the log.
+///
+/// # Errors
+/// An interrupt.
+fn ask(
+    components: &Components,
+    declared: &Declared,
+    root: &Path,
+) -> Result<Option<Result<String, String>>, ComponentError> {
     let component = &declared.component;
     let Some(key) = &component.key else { return Ok(None) };
     let Some(command) = &key.command else { return Ok(None) };
     let dir = root.join(&component.dir);
-    let wrong = |why: String, hint| ComponentError::Key { component: component.name.clone(), why, hint };
     if !crate::sys::path::is_dir(&dir) {
-        return Err(wrong(format!("there is no directory {}", component.dir.shown()), NO_DIRECTORY_HINT));
+        return Ok(Some(Err(format!("there is no directory {}", component.dir.shown()))));
     }
     let set = environment(component.name.as_str(), root);
     let limit = Some(key.timeout.unwrap_or(PATIENCE));
     let shell = components.shell_of(declared);
     let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
-    let failed = |e: io::Error| match e.kind() {
-        io::ErrorKind::FileTooLarge => {
-            wrong(format!("its command {} printed more than 1 MiB", command.word()), BY_HAND_HINT)
+    let mut messages = Vec::new();
+    let answer = match shell::ask(&run, &mut messages) {
+        Ok((Ended::Code(0), answer)) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+        Ok((Ended::Interrupted(signal), _)) => return Err(crate::git::command::GitError::Interrupted(signal).into()),
+        Ok((ended, _)) => Err(format!("its command {} failed: {ended}", command.word())),
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => {
+            Err(format!("its command {} printed more than 1 MiB", command.word()))
         }
-        _ => wrong(format!("cannot start {}: {}", shell[0].word(), reason(&e)), SHELL_HINT),
+        Err(e) => Err(format!("cannot start {}: {}", shell[0].word(), reason(&e))),
     };
-    match shell::ask(&run).map_err(failed)? {
-        (Ended::Code(0), answer) => Ok(Some(String::from_utf8_lossy(&answer).into_owned())),
-        (Ended::Interrupted(signal), _) => Err(crate::git::command::GitError::Interrupted(signal).into()),
-        (ended, _) => Err(wrong(format!("its command {} failed: {ended}", command.word()), BY_HAND_HINT)),
+    for line in String::from_utf8_lossy(&messages).lines() {
+        tracing::info!(component = component.name, "key command: {}", line.shown());
     }
+    Ok(Some(answer))
 }
 
 /// The variables that every command of a component gets in its environment.

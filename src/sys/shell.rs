@@ -31,11 +31,12 @@ pub fn run(shell: &Shell<'_>) -> io::Result<Ended> {
     Ok(it.run()?.ended)
 }
 
-/// Runs it to its end; what it prints on stdout is the answer.
+/// Runs it to its end; what it prints on stdout is the answer. The begin of what it prints on stderr is added to
+/// `messages`.
 ///
 /// # Errors
 /// It cannot be started, or its answer is longer than 1 MiB ([`io::ErrorKind::FileTooLarge`]).
-pub fn ask(shell: &Shell<'_>) -> io::Result<(Ended, Vec<u8>)> {
+pub fn ask(shell: &Shell<'_>, messages: &mut Vec<u8>) -> io::Result<(Ended, Vec<u8>)> {
     let mut answer = Vec::new();
     let mut take = |piece: &[u8]| {
         if answer.len() + piece.len() > LONGEST_ANSWER {
@@ -45,7 +46,11 @@ pub fn ask(shell: &Shell<'_>) -> io::Result<(Ended, Vec<u8>)> {
         Ok(())
     };
     let mut it = prepare(shell);
-    it.stdout(Sink::Pieces(&mut take)).group_that_ends();
+    let mut note = |piece: &[u8]| {
+        messages.extend_from_slice(&piece[..piece.len().min(LONGEST_ANSWER.saturating_sub(messages.len()))]);
+        Ok(())
+    };
+    it.stdout(Sink::Pieces(&mut take)).stderr(Sink::Pieces(&mut note)).group_that_ends();
     let ended = it.run()?.ended;
     Ok((ended, answer))
 }
@@ -88,9 +93,9 @@ mod tests {
     #[test]
     fn a_command_answers_on_stdout_and_its_end_is_told() {
         let (sh, set) = (sh(), set());
-        let (ended, answer) = ask(&shell(&sh, &set, "echo $DEPSFS_A$HOME; pwd", None)).unwrap();
+        let (ended, answer) = ask(&shell(&sh, &set, "echo $DEPSFS_A$HOME; pwd", None), &mut Vec::new()).unwrap();
         assert_eq!((ended, answer.as_slice()), (Ended::Code(0), &b"b\n/\n"[..]));
-        assert_eq!(ask(&shell(&sh, &set, "exit 3", None)).unwrap().0, Ended::Code(3));
+        assert_eq!(ask(&shell(&sh, &set, "exit 3", None), &mut Vec::new()).unwrap().0, Ended::Code(3));
         assert_eq!(run(&shell(&sh, &set, "kill -9 $$", None)).unwrap(), Ended::Killed(9));
     }
 
@@ -98,16 +103,16 @@ mod tests {
     fn a_command_that_takes_too_long_is_ended_with_all_it_started() {
         let (sh, set) = (sh(), set());
         let (limit, begun) = (Duration::from_millis(200), Instant::now());
-        let (ended, _) = ask(&shell(&sh, &set, "sleep 100 & sleep 100", Some(limit))).unwrap();
+        let (ended, _) = ask(&shell(&sh, &set, "sleep 100 & sleep 100", Some(limit)), &mut Vec::new()).unwrap();
         assert_eq!(ended, Ended::TookTooLong(limit));
         // The answer ends with the last one that could write it.
         assert!(begun.elapsed() < Duration::from_secs(20));
-        assert_eq!(ask(&shell(&sh, &set, "sleep 100 & echo x", None)).unwrap().1, b"x\n");
+        assert_eq!(ask(&shell(&sh, &set, "sleep 100 & echo x", None), &mut Vec::new()).unwrap().1, b"x\n");
     }
     #[test]
     fn an_answer_without_end_is_an_error_and_not_a_part_of_it() {
         let (sh, set) = (sh(), set());
-        let failed = ask(&shell(&sh, &set, "while :; do echo more; done", None)).expect_err("refused");
+        let failed = ask(&shell(&sh, &set, "while :; do echo more; done", None), &mut Vec::new()).expect_err("refused");
         assert_eq!(failed.kind(), io::ErrorKind::FileTooLarge);
     }
 }

@@ -198,14 +198,41 @@ fn a_key_command_is_asked_in_the_new_worktree_and_disabled_means_the_source() {
     assert!(said.contains("  all:      from the source\n"), "{said}");
     bench.write("repo/hash", "echo two words; exit 0\n");
     bench.commit("repo", "no hash");
-    let failed = bench.depsfs("repo", ["create", "wrong"]);
-    assert!(failed.code == 1 && failed.err.contains("key of component all cannot be computed"), "{failed:?}");
-    assert!(!bench.is_there("wrong"));
+    let said = bench.ok("repo", ["create", "wrong"]);
+    let line = "  all:      from the source; its key cannot be computed: its command printed";
+    assert!(said.contains(line), "{said}");
     bench.write("repo/hash", "head -c 2000000 /dev/zero\n");
     bench.commit("repo", "a key of 2 MB");
-    let failed = bench.depsfs("repo", ["create", "wrong"]);
-    assert!(failed.code == 1 && failed.err.contains("printed more than 1 MiB"), "{failed:?}");
-    assert!(!bench.is_there("wrong"));
+    let said = bench.ok("repo", ["create", "long"]);
+    assert!(said.contains("printed more than 1 MiB"), "{said}");
+}
+
+#[test]
+fn a_key_that_cannot_be_computed_costs_its_component_alone_and_sync_tries_again() {
+    let bench = Bench::new();
+    bench.write("repo/hash", "test -e \"$DEPSFS_WORKTREE/online\" || { seq 40 >&2; exit 1; }; echo 0123456789abcdef\n");
+    bench.write(
+        "repo/depsfs.toml",
+        "[[component]]\nname = \"all\"\npaths = [\"build\"]\nkey = { command = \"sh ./hash\" }\n\
+         [[component]]\nname = \"next\"\nafter = [\"all\"]\npaths = [\"node_modules\"]\nkey = { files = [\"src/**\"] }\n",
+    );
+    bench.commit("repo", "a key that needs the network");
+    bench.ok("repo", ["approve"]);
+    let refused = bench.depsfs("repo", ["create", "frozen", "--frozen-only"]);
+    assert!(refused.code != 0 && refused.err.contains("all (its key cannot be computed: its command"), "{refused:?}");
+    assert!(!bench.is_there("frozen"));
+    let said = bench.depsfs("repo", ["create", "one"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("  all:      from the source; its key cannot be computed: its command"), "{said:?}");
+    assert!(said.out.contains("  next:     from the source; its key cannot be computed: that of all"), "{said:?}");
+    assert!(!said.err.contains("\n39\n"), "the output of the command is in the way: {}", said.err);
+    assert!(bench.is_there("one/build/out.o") && bench.is_there("one/node_modules/a/index.js"));
+    let said = bench.depsfs("one", ["sync"]);
+    assert!(said.code == 0 && said.err.contains("the key of component all cannot be computed"), "{said:?}");
+    bench.write("one/online", "");
+    bench.write("repo/online", "");
+    let said = bench.depsfs("one", ["sync"]);
+    assert!(said.code == 0 && said.out.contains("all") && !said.err.contains("cannot be computed"), "{said:?}");
 }
 
 #[test]

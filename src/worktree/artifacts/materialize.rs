@@ -21,6 +21,7 @@ use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::store::{Store, Tree};
 use crate::sys::path;
+use crate::sys::terminal::DisplayName;
 use crate::views::drop_unchanged;
 use crate::views::set::Views;
 use crate::worktree::WorktreeError;
@@ -54,6 +55,11 @@ pub struct Brought {
 pub fn decisions(task: &MaterializeTask<'_>) -> Result<(ComponentsRecord, Vec<Decision>), WorktreeError> {
     let record = ComponentsRecord::load(&task.checkout.state_dir())?;
     let keys = key::keys(task.components, &Files::Of(task.checkout), &task.checkout.root)?;
+    for (name, key) in &keys {
+        if let Keyed::Failed(why) = key {
+            (task.supply.say)(&format!("the key of component {} cannot be computed: {why}", name.shown()));
+        }
+    }
     let has = |declared: &Declared| task.source.is_some_and(|source| source_has(source, declared));
     let source = task.source.map(|checkout| BuiltCheckout { checkout, has: &has });
     let wanted = |declared: &Declared| is_wanted(declared, &record, &keys, task.changed);

@@ -31,7 +31,7 @@ pub fn foresee(
 
 /// Refuses when one of them would have to be built.
 pub fn refuse_builds(decisions: &[Decision]) -> Result<(), ComponentError> {
-    let built: Vec<String> = decisions.iter().filter(|d| d.needs_build()).map(|d| d.component.clone()).collect();
+    let built: Vec<String> = decisions.iter().filter(|d| d.needs_build()).map(Decision::named_failure).collect();
     if built.is_empty() { Ok(()) } else { Err(ComponentError::WouldBuild(built)) }
 }
 

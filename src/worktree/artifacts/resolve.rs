@@ -78,23 +78,39 @@ impl Decision {
             ArtifactSource::Artifact(_) => format!("artifact {artifact}"),
             ArtifactSource::Source => match self.key.key() {
                 Some(key) => format!("from the source, whose key is the same: {key}"),
-                None => "from the source".into(),
+                None => format!("from the source{}", self.failed_key()),
             },
             ArtifactSource::Stale => "from the source, whose key is another".into(),
             ArtifactSource::Build => match self.key.key() {
                 Some(_) => format!("to be built: there is no {artifact}"),
-                None => "to be built".into(),
+                None => format!("to be built{}", self.failed_key()),
             },
-            ArtifactSource::Nothing(why) => format!("nothing: {why}"),
+            ArtifactSource::Nothing(why) => format!("nothing: {why}{}", self.failed_key()),
         }
     }
 
-    /// Whether its artifact is not available without a build.
+    /// Its component, and why that has no key if it could not be computed.
+    pub fn named_failure(&self) -> String {
+        match &self.key {
+            Keyed::Failed(why) => format!("{} (its key cannot be computed: {why})", self.component),
+            _ => self.component.clone(),
+        }
+    }
+
+    /// Why the key could not be computed, to be added to other words.
+    fn failed_key(&self) -> String {
+        match &self.key {
+            Keyed::Failed(why) => format!("; its key cannot be computed: {why}"),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether its artifact is not available without a build, or nobody knows which one it is.
     pub fn needs_build(&self) -> bool {
         match self.way {
             ArtifactSource::Build | ArtifactSource::Stale => true,
             ArtifactSource::Nothing(_) => self.key != Keyed::Absent && self.key != Keyed::None,
-            ArtifactSource::Artifact(_) | ArtifactSource::Source => false,
+            ArtifactSource::Artifact(_) | ArtifactSource::Source => matches!(self.key, Keyed::Failed(_)),
         }
     }
 }
