@@ -9,12 +9,15 @@ use super::mount_options::MountOptions;
 use super::output::{self, count};
 use super::progress::Bar;
 use super::report::Failure;
+use super::view_option::ViewOption;
 use super::{mount_all, places};
 use crate::store::Store;
 use crate::sys::terminal::DisplayName;
+use crate::views::reshape;
 use crate::views::set::Views;
 use crate::views::standalone_mount::{self, LowerSource, StandaloneMount};
 use crate::worktree::relocation;
+use crate::worktree::shape;
 
 /// Mount the views of a worktree, or entries of the store or plain directories at a directory
 ///
@@ -45,6 +48,9 @@ pub struct Mount {
     /// Let other users in, with the permissions that files have (else they get EACCES); kept until =false is given
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     allow_other: Option<bool>,
+    /// Mount the views of the worktree as one view of all of it, or as one for each artifact directory, from now on
+    #[arg(long, value_enum, conflicts_with_all = ["all", "at"])]
+    view: Option<ViewOption>,
     /// The source that df and findmnt show [default: depsfs]
     #[arg(long, requires = "at", value_name = "NAME")]
     fsname: Option<String>,
@@ -156,6 +162,13 @@ impl Mount {
     /// Without any `-o` the views have the options that they had.
     fn mount_worktree(&self, mut views: Views, options: &MountOptions) -> Result<(), Failure> {
         relocation::follow(&views)?;
+        if let Some(view) = self.view
+            && reshape::reshape(&mut views, view.into())?
+        {
+            views.manifest.allow_other |= shape::lets_others_in(view.into());
+            let allow_other = views.manifest.allow_other;
+            views.mount_changed(|manifest| manifest.allow_other = allow_other)?;
+        }
         views.mount_changed(|manifest| {
             manifest.allow_other = options.allow_other.unwrap_or(manifest.allow_other);
             for view in manifest.views.iter_mut().filter(|_| !self.options.is_empty()) {

@@ -173,6 +173,7 @@ pub fn take_down(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<
         let in_use = |path: &&PathBuf| mount::is_busy(path).is_ok_and(|b| b == Some(true));
         views.iter().map(|v| &v.path).filter(in_use).cloned().collect()
     };
+    proc::leave_directories(&views.iter().map(|v| v.path.clone()).collect::<Vec<_>>());
     let until = Instant::now() + GLANCE;
     loop {
         let paths = busy();

@@ -44,6 +44,7 @@ mod recheck;
 mod remove;
 mod rename;
 mod renumber;
+mod reshape;
 mod resolve;
 mod restore;
 mod restore_modes;
@@ -66,6 +67,7 @@ mod xattr;
 use crate::store::Name;
 use crate::sys::fs::{self, StatVfs};
 
+pub(crate) use self::reshape::{JournalContent, JournalPart};
 pub(crate) use self::shadowed::Covered;
 pub(crate) use self::state_dir::IN_UPPER;
 pub(crate) use counters::Counts;

@@ -13,6 +13,10 @@ use super::{Manifest, Name, Node, Store, StoreError, Tree, TreeBuilder};
 use crate::store::manifest::Shape;
 use crate::sys::fs::{FileType, Timespec};
 
+/// The time of a directory that no worktree has of its own: the same in all frames, so that equal places are one tree.
+/// 2000-01-01, UTC.
+const MADE: Timespec = Timespec { sec: 946_684_800, nsec: 0 };
+
 /// Adds a frame of the views' places that no frame of the manifest has yet; nothing for views that are mounted one by
 /// one.
 ///
@@ -28,7 +32,7 @@ pub fn complete(store: &Store, manifest: &mut Manifest) -> Result<(), StoreError
     if missing.is_empty() {
         return Ok(());
     }
-    let meta = NodeMeta { perm: 0o755, mtime: Timespec::now(), xattrs: Vec::new() };
+    let meta = NodeMeta { perm: 0o755, mtime: MADE, xattrs: Vec::new() };
     let mut frame = TreeBuilder::new(meta.clone());
     for at in missing {
         frame.dir_at(at, &meta)?;

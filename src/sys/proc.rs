@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::log::OrWarn;
 use super::process::ProcessId;
 use super::{fs, path as paths};
 
@@ -184,6 +185,15 @@ pub fn is_any_called(wanted: &str) -> bool {
 /// A process of this mount namespace that uses the mount at `path`: by an open file or its working directory; of those
 /// that this user may look at. The mount itself is not touched.
 pub fn user_of_mount(path: &Path) -> Option<ProcessId> {
+    user_by(path, true)
+}
+
+/// As [`user_of_mount`], by an open file: a shell that stands in a directory is none.
+pub fn opener_in_mount(path: &Path) -> Option<ProcessId> {
+    user_by(path, false)
+}
+
+fn user_by(path: &Path, directories: bool) -> Option<ProcessId> {
     let until = Instant::now() + LOOK;
     let mount = format!("mnt_id:\t{}", super::mountinfo::id_at(path)?);
     let uses = |pid: &String| {
@@ -195,13 +205,20 @@ pub fn user_of_mount(path: &Path) -> Option<ProcessId> {
             let info = paths::read_if_there(&proc.join("fdinfo").join(OsStr::from_bytes(&number))).ok().flatten();
             info.is_some_and(|text| String::from_utf8_lossy(&text).lines().any(|line| line == mount))
         };
-        is_beneath("cwd")
-            || is_beneath("root")
+        (directories && (is_beneath("cwd") || is_beneath("root")))
             || paths::list(&proc.join("fdinfo")).unwrap_or_default().into_iter().any(|entry| is_open(entry.name))
     };
     let pids = paths::list(Path::new("/proc")).ok()?.into_iter().filter_map(|e| String::from_utf8(e.name).ok());
     let numbers = pids.filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
     numbers.take_while(|_| Instant::now() < until).find(uses)?.parse().ok()
+}
+
+/// Has this process leave its working directory, if that lies beneath one of these: it would be a use of a mount there.
+pub fn leave_directories(mounts: &[PathBuf]) {
+    let is_inside = |here: PathBuf| mounts.iter().any(|mount| here.starts_with(mount));
+    if std::env::current_dir().is_ok_and(is_inside) {
+        std::env::set_current_dir("/").or_warn("the working directory stays in use");
+    }
 }
 
 /// The name of a process, as `ps -o comm` prints it.

@@ -3,6 +3,7 @@
 //! | file | contents |
 //! |------|----------|
 //! | `set` | a worktree's manifest, its state directory, its mounts, and the lock of the manifest |
+//! | `reshape` | `depsfs mount --view`: the other way to mount the views |
 //! | `whole` | one mount of all views, or a mount for each |
 //! | `access` | one view, through its mount or in this process |
 //! | `layers`, `lower` | the grafts of a view: added for artifacts, and read as one tree |
@@ -34,6 +35,7 @@ pub(crate) mod nested_upper;
 pub(crate) mod origin;
 pub(crate) mod probe;
 pub(crate) mod reset;
+pub(crate) mod reshape;
 pub(crate) mod set;
 pub(crate) mod standalone_mount;
 pub(crate) mod stats;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::bench::{Bench, json, run};
+use crate::bench::{Bench, json, metadata, run};
 
 const DEEP: &str = "node_modules/a/1/2/3/4/5/6/7/8/9/10/f";
 
@@ -91,5 +91,43 @@ fn rm_of_a_directory_with_deep_artifacts_and_of_the_worktree_leaves_nothing() {
     bench.ok("repo", ["create", "fix", "--view", "worktree"]);
     assert_eq!(bench.read(&format!("fix/packages/a/{DEEP}")), "deep\n");
     bench.ok("repo", ["remove", "fix"]);
+    bench.assert_sound();
+}
+
+#[test]
+fn a_worktree_changes_its_shape_with_everything_in_it() {
+    let bench = created();
+    bench.ok("repo", ["remove", "fix"]);
+    bench.ok("repo", ["create", "fix", "--view", "directories"]);
+    let fix = |at: &str| bench.path("fix").join(at);
+    bench.write("fix/node_modules/a/index.js", "mine\n");
+    bench.write("fix/node_modules/new/deep/f", "new\n");
+    fs::rename(fix("node_modules/a/b"), fix("node_modules/c")).unwrap();
+    fs::set_permissions(fix("build/lib.a"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::remove_file(fix("build/out.o")).unwrap();
+    fs::remove_dir_all(fix("packages/a/build")).unwrap();
+    let seen = || {
+        let all = ["node_modules", "build", "packages/a/node_modules"].map(|at| metadata(&fix(at)));
+        (all, bench.ok("fix", ["diff"]))
+    };
+    let before = seen();
+    for (view, mounts) in [("worktree", 1), ("directories", 3), ("worktree", 1)] {
+        bench.ok("", ["mount", "fix", "--view", view]);
+        assert_eq!(bench.mounts().len(), mounts, "{view}");
+        assert_eq!(seen(), before, "{view}");
+        bench.assert_clean("fix");
+    }
+    // Over what would be an edge in the other shape.
+    fs::rename(fix("node_modules/c"), fix("src/c")).unwrap();
+    fs::rename(fix("build"), fix("build-2")).unwrap();
+    fs::create_dir(fix("build")).unwrap();
+    bench.write("fix/build/own", "own\n");
+    bench.ok("", ["mount", "fix", "--view", "directories"]);
+    assert_eq!(bench.read("fix/src/c/deep.js"), "module.exports = 2\n");
+    assert_eq!(bench.read("fix/build-2/lib.a"), "library\n");
+    assert_eq!(fs::read_dir(fix("build")).unwrap().count(), 1);
+    assert_eq!(bench.read("fix/build/own"), "own\n");
+    assert!(!bench.is_there("fix/node_modules/c") && !bench.is_there("fix/node_modules/a/b"));
+    bench.ok("repo", ["remove", "fix", "--discard-untracked"]);
     bench.assert_sound();
 }
