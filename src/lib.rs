@@ -31,6 +31,7 @@
 //! | a record of the journal                             | `overlay/journal/record.rs`, `overlay/journal/bytes.rs`, `overlay/state.rs` |
 //! | the paths that `create` shares, copies or leaves out | `git/ignored.rs`, `git/include.rs`, `worktree/fit.rs` |
 //! | a check of `doctor`                                 | `doctor/mod.rs` and the file beside it for its subject |
+//! | the namespace of `depsfs exec`                      | `worktree/at_source.rs`, `sys/namespace.rs` |
 //! | another remote for artifacts                        | `cache/remote.rs`, `cache/environment.rs`, `mount-helpers/cache-remotes.toml` |
 //! | the reply to a FUSE request                         | `fuse/adapter.rs`, then the file of the operation in `overlay/` |
 //! | the text, hint or exit code of an error             | the file `error` of its layer, `cli/remedies.rs` |

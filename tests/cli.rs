@@ -36,6 +36,8 @@ mod dry_run;
 mod errors;
 #[path = "cli/everywhere.rs"]
 mod everywhere;
+#[path = "cli/exec.rs"]
+mod exec;
 #[path = "cli/fill.rs"]
 mod fill;
 #[path = "cli/foreign.rs"]

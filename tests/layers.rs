@@ -84,7 +84,7 @@ fn git_is_started_in_one_file_only() {
 
 #[test]
 fn programs_are_started_by_the_one_runner_and_daemons_beside_it() {
-    named_only_in("Command::new(", |name| name == "sys/invocation.rs" || name == "sys/process.rs");
+    named_only_in("Command::new(", |name| ["sys/invocation.rs", "sys/process.rs", "sys/namespace.rs"].contains(&name));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `depsfs create`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -7,6 +8,7 @@ use clap::Args;
 use super::approve;
 use super::components::{self, Outside};
 use super::embedded;
+use super::exec;
 use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
@@ -96,6 +98,12 @@ pub struct Create {
     /// Approve the commands that depsfs.toml names, as depsfs approve does
     #[arg(long)]
     approve: bool,
+    /// Then run the command after --, as depsfs exec does
+    #[arg(long, requires = "command", conflicts_with_all = ["dry_run", "no_mount", "resume"])]
+    exec: bool,
+    /// With --exec: the command and its arguments
+    #[arg(last = true, requires = "exec", value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
 impl Create {
@@ -140,7 +148,8 @@ impl Create {
             let foreseen = outside.with(true, |supply| artifacts::plan::foresee(&plan, supply))?;
             artifacts::plan::refuse_builds(&foreseen.unwrap_or_default())?;
         }
-        self.make(&plan, &outside)
+        self.make(&plan, &outside)?;
+        if self.exec { exec::execute(Some(&plan.names.path), &self.command) } else { Ok(()) }
     }
 
     fn branch_request(&self) -> BranchRequest {

@@ -26,6 +26,11 @@ pub enum Failure {
     /// A cache without the artifact. It has been reported.
     #[error("no cache has the artifact")]
     Missed,
+    /// The command of an exec ended with this code. It has reported what it had to.
+    #[error("the command ended with code {0}")]
+    Exited(u8),
+    #[error("{why}")]
+    NotStarted { why: String, is_absent: bool },
     #[error("{} of the store {} damaged or missing (see above)", count(*.0 as u64, "file"), are(*.0))]
     Damaged(usize),
     #[error("not confirmed: there is no terminal to ask on")]

@@ -13,6 +13,7 @@ mod create;
 mod diff;
 mod doctor;
 mod embedded;
+mod exec;
 mod failure;
 mod gc;
 mod help;
@@ -73,6 +74,8 @@ enum Verb {
     Adopt(adopt::Adopt),
     List(list::List),
     Status(status::Status),
+    Exec(exec::Exec),
+    Shell(exec::ShellCommand),
     Diff(diff::Diff),
     Thaw(thaw::Thaw),
     Reset(reset::Reset),
@@ -105,6 +108,7 @@ pub fn run() -> u8 {
     match verb.run() {
         Ok(()) => 0,
         Err(Failure::Missed) => 1,
+        Err(Failure::Exited(code)) => code,
         // A script that asks the cache builds whenever the answer isn't yes.
         Err(failure) if is_cache => report::print(&what, &failure).min(1),
         Err(failure) => report::print(&what, &failure),
@@ -118,6 +122,8 @@ impl Verb {
             Verb::Adopt(v) => v.run(),
             Verb::List(v) => v.run(),
             Verb::Status(v) => v.run(),
+            Verb::Exec(v) => v.run(),
+            Verb::Shell(v) => v.run(),
             Verb::Diff(v) => v.run(),
             Verb::Thaw(v) => v.run(),
             Verb::Reset(v) => v.run(),
@@ -147,6 +153,7 @@ impl Verb {
             Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
             Verb::List(_) => "the worktrees cannot be listed".into(),
             Verb::Status(_) => "the status cannot be shown".into(),
+            Verb::Exec(_) | Verb::Shell(_) => "the command was not started".into(),
             Verb::Diff(_) => "the differences cannot be shown".into(),
             Verb::Thaw(_) => "not everything was thawed".into(),
             Verb::Reset(_) => "not everything was reset".into(),

@@ -28,6 +28,11 @@ pub fn judge(failure: &Failure) -> (u8, String) {
         Failure::Import(e) => import(e),
         Failure::Cache(e) => cache(e),
         Failure::Missed => (FAILED, "build it; depsfs cache put saves it for the next worktree".into()),
+        Failure::Exited(code) => (*code, String::new()),
+        Failure::NotStarted { is_absent: true, .. } => {
+            (127, "check its name and PATH: the command runs where the worktree lies at the source's path".into())
+        }
+        Failure::NotStarted { is_absent: false, .. } => (126, "depsfs doctor checks this machine".into()),
         Failure::Damaged(_) => {
             (FAILED, "depsfs doctor --fix takes damaged objects away and reads the checkouts again".into())
         }

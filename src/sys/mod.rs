@@ -21,6 +21,7 @@ pub(crate) mod mmap;
 pub mod mount;
 mod mount_options;
 pub mod mountinfo;
+pub mod namespace;
 pub mod path;
 pub mod proc;
 pub mod process;

@@ -206,6 +206,9 @@ fn group(paths: &[PathBuf], plan: &CreatePlan, all: &[(&Path, &Checkout)], unfit
 }
 
 /// Copies single files that are not in the worktree yet. Returns those that were copied.
+///
+/// # Errors
+/// A file cannot be read or written.
 pub fn copy_files(
     plan: &CreatePlan,
     new: &Checkout,

@@ -5,6 +5,7 @@
 //! | `plan`, `create`, `created`, `fit`, `snapshot`, `mtime`, `manifest_builder` | `create`: first everything is checked, then made |
 //! | `undo`, `unfinished` | a failed create is taken back; the record of a create that was killed |
 //! | `copy_checkout` | tracked files copied from the source, if a checkout would write the same bytes |
+//! | `at_source` | a mount namespace in which a worktree lies at its source's path |
 //! | `adopt`, `conflict` | the same for a worktree that exists, and the files in its way |
 //! | `relocation/` | files of artifacts that hold the source's absolute path |
 //! | `artifacts/` | how components get their artifacts |
@@ -15,6 +16,7 @@
 
 pub mod adopt;
 pub mod artifacts;
+pub mod at_source;
 pub mod branch;
 pub mod broken;
 mod conflict;

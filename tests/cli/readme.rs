@@ -51,6 +51,7 @@ fn the_first_five_minutes_of_the_readme_go_as_it_says() {
             _ if line.starts_with("npm") => "",
             Some("create") => "created ",
             Some("status") => "[ok]      node_modules",
+            Some("exec") => "",
             Some("diff") => "A node_modules/.cache",
             Some("reset") => "dropped 2 changes",
             Some("sync") => "everything is up to date",

@@ -1,15 +1,13 @@
-//! Files that stay as relocation made them: they are no changes of the user, come back after a reset, and get the new
-//! path when the worktree was moved.
+//! Files that stay as relocation made them: they are no changes of the user, and come back after a reset.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::relocate::{self, Expected};
-use super::{EmbeddedPaths, OccurrenceKind, Trace};
+use super::{EmbeddedPaths, Trace};
 use crate::git::checkout::Checkout;
 use crate::store::Store;
 use crate::store::manifest::ViewSpec;
-use crate::sys::{IoError, interrupt, path};
 use crate::views::diff::{self, Difference};
 use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
@@ -66,47 +64,4 @@ pub fn again(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Worktr
     relocate::all(&store, root, at, &mut traces, &mut undo)?;
     undo.keep();
     Ok(())
-}
-
-/// After `git worktree move`: files that are as relocation made them get the new path. Returns how many.
-///
-/// # Errors
-/// A file can't be read or written; the others are relocated.
-pub fn follow(views: &Views) -> Result<usize, WorktreeError> {
-    let record = EmbeddedPaths::load(&views.state_dir)?;
-    let root = &views.manifest.worktree;
-    let Some(before) = record.worktree.filter(|before| before != root) else { return Ok(0) };
-    let store = Store::existing(&views.manifest.store)?;
-    let mut done = 0;
-    for traced in &record.artifacts {
-        let Some(view) = views.manifest.views.iter().find(|v| v.path == traced.path) else { continue };
-        let lower = GraftedTrees::of(&store, relocate::live(&view.grafts))?;
-        let place = views.place(view);
-        for trace in traced.traces.iter().filter(|t| t.relocated) {
-            interrupt::check()?;
-            let at = place.join(&trace.path);
-            let Some(old) = Expected::of(&store, &lower, trace, &before)? else { continue };
-            if old.is_at(&at)?
-                && let Some(new) = Expected::of(&store, &lower, trace, root)?
-            {
-                replace(&at, trace.kind, &new)?;
-                done += 1;
-            }
-        }
-    }
-    EmbeddedPaths::note(&views.state_dir, root, Vec::new())?;
-    Ok(done)
-}
-
-/// A crash leaves the old file or the new one, and perhaps one under a temporary name.
-fn replace(at: &Path, kind: OccurrenceKind, new: &Expected) -> Result<(), IoError> {
-    let aside = relocate::aside(at);
-    let dir = at.parent().map(|dir| Ok((dir, path::stat(dir)?))).transpose()?;
-    path::remove_file(&aside)?;
-    new.write(&aside, kind)?;
-    path::rename(&aside, at)?;
-    match dir {
-        Some((dir, Some(stat))) => path::set_mtime(dir, stat.mtime),
-        _ => Ok(()),
-    }
 }

@@ -6,6 +6,7 @@
 //! reported, or their artifact is not shared. Binary files are never rewritten ([`effect`]).
 
 mod again;
+mod at_path;
 pub mod copied;
 mod effect;
 pub mod policy;
@@ -13,7 +14,8 @@ mod relocate;
 
 use std::path::{Path, PathBuf};
 
-pub use self::again::{again, follow, own_changes};
+pub use self::again::{again, own_changes};
+pub use self::at_path::{AtPath, follow};
 pub use self::effect::note as note_effects;
 pub use self::policy::Policies;
 pub use self::relocate::{

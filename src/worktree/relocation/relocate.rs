@@ -110,14 +110,6 @@ impl Expected {
         let has_mode = |s: &Stat| self.kind == OccurrenceKind::Link || s.mode & 0o777 == self.stat.perm & 0o777;
         Ok(path::stat(at)?.is_some_and(|s| has_mode(&s)) && holds(at, self.kind, &self.content)?)
     }
-
-    /// Makes it at a path where nothing is.
-    ///
-    /// # Errors
-    /// The file can't be written.
-    pub fn write(&self, to: &Path, kind: OccurrenceKind) -> Result<(), IoError> {
-        write(to, kind, &self.content, &self.stat)
-    }
 }
 
 /// A file of the worktree's own that is just as it was made when it was relocated.
