@@ -85,7 +85,7 @@
 //! artifacts to a worktree the same way (`worktree/artifacts/materialize.rs`, `worktree/sync/mod.rs`); private copies
 //! that still equal the old artifacts are dropped first (`views/drop_unchanged.rs`, `overlay/drop_unchanged.rs`).
 //!
-//! **`depsfs gc`.** `store/gc.rs` takes the store's exclusive lock (`sys/lock.rs`): imports and creates hold it shared,
+//! **`depsfs gc`.** `store/gc.rs` takes the store's exclusive lock (`store/locks.rs`): imports and creates hold it shared,
 //! views never do. It marks the trees of every manifest that a root names and those that a daemon holds
 //! (`store/roots.rs`, `store/manifest.rs`), those of worktrees that are only away (`store/absence.rs`), those of
 //! entries used lately (`store/entries.rs`), and the objects in them; then it sweeps trees, and after them objects, the
@@ -96,6 +96,7 @@
 //! (`views/all_worktrees.rs`).
 
 #![deny(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
 // The documentation is for those who change the program.
 #![allow(rustdoc::private_intra_doc_links)]
 #![cfg_attr(

@@ -62,6 +62,9 @@ impl Default for ComponentsRecord {
 
 impl ComponentsRecord {
     /// That of the worktree with this state directory; an empty one when there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no record of components.
     pub fn load(state_dir: &Path) -> Result<ComponentsRecord, ComponentError> {
         let file = state_dir.join(FILE);
         let Some(bytes) = path::read_if_there(&file)? else { return Ok(ComponentsRecord::default()) };
@@ -69,6 +72,9 @@ impl ComponentsRecord {
     }
 
     /// Parses the bytes of the file; the error is the reason, in words.
+    ///
+    /// # Errors
+    /// In words, why the bytes are no record of components.
     pub fn parse(bytes: &[u8]) -> Result<ComponentsRecord, String> {
         let record: ComponentsRecord = serde_json::from_slice(bytes).map_err(|e| not_json(&e))?;
         match record.version {
@@ -83,12 +89,17 @@ impl ComponentsRecord {
         bytes
     }
 
+    /// # Errors
+    /// The file cannot be written.
     pub fn save(&self, state_dir: &Path) -> Result<(), ComponentError> {
         path::make_private_dirs(state_dir)?;
         Ok(path::replace_synced(&state_dir.join(FILE), &self.bytes())?)
     }
 
     /// Changes the record that is there now, whatever others have changed of it since it was last read.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, or its lock cannot be taken.
     pub fn change(state_dir: &Path, change: impl FnOnce(&mut ComponentsRecord)) -> Result<(), super::ComponentError> {
         path::make_private_dirs(state_dir)?;
         let _lock = ManifestLock::wait(state_dir)?;

@@ -32,11 +32,17 @@ const LONG_LOG: u64 = 1 << 20;
 /// Mounts every view of the worktree's manifest: starts the daemon, or has it compare, and has its server replaced when
 /// that runs another build than this program. Returns when each is mounted
 /// or has failed; the state says which, and why. Views that the user dropped stay unmounted.
+///
+/// # Errors
+/// As [`DaemonError`] describes: no daemon could be started, it is silent, or its mounts failed.
 pub fn mount(state_dir: &Path) -> Result<DaemonState, DaemonError> {
     mount_with(Path::new("/proc/self/exe"), state_dir)
 }
 
 /// As [`mount`], with another program as the daemon's.
+///
+/// # Errors
+/// As [`mount`].
 pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, DaemonError> {
     let dir = StateDir::new(state_dir);
     if !paths::is_there(&dir.manifest()) {
@@ -178,6 +184,9 @@ pub fn is_mounted(state_dir: &Path, view_id: &str) -> bool {
 }
 
 /// As `release::unmount`, whoever has the views open or mounted elsewhere.
+///
+/// # Errors
+/// [`DaemonError::Busy`] while a program uses a view, unless `lazy`. The daemon is stopped or silent.
 pub fn unmount(state_dir: &Path, lazy: bool) -> Result<(), DaemonError> {
     release(state_dir, lazy).map(drop)
 }

@@ -45,6 +45,9 @@ pub enum Released {
 /// Unmounts every view of the worktree and ends its daemon. When one is in use and `lazy` isn't asked for, all of them
 /// are mounted afterwards. Lazily unmounted views live on, unseen, for whoever has them open. Fine when nothing was
 /// mounted.
+///
+/// # Errors
+/// [`DaemonError::Busy`] while a program uses a view, unless `lazy`. The daemon is stopped or silent.
 pub fn unmount(state_dir: &Path, lazy: bool) -> Result<Released, DaemonError> {
     let dir = StateDir::new(state_dir);
     if paths::stat(state_dir)?.is_none_or(|stat| !stat.is_dir()) {
@@ -141,6 +144,9 @@ fn end(dir: &StateDir, pid: ProcessId, views: &[ViewState], lazy: bool) -> Resul
 }
 
 /// As [`unmount`], for one view. The daemon goes on for the others.
+///
+/// # Errors
+/// As [`unmount`].
 pub fn unmount_view(state_dir: &Path, view_id: &str, lazy: bool) -> Result<Released, DaemonError> {
     let dir = StateDir::new(state_dir);
     let _turn = dir.client_lock()?;

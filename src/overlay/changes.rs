@@ -16,6 +16,9 @@ use super::view::View;
 impl Overlay {
     /// Differences in `dir`, in listing order, at names after the position `after`; at most `limit`. Times alone are no
     /// difference.
+    ///
+    /// # Errors
+    /// `dir` is no directory, or its upper cannot be read.
     pub fn changes(&self, dir: Ino, after: u64, limit: usize) -> Result<Vec<Change>> {
         let mut view = self.view.lock();
         let changed = view.changed_dirs()?;

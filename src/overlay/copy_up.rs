@@ -45,6 +45,9 @@ impl Overlay {
 
     /// Makes the copy that a write to this file needs, when it is long, while others use the view. If the file system
     /// has no nameless files, the write makes the copy.
+    ///
+    /// # Errors
+    /// The object cannot be read, or the copy cannot be written.
     pub fn copy_ahead(&self, ino: Ino) -> Result<()> {
         let (object, copy) = {
             let mut view = self.view.lock();

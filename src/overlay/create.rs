@@ -17,15 +17,23 @@ use super::view::{FoundName, View};
 
 impl Overlay {
     /// Makes a directory. As all new files it belongs to `caller`, and counts one reference.
+    ///
+    /// # Errors
+    /// As mkdir(2).
     pub fn mkdir(&self, parent: Ino, name: &Name, mode: u32, caller: Caller) -> Result<Attr> {
         self.make(parent, name, caller, |dir, name| fs::mkdir_at(dir, name, mode & 0o7777))
     }
 
     /// Makes a file of any other type, which `mode` holds.
+    ///
+    /// # Errors
+    /// As mknod(2).
     pub fn mknod(&self, parent: Ino, name: &Name, mode: u32, rdev: u64, caller: Caller) -> Result<Attr> {
         self.make(parent, name, caller, |dir, name| fs::mknod_at(dir, name, mode, rdev))
     }
 
+    /// # Errors
+    /// As symlink(2).
     pub fn symlink(&self, parent: Ino, name: &Name, target: &[u8], caller: Caller) -> Result<Attr> {
         self.make(parent, name, caller, |dir, name| fs::symlink_at(target, dir, name))
     }
@@ -54,6 +62,9 @@ impl Overlay {
     }
 
     /// Makes a regular file, or finds the one that is there unless `exclusive`.
+    ///
+    /// # Errors
+    /// As open(2) with `O_CREAT`.
     pub fn create(&self, parent: Ino, name: &Name, mode: u32, caller: Caller, exclusive: bool) -> Result<Attr> {
         let mut view = self.view.lock();
         match view.resolve(parent, name) {
@@ -95,6 +106,9 @@ impl Overlay {
     }
 
     /// Adds a name to a file. A file of the lower is not copied for it: the journal records the name.
+    ///
+    /// # Errors
+    /// As link(2).
     pub fn link(&self, ino: Ino, parent: Ino, name: &Name) -> Result<Attr> {
         let mut view = self.view.lock();
         view.must_be_free(parent, name)?;

@@ -55,6 +55,9 @@ impl Overlay {
 
     /// Gives up the upper's file at `name`, if it has this content and mode (07777), and nobody is writing to it. Whether
     /// it did.
+    ///
+    /// # Errors
+    /// The upper or the journal cannot be changed.
     pub fn give_up(&self, parent: Ino, name: &Name, held: &ObjectId, perm: u32) -> Result<bool> {
         let wanted = Wanted { dir: parent, name, held, perm };
         let mut view = self.view.lock();

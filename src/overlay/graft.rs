@@ -38,6 +38,9 @@ impl Overlay {
     /// Shows other trees from now on. Open files keep what they have, the worktree's own changes stay on top.
     /// Returns what the kernel must forget for the next lookup to see it. Grafts that were there and aren't in
     /// `specs` count as retired.
+    ///
+    /// # Errors
+    /// A tree cannot be opened, or the journal cannot be written. The view then shows the former grafts.
     pub fn regraft(&self, specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
         self.view.lock().regraft(specs)
     }

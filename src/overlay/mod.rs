@@ -89,6 +89,9 @@ impl Overlay {
     }
 
     /// The entry shown at a name. Counts one reference, until [`Overlay::forget`].
+    ///
+    /// # Errors
+    /// The name does not exist, `parent` is no directory, or the upper cannot be read.
     pub fn lookup(&self, parent: Ino, name: &Name) -> Result<Attr> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
@@ -116,11 +119,16 @@ impl Overlay {
         self.view.lock().forget(ino, count);
     }
 
+    /// # Errors
+    /// The inode is not known, or the upper cannot be read.
     pub fn getattr(&self, ino: Ino) -> Result<Attr> {
         self.view.lock().attr(ino)
     }
 
     /// Changes metadata and size; returns what then holds.
+    ///
+    /// # Errors
+    /// As chmod(2), chown(2), truncate(2) and utimensat(2).
     pub fn setattr(&self, ino: Ino, caller: Caller, set: SetAttr) -> Result<Attr> {
         self.view.lock().set_attr(ino, caller, set)
     }

@@ -17,6 +17,9 @@ thread_local! {
 
 impl Overlay {
     /// Calls `done` with up to `len` bytes from `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// As pread(2). A damaged or lost object is EIO.
     pub fn read<R>(&self, ino: Ino, offset: u64, len: usize, done: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let mut view = self.view.lock();
         view.has_all(ino, Some(offset..offset.saturating_add(len as u64)))?;
@@ -75,6 +78,9 @@ impl Overlay {
     }
 
     /// The target of a symlink, to the letter.
+    ///
+    /// # Errors
+    /// As readlink(2).
     pub fn readlink(&self, ino: Ino) -> Result<Vec<u8>> {
         let mut view = self.view.lock();
         let target = view.target(ino)?;

@@ -39,6 +39,9 @@ impl Overlay {
     /// Lists the names after the position `after` (0 = from the start) until `sink` answers false; that name
     /// counts as not given. `.` and `..` come first. With `with_attr` each name but those two comes with
     /// metadata and counts one reference, as a lookup does.
+    ///
+    /// # Errors
+    /// `dir` is no directory, or its upper cannot be read.
     pub fn readdir(
         &self,
         dir: Ino,

@@ -21,6 +21,8 @@ use super::view::Overlay;
 use super::view::{FoundName, Orphan, OrphanBacking, View};
 
 impl Overlay {
+    /// # Errors
+    /// As unlink(2).
     pub fn unlink(&self, parent: Ino, name: &Name) -> Result<()> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;
@@ -30,6 +32,8 @@ impl Overlay {
         view.remove_name(parent, name, &found, false)
     }
 
+    /// # Errors
+    /// As rmdir(2).
     pub fn rmdir(&self, parent: Ino, name: &Name) -> Result<()> {
         let mut view = self.view.lock();
         let found = view.resolve(parent, name)?;

@@ -16,6 +16,9 @@ use super::view::View;
 
 impl Overlay {
     /// Makes a file's bytes and metadata, or a directory with all that shows in it, plain files of the upper.
+    ///
+    /// # Errors
+    /// The copies cannot be written.
     pub fn thaw(&self, ino: Ino) -> Result<()> {
         self.view.lock().thaw(ino)
     }

@@ -39,11 +39,17 @@ pub struct Covered {
 
 impl Overlay {
     /// Makes the members of the live graft of `tree` at a path show that were deleted. Returns what the kernel must forget.
+    ///
+    /// # Errors
+    /// The tree cannot be opened, or the upper or the journal cannot be changed.
     pub fn uncover(&self, at: &Path, tree: TreeId) -> Result<Vec<Stale>> {
         self.view.lock().walk_graft(at, tree, true).map(|(_, stale)| stale)
     }
 
     /// Which members of the live graft of `tree` at a path don't show. Changes nothing.
+    ///
+    /// # Errors
+    /// The tree cannot be opened, or the upper cannot be read.
     pub fn covered(&self, at: &Path, tree: TreeId) -> Result<Covered> {
         self.view.lock().walk_graft(at, tree, false).map(|(covered, _)| covered)
     }

@@ -18,6 +18,9 @@ impl Overlay {
     }
 
     /// The store's file that holds these bytes and nothing else, open to read; `None` when there are others in it.
+    ///
+    /// # Errors
+    /// The object cannot be opened.
     pub fn stored_file(&self, ino: Ino) -> Result<Option<Arc<OwnedFd>>> {
         let mut view = self.view.lock();
         let bytes = view.open_object(ino)?;

@@ -28,6 +28,9 @@ pub struct FileSync {
 
 impl Overlay {
     /// Waits until earlier writes to this file or directory are on disk, and the journal too.
+    ///
+    /// # Errors
+    /// As fsync(2).
     pub fn fsync(&self, ino: Ino, data_only: bool) -> Result<()> {
         self.to_sync(ino, data_only)?.map_or(Ok(()), FileSync::wait)
     }

@@ -24,6 +24,9 @@ pub struct Wrote {
 impl Overlay {
     /// Writes `data` at `offset`; with `by`, an ordinary user, the file loses its set-id bits. Fewer bytes than
     /// requested are written only when an error came after some.
+    ///
+    /// # Errors
+    /// As pwrite(2).
     pub fn write(&self, ino: Ino, offset: u64, data: &[u8], by: Option<Caller>) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
@@ -41,6 +44,9 @@ impl Overlay {
     }
 
     /// `fallocate(2)`, with its mode bits; with `by`, an ordinary user, the file loses its set-id bits.
+    ///
+    /// # Errors
+    /// As fallocate(2).
     pub fn fallocate(&self, ino: Ino, mode: i32, offset: u64, len: u64, by: Option<Caller>) -> Result<Wrote> {
         let file = {
             let mut view = self.view.lock();
@@ -57,6 +63,9 @@ impl Overlay {
 
     /// `copy_file_range(2)` between two files of the view, each with its offset; returns the bytes copied. With
     /// `by`, an ordinary user, the second loses its set-id bits.
+    ///
+    /// # Errors
+    /// As copy_file_range(2).
     pub fn copy_range(&self, from: (Ino, u64), to: (Ino, u64), len: usize, by: Option<Caller>) -> Result<Wrote> {
         let ((from, from_at), (to, to_at)) = (from, to);
         let (source, target) = {

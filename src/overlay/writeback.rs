@@ -41,6 +41,9 @@ const DELAY: Duration = Duration::from_secs(1);
 impl Overlay {
     /// Everything that was written so far, and the journal, is left so that a power cut takes nothing back that
     /// the file system itself would keep.
+    ///
+    /// # Errors
+    /// A file or the journal cannot be synced.
     pub fn flush(&self) -> Result<()> {
         let mut view = self.view.lock();
         view.flush_all()?;

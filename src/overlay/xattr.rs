@@ -40,6 +40,8 @@ impl Overlay {
         value
     }
 
+    /// # Errors
+    /// As listxattr(2).
     pub fn xattr_names(&self, ino: Ino) -> Result<Vec<Vec<u8>>> {
         let mut view = self.view.lock();
         if view.has_upper_xattrs(ino)? {
@@ -80,6 +82,8 @@ impl Overlay {
         view.record_xattr(ino, name, Some(value.to_vec()))
     }
 
+    /// # Errors
+    /// As removexattr(2).
     pub fn remove_xattr(&self, ino: Ino, name: &[u8]) -> Result<()> {
         let mut view = self.view.lock();
         if view.has_upper_xattrs(ino)? {

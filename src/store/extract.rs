@@ -27,6 +27,9 @@ pub struct Extracted {
 
 /// Writes what `dir` of a tree holds into the open directory `into`, which `at` names in messages. Directories that
 /// `skip` returns `true` for are left out; it gets their paths from `into` on.
+///
+/// # Errors
+/// An object cannot be read, or a file cannot be written.
 pub fn extract(
     store: &Store,
     (tree, dir): (&Tree, Node),

@@ -86,6 +86,9 @@ content_id!(
 
 impl ObjectId {
     /// The id of all bytes of a file or of a part of one.
+    ///
+    /// # Errors
+    /// The bytes cannot be read.
     pub fn of_extent(bytes: &crate::sys::extent::Extent) -> std::io::Result<ObjectId> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; 256 << 10];

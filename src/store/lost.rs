@@ -164,6 +164,9 @@ impl Notes {
     }
 
     /// The objects that any process noted since the last call: as damaged, or as whole again.
+    ///
+    /// # Errors
+    /// The notes cannot be listed.
     pub fn look(&mut self, store: &Path) -> Result<Vec<(ObjectId, Option<FileTimes>)>, IoError> {
         let dir = store.join(DAMAGED);
         let times = paths::stat(&dir)?.map(|stat| (stat.mtime, stat.ctime));
@@ -216,6 +219,9 @@ impl Store {
     }
 
     /// The objects that any reader of this store met damaged or missing, and that are still noted.
+    ///
+    /// # Errors
+    /// The notes or the packs cannot be read.
     pub fn lost_objects(&self) -> Result<Vec<ObjectId>, StoreError> {
         Ok(ids_in(&self.path().join(DAMAGED))?)
     }

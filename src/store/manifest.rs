@@ -118,6 +118,9 @@ pub struct LockFile {
 
 impl Manifest {
     /// Reads and checks a manifest file; an absent one is an I/O error.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no manifest of a known version.
     pub fn load(path: &Path) -> Result<Manifest, StoreError> {
         let bytes = sys::path::read(path)?;
         Manifest::parse(&bytes).map_err(|why| StoreError::BadFile { kind: FileKind::Manifest, path: path.into(), why })
@@ -202,6 +205,9 @@ impl Manifest {
     }
 
     /// The manifest in `bytes`, or why it is none, in words.
+    ///
+    /// # Errors
+    /// In words, why the bytes are no manifest.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
         let manifest: Manifest = versioned::parse(bytes, VERSION..=VERSION_OF_ONE)?;
         manifest.check()?;
@@ -209,6 +215,9 @@ impl Manifest {
     }
 
     /// Replaces the manifest file; after a crash it is the old or the new one.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), StoreError> {
         let refused = |why: String| StoreError::BadFile { kind: FileKind::Manifest, path: path.into(), why };
         self.check().map_err(refused)?;

@@ -48,6 +48,7 @@ pub mod frame;
 mod gc;
 mod id;
 pub mod import;
+mod locks;
 mod lost;
 pub mod manifest;
 mod name;
@@ -87,6 +88,7 @@ pub use file_times::FileTimes;
 pub use gc::{GcOptions, GcReport};
 pub(crate) use id::{LARGE, PackId};
 pub use id::{ObjectId, TreeId};
+pub use locks::{StoreExclusive, StoreShare};
 pub(crate) use lost::Lost;
 pub use lost::Notes;
 pub use manifest::Manifest;
@@ -127,20 +129,11 @@ pub struct Store {
     dry: Option<Arc<DashMap<TreeId, Arc<Tree>>>>,
 }
 
-/// While it is held, gc deletes nothing.
-#[derive(Debug)]
-pub struct StoreShare {
-    _lock: Lock,
-}
-
-/// The store's exclusive lock, as a value: functions that delete objects, trees or names take a reference to it.
-#[derive(Debug)]
-pub struct StoreExclusive {
-    _lock: Lock,
-}
-
 impl Store {
     /// Opens the store at `path`, made when it is absent or an empty directory. Nobody but its owner may.
+    ///
+    /// # Errors
+    /// The store is of an unknown version, belongs to another user, or cannot be created.
     pub fn open(path: &Path) -> Result<Store, StoreError> {
         private::refuse_others(path)?;
         if !paths::is_dir(&path.join("objects")) || paths::read_if_there(&path.join("version"))?.is_none() {
@@ -223,14 +216,6 @@ impl Store {
         }
     }
 
-    /// Keeps gc away until the value is dropped; waits while gc runs. Held by imports, and by a caller that imports
-    /// trees or looks up entries and names them in a manifest afterwards.
-    pub fn share(&self) -> Result<StoreShare, StoreError> {
-        let file = self.lock_file()?;
-        let lock = Lock::shared(file).map_err(IoError::of("lock", &self.path.join("lock")))?;
-        Ok(StoreShare { _lock: lock })
-    }
-
     /// The right to bring into the store what this hash stands for: another process that wants the same waits until the
     /// value is dropped, and then finds it done. `None` for a store that nothing is brought into.
     ///
@@ -264,15 +249,6 @@ impl Store {
         self.single_flight(of, go_on).ok().flatten()
     }
 
-    /// The exclusive lock: no import and no create runs while it is held.
-    ///
-    /// # Errors
-    /// [`StoreError::Busy`] while an import or a create runs.
-    pub fn try_exclusive(&self) -> Result<StoreExclusive, StoreError> {
-        let lock = Lock::try_exclusive(self.lock_file()?).map_err(IoError::of("lock", &self.path.join("lock")))?;
-        lock.map(|lock| StoreExclusive { _lock: lock }).ok_or(StoreError::Busy)
-    }
-
     /// Makes sure that a depsfs from before packs refuses this store from now on.
     pub(crate) fn allow_packs(&self) -> Result<(), StoreError> {
         paths::make_dir(&self.path.join("packs"))?;
@@ -289,17 +265,18 @@ impl Store {
         Ok(fs::syncfs(&self.dir).map_err(IoError::of("sync", &self.path))?)
     }
 
-    fn lock_file(&self) -> Result<OwnedFd, StoreError> {
-        let flags = OpenFlags::RDWR | OpenFlags::CREATE;
-        Ok(fs::open_at(&self.dir, b"lock", flags, 0o666).map_err(IoError::of("open", &self.path.join("lock")))?)
-    }
-
     /// A place to collect new objects in, unseen until they are published.
+    ///
+    /// # Errors
+    /// The store cannot be written.
     pub fn stage(&self) -> Result<Stage, StoreError> {
         Stage::new(self)
     }
 
     /// Adds a tree whose objects are all in the store.
+    ///
+    /// # Errors
+    /// The tree is larger than its format allows, or the store cannot be written.
     pub fn put_tree(&self, builder: &TreeBuilder) -> Result<TreeId, StoreError> {
         self.put_tree_bytes(&builder.finish()?)
     }

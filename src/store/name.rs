@@ -38,6 +38,9 @@ pub enum NameError {
 
 impl Name {
     /// Checks `bytes` and takes a copy.
+    ///
+    /// # Errors
+    /// The bytes are empty, too long, `.` or `..`, or hold a slash or a zero byte.
     pub fn new(bytes: &[u8]) -> Result<Name, NameError> {
         if bytes.len() > NAME_MAX {
             return Err(NameError::TooLong);

@@ -28,6 +28,9 @@ impl Objects {
     }
 
     /// An object's bytes, to be read. One that is missing is [`StoreError::NoObject`], which is damage.
+    ///
+    /// # Errors
+    /// [`StoreError::NoObject`] if the store does not have it. It cannot be opened.
     pub fn content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
         if let Some(packed) = self.packs.content(id)? {
             return Ok(packed);

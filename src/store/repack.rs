@@ -129,6 +129,9 @@ impl Store {
 
     /// Puts the sound objects of a damaged pack into a new one, and deletes it; the lost objects can then be imported
     /// again. Nothing is done to a pack of a version that isn't known.
+    ///
+    /// # Errors
+    /// The pack is of an unknown version or cannot be read, or the new pack cannot be written.
     pub fn salvage(&self, id: PackId) -> Result<(), StoreError> {
         let _share = self.share()?;
         let packs = self.objects().packs();

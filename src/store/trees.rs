@@ -21,6 +21,9 @@ impl Store {
     }
 
     /// As [`Store::tree`], mapped: for processes that live long, which then have its memory in common.
+    ///
+    /// # Errors
+    /// [`StoreError::NoTree`] if the store does not have it. It is damaged, or cannot be mapped.
     pub fn mapped_tree(&self, id: TreeId) -> Result<Arc<Tree>, StoreError> {
         let (tree, file) = self.read_tree(id)?;
         let path = self.tree_path(id);

@@ -51,6 +51,9 @@ struct FoundDamage {
 impl Store {
     /// Reads all objects and trees and compares them with their names; looks that each tree's objects and each
     /// entry's tree are there. Returns what is damaged, sorted; gc waits meanwhile.
+    ///
+    /// # Errors
+    /// A directory of the store cannot be read. `progress` is cancelled.
     pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Damage>, StoreError> {
         let _share = self.share()?;
         progress.begin("verifying", None);

@@ -43,6 +43,9 @@ impl Extent {
     }
 
     /// How many bytes these are.
+    ///
+    /// # Errors
+    /// As fstat(2).
     pub fn size(&self) -> io::Result<u64> {
         match &self.part {
             Some(part) => Ok(part.end - part.start),
@@ -52,6 +55,9 @@ impl Extent {
 
     /// Reads at `offset` until `buf` is full or the bytes end; returns how many were read. A part whose file ends too
     /// early is damaged: EIO.
+    ///
+    /// # Errors
+    /// As pread(2).
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let Some(part) = &self.part else { return fs::read_at(&self.file, buf, offset) };
         let len = part.end - part.start;
@@ -105,6 +111,9 @@ impl Extent {
     }
 
     /// As [`Extent::read_at`], for a reader that looks at the bytes once: they don't stay in memory for it.
+    ///
+    /// # Errors
+    /// As preadv2(2).
     pub fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = usize::try_from(self.size()?.saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = buf.len().min(left);
@@ -126,6 +135,9 @@ impl Extent {
     }
 
     /// As [`fs::seek_data`]. A part has no holes but the one at its end.
+    ///
+    /// # Errors
+    /// As lseek(2).
     pub fn seek_data(&self, offset: u64, hole: bool) -> io::Result<u64> {
         match &self.part {
             None => fs::seek_data(&self.file, offset, hole),
@@ -135,6 +147,9 @@ impl Extent {
     }
 
     /// As [`fs::copy_range`].
+    ///
+    /// # Errors
+    /// As copy_file_range(2).
     pub fn copy_range(&self, from_at: u64, to: impl AsFd, to_at: u64, len: usize) -> io::Result<usize> {
         let Some(part) = &self.part else { return fs::copy_range(&self.file, from_at, to, to_at, len) };
         let left = (part.end - part.start).saturating_sub(from_at);

@@ -9,6 +9,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self as rfs, AtFlags, OFlags, StatxFlags};
 
+pub(crate) use super::content::{clone_file, fdatasync, syncfs};
+pub use super::content::{
+    copy_range, fallocate, fsync, next_data, read_at, read_once, seek_data, truncate, write_all, write_all_at, write_at,
+};
 use super::fault::{self, Call};
 pub(crate) use super::metadata::chmod_path_fd;
 pub use super::metadata::{SetTime, chmod, chmod_at, chown, chown_at, utimens, utimens_at};
@@ -99,6 +103,9 @@ impl Stat {
 }
 
 /// Opens `name` below `dir`; never through a symlink at the end. `O_CLOEXEC` is always set.
+///
+/// # Errors
+/// As openat(2).
 pub fn open_at(dir: impl AsFd, name: &[u8], flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
     fault::point_to_open(flags)?;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -106,12 +113,18 @@ pub fn open_at(dir: impl AsFd, name: &[u8], flags: OFlags, mode: u32) -> io::Res
 }
 
 /// Opens a path given by the user or by configuration; symlinks in it are followed.
+///
+/// # Errors
+/// As open(2).
 pub fn open_path(path: &std::path::Path, flags: OFlags, mode: u32) -> io::Result<OwnedFd> {
     fault::point_to_open(flags)?;
     Ok(rfs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?)
 }
 
 /// Opens a directory below `dir` for searching and reading.
+///
+/// # Errors
+/// As openat(2).
 pub fn open_dir_at(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     open_at(dir, name, OFlags::RDONLY | OFlags::DIRECTORY, 0)
 }
@@ -138,12 +151,18 @@ pub(crate) fn reopen(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
 }
 
 /// Metadata of `name` below `dir`, not following a symlink.
+///
+/// # Errors
+/// As fstatat(2).
 pub fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
     fault::point(Call::Look)?;
     Ok(Stat::from_raw(rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, ASKED)?))
 }
 
 /// Metadata of an open file.
+///
+/// # Errors
+/// As fstat(2).
 pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
     fault::point(Call::Look)?;
     Ok(Stat::from_raw(rfs::statx(fd, "", AtFlags::EMPTY_PATH, ASKED)?))
@@ -161,11 +180,15 @@ pub(crate) fn statfs(fd: impl AsFd) -> io::Result<StatVfs> {
     Ok(rfs::fstatvfs(fd)?)
 }
 
+/// # Errors
+/// As mkdirat(2).
 pub fn mkdir_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::mkdirat(dir, name, Mode::from_raw_mode(mode))?)
 }
 
+/// # Errors
+/// As mknodat(2).
 pub fn mknod_at(dir: impl AsFd, name: &[u8], mode: u32, rdev: u64) -> io::Result<()> {
     fault::point(Call::Add)?;
     let kind = FileType::from_raw_mode(mode);
@@ -183,6 +206,8 @@ pub(crate) fn readlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
     Ok(rfs::readlinkat(dir, name, Vec::new())?.into_bytes())
 }
 
+/// # Errors
+/// As linkat(2).
 pub fn link_at(from: impl AsFd, name: &[u8], to: impl AsFd, new: &[u8]) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::linkat(from, name, to, new, AtFlags::empty())?)
@@ -194,6 +219,8 @@ pub(crate) fn link_fd(fd: impl AsFd, to: impl AsFd, new: &[u8]) -> io::Result<()
     Ok(rfs::linkat(rfs::CWD, proc_path(fd), to, new, AtFlags::SYMLINK_FOLLOW)?)
 }
 
+/// # Errors
+/// As unlinkat(2).
 pub fn unlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     fault::point(Call::Remove)?;
     Ok(rfs::unlinkat(dir, name, AtFlags::empty())?)
@@ -204,152 +231,14 @@ pub(crate) fn rmdir_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     Ok(rfs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)
 }
 
+/// # Errors
+/// As renameat2(2).
 pub fn rename_at(from: impl AsFd, old: &[u8], to: impl AsFd, new: &[u8], flags: RenameFlags) -> io::Result<()> {
     fault::point(Call::Add)?;
     if flags.is_empty() {
         return Ok(rfs::renameat(from, old, to, new)?);
     }
     Ok(rfs::renameat_with(from, old, to, new, flags)?)
-}
-
-pub fn truncate(fd: impl AsFd, size: u64) -> io::Result<()> {
-    fault::point(Call::Change)?;
-    Ok(rfs::ftruncate(fd, size)?)
-}
-
-pub fn fallocate(fd: impl AsFd, flags: FallocateFlags, offset: u64, len: u64) -> io::Result<()> {
-    fault::point(Call::Add)?;
-    Ok(rfs::fallocate(fd, flags, offset, len)?)
-}
-
-/// Reads at `offset` until `buf` is full or the file ends; returns the bytes read.
-pub fn read_at(fd: impl AsFd, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    fault::point(Call::Look)?;
-    let mut done = 0;
-    while done < buf.len() {
-        match rustix::io::pread(&fd, &mut buf[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(done)
-}
-
-/// Writes at `offset`; fewer bytes than asked only when some were written before an error.
-pub fn write_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < buf.len() {
-        let room = match fault::room(buf.len() - done) {
-            Err(e) if done == 0 => return Err(e),
-            Err(_) => break,
-            Ok(room) => room,
-        };
-        match rustix::io::pwrite(&fd, &buf[done..done + room], offset + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) if done == 0 => return Err(e.into()),
-            Err(_) => break,
-        }
-    }
-    Ok(done)
-}
-
-/// Writes all of `buf` at `offset`. After a short write the rest is tried once more: that call returns the cause
-/// (a full disk, a quota, a limit on the size of files, the disk itself).
-pub fn write_all_at(fd: impl AsFd, buf: &[u8], offset: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < buf.len() {
-        match write_at(&fd, &buf[done..], offset + done as u64)? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            n => done += n,
-        }
-    }
-    Ok(())
-}
-
-/// One read of up to 4 KiB from a pipe; empty at its end.
-pub fn read_once(fd: impl AsFd) -> io::Result<Vec<u8>> {
-    fault::point(Call::Look)?;
-    let mut buf = vec![0; 4096];
-    loop {
-        match rustix::io::read(&fd, &mut buf) {
-            Ok(n) => {
-                buf.truncate(n);
-                return Ok(buf);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-}
-
-/// Writes all of `buf` at the descriptor's own position: to a pipe, or to a file just opened.
-pub fn write_all(fd: impl AsFd, mut buf: &[u8]) -> io::Result<()> {
-    while !buf.is_empty() {
-        let room = fault::room(buf.len())?;
-        match rustix::io::write(&fd, &buf[..room]) {
-            Ok(n) => buf = &buf[n..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-    }
-    Ok(())
-}
-
-pub fn fsync(fd: impl AsFd) -> io::Result<()> {
-    fault::point(Call::Sync)?;
-    Ok(rfs::fsync(fd)?)
-}
-
-pub(crate) fn fdatasync(fd: impl AsFd) -> io::Result<()> {
-    fault::point(Call::Sync)?;
-    Ok(rfs::fdatasync(fd)?)
-}
-
-/// Writes back everything of the file system that holds `fd`.
-pub(crate) fn syncfs(fd: impl AsFd) -> io::Result<()> {
-    fault::point(Call::Sync)?;
-    Ok(rfs::syncfs(fd)?)
-}
-
-/// The next offset at or after `offset` that holds data (or, with `hole`, that doesn't); ENXIO past the end.
-pub fn seek_data(fd: impl AsFd, offset: u64, hole: bool) -> io::Result<u64> {
-    fault::point(Call::Look)?;
-    let from = if hole { rfs::SeekFrom::Hole(offset) } else { rfs::SeekFrom::Data(offset) };
-    Ok(rfs::seek(fd, from)?)
-}
-
-/// The next stretch of data at or after `offset` in a file of `size` bytes; nothing when the rest is a hole.
-/// A file system that can't tell holes calls all of it data.
-pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> io::Result<Option<std::ops::Range<u64>>> {
-    fault::point(Call::Look)?;
-    if offset >= size {
-        return Ok(None);
-    }
-    let start = match rfs::seek(&fd, rfs::SeekFrom::Data(offset)) {
-        Ok(start) if start >= size => return Ok(None),
-        Ok(start) => start,
-        Err(rustix::io::Errno::NXIO) => return Ok(None),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => return Ok(Some(offset..size)),
-        Err(e) => return Err(e.into()),
-    };
-    let end = rfs::seek(&fd, rfs::SeekFrom::Hole(start)).map_or(size, |end| end.min(size));
-    Ok(Some(start..if end > start { end } else { size }))
-}
-
-/// Copies within the kernel; returns the bytes copied, 0 at the end of the source.
-pub fn copy_range(from: impl AsFd, mut from_at: u64, to: impl AsFd, mut to_at: u64, len: usize) -> io::Result<usize> {
-    fault::point(Call::Add)?;
-    Ok(rfs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), len)?)
-}
-
-/// Makes `to` share the blocks of `from` (FICLONE); EOPNOTSUPP or EXDEV where that can't be.
-pub(crate) fn clone_file(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
-    fault::point(Call::Add)?;
-    Ok(rfs::ioctl_ficlone(to, from)?)
 }
 
 /// Whether opening failed because the name is a symlink (ELOOP: it is never followed).
@@ -368,6 +257,9 @@ pub struct DirEntry {
 
 /// Every name in the directory, in the file system's order. `dir` is read from its start and its
 /// position is used, so two threads must not list one descriptor at once.
+///
+/// # Errors
+/// As getdents64(2).
 pub fn list(dir: impl AsFd) -> io::Result<Vec<DirEntry>> {
     fault::point(Call::Look)?;
     rfs::seek(&dir, rfs::SeekFrom::Start(0))?;

@@ -9,6 +9,9 @@ use super::fault::{self, Call};
 use super::fs::{Timespec, proc_path};
 
 /// Changes the mode of `name`, which must not be a symlink (the kernel has no mode for those).
+///
+/// # Errors
+/// As fchmodat(2).
 pub fn chmod_at(dir: impl AsFd, name: &[u8], mode: u32) -> io::Result<()> {
     fault::point(Call::Change)?;
     Ok(rfs::chmodat(dir, name, Mode::from_raw_mode(mode), AtFlags::empty())?)
@@ -20,12 +23,17 @@ pub(crate) fn chmod_path_fd(fd: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(rfs::chmod(proc_path(fd), Mode::from_raw_mode(mode))?)
 }
 
+/// # Errors
+/// As fchmod(2).
 pub fn chmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
     fault::point(Call::Change)?;
     Ok(rfs::fchmod(fd, Mode::from_raw_mode(mode))?)
 }
 
 /// Changes owner and group; `None` leaves one as it is, an empty name is `dir` itself.
+///
+/// # Errors
+/// As fchownat(2).
 pub fn chown_at(dir: impl AsFd, name: &[u8], uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
     fault::point(Call::Change)?;
     let uid = uid.map(rustix::fs::Uid::from_raw);
@@ -34,6 +42,9 @@ pub fn chown_at(dir: impl AsFd, name: &[u8], uid: Option<u32>, gid: Option<u32>)
 }
 
 /// As [`chown_at`], for an open file.
+///
+/// # Errors
+/// As fchown(2).
 pub fn chown(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
     fault::point(Call::Change)?;
     let uid = uid.map(rustix::fs::Uid::from_raw);
@@ -60,6 +71,9 @@ impl SetTime {
 }
 
 /// Sets access and modification time of `name`, or of the symlink itself; an empty name is `dir` itself.
+///
+/// # Errors
+/// As utimensat(2).
 pub fn utimens_at(dir: impl AsFd, name: &[u8], atime: SetTime, mtime: SetTime) -> io::Result<()> {
     fault::point(Call::Change)?;
     let times = rfs::Timestamps { last_access: atime.raw(), last_modification: mtime.raw() };
@@ -67,6 +81,9 @@ pub fn utimens_at(dir: impl AsFd, name: &[u8], atime: SetTime, mtime: SetTime) -
 }
 
 /// As [`utimens_at`], for an open file.
+///
+/// # Errors
+/// As futimens(3).
 pub fn utimens(fd: impl AsFd, atime: SetTime, mtime: SetTime) -> io::Result<()> {
     fault::point(Call::Change)?;
     let times = rfs::Timestamps { last_access: atime.raw(), last_modification: mtime.raw() };

@@ -1,6 +1,7 @@
 //! The calls of the operating system: files, maps, mounts, processes. The only layer with `unsafe`
 //! and raw system calls; it knows nothing of stores, views or worktrees.
 
+mod content;
 pub(crate) mod contention;
 pub(crate) mod copy;
 pub(crate) mod descent;

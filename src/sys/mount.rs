@@ -17,6 +17,9 @@ use super::terminal::DisplayName;
 pub const KIND: &str = "fuse.depsfs";
 /// Mounts a new FUSE connection over the directory `at`, open as `over`; gives its device. Nothing answers
 /// it yet: whoever looks at the path from now on waits for the first server.
+///
+/// # Errors
+/// As mount(2).
 pub fn mount(over: BorrowedFd<'_>, at: &Path, options: &Options) -> io::Result<OwnedFd> {
     if rustix::process::geteuid().is_root() {
         let device = super::fuse_dev::open()?;
@@ -76,6 +79,9 @@ pub(crate) fn attach(device: BorrowedFd<'_>, over: BorrowedFd<'_>, options: &Opt
 }
 
 /// Unmounts what is mounted at `path`. `lazy` detaches it even when it is in use; else that is EBUSY.
+///
+/// # Errors
+/// As umount2(2); for an ordinary user, the failure of fusermount3.
 pub fn unmount(path: &Path, lazy: bool) -> io::Result<()> {
     let flags = if lazy { UnmountFlags::NOFOLLOW | UnmountFlags::DETACH } else { UnmountFlags::NOFOLLOW };
     match rustix::mount::unmount(path, flags) {

@@ -27,6 +27,9 @@ pub struct MountPoint {
 }
 
 /// Every mount, a later one at the same path lying over an earlier one.
+///
+/// # Errors
+/// /proc cannot be read.
 pub fn read() -> Result<Vec<MountPoint>, IoError> {
     let text = super::path::read(Path::new(TABLE))?;
     Ok(parse_all(&text).collect())
@@ -55,12 +58,18 @@ pub struct MountTable {
 
 impl MountTable {
     /// As it is now: read once for a command, and again after it has mounted something.
+    ///
+    /// # Errors
+    /// /proc cannot be read.
     pub fn read() -> Result<MountTable, IoError> {
         read().map(MountTable::new)
     }
 
     /// As it is now, read again only when something was mounted or unmounted since the last call in this process: the
     /// kernel tells that of an open table (proc_pid_mounts(5), poll).
+    ///
+    /// # Errors
+    /// /proc cannot be read.
     pub fn current() -> Result<Arc<MountTable>, IoError> {
         static SEEN: Mutex<Option<SeenMount>> = Mutex::new(None);
         let mut seen = SEEN.lock();

@@ -19,12 +19,12 @@ use super::fs::{DirEntry, FileType, OpenFlags, SetTime, Stat};
 use super::temporary::{Leftover, TemporaryFile};
 
 /// The path of a child, by the bytes of its name.
-pub fn child(dir: &Path, name: &[u8]) -> PathBuf {
+pub(crate) fn child(dir: &Path, name: &[u8]) -> PathBuf {
     dir.join(OsStr::from_bytes(name))
 }
 
 /// The whole content of a file.
-pub fn read(path: &Path) -> Result<Vec<u8>, IoError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, IoError> {
     read_all(path).map_err(IoError::of("read", path))
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, IoError> {
 }
 
 /// Metadata, not following a symlink at the end; `None` when there is no such file.
-pub fn stat(path: &Path) -> Result<Option<Stat>, IoError> {
+pub(crate) fn stat(path: &Path) -> Result<Option<Stat>, IoError> {
     absent_is_none(super::fs::stat_at(rfs::CWD, path.as_os_str().as_bytes())).map_err(IoError::of("stat", path))
 }
 
@@ -45,41 +45,35 @@ pub(crate) fn kind_of_target(path: &Path) -> Result<Option<FileType>, IoError> {
 }
 
 /// The target of a symlink.
-pub fn read_link(path: &Path) -> Result<Vec<u8>, IoError> {
+pub(crate) fn read_link(path: &Path) -> Result<Vec<u8>, IoError> {
     super::fs::readlink_at(rfs::CWD, path.as_os_str().as_bytes()).map_err(IoError::of("read the link", path))
 }
 
 /// Whether anything has this name; an error counts as "yes" (what can't be looked at may be there).
-pub fn is_there(path: &Path) -> bool {
+pub(crate) fn is_there(path: &Path) -> bool {
     !matches!(stat(path), Ok(None))
 }
 
 /// Whether a FUSE file system is mounted here that nobody serves any more.
-pub fn is_disconnected(path: &Path) -> bool {
+pub(crate) fn is_disconnected(path: &Path) -> bool {
     stat(path).is_err_and(|e| e.source.raw_os_error() == Some(libc::ENOTCONN))
 }
 
 /// Whether this is a directory and no symlink to one.
-pub fn is_dir(path: &Path) -> bool {
+pub(crate) fn is_dir(path: &Path) -> bool {
     matches!(stat(path), Ok(Some(s)) if s.is_dir())
 }
 
 /// Opens a directory for searching and listing; symlinks in the path are followed.
+///
+/// # Errors
+/// As open(2).
 pub fn open_dir(path: &Path) -> Result<OwnedFd, IoError> {
     super::fs::open_path(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", path))
 }
 
-/// The present path of an open file (proc_pid_fd(5)); `None` if it was deleted.
-pub fn of_open(fd: impl AsFd) -> Option<PathBuf> {
-    use std::os::fd::AsRawFd;
-    let link = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    let path = super::fs::readlink_at(rfs::CWD, link.as_bytes()).ok()?;
-    (!path.ends_with(b" (deleted)"))
-        .then(|| PathBuf::from(std::ffi::OsString::from(std::ffi::OsStr::from_bytes(&path))))
-}
-
 /// The names in a directory; an absent directory has none.
-pub fn list(path: &Path) -> Result<Vec<DirEntry>, IoError> {
+pub(crate) fn list(path: &Path) -> Result<Vec<DirEntry>, IoError> {
     let dir = super::fs::open_path(path, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
     match absent_is_none(dir).and_then(|dir| dir.map(super::fs::list).transpose()) {
         Ok(names) => Ok(names.unwrap_or_default()),
@@ -120,7 +114,7 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<bool, IoError> {
 }
 
 /// Removes an empty directory; an absent one is fine.
-pub fn remove_dir(path: &Path) -> Result<(), IoError> {
+pub(crate) fn remove_dir(path: &Path) -> Result<(), IoError> {
     absent_is_none(fault::point(Call::Remove).and_then(|()| fs::remove_dir(path)))
         .map(drop)
         .map_err(IoError::of("remove", path))
@@ -187,14 +181,14 @@ pub(crate) fn empty_dir(path: &Path) -> Result<(), IoError> {
 }
 
 /// Removes a file; an absent one is fine.
-pub fn remove_file(path: &Path) -> Result<(), IoError> {
+pub(crate) fn remove_file(path: &Path) -> Result<(), IoError> {
     absent_is_none(fault::point(Call::Remove).and_then(|()| fs::remove_file(path)))
         .map(drop)
         .map_err(IoError::of("remove", path))
 }
 
 /// Replaces a file's content at once: written aside, then renamed. Not synced: for what can be made again.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     replace_through(&aside(path), path, bytes, |_| Ok(()))
 }
 
@@ -202,7 +196,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
 ///
 /// # Errors
 /// It cannot be written, synced or renamed.
-pub fn replace_through(
+pub(crate) fn replace_through(
     aside: &Path,
     path: &Path,
     bytes: &[u8],
@@ -266,11 +260,12 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, Io
 }
 
 /// Makes a symlink at a name that is free.
-pub fn symlink(target: &[u8], at: &Path) -> Result<(), IoError> {
+pub(crate) fn symlink(target: &[u8], at: &Path) -> Result<(), IoError> {
     super::fs::symlink_at(target, rfs::CWD, at.as_os_str().as_bytes()).map_err(IoError::of("create", at))
 }
 
-pub fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
+/// As rename(2).
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), IoError> {
     fault::point(Call::Add).and_then(|()| fs::rename(from, to)).map_err(IoError::of("rename", from))
 }
 
@@ -282,7 +277,7 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> Result<(), IoError> {
 }
 
 /// Two names change places.
-pub fn exchange(one: &Path, other: &Path) -> Result<(), IoError> {
+pub(crate) fn exchange(one: &Path, other: &Path) -> Result<(), IoError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     let done =
         fault::point(Call::Change).and_then(|()| Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?));
@@ -297,7 +292,7 @@ pub(crate) fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), I
 
 /// The path from the root on, with symlinks and `..` as they are. The file system is not asked about it; only a relative
 /// one needs the working directory, which may have been deleted.
-pub fn absolute(path: &Path) -> Result<PathBuf, IoError> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, IoError> {
     std::path::absolute(path).map_err(|e| {
         let e = match e.kind() {
             io::ErrorKind::NotFound => io::Error::new(e.kind(), "the working directory was deleted"),

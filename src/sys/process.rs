@@ -133,6 +133,9 @@ fn close_on_exec_above(last: i32) {
 }
 
 /// The descriptor this process was started with by [`start_apart`] or [`start_child`]; to be taken once.
+///
+/// # Errors
+/// EBADF: the process was started without one.
 pub fn given() -> io::Result<OwnedFd> {
     // SAFETY: checked to be open; whoever started this process put it there for us, and nothing else owns it.
     unsafe {
@@ -186,6 +189,9 @@ pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::R
 }
 
 /// A pipe, closed on exec: the reading end, the writing end.
+///
+/// # Errors
+/// As pipe2(2).
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }

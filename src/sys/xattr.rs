@@ -12,6 +12,9 @@ use super::fs::proc_path;
 const LONGEST: usize = 64 * 1024;
 
 /// The value of an extended attribute of an open file, directory or (with a path descriptor) symlink.
+///
+/// # Errors
+/// As fgetxattr(2).
 pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
     fault::point(Call::Look)?;
     match grow(|buf| rfs::fgetxattr(&fd, name, buf)) {
@@ -31,6 +34,9 @@ pub(crate) fn long_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// The names of the extended attributes, each without its NUL.
+///
+/// # Errors
+/// As flistxattr(2).
 pub fn xattr_names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
     fault::point(Call::Look)?;
     let all = grow(|buf| rfs::listxattr(proc_path(&fd), buf))?;
@@ -57,22 +63,32 @@ pub(crate) fn user_xattrs(fd: impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> 
 }
 
 /// As [`xattr`], by path; symlinks in it are followed.
+///
+/// # Errors
+/// As lgetxattr(2).
 pub fn xattr_of_path(path: &std::path::Path, name: &[u8]) -> io::Result<Vec<u8>> {
     fault::point(Call::Look)?;
     grow(|buf| rfs::getxattr(path, name, buf))
 }
 
 /// Sets an extended attribute by path; symlinks in it are followed.
+///
+/// # Errors
+/// As lsetxattr(2).
 pub fn set_xattr_of_path(path: &std::path::Path, name: &[u8], value: &[u8]) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::setxattr(path, name, value, XattrFlags::empty())?)
 }
 
+/// # Errors
+/// As fsetxattr(2).
 pub fn set_xattr(fd: impl AsFd, name: &[u8], value: &[u8], flags: XattrFlags) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::setxattr(proc_path(fd), name, value, flags)?)
 }
 
+/// # Errors
+/// As fremovexattr(2).
 pub fn remove_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<()> {
     fault::point(Call::Change)?;
     Ok(rfs::removexattr(proc_path(fd), name)?)

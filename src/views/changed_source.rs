@@ -33,6 +33,9 @@ impl Changed {
 
     /// As [`crate::store::import::import_dir_watching`]. `None` if other trees came into the view meanwhile: then
     /// the read content is a mixture.
+    ///
+    /// # Errors
+    /// A changed file cannot be read, or the store cannot be written.
     pub fn import(
         &self,
         store: &Store,

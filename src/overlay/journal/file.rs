@@ -43,6 +43,9 @@ pub(super) fn check_header(bytes: &[u8], path: &Path) -> Result<u32, JournalErro
 }
 
 /// The version in the header of the journal in `dir`; none when there is none. `path` names the directory in errors.
+///
+/// # Errors
+/// The file cannot be read, or is no journal.
 pub fn version(dir: &OwnedFd, path: &Path) -> Result<Option<u32>, JournalError> {
     let path = path.join("journal");
     let file = match fs::open_at(dir, b"journal", OpenFlags::RDONLY, 0) {
@@ -57,6 +60,9 @@ pub fn version(dir: &OwnedFd, path: &Path) -> Result<Option<u32>, JournalError> 
 }
 
 /// Makes the journal of `from`, as it is, that of `to`, too; its bytes are on disk then.
+///
+/// # Errors
+/// A file cannot be read or written.
 pub fn copy(from: &OwnedFd, to: &OwnedFd, path: &Path) -> Result<(), JournalError> {
     let path = path.join("journal");
     let file = fs::open_at(from, b"journal", OpenFlags::RDONLY, 0).map_err(IoError::of("open", &path))?;

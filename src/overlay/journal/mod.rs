@@ -265,6 +265,9 @@ impl Journal {
     }
 
     /// Replaces the whole journal by one of `records`.
+    ///
+    /// # Errors
+    /// The new file cannot be written; the former one stays.
     pub fn rewrite(&mut self, records: Vec<Record>) -> Result<(), JournalError> {
         let version = if records.iter().any(Record::is_newer) { NEWER } else { VERSION };
         let mut bytes = header_of(version).to_vec();

@@ -45,6 +45,9 @@ impl Journal {
     }
 
     /// Waits until everything appended so far is on disk.
+    ///
+    /// # Errors
+    /// The file cannot be synced.
     pub fn sync(&mut self) -> Result<(), JournalError> {
         self.make_good()?;
         let Some(unsynced) = self.to_sync() else { return Ok(()) };
@@ -64,6 +67,9 @@ impl Journal {
     }
 
     /// To be called after [`Unsynced::sync`] with its result, whatever was appended meanwhile.
+    ///
+    /// # Errors
+    /// `result`, if it is an error.
     pub fn synced(&mut self, done: &Unsynced, result: Result<(), JournalError>) -> Result<(), JournalError> {
         // Of one that was replaced meanwhile, the new file has its bytes on disk, and the old one stays at the name until
         // the new one is there.

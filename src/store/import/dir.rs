@@ -29,12 +29,18 @@ use crate::sys::{IoError, path as paths};
 
 /// Makes a tree of the directory at `path`. The bytes of files that didn't change since the last import of
 /// the same path are not read; nor are those of files that a mounted view still shares with this store.
+///
+/// # Errors
+/// The directory cannot be read, or the store cannot be written.
 pub fn import_dir(store: &Store, path: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
     import(store, path, None, None, progress)
 }
 
 /// As [`import_dir`], and reports which files hold the absolute path `watched`. The snapshot stores them, so that no
 /// file is read to report it again; another path is searched for in all files anew.
+///
+/// # Errors
+/// As [`import_dir`].
 pub fn import_dir_watching(
     store: &Store,
     path: &Path,

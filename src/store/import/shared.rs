@@ -21,6 +21,9 @@ pub trait Shared: Sync {
 
     /// The names of an open directory that may show something else than in [`Shared::entries`], or nothing. `None`:
     /// only a listing shows its names.
+    ///
+    /// # Errors
+    /// The attributes of the directory cannot be read.
     fn own_names(&self, dir: &OwnedFd) -> io::Result<Option<HashSet<Name>>>;
 
     fn is_dir(&self, number: u64) -> bool;

@@ -37,6 +37,9 @@ pub struct Pack {
 
 impl Pack {
     /// Opens the pack `id` at `path`. Its index is trusted to be the one that the name stands for: `verify` checks it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no sound pack.
     pub fn open(id: PackId, path: &Path) -> Result<(Pack, OwnedFd), StoreError> {
         let file =
             fs::open_path(path, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", path))?;

@@ -32,6 +32,9 @@ impl PackWriter {
     }
 
     /// Appends an object that isn't in this pack.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn add(&mut self, id: ObjectId, bytes: &[u8]) -> io::Result<()> {
         let len = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         if self.buffer.len() + bytes.len() > BUFFER {
@@ -52,6 +55,9 @@ impl PackWriter {
     }
 
     /// Writes the rest and the index, and waits until all is on disk.
+    ///
+    /// # Errors
+    /// The file cannot be written or synced.
     pub fn finish(mut self) -> io::Result<PackId> {
         self.flush()?;
         let layout = PackLayout { objects: self.count()?, index: self.written };
@@ -63,6 +69,9 @@ impl PackWriter {
     }
 
     /// Writes what was collected; from then on the disk is busy with it while more is made.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
         fs::write_all_at(&self.file, &self.buffer, self.written)?;
         copy::begin_write_back(&self.file, self.written, self.buffer.len() as u64);

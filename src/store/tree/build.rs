@@ -70,6 +70,9 @@ impl TreeBuilder {
 
     /// Puts a node under a name. An earlier node of that name is replaced, except that a directory stays the
     /// same directory and only takes the new metadata.
+    ///
+    /// # Errors
+    /// The parent is no directory, or has the name already.
     pub fn add(&mut self, parent: Slot, name: Name, meta: NodeMeta, item: Item) -> Result<Slot, BuildError> {
         if let (Item::Dir, Some(slot)) = (&item, self.find(parent, &name))
             && self.is_dir(slot)
@@ -89,6 +92,9 @@ impl TreeBuilder {
     }
 
     /// Gives a file, symlink or fifo one more name.
+    ///
+    /// # Errors
+    /// The slot is no file, or the parent has the name already.
     pub fn link(&mut self, parent: Slot, name: Name, slot: Slot) -> Result<(), BuildError> {
         if self.is_dir(slot) {
             return Err(BuildError::LinkToDirectory);
@@ -137,6 +143,9 @@ impl TreeBuilder {
     }
 
     /// The tree's bytes.
+    ///
+    /// # Errors
+    /// The tree is larger than its format allows.
     pub fn finish(&self) -> Result<Vec<u8>, BuildError> {
         self.finish_numbered().map(|(bytes, _)| bytes)
     }

@@ -23,6 +23,9 @@ impl TreeBuilder {
     }
 
     /// Lays all of `tree` at a directory: what has the same name there is replaced, directories merge.
+    ///
+    /// # Errors
+    /// An entry of the tree cannot be added.
     pub fn lay(&mut self, at: Slot, tree: &Tree) -> Result<(), BuildError> {
         *self.meta_mut(at) = meta_of(tree, Node::ROOT);
         let mut linked: HashMap<Node, Slot> = HashMap::new();

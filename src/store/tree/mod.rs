@@ -81,6 +81,9 @@ pub struct Tree {
 
 impl Tree {
     /// A tree that is not (yet) in a store.
+    ///
+    /// # Errors
+    /// The bytes are no sound tree of a known version.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Tree, TreeError> {
         Tree::new(TreeId::of(&bytes), Bytes::Owned(bytes))
     }
@@ -244,6 +247,9 @@ impl Tree {
 
     /// Whether these are exactly the bytes that [`TreeBuilder`] writes for what the tree says: a tree is sound
     /// when building it again gives it back.
+    ///
+    /// # Errors
+    /// The first damage that is found.
     pub fn check(&self) -> Result<(), TreeError> {
         let counts = (0..self.node_count()).map(|n| u64::from(self.entry_count(Node(n))));
         if counts.sum::<u64>() != u64::from(self.layout.entries) {

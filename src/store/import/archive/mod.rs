@@ -66,6 +66,10 @@ const TOGETHER: usize = 256;
 const WAITING: usize = 4;
 
 /// Makes a tree of the archive at `path`.
+///
+/// # Errors
+/// [`ImportError::Refused`] for an archive that is damaged, foreign or too large. It cannot be read, or the store cannot
+/// be written.
 pub fn import_archive(
     store: &Store,
     path: &Path,

@@ -38,6 +38,9 @@ impl<'l> ArchivePlan<'l> {
     }
 
     /// Adds a member; the slot is that of a file whose bytes follow.
+    ///
+    /// # Errors
+    /// The member is refused: its name leads outside, or a limit is exceeded.
     pub fn add(&mut self, member: Member) -> Result<Option<Slot>, Refused> {
         let shown = member.name.clone();
         self.count(&member)?;

@@ -68,6 +68,9 @@ impl<R: Read> Tar<R> {
     }
 
     /// The next member; nothing after a sound end. Unread data of the last one is skipped.
+    ///
+    /// # Errors
+    /// The archive cannot be read, or is refused.
     pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
         let (mut extra, mut extra_bytes) = (Extra::default(), 0);
         loop {
@@ -102,6 +105,9 @@ impl<R: Read> Tar<R> {
     }
 
     /// Reads from the current member's stored data (holes are not stored); 0 at its end.
+    ///
+    /// # Errors
+    /// The archive cannot be read, or ends within the member.
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize, TarError> {
         let want = buf.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         if want == 0 {
