@@ -11,6 +11,7 @@ use super::report::Failure;
 use super::view_option::ViewOption;
 use super::{output, places};
 use crate::component::load;
+use crate::store::manifest::Shape;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::adopt;
@@ -77,6 +78,10 @@ impl Adopt {
         let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape };
         let store = Arc::new(places::store()?);
         let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
-        output::done(format!("{} was adopted", adopted.worktree.shown()), &words("adopted", &plan, &adopted, how))
+        let mut said = words("adopted", &plan, &adopted, how);
+        if how.mount && how.shape == Shape::Worktree {
+            said += "  shells:   those that stand in it see the plain directory until they enter it anew\n";
+        }
+        output::done(format!("{} was adopted", adopted.worktree.shown()), &said)
     }
 }

@@ -15,6 +15,7 @@ use super::report::Failure;
 use super::view_option::ViewOption;
 use crate::git::checkout::Checkout;
 use crate::git::command::Tracking;
+use crate::store::manifest::Shape;
 use crate::sys::interrupt;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
@@ -293,6 +294,10 @@ pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: Creat
     if !named.is_empty() {
         let views = count(created.views.len() as u64, "view");
         lines.push(format!("  shared:   {views}, {files}, {bytes}{mounted}: {}", named.join(", ")));
+    }
+    if how.mount && how.shape == Shape::Worktree && !how.allow_other {
+        let remedy = "echo user_allow_other | sudo tee -a /etc/fuse.conf, then depsfs mount --allow-other";
+        lines.push(format!("  closed:   root and containers can't see the worktree; {remedy}"));
     }
     for (path, files) in &created.kept {
         let at_least = if *files < adopt::COUNTED { "" } else { "at least " };
