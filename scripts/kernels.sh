@@ -8,7 +8,7 @@
 #   scripts/kernels.sh [VERSION…]      default: 5.10 6.1 6.12
 #
 #   KERNELS_DIR=target/kernels         where packages, the root file system and the logs of the machines stay
-#   KERNELS_JOBS=kills,mount           only these: lib kills upgrade resent mount cli
+#   KERNELS_JOBS=kills,mount           only these: lib kills crash upgrade resent mount cli
 #   KERNELS_SECONDS=1500               the most that one job may take in a machine, which is about ten times slower
 #   KERNELS_SUITES="bookworm …"        the suites that are searched for kernels
 set -euo pipefail
@@ -19,7 +19,7 @@ versions=("$@")
 [ ${#versions[@]} -gt 0 ] || versions=(5.10 6.1 6.12)
 dir=$(realpath -m "${KERNELS_DIR:-target/kernels}")
 seconds=${KERNELS_SECONDS:-1500}
-jobs=${KERNELS_JOBS:-lib,kills,upgrade,resent,mount,cli}
+jobs=${KERNELS_JOBS:-lib,kills,crash,upgrade,resent,mount,cli}
 uid=65534
 key=/usr/share/keyrings/debian-archive-keyring.gpg
 mirror=${KERNELS_MIRROR:-http://deb.debian.org}
@@ -134,12 +134,12 @@ job() { # job <name> <variable> <program> <filters…>
     for user in root user; do
         echo "JOB $name $user"
         began=$(cut -d. -f1 /proc/uptime)
-        as_$user env $variable DEPSFS_CRASH_KILLS=20 DEPSFS_TEST_SLOWER=10 timeout -k 20 $seconds "/depsfs/$program" --test-threads=2 "$@" \
+        as_$user env $variable DEPSFS_CRASH_KILLS=20 DEPSFS_TEST_SLOWER=10 timeout -k 20 $seconds "/depsfs/$program" --test-threads=2 --nocapture "$@" \
             >/tmp/out 2>&1 </dev/null
         code=$?
         took=$(($(cut -d. -f1 /proc/uptime) - began))
-        grep -e '\.\.\. FAILED$' -e '^skipped' -e 'panicked at' -e '^test .* has been running' -e pauses /tmp/out | sort | uniq | head -80
-        [ $code = 0 ] || grep -A25 -e '^---- ' /tmp/out | head -300
+        grep -e '\.\.\. FAILED$' -e '^skipped' -e '^test .* has been running' -e pauses /tmp/out | sort | uniq | head -80
+        grep -A4 -e 'panicked at' /tmp/out | head -100
         grep -q '^running' /tmp/out || tail -5 /tmp/out
         case $code in 124 | 137) tail -5 /tmp/out; ls /sys/fs/fuse/connections | while read -r c; do
             echo "connection $c waits for $(cat /sys/fs/fuse/connections/$c/waiting)"; done ;; esac
@@ -162,10 +162,11 @@ AGENT
 cat >"$root/depsfs/jobs" <<'JOBS'
 job lib X=1 depsfs sys:: fuse:: daemon::
 job kills X=1 crash
-job upgrade X=1 mount --show-output upgrade:: crash::
-job resent DEPSFS_WITHOUT=resend mount --show-output upgrade:: crash::
-job mount X=1 mount --show-output --skip upgrade:: --skip crash::
-job cli X=1 cli --show-output create:: life:: doctor:: namespaces::
+job crash X=1 mount crash::
+job upgrade X=1 mount upgrade::
+job resent DEPSFS_WITHOUT=resend mount upgrade:: crash::
+job mount X=1 mount --skip upgrade:: --skip crash::
+job cli X=1 cli create:: life:: doctor:: namespaces::
 JOBS
 printf 'jobs=%s\nseconds=%s\nuid=%s\n' "$jobs" "$seconds" "$uid" >"$root/depsfs/settings"
 chmod 755 "$root/depsfs/agent"
