@@ -21,9 +21,13 @@ const LONGEST: Duration = Duration::from_micros(50);
 const BURST: Duration = Duration::from_millis(1);
 /// Gaps that are shorter than this (in nanoseconds) without spinning leave nothing to gain.
 const WORTH: u64 = 10_000;
-/// After so many gaps the other way is tried for one; after each try in vain it takes twice as many, up to the last.
+/// After so many gaps the other way is tried; after each try in vain it takes twice as many, up to the last.
 const TRY_AFTER: u32 = 16;
-const TRY_AFTER_AT_MOST: u32 = 128;
+const TRY_AFTER_AT_MOST: u32 = 256;
+/// A try of not spinning takes so many gaps, and the last ones count: a thread that spins keeps the program on another
+/// processor, and the scheduler brings the two together only when it has slept a few times.
+const SLEEPS: u32 = 6;
+const SLEEPS_THAT_COUNT: u32 = 3;
 
 /// The requests of one connection, which one thread at a time answers.
 #[derive(Default)]
@@ -59,6 +63,11 @@ impl Linger {
         looks_out
     }
 
+    /// A request is answered later, elsewhere: its program waits for that, and may not be back soon.
+    pub fn pause(&self) {
+        self.0.lock().answered = None;
+    }
+
     /// Something was done that nobody waited for: the thread looks out as long as is left. Whether it did.
     pub fn aside(&self, device: BorrowedFd<'_>) -> bool {
         let answered = self.0.lock().answered;
@@ -82,28 +91,36 @@ struct Gaps {
     is_awake: bool,
     since_try: u32,
     try_after: u32,
+    /// The gaps that are left of a try of not spinning.
+    sleeps: u32,
 }
 
 impl Default for Gaps {
     fn default() -> Gaps {
-        Gaps { asleep: 0, awake: 0, is_awake: false, since_try: 0, try_after: TRY_AFTER }
+        Gaps { asleep: 0, awake: 0, is_awake: false, since_try: 0, try_after: TRY_AFTER, sleeps: 0 }
     }
 }
 
 impl Gaps {
     /// Whether to look out after this answer.
     fn look_out(&mut self) -> bool {
+        if self.sleeps > 0 {
+            return false;
+        }
         self.since_try += 1;
         if self.since_try < self.try_after || (!self.is_awake && self.asleep < WORTH) {
             return self.is_awake;
         }
         self.since_try = 0;
+        self.sleeps = if self.is_awake { SLEEPS } else { 0 };
         !self.is_awake
     }
 
     /// Records the gap after one reply.
     fn note(&mut self, looked_out: bool, gap: Duration) {
-        if gap > BURST {
+        let is_early = self.sleeps > SLEEPS_THAT_COUNT;
+        self.sleeps = self.sleeps.saturating_sub(1);
+        if gap > BURST || is_early {
             return;
         }
         let is_try = looked_out != self.is_awake;
@@ -115,8 +132,8 @@ impl Gaps {
         // Looking out has to save at least half of what it costs.
         let pays = self.awake > 0 && self.asleep >= WORTH && self.asleep > self.awake + self.awake / 2;
         if pays != self.is_awake {
-            (self.is_awake, self.try_after) = (pays, TRY_AFTER);
-        } else if is_try {
+            (self.is_awake, self.try_after, self.sleeps) = (pays, TRY_AFTER, 0);
+        } else if is_try && self.sleeps == 0 {
             self.try_after = (self.try_after * 2).min(TRY_AFTER_AT_MOST);
         }
     }
@@ -159,6 +176,20 @@ mod tests {
         looked_out(&mut gaps, 10_000, 60, 20);
         assert!(looked_out(&mut gaps, 2_000, 5, 60) < 400, "another program came to the other processor");
         assert!(looked_out(&mut gaps, 2_000, 60, 20) > 1_600, "it went again");
+    }
+
+    #[test]
+    fn where_the_program_comes_to_the_servers_processor_once_that_sleeps_it_sleeps() {
+        let (mut gaps, mut slept) = (Gaps::default(), 0);
+        let mut one = || {
+            let looks_out = gaps.look_out();
+            slept = if looks_out { 0 } else { slept + 1 };
+            let asleep = if slept > 2 { 5 } else { 90 };
+            gaps.note(looks_out, Duration::from_micros(if looks_out { 45 } else { asleep }));
+            looks_out
+        };
+        (0..1000).for_each(|_| _ = one());
+        assert!((0..1000).filter(|_| one()).count() < 10);
     }
 
     #[test]
