@@ -46,7 +46,8 @@
 //! (`overlay/lower.rs`, `store/tree/mod.rs`, `store/objects.rs`). A small object is in a pack with its neighbours
 //! (`store/pack/mod.rs`, `sys/extent.rs`). From then on the kernel has the page. Big files of a view with few others
 //! (`daemon/fast_path.rs`) are opened by a message, and read from the object without another (`fuse/passthrough.rs`).
-//! Lookups came before: each (`overlay/resolve.rs`) queries upper, journal (`overlay/state.rs`) and lower, in that
+//! Bytes that are not in memory are read by another thread (`overlay/at_hand.rs`, `fuse/offload.rs`): the worker's
+//! waits for no disk. Lookups came before: each (`overlay/resolve.rs`) queries upper, journal (`overlay/state.rs`) and lower, in that
 //! order.
 //!
 //! **A first write.** The same way to `overlay/write.rs`, which starts a copy-up (`overlay/copy_up.rs`,

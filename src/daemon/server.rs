@@ -22,6 +22,8 @@ use crate::sys::{IoError, fuse_dev, log, mount, path as paths, process, program}
 
 /// How long a server that leaves may take for the requests that it has read.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+/// The most threads that wait for disks, of all views: a disk does so much at once, and each costs a stack.
+const MOST_WAITING: usize = 16;
 
 /// Runs as `depsfs server`, with the socket to its keeper; ends with the keeper.
 pub fn main(_args: &[OsString]) -> ExitCode {
@@ -86,7 +88,7 @@ fn run() -> io::Result<()> {
                 if let Some(memory) = fds.pop() {
                     crate::fuse::adopt_requests(&memory).or_warn("requests are not retained for the next server");
                 }
-                let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", 6));
+                let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", MOST_WAITING));
                 let pool = OnceLock::new();
                 let parts = Server { state, socket, served, checks, control, blocking, pool, whole, _lock: lock };
                 server = Some(Arc::new(parts));

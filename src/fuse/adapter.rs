@@ -20,7 +20,7 @@ use super::requests::Operation;
 use super::resend::IsResend;
 use super::worker::Worker;
 use super::{listing, offload, virtual_xattr};
-use crate::overlay::{Overlay, OverlayError, SetAttr};
+use crate::overlay::{Overlay, OverlayError, ReadRange, SetAttr};
 use crate::store::Name;
 use crate::sys::fs::XattrFlags;
 use crate::sys::fuse_dev;
@@ -99,7 +99,7 @@ impl Filesystem for Adapter {
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
         let on = self.0.request(Operation::Readlink, number, None);
-        data(&on, reply, |answer| on.view.overlay.readlink(ino(number)).map(|target| answer(&target)));
+        data(&on, on.view.overlay.readlink(ino(number)), reply);
     }
 
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
@@ -194,7 +194,7 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         number: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -204,11 +204,8 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let on = self.0.request(Operation::Read, number, None);
-        let (overlay, number, len) = (&on.view.overlay, ino(number), size as usize);
-        data(&on, reply, |answer| match flags.0 & libc::O_NOATIME {
-            0 => overlay.read(number, offset, len, answer),
-            _ => overlay.read_unnoticed(number, offset, len, answer),
-        });
+        let unnoticed = flags.0 & libc::O_NOATIME != 0;
+        offload::read(&on, (request, reply), ReadRange { ino: ino(number), offset, len: size as usize, unnoticed });
     }
 
     fn write(
@@ -228,7 +225,8 @@ impl Filesystem for Adapter {
         let by = kill.then(|| caller(request));
         let notices = on.notices.clone();
         let write = move |o: &Overlay, data: &[u8]| notices.changed(number, o.write(number, offset, data, by));
-        offload::change(&on, (request, reply), number, data, write);
+        let is_slow = on.view.overlay.changes_slowly(number);
+        offload::change(&on, (request, reply), (number, is_slow), data, write);
     }
 
     fn fsync(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
@@ -327,7 +325,8 @@ impl Filesystem for Adapter {
         let on = self.0.request(Operation::Fallocate, number, None);
         let (number, by, notices) = (ino(number), ordinary(r), on.notices.clone());
         let allocate = move |o: &Overlay, _: &[u8]| notices.changed(number, o.fallocate(number, mode, at, len, by));
-        offload::change(&on, (r, reply), number, &[], allocate);
+        let is_slow = on.view.overlay.settles_slowly(number);
+        offload::change(&on, (r, reply), (number, is_slow), &[], allocate);
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -360,7 +359,12 @@ impl Filesystem for Adapter {
         }
         let (from, to, len) = ((ino(from), from_at), (ino(to), to_at), len.min(LONGEST_COPY) as usize);
         let (by, notices) = (ordinary(request), on.notices.clone());
-        let copy = move |o: &Overlay, _: &[u8]| notices.changed(to.0, o.copy_range(from, to, len, by));
-        offload::change(&on, (request, reply), to.0, &[], copy);
+        let overlay = &on.view.overlay;
+        let is_slow = overlay.settles_slowly(to.0) || overlay.copies_range_slowly(from, len);
+        let copy = move |o: &Overlay, _: &[u8]| {
+            o.fetch_object(from.0);
+            notices.changed(to.0, o.copy_range(from, to, len, by))
+        };
+        offload::change(&on, (request, reply), (to.0, is_slow), &[], copy);
     }
 }

@@ -1,21 +1,25 @@
-//! Requests that take long: answered by the blocking pool, while the view serves others.
+//! Requests that take long, or need a disk: answered by the blocking pool, while the view serves others.
 //!
-//! Mostly the first change of a shared file that is long to copy. The kernel holds the file's lock until it is answered,
-//! so no other write to it overtakes. A server that dies meanwhile has not answered, and the next one is sent the request
-//! again. The others wait for the disk: a sync covers all requests that were answered before it was sent, and requests
-//! after it need not wait.
+//! | request                                  | leaves the view's thread when                  | order                        |
+//! |------------------------------------------|------------------------------------------------|------------------------------|
+//! | `read`                                   | its bytes, or its object's name, are not in memory | the kernel has the pages locked: no write to them overtakes |
+//! | `write`, `fallocate`, `copy_file_range`  | the file is to be copied first, and that is long or its object not in memory; a copy is to be settled; much is copied | the kernel holds the file's lock: no other change of it overtakes |
+//! | `fsync`, `fsyncdir`                      | always                                         | covers what was answered before it was sent; what comes after it need not wait |
+//!
+//! A server that dies meanwhile has not answered, and the next one is sent the request again.
 //!
 //! fuser's replies go to the present connection of the worker's session, so a later answer is written without them.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use fuser::{Errno, ReplyEmpty, ReplyWrite, Request};
+use fuser::{Errno, ReplyData, ReplyEmpty, ReplyWrite, Request};
 
-use super::errno::to_errno;
+use super::errno::{RequestOutcome, to_errno};
 use super::reply::{empty, written};
+use super::retained::KeptRequest;
 use super::worker::{Answering, Pending};
-use crate::overlay::{Ino, Overlay, OverlayError};
+use crate::overlay::{Ino, Overlay, OverlayError, ReadRange};
 use crate::sys::fuse_dev;
 use crate::sys::log::OrWarn;
 
@@ -52,21 +56,58 @@ impl Reply for ReplyWrite {
     }
 }
 
-/// Has `change` make a change of a file's bytes, and its outcome answered: now, or from the pool when the file is long to
-/// copy. `data` is what it is given.
+/// Answers a `read`: now, from memory, or from the pool when a disk has to be waited for.
+pub fn read(on: &Answering<'_>, (request, reply): (&Request, ReplyData), range: ReadRange) {
+    let answer = |reply: &mut Option<ReplyData>, bytes: &[u8]| {
+        on.requests.has_read(bytes.len());
+        if let Some(reply) = reply.take() {
+            reply.data(bytes);
+        }
+    };
+    let mut reply = Some(reply);
+    let done = on.view.overlay.read_now(range, |bytes| answer(&mut reply, bytes));
+    let Some(reply) = reply else { return };
+    if let Err(e) = done {
+        return reply.error(on.failed(&e));
+    }
+    let overlay = on.view.overlay.clone();
+    let Some(kept) = on.keep() else {
+        let mut reply = Some(reply);
+        let read = overlay.read_range(range, |bytes| answer(&mut reply, bytes));
+        if let (Err(e), Some(reply)) = (read, reply) {
+            reply.error(on.failed(&e));
+        }
+        return;
+    };
+    let later = later(on, request, kept, || reply.error(Errno::EIO));
+    on.view.blocking.spawn(move || {
+        let read = later.pending.work(|| {
+            overlay.fetch_object(range.ino);
+            overlay.read_range(range, |bytes| {
+                later.pending.has_read(bytes.len());
+                later.send(Ok(&[bytes]));
+            })
+        });
+        later.ended(read);
+    });
+}
+
+/// Has `change` make a change of a file's bytes, and its outcome answered: now, or from the pool when it is slow. `data`
+/// is what it is given.
 pub fn change<R: Reply>(
     on: &Answering<'_>,
     (request, reply): (&Request, R),
-    ino: Ino,
+    (ino, is_slow): (Ino, bool),
     data: &[u8],
     change: impl FnOnce(&Overlay, &[u8]) -> Result<usize, OverlayError> + Send + 'static,
 ) {
     let overlay = &on.view.overlay;
-    if !overlay.copies_long(ino) {
+    if !is_slow {
         return reply.give(on, change(overlay, data));
     }
     let (overlay, data) = (overlay.clone(), data.to_vec());
     apart(on, (request, reply), move || {
+        overlay.fetch_to_change(ino);
         // A copy that failed here fails again in the change, which answers with the error.
         overlay.copy_ahead(ino).or_debug("it is copied while the view is locked");
         change(&overlay, &data)
@@ -88,11 +129,21 @@ pub fn apart<R: Reply>(
     work: impl FnOnce() -> Result<usize, OverlayError> + Send + 'static,
 ) {
     let Some(kept) = on.keep() else { return reply.give(on, work()) };
-    let pending = on.unheard(kept, || reply.give_up());
-    let later = Later { device: on.device.clone(), unique: request.unique().0, has_bytes: R::HAS_BYTES, pending };
+    let later = later(on, request, kept, || reply.give_up());
     on.view.blocking.spawn(move || {
         let done = later.pending.work(work);
-        later.give(done);
+        // fuse_write_out: size u32, padding u32.
+        let mut body = [0; 8];
+        if let Ok(bytes) = &done
+            && R::HAS_BYTES
+        {
+            body[..4].copy_from_slice(&(*bytes as u32).to_ne_bytes());
+            later.pending.has_written(*bytes);
+        }
+        if done.is_ok() {
+            later.send(Ok(&[if R::HAS_BYTES { &body } else { &[] }]));
+        }
+        later.ended(done.map(drop));
     });
 }
 
@@ -100,29 +151,27 @@ pub fn apart<R: Reply>(
 struct Later {
     device: Arc<OwnedFd>,
     unique: u64,
-    has_bytes: bool,
     pending: Pending,
 }
 
+/// Lets go of fuser's reply.
+fn later(on: &Answering<'_>, request: &Request, kept: KeptRequest, give_up: impl FnOnce()) -> Later {
+    Later { device: on.device.clone(), unique: request.unique().0, pending: on.unheard(kept, give_up) }
+}
+
 impl Later {
-    fn give(self, done: Result<usize, OverlayError>) {
-        // fuse_write_out: size u32, padding u32.
-        let mut body = [0; 8];
-        let result = match &done {
-            Ok(bytes) if self.has_bytes => {
-                body[..4].copy_from_slice(&(*bytes as u32).to_ne_bytes());
-                Ok(&body[..])
-            }
-            Ok(_) => Ok(&[][..]),
-            Err(e) => Err(to_errno(e).code()),
-        };
+    fn send(&self, result: Result<&[&[u8]], i32>) {
         if let Err(e) = fuse_dev::answer(self.device.as_fd(), self.unique, result) {
             tracing::debug!("an answer that nobody waits for any more: {e}");
         }
-        self.pending.answered(match (done, result) {
-            (_, Err(errno)) => Err(errno),
-            (Ok(bytes), Ok(_)) if self.has_bytes => Ok(bytes),
-            _ => Ok(0),
-        });
+    }
+
+    /// To be called when a success was answered; an error is answered here.
+    fn ended(self, done: Result<(), OverlayError>) {
+        let done = done.map_err(|e| to_errno(&e).code());
+        if let Err(errno) = done {
+            self.send(Err(errno));
+        }
+        self.pending.answered(done.err().unwrap_or(0));
     }
 }

@@ -8,7 +8,6 @@ use fuser::{
 use super::FOREVER;
 use super::attr::{absent, caller, file_attr, generation};
 use super::errno::RequestOutcome;
-use super::requests::Operation;
 use super::resend::IsResend;
 use super::worker::Answering;
 use crate::overlay::{Attr, Ino, OverlayError};
@@ -104,23 +103,11 @@ pub fn empty(on: &Answering<'_>, done: Result<(), OverlayError>, reply: ReplyEmp
     }
 }
 
-/// Answers with the bytes that `read` hands over.
-pub fn data(
-    on: &Answering<'_>,
-    reply: ReplyData,
-    read: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), OverlayError>,
-) {
-    let mut reply = Some(reply);
-    let done = read(&mut |bytes| {
-        if let Some(reply) = reply.take() {
-            if on.operation == Operation::Read {
-                on.requests.has_read(bytes.len());
-            }
-            reply.data(bytes);
-        }
-    });
-    if let (Err(e), Some(reply)) = (done, reply) {
-        reply.error(on.failed(&e));
+/// Answers with bytes.
+pub fn data(on: &Answering<'_>, found: Result<Vec<u8>, OverlayError>, reply: ReplyData) {
+    match found {
+        Ok(bytes) => reply.data(&bytes),
+        Err(e) => reply.error(on.failed(&e)),
     }
 }
 

@@ -24,6 +24,11 @@ impl<V> FdCache<V> {
         Some(value.clone())
     }
 
+    /// Whether something is kept for this inode.
+    pub fn has(&self, ino: Ino) -> bool {
+        self.held.contains_key(&ino)
+    }
+
     /// Keeps `value`; makes room first.
     pub fn keep(&mut self, ino: Ino, value: Arc<V>) {
         if self.held.len() >= self.capacity && !self.held.contains_key(&ino) {

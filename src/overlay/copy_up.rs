@@ -35,14 +35,9 @@ use super::view::Overlay;
 use super::view::{Orphan, OrphanBacking, View};
 
 /// From this size on, in bytes, a copy is long: others don't wait for it.
-const LONG: u64 = 4 << 20;
+const LONG: u64 = 1 << 20;
 
 impl Overlay {
-    /// Whether a write to this file has so much to copy first that the view's other users should not wait for it.
-    pub fn copies_long(&self, ino: Ino) -> bool {
-        self.view.lock().copies_long(ino)
-    }
-
     /// Makes the copy that a write to this file needs, when it is long, while others use the view. If the file system
     /// has no nameless files, the write makes the copy.
     ///
@@ -73,7 +68,8 @@ impl Overlay {
 }
 
 impl View {
-    fn copies_long(&self, ino: Ino) -> bool {
+    /// Whether a write to this file has so much to copy first that the view's other users should not wait for it.
+    pub(super) fn copies_long(&self, ino: Ino) -> bool {
         let lower = || self.lower.source(ino).map(|(tree, node)| tree.stat(node));
         !self.has_upper_bytes(ino) && lower().is_some_and(|s| s.kind == FileType::RegularFile && s.size >= LONG)
     }

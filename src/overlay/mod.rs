@@ -9,6 +9,7 @@
 //! A name resolves in that order. Every method takes and returns what the kernel's FUSE protocol needs, but nothing
 //! here depends on FUSE: the tests drive it directly.
 
+mod at_hand;
 mod atime;
 mod attr;
 mod cache;
@@ -75,7 +76,7 @@ pub use error::{OverlayError, Result};
 pub use graft::GraftSpec;
 pub(crate) use numbers::{LOWER_END, OTHER};
 pub use open::OverlayConfig;
-
+pub(crate) use read::ReadRange;
 pub(crate) use types::Stored;
 pub use types::{Attr, Caller, Change, ChangeKind, DirListing, Ino, SetAttr, Stale};
 pub(crate) use unchanged::{Laid, Unchanged};

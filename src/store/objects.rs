@@ -9,7 +9,7 @@ use super::damage::OTHER_BYTES;
 use super::lost::Lost;
 use super::pack::Packs;
 use super::{Node, ObjectId, StoreError, Tree};
-use crate::sys::extent::Extent;
+use crate::sys::extent::{Extent, is_path_in_memory};
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
 use crate::sys::{IoError, path as paths};
 
@@ -53,6 +53,12 @@ impl Objects {
             Some(file) if self.lost.is_known_bad(id, file) => Err(StoreError::BadObject { id: *id, why: OTHER_BYTES }),
             _ => Ok(bytes),
         }
+    }
+
+    /// Whether [`Objects::content`] of this object needs nothing that is on the disk alone.
+    pub(crate) fn is_at_hand(&self, id: &ObjectId) -> bool {
+        let is_packed = self.packs.size_of(id).is_ok_and(|size| size.is_some());
+        is_packed || is_path_in_memory(&self.dir, id.place().as_bytes())
     }
 
     /// As [`Objects::content`], all of which was read, and has the hash in its name.

@@ -19,6 +19,13 @@ const AHEAD: u64 = 1 << 20;
 const LONG: u64 = 8 << 20;
 const MUCH: usize = 64 << 10;
 
+/// Whether a file can be opened without waiting for a disk, as far as its path goes: all of it is in the kernel's memory
+/// (`openat2(2)`, RESOLVE_CACHED, Linux 5.12). `false` also where the kernel can't tell.
+pub(crate) fn is_path_in_memory(dir: impl AsFd, path: &[u8]) -> bool {
+    let flags = rfs::OFlags::PATH | rfs::OFlags::CLOEXEC;
+    rfs::openat2(dir, path, flags, rfs::Mode::empty(), rfs::ResolveFlags::CACHED).is_ok()
+}
+
 /// Bytes of an open file. Clones share the descriptor.
 #[derive(Clone, Debug)]
 pub struct Extent {
@@ -88,6 +95,54 @@ impl Extent {
             return self.read_at(buf, offset);
         }
         self.read_and_leave(&mut buf[..want], offset)
+    }
+
+    /// As [`Extent::read_to_keep`], of what is in memory; `None` when the disk has to be waited for, or the kernel can't
+    /// tell. Bytes that are not there yet may be on their way then.
+    pub(crate) fn read_now(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        if let Some(part) = &self.part {
+            let left = usize::try_from((part.end - part.start).saturating_sub(offset)).unwrap_or(usize::MAX);
+            let want = buf.len().min(left);
+            let is_there = want == 0 || self.read_from_memory(&mut buf[..want], part.start.saturating_add(offset));
+            return Ok(is_there.then_some(want));
+        }
+        let leave = ReadWriteFlags::from_bits_retain(libc::RWF_DONTCACHE.cast_unsigned());
+        if buf.len() >= MUCH
+            && fs::stat(&self.file)?.size >= LONG
+            && let Some(read) = self.read_whole_now(buf, offset, leave | ReadWriteFlags::NOWAIT)
+        {
+            return Ok(Some(read));
+        }
+        Ok(self.read_whole_now(buf, offset, ReadWriteFlags::NOWAIT))
+    }
+
+    /// Reads until `buf` is full or the file ends.
+    fn read_whole_now(&self, buf: &mut [u8], offset: u64, flags: ReadWriteFlags) -> Option<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match preadv2(&self.file, &mut [IoSliceMut::new(&mut buf[done..])], offset + done as u64, flags) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
+        Some(done)
+    }
+
+    /// Whether the first and the last of these bytes are in memory: then so are the others, as a rule.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        let ends = || {
+            let last = self.size()?.saturating_sub(1);
+            Ok::<_, io::Error>(self.read_now(&mut [0], 0)?.is_some() && self.read_now(&mut [0], last)?.is_some())
+        };
+        ends().unwrap_or(false)
+    }
+
+    /// Waits until the bytes of a part, or the first ones of a file, are in memory.
+    pub(crate) fn fetch(&self, most: usize) -> io::Result<()> {
+        let len = usize::try_from(self.size()?).unwrap_or(usize::MAX).min(most);
+        self.read_at(&mut vec![0; len], 0).map(drop)
     }
 
     /// Reads all of `buf`, which the file has, and has the page cache keep none of it that nobody else had there.
@@ -226,6 +281,31 @@ mod tests {
         assert_eq!(fs::read_at(&copy, &mut buf, 0).map(|n| buf[..n].to_vec()).expect("read"), b"<INSIDE and more");
         fs::truncate(&file, 10).expect("cut");
         assert_eq!(read(0, 8).map_err(|e| e.raw_os_error()), Err(Some(libc::EIO)));
+    }
+
+    #[test]
+    fn what_is_in_memory_is_read_at_once_and_what_is_not_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = open_path(&dir.path().join("file"), OpenFlags::RDWR | OpenFlags::CREATE, 0o600).expect("opened");
+        let bytes: Vec<u8> = (0..100_000u32).map(|i| i as u8).collect();
+        fs::write_at(&file, &bytes, 0).expect("written");
+        fs::fsync(&file).expect("synced");
+        let file = Arc::new(file);
+        let (whole, part) = (Extent::whole(file.clone()), Extent::part(file.clone(), 50_000..90_000));
+        let mut buf = vec![0; 200_000];
+        let Some(read) = whole.read_now(&mut buf, 10).expect("asked") else {
+            return println!("skipped: a kernel that does not tell what is in memory");
+        };
+        assert!(buf[..read] == bytes[10..] && whole.is_in_memory());
+        assert_eq!(whole.read_now(&mut buf, 100_000).expect("the end"), Some(0));
+        assert_eq!(part.read_now(&mut buf, 39_000).expect("asked"), Some(1000));
+        assert!(buf[..1000] == bytes[89_000..90_000]);
+        assert_eq!(part.read_now(&mut buf, 40_000).expect("the end"), Some(0));
+        rfs::fadvise(&*file, 0, None, rfs::Advice::DontNeed).expect("advised");
+        if !part.is_in_memory() {
+            part.fetch(usize::MAX).expect("read");
+            assert!(part.is_in_memory());
+        }
     }
 
     #[test]

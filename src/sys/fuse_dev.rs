@@ -11,7 +11,7 @@
 //! fuse_notify_inval_entry_out  parent u64, namelen u32, flags u32; then the name and a zero                  16
 //! ```
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
@@ -296,9 +296,9 @@ pub fn farewell() -> [u8; IN_HEADER] {
 }
 
 /// Answers the request `unique` with these bytes, or an error number. ENOENT: its caller no longer waits.
-pub fn answer(device: BorrowedFd<'_>, unique: u64, result: Result<&[u8], i32>) -> io::Result<()> {
-    let (error, data) = result.map_or_else(|errno| (-errno, &[][..]), |data| (0, data));
-    write_message(device, error, unique, &[data])
+pub fn answer(device: BorrowedFd<'_>, unique: u64, result: Result<&[&[u8]], i32>) -> io::Result<()> {
+    let (error, parts) = result.map_or_else(|errno| (-errno, &[][..]), |parts| (0, parts));
+    write_message(device, error, unique, parts)
 }
 
 /// Has the kernel forget attributes, and pages from `offset` on; of a negative one none.
@@ -321,14 +321,14 @@ fn write_header(device: BorrowedFd<'_>, error: i32, unique: u64) -> io::Result<(
     write_message(device, error, unique, &[])
 }
 
-/// One message is one write(2).
+/// One message is one writev(2).
 fn write_message(device: BorrowedFd<'_>, error: i32, unique: u64, parts: &[&[u8]]) -> io::Result<()> {
     let len = OUT_HEADER + parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut message = Vec::with_capacity(len);
-    message.extend((len as u32).to_ne_bytes());
-    message.extend(error.to_ne_bytes());
-    message.extend(unique.to_ne_bytes());
-    parts.iter().for_each(|part| message.extend_from_slice(part));
-    rustix::io::write(device, &message)?;
+    let mut header = [0; OUT_HEADER];
+    header[..4].copy_from_slice(&(len as u32).to_ne_bytes());
+    header[4..8].copy_from_slice(&error.to_ne_bytes());
+    header[8..].copy_from_slice(&unique.to_ne_bytes());
+    let pieces: Vec<_> = std::iter::once(&header[..]).chain(parts.iter().copied()).map(IoSlice::new).collect();
+    rustix::io::writev(device, &pieces)?;
     Ok(())
 }

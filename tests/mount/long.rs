@@ -140,6 +140,89 @@ fn names_are_looked_up_while_a_sync_waits_for_the_disk() {
     println!("skipped: the disk takes {lasted:?} for 64 MiB");
 }
 
+/// The page cache has nothing of the store's files, as far as the kernel takes advice.
+fn forget_store(bench: &Bench) {
+    let mut dirs = vec![bench.manifest.store.join("objects"), bench.manifest.store.join("packs")];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+            } else {
+                let file = File::open(entry.path()).unwrap();
+                file.sync_all().unwrap();
+                rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+            }
+        }
+    }
+}
+
+/// A view of 600 files, most of which are short.
+fn many_files(bench: &mut Bench) -> Vec<(String, Vec<u8>)> {
+    let source = bench.dir.join("many");
+    fs::create_dir(&source).unwrap();
+    let content = |i: usize| vec![i as u8; if i % 100 == 0 { 3 * MIB } else { 100 + i * 17 }];
+    let files: Vec<_> = (0..600).map(|i| (format!("f{i}"), content(i))).collect();
+    files.iter().for_each(|(name, bytes)| fs::write(source.join(name), bytes).unwrap());
+    let store = Store::open(&bench.manifest.store).unwrap();
+    bench.manifest.views[0].grafts[0].tree = import::import_dir(&store, &source, &()).unwrap().tree;
+    bench.save();
+    files
+}
+
+#[test]
+fn files_that_are_on_the_disk_alone_are_read_by_eight_at_once() {
+    let mut bench = bench!("a");
+    let files = many_files(&mut bench);
+    bench.wish_passthrough("never");
+    bench.mount();
+    forget_store(&bench);
+    std::thread::scope(|scope| {
+        for reader in 0..8 {
+            let (bench, files) = (&bench, &files);
+            scope.spawn(move || {
+                for (name, bytes) in files.iter().skip(reader * 75).chain(&files[..reader * 75]) {
+                    assert!(fs::read(bench.view("a").join(name)).unwrap() == *bytes, "{name}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn files_that_are_on_the_disk_alone_are_changed_each_in_the_order_of_its_changes() {
+    let mut bench = bench!("a");
+    let files = many_files(&mut bench);
+    bench.wish_passthrough("never");
+    bench.mount();
+    forget_store(&bench);
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let (bench, files) = (&bench, &files);
+            scope.spawn(move || {
+                for (name, bytes) in files.iter().skip(writer).step_by(8) {
+                    let file = File::options().read(true).write(true).open(bench.view("a").join(name)).unwrap();
+                    file.write_all_at(b"first", 0).unwrap();
+                    file.write_all_at(b"second", 3).unwrap();
+                    file.set_len(bytes.len() as u64 - 1).unwrap();
+                    file.sync_all().unwrap();
+                    let mut want = [b"firsecond", &bytes[9..]].concat();
+                    want.pop();
+                    let mut seen = vec![0; want.len() + 1];
+                    let len = file.read_at(&mut seen, 0).unwrap();
+                    assert!(seen[..len] == want[..], "{name}");
+                    assert_eq!(file.metadata().unwrap().len(), want.len() as u64, "{name}");
+                }
+            });
+        }
+    });
+    let before: Vec<_> = files.iter().map(|(name, _)| fs::read(bench.view("a").join(name)).unwrap()).collect();
+    bench.unmount();
+    bench.mount();
+    for ((name, _), before) in files.iter().zip(before) {
+        assert!(fs::read(bench.view("a").join(name)).unwrap() == before, "{name}");
+    }
+}
+
 /// How many questions about names that the kernel doesn't know yet are answered while `work` is done.
 fn answers_while(root: &std::path::Path, work: impl FnOnce()) -> usize {
     let is_done = AtomicBool::new(false);

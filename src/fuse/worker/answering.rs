@@ -95,6 +95,10 @@ impl Drop for Answering<'_> {
     fn drop(&mut self) {
         let (now, device) = (Instant::now(), self.connection.device.as_fd());
         let looked_out = match self.then {
+            _ if self.outcome.get().is_none() => {
+                self.connection.linger.pause();
+                false
+            }
             Then::LookOut => self.connection.linger.end(device, now),
             Then::Stay => self.connection.linger.aside(device),
         };
@@ -129,11 +133,20 @@ impl Pending {
         self.span.in_scope(work)
     }
 
-    /// It was answered: with bytes of a file that were written, or an error number.
-    pub fn answered(self, outcome: Result<usize, i32>) {
-        let (took, errno) = (Some(self.began.elapsed()), outcome.err().unwrap_or(0));
+    /// So many bytes were answered to a `read`.
+    pub fn has_read(&self, bytes: usize) {
+        self.requests.has_read(bytes);
+    }
+
+    /// So many bytes were taken from a `write` or a `copy_file_range`.
+    pub fn has_written(&self, bytes: usize) {
+        self.requests.has_written(bytes);
+    }
+
+    /// It was answered, with an error number or 0.
+    pub fn answered(self, errno: i32) {
+        let took = Some(self.began.elapsed());
         self.requests.answered(self.operation, took, errno);
-        self.requests.has_written(outcome.unwrap_or(0));
         requests::report(&self.span, took, errno);
     }
 }

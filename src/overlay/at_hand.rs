@@ -1,0 +1,195 @@
+//! Whether a request can be answered from memory, and how the disk is waited for without the view's lock.
+//!
+//! The thread that answers a view waits for no disk. A request that needs one is done by another thread, in two steps:
+//! it *fetches*: opens, reads and writes back what the request will need, while the view is free for others; and then
+//! does the request as ever, which finds everything in memory. The fetched bytes may be gone again by then (little memory),
+//! or be another file's (this one was changed meanwhile): the request is right all the same, and only waits.
+
+use super::error::{Result, upper};
+use super::types::Ino;
+use super::view::{Overlay, View};
+use crate::sys::copy;
+use crate::sys::log::OrWarn;
+
+/// So much of an object that is to be copied is read before the view is locked: it is copied in one go then.
+const FETCHED: usize = 4 << 20;
+
+/// So many bytes take a while to copy, even within memory.
+const MANY: u64 = 256 << 10;
+
+impl Overlay {
+    /// Whether the change of a file's bytes would have to wait, or takes long: for a copy, or for the disk.
+    pub(crate) fn changes_slowly(&self, ino: Ino) -> bool {
+        let mut view = self.view.lock();
+        if view.has_upper_bytes(ino) {
+            return false;
+        }
+        view.copies_long(ino) || !view.is_at_hand(ino) || view.open_object(ino).is_ok_and(|o| !o.is_in_memory())
+    }
+
+    /// As [`Overlay::changes_slowly`], of a change that makes holes: a copy has to be on the disk before.
+    pub(crate) fn settles_slowly(&self, ino: Ino) -> bool {
+        self.view.lock().copy_in_flight(ino).is_some() || self.changes_slowly(ino)
+    }
+
+    /// Whether so many bytes of a file, from an offset on, are many, or not in memory.
+    pub(crate) fn copies_range_slowly(&self, (ino, offset): (Ino, u64), len: usize) -> bool {
+        let mut view = self.view.lock();
+        if !view.is_at_hand(ino) {
+            return true;
+        }
+        let Ok((bytes, _)) = view.open_unchecked(ino) else { return false };
+        drop(view);
+        let left = bytes.size().unwrap_or(0).saturating_sub(offset);
+        left.min(len as u64) > MANY || !matches!(bytes.read_now(&mut [0], offset), Ok(Some(_)))
+    }
+
+    /// Has the object of a file open, once: the kernel then knows it.
+    pub(crate) fn fetch_object(&self, ino: Ino) {
+        self.fetch_up_to(ino, 0);
+    }
+
+    /// Before a change of a file's bytes: what it needs is in memory and, of a copy, on the disk.
+    pub(crate) fn fetch_to_change(&self, ino: Ino) {
+        self.fetch_up_to(ino, FETCHED);
+        self.settle_ahead(ino).or_debug("it is settled while the view is locked");
+    }
+
+    /// An error is that of the request, which meets it again.
+    fn fetch_up_to(&self, ino: Ino, most: usize) {
+        let wanted = {
+            let view = self.view.lock();
+            let size = view.lower.source(ino).map(|(tree, node)| tree.stat(node).size);
+            let id = if view.has_upper_bytes(ino) { None } else { view.lower_object(ino) };
+            id.zip(size).map(|(id, size)| (view.objects.clone(), id, size))
+        };
+        let Some((objects, id, size)) = wanted else { return };
+        if let Ok(bytes) = objects.content_of(&id, size)
+            && most > 0
+        {
+            bytes.fetch(most).or_debug("an object is not read ahead");
+        }
+    }
+
+    fn settle_ahead(&self, ino: Ino) -> Result<()> {
+        let file = {
+            let mut view = self.view.lock();
+            if view.copy_in_flight(ino).is_none() {
+                return Ok(());
+            }
+            view.open_bytes(ino)?
+        };
+        file.as_file().map_or(Ok(()), copy::write_back).map_err(upper("write a file"))
+    }
+}
+
+impl View {
+    /// Whether this file can be opened without the disk. The kernel has looked at one of the upper before it reads it.
+    pub(super) fn is_at_hand(&self, ino: Ino) -> bool {
+        self.files.has(ino)
+            || self.has_upper_bytes(ino)
+            || self.lower_object(ino).is_none_or(|id| self.objects.is_at_hand(&id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::super::{GraftSpec, OverlayConfig, OverlayError, ReadRange};
+    use super::*;
+    use crate::store::{Name, Store, import};
+    use crate::sys::fault::{self, Call, Stall};
+    use crate::sys::{fs_type, path};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A view of one file of 300,000 bytes, which is an object by itself, and how it is read.
+    fn view(dir: &Path) -> (Arc<Overlay>, ReadRange) {
+        for sub in ["source", "upper", "state"] {
+            path::make_dirs(&dir.join(sub)).expect("made");
+        }
+        path::replace(&dir.join("source/file"), &[7; 300_000]).expect("written");
+        let store = Store::open(&dir.join("store")).expect("a store");
+        let tree = import::import_dir(&store, &dir.join("source"), &()).expect("imported").tree;
+        let grafts = vec![GraftSpec { at: "".into(), tree: store.tree(tree).expect("there"), retired: false }];
+        let config =
+            OverlayConfig { state_dir: dir.join("state"), grafts, objects: store.objects().clone(), takeover: false };
+        let view = Overlay::open(path::open_dir(&dir.join("upper")).expect("opened"), config).expect("a view");
+        let ino = view.lookup(Ino::ROOT, &Name::new(b"file").expect("a name")).expect("there").ino;
+        (Arc::new(view), ReadRange { ino, offset: 100_000, len: 5000, unnoticed: false })
+    }
+
+    /// Has `work` done by a thread that stalls in calls of this kind, and a name looked up meanwhile.
+    fn looks_up_during(view: &Arc<Overlay>, call: Call, work: impl FnOnce(&Overlay) + Send + 'static) {
+        let stall = Stall::lay(call);
+        let (done, is_done) = channel();
+        let worker = view.clone();
+        let thread = std::thread::spawn(fault::inherit(move || {
+            work(&worker);
+            done.send(()).expect("waited for");
+        }));
+        stall.until_one_waits();
+        let (answer, answered) = channel();
+        let asked = view.clone();
+        let other = Name::new(b"other").expect("a name");
+        std::thread::spawn(move || answer.send(asked.lookup(Ino::ROOT, &other)));
+        let found = answered.recv_timeout(PATIENCE);
+        assert!(matches!(found, Ok(Err(OverlayError::NotFound))), "{found:?}");
+        assert!(is_done.try_recv().is_err(), "nothing was waited for");
+        drop(stall);
+        is_done.recv_timeout(PATIENCE).expect("it ends");
+        thread.join().expect("no panic");
+    }
+
+    #[test]
+    fn a_read_of_bytes_that_are_on_the_disk_alone_is_not_answered_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, range) = view(dir.path());
+        let object = view.stored_file(range.ino).expect("there").expect("an object by itself");
+        crate::sys::fs::fsync(&*object).expect("synced");
+        let forget = || rustix::fs::fadvise(&*object, 0, None, rustix::fs::Advice::DontNeed).expect("advised");
+        forget();
+        if view.read_now(range, |_| ()).expect("asked").is_some() {
+            return println!("skipped: a file system that keeps everything in memory");
+        }
+        assert!(view.changes_slowly(range.ino) && view.copies_range_slowly((range.ino, 0), 1));
+        assert_eq!(view.read_range(range, <[u8]>::to_vec).expect("read"), [7; 5000]);
+        assert_eq!(view.read_now(range, <[u8]>::to_vec).expect("asked"), Some(vec![7; 5000]));
+        forget();
+        view.fetch_to_change(range.ino);
+        assert!(!view.changes_slowly(range.ino) && !view.copies_range_slowly((range.ino, 0), 1));
+        assert!(view.copies_range_slowly((range.ino, 0), 1 << 20), "so much takes long in any case");
+    }
+
+    #[test]
+    fn a_lookup_elsewhere_is_answered_while_an_object_is_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, range) = view(dir.path());
+        looks_up_during(&view, Call::Open, move |view| view.fetch_object(range.ino));
+    }
+
+    #[test]
+    fn a_lookup_elsewhere_is_answered_while_an_object_is_read_to_be_copied() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, range) = view(dir.path());
+        looks_up_during(&view, Call::Look, move |view| view.fetch_to_change(range.ino));
+    }
+
+    #[test]
+    fn a_lookup_elsewhere_is_answered_while_a_copy_is_written_to_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, range) = view(dir.path());
+        if !fs_type::commits_names_in_order(path::open_dir(dir.path()).expect("opened")) {
+            return println!("skipped: the temporary directory is on neither ext4 nor xfs");
+        }
+        view.write(range.ino, 0, b"new", None).expect("written");
+        if !view.settles_slowly(range.ino) {
+            return println!("skipped: the file system shares the blocks of a copy");
+        }
+        looks_up_during(&view, Call::Sync, move |view| view.fetch_to_change(range.ino));
+    }
+}
