@@ -23,6 +23,9 @@ MOUNTED = ("plain", "overlayfs", "fuse-overlayfs", "fuse-overlayfs 2.0", "depsfs
 TOOLCHAIN = {name: os.environ.get(name, str(Path.home() / below))
              for name, below in (("RUSTUP_HOME", ".rustup"), ("CARGO_HOME", ".cargo"))}
 
+# open() asks TCGETS of each file, which is a message to a FUSE server.
+PYTHON = "import sys\nfor p in open(sys.argv[1]).read().splitlines():\n    with open(p, 'rb') as f: f.read()"
+
 
 @dataclass
 class Operation:
@@ -81,6 +84,10 @@ def table(lists):
                   below="small", limits={"cpu": 1.3}, expect=20000, passes=5),
         Operation("open-cold", "the same after drop_caches", "deps", "cold", ["read", "{lists}/small"], below="small",
                   limits={"wall": 0.8}, engines=MOUNTED, expect=20000),
+        Operation("open-cold-8", "the same by 8 readers, after drop_caches", "deps", "cold",
+                  ["readers", "8", "{lists}/small"], below="small", limits={"wall": 0.9}, engines=MOUNTED, expect=20000),
+        Operation("python", "Python open().read() of 20,000 small files, warm", "deps", "warm", below="small",
+                  program=["python3", "-c", PYTHON, "{lists}/small"], limits={"wall": 2.2, "cpu": 1.6}),
         Operation("rg", "ripgrep over them, warm", "deps", "warm", program=["rg", "-c", "--no-ignore", "needle return"],
                   below="small", limits={"cpu": 1.3}),
         Operation("node", "node: require of 5,700 modules", "deps", "warm", program=["node", "all.js"], below="web",
@@ -98,6 +105,8 @@ def table(lists):
                   expect=1 << 30),
         Operation("rand", "200,000 random reads of 4 KiB, warm", "big", "warm", ["rand", "1G", "200000"],
                   limits={"cpu": 1.05}, expect=200000),
+        Operation("rand-cold-8", "1 GiB in random pieces of 64 KiB by 8 readers, after drop_caches", "big", "cold",
+                  ["pieces", "1G", "8"], limits={"wall": 1.1}, engines=MOUNTED, expect=1 << 14),
         Operation("make", "10,000 files made", "deps", "new", ["make", "made-{n}", "10000"], limits={"cpu": 2.0},
                   engines=MOUNTED),
         Operation("extract", "tar x of 20,000 files", "deps", "new", limits={"cpu": 1.5}, engines=MOUNTED,

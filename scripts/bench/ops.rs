@@ -9,8 +9,10 @@
 //! | `lstat LIST`      | lstat of each                                              |
 //! | `missing LIST`    | the same, each must answer ENOENT                          |
 //! | `read LIST`       | open, read to the end, close of each                       |
+//! | `readers N LIST`  | the same, by N threads, each with its share of LIST        |
 //! | `seq FILE`        | one pass in pieces of 1 MiB                                |
 //! | `rand FILE N`     | N reads of 4 KiB at random places                          |
+//! | `pieces FILE N`   | each piece of 64 KiB once, in random order, by N threads   |
 //! | `make DIR N`      | N files of 100 bytes in ten new directories                |
 //! | `unlink LIST`     | unlink of each                                             |
 //! | `rename A B`, `chmod FILE`, `append FILE` | one call (append: open, write, close) |
@@ -54,7 +56,7 @@ fn main() {
         return;
     }
     let list = match args[..] {
-        ["lstat" | "missing" | "read" | "unlink", list] => fs::read_to_string(list).unwrap_or_else(|e| fail(&args, &e)),
+        ["lstat" | "missing" | "read" | "unlink", list] | ["readers", _, list] => fs::read_to_string(list).unwrap_or_else(|e| fail(&args, &e)),
         _ => String::new(),
     };
     let paths: Vec<&str> = list.lines().collect();
@@ -79,6 +81,8 @@ fn run(args: &[&str], paths: &[&str]) -> Outcome {
         ["lstat", _] => paths.iter().try_fold(0, |n, p| fs::symlink_metadata(p).map(|_| n + 1)),
         ["missing", _] => Ok(paths.iter().filter(|p| fs::symlink_metadata(p).is_err()).count()),
         ["read", _] => read(paths),
+        ["readers", n, _] => readers(paths, n.parse().expect("a number of readers")),
+        ["pieces", file, n] => pieces(file, n.parse().expect("a number of readers")),
         ["seq", file] => sequential(file),
         ["rand", file, n] => random(file, n.parse().expect("a number of reads")),
         ["make", dir, n] => make(dir, n.parse().expect("a number of files")),
@@ -110,6 +114,37 @@ fn read(paths: &[&str]) -> Outcome {
         while file.read(&mut buffer)? > 0 {}
     }
     Ok(paths.len())
+}
+
+fn readers(paths: &[&str], count: usize) -> Outcome {
+    std::thread::scope(|scope| {
+        let share = paths.len().div_ceil(count).max(1);
+        let threads: Vec<_> = paths.chunks(share).map(|share| scope.spawn(|| read(share))).collect();
+        threads.into_iter().map(|t| t.join().expect("no panic")).sum()
+    })
+}
+
+fn pieces(file: &str, readers: usize) -> Outcome {
+    const PIECE: u64 = 64 << 10;
+    let file = fs::File::open(file)?;
+    let mut order: Vec<u64> = (0..file.metadata()?.len() / PIECE).collect();
+    let mut state = 88_172_645_463_325_252_u64;
+    for last in (1..order.len()).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        order.swap(last, (state % (last as u64 + 1)) as usize);
+    }
+    let read = |share: &[u64]| -> Outcome {
+        let mut buffer = vec![0; PIECE as usize];
+        share.iter().try_for_each(|piece| file.read_exact_at(&mut buffer, piece * PIECE))?;
+        Ok(share.len())
+    };
+    std::thread::scope(|scope| {
+        let share = order.len().div_ceil(readers).max(1);
+        let threads: Vec<_> = order.chunks(share).map(|share| scope.spawn(move || read(share))).collect();
+        threads.into_iter().map(|t| t.join().expect("no panic")).sum()
+    })
 }
 
 fn sequential(file: &str) -> Outcome {
