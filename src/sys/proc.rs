@@ -185,15 +185,6 @@ pub fn is_any_called(wanted: &str) -> bool {
 /// A process of this mount namespace that uses the mount at `path`: by an open file or its working directory; of those
 /// that this user may look at. The mount itself is not touched.
 pub fn user_of_mount(path: &Path) -> Option<ProcessId> {
-    user_by(path, true)
-}
-
-/// As [`user_of_mount`], by an open file: a shell that stands in a directory is none.
-pub fn opener_in_mount(path: &Path) -> Option<ProcessId> {
-    user_by(path, false)
-}
-
-fn user_by(path: &Path, directories: bool) -> Option<ProcessId> {
     let until = Instant::now() + LOOK;
     let mount = format!("mnt_id:\t{}", super::mountinfo::id_at(path)?);
     let uses = |pid: &String| {
@@ -205,7 +196,8 @@ fn user_by(path: &Path, directories: bool) -> Option<ProcessId> {
             let info = paths::read_if_there(&proc.join("fdinfo").join(OsStr::from_bytes(&number))).ok().flatten();
             info.is_some_and(|text| String::from_utf8_lossy(&text).lines().any(|line| line == mount))
         };
-        (directories && (is_beneath("cwd") || is_beneath("root")))
+        is_beneath("cwd")
+            || is_beneath("root")
             || paths::list(&proc.join("fdinfo")).unwrap_or_default().into_iter().any(|entry| is_open(entry.name))
     };
     let pids = paths::list(Path::new("/proc")).ok()?.into_iter().filter_map(|e| String::from_utf8(e.name).ok());

@@ -17,14 +17,12 @@ use super::error::{Risk, WorktreeError};
 use super::relocation;
 use super::sole_holder;
 use super::unfinished::{Killed, UndoOutcome};
-use crate::daemon::DaemonError;
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
 use crate::git::submodule;
 use crate::store::{Store, StoreError};
+use crate::sys::path;
 use crate::sys::terminal::DisplayName;
-use crate::sys::{path, proc};
-use crate::views::ViewsError;
 use crate::views::set::Views;
 
 /// The losses that the user accepts, and other options.
@@ -196,7 +194,7 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeEr
         if accept.dry_run {
             views.refuse_all_busy(accept.lazy)?;
         } else {
-            unmount(views, accept.lazy)?;
+            views.unmount(accept.lazy)?;
         }
     }
     if accept.dry_run {
@@ -217,18 +215,6 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeEr
         removed.branch_deleted = Some(branch);
     }
     Ok(removed)
-}
-
-/// Unmounts the views. A shell that stands in a worktree does not keep it, mounted as a whole, any more than a plain one.
-fn unmount(views: &Views, lazy: bool) -> Result<(), WorktreeError> {
-    match views.unmount(lazy) {
-        Err(ViewsError::Daemon(DaemonError::Busy { paths, .. }))
-            if views.is_whole() && paths.iter().all(|at| proc::opener_in_mount(at).is_none()) =>
-        {
-            Ok(views.unmount(true)?)
-        }
-        done => Ok(done?),
-    }
 }
 
 /// The repository itself as the place to run git in, when there is no main checkout.
