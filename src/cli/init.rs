@@ -11,7 +11,7 @@ use crate::worktree::WorktreeError;
 
 /// Write a depsfs.toml for this repository, of what is found in it
 ///
-/// Looks for npm, pnpm, yarn, cargo, cmake, foundry and ci3, and writes a component for each, with comments. The file
+/// Looks for npm, pnpm, yarn, uv, poetry, pip, cargo, cmake, meson, maven, gradle, go, bundler, composer, foundry and ci3, and writes a component for each, with comments. The file
 /// lies at the top of the checkout; one that is there is never overwritten. Look it through, then commit it.
 #[derive(Args)]
 pub struct Init {

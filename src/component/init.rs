@@ -6,6 +6,12 @@
 //! | pnpm-lock.yaml, yarn.lock               | pnpm, yarn                           |
 //! | Cargo.lock                              | cargo                                |
 //! | the topmost CMakeLists.txt              | cmake                                |
+//! | uv.lock; poetry.lock; requirements.txt or pyproject.toml without them | uv; poetry; pip |
+//! | the topmost meson.build                 | meson                                |
+//! | the topmost pom.xml                     | maven                                |
+//! | the topmost settings.gradle or build.gradle (also .kts) | gradle               |
+//! | go.mod                                  | go                                   |
+//! | Gemfile.lock, composer.lock             | bundler, composer                    |
 //! | foundry.toml                            | foundry                              |
 //! | ci3/cache_content_hash, and a bootstrap.sh beside .rebuild_patterns | ci3      |
 
@@ -14,6 +20,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::ComponentError;
+use super::tools::{GRADLE, TOOLS};
 use crate::git::checkout::{self, Checkout};
 
 /// No more components are written.
@@ -74,47 +81,55 @@ pub fn text(of: &Checkout) -> Result<String, ComponentError> {
 
 /// The component that a file stands for.
 fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Option<FoundTool> {
-    let dir = path.parent()?.to_path_buf();
+    let dir = path.parent()?;
     let has = |name: &str| all.contains(&dir.join(name));
-    let simple = |kind, paths: &[&str], files: &[&str], build, more, about| {
-        let quoted: Vec<String> = files.iter().map(|f| format!("{f:?}")).collect();
-        let key = format!("{{ files = [{}] }}", quoted.join(", "));
-        let paths = paths.iter().map(|p| (*p).to_owned()).collect();
-        Some(FoundTool { kind, dir: dir.clone(), paths, key, cache: None, build, more, about })
-    };
-    let nested: &[&str] = &["node_modules", "**/node_modules"];
-    match path.file_name()?.to_str()? {
-        "package-lock.json" if !has("npm-shrinkwrap.json") => {
-            simple("npm", &["node_modules"], &["package-lock.json"], "npm ci", "", "Packages that npm installs.")
-        }
-        "npm-shrinkwrap.json" => {
-            simple("npm", &["node_modules"], &["npm-shrinkwrap.json"], "npm ci", "", "Packages that npm installs.")
-        }
-        "pnpm-lock.yaml" => {
-            let build = "pnpm install --frozen-lockfile";
-            simple("pnpm", nested, &["pnpm-lock.yaml"], build, "", "Packages that pnpm installs.")
-        }
-        "yarn.lock" => {
-            let build = if has(".yarnrc.yml") { "yarn install --immutable" } else { "yarn install --frozen-lockfile" };
-            simple("yarn", nested, &["yarn.lock"], build, "", "Packages that yarn installs.")
-        }
-        "Cargo.lock" => {
-            let about = "The output of cargo, which builds on the output of the source, also when the key differs.";
-            simple("cargo", &["target"], &["Cargo.lock"], "cargo build", "incremental = true\n", about)
-        }
-        "CMakeLists.txt" if dir.ancestors().skip(1).all(|up| !all.contains(&up.join("CMakeLists.txt"))) => {
-            let (files, build) = (["**/CMakeLists.txt", "**/*.cmake"], "cmake -S . -B build && cmake --build build");
-            let more = "incremental = true\nabsolute-paths = \"relocate\" # CMakeCache.txt names the checkout it was made in\n";
-            simple("cmake", &["build"], &files, build, more, "The output of CMake.")
-        }
-        "foundry.toml" => {
-            let files = ["foundry.toml", "src/**", "script/**", "test/**", "lib"];
-            simple("foundry", &["out", "cache"], &files, "forge build", "", "Contracts that forge compiles.")
-        }
+    let marker = path.file_name()?.to_str()?;
+    match marker {
+        "go.mod" => return Some(go(dir, has("go.sum"), ignored)),
         "bootstrap.sh" if has(".rebuild_patterns") && all.contains(Path::new("ci3/cache_content_hash")) => {
-            Some(ci3(&dir, ignored))
+            return Some(ci3(dir, ignored));
         }
-        _ => None,
+        _ => {}
+    }
+    let tool = TOOLS.iter().find(|tool| tool.marker == marker)?;
+    // A build with Gradle has one of several names.
+    let names = if tool.kind == "gradle" { &GRADLE[..] } else { &[marker][..] };
+    let is_below = dir.ancestors().skip(1).any(|up| names.iter().any(|name| all.contains(&up.join(name))));
+    if tool.unless.iter().any(|other| has(other)) || (tool.topmost && is_below) {
+        return None;
+    }
+    let build = tool.instead.filter(|(beside, _)| has(beside)).map_or(tool.build, |(_, build)| build);
+    Some(FoundTool {
+        kind: tool.kind,
+        dir: dir.into(),
+        paths: tool.paths.iter().map(|at| (*at).to_owned()).collect(),
+        key: key_of(tool.files),
+        cache: None,
+        build,
+        more: tool.more,
+        about: tool.about,
+    })
+}
+
+/// A key of files.
+fn key_of(files: &[&str]) -> String {
+    let quoted: Vec<String> = files.iter().map(|file| format!("{file:?}")).collect();
+    format!("{{ files = [{}] }}", quoted.join(", "))
+}
+
+/// A module of Go: its vendored packages, if git ignores them, or its programs.
+fn go(dir: &Path, has_sums: bool, ignored: &[PathBuf]) -> FoundTool {
+    let is_vendored = ignored.contains(&dir.join("vendor"));
+    let (made, build) = if is_vendored { ("vendor", "go mod vendor") } else { ("bin", "go build -o bin/ ./...") };
+    FoundTool {
+        kind: "go",
+        dir: dir.into(),
+        paths: vec![made.into()],
+        key: key_of(if has_sums { &["go.mod", "go.sum"] } else { &["go.mod"] }),
+        cache: None,
+        build,
+        more: "",
+        about: "The output of Go; its own cache lies outside the checkout.",
     }
 }
 

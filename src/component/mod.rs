@@ -23,6 +23,7 @@ mod order;
 mod pattern;
 pub mod record;
 mod template;
+mod tools;
 
 pub(crate) use config::{Config, ConfigError, Undeclared};
 pub(crate) use declared::{Components, Declared, Identity};

@@ -8,7 +8,10 @@ type Files<'a> = &'a [(&'a str, &'a str)];
 /// A repository with these tracked files and these artifacts.
 fn bench(files: Files<'_>, built: &[&str]) -> Bench {
     let bench = Bench::empty(None);
-    bench.write("repo/.gitignore", "node_modules/\ntarget/\nbuild/\nout/\ncache/\ndest/\n");
+    bench.write(
+        "repo/.gitignore",
+        "node_modules/\ntarget/\nbuild/\nout/\n.venv/\nbin/\nvendor/\n.gradle/\ncache/\ndest/\n",
+    );
     files.iter().for_each(|(at, text)| bench.write(&format!("repo/{at}"), text));
     bench.commit("repo", "one");
     built.iter().for_each(|at| bench.write(&format!("repo/{at}"), "built\n"));
@@ -18,13 +21,32 @@ fn bench(files: Files<'_>, built: &[&str]) -> Bench {
 #[test]
 fn each_kind_of_repository_gets_a_component_and_a_create_with_it_shares_what_is_built() {
     // marker, its artifact, the component's line
-    let table: [(Files<'_>, &str, &str); 8] = [
+    let table: [(Files<'_>, &str, &str); 19] = [
         (&[("package-lock.json", "{}")], "node_modules/x", "build = \"npm ci\""),
         (&[("npm-shrinkwrap.json", "{}")], "node_modules/x", "build = \"npm ci\""),
         (&[("pnpm-lock.yaml", "a: 1")], "node_modules/x", "build = \"pnpm install --frozen-lockfile\""),
         (&[("yarn.lock", "a"), (".yarnrc.yml", "a: 1")], "node_modules/x", "build = \"yarn install --immutable\""),
         (&[("sub/Cargo.lock", "version = 4")], "sub/target/x", "dir = \"sub\""),
         (&[("CMakeLists.txt", "x"), ("a/CMakeLists.txt", "y")], "build/x", "absolute-paths = \"relocate\""),
+        (&[("uv.lock", "x"), ("pyproject.toml", "y")], ".venv/x", "build = \"uv sync --frozen\""),
+        (&[("poetry.lock", "x"), ("pyproject.toml", "y")], ".venv/x", "build = \"POETRY_VIRTUALENVS_IN_PROJECT=true"),
+        (&[("requirements.txt", "x"), ("pyproject.toml", "y")], ".venv/x", "build = \"python3 -m venv .venv"),
+        (
+            &[("py/pyproject.toml", "x")],
+            "py/.venv/x",
+            "build = \"python3 -m venv .venv && .venv/bin/pip install -e .\"",
+        ),
+        (&[("meson.build", "x"), ("a/meson.build", "y")], "build/x", "build = \"test -d build || meson setup"),
+        (&[("pom.xml", "x"), ("a/pom.xml", "y")], "a/target/x", "build = \"mvn -q"),
+        (
+            &[("settings.gradle.kts", "x"), ("a/build.gradle", "y"), ("gradlew", "z")],
+            "a/build/x",
+            "build = \"./gradlew assemble\"",
+        ),
+        (&[("go.mod", "x"), ("go.sum", "y")], "bin/x", "build = \"go build -o bin/ ./...\""),
+        (&[("go.mod", "x")], "vendor/x", "build = \"go mod vendor\""),
+        (&[("Gemfile.lock", "x")], "vendor/bundle/x", "build = \"BUNDLE_PATH=vendor/bundle bundle install\""),
+        (&[("composer.lock", "x")], "vendor/x", "build = \"composer install\""),
         (&[("foundry.toml", "x"), ("src/a.sol", "y")], "out/x", "build = \"forge build\""),
         (
             &[
