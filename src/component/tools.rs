@@ -21,7 +21,7 @@ pub(super) struct Tool {
 
 const PYTHON: &str = "The virtual environment; scripts in it get the new worktree's path.";
 const NESTED: &[&str] = &["node_modules", "**/node_modules"];
-const GRADLE_PATHS: &[&str] = &[".gradle", "build", "**/build"];
+const GRADLE_PATHS: &[&str] = &["**/.gradle", "**/build"];
 const GRADLE_FILES: &[&str] = &["**/*.gradle", "**/*.gradle.kts"];
 const INCREMENTAL: &str = "incremental = true\n";
 const NPM: &str = "Packages that npm installs.";
@@ -164,7 +164,7 @@ pub(super) const TOOLS: &[Tool] = &[
         kind: "maven",
         marker: "pom.xml",
         topmost: true,
-        paths: &["target", "**/target"],
+        paths: &["**/target"],
         files: &["**/pom.xml"],
         build: "mvn -q -DskipTests package",
         instead: Some(("mvnw", "./mvnw -q -DskipTests package")),

@@ -100,9 +100,16 @@ impl StateDir {
         Ok(Some(state.map(|state| state.pid).or(written)))
     }
 
-    /// A process that the daemon's files name.
+    /// A process that the daemon's files name. A keeper that both files name, while it holds the lock, is the one: then a
+    /// start time that is not its own is a damaged one.
     pub(super) fn process(&self, pid: ProcessId) -> ProcessIdentity {
-        DaemonState::load(self).unwrap_or_default().process(pid)
+        let state = DaemonState::load(self).unwrap_or_default();
+        let named = state.process(pid);
+        let started = proc::started(pid);
+        if named.started == started || state.pid != pid || self.living().ok().flatten().flatten() != Some(pid) {
+            return named;
+        }
+        ProcessIdentity { pid, started }
     }
 
     /// The identity of the overlay's state of a view: it differs after that was deleted and made again.

@@ -21,7 +21,7 @@ fn bench(files: Files<'_>, built: &[&str]) -> Bench {
 #[test]
 fn each_kind_of_repository_gets_a_component_and_a_create_with_it_shares_what_is_built() {
     // marker, its artifact, the component's line
-    let table: [(Files<'_>, &str, &str); 19] = [
+    let table: [(Files<'_>, &str, &str); 21] = [
         (&[("package-lock.json", "{}")], "node_modules/x", "build = \"npm ci\""),
         (&[("npm-shrinkwrap.json", "{}")], "node_modules/x", "build = \"npm ci\""),
         (&[("pnpm-lock.yaml", "a: 1")], "node_modules/x", "build = \"pnpm install --frozen-lockfile\""),
@@ -43,6 +43,8 @@ fn each_kind_of_repository_gets_a_component_and_a_create_with_it_shares_what_is_
             "a/build/x",
             "build = \"./gradlew assemble\"",
         ),
+        (&[("pom.xml", "x")], "target/x", "build = \"mvn -q"),
+        (&[("build.gradle", "x")], "build/x", "build = \"gradle assemble\""),
         (&[("go.mod", "x"), ("go.sum", "y")], "bin/x", "build = \"go build -o bin/ ./...\""),
         (&[("go.mod", "x")], "vendor/x", "build = \"go mod vendor\""),
         (&[("Gemfile.lock", "x")], "vendor/bundle/x", "build = \"BUNDLE_PATH=vendor/bundle bundle install\""),

@@ -223,6 +223,24 @@ fn whatever_bit_of_a_state_directory_is_wrong_commands_end_and_what_is_mounted_i
 }
 
 #[test]
+fn a_wrong_start_time_of_the_keeper_keeps_nobody_from_it() {
+    let mut bench = bench!("v");
+    let keeper = bench.mount().pid;
+    let file = bench.state_dir().join("daemon.json");
+    let mut state: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    state["started"] = (state["started"].as_u64().unwrap() ^ 8).into();
+    let damaged = serde_json::to_vec(&state).unwrap();
+    fs::write(&file, &damaged).unwrap();
+    bench.manifest.generation += 1;
+    bench.save();
+    let state = bench.mount();
+    assert_eq!((state.pid, state.generation), (keeper, bench.manifest.generation));
+    fs::write(&file, &damaged).unwrap();
+    client::unmount(&bench.state_dir(), false).unwrap();
+    assert_eq!(bench.mounted(), Vec::<String>::new());
+}
+
+#[test]
 fn a_lock_file_that_names_another_process_has_that_one_left_alone_and_the_daemon_found() {
     let mut bench = bench!("v");
     let mut other = std::process::Command::new("sleep").arg("600").spawn().unwrap();
