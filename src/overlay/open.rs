@@ -84,40 +84,7 @@ impl Overlay {
             counters: Default::default(),
             tidy_from: 0,
         };
-        let is_damaged = frames.damage().is_some();
-        let known = known_grafts(&frames);
-        let before = if config.takeover { None } else { before_retired(&config.grafts, &frames, &known, is_damaged) };
-        let retiring = before.is_some().then(|| config.grafts.clone());
-        view.lay(before.unwrap_or(config.grafts), &known, is_damaged)?;
-        let is_clear = view.replay(&frames)? && !is_damaged;
-        drop(frames);
-        if is_damaged {
-            view.make_sound();
-        }
-        view.tell_grafts(&known)?;
-        if view.delta.root != Some((stat.ino, born)) {
-            view.new_root(stat.ino, born)?;
-        }
-        view.order = Order::of(view.delta.root);
-        if !config.takeover {
-            view.follow_renamed(view.journal.written)?;
-        }
-        if let Some(specs) = retiring {
-            view.change_grafts(specs)?;
-        }
-        view.restore_modes();
-        view.drop_what_is_gone(is_damaged)?;
-        if !config.takeover {
-            view.drop_retired()?;
-        }
-        match is_clear {
-            true if view.journal.is_dated() => view.try_to_rewrite(),
-            true => view.tidy_journal(TIDY_AT_OPEN),
-            false => view.rewrite_journal()?,
-        }
-        if config.takeover {
-            view.find_orphans()?;
-        }
+        view.load(frames, config.grafts, config.takeover, (stat.ino, born))?;
         let view = Arc::new(Mutex::new(view));
         let counters = view.lock().counters.clone();
         let overlay = Overlay { view: view.clone(), counters };
@@ -130,6 +97,46 @@ impl Overlay {
 }
 
 impl View {
+    /// Lays the grafts, replays the journal over them, and brings both up to date. `root`: the upper's inode number and
+    /// birth time. The order of the steps matters: each needs the state that the former ones leave.
+    fn load(&mut self, frames: Frames, grafts: Vec<GraftSpec>, takeover: bool, root: (u64, u64)) -> Result<()> {
+        let is_damaged = frames.damage().is_some();
+        let known = known_grafts(&frames);
+        let before = if takeover { None } else { before_retired(&grafts, &frames, &known, is_damaged) };
+        let retiring = before.is_some().then(|| grafts.clone());
+        self.lay(before.unwrap_or(grafts), &known, is_damaged)?;
+        let is_clear = self.replay(&frames)? && !is_damaged;
+        drop(frames);
+        if is_damaged {
+            self.make_sound();
+        }
+        self.tell_grafts(&known)?;
+        if self.delta.root != Some(root) {
+            self.new_root(root.0, root.1)?;
+        }
+        self.order = Order::of(self.delta.root);
+        if !takeover {
+            self.follow_renamed(self.journal.written)?;
+        }
+        if let Some(specs) = retiring {
+            self.change_grafts(specs)?;
+        }
+        self.restore_modes();
+        self.drop_what_is_gone(is_damaged)?;
+        if !takeover {
+            self.drop_retired()?;
+        }
+        match is_clear {
+            true if self.journal.is_dated() => self.try_to_rewrite(),
+            true => self.tidy_journal(TIDY_AT_OPEN),
+            false => self.rewrite_journal()?,
+        }
+        if takeover {
+            self.find_orphans()?;
+        }
+        Ok(())
+    }
+
     /// Plays what the journal holds. Whether that is clear: else the journal has to be written anew.
     fn replay(&mut self, frames: &Frames) -> Result<bool> {
         // Parts, and a prepared frame, whose end did not come yet.

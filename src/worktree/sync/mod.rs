@@ -110,16 +110,7 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &SyncTask<'_>) -> 
     }
     if task.look {
         for swap in swaps.values() {
-            let relocated = match record.of(&swap.view.path) {
-                Some(traced) => relocation::still_relocated(task.store, views, &swap.view, traced)?,
-                None => Vec::new(),
-            };
-            let is_own = |path: &Path| !relocated.iter().any(|r| swap.view.path.join(&r.path) == path);
-            for (kind, path) in swap.hidden(views)?.into_iter().filter(|(_, path)| is_own(path)) {
-                if !swap.gives_up(views, &path)? {
-                    synced.hidden.push((kind, path));
-                }
-            }
+            synced.hidden.extend(would_hide(views, task, swap, record.of(&swap.view.path))?);
         }
     } else if !swaps.is_empty() {
         exchange(views, &plan, task, &mut swaps, &mut synced)?;
@@ -130,6 +121,27 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &SyncTask<'_>) -> 
     local_files::tell(views, &plan, task, &mut synced);
     local_files::copy(&plan, task, &mut synced)?;
     Ok(synced)
+}
+
+/// The worktree's own paths that would hide newer ones of the source after the swap.
+fn would_hide(
+    views: &Views,
+    task: &SyncTask<'_>,
+    swap: &Swap,
+    traced: Option<&Traced>,
+) -> Result<Vec<(Difference, PathBuf)>, WorktreeError> {
+    let relocated = match traced {
+        Some(traced) => relocation::still_relocated(task.store, views, &swap.view, traced)?,
+        None => Vec::new(),
+    };
+    let is_own = |path: &Path| !relocated.iter().any(|r| swap.view.path.join(&r.path) == path);
+    let mut hidden = Vec::new();
+    for (kind, path) in swap.hidden(views)?.into_iter().filter(|(_, path)| is_own(path)) {
+        if !swap.gives_up(views, &path)? {
+            hidden.push((kind, path));
+        }
+    }
+    Ok(hidden)
 }
 
 /// Adds a directory to `wanted` if the source's artifacts in it fit the worktree; else it is reported as unfit.
