@@ -2,7 +2,7 @@
 
 use super::conflict::Conflict;
 
-/// Why an artifact of the source does not come to a worktree. `Display` completes "left out: <path>: ".
+/// Why an artifact of the source does not come to a worktree. `Display` completes `left out: PATH: `.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnfitReason {
     /// The worktree's commit has a tracked file there.

@@ -160,7 +160,7 @@ fn forget_store(bench: &Bench) {
 fn many_files(bench: &mut Bench) -> Vec<(String, Vec<u8>)> {
     let source = bench.dir.join("many");
     fs::create_dir(&source).unwrap();
-    let content = |i: usize| vec![i as u8; if i % 100 == 0 { 3 * MIB } else { 100 + i * 17 }];
+    let content = |i: usize| vec![i as u8; if i.is_multiple_of(100) { 3 * MIB } else { 100 + i * 17 }];
     let files: Vec<_> = (0..600).map(|i| (format!("f{i}"), content(i))).collect();
     files.iter().for_each(|(name, bytes)| fs::write(source.join(name), bytes).unwrap());
     let store = Store::open(&bench.manifest.store).unwrap();
