@@ -31,6 +31,10 @@ use crate::worktree::relocation;
 use crate::worktree::remove;
 use crate::worktree::shape;
 
+/// The fault of words that are neither a name, a base-ref nor a command.
+const WORDS: &str = "create takes a name and a base-ref, and a command with --exec alone";
+const HOW: &str = "depsfs create --help lists what it takes";
+
 /// Create a git worktree with the artifact directories of this checkout
 ///
 /// The worktree is made beside the source checkout (the checkout of the working directory) and named after the last
@@ -49,7 +53,7 @@ use crate::worktree::shape;
 pub struct Create {
     /// Name of the worktree, such as fix-login or al/fix-login; with --resume, a worktree [default: the working
     /// directory's]
-    #[arg(required_unless_present = "resume")]
+    #[arg(required_unless_present_any = ["resume", "command"])]
     name: Option<String>,
     /// Commit to start at [default: HEAD]; one of a remote, such as origin/main, is fetched first
     base_ref: Option<String>,
@@ -103,7 +107,7 @@ pub struct Create {
     #[arg(long, requires = "command", conflicts_with_all = ["dry_run", "no_mount", "resume"])]
     exec: bool,
     /// With --exec: the command and its arguments
-    #[arg(last = true, requires = "exec", value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -112,7 +116,35 @@ impl Create {
         self.name.as_deref().unwrap_or("the worktree")
     }
 
+    /// Without `--exec`, words behind `--` are the name and the base-ref: a name may begin with a dash.
+    fn named(mut self) -> Result<Create, Failure> {
+        if !self.exec {
+            if self.name.is_some() && !self.command.is_empty() {
+                return Err(Failure::Usage(WORDS, HOW));
+            }
+            for word in std::mem::take(&mut self.command) {
+                let word = word.to_string_lossy().into_owned();
+                match (&self.name, &self.base_ref) {
+                    (None, _) => self.name = Some(word),
+                    (_, None) => self.base_ref = Some(word),
+                    _ => {
+                        return Err(Failure::Usage(WORDS, HOW));
+                    }
+                }
+            }
+        }
+        if self.name.is_none() && !self.resume {
+            return Err(Failure::Usage(WORDS, HOW));
+        }
+        Ok(self)
+    }
+
     pub fn run(self) -> Result<(), Failure> {
+        let this = self.named()?;
+        this.make_or_go_on()
+    }
+
+    fn make_or_go_on(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         if self.resume {
             return self.go_on();

@@ -116,6 +116,21 @@ fn the_directory_is_the_one_that_was_given_or_that_the_template_names() {
 }
 
 #[test]
+fn words_behind_two_dashes_are_the_name_and_the_base_ref_unless_a_command_is_run() {
+    let bench = Bench::new();
+    let said = bench.ok("repo", ["create", "--dry-run", "--", "fix", "main"]);
+    assert!(said.contains("  branch:   al/fix\n  base-ref: main\n"), "{said}");
+    for args in [
+        &["create", "fix", "--", "main"][..],
+        &["create", "--", "fix", "main", "more"],
+        &["create", "--exec", "--", "true"],
+    ] {
+        assert_eq!(bench.depsfs("repo", args).code, 2, "{args:?}");
+    }
+    assert!(!bench.is_there("fix"));
+}
+
+#[test]
 fn two_names_with_one_last_segment_get_two_directories() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "feat/04-x"]);
