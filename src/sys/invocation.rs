@@ -159,7 +159,7 @@ impl<'a> Invocation<'a> {
 }
 
 /// Whether the program is a name that no directory of its PATH is seen to have.
-fn is_absent(command: &Command) -> bool {
+pub(super) fn is_absent(command: &Command) -> bool {
     let name = command.get_program();
     let own = command.get_envs().find(|(variable, _)| *variable == "PATH");
     let path = own.map_or_else(|| std::env::var_os("PATH"), |(_, path)| path.map(OsStr::to_owned)).unwrap_or_default();

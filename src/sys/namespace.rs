@@ -16,6 +16,7 @@ use std::process::{Child, Command};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 
+use super::invocation::is_absent;
 use super::{interrupt, process};
 
 /// One system call, or a few of them, with their arguments.
@@ -129,11 +130,17 @@ impl Namespace {
         match it.spawn() {
             Ok(child) => Ok(Started(child)),
             Err(source) => {
+                let is_absent = source.kind() == io::ErrorKind::PermissionDenied && is_absent(&it);
                 // The closure holds the writing end.
                 drop(it);
                 let mut number = [0; 4];
                 let failed = std::fs::File::from(report).read_exact(&mut number).ok();
                 let failed = failed.and_then(|()| described.get(u32::from_le_bytes(number) as usize));
+                // The error of the exec, where a directory of PATH is closed to this user.
+                let source = match failed {
+                    None if is_absent => io::Error::from_raw_os_error(libc::ENOENT),
+                    _ => source,
+                };
                 let step = failed.cloned().unwrap_or_else(|| format!("start {}", program.to_string_lossy()));
                 let is_refused = is_of_user && failed.is_some() && is_refusal(&source);
                 Err(NamespaceError { step, source, forbidden: is_refused.then(setting) })
