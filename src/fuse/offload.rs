@@ -84,7 +84,7 @@ pub fn read(on: &Answering<'_>, (request, reply): (&Request, ReplyData), range: 
         let read = later.pending.work(|| {
             overlay.fetch_object(range.ino);
             overlay.read_range(range, |bytes| {
-                later.pending.has_read(bytes.len());
+                later.pending.requests().has_read(bytes.len());
                 later.send(Ok(&[bytes]));
             })
         });
@@ -138,7 +138,7 @@ pub fn apart<R: Reply>(
             && R::HAS_BYTES
         {
             body[..4].copy_from_slice(&(*bytes as u32).to_ne_bytes());
-            later.pending.has_written(*bytes);
+            later.pending.requests().has_written(*bytes);
         }
         if done.is_ok() {
             later.send(Ok(&[if R::HAS_BYTES { &body } else { &[] }]));

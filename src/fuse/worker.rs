@@ -249,15 +249,11 @@ impl Worker {
         connection
     }
 
-    /// The request that was begun is answered, and another one of the same connection may come.
-    fn rest(&self, now: Instant) {
+    /// The request that was begun is answered, and another one of the same connection may come. After a retained one the
+    /// next retained one is read. `false`: it was none.
+    fn rest(&self, now: Instant, connection: &ServedConnection) -> bool {
         let mut state = self.state.lock();
         (state.phase, state.since) = (Phase::Reading, now);
-    }
-
-    /// After the answer to a retained request: goes on with the next one of the connection. `false`: it was none.
-    fn resend_next(&self, connection: &ServedConnection) -> bool {
-        let mut state = self.state.lock();
         let Some(answered) = state.resending.take() else { return false };
         answered.free();
         state.read_from(connection);

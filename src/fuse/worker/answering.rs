@@ -107,11 +107,10 @@ impl Drop for Answering<'_> {
             self.connection.requests.answered(self.operation, took, errno);
             requests::report(&self.span, took, errno);
         }
-        self.worker.rest(if looked_out { Instant::now() } else { now });
         if self.then != Then::Stay && self.worker.source.is_draining() {
             return self.worker.park();
         }
-        let resends = self.worker.resend_next(&self.connection);
+        let resends = self.worker.rest(if looked_out { Instant::now() } else { now }, &self.connection);
         if self.then != Then::Stay && !resends {
             self.worker.take_waiting();
         }
@@ -133,14 +132,9 @@ impl Pending {
         self.span.in_scope(work)
     }
 
-    /// So many bytes were answered to a `read`.
-    pub fn has_read(&self, bytes: usize) {
-        self.requests.has_read(bytes);
-    }
-
-    /// So many bytes were taken from a `write` or a `copy_file_range`.
-    pub fn has_written(&self, bytes: usize) {
-        self.requests.has_written(bytes);
+    /// The counters of its connection.
+    pub fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     /// It was answered, with an error number or 0.
