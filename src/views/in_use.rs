@@ -10,7 +10,9 @@ impl Views {
     /// # Errors
     /// [`ViewsError::Busy`].
     pub fn refuse_all_busy(&self, lazy: bool) -> Result<(), ViewsError> {
-        self.manifest.views.iter().filter(|_| !lazy).try_for_each(|view| self.refuse_busy(view))
+        // One mount may show them all.
+        let mounts = self.manifest.views.iter().take(if self.is_whole() { 1 } else { usize::MAX });
+        mounts.filter(|_| !lazy).try_for_each(|view| self.refuse_busy(view))
     }
 
     /// Refuses if a program uses the mounted view, as far as this user may know.

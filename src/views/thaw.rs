@@ -42,7 +42,7 @@ pub fn thaw(
     step: &mut dyn FnMut(),
 ) -> Result<Option<Released>, ViewsError> {
     let is_whole = inside.as_os_str().is_empty();
-    let ends_mount = !views.is_whole() || views.manifest.views.len() == 1;
+    let ends_mount = is_last_of_mount(views);
     if is_whole && ends_mount {
         views.refuse_busy(view)?;
     }
@@ -87,7 +87,7 @@ pub fn thaw(
 /// # Errors
 /// The view is in use, as far as this user may know; it can't be read.
 pub fn would(views: &Views, view: &ViewSpec, inside: &Path) -> Result<u64, ViewsError> {
-    if inside.as_os_str().is_empty() && (!views.is_whole() || views.manifest.views.len() == 1) {
+    if inside.as_os_str().is_empty() && is_last_of_mount(views) {
         views.refuse_busy(view)?;
     }
     if views.is_dropped(view) {
@@ -109,6 +109,11 @@ pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
         Err(DaemonError::Busy { paths, .. }) => Err(ViewsError::Busy { view: views.mount_place(view), by: paths }),
         released => Ok(released?),
     }
+}
+
+/// Whether the mount that shows a view shows no other one.
+fn is_last_of_mount(views: &Views) -> bool {
+    !views.is_whole() || views.manifest.views.len() == 1
 }
 
 /// Calls `each` for every node, those in a directory before the directory.
