@@ -20,7 +20,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use super::ComponentError;
-use super::tools::{GRADLE, TOOLS};
+use super::tools::TOOLS;
 use crate::git::checkout::{self, Checkout};
 
 /// No more components are written.
@@ -92,9 +92,9 @@ fn component(path: &Path, all: &BTreeSet<PathBuf>, ignored: &[PathBuf]) -> Optio
         _ => {}
     }
     let tool = TOOLS.iter().find(|tool| tool.marker == marker)?;
-    // A build with Gradle has one of several names.
-    let names = if tool.kind == "gradle" { &GRADLE[..] } else { &[marker][..] };
-    let is_below = dir.ancestors().skip(1).any(|up| names.iter().any(|name| all.contains(&up.join(name))));
+    // Some tools have one of several markers.
+    let has_kind = |dir: &Path| TOOLS.iter().any(|t| t.kind == tool.kind && all.contains(&dir.join(t.marker)));
+    let is_below = dir.ancestors().skip(1).any(has_kind);
     if tool.unless.iter().any(|other| has(other)) || (tool.topmost && is_below) {
         return None;
     }

@@ -7,7 +7,7 @@ pub(super) struct Tool {
     pub marker: &'static str,
     /// Files beside it that stand for another tool, which does its work.
     pub unless: &'static [&'static str],
-    /// Only where no directory above has such a file, too.
+    /// Only where no directory above has a file of this kind, too.
     pub topmost: bool,
     pub paths: &'static [&'static str],
     pub files: &'static [&'static str],
@@ -186,6 +186,3 @@ pub(super) const TOOLS: &[Tool] = &[
         ..PLAIN
     },
 ];
-
-/// Files that begin a build of which those of other names below are a part.
-pub(super) const GRADLE: [&str; 4] = ["settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts"];
