@@ -40,6 +40,11 @@ pub struct Said {
     pub err: String,
 }
 
+/// Whether root runs the tests.
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
+}
+
 impl Bench {
     /// A repository with tracked sources, `node_modules`, `build` and `.env` ignored, everything built.
     pub fn new() -> Bench {

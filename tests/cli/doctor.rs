@@ -1,6 +1,5 @@
 //! `depsfs doctor`: each fault it knows, made for real, is seen, and repaired where it says so.
 
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -69,10 +68,6 @@ impl Drop for Stopped {
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-CONT", &self.0.to_string()]).stderr(Stdio::null()).status();
     }
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }
 
 #[test]
@@ -452,7 +447,7 @@ fn a_damaged_object_and_a_damaged_root_are_named() {
 
 /// Runs doctor in a mount namespace of its own in which `faults`, a script, was run before.
 fn in_namespace(bench: &Bench, faults: &str, prefix: &str) -> Option<(i32, Vec<Value>)> {
-    if !is_root() {
+    if !crate::bench::is_root() {
         println!("skipped: only root makes this fault in a mount namespace");
         return None;
     }
@@ -504,7 +499,7 @@ fn what_keeps_fusermount3_from_mounting_is_seen() {
 
 #[test]
 fn what_fuse_conf_forbids_is_seen_when_somebody_wants_it() {
-    if !is_root() {
+    if !crate::bench::is_root() {
         println!("skipped: only root makes this fault in a mount namespace");
         return;
     }

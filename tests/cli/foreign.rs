@@ -199,10 +199,6 @@ fn files_of_a_key_may_have_any_name() {
     bench.ok("fix", ["unmount"]);
 }
 
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
-}
-
 #[test]
 fn what_is_in_a_store_is_seen_by_its_owner_alone() {
     let bench = Bench::new();
@@ -210,7 +206,7 @@ fn what_is_in_a_store_is_seen_by_its_owner_alone() {
     bench.ok("fix", ["unmount"]);
     let mode = |at: &str| std::os::unix::fs::PermissionsExt::mode(&bench.path(at).metadata().unwrap().permissions());
     assert_eq!(mode("store") & 0o777, 0o700);
-    if !is_root() {
+    if !crate::bench::is_root() {
         println!("skipped: the rest, because only root can become another user");
         return;
     }
@@ -228,7 +224,7 @@ fn what_is_in_a_store_is_seen_by_its_owner_alone() {
 
 #[test]
 fn the_store_of_another_user_is_refused_by_every_command() {
-    if !is_root() {
+    if !crate::bench::is_root() {
         println!("skipped: because only root can become another user");
         return;
     }

@@ -7,10 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, PROGRAM, Said, run, soon};
 
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
-}
-
 /// Starts a create, and kills it after a while. Whether it was done before.
 fn killed_after(bench: &Bench, delay: Duration) -> bool {
     let mut command = bench.command(PROGRAM, "repo");
@@ -207,7 +203,7 @@ fn a_program_that_the_killed_create_was_starting_keeps_its_record_for_a_moment_o
 
 #[test]
 fn an_archive_is_imported_or_refused_whole_however_few_threads_there_are() {
-    let Some(uid) = is_root().then(lonely).flatten() else {
+    let Some(uid) = crate::bench::is_root().then(lonely).flatten() else {
         return println!("skipped: because only root becomes a user who has a name and runs nothing");
     };
     let bench = Bench::empty(Some(uid));
@@ -261,7 +257,7 @@ fn assert_all_or_nothing(bench: &Bench, said: &Said, views: usize) {
 
 #[test]
 fn a_create_that_runs_out_of_its_users_threads_leaves_all_or_nothing() {
-    let Some(uid) = is_root().then(lonely).flatten() else {
+    let Some(uid) = crate::bench::is_root().then(lonely).flatten() else {
         return println!("skipped: only root becomes a user who has a name and runs nothing");
     };
     let bench = Bench::empty(Some(uid));
@@ -289,7 +285,10 @@ fn a_create_that_runs_out_of_a_groups_processes_leaves_all_or_nothing() {
     } else {
         group
     };
-    if !is_root() || std::fs::create_dir(&group).is_err() || std::fs::metadata(format!("{group}/pids.max")).is_err() {
+    if !crate::bench::is_root()
+        || std::fs::create_dir(&group).is_err()
+        || std::fs::metadata(format!("{group}/pids.max")).is_err()
+    {
         let _ = std::fs::remove_dir(&group);
         return println!("skipped: no group with a limit on processes can be made");
     }
@@ -315,7 +314,7 @@ fn a_create_that_runs_out_of_a_groups_processes_leaves_all_or_nothing() {
 
 #[test]
 fn what_cannot_be_mounted_is_refused_before_anything_is_made() {
-    if !is_root() {
+    if !crate::bench::is_root() {
         return println!("skipped: only root makes this fault in a mount namespace");
     }
     let faults = [

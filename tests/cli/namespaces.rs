@@ -17,14 +17,10 @@ impl Drop for Copy {
     }
 }
 
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
-}
-
 /// A copy of all mounts, or the reason why there can be none, said.
 fn copy(bench: &Bench) -> Option<Copy> {
     let mut unshare = bench.command("unshare", "");
-    if !is_root() {
+    if !crate::bench::is_root() {
         unshare.args(["-U", "-r"]);
     }
     unshare.args(["-m", "--propagation", "private", "sh", "-c", "echo there; exec sleep 300"]);
@@ -42,7 +38,7 @@ fn copy(bench: &Bench) -> Option<Copy> {
 fn there(bench: &Bench, copy: &Copy, args: &[&str]) -> crate::bench::Said {
     let mut enter = bench.command("nsenter", "");
     enter.args(["-t", &copy.0.id().to_string(), "-m"]);
-    if !is_root() {
+    if !crate::bench::is_root() {
         enter.args(["-U", "--preserve-credentials"]);
     }
     run(enter.args(args))
@@ -149,7 +145,7 @@ fn without_descriptors_of_processes_and_close_range_a_worktree_lives_as_with_the
 
 #[test]
 fn without_etc_mtab_an_ordinary_user_unmounts_and_doctor_says_that_it_is_missing() {
-    if !is_root() || Command::new("setpriv").arg("--version").output().is_err() {
+    if !crate::bench::is_root() || Command::new("setpriv").arg("--version").output().is_err() {
         return println!("skipped: only root hides /etc/mtab, in a mount namespace, and setpriv runs the rest");
     }
     let bench = Bench::of_user(Some(65534));
@@ -186,7 +182,7 @@ fn a_directory_is_unmounted_by_every_path_that_leads_to_it() {
 
 #[test]
 fn when_unmount_returns_the_file_system_of_the_upper_is_free() {
-    if !is_root() {
+    if !crate::bench::is_root() {
         return println!("skipped: only root mounts a file system for the upper");
     }
     let bench = Bench::new();

@@ -156,7 +156,7 @@ fn forget_store(bench: &Bench) {
     }
 }
 
-/// A view of 600 files, most of which are short.
+/// A mounted view of 600 files, most of which are short, and none in memory.
 fn many_files(bench: &mut Bench) -> Vec<(String, Vec<u8>)> {
     let source = bench.dir.join("many");
     fs::create_dir(&source).unwrap();
@@ -166,6 +166,9 @@ fn many_files(bench: &mut Bench) -> Vec<(String, Vec<u8>)> {
     let store = Store::open(&bench.manifest.store).unwrap();
     bench.manifest.views[0].grafts[0].tree = import::import_dir(&store, &source, &()).unwrap().tree;
     bench.save();
+    bench.wish_passthrough("never");
+    bench.mount();
+    forget_store(bench);
     files
 }
 
@@ -173,9 +176,6 @@ fn many_files(bench: &mut Bench) -> Vec<(String, Vec<u8>)> {
 fn files_that_are_on_the_disk_alone_are_read_by_eight_at_once() {
     let mut bench = bench!("a");
     let files = many_files(&mut bench);
-    bench.wish_passthrough("never");
-    bench.mount();
-    forget_store(&bench);
     std::thread::scope(|scope| {
         for reader in 0..8 {
             let (bench, files) = (&bench, &files);
@@ -192,9 +192,6 @@ fn files_that_are_on_the_disk_alone_are_read_by_eight_at_once() {
 fn files_that_are_on_the_disk_alone_are_changed_each_in_the_order_of_its_changes() {
     let mut bench = bench!("a");
     let files = many_files(&mut bench);
-    bench.wish_passthrough("never");
-    bench.mount();
-    forget_store(&bench);
     std::thread::scope(|scope| {
         for writer in 0..8 {
             let (bench, files) = (&bench, &files);

@@ -43,6 +43,7 @@ fn no_program_notices_another_build_either_where_the_kernel_sends_nothing_again(
     // As kernels before 6.9: `DEPSFS_WITHOUT` is for tests.
     bench.start_with("DEPSFS_WITHOUT=resend");
     is_replaced_under_load(&bench);
+    assert!(bench.log().contains("does not send unanswered requests again"), "{}", bench.log());
 }
 
 fn is_replaced_under_load(bench: &Bench) {
