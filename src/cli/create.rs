@@ -103,7 +103,7 @@ pub struct Create {
     /// Approve the commands that depsfs.toml names, as depsfs approve does
     #[arg(long)]
     approve: bool,
-    /// Then run the command after --, as depsfs exec does
+    /// Run the command after -- in the new worktree, as depsfs exec does
     #[arg(long, requires = "command", conflicts_with_all = ["dry_run", "no_mount", "resume"])]
     exec: bool,
     /// With --exec: the command and its arguments
@@ -186,11 +186,13 @@ impl Create {
     }
 
     fn branch_request(&self) -> BranchRequest {
-        let given = |make: fn(String) -> BranchRequest, name: &Option<String>| name.clone().map(make);
-        given(BranchRequest::Named, &self.branch)
-            .or_else(|| given(BranchRequest::New, &self.new_branch))
-            .or_else(|| given(BranchRequest::Reset, &self.reset_branch))
-            .unwrap_or(if self.detach { BranchRequest::Detached } else { BranchRequest::Derived })
+        match (&self.branch, &self.new_branch, &self.reset_branch) {
+            (Some(name), _, _) => BranchRequest::Named(name.clone()),
+            (_, Some(name), _) => BranchRequest::New(name.clone()),
+            (_, _, Some(name)) => BranchRequest::Reset(name.clone()),
+            _ if self.detach => BranchRequest::Detached,
+            _ => BranchRequest::Derived,
+        }
     }
 
     fn make(&self, plan: &CreatePlan, outside: &Outside) -> Result<(), Failure> {

@@ -65,12 +65,12 @@ impl Requests {
         }
     }
 
-    /// So many bytes were answered to a `read`.
+    /// Counts the bytes that a `read` returned.
     pub fn has_read(&self, bytes: usize) {
         self.read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// So many bytes were taken from a `write` or a `copy_file_range`.
+    /// Counts the bytes that a `write` or a `copy_file_range` stored.
     pub fn has_written(&self, bytes: usize) {
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }

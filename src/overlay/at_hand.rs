@@ -11,10 +11,10 @@ use super::view::{Overlay, View};
 use crate::sys::copy;
 use crate::sys::log::OrWarn;
 
-/// So much of an object that is to be copied is read before the view is locked: it is copied in one go then.
+/// The most bytes of an object that are read ahead of its copy-up, before the view is locked.
 const FETCHED: usize = 4 << 20;
 
-/// So many bytes take a while to copy, even within memory.
+/// The copy of a longer range takes long, even within memory.
 const MANY: u64 = 256 << 10;
 
 impl Overlay {
