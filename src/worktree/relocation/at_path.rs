@@ -24,8 +24,6 @@ use crate::worktree::error::WorktreeError;
 
 /// In the state directory of the worktree: held while its files hold the path of the source.
 const LOCK: &str = "exec.lock";
-/// A longer text is left as it is.
-const LONGEST: u64 = 256 << 20;
 /// As many bytes at the beginning of a long file decide whether it is binary, as in git.
 const HEAD: usize = 8000;
 
@@ -106,31 +104,31 @@ fn rewrite(views: &Views, record: &EmbeddedPaths, from: &Path, to: &Path) -> Res
     Ok(done)
 }
 
-/// Replaces the path in a text file or a symlink, and keeps mode and times. A crash leaves the old file or the new one,
-/// and perhaps one under a temporary name.
+/// Replaces the path in a text file or a symlink, and keeps mode and times.
 fn rewrite_one(at: &Path, scan: &PathScan, to: &Path) -> Result<bool, IoError> {
     // The user may have deleted it, or a directory above it.
     let Some(stat) = path::stat(at).ok().flatten() else { return Ok(false) };
     let Some(content) = content_at(at, &stat, scan, to)? else { return Ok(false) };
-    let (aside, dir) = (relocate::aside(at), at.parent().unwrap_or(at));
-    let above = path::stat(dir)?;
-    path::remove_file(&aside)?;
-    match stat.kind() {
-        FileType::Symlink => relocate::write_link(&aside, &content, stat.mtime)?,
-        _ => relocate::write_file(&aside, &content, stat.mode & 0o777, stat.mtime)?,
-    }
-    path::rename(&aside, at)?;
-    if let Some(above) = above {
-        path::set_mtime(dir, above.mtime)?;
-    }
-    Ok(true)
+    swap(at, &stat, content, scan, to)
+}
+
+/// Puts the content in the place of the file that it was made of, if that is as it was.
+fn swap(at: &Path, stat: &Stat, content: Vec<u8>, scan: &PathScan, to: &Path) -> Result<bool, IoError> {
+    let make = |aside: &Path| match stat.kind() {
+        FileType::Symlink => relocate::write_link(aside, &content, stat.mtime),
+        _ => relocate::write_file(aside, &content, stat.mode & 0o777, stat.mtime),
+    };
+    relocate::exchange(at, make, |old| {
+        let now = path::stat(old).ok().flatten().and_then(|now| content_at(old, &now, scan, to).ok().flatten());
+        now.as_ref() == Some(&content)
+    })
 }
 
 fn content_at(at: &Path, stat: &Stat, scan: &PathScan, to: &Path) -> Result<Option<Vec<u8>>, IoError> {
     let to = to.as_os_str().as_bytes();
     Ok(match stat.kind() {
         FileType::Symlink => relocate::target(&path::read_link(at)?, scan, to),
-        FileType::RegularFile if stat.size <= LONGEST => relocate::replaced(&path::read(at)?, scan, to),
+        FileType::RegularFile if stat.size <= relocate::LONGEST => relocate::replaced(&path::read(at)?, scan, to),
         _ => None,
     })
 }
@@ -172,7 +170,7 @@ fn find_new(views: &Views, source: &Path, begun: Timespec) -> Result<(), Worktre
 fn holds(at: &Path, stat: &Stat, scan: &PathScan) -> Result<bool, IoError> {
     match stat.kind() {
         FileType::Symlink => Ok(scan.is_target(&path::read_link(at)?)),
-        FileType::RegularFile if stat.size <= LONGEST => {
+        FileType::RegularFile if stat.size <= relocate::LONGEST => {
             let file =
                 fs::open_path(at, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", at))?;
             let mut head = vec![0; HEAD];
@@ -184,5 +182,35 @@ fn holds(at: &Path, stat: &Stat, scan: &PathScan) -> Result<bool, IoError> {
             Ok(!text.contains(&0) && scan.places(&text).next().is_some())
         }
         _ => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_written_to_or_deleted_since_it_was_read_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = dir.path().join("Makefile");
+        let scan = PathScan::new(b"/w/repo").expect("a path");
+        let to = Path::new("/w/fix");
+        let read = || {
+            path::replace(&at, b"ROOT=/w/repo\n").expect("written");
+            let stat = path::stat(&at).expect("asked").expect("there");
+            let content = content_at(&at, &stat, &scan, to).expect("read").expect("it holds the path");
+            (stat, content)
+        };
+        let swap = |(stat, content): (Stat, Vec<u8>)| swap(&at, &stat, content, &scan, to).expect("no error");
+        assert!(swap(read()));
+        assert_eq!(path::read(&at).expect("there"), b"ROOT=/w/fix\n");
+        let before = read();
+        path::replace(&at, b"ROOT=/w/repo\nMINE=1\n").expect("written");
+        assert!(!swap(before));
+        assert_eq!(path::read(&at).expect("there"), b"ROOT=/w/repo\nMINE=1\n");
+        let before = read();
+        path::remove_file(&at).expect("deleted");
+        assert!(!swap(before) && !path::is_there(&at));
+        assert_eq!(path::list(dir.path()).expect("listed").len(), 0, "nothing is left under a temporary name");
     }
 }

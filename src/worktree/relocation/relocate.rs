@@ -26,7 +26,7 @@ use crate::worktree::undo::Undo;
 /// How many files are read and written at once.
 const AT_ONCE: usize = 4;
 /// A text that is longer is left as it is.
-const LONGEST: u64 = 256 << 20;
+pub(super) const LONGEST: u64 = 256 << 20;
 
 /// Relocates what can be in a directory of the worktree that no view is mounted over, and notes it.
 ///
@@ -221,34 +221,59 @@ fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
     }
 }
 
-/// Exchanges the two names, so that the replaced file can be checked: a file that was written to meanwhile is restored.
 fn replace(
     to: &Path,
     kind: OccurrenceKind,
     content: &[u8],
     (tree, node): (&Tree, Node),
 ) -> Result<bool, WorktreeError> {
+    let make = |aside: &Path| write(aside, kind, content, &tree.stat(node));
+    Ok(exchange(to, make, |aside| is_stored(aside, tree, node))?)
+}
+
+/// Puts a new file in another one's place and keeps the time of the directory. The two names are exchanged, so that the
+/// replaced file can be checked: if it is not the old one (somebody has written to it meanwhile), it is restored. Returns
+/// whether the new one is there. A crash leaves one of the two, and perhaps the other under a temporary name.
+///
+/// # Errors
+/// The new file can't be made, or a name can't be changed.
+pub(super) fn exchange(
+    to: &Path,
+    make: impl FnOnce(&Path) -> Result<(), IoError>,
+    is_old: impl FnOnce(&Path) -> bool,
+) -> Result<bool, IoError> {
     let Some(dir) = to.parent() else { return Ok(false) };
     let aside = aside(to);
     let kept = path::stat(dir)?;
     path::remove_file(&aside)?;
-    write(&aside, kind, content, &tree.stat(node))?;
-    let exchanged = path::exchange(&aside, to);
-    let is_taken = exchanged.is_ok() && is_stored(&aside, tree, node);
-    if exchanged.is_ok() && !is_taken {
+    make(&aside)?;
+    let exchanged = match path::exchange(&aside, to) {
+        // A file system that can't exchange names.
+        Err(e) if matches!(e.errno(), libc::EINVAL | libc::EOPNOTSUPP) => {
+            if is_old(to) {
+                path::rename(&aside, to).map(|()| true)
+            } else {
+                Ok(false)
+            }
+        }
+        // The user has deleted it.
+        Err(e) if e.errno() == libc::ENOENT => Ok(false),
+        Err(e) => path::remove_file(&aside).and(Err(e)),
+        Ok(()) if is_old(&aside) => Ok(true),
         // If that fails, the written file is still there, under the temporary name.
-        path::exchange(&aside, to)?;
+        Ok(()) => path::exchange(&aside, to).map(|()| false),
+    };
+    if exchanged.is_ok() {
+        path::remove_file(&aside)?;
     }
-    path::remove_file(&aside)?;
     if let Some(kept) = kept {
         path::set_mtime(dir, kept.mtime)?;
     }
-    exchanged?;
-    Ok(is_taken)
+    exchanged
 }
 
 /// The temporary name of a file that takes another one's place.
-pub(super) fn aside(to: &Path) -> PathBuf {
+fn aside(to: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(to.file_name().unwrap_or_default());
     name.push(format!(".depsfs-{}", std::process::id()));
