@@ -16,11 +16,13 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
+use super::error::WorktreeError;
 use super::mtime::{SameBlob, pair_up, parents};
 use crate::git::checkout::Checkout;
 use crate::git::checkout_filters;
@@ -182,6 +184,18 @@ fn copy_link(from: BorrowedFd<'_>, to: BorrowedFd<'_>, pair: &SameBlob<'_>) -> O
     fs::symlink_at(&target, to, name).ok()?;
     fs::utimens_at(to, name, SetTime::Keep, SetTime::At(old.mtime)).ok()?;
     fs::stat_at(to, name).ok()
+}
+
+/// Whether a file is the beginning of what its commit holds: it was being written when a create was killed.
+///
+/// # Errors
+/// git fails, or the file can't be read.
+pub(super) fn is_part(worktree: &Checkout, at: &Path) -> Result<bool, WorktreeError> {
+    let name = [b"HEAD:", at.as_os_str().as_bytes()].concat();
+    let Ok(name) = String::from_utf8(name) else { return Ok(false) };
+    let whole = worktree.git().blob(&name)?.unwrap_or_default();
+    let part = path::read_if_there(&worktree.root.join(at))?.unwrap_or_default();
+    Ok(part.len() < whole.len() && whole.starts_with(&part))
 }
 
 /// The hash that names a blob, begun.

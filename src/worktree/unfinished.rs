@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::error::WorktreeError;
-use super::{sole_holder, undo};
+use super::{copy_checkout, sole_holder, undo};
 use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError};
 use crate::store::{Store, escape};
@@ -229,7 +229,11 @@ impl Killed {
         Ok(UndoOutcome::TakenBack)
     }
 
-    /// Completes git's part, for views to follow: tracked files that are not there are made, and none is changed.
+    /// Completes git's part, for views to follow: tracked files that are not there, or are written in part, are made. No
+    /// other one is changed.
+    ///
+    /// # Errors
+    /// git fails, or a file can't be read.
     pub fn complete(self, target: &Checkout) -> Result<(), WorktreeError> {
         let until = Instant::now() + GIT_ENDS_WITHIN;
         loop {
@@ -241,10 +245,26 @@ impl Killed {
                 Err(GitError::Failed { .. }) if is_locked && Instant::now() < until => {}
                 completed => {
                     completed?;
+                    self.make_parts_whole(target)?;
                     return Ok(remove(&self.file)?);
                 }
             }
         }
+    }
+
+    /// Makes the tracked files anew that were being written when the create was killed.
+    fn make_parts_whole(&self, target: &Checkout) -> Result<(), WorktreeError> {
+        let mut removed = false;
+        for (_, at) in target.git().status()?.into_iter().filter(|(letters, _)| letters == " M") {
+            if copy_checkout::is_part(target, &at)? {
+                path::remove_file(&target.root.join(at))?;
+                removed = true;
+            }
+        }
+        if removed {
+            target.git().complete_checkout(false)?;
+        }
+        Ok(())
     }
 
     /// The private git directory that was registered for it.
@@ -280,20 +300,14 @@ impl Killed {
             }
         }
         for (letters, at) in worktree.git().status()? {
-            if letters == "??" || (letters.contains('M') && !self.is_part(&worktree, &at)?) || letters.contains('A') {
+            if letters == "??"
+                || (letters.contains('M') && !copy_checkout::is_part(&worktree, &at)?)
+                || letters.contains('A')
+            {
                 return Ok(true);
             }
         }
         Ok(false)
-    }
-
-    /// Whether a file is the beginning of what its commit holds: it was being written when the create was killed.
-    fn is_part(&self, worktree: &Checkout, at: &Path) -> Result<bool, WorktreeError> {
-        let name = [b"HEAD:", at.as_os_str().as_bytes()].concat();
-        let Ok(name) = String::from_utf8(name) else { return Ok(false) };
-        let whole = worktree.git().blob(&name)?.unwrap_or_default();
-        let part = path::read_if_there(&worktree.root.join(at))?.unwrap_or_default();
-        Ok(whole.starts_with(&part))
     }
 }
 

@@ -141,6 +141,20 @@ fn adopt_completes_what_a_killed_create_has_left() {
     println!("{completed} were completed");
 }
 
+#[test]
+fn adopt_makes_files_whole_that_were_being_written_and_leaves_changed_ones_alone() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    bench.ok("fix", ["unmount"]);
+    record_of_a_killed_create(&bench);
+    bench.write("fix/README.md", "wo");
+    bench.write("fix/.gitignore", "");
+    bench.write("fix/src/main.c", "mine\n");
+    bench.ok("repo", ["adopt", "../fix"]);
+    assert_eq!((bench.read("fix/README.md"), bench.read("fix/src/main.c")), ("words\n".into(), "mine\n".into()));
+    assert_eq!(bench.git("fix", ["status", "--porcelain"]).trim(), "M src/main.c");
+}
+
 /// The record of a create that was killed, as the create writes it.
 fn record_of_a_killed_create(bench: &Bench) -> std::path::PathBuf {
     let commit = bench.git("repo", ["rev-parse", "main"]);
