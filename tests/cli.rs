@@ -56,6 +56,8 @@ mod include;
 mod init;
 #[path = "cli/integrations.rs"]
 mod integrations;
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/killed.rs"]
 mod killed;
 #[path = "cli/life.rs"]

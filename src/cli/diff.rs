@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde::Serialize;
 
+use super::answers::{DiffAnswer, DifferenceAnswer};
 use super::report::Failure;
 use super::{output, places};
 use crate::sys::terminal::DisplayName;
 use crate::views::diff::Difference;
-use crate::views::json_path;
 use crate::worktree::relocation;
 
 /// Show what a worktree changed in its views
@@ -20,15 +19,6 @@ use crate::worktree::relocation;
 pub struct Diff {
     /// Only what is at or below this path [default: all views of the worktree of the working directory]
     path: Option<PathBuf>,
-    /// Print a JSON array: kind (added, modified, deleted), path
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Serialize)]
-struct DiffLine {
-    kind: Difference,
-    path: String,
 }
 
 impl Diff {
@@ -39,12 +29,9 @@ impl Diff {
         for (view, inside) in targets(&views, place)? {
             found.extend(relocation::own_changes(&views, &view, &inside)?);
         }
-        if self.json {
-            let lines = found.iter().map(|(kind, path)| DiffLine { kind: *kind, path: json_path::text(path) });
-            return output::json(&lines.collect::<Vec<_>>());
-        }
-        let lines = found.iter().map(|(kind, path)| format!("{} {}\n", kind.letter(), path.shown()));
-        output::print(&lines.collect::<String>())
+        let answer = DiffAnswer { changes: found.iter().map(DifferenceAnswer::from).collect() };
+        let line = |(kind, path): &(Difference, PathBuf)| format!("{} {}\n", kind.letter(), path.shown());
+        output::answer(&answer, || found.iter().map(line).collect())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::answers::DoctorAnswer;
 use super::report::Failure;
 use super::{output, places};
 use crate::doctor::{self, CheckState, Places, Row};
@@ -16,9 +17,6 @@ pub struct Doctor {
     /// Do what is marked so: mount dead views again, wake hung daemons, forget worktrees that are gone, remove leftovers
     #[arg(long)]
     fix: bool,
-    /// Print a JSON array of objects: check, state ("ok", "warn", "fail"), reason, remedy, fixable, fixed
-    #[arg(long)]
-    json: bool,
 }
 
 impl Doctor {
@@ -32,12 +30,9 @@ impl Doctor {
         if self.fix {
             rows = doctor::fix(&places, rows)?;
         }
-        if self.json {
-            output::json(&rows)?;
-        } else {
-            output::print(&rows.iter().map(words).collect::<String>())?;
-        }
-        match rows.iter().filter(|row| row.state == CheckState::Fail).count() {
+        let answer = DoctorAnswer { checks: rows };
+        output::answer(&answer, || answer.checks.iter().map(words).collect())?;
+        match answer.checks.iter().filter(|row| row.state == CheckState::Fail).count() {
             0 => Ok(()),
             failed => Err(Failure::Unwell(failed)),
         }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
 
+use super::answers::{GcAnswer, git_dir};
 use super::cache::environment;
 use super::output::{self, count, size};
 use super::places;
@@ -15,7 +15,6 @@ use crate::store::{GcOptions, GcReport};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
-use crate::views::json_path;
 
 /// Delete from the store what no worktree and no recent entry needs
 ///
@@ -35,10 +34,6 @@ pub struct Gc {
     /// Let go of worktrees that are away: PATH is what gc prints for one, or a directory above; may be given often
     #[arg(long, value_name = "PATH")]
     forget: Vec<PathBuf>,
-    /// Print a JSON object: dry_run, bytes, objects, trees, entries, dead_roots, away, forgotten, live_roots, snapshots,
-    /// temporaries, tarballs
-    #[arg(long)]
-    json: bool,
 }
 
 const CLEANED: &str = "the store was cleaned up";
@@ -50,26 +45,9 @@ impl Gc {
         let forget = self.forget.iter().map(|path| plain(path)).collect::<Result<Vec<PathBuf>, Failure>>()?;
         let report = places::store()?.gc_forgetting(&options, &forget, &Bar::new())?;
         let tarballs = self.tarballs(options.now)?;
-        if self.json {
-            let json = json!({
-                "dry_run": self.dry_run,
-                "bytes": report.bytes,
-                "objects": report.objects,
-                "trees": report.trees,
-                "entries": report.entries,
-                "dead_roots": report.dead_roots.iter().map(|p| json_path::text(p)).collect::<Vec<_>>(),
-                "away": report.away.iter().map(|a| json!({"path": json_path::text(git_dir(&a.manifest)), "bytes": a.bytes}))
-                    .collect::<Vec<_>>(),
-                "forgotten": report.forgotten.iter().map(|p| json_path::text(git_dir(p))).collect::<Vec<_>>(),
-                "live_roots": report.live_roots,
-                "snapshots": report.snapshots,
-                "temporaries": report.temporaries,
-                "tarballs": tarballs.0,
-            });
-            return if self.dry_run { output::json(&json) } else { output::done_json(CLEANED, &json) };
-        }
-        let text = words(&report, &tarballs, self.dry_run);
-        if self.dry_run { output::print(&text) } else { output::done(CLEANED, &text) }
+        let answer = GcAnswer::of(&report, self.dry_run, &tarballs.0);
+        let text = || words(&report, &tarballs, self.dry_run);
+        if self.dry_run { output::answer(&answer, text) } else { output::done_answer(CLEANED, &answer, text) }
     }
 
     /// Those in `CACHE_LOCAL_DIR` that are deleted, and their bytes.
@@ -84,11 +62,6 @@ impl Gc {
 fn plain(path: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(path).map_err(crate::sys::IoError::of("resolve", path))?;
     Ok(crate::git::checkout::plain(&absolute))
-}
-
-/// The name of a worktree that is away: the parent of its state directory.
-fn git_dir(manifest: &Path) -> &Path {
-    manifest.parent().and_then(Path::parent).unwrap_or(manifest)
 }
 
 fn words(report: &GcReport, tarballs: &(Vec<String>, u64), dry_run: bool) -> String {

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use clap::Args;
 
+use super::answers::ListAnswer;
 use super::report::Failure;
 use super::{output, places};
 use crate::git::checkout::Checkout;
 use crate::sys::terminal::DisplayName;
-use crate::worktree::{WorktreeError, list};
+use crate::worktree::WorktreeError;
+use crate::worktree::list::{self, ListedWorktree};
 
 /// List the worktrees that have views
 ///
@@ -18,9 +20,6 @@ pub struct List {
     /// Those of all repositories
     #[arg(long)]
     all: bool,
-    /// Print a JSON array: path, branch, source, created, views, mounted, trouble
-    #[arg(long)]
-    json: bool,
 }
 
 impl List {
@@ -29,15 +28,17 @@ impl List {
             Some(checkout) if !self.all => list::of_repository(&checkout)?,
             _ => list::of_store(&places::store()?)?,
         };
-        if self.json {
-            return output::json(&listed);
-        }
-        let width = listed.iter().map(|l| l.path.shown().to_string().len()).max().unwrap_or(0);
-        let lines = listed.iter().map(|l| {
-            let branch = l.branch.as_deref().unwrap_or("-").shown();
-            let trouble = l.trouble.as_ref().map(|why| format!("  ({})", why.shown())).unwrap_or_default();
-            format!("{:width$}  {}/{} mounted  {branch}{trouble}\n", l.path.shown().to_string(), l.mounted, l.views)
-        });
-        output::print(&lines.collect::<String>())
+        let answer = ListAnswer { worktrees: listed };
+        output::answer(&answer, || text(&answer.worktrees))
     }
+}
+
+fn text(listed: &[ListedWorktree]) -> String {
+    let width = listed.iter().map(|l| l.path.shown().to_string().len()).max().unwrap_or(0);
+    let lines = listed.iter().map(|l| {
+        let branch = l.branch.as_deref().unwrap_or("-").shown();
+        let trouble = l.trouble.as_ref().map(|why| format!("  ({})", why.shown())).unwrap_or_default();
+        format!("{:width$}  {}/{} mounted  {branch}{trouble}\n", l.path.shown().to_string(), l.mounted, l.views)
+    });
+    lines.collect()
 }

@@ -4,6 +4,7 @@
 //! of a daemon, `depsfs keeper` and `depsfs server`, are no verbs: `main` starts them.
 
 mod adopt;
+mod answers;
 mod approve;
 mod cache;
 mod completions;
@@ -20,6 +21,7 @@ mod help;
 mod hints;
 mod hook_input;
 mod init;
+mod json_schema;
 mod list;
 mod man;
 mod mount;
@@ -42,6 +44,7 @@ mod thaw;
 mod topics;
 mod units;
 mod unmount;
+mod usage;
 mod view_option;
 
 use clap::{Parser, Subcommand};
@@ -64,6 +67,9 @@ use report::Failure;
 #[command(name = "depsfs", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_long_help = help::topic_list())]
 pub struct Cli {
+    /// Print the answer as JSON, and errors on stderr too: an object with the field schema (depsfs help json)
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -91,6 +97,7 @@ enum Verb {
     Publish(publish::Publish),
     Init(init::Init),
     Approve(approve::Approve),
+    JsonSchema(json_schema::JsonSchemaCommand),
     Completions(completions::Completions),
     Help(help::Help),
     #[command(hide = true)]
@@ -102,12 +109,18 @@ enum Verb {
 /// Runs the program with the arguments of this process; answers its exit code.
 pub fn run() -> u8 {
     crate::sys::log::begin("off");
-    let verb = Cli::parse().verb;
+    let Cli { json, verb } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(wrong) => return usage::report(&wrong),
+    };
+    if json {
+        output::use_json();
+    }
     let what = verb.failing();
     let is_cache = matches!(verb, Verb::Cache(_));
     match verb.run() {
         Ok(()) => 0,
-        Err(Failure::Missed) => 1,
+        Err(Failure::Missed) if !output::is_json() => 1,
         Err(Failure::Exited(code)) => code,
         // A script that asks the cache builds whenever the answer isn't yes.
         Err(failure) if is_cache => report::print(&what, &failure).min(1),
@@ -139,6 +152,7 @@ impl Verb {
             Verb::Publish(v) => v.run(),
             Verb::Init(v) => v.run(),
             Verb::Approve(v) => v.run(),
+            Verb::JsonSchema(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Help(v) => v.run(),
             Verb::Man(v) => v.run(),
@@ -170,7 +184,9 @@ impl Verb {
             Verb::Publish(_) => "the components were not published".into(),
             Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),
-            Verb::Completions(_) | Verb::Help(_) | Verb::Man(_) => "the text was not written".into(),
+            Verb::Completions(_) | Verb::Help(_) | Verb::JsonSchema(_) | Verb::Man(_) => {
+                "the text was not written".into()
+            }
         }
     }
 }

@@ -1,13 +1,49 @@
 //! Writes to stdout in one piece, and lines to stderr; both without characters that control a terminal.
 
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
+use super::answers::{self, Answer, NoteAnswer};
 use super::failure::Failure;
 pub use super::units::{count, number, size};
 use crate::sys::log::OrWarn;
 use crate::sys::terminal;
+
+/// Whether answers, errors and notes are JSON: `--json` was given.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on answers, errors and notes are JSON.
+pub fn use_json() {
+    JSON.store(true, Ordering::Relaxed);
+}
+
+/// Whether answers, errors and notes are JSON.
+pub fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// Writes the answer of a verb: with `--json` as JSON, else as the text.
+///
+/// # Errors
+/// Standard output can't be written.
+pub fn answer(answer: &impl Answer, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    if is_json() { bytes(answers::pretty(answer).as_bytes()) } else { print(&text()) }
+}
+
+/// As [`answer`], for what was done, or with `dry_run` would be. When it can't be written, the failure says that it was
+/// done all the same.
+///
+/// # Errors
+/// Standard output can't be written.
+pub fn done_answer(
+    done: impl Into<String>,
+    outcome: &impl Answer,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    unless_written(done, answer(outcome, text))
+}
 
 /// Writes text. A reader that has enough (`| head`) is no error.
 pub fn print(text: &str) -> Result<(), Failure> {
@@ -19,7 +55,13 @@ pub const DRY_RUN: &str = "Dry run (no changes made):\n";
 
 /// Writes one line on stderr. That nobody reads it is no error.
 pub fn note(line: &str) {
-    writeln!(std::io::stderr().lock(), "{}", terminal::line(line)).or_debug("a note was not printed");
+    let line = if is_json() { answers::line(&NoteAnswer { note: line.into() }) } else { terminal::line(line).into() };
+    stderr(&line);
+}
+
+/// Writes one line on stderr as it is.
+pub fn stderr(line: &str) {
+    writeln!(std::io::stderr().lock(), "{line}").or_debug("a note was not printed");
 }
 
 /// Writes what a command would do, in the words in which it then says what it has done.
@@ -33,11 +75,6 @@ pub fn would(text: &str) -> Result<(), Failure> {
 /// Writes what was done. When that can't be written, the failure says that it was done all the same.
 pub fn done(done: impl Into<String>, text: &str) -> Result<(), Failure> {
     unless_written(done, print(text))
-}
-
-/// As [`done`], as JSON.
-pub fn done_json(done: impl Into<String>, value: &impl Serialize) -> Result<(), Failure> {
-    unless_written(done, json(value))
 }
 
 fn unless_written(done: impl Into<String>, written: Result<(), Failure>) -> Result<(), Failure> {

@@ -7,6 +7,7 @@
 //! | 2 | wrong usage |
 //! | 3 | refused, and nothing was changed |
 
+use super::answers::{self, ErrorAnswer};
 pub use super::failure::Failure;
 use super::output::{self, count};
 use super::remedies::judge;
@@ -36,12 +37,25 @@ pub fn print(what: &str, failure: &Failure) -> u8 {
         }
         _ => what,
     };
+    let (log, left): (&[String], &[String]) = match failure {
+        Failure::Worktree(WorktreeError::Undone { left, log, .. }) => (log, left),
+        _ => (&[], &[]),
+    };
+    if output::is_json() {
+        output::stderr(&answers::line(&ErrorAnswer {
+            what: what.into(),
+            because: failure.to_string(),
+            hint,
+            exit_code: code,
+            log: log.to_vec(),
+            left_behind: left.to_vec(),
+        }));
+        return code;
+    }
     output::note(&format!("depsfs: {what}"));
     output::note(&format!("  because: {failure}"));
     output::note(&format!("  hint: {hint}"));
-    if let Failure::Worktree(WorktreeError::Undone { left, log, .. }) = failure {
-        log.iter().for_each(|line| output::note(&format!("  its log: {line}")));
-        left.iter().for_each(|words| output::note(&format!("  left behind: {words}")));
-    }
+    log.iter().for_each(|line| output::note(&format!("  its log: {line}")));
+    left.iter().for_each(|words| output::note(&format!("  left behind: {words}")));
     code
 }

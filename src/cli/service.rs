@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use sd_notify::NotifyState;
-use serde::Serialize;
 
+use super::answers::ServiceAnswer;
 use super::report::Failure;
 use super::{mount_all, output, places};
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::terminal::DisplayName;
 use crate::sys::{invocation, path, proc};
-use crate::views::json_path;
 
 const UNIT: &str = "depsfs.service";
 /// `systemctl enable --now` returns when everything is mounted.
@@ -36,23 +35,10 @@ enum What {
     /// Stop the service and remove its unit; views in use stay mounted
     Uninstall,
     /// Tell whether it is installed, enabled and active
-    Status {
-        /// Print a JSON object: unit, installed, enabled, active
-        #[arg(long)]
-        json: bool,
-    },
+    Status,
     /// Mount all known worktrees, tell systemd, wait, and unmount in the end: what the unit runs
     #[command(hide = true)]
     Run,
-}
-
-#[derive(Serialize)]
-struct UnitStatus {
-    unit: String,
-    installed: bool,
-    /// As `systemctl` has it; `null` without systemd.
-    enabled: Option<String>,
-    active: Option<String>,
 }
 
 impl Service {
@@ -60,7 +46,7 @@ impl Service {
         match self.what {
             What::Install => install(),
             What::Uninstall => uninstall(),
-            What::Status { json } => status(json),
+            What::Status => status(),
             What::Run => run(),
         }
     }
@@ -69,7 +55,7 @@ impl Service {
         match self.what {
             What::Install => "the service was not installed",
             What::Uninstall => "the service was not uninstalled",
-            What::Status { .. } => "the service cannot be told of",
+            What::Status => "the service cannot be told of",
             What::Run => "the service failed",
         }
         .into()
@@ -113,25 +99,23 @@ fn uninstall() -> Result<(), Failure> {
     output::done("the service was uninstalled", &format!("removed {}\n", file.shown()))
 }
 
-fn status(json: bool) -> Result<(), Failure> {
+fn status() -> Result<(), Failure> {
     let file = unit_file()?;
-    let status = UnitStatus {
+    let status = ServiceAnswer {
         installed: path::is_there(&file),
-        unit: json_path::text(&file),
+        unit: file.as_path().into(),
         enabled: ask("is-enabled"),
         active: ask("is-active"),
     };
-    if json {
-        return output::json(&status);
-    }
-    let installed = if status.installed { "installed" } else { "not installed" };
-    let word = |word: Option<String>| word.unwrap_or_else(|| "unknown: systemd does not run for this user".into());
-    output::print(&format!(
-        "unit:    {} ({installed})\nenabled: {}\nactive:  {}\n",
-        status.unit,
-        word(status.enabled),
-        word(status.active)
-    ))
+    output::answer(&status, || {
+        let installed = if status.installed { "installed" } else { "not installed" };
+        let word = |word: &Option<String>| match word {
+            Some(word) => word.clone(),
+            None => "unknown: systemd does not run for this user".into(),
+        };
+        let (enabled, active) = (word(&status.enabled), word(&status.active));
+        format!("unit:    {} ({installed})\nenabled: {enabled}\nactive:  {active}\n", file.shown())
+    })
 }
 
 fn systemctl(args: &[&str]) -> Result<String, String> {

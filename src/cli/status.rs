@@ -24,62 +24,57 @@ pub struct Status {
     #[arg(long)]
     stats: bool,
     /// List instead each file that holds or held the absolute path of the source: relocated, left, or binary
-    #[arg(long, conflicts_with_all = ["stats", "json"])]
+    #[arg(long, conflicts_with = "stats")]
     paths: bool,
-    /// Print a JSON object: worktree, source, commit, created, store, store_trouble, daemon, shape, lost_objects, views, drift, absolute_paths; with --stats also stats (depsfs help json)
-    #[arg(long)]
-    json: bool,
 }
 
 impl Status {
     pub fn run(self) -> Result<(), Failure> {
         let views = places::views(self.worktree.as_deref())?;
-        if self.paths {
+        if self.paths && !output::is_json() {
             return output::print(&embedded::list(&status::absolute_paths(&views)?));
         }
         let status = if self.stats { status::with_stats(&views)? } else { status::status(&views)? };
-        if self.json {
-            return output::json(&status);
-        }
-        let mut lines: Vec<String> = status.views.iter().map(line).collect();
-        lines.extend(missing(&status));
-        lines.push(format!("worktree: {}", status.worktree.shown()));
-        if let Some(source) = &status.source {
-            lines.push(format!("source:   {}", source.shown()));
-        }
-        if let Some(commit) = &status.commit {
-            lines.push(format!("commit:   {commit}"));
-        }
-        lines.push(format!("created:  {}", status.created));
-        lines.push(match &status.daemon {
-            Some(daemon) => format!("daemon:   running, process {}", daemon.pid),
-            None => "daemon:   not running".into(),
-        });
-        if let Some(why) = &status.store_trouble {
-            let place = status.store.shown();
-            lines.push(format!(
-                "store:    {place}: {why}; files that were not read before answer \"Input/output error\""
-            ));
-        }
-        if let Some(first) = status.lost_objects.first() {
-            let all = count(status.lost_objects.len() as u64, "object");
-            lines.push(format!(
-                "damaged:  {all} of the store, as {first}: files with them answer EIO; depsfs doctor --fix"
-            ));
-        }
-        let passing = status.views.iter().filter(|view| view.mode == Some("passthrough"));
-        lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.shown())));
-        let damaged = status.views.iter().flat_map(|v| v.damaged_journals.iter().map(move |copy| (&v.path, copy)));
-        lines.extend(damaged.map(|(path, copy)| {
-            format!("journal:  that of {} was damaged; a copy is {} until you delete it", path.shown(), copy.shown())
-        }));
-        let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
-        lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
-        lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.shown())));
-        lines.extend(embedded::line(&status.absolute_paths, 0));
-        lines.extend(status.stats.iter().flat_map(stats::lines));
-        output::print(&(lines.join("\n") + "\n"))
+        output::answer(&status, || text(&status))
     }
+}
+
+fn text(status: &Seen) -> String {
+    let mut lines: Vec<String> = status.views.iter().map(line).collect();
+    lines.extend(missing(status));
+    lines.push(format!("worktree: {}", status.worktree.shown()));
+    if let Some(source) = &status.source {
+        lines.push(format!("source:   {}", source.shown()));
+    }
+    if let Some(commit) = &status.commit {
+        lines.push(format!("commit:   {commit}"));
+    }
+    lines.push(format!("created:  {}", status.created));
+    lines.push(match &status.daemon {
+        Some(daemon) => format!("daemon:   running, process {}", daemon.pid),
+        None => "daemon:   not running".into(),
+    });
+    if let Some(why) = &status.store_trouble {
+        let place = status.store.shown();
+        lines.push(format!("store:    {place}: {why}; files that were not read before answer \"Input/output error\""));
+    }
+    if let Some(first) = status.lost_objects.first() {
+        let all = count(status.lost_objects.len() as u64, "object");
+        lines
+            .push(format!("damaged:  {all} of the store, as {first}: files with them answer EIO; depsfs doctor --fix"));
+    }
+    let passing = status.views.iter().filter(|view| view.mode == Some("passthrough"));
+    lines.extend(passing.map(|view| format!("mode:     {} passthrough", view.path.shown())));
+    let damaged = status.views.iter().flat_map(|v| v.damaged_journals.iter().map(move |copy| (&v.path, copy)));
+    lines.extend(damaged.map(|(path, copy)| {
+        format!("journal:  that of {} was damaged; a copy is {} until you delete it", path.shown(), copy.shown())
+    }));
+    let trouble = status.daemon.iter().filter_map(|daemon| daemon.trouble.as_ref());
+    lines.extend(trouble.map(|why| format!("trouble:  {why}; depsfs mount tries again")));
+    lines.extend(status.drift.iter().map(|path| format!("drift:    {} has changed since", path.shown())));
+    lines.extend(embedded::line(&status.absolute_paths, 0));
+    lines.extend(status.stats.iter().flat_map(stats::lines));
+    lines.join("\n") + "\n"
 }
 
 /// How many views are missing, and what brings them back.

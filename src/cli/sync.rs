@@ -3,15 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
 
+use super::answers::SyncAnswer;
 use super::components::{self, Outside};
 use super::report::Failure;
 use super::{output, places};
 use crate::component::{Components, Declared, Undeclared};
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
-use crate::views::json_path;
 use crate::views::set::Views;
 use crate::worktree::artifacts::materialize::{self, Brought};
 use crate::worktree::artifacts::resolve::ArtifactSource;
@@ -36,9 +35,6 @@ pub struct SyncCommand {
     /// Say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print a JSON object: components, views, added, unfit, hidden
-    #[arg(long)]
-    json: bool,
     /// Approve the commands that depsfs.toml names, as depsfs approve does
     #[arg(long)]
     approve: bool,
@@ -87,12 +83,9 @@ impl SyncCommand {
             None => Synced::default(),
         };
         let done = "the worktree was brought up to date";
-        match (self.json, self.dry_run) {
-            (true, true) => output::json(&as_json(&brought, &synced)),
-            (true, false) => output::done_json(done, &as_json(&brought, &synced)),
-            (false, true) => output::print(&words(&brought, &synced, &views)),
-            (false, false) => output::done(done, &words(&brought, &synced, &views)),
-        }
+        let answer = SyncAnswer::of(&brought, &synced);
+        let text = || words(&brought, &synced, &views);
+        if self.dry_run { output::answer(&answer, text) } else { output::done_answer(done, &answer, text) }
     }
 }
 
@@ -133,25 +126,4 @@ fn words(brought: &[Brought], synced: &Synced, views: &Views) -> String {
         lines += &format!("  hides newer: M {}\n", at.shown());
     }
     if lines.is_empty() { "everything is up to date\n".into() } else { lines }
-}
-
-fn as_json(brought: &[Brought], synced: &Synced) -> serde_json::Value {
-    let text = |at: &PathBuf| json_path::text(at);
-    let component = |b: &Brought| {
-        json!({
-            "name": b.decision.component,
-            "key": b.decision.key.key(),
-            "before": b.before,
-            "words": b.decision.words(),
-            "done": b.done,
-        })
-    };
-    let own = synced.hidden.iter().map(|(_, at)| text(at));
-    json!({
-        "components": brought.iter().map(component).collect::<Vec<_>>(),
-        "views": synced.changed.iter().map(text).collect::<Vec<_>>(),
-        "added": synced.added.iter().map(text).collect::<Vec<_>>(),
-        "unfit": synced.unfit.iter().map(|(at, _)| text(at)).collect::<Vec<_>>(),
-        "hidden": own.chain(brought.iter().flat_map(|b| &b.kept).map(text)).collect::<Vec<_>>(),
-    })
 }

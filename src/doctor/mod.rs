@@ -27,6 +27,7 @@ mod worktrees;
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::store::{Root, RootState, Store};
@@ -34,7 +35,7 @@ use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::process;
 use crate::worktree::WorktreeError;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
     Ok,
@@ -43,7 +44,7 @@ pub enum CheckState {
 }
 
 /// One finding. Serialised as `--json` prints it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Row {
     pub check: &'static str,
     pub state: CheckState,

@@ -23,7 +23,7 @@ pub const VERSION: u32 = 1;
 pub const VERSION_OF_ONE: u32 = 2;
 
 /// How the views of a worktree are mounted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
     /// Each artifact directory is a mount of its own; the rest of the worktree is no view.

@@ -85,7 +85,7 @@ pub(crate) use error::FileKind;
 pub use error::StoreError;
 pub use file_times::FileTimes;
 
-pub use gc::{GcOptions, GcReport};
+pub use gc::{AwayRoot, GcOptions, GcReport};
 pub(crate) use id::{LARGE, PackId};
 pub use id::{ObjectId, TreeId};
 pub use locks::{StoreExclusive, StoreShare};

@@ -10,7 +10,7 @@ use crate::store::manifest::{ViewSpec, joined};
 use crate::sys::path;
 
 /// How a path differs from the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Difference {
     Added,

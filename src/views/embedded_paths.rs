@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ViewsError;
@@ -21,13 +22,15 @@ const VERSION: u32 = 2;
 const FILE: &str = "traces.json";
 
 /// One file that holds the absolute path of a checkout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Trace {
     /// Relative to its artifact.
     #[serde(with = "escape::path")]
+    #[schemars(with = "String")]
     pub path: PathBuf,
     /// The path that it holds.
     #[serde(with = "escape::path")]
+    #[schemars(with = "String")]
     pub root: PathBuf,
     pub kind: OccurrenceKind,
     /// The worktree has a file of its own in its place, with its own path.
@@ -38,7 +41,7 @@ pub struct Trace {
 }
 
 /// The consequence of a path in a binary file, which is never rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// A program that names its interpreter there.
@@ -60,7 +63,7 @@ impl std::fmt::Display for Effect {
 }
 
 /// How it holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OccurrenceKind {
     Text,
@@ -70,10 +73,11 @@ pub enum OccurrenceKind {
 }
 
 /// The traces in one artifact directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Traced {
     /// Relative to the worktree.
     #[serde(with = "escape::path")]
+    #[schemars(with = "String")]
     pub path: PathBuf,
     pub traces: Vec<Trace>,
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::set::Views;
@@ -17,7 +18,7 @@ use crate::sys::{fs, time};
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Counters of a daemon. Serialised as `--json` prints it.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Stats {
     /// Servers that were started after the first. Each begins to count at 0.
     pub restarts: u64,
@@ -26,7 +27,7 @@ pub struct Stats {
 }
 
 /// The requests of one mounted view.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ViewStats {
     #[serde(serialize_with = "super::json_path::path")]
     pub path: PathBuf,
@@ -37,7 +38,7 @@ pub struct ViewStats {
 }
 
 /// As a server reports them; a later one may count more, an earlier one less.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RequestStats {
     /// By operation.
@@ -55,7 +56,7 @@ pub struct RequestStats {
 }
 
 /// The request that took longest.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Slowest {
     pub microseconds: u64,
     pub operation: String,

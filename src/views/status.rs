@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ViewsError;
@@ -22,7 +23,7 @@ use crate::sys::path;
 const LOOKED_FOR: Duration = Duration::from_secs(5);
 
 /// The status of a worktree's views. Serialised as `--json` prints it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct WorktreeStatus {
     #[serde(serialize_with = "super::json_path::path")]
     pub worktree: PathBuf,
@@ -51,7 +52,7 @@ pub struct WorktreeStatus {
     pub stats: Option<Stats>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Daemon {
     /// The keeper.
     pub pid: i64,
@@ -61,7 +62,7 @@ pub struct Daemon {
     pub trouble: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ViewStatus {
     #[serde(serialize_with = "super::json_path::path")]
     pub path: PathBuf,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::broken::Broken;
@@ -12,7 +13,7 @@ use crate::store::{RootState, Store};
 use crate::views::set::Views;
 
 /// One worktree. Serialised as `--json` prints it.
-#[derive(Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedWorktree {
     #[serde(serialize_with = "crate::views::json_path::path")]
     pub path: PathBuf,

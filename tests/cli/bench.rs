@@ -1,5 +1,8 @@
 //! The fixture of the tests: a temporary repository with artifacts, a store, and the program to run in it.
 
+#[path = "schema.rs"]
+pub mod schema;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -243,8 +246,12 @@ pub fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// A text read as JSON; an answer of the program has to be as its schema says.
+#[track_caller]
 pub fn json(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    let value = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    schema::check(&value);
+    value
 }
 
 /// All paths below a directory, sorted, with type, mode, size, mtime in ns and link target.

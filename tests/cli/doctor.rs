@@ -37,7 +37,7 @@ fn doctor(bench: &Bench, args: &[&str]) -> (i32, Vec<Value>) {
 
 fn rows(said: &Said) -> (i32, Vec<Value>) {
     assert!(!said.out.is_empty(), "{said:?}");
-    (said.code, json(&said.out).as_array().unwrap_or_else(|| panic!("{said:?}")).clone())
+    (said.code, json(&said.out)["checks"].as_array().unwrap_or_else(|| panic!("{said:?}")).clone())
 }
 
 /// The rows of a check that tell of something below the bench, or of the only thing there is.

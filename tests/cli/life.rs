@@ -68,10 +68,10 @@ fn list_names_every_worktree_with_views() {
     bench.ok("repo", ["create", "second", "--no-mount"]);
     let listed = json(&bench.ok("repo", ["list", "--json"]));
     let brief: Vec<_> =
-        listed.as_array().unwrap().iter().map(|l| (l["path"].as_str().unwrap(), &l["mounted"])).collect();
+        listed["worktrees"].as_array().unwrap().iter().map(|l| (l["path"].as_str().unwrap(), &l["mounted"])).collect();
     let (fix, second) = (bench.path("fix"), bench.path("second"));
     assert_eq!(brief, [(fix.to_str().unwrap(), &2.into()), (second.to_str().unwrap(), &0.into())]);
-    assert_eq!(listed[0]["branch"], "al/fix");
+    assert_eq!(listed["worktrees"][0]["branch"], "al/fix");
     assert_eq!(bench.ok("", ["list", "--all"]).lines().count(), 2);
     assert_eq!(bench.ok("", ["list", "--all"]), bench.ok("fix", ["list"]));
 }
@@ -85,7 +85,7 @@ fn diff_says_the_same_mounted_and_unmounted() {
     assert_eq!(bench.ok("fix", ["diff", "build"]), "D build/out.o\n");
     assert_eq!(bench.ok("fix/node_modules", ["diff", "a/index.js"]), "M node_modules/a/index.js\n");
     let found = json(&bench.ok("fix", ["diff", "build", "--json"]));
-    assert_eq!(found, serde_json::json!([{"kind": "deleted", "path": "build/out.o"}]));
+    assert_eq!(found["changes"], serde_json::json!([{"kind": "deleted", "path": "build/out.o"}]));
     bench.ok("fix", ["unmount"]);
     assert_eq!(bench.ok("fix", ["diff"]), CHANGED);
     bench.ok("fix", ["mount"]);
@@ -252,7 +252,7 @@ fn names_that_are_not_utf_8_are_shared_listed_and_reset() {
     bench.assert_clean("fix");
     std::fs::write(&file, "mine\n").unwrap();
     assert_eq!(json(&bench.ok("fix", ["status", "--json"]))["views"][1]["path"], "build-%FF");
-    assert_eq!(json(&bench.ok("fix", ["diff", "--json"]))[0]["path"], "build-%FF/build-%FF");
+    assert_eq!(json(&bench.ok("fix", ["diff", "--json"]))["changes"][0]["path"], "build-%FF/build-%FF");
     let reset = bench.depsfs("fix", [std::ffi::OsStr::new("reset"), "--yes".as_ref(), file.as_os_str()]);
     assert_eq!(reset.code, 0, "{reset:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "odd\n");
@@ -264,7 +264,7 @@ fn a_name_that_is_not_utf_8_can_be_had_back_from_json() {
     let bench = created();
     let name = std::ffi::OsStr::from_bytes(b"50%\xff\n");
     std::fs::write(bench.path("fix/build").join(name), "mine").unwrap();
-    let changes = json(&bench.ok("fix", ["diff", "--json"]));
+    let changes = json(&bench.ok("fix", ["diff", "--json"]))["changes"].clone();
     assert_eq!(changes, serde_json::json!([{ "kind": "added", "path": "build/50%25%FF%0A" }]));
     let path = depsfs::store::escape::unescape(changes[0]["path"].as_str().unwrap()).unwrap();
     assert_eq!(path, b"build/50%\xff\n");

@@ -206,10 +206,15 @@ fn in_a_bare_repository_and_around_it_its_worktrees_are_listed_and_nothing_else_
     bench.ok("hub/main", ["create", "fix", "--branch", "fix"]);
     for at in ["hub", "hub/.bare", "hub/main", "hub/fix/build"] {
         let listed = json(&bench.ok(at, ["list", "--json"]));
-        let paths: Vec<&str> = listed.as_array().unwrap().iter().map(|l| l["path"].as_str().unwrap()).collect();
+        let paths: Vec<&str> =
+            listed["worktrees"].as_array().unwrap().iter().map(|l| l["path"].as_str().unwrap()).collect();
         assert_eq!(paths, [bench.path("hub/fix").to_str().unwrap()], "{at}");
     }
-    assert_eq!(json(&bench.ok("", ["list", "--json"])).as_array().unwrap().len(), 2, "outside of all: all");
+    assert_eq!(
+        json(&bench.ok("", ["list", "--json"]))["worktrees"].as_array().unwrap().len(),
+        2,
+        "outside of all: all"
+    );
     for args in [&["create", "x"][..], &["adopt"], &["init"], &["status"], &["publish"]] {
         let said = bench.depsfs("hub", args);
         assert_eq!(said.code, 3, "{args:?}: {said:?}");
