@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::health::{end_hung, refuse_stopped};
 use super::program::Program;
 use super::release::{detach_dead, take_down};
-use super::state::{DaemonState, StateDir, ViewState};
+use super::state::{DaemonState, KEEPER_VERB, StateDir, ViewState};
 use super::timeouts::{Patience, wait_for};
 use super::{DaemonError, keeper, known, mounts, wire};
 use crate::store::Manifest;
@@ -93,7 +93,7 @@ fn start(program: &Path, dir: &StateDir) -> Result<DaemonState, DaemonError> {
     let output = open_path(&log, flags, 0o644).map_err(IoError::of("open", &log))?;
     let failed = |why: String| DaemonError::Start { why, log: log.clone() };
     let (ready, theirs) = process::pipe().map_err(|e| failed(reason(&e)))?;
-    let args = [OsStr::new("keeper"), dir.path().as_os_str()];
+    let args = [OsStr::new(KEEPER_VERB), dir.path().as_os_str()];
     process::start_apart(program, &args, output.as_fd(), theirs.as_fd()).map_err(|e| failed(reason(&e)))?;
     drop(theirs);
     let mut patience = Patience::new();

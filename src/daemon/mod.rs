@@ -45,8 +45,8 @@ pub use health::hung;
 pub(crate) use health::{Health, left_mounted};
 pub(crate) use mounts::whereabouts;
 pub(crate) use release::Released;
-pub use state::DaemonState;
 pub(crate) use state::SETTLED;
+pub use state::{DaemonState, KEEPER_VERB};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {

@@ -26,6 +26,9 @@ use crate::sys::{IoError, mount, path as paths, proc};
 /// In a view's directory: the generation from which on its journal speaks of no retired graft.
 pub const SETTLED: &str = "settled";
 
+/// The first word of a keeper's command line; the state directory is the second.
+pub const KEEPER_VERB: &str = "keeper";
+
 /// Names the daemon's files.
 #[derive(Clone, Debug)]
 pub struct StateDir(PathBuf);
@@ -92,12 +95,25 @@ impl StateDir {
     /// another process would get the keeper's signals), `daemon.json` names the keeper.
     pub(super) fn living_keeper(&self) -> Result<Option<Option<ProcessId>>, IoError> {
         let Some(written) = self.living()? else { return Ok(None) };
+        let written = written.filter(|pid| self.may_be_kept_by(*pid));
         let lives = |state: &DaemonState| state.started.is_some() && proc::started(state.pid) == state.started;
         // A keeper that has just begun has not written it yet; it was started later than the one that did.
         let is_older = |state: &DaemonState| written.and_then(proc::started) <= state.started;
         let state =
             DaemonState::load(self).filter(|state| written != Some(state.pid) && lives(state) && is_older(state));
         Ok(Some(state.map(|state| state.pid).or(written)))
+    }
+
+    /// Whether a process may be the keeper, by the words with which it was started: not if it is another program, or keeps
+    /// another directory. A thread of the server has a number, too.
+    fn may_be_kept_by(&self, pid: ProcessId) -> bool {
+        let words = proc::arguments(pid);
+        let Some((_, words)) = words.split_first() else { return true };
+        let identity = |path: &Path| paths::stat(path).ok().flatten().map(|stat| (stat.dev, stat.ino));
+        // The directory may have been moved since.
+        let is_other =
+            |dir: &Path| dir.is_absolute() && identity(dir).is_some_and(|there| identity(&self.0) != Some(there));
+        matches!(words, [verb, dir] if verb == KEEPER_VERB && !is_other(Path::new(dir)))
     }
 
     /// A process that the daemon's files name. A keeper that both files name, while it holds the lock, is the one: then a

@@ -3,9 +3,9 @@
 //! `cmdline` is not: reading it takes the lock of the process's memory, which one that is stuck in a view may hold.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -219,6 +219,14 @@ pub fn name(pid: ProcessId) -> Option<String> {
     Some(String::from_utf8_lossy(&name).trim_end().to_owned())
 }
 
+/// The words with which a process was started, its program's first; none for one that is gone or has ended, and where
+/// `/proc` shows no other users' processes.
+pub fn arguments(pid: ProcessId) -> Vec<OsString> {
+    let bytes = paths::read_if_there(Path::new(&format!("/proc/{pid}/cmdline"))).ok().flatten().unwrap_or_default();
+    let words = bytes.strip_suffix(b"\0").unwrap_or_default().split(|byte| *byte == 0);
+    words.filter(|_| !bytes.is_empty()).map(|word| OsString::from_vec(word.to_vec())).collect()
+}
+
 /// The numbers of the descriptors that are `/dev/fuse`.
 fn devices(fds: &OwnedFd) -> Vec<String> {
     let names = fs::duplicate(std::os::fd::AsFd::as_fd(fds)).and_then(fs::list).unwrap_or_default();
@@ -268,6 +276,16 @@ pub fn wait_until(limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_words_and_one_that_is_not_there_has_none() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().expect("sleep starts");
+        // A program that is just being started has none for a moment.
+        let is_known = wait_until(Duration::from_secs(60), || arguments(child.id().cast_signed()) == ["sleep", "600"]);
+        child.kill().expect("it lives");
+        child.wait().expect("it ends");
+        assert!(is_known && arguments(child.id().cast_signed()).is_empty());
+    }
 
     #[test]
     fn a_stopped_process_is_told_from_a_running_one_whatever_it_is_called() {

@@ -243,7 +243,7 @@ fn a_wrong_start_time_of_the_keeper_keeps_nobody_from_it() {
 #[test]
 fn a_lock_file_that_names_another_process_has_that_one_left_alone_and_the_daemon_found() {
     let mut bench = bench!("v");
-    let mut other = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    let other = std::process::Command::new("sleep").arg("600").spawn().unwrap();
     let keeper = bench.mount().pid;
     for named in [other.id().to_string(), "x".into(), String::new(), "2147483646".into()] {
         fs::write(bench.state_dir().join("daemon.lock"), &named).unwrap();
@@ -255,6 +255,44 @@ fn a_lock_file_that_names_another_process_has_that_one_left_alone_and_the_daemon
     fs::write(bench.state_dir().join("daemon.lock"), other.id().to_string()).unwrap();
     bench.unmount();
     assert_eq!(bench.mounted(), Vec::<String>::new());
-    assert!(other.try_wait().unwrap().is_none(), "it got a signal");
-    other.kill().and_then(|()| other.wait()).unwrap();
+    assert!(is_untouched(other), "it got a signal");
+}
+
+/// Whether a process lives. It does not afterwards.
+fn is_untouched(mut process: std::process::Child) -> bool {
+    let lives = process.try_wait().unwrap().is_none();
+    process.kill().and_then(|()| process.wait()).unwrap();
+    lives
+}
+
+#[test]
+fn a_lock_file_that_names_a_process_younger_than_the_keeper_has_that_one_left_alone_too() {
+    for kind in ["a program", "a thread of the server", "the keeper of another directory"] {
+        let mut bench = bench!("v");
+        let neighbour = bench!("v");
+        let server = bench.mount().server_pid.unwrap();
+        // Younger by some ticks of the clock by which the kernel tells.
+        std::thread::sleep(Duration::from_millis(50));
+        let program = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let named = match kind {
+            "a program" => program.id().to_string(),
+            "a thread of the server" => {
+                let threads = fs::read_dir(format!("/proc/{server}/task")).unwrap();
+                threads.map(|e| e.unwrap().file_name().into_string().unwrap()).max().unwrap()
+            }
+            _ => neighbour.mount().pid.to_string(),
+        };
+        fs::write(bench.state_dir().join("daemon.lock"), &named).unwrap();
+        bench.manifest.generation += 1;
+        bench.save();
+        let (dir, program_file) = (bench.state_dir(), bench.program.clone());
+        let state = within(kind, move || client::mount_with(&program_file, &dir)).unwrap();
+        assert_eq!(state.generation, bench.manifest.generation, "{kind}");
+        fs::write(bench.state_dir().join("daemon.lock"), &named).unwrap();
+        let dir = bench.state_dir();
+        within(kind, move || client::unmount(&dir, false)).unwrap();
+        assert_eq!(bench.mounted(), Vec::<String>::new(), "{kind}");
+        assert_eq!(neighbour.mounted().len(), usize::from(kind.starts_with("the keeper")), "it got a signal");
+        assert!(is_untouched(program), "it got a signal");
+    }
 }
