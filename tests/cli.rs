@@ -66,6 +66,8 @@ mod life;
 mod many;
 #[path = "cli/mtimes.rs"]
 mod mtimes;
+#[path = "cli/names.rs"]
+mod names;
 #[path = "cli/namespaces.rs"]
 mod namespaces;
 #[path = "cli/observe.rs"]

@@ -9,7 +9,7 @@ use super::create::{mount_source, words};
 use super::progress::Bar;
 use super::report::Failure;
 use super::view_option::ViewOption;
-use super::{output, places};
+use super::{named, output, places};
 use crate::component::load;
 use crate::store::manifest::Shape;
 use crate::sys::interrupt;
@@ -27,7 +27,8 @@ use crate::worktree::{plan, shape};
 /// A worktree that has its views already only gets them mounted.
 #[derive(Args)]
 pub struct Adopt {
-    /// The worktree, or any path in it [default: the working directory]
+    /// The worktree: its name, its branch, or any path in it [default: the working directory]
+    #[arg(value_name = "WORKTREE")]
     path: Option<PathBuf>,
     /// The checkout whose artifacts it gets [default: the main worktree of its repository]
     #[arg(long, value_name = "DIR")]
@@ -57,7 +58,7 @@ impl Adopt {
 
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
-        let target = places::checkout_at(self.place())?;
+        let target = named::checkout(self.path.as_deref())?;
         let source = adopt::source_of(&target, self.source.as_deref())?;
         let _alone = adopt::lock(&target)?;
         if let Some(views) = adopt::present(&target, &source, self.source.is_some())? {

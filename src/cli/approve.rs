@@ -1,13 +1,11 @@
 //! `depsfs approve`, and the question that other verbs ask before they run a repository's commands.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::confirm::confirm;
 use super::report::Failure;
-use super::{output, places};
+use super::{confirm, named, output, places};
 use crate::component::approve::Approval;
 use crate::component::{Components, load};
 use crate::git::settings::Settings;
@@ -18,7 +16,8 @@ use crate::git::settings::Settings;
 /// all are asked for again. Commands of your own configuration need no approval.
 #[derive(Args)]
 pub struct Approve {
-    /// The checkout, or any path in it [default: the working directory]
+    /// A checkout of the repository: its name, its branch, or any path in it [default: the working directory]
+    #[arg(value_name = "WORKTREE")]
     checkout: Option<PathBuf>,
     /// Take the approval back
     #[arg(long)]
@@ -27,7 +26,7 @@ pub struct Approve {
 
 impl Approve {
     pub fn run(self) -> Result<(), Failure> {
-        let checkout = places::checkout_at(self.checkout.as_deref().unwrap_or(Path::new(".")))?;
+        let checkout = named::checkout(self.checkout.as_deref())?;
         let user = places::user();
         let settings = Settings::load(&checkout.git()).map_err(crate::worktree::WorktreeError::from)?;
         // A create uses the committed file, a sync the file on disk.
@@ -58,15 +57,15 @@ pub fn ensure(components: &Components, repository: &Path, yes: bool) -> Result<(
     if approval.is_given(&states) {
         return Ok(());
     }
-    if !yes {
-        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !yes && !confirm::is_yes() {
+        if !confirm::can_ask() {
             return Err(approval.missing().into());
         }
         let words = approval.words();
         let text = format!("depsfs.toml has commands that have not been approved for {}", words.trim_end());
         text.lines().for_each(output::note);
-        if !confirm("Run them, now and later?", false)? {
-            return Err(approval.missing().into());
+        if !confirm::confirm("Run them, now and later?")? {
+            return Err(Failure::Declined);
         }
     }
     Ok(approval.give(&states)?)

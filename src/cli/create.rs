@@ -9,6 +9,7 @@ use super::approve;
 use super::components::{self, Outside};
 use super::embedded;
 use super::exec;
+use super::named;
 use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
@@ -28,7 +29,6 @@ use crate::worktree::branch::{BranchRequest, BranchUse};
 use crate::worktree::create::{self, CopiedFile, CreateOptions, Created};
 use crate::worktree::plan::{self, CreatePlan, CreateRequest};
 use crate::worktree::relocation;
-use crate::worktree::remove;
 use crate::worktree::shape;
 
 /// The fault of words that are neither a name, a base-ref nor a command.
@@ -215,11 +215,7 @@ impl Create {
     }
 
     fn go_on(&self) -> Result<(), Failure> {
-        let checkout = match &self.name {
-            None => places::checkout()?,
-            Some(name) if crate::sys::path::is_dir(name.as_ref()) => places::checkout_at(name.as_ref())?,
-            Some(name) => remove::find(&places::checkout()?, name)?,
-        };
+        let checkout = named::checkout(self.name.as_deref().map(Path::new))?;
         let store = match Views::of(&checkout)? {
             Some(views) => {
                 views.mount()?;

@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::answers::{DiffAnswer, DifferenceAnswer};
 use super::report::Failure;
-use super::{output, places};
+use super::{named, output, places};
 use crate::sys::terminal::DisplayName;
 use crate::views::diff::Difference;
+use crate::views::set::Views;
 use crate::worktree::relocation;
 
 /// Show what a worktree changed in its views
@@ -17,17 +18,30 @@ use crate::worktree::relocation;
 /// worktree. Files that were relocated and not changed since are left out. A deleted directory is one line. A name with control characters stands in quotes, as git prints it.
 #[derive(Args)]
 pub struct Diff {
-    /// Only what is at or below this path [default: all views of the worktree of the working directory]
-    path: Option<PathBuf>,
+    /// A worktree (its name or branch), then paths in it; or paths as seen from the working directory [default: all
+    /// views of the working directory's worktree]
+    #[arg(value_name = "WORKTREE|PATH")]
+    paths: Vec<PathBuf>,
 }
 
 impl Diff {
+    /// Each path with the views that it is in.
+    fn places(&self) -> Result<Vec<(Views, PathBuf)>, Failure> {
+        if self.paths.is_empty() {
+            let views = places::views_at(Path::new("."))?;
+            let top = views.manifest.worktree.clone();
+            return Ok(vec![(views, top)]);
+        }
+        let places = named::paths(&self.paths)?.or_top();
+        places.into_iter().map(|place| Ok((places::views_at(&place)?, place))).collect()
+    }
+
     pub fn run(self) -> Result<(), Failure> {
-        let views = places::views(self.path.as_deref())?;
-        let place = self.path.as_deref().unwrap_or(&views.manifest.worktree);
         let mut found = Vec::new();
-        for (view, inside) in targets(&views, place)? {
-            found.extend(relocation::own_changes(&views, &view, &inside)?);
+        for (views, place) in self.places()? {
+            for (view, inside) in targets(&views, &place)? {
+                found.extend(relocation::own_changes(&views, &view, &inside)?);
+            }
         }
         let answer = DiffAnswer { changes: found.iter().map(DifferenceAnswer::from).collect() };
         let line = |(kind, path): &(Difference, PathBuf)| format!("{} {}\n", kind.letter(), path.shown());
@@ -36,9 +50,6 @@ impl Diff {
 }
 
 /// A worktree without views has no differences; a path that is in none is an error.
-fn targets(
-    views: &crate::views::set::Views,
-    place: &Path,
-) -> Result<Vec<(crate::store::manifest::ViewSpec, PathBuf)>, Failure> {
+fn targets(views: &Views, place: &Path) -> Result<Vec<(crate::store::manifest::ViewSpec, PathBuf)>, Failure> {
     if views.manifest.views.is_empty() { Ok(Vec::new()) } else { Ok(views.targets(place)?) }
 }

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::places;
 use super::report::Failure;
+use super::{named, places};
 use crate::git::checkout::Checkout;
 use crate::git::command::LOCAL_VARIABLES;
 use crate::sys::namespace::{self, CommandEnd, Namespace, NamespaceError, Started};
 use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path, reason};
 use crate::views::set::Views;
+use crate::worktree::at_source;
 use crate::worktree::relocation::AtPath;
-use crate::worktree::{at_source, remove};
 
 /// In the directory for the state of depsfs: where each namespace mounts what only it has.
 const PLACE: &str = "namespace";
@@ -77,11 +77,7 @@ impl ShellCommand {
 /// [`Failure::Exited`] with its exit code unless that is 0; it could not be started.
 pub(super) fn execute(worktree: Option<&Path>, command: &[OsString]) -> Result<(), Failure> {
     interrupt::catch().map_err(Failure::os("catch signals"))?;
-    let checkout = match worktree {
-        None => places::checkout()?,
-        Some(at) if path::is_dir(at) => places::checkout_at(at)?,
-        Some(name) => remove::find(&places::checkout()?, &name.to_string_lossy())?,
-    };
+    let checkout = named::checkout(worktree)?;
     let views = Views::of(&checkout)?.ok_or_else(|| crate::views::ViewsError::NoViews(checkout.root.clone()))?;
     let source = source_of(&views)?;
     if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {

@@ -33,6 +33,9 @@ pub enum Failure {
     NotStarted { why: String, is_absent: bool },
     #[error("{} of the store {} damaged or missing (see above)", count(*.0 as u64, "file"), are(*.0))]
     Damaged(usize),
+    /// The answer to a question was no. That is no failure.
+    #[error("nothing was changed")]
+    Declined,
     #[error("not confirmed: there is no terminal to ask on")]
     NotConfirmed,
     #[error("neither HOME nor the XDG variables are set")]

@@ -7,6 +7,7 @@ mod adopt;
 mod answers;
 mod approve;
 mod cache;
+mod color;
 mod completions;
 mod components;
 mod confirm;
@@ -17,6 +18,7 @@ mod embedded;
 mod exec;
 mod failure;
 mod gc;
+mod global;
 mod help;
 mod hints;
 mod hook_input;
@@ -27,7 +29,9 @@ mod man;
 mod mount;
 mod mount_all;
 mod mount_options;
+mod named;
 mod output;
+mod path;
 mod places;
 mod progress;
 mod publish;
@@ -47,7 +51,7 @@ mod unmount;
 mod usage;
 mod view_option;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::sys::terminal::DisplayName;
 
@@ -62,7 +66,7 @@ use report::Failure;
 /// DEPSFS_LOG=debug logs what a command does on stderr, and what a daemon started by it does in its log
 /// (depsfs help troubleshooting).
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused and nothing changed.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused and nothing changed, 130 ended by Ctrl-C.
 #[derive(Parser)]
 #[command(name = "depsfs", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_long_help = help::topic_list())]
@@ -72,6 +76,8 @@ pub struct Cli {
     json: bool,
     #[command(subcommand)]
     verb: Verb,
+    #[command(flatten)]
+    options: global::GlobalOptions,
 }
 
 #[derive(Subcommand)]
@@ -80,6 +86,7 @@ enum Verb {
     Adopt(adopt::Adopt),
     List(list::List),
     Status(status::Status),
+    Path(path::PathCommand),
     Exec(exec::Exec),
     Shell(exec::ShellCommand),
     Diff(diff::Diff),
@@ -108,8 +115,9 @@ enum Verb {
 
 /// Runs the program with the arguments of this process; answers its exit code.
 pub fn run() -> u8 {
-    crate::sys::log::begin("off");
-    let Cli { json, verb } = match Cli::try_parse() {
+    let command = Cli::command().color(color::in_arguments(std::env::args_os()));
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let Cli { json, verb, options } = match parsed {
         Ok(cli) => cli,
         Err(wrong) => return usage::report(&wrong),
     };
@@ -118,12 +126,16 @@ pub fn run() -> u8 {
     }
     let what = verb.failing();
     let is_cache = matches!(verb, Verb::Cache(_));
-    match verb.run() {
+    match options.apply().and_then(|()| verb.run()) {
         Ok(()) => 0,
         Err(Failure::Missed) if !output::is_json() => 1,
         Err(Failure::Exited(code)) => code,
+        Err(Failure::Declined) => {
+            output::note("nothing was changed");
+            0
+        }
         // A script that asks the cache builds whenever the answer isn't yes.
-        Err(failure) if is_cache => report::print(&what, &failure).min(1),
+        Err(failure) if is_cache && report::interrupted().is_none() => report::print(&what, &failure).min(1),
         Err(failure) => report::print(&what, &failure),
     }
 }
@@ -135,6 +147,7 @@ impl Verb {
             Verb::Adopt(v) => v.run(),
             Verb::List(v) => v.run(),
             Verb::Status(v) => v.run(),
+            Verb::Path(v) => v.run(),
             Verb::Exec(v) => v.run(),
             Verb::Shell(v) => v.run(),
             Verb::Diff(v) => v.run(),
@@ -167,6 +180,7 @@ impl Verb {
             Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
             Verb::List(_) => "the worktrees cannot be listed".into(),
             Verb::Status(_) => "the status cannot be shown".into(),
+            Verb::Path(_) => "the path cannot be printed".into(),
             Verb::Exec(_) | Verb::Shell(_) => "the command was not started".into(),
             Verb::Diff(_) => "the differences cannot be shown".into(),
             Verb::Thaw(_) => "not everything was thawed".into(),

@@ -10,7 +10,7 @@ use super::output::{self, count};
 use super::progress::Bar;
 use super::report::Failure;
 use super::view_option::ViewOption;
-use super::{mount_all, places};
+use super::{mount_all, named, places};
 use crate::store::Store;
 use crate::sys::terminal::DisplayName;
 use crate::views::reshape;
@@ -27,7 +27,8 @@ use crate::worktree::shape;
 /// themselves are never written; where they hold the same path, the first one wins.
 #[derive(Args)]
 pub struct Mount {
-    /// The worktree [default: the one of the working directory]; with --at, names of entries
+    /// The worktree: its name, its branch, or any path in it [default: the working directory]; with --at, names of
+    /// entries
     #[arg(value_name = "WORKTREE|ENTRY")]
     what: Vec<PathBuf>,
     /// Every worktree of every repository that the store knows, and every directory that was mounted at
@@ -93,7 +94,7 @@ impl Mount {
             let of_a_directory = "lowerdir, upperdir, workdir and store belong to a directory, not to a worktree";
             return Err(Failure::Usage(of_a_directory, "give --at <dir>"));
         }
-        self.mount_worktree(places::views(self.what.first().map(PathBuf::as_path))?, options)
+        self.mount_worktree(named::views(self.what.first().map(PathBuf::as_path))?, options)
     }
 
     fn directory(&self, dir: &Path, options: MountOptions) -> Result<(), Failure> {
@@ -151,7 +152,7 @@ impl Mount {
         if self.options.is_empty() || !source.is_absolute() {
             return Ok(None);
         }
-        let views = places::views(Some(source))?;
+        let views = places::views_at(source)?;
         let target = crate::sys::path::canonical(dir).unwrap_or(dir.into());
         if dir.as_os_str() != "none" && target != views.manifest.worktree {
             return Err(Failure::Usage("a worktree's views have their places in it", "name it as the target too"));

@@ -1,15 +1,31 @@
 //! Writes to stdout in one piece, and lines to stderr; both without characters that control a terminal.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use super::answers::{self, Answer, NoteAnswer};
+use super::color;
 use super::failure::Failure;
 pub use super::units::{count, number, size};
 use crate::sys::log::OrWarn;
-use crate::sys::terminal;
+use crate::sys::terminal::{self, DisplayName};
+
+/// Whether `--quiet` was given.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on there are no reports, notes and progress bars.
+pub fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether there are no reports, notes and progress bars.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// Whether answers, errors and notes are JSON: `--json` was given.
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -42,24 +58,42 @@ pub fn done_answer(
     outcome: &impl Answer,
     text: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
-    unless_written(done, answer(outcome, text))
+    if is_quiet() && !is_json() { Ok(()) } else { unless_written(done, answer(outcome, text)) }
 }
 
 /// Writes text. A reader that has enough (`| head`) is no error.
 pub fn print(text: &str) -> Result<(), Failure> {
-    bytes(terminal::plain(text).as_bytes())
+    bytes(color::painted(&terminal::plain(text), &std::io::stdout()).as_bytes())
+}
+
+/// Prints a path: byte by byte for a program, and as every other name on a terminal.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub fn path(path: &Path) -> Result<(), Failure> {
+    if std::io::stdout().is_terminal() {
+        return print(&format!("{}\n", path.shown()));
+    }
+    bytes(&[path.as_os_str().as_bytes(), b"\n"].concat())
 }
 
 /// Above the output of a dry run.
 pub const DRY_RUN: &str = "Dry run (no changes made):\n";
 
-/// Writes one line on stderr. That nobody reads it is no error.
+/// Writes one line on stderr, unless the program is quiet. That nobody reads it is no error.
 pub fn note(line: &str) {
-    let line = if is_json() { answers::line(&NoteAnswer { note: line.into() }) } else { terminal::line(line).into() };
-    stderr(&line);
+    if is_quiet() {
+        return;
+    }
+    if is_json() { stderr(&answers::line(&NoteAnswer { note: line.into() })) } else { error(line) }
 }
 
-/// Writes one line on stderr as it is.
+/// Writes one line of an error on stderr.
+pub fn error(line: &str) {
+    stderr(&color::painted(&terminal::line(line), &std::io::stderr()));
+}
+
+/// Writes one line on stderr as it is. That nobody reads it is no error.
 pub fn stderr(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").or_debug("a note was not printed");
 }
@@ -72,9 +106,9 @@ pub fn would(text: &str) -> Result<(), Failure> {
     print(&format!("{DRY_RUN}{text}"))
 }
 
-/// Writes what was done. When that can't be written, the failure says that it was done all the same.
+/// Writes what was done, unless the program is quiet. When that can't be written, the failure says that it was done all the same.
 pub fn done(done: impl Into<String>, text: &str) -> Result<(), Failure> {
-    unless_written(done, print(text))
+    if is_quiet() { Ok(()) } else { unless_written(done, print(text)) }
 }
 
 fn unless_written(done: impl Into<String>, written: Result<(), Failure>) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! Paths: the store, the state of directories without git, the worktree that an argument names.
+//! Paths: the store, the state of directories without git, the worktree that holds a path.
 
 use std::path::{Path, PathBuf};
 
@@ -52,9 +52,12 @@ fn xdg(variable: &str, below_home: &str) -> Result<PathBuf, Failure> {
     set(variable).or_else(|| set("HOME").map(|home| home.join(below_home))).ok_or(Failure::NoHome)
 }
 
-/// The views of the worktree that holds `place` (by default the working directory).
-pub fn views(place: Option<&Path>) -> Result<Views, Failure> {
-    Ok(Views::containing(place.unwrap_or(Path::new(".")), &states()?)?)
+/// The views of the worktree that holds `place`.
+///
+/// # Errors
+/// It lies in no checkout, or in one without views.
+pub fn views_at(place: &Path) -> Result<Views, Failure> {
+    Ok(Views::containing(place, &states()?)?)
 }
 
 /// The checkout of the working directory; in a submodule, the project it is part of.

@@ -14,7 +14,11 @@ pub struct Bar(ProgressBar);
 
 impl Bar {
     pub fn new() -> Bar {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar = if std::io::stderr().is_terminal() && !output::is_quiet() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
         Bar(bar)
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::components::{self, Outside};
+use super::named::{self, NamedPaths};
 use super::output::{self, count, size};
 use super::places;
 use super::report::Failure;
@@ -25,7 +26,9 @@ use crate::worktree::artifacts::materialize::{self, MaterializeTask};
 /// error.
 #[derive(Args)]
 pub struct Publish {
-    /// Artifact directories or files [default: those of all components]
+    /// Artifact directories or files; after the name or branch of a worktree, those in that one [default: those of all
+    /// components]
+    #[arg(value_name = "WORKTREE|PATH")]
     paths: Vec<PathBuf>,
     /// The name of the entry; one that is there is replaced
     #[arg(long, requires = "paths")]
@@ -38,38 +41,23 @@ pub struct Publish {
 impl Publish {
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
-        let checkout = places::checkout()?;
+        let named = named::paths(&self.paths)?;
+        let checkout = named::checkout(named.worktree.as_deref())?;
         if let Some(views) = Views::of(&checkout)? {
             // Unmounted, only the worktree's own files are there.
             views.mount()?;
         }
         let outside = Outside::new(places::store()?);
         match &self.name {
-            Some(name) => self.named(name, &outside),
-            None => self.components(&checkout, &outside),
+            Some(name) => entry(name, &named, &outside),
+            None => self.components(&checkout, &named.paths, &outside),
         }
     }
 
-    fn named(&self, name: &str, outside: &Outside) -> Result<(), Failure> {
-        let base = paths::canonical(Path::new(".")).map_err(WorktreeError::from)?;
-        let mut inside = Vec::new();
-        for path in &self.paths {
-            let whole = paths::canonical(path).map_err(WorktreeError::from)?;
-            let below = whole.strip_prefix(&base).ok().filter(|p| !p.as_os_str().is_empty());
-            let outside_it = "a path does not lie below the working directory";
-            inside.push(below.ok_or(Failure::Usage(outside_it, "go to a directory above all of them"))?.to_path_buf());
-        }
-        let _share = outside.store.share()?;
-        let frozen = capture::freeze(&outside.store, &base, &inside, &*outside.bar)?;
-        capture::name(&outside.store, name, &frozen, &base)?;
-        let (files, bytes) = (count(frozen.files, "file"), size(frozen.bytes));
-        output::done(format!("{name} was published"), &format!("published {name}: {files}, {bytes}\n"))
-    }
-
-    fn components(&self, checkout: &Checkout, outside: &Outside) -> Result<(), Failure> {
+    fn components(&self, checkout: &Checkout, given: &[PathBuf], outside: &Outside) -> Result<(), Failure> {
         let components = components::approved(checkout, self.approve)?;
         let mut wanted = Vec::new();
-        for path in &self.paths {
+        for path in given {
             let whole = paths::canonical(path).map_err(WorktreeError::from)?;
             let at = whole.strip_prefix(&checkout.root).unwrap_or(&whole).to_path_buf();
             let found: Vec<String> =
@@ -79,7 +67,7 @@ impl Publish {
             }
             wanted.extend(found);
         }
-        let is_wanted = |d: &Declared| match self.paths.is_empty() {
+        let is_wanted = |d: &Declared| match given.is_empty() {
             true => d.component.key.is_some(),
             false => wanted.contains(&d.component.name),
         };
@@ -92,7 +80,7 @@ impl Publish {
                 changed: false,
                 builds: false,
             };
-            materialize::publish_all(&task, &is_wanted, !self.paths.is_empty())
+            materialize::publish_all(&task, &is_wanted, !given.is_empty())
         })?;
         if published.is_empty() {
             return Err(Failure::Refused {
@@ -106,4 +94,25 @@ impl Publish {
         };
         output::done("the components were published", &published.iter().map(line).collect::<String>())
     }
+}
+
+/// Publishes paths as one entry, at their places seen from the worktree that was named, else the working directory.
+fn entry(name: &str, named: &NamedPaths, outside: &Outside) -> Result<(), Failure> {
+    if named.paths.is_empty() {
+        return Err(Failure::Usage("no path is named", "give artifact directories or files after the worktree"));
+    }
+    let base = named.worktree.as_deref().unwrap_or(Path::new("."));
+    let base = paths::canonical(base).map_err(WorktreeError::from)?;
+    let mut inside = Vec::new();
+    for path in &named.paths {
+        let whole = paths::canonical(path).map_err(WorktreeError::from)?;
+        let below = whole.strip_prefix(&base).ok().filter(|p| !p.as_os_str().is_empty());
+        let outside_it = "a path does not lie below the working directory";
+        inside.push(below.ok_or(Failure::Usage(outside_it, "go to a directory above all of them"))?.to_path_buf());
+    }
+    let _share = outside.store.share()?;
+    let frozen = capture::freeze(&outside.store, &base, &inside, &*outside.bar)?;
+    capture::name(&outside.store, name, &frozen, &base)?;
+    let (files, bytes) = (count(frozen.files, "file"), size(frozen.bytes));
+    output::done(format!("{name} was published"), &format!("published {name}: {files}, {bytes}\n"))
 }

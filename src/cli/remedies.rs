@@ -36,6 +36,7 @@ pub fn judge(failure: &Failure) -> (u8, String) {
         Failure::Damaged(_) => {
             (FAILED, "depsfs doctor --fix takes damaged objects away and reads the checkouts again".into())
         }
+        Failure::Declined => (0, String::new()),
         Failure::NotConfirmed => (REFUSED, "give --yes to confirm".into()),
         Failure::NoHome => (USAGE, "set HOME, or DEPSFS_STORE and XDG_STATE_HOME, to absolute paths".into()),
         Failure::RelativeStore(_) => (
@@ -95,8 +96,10 @@ fn worktree(e: &WorktreeError) -> (u8, String) {
             "depsfs doctor names the missing parts; git worktree repair or depsfs doctor --fix restores them where possible"
                 .into(),
         ),
-        WorktreeError::NoWorktree(_) => (REFUSED, "git worktree list shows them".into()),
-        WorktreeError::Ambiguous { .. } => (REFUSED, "give the path".into()),
+        WorktreeError::NoWorktree(_) => (REFUSED, "depsfs list shows the worktrees, with their branches".into()),
+        WorktreeError::Ambiguous { .. } => {
+            (REFUSED, "give a path, such as ./NAME or the whole path of a worktree; refs/heads/NAME is a branch".into())
+        }
         WorktreeError::IsMain(_) => (REFUSED, "only linked worktrees have views and can be removed; git worktree list shows them".into()),
         WorktreeError::IsSource(_) => (REFUSED, "name a linked worktree, or another --source".into()),
         WorktreeError::OtherRepository { .. } => (REFUSED, "git worktree list shows the worktrees of a repository".into()),

@@ -1,6 +1,6 @@
 //! `depsfs remove`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -8,6 +8,8 @@ use super::output::{self, count};
 use super::places;
 use super::report::Failure;
 use crate::git;
+use crate::git::checkout::Checkout;
+use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::WorktreeError;
 use crate::worktree::remove::{self, Accept, RemoveTarget};
@@ -18,8 +20,9 @@ use crate::worktree::remove::{self, Accept, RemoveTarget};
 /// worktree's own changes in its views, too) are removed with it.
 #[derive(Args)]
 pub struct Remove {
-    /// Path of the worktree; in a checkout of its repository, the last segment of the path or its branch will do
-    name: String,
+    /// The worktree: its name, its branch, or the path of its top [default: the one of the working directory]
+    #[arg(value_name = "WORKTREE")]
+    name: Option<PathBuf>,
     /// Lose uncommitted changes of tracked files, or a rebase or merge in progress
     #[arg(long)]
     discard_changes: bool,
@@ -41,32 +44,45 @@ pub struct Remove {
 }
 
 impl Remove {
-    /// A name means a worktree of the repository around; a path may name one of any.
+    /// A name means a worktree of the repository around; a path may name one of any. Without either it is the one that
+    /// holds the working directory.
     fn worktree(&self) -> Result<RemoveTarget, Failure> {
-        match places::checkout().and_then(|here| Ok(remove::target(&here, &self.name)?)) {
+        let Some(name) = &self.name else { return Ok(RemoveTarget::Whole(places::checkout()?)) };
+        match repository().and_then(|here| Ok(remove::target(&here, name)?)) {
             Err(Failure::Worktree(
                 e @ (WorktreeError::Git(git::RepositoryError::NotACheckout(_)) | WorktreeError::NoWorktree(_)),
-            )) => Ok(remove::at(Path::new(&self.name))?.ok_or(e)?),
+            )) => Ok(remove::at(name)?.ok_or(e)?),
             found => found,
         }
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
+    /// The words for the worktree in a message.
+    pub fn name(&self) -> String {
+        self.name.as_ref().map_or("the worktree".into(), |name| name.shown().to_string())
+    }
+
+    /// A name that a create has which was killed.
+    fn killed<T>(
+        &self,
+        look: impl Fn(&Checkout, &Path) -> Result<Option<T>, WorktreeError>,
+    ) -> Result<Option<T>, Failure> {
+        match (&self.name, repository()) {
+            (Some(name), Ok(here)) => Ok(look(&here, name)?),
+            _ => Ok(None),
+        }
     }
 
     pub fn run(self) -> Result<(), Failure> {
-        let here = places::checkout().ok();
         let left = |worktree: &Path| format!("removed {}, which a create that was killed had left\n", worktree.shown());
         if self.dry_run {
-            let found = here.map(|here| remove::would_take_back(&here, &self.name)).transpose()?.flatten();
-            if let Some(worktree) = found {
+            if let Some(worktree) = self.killed(remove::would_take_back)? {
                 return output::would(&left(&worktree));
             }
-        } else if let Some(removed) = here.map(|here| remove::unfinished(&here, &self.name)).transpose()?.flatten() {
+        } else if let Some(removed) = self.killed(remove::unfinished)? {
             return output::print(&left(&removed.worktree));
         }
         let worktree = self.worktree()?;
+        let way_out = way_out(&worktree);
         let accept = Accept {
             changes: self.discard_changes,
             untracked: self.discard_untracked,
@@ -90,6 +106,27 @@ impl Remove {
         if self.dry_run {
             return output::would(&text);
         }
+        text += &way_out;
         output::done(format!("{} was removed", removed.worktree.shown()), &text)
+    }
+}
+
+/// The checkout of the working directory, or the bare repository around it.
+fn repository() -> Result<Checkout, Failure> {
+    match Checkout::of_any_repository(Path::new(".")).map_err(WorktreeError::from)? {
+        Some(here) => Ok(here),
+        None => places::checkout(),
+    }
+}
+
+/// The next step of a shell that stands in the worktree: its working directory goes with it.
+fn way_out(target: &RemoveTarget) -> String {
+    let RemoveTarget::Whole(checkout) = target else { return String::new() };
+    let here = path::absolute(Path::new(".")).and_then(|here| path::canonical(&here));
+    match (here, checkout.main()) {
+        (Ok(here), Ok(Some(main))) if here.starts_with(&checkout.root) => {
+            format!("  next:    cd {}\n", main.root.word())
+        }
+        _ => String::new(),
     }
 }

@@ -6,6 +6,7 @@
 //! | 1 | failed |
 //! | 2 | wrong usage |
 //! | 3 | refused, and nothing was changed |
+//! | 128 + n | a signal ended it, such as 2 (Ctrl-C) |
 
 use super::answers::{self, ErrorAnswer};
 pub use super::failure::Failure;
@@ -14,9 +15,16 @@ use super::remedies::judge;
 use crate::component;
 use crate::worktree::WorktreeError;
 
+/// The exit code of a program that a signal has ended, as shells have it.
+pub fn interrupted() -> Option<u8> {
+    let signal = crate::sys::interrupt::raised()?;
+    u8::try_from(signal).ok().map(|signal| signal.saturating_add(128))
+}
+
 /// Prints a failure on stderr; returns the exit code.
 pub fn print(what: &str, failure: &Failure) -> u8 {
     let (code, hint) = judge(failure);
+    let code = interrupted().unwrap_or(code);
     // A worktree was made, and stays.
     let kept = matches!(failure, Failure::Worktree(WorktreeError::Component(component::ComponentError::Build { .. })));
     let unreported;
@@ -52,10 +60,10 @@ pub fn print(what: &str, failure: &Failure) -> u8 {
         }));
         return code;
     }
-    output::note(&format!("depsfs: {what}"));
-    output::note(&format!("  because: {failure}"));
-    output::note(&format!("  hint: {hint}"));
-    log.iter().for_each(|line| output::note(&format!("  its log: {line}")));
-    left.iter().for_each(|words| output::note(&format!("  left behind: {words}")));
+    output::error(&format!("depsfs: {what}"));
+    output::error(&format!("  because: {failure}"));
+    output::error(&format!("  hint: {hint}"));
+    log.iter().for_each(|line| output::error(&format!("  its log: {line}")));
+    left.iter().for_each(|words| output::error(&format!("  left behind: {words}")));
     code
 }

@@ -6,9 +6,9 @@ use clap::Args;
 
 use super::confirm::confirm;
 use super::output::{self, count};
-use super::places;
 use super::report::Failure;
 use super::unmount::say_held;
+use super::{named, places};
 use crate::sys::terminal::DisplayName;
 use crate::views::{reset, thaw};
 use crate::worktree::relocation;
@@ -18,14 +18,12 @@ use crate::worktree::relocation;
 /// Additions and changes of the worktree there are dropped, and deleted files come back. The list is printed first.
 #[derive(Args)]
 pub struct Reset {
-    /// An artifact directory, a path below one, or a directory above some
-    #[arg(required = true)]
+    /// An artifact directory, a path below one, or a directory above some; after the name or branch of a worktree,
+    /// paths in that one; without paths, all views of it
+    #[arg(required = true, value_name = "WORKTREE|PATH")]
     paths: Vec<PathBuf>,
-    /// Don't ask
-    #[arg(long, short)]
-    yes: bool,
     /// Print what would be dropped, and change nothing
-    #[arg(long, conflicts_with = "yes")]
+    #[arg(long)]
     dry_run: bool,
 }
 
@@ -36,9 +34,9 @@ impl Reset {
         if self.dry_run {
             output::print(output::DRY_RUN)?;
         }
-        for path in &self.paths {
-            let views = places::views(Some(path))?;
-            for (view, inside) in views.targets(path)? {
+        for path in named::paths(&self.paths)?.or_top() {
+            let views = places::views_at(&path)?;
+            for (view, inside) in views.targets(&path)? {
                 let changes = relocation::own_changes(&views, &view, &inside)?;
                 if changes.is_empty() {
                     thaw::check(&views, &view, &inside)?;
@@ -54,7 +52,7 @@ impl Reset {
         if self.dry_run {
             return output::print(&dropped);
         }
-        if lost > 0 && !confirm(&format!("Drop {}?", count(lost, "change")), self.yes)? {
+        if lost > 0 && !confirm(&format!("Drop {}?", count(lost, "change")))? {
             return output::print("nothing changed\n");
         }
         for (views, view, inside) in &all {

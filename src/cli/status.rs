@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::embedded;
+use super::named;
 use super::output::{self, count};
-use super::places;
 use super::report::Failure;
 use super::stats;
 use crate::sys::terminal::DisplayName;
@@ -18,7 +18,7 @@ use crate::views::status::{self, ViewStatus, WorktreeStatus as Seen};
 #[derive(Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the text is help on a terminal")]
 pub struct Status {
-    /// The worktree, or any path in it [default: the working directory]
+    /// The worktree: its name, its branch, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
     /// Add what the daemon has counted: requests by kind, the slowest, bytes, copy-ups, restarts
     #[arg(long)]
@@ -30,7 +30,7 @@ pub struct Status {
 
 impl Status {
     pub fn run(self) -> Result<(), Failure> {
-        let views = places::views(self.worktree.as_deref())?;
+        let views = named::views(self.worktree.as_deref())?;
         if self.paths && !output::is_json() {
             return output::print(&embedded::list(&status::absolute_paths(&views)?));
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::answers::SyncAnswer;
 use super::components::{self, Outside};
 use super::report::Failure;
-use super::{output, places};
+use super::{named, output, places};
 use crate::component::{Components, Declared, Undeclared};
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
@@ -15,7 +15,6 @@ use crate::views::set::Views;
 use crate::worktree::artifacts::materialize::{self, Brought};
 use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::relocation;
-use crate::worktree::remove;
 use crate::worktree::sync::{self, Synced, TakePolicy};
 
 /// Bring the artifacts of a worktree up to date, after a rebase or a pull
@@ -43,12 +42,7 @@ pub struct SyncCommand {
 impl SyncCommand {
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
-        let place = match &self.worktree {
-            None => PathBuf::from("."),
-            Some(at) if crate::sys::path::is_there(at) => at.clone(),
-            Some(name) => remove::find(&places::checkout()?, &name.to_string_lossy())?.root,
-        };
-        let mut views = places::views(Some(&place))?;
+        let mut views = named::views(self.worktree.as_deref())?;
         let outside = Outside::new(places::store_of(&views)?);
         let checkout = places::checkout_at(&views.manifest.worktree)?;
         let components = components::approved(&checkout, self.approve)?;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::output::{self, count};
-use super::places;
 use super::progress::Bar;
 use super::report::Failure;
 use super::unmount::say_held;
+use super::{named, places};
 use crate::store::Progress;
 use crate::store::manifest::ViewSpec;
 use crate::sys::terminal::DisplayName;
@@ -21,8 +21,9 @@ use crate::views::thaw;
 /// a view and needs no daemon from then on; it is refused while a program uses it.
 #[derive(Args)]
 pub struct Thaw {
-    /// An artifact directory, a path below one, or a directory above some
-    #[arg(required = true)]
+    /// An artifact directory, a path below one, or a directory above some; after the name or branch of a worktree,
+    /// paths in that one; without paths, all views of it
+    #[arg(required = true, value_name = "WORKTREE|PATH")]
     paths: Vec<PathBuf>,
     /// Print what would be thawed, and change nothing
     #[arg(long)]
@@ -33,9 +34,9 @@ impl Thaw {
     pub fn run(self) -> Result<(), Failure> {
         // All are looked at before one is changed.
         let mut all = Vec::new();
-        for path in &self.paths {
-            let views = places::views(Some(path))?;
-            for (view, inside) in views.targets(path)? {
+        for path in named::paths(&self.paths)?.or_top() {
+            let views = places::views_at(&path)?;
+            for (view, inside) in views.targets(&path)? {
                 thaw::check(&views, &view, &inside)?;
                 all.push((views.clone(), view, inside));
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::report::Failure;
-use super::{output, places};
+use super::{named, output, places};
 use crate::daemon::Released;
 use crate::sys::proc;
 use crate::sys::terminal::DisplayName;
@@ -17,7 +17,7 @@ use crate::views::set::Views;
 /// program uses one.
 #[derive(Args)]
 pub struct Unmount {
-    /// The worktree, or any path in it [default: the working directory]
+    /// The worktree: its name, its branch, or any path in it [default: the working directory]
     #[arg(conflicts_with = "at")]
     worktree: Option<PathBuf>,
     /// A directory that entries are mounted at
@@ -38,7 +38,7 @@ impl Unmount {
     pub fn run(self) -> Result<(), Failure> {
         let views = match &self.at {
             Some(dir) => Views::mounted_at(dir, &places::states()?)?,
-            None => places::views(self.worktree.as_deref())?,
+            None => named::views(self.worktree.as_deref())?,
         };
         if self.wait {
             return Ok(views.wait_for_end()?);

@@ -1,6 +1,6 @@
 //! The locations of a checkout and of its git directories, from libgit2, or from git if libgit2 declines.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -126,6 +126,23 @@ impl Checkout {
         match self.common_dir.parent() {
             Some(parent) if self.common_dir.file_name() == Some(OsStr::new(".git")) => Checkout::at(parent),
             _ => Ok(None),
+        }
+    }
+}
+
+/// The branch that is checked out in the worktree of a private git directory, there or not; `None` when HEAD is
+/// detached. Without a process, unless the refs are in another format than files.
+///
+/// # Errors
+/// `HEAD` can't be read.
+pub fn branch_of(git_dir: &Path) -> Result<Option<OsString>, GitError> {
+    let Some(head) = path::read_if_there(&git_dir.join("HEAD"))? else { return Ok(None) };
+    match head.trim_ascii_end().strip_prefix(b"ref: ") {
+        // A reftable has a HEAD that is valid for no program that reads files.
+        Some(b"refs/heads/.invalid") => Ok(Git::at(git_dir).branch()?.map(OsString::from)),
+        target => {
+            let branch = target.and_then(|target| target.strip_prefix(b"refs/heads/"));
+            Ok(branch.map(|branch| OsStr::from_bytes(branch).to_owned()))
         }
     }
 }

@@ -33,6 +33,14 @@ pub fn set_name(name: &CStr) {
     nix::sys::prctl::set_name(name).or_debug("the process keeps the name of its file");
 }
 
+/// Makes a directory the working directory.
+///
+/// # Errors
+/// It is not there, or may not be entered.
+pub fn enter(dir: &Path) -> Result<(), super::IoError> {
+    std::env::set_current_dir(dir).map_err(super::IoError::of("go to", dir))
+}
+
 /// Starts `program` in a session of its own, as nobody's child: it outlives the caller and leaves no zombie.
 /// Of the caller's descriptors it has only `given` (see [`given`]); stdin is empty, output goes to `log`.
 pub(crate) fn start_apart(

@@ -1,5 +1,6 @@
 //! Errors of creating, changing and removing worktrees.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::mtime::MtimeError;
@@ -68,9 +69,9 @@ pub enum WorktreeError {
     #[error("the worktree {} is broken: {why}", worktree.shown())]
     Broken { worktree: PathBuf, why: &'static str },
     #[error("no worktree of this repository is called {}", .0.shown())]
-    NoWorktree(String),
-    #[error("{} can mean several worktrees: {}", name.shown(), listed(.all))]
-    Ambiguous { name: String, all: Vec<PathBuf> },
+    NoWorktree(PathBuf),
+    #[error("{} can mean {readings}", name.shown())]
+    Ambiguous { name: OsString, readings: String },
     #[error("{} is the main checkout, not a worktree", .0.shown())]
     IsMain(PathBuf),
     #[error("{} is the source itself", .0.shown())]

@@ -12,7 +12,7 @@
 //! | `placement/` | where an artifact of the build cache goes |
 //! | `sync/` | a worktree's views get what the source has now |
 //! | `remove`, `broken`, `sole_holder` | removal, also of broken worktrees, and the work that only one worktree holds |
-//! | `list` | the worktrees of a repository |
+//! | `find`, `list` | the worktrees of a repository: by name or branch, and all |
 
 pub mod adopt;
 pub mod artifacts;
@@ -24,6 +24,7 @@ mod copy_checkout;
 pub mod create;
 mod created;
 mod error;
+pub mod find;
 mod fit;
 pub mod list;
 mod manifest_builder;

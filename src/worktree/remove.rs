@@ -9,11 +9,11 @@
 //! Ignored files don't block, in a view or beside it: every used worktree has some, so a flag for them would always be
 //! typed and protect nothing. The changes in views are counted and reported.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::broken::Broken;
 use super::error::{Risk, WorktreeError};
+use super::find;
 use super::relocation;
 use super::sole_holder;
 use super::unfinished::{Killed, UndoOutcome};
@@ -63,51 +63,41 @@ pub enum RemoveTarget {
     Broken(Broken),
 }
 
-/// The worktree a user means by a path, by the last segment of its path, or by its branch.
-pub fn find(from: &Checkout, name: &str) -> Result<Checkout, WorktreeError> {
-    match target(from, name)? {
-        RemoveTarget::Whole(checkout) => Ok(checkout),
-        RemoveTarget::Broken(broken) => Err(WorktreeError::Broken { worktree: broken.root, why: broken.fault.words() }),
-    }
-}
-
-/// As [`find`], whether git can use it or not.
-pub fn target(from: &Checkout, name: &str) -> Result<RemoveTarget, WorktreeError> {
-    let registered = from.registered()?;
-    let as_path = path::absolute(Path::new(name))?;
+/// The worktree a user means by the path of its top, its name or its branch, whether git can use it or not.
+///
+/// # Errors
+/// No worktree has that name, or several have; the main checkout has it.
+pub fn target(from: &Checkout, name: &Path) -> Result<RemoveTarget, WorktreeError> {
+    let as_path = path::absolute(name)?;
     let as_path = path::canonical(&as_path).unwrap_or(as_path);
     let as_path = crate::git::checkout::plain(&as_path);
-    let mut found: Vec<&(PathBuf, PathBuf)> = registered.iter().filter(|(root, _)| *root == as_path).collect();
-    if found.is_empty() && from.main()?.is_some_and(|main| main.root == as_path) {
-        return Err(WorktreeError::IsMain(as_path));
+    let by_path = find::all(from)?.into_iter().find(|worktree| worktree.root == as_path);
+    let mut readings = if find::is_path_only(name) { vec![] } else { find::readings(from, name.as_os_str())? };
+    let found = match by_path {
+        None => find::only(name.as_os_str(), readings)?,
+        Some(worktree) => {
+            readings.retain(|reading| reading.worktree != worktree);
+            if !readings.is_empty() {
+                let path = format!("the path {}", as_path.shown());
+                let words = std::iter::once(path).chain(readings.iter().map(find::NameReading::words));
+                return Err(find::ambiguous(name.as_os_str(), words));
+            }
+            Some(worktree)
+        }
+    };
+    let found = found.ok_or_else(|| WorktreeError::NoWorktree(name.into()))?;
+    if found.is_main {
+        return Err(WorktreeError::IsMain(found.root));
     }
-    if found.is_empty() {
-        found = registered.iter().filter(|(root, _)| root.file_name() == Some(OsStr::new(name))).collect();
-    }
-    if found.is_empty() {
-        // Of its git directory, which also one has whose directory is gone.
-        let branch = |git_dir: &Path| Git::at(git_dir).branch().ok().flatten();
-        found = registered.iter().filter(|(_, git_dir)| branch(git_dir).as_deref() == Some(name)).collect();
-    }
-    match found[..] {
-        [] => Err(WorktreeError::NoWorktree(name.into())),
-        [(root, git_dir)] => match Broken::of(&from.common_dir, root, git_dir)? {
-            Some(broken) => Ok(RemoveTarget::Broken(broken)),
-            None => Ok(RemoveTarget::Whole(Checkout::at(root)?.ok_or_else(|| WorktreeError::Broken {
-                worktree: root.clone(),
-                why: "its .git file leads nowhere",
-            })?)),
-        },
-        _ => Err(WorktreeError::Ambiguous {
-            name: name.into(),
-            all: found.into_iter().map(|(root, _)| root.clone()).collect(),
-        }),
+    match found.broken(from)? {
+        Some(broken) => Ok(RemoveTarget::Broken(broken)),
+        None => Ok(RemoveTarget::Whole(found.whole(from)?)),
     }
 }
 
 /// Takes back what a killed create made, if `name` (a path, its last segment or a branch) names it, and the worktree
 /// has not changed since.
-pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, WorktreeError> {
+pub fn unfinished(from: &Checkout, name: &Path) -> Result<Option<Removed>, WorktreeError> {
     let Some(killed) = killed_at(from, name)? else { return Ok(None) };
     let worktree = killed.worktree().to_path_buf();
     Ok(match killed.take_back()? {
@@ -120,17 +110,17 @@ pub fn unfinished(from: &Checkout, name: &str) -> Result<Option<Removed>, Worktr
 ///
 /// # Errors
 /// A record of a create, or the worktree, can't be read.
-pub fn would_take_back(from: &Checkout, name: &str) -> Result<Option<PathBuf>, WorktreeError> {
+pub fn would_take_back(from: &Checkout, name: &Path) -> Result<Option<PathBuf>, WorktreeError> {
     let Some(killed) = killed_at(from, name)? else { return Ok(None) };
     Ok(killed.is_unchanged()?.then(|| killed.worktree().to_path_buf()))
 }
 
-fn killed_at(from: &Checkout, name: &str) -> Result<Option<Killed>, WorktreeError> {
+fn killed_at(from: &Checkout, name: &Path) -> Result<Option<Killed>, WorktreeError> {
     let as_path = std::path::absolute(name).map_err(crate::sys::IoError::of("resolve", name))?;
     let as_path = crate::git::checkout::plain(&as_path);
     let is_meant = |killed: &Killed| {
         let worktree = killed.worktree();
-        worktree == as_path || worktree.file_name() == Some(OsStr::new(name)) || killed.branch() == name
+        worktree == as_path || worktree.file_name() == Some(name.as_os_str()) || Path::new(killed.branch()) == name
     };
     Ok(Killed::all(&from.common_dir)?.into_iter().find(is_meant))
 }

@@ -44,6 +44,7 @@ fn the_option_may_stand_before_the_verb_and_every_answer_names_its_schema() {
     for (verb, args) in [
         ("list", &["list"][..]),
         ("status", &["status", "../fix"]),
+        ("path", &["path", "fix"]),
         ("diff", &["diff", "../fix/build"]),
         ("doctor", &["doctor"]),
         ("gc", &["gc", "--dry-run"]),

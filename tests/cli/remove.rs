@@ -112,7 +112,7 @@ fn a_view_in_use_blocks_and_the_main_checkout_is_never_removed() {
     let user = std::fs::File::open(bench.path("fix/build/out.o")).unwrap();
     refused(&bench, &[], "--lazy");
     drop(user);
-    for (name, words) in [("repo", "no worktree"), ("../repo", "main checkout"), ("nothing", "no worktree")] {
+    for (name, words) in [("repo", "main checkout"), ("../repo", "main checkout"), ("nothing", "no worktree")] {
         let said = bench.depsfs("fix", ["remove", name]);
         assert_eq!(said.code, 3, "{said:?}");
         assert!(said.err.contains(words), "{said:?}");

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 pub use error::{ErrorAnswer, NoteAnswer};
 pub use parts::{ComponentAnswer, JsonPath};
-pub use verbs::{DiffAnswer, DifferenceAnswer, DoctorAnswer, GcAnswer, ListAnswer, ServiceAnswer, SyncAnswer, git_dir};
+pub use verbs::{
+    DiffAnswer, DifferenceAnswer, DoctorAnswer, GcAnswer, ListAnswer, PathAnswer, ServiceAnswer, SyncAnswer, git_dir,
+};
 
 use crate::views::status::WorktreeStatus;
 
@@ -43,6 +45,7 @@ answers! {
     "gc" => GcAnswer,
     "list" => ListAnswer,
     "note" => NoteAnswer,
+    "path" => PathAnswer,
     "service.status" => ServiceAnswer,
     "status" => WorktreeStatus,
     "sync" => SyncAnswer,

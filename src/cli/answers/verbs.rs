@@ -19,6 +19,13 @@ pub struct ListAnswer {
     pub worktrees: Vec<ListedWorktree>,
 }
 
+/// `depsfs path`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PathAnswer {
+    /// The top of the worktree.
+    pub path: JsonPath,
+}
+
 /// `depsfs diff`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct DiffAnswer {
