@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::answers::{AdoptAnswer, CreateAnswer, JsonPath};
 use super::create::{mount_source, words};
 use super::progress::Bar;
 use super::report::Failure;
@@ -65,10 +66,15 @@ impl Adopt {
             if !self.no_mount {
                 views.mount()?;
             }
-            return output::done(
-                "the worktree has its views",
-                &format!("{} has its views already\n", target.root.shown()),
-            );
+            let made = CreateAnswer {
+                worktree: target.root.as_path().into(),
+                source: Some(source.root.as_path().into()),
+                mounted: !self.no_mount,
+                views: JsonPath::list(views.manifest.views.iter().map(|view| &view.path)),
+                ..CreateAnswer::default()
+            };
+            let text = || format!("{} has its views already\n", target.root.shown());
+            return output::done_answer("the worktree has its views", &AdoptAnswer { had_views: true, made }, text);
         }
         mount_source(&source)?;
         let declared = load::on_disk(&target, &places::user())?;
@@ -83,6 +89,8 @@ impl Adopt {
         if how.mount && how.shape == Shape::Worktree {
             said += "  shells:   those that stand in it see the plain directory until they enter it anew\n";
         }
-        output::done(format!("{} was adopted", adopted.worktree.shown()), &said)
+        let made = CreateAnswer { base_ref: None, ..CreateAnswer::made(&plan, &adopted, how.mount) };
+        let answer = AdoptAnswer { had_views: false, made };
+        output::done_answer(format!("{} was adopted", adopted.worktree.shown()), &answer, || said)
     }
 }

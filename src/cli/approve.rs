@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answers::ApproveAnswer;
 use super::report::Failure;
 use super::{confirm, named, output, places};
 use crate::component::approve::Approval;
@@ -34,19 +35,22 @@ impl Approve {
         let mut approvals: Vec<_> = both.iter().filter_map(|c| Approval::of(c, &checkout.common_dir)).collect();
         approvals.dedup();
         if approvals.is_empty() {
-            return output::print("no command of this repository needs approval\n");
+            let answer = ApproveAnswer { withdrawn: self.withdraw, commands: Vec::new() };
+            return output::answer(&answer, || "no command of this repository needs approval\n".into());
         }
         let states = places::states()?;
-        for approval in approvals {
+        let mut text = String::new();
+        for approval in &approvals {
             if self.withdraw {
                 approval.withdraw(&states)?;
             } else {
                 approval.give(&states)?;
             }
             let verb = if self.withdraw { "withdrawn for" } else { "approved for" };
-            output::print(&format!("{verb} {}", approval.words()))?;
+            text += &format!("{verb} {}", approval.words());
         }
-        Ok(())
+        let commands = approvals.iter().flat_map(|a| &a.commands).map(|command| command.words().to_string()).collect();
+        output::answer(&ApproveAnswer { withdrawn: self.withdraw, commands }, || text)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Subcommand};
 
+use super::answers::{Answer, CacheExistsAnswer, CacheGetAnswer, CachePutAnswer, JsonPath};
 use super::output;
 use super::places;
 use super::progress::Bar;
@@ -68,10 +69,16 @@ impl CacheCommand {
             CacheVerb::Put { name, paths } => put(&ArtifactName::new(&name)?, &paths),
             CacheVerb::Exists { name } => {
                 let found = cache::exists(&places::store()?, &ArtifactName::new(&name)?, &environment())?;
-                if found { Ok(()) } else { Err(Failure::Missed) }
+                silent(&CacheExistsAnswer { name, found })?;
+                if found { Ok(()) } else { Err(Failure::Exited(1)) }
             }
         }
     }
+}
+
+/// The shell functions of ci3 expect nothing on stdout, but for an answer that `--json` asks for.
+fn silent(answer: &impl Answer) -> Result<(), Failure> {
+    output::answer(answer, String::new)
 }
 
 fn say(words: &str) {
@@ -97,7 +104,12 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
         is_ci(),
     )?;
     placed.words().iter().for_each(|words| say(words));
-    Ok(())
+    silent(&CacheGetAnswer {
+        name: name.to_string(),
+        views: JsonPath::list(&placed.views),
+        files: placed.written,
+        kept: JsonPath::list(&placed.kept),
+    })
 }
 
 /// Whether this run is one of CI: then no view is made.
@@ -119,16 +131,22 @@ fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
     let put =
         cache::put(name, given, &base, &environment(), &Reporting { say: &line, reports_hits: true, progress: &bar })?;
     drop(bar);
+    let mut answer = CachePutAnswer { name: name.to_string(), skipped: None, file: None, uploaded: false };
     match put {
-        Put::Skipped(why) => say(&format!("Not saving {name}: {why}.")),
+        Put::Skipped(why) => {
+            say(&format!("Not saving {name}: {why}."));
+            answer.skipped = Some(why.to_string());
+        }
         Put::Saved { file, remote } => {
             file.iter().for_each(|file| say(&format!("Saved {name} in {}.", file.shown())));
             if remote {
                 say(&format!("Uploaded {name}."));
             }
+            answer.file = file.map(|file| file.as_path().into());
+            answer.uploaded = remote;
         }
     }
-    Ok(())
+    silent(&answer)
 }
 
 /// The remotes of the build cache: its variables and addresses.

@@ -36,13 +36,38 @@ impl Outside {
     }
 }
 
-/// The report of a dry run about components, a line each.
-pub fn foreseen(plan: &CreatePlan, approved: bool) -> Result<String, Failure> {
+/// The result of a dry run about components.
+pub enum Foreseen {
+    Decided(Vec<Decision>),
+    /// Their commands are not approved: they are not even looked at.
+    Unapproved,
+    /// The base-ref is not fetched yet.
+    Unfetched,
+}
+
+impl Foreseen {
+    /// A line for each component, or one that says why there are none.
+    pub fn words(&self) -> String {
+        match self {
+            Foreseen::Decided(decisions) => lines(decisions),
+            Foreseen::Unapproved => "  components: not told, their commands are not approved (depsfs approve)\n".into(),
+            Foreseen::Unfetched => "  components: not told, the base-ref is not fetched yet\n".into(),
+        }
+    }
+
+    /// The decision for each component, if they were looked at.
+    pub fn decisions(&self) -> Option<&[Decision]> {
+        if let Foreseen::Decided(decisions) = self { Some(decisions) } else { None }
+    }
+}
+
+/// Looks at the components of a new worktree, and changes nothing.
+pub fn foreseen(plan: &CreatePlan, approved: bool) -> Result<Foreseen, Failure> {
     if plan.components.is_empty() {
-        return Ok(String::new());
+        return Ok(Foreseen::Decided(Vec::new()));
     }
     if !approved && !approve::is_given(&plan.components, &plan.source.common_dir)? {
-        return Ok("  components: not told, their commands are not approved (depsfs approve)\n".into());
+        return Ok(Foreseen::Unapproved);
     }
     let path = places::store_path()?;
     let away = std::env::temp_dir().join(format!("depsfs-dry-run-{}", std::process::id()));
@@ -53,10 +78,7 @@ pub fn foreseen(plan: &CreatePlan, approved: bool) -> Result<String, Failure> {
     if !is_there {
         paths::remove_tree(&away).map_err(WorktreeError::from)?;
     }
-    Ok(match told? {
-        Some(decisions) => lines(&decisions),
-        None => "  components: not told, the base-ref is not fetched yet\n".into(),
-    })
+    Ok(told?.map_or(Foreseen::Unfetched, Foreseen::Decided))
 }
 
 /// A line for each component.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answers::{ComponentAnswer, CreateAnswer};
 use super::approve;
 use super::components::{self, Outside};
 use super::embedded;
@@ -172,7 +173,10 @@ impl Create {
             ));
         }
         if wish.dry_run {
-            return output::print(&(plan.words() + &components::foreseen(&plan, self.approve)?));
+            let foreseen = components::foreseen(&plan, self.approve)?;
+            let components = foreseen.decisions().map(|all| all.iter().map(ComponentAnswer::from).collect());
+            let answer = CreateAnswer { components, ..CreateAnswer::planned(&plan) };
+            return output::answer(&answer, || plan.words() + &foreseen.words());
         }
         approve::ensure(&plan.components, &plan.source.common_dir, self.approve)?;
         let outside = Outside::new(places::store()?);
@@ -205,13 +209,22 @@ impl Create {
         let said = words("created", plan, &created, how) + &source_line(plan) + &components::lines(&created.decisions);
         let made = format!("{} was created", created.worktree.shown());
         let next = next_line(&created.worktree)?;
+        let answer = CreateAnswer::made(plan, &created, how.mount);
         if !how.mount || created.decisions.is_empty() {
-            return output::done(&made, &(said + &next));
+            return output::done_answer(&made, &answer, || said + &next);
         }
-        let reported = output::done(&made, &said);
+        // A build may take long: people read first that the worktree is there. JSON is one object.
+        let reported = if output::is_json() { Ok(()) } else { output::done(&made, &said) };
         let new = places::checkout_at(&created.worktree)?;
-        let done = components::go_on(&new, &plan.components, outside)?;
-        reported.and_then(|()| output::done(&made, &(built(&done) + &next)))
+        let done = match components::go_on(&new, &plan.components, outside) {
+            Ok(done) => done,
+            Err(failed) if output::is_json() => {
+                return output::done_answer(&made, &answer, String::new).and(Err(failed));
+            }
+            Err(failed) => return Err(failed),
+        };
+        let answer = answer.with_done(done.iter().map(ComponentAnswer::from).collect());
+        reported.and_then(|()| output::done_answer(&made, &answer, || built(&done) + &next))
     }
 
     fn go_on(&self) -> Result<(), Failure> {
@@ -225,10 +238,14 @@ impl Create {
         };
         let components = components::approved(&checkout, self.approve)?;
         let done = components::go_on(&checkout, &components, &Outside::new(store))?;
-        if done.is_empty() {
-            return output::print("nothing is left to be done\n");
-        }
-        output::done("the components were fetched or built", &components::done(&done))
+        let answer =
+            CreateAnswer { worktree: checkout.root.as_path().into(), mounted: true, ..CreateAnswer::default() };
+        let answer = answer.with_done(done.iter().map(ComponentAnswer::from).collect());
+        let words = || match done.is_empty() {
+            true => "nothing is left to be done\n".into(),
+            false => components::done(&done),
+        };
+        output::done_answer("the components were fetched or built", &answer, words)
     }
 }
 

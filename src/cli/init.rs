@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::answers::InitAnswer;
 use super::report::Failure;
 use super::{output, places};
 use crate::component::{Config, config, init};
@@ -30,12 +31,13 @@ impl Init {
         }
         let checkout = places::checkout()?;
         let text = init::text(&checkout)?;
-        if self.print {
-            return output::print(&text);
-        }
         let file = checkout.root.join(config::FILE);
-        match paths::write_new(&file, text.as_bytes()).map_err(WorktreeError::from)? {
-            Some(_) => output::done("depsfs.toml was written", &format!("wrote {}\n", file.shown())),
+        let answer = InitAnswer { file: file.as_path().into(), written: !self.print, text };
+        if self.print {
+            return output::answer(&answer, || answer.text.clone());
+        }
+        match paths::write_new(&file, answer.text.as_bytes()).map_err(WorktreeError::from)? {
+            Some(_) => output::done_answer("depsfs.toml was written", &answer, || format!("wrote {}\n", file.shown())),
             None => Err(Failure::Refused {
                 what: "no depsfs.toml was written",
                 why: format!("{} exists already", file.shown()),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answers::{MountAnswer, MountedAnswer, MountedState};
 use super::mount_options::MountOptions;
 use super::output::{self, count};
 use super::progress::Bar;
@@ -65,8 +66,11 @@ pub struct Mount {
 impl Mount {
     pub fn run(self) -> Result<(), Failure> {
         if self.all {
-            let (mounted, failed) = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
-            let all = mounted + failed;
+            let outcome = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
+            let (failed, all) = (outcome.failed, outcome.mounted + outcome.failed);
+            if output::is_json() {
+                output::done_answer("the views were mounted", &outcome.answer, String::new)?;
+            }
             return if failed == 0 { Ok(()) } else { Err(Failure::NotAll { failed, all }) };
         }
         let mut options = MountOptions::default();
@@ -143,7 +147,8 @@ impl Mount {
         for left_out in standalone_mount::mount(&store, &wish, dir, states.as_deref(), &Bar::new())? {
             output::note(&format!("left out {}: {}", left_out.path.shown(), left_out.why));
         }
-        output::done("the directory was mounted", &format!("mounted {words} at {}\n", dir.shown()))
+        let text = || format!("mounted {words} at {}\n", dir.shown());
+        output::done_answer("the directory was mounted", &mounted(dir, None), text)
     }
 
     /// fstab(5) names a source and a target: a worktree is its own.
@@ -180,9 +185,14 @@ impl Mount {
         })?;
         // A view that was deleted, and made anew as a plain directory, stays one.
         let n = views.manifest.views.iter().filter(|view| !views.is_dropped(view)).count() as u64;
-        let root = views.manifest.worktree.shown();
-        output::done("the views were mounted", &format!("mounted {} in {root}\n", count(n, "view")))
+        let root = &views.manifest.worktree;
+        let text = || format!("mounted {} in {}\n", count(n, "view"), root.shown());
+        output::done_answer("the views were mounted", &mounted(root, Some(n)), text)
     }
+}
+
+fn mounted(path: &Path, views: Option<u64>) -> MountAnswer {
+    MountAnswer { places: vec![MountedAnswer { path: path.into(), state: MountedState::Mounted, views }] }
 }
 
 /// One name, or several between commas.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::answers::{JsonPath, MountAnswer, MountedAnswer, MountedState};
 use super::report::Failure;
 use super::{output, places, report};
 use crate::store::Store;
@@ -10,34 +11,40 @@ use crate::sys::terminal::DisplayName;
 use crate::views::all_worktrees::{self, DetachOutcome};
 use crate::worktree::relocation;
 
-/// Mounts each, and tells of each; how many are mounted, and how many could not be.
-pub fn mount(store: &Store, states: Option<&Path>) -> Result<(usize, usize), Failure> {
-    let (mut mounted, mut failed, mut reported) = (0, 0, Ok(()));
+/// The outcome for all worktrees.
+pub struct AllMounted {
+    pub mounted: usize,
+    pub failed: usize,
+    pub answer: MountAnswer,
+}
+
+/// Mounts each; without `--json` reports each at once.
+pub fn mount(store: &Store, states: Option<&Path>) -> Result<AllMounted, Failure> {
+    let (mut places, mut reported) = (Vec::new(), Ok(()));
     for known in all_worktrees::known(store, states)? {
-        let place = known.place.shown().to_string();
+        let (path, place) = (JsonPath::from(known.place.as_path()), known.place.shown().to_string());
         if let Some(views) = known.views() {
             relocation::follow(&views).or_warn("files keep the path that the worktree had before it was moved");
         }
-        match known.mount() {
-            DetachOutcome::Done => {
-                mounted += 1;
-                reported = reported.and(output::done("the views were mounted", &format!("mounted {place}\n")));
-            }
-            DetachOutcome::Gone => {
-                let line = format!("gone    {place} (depsfs doctor --fix forgets it)\n");
-                reported = reported.and(output::done("the others were mounted", &line));
-            }
+        let (state, line) = match known.mount() {
+            DetachOutcome::Done => (MountedState::Mounted, format!("mounted {place}\n")),
+            DetachOutcome::Gone => (MountedState::Gone, format!("gone    {place} (depsfs doctor --fix forgets it)\n")),
             DetachOutcome::Away => {
-                let line = format!("away    {place} (on a disk that is not mounted, or moved)\n");
-                reported = reported.and(output::done("the others were mounted", &line));
+                (MountedState::Away, format!("away    {place} (on a disk that is not mounted, or moved)\n"))
             }
             DetachOutcome::Failed(e) => {
-                failed += 1;
                 report::print(&format!("{place} is not mounted"), &e.into());
+                (MountedState::Failed, String::new())
             }
+        };
+        if !output::is_json() {
+            reported = reported.and(output::done("the views were mounted", &line));
         }
+        places.push(MountedAnswer { path, state, views: None });
     }
-    reported.map(|()| (mounted, failed))
+    let of = |state| places.iter().filter(|place| place.state == state).count();
+    let (mounted, failed) = (of(MountedState::Mounted), of(MountedState::Failed));
+    reported.map(|()| AllMounted { mounted, failed, answer: MountAnswer { places } })
 }
 
 /// Unmounts each that nobody uses; those in use stay.

@@ -98,12 +98,9 @@ pub fn stderr(line: &str) {
     writeln!(std::io::stderr().lock(), "{line}").or_debug("a note was not printed");
 }
 
-/// Writes what a command would do, in the words in which it then says what it has done.
-///
-/// # Errors
-/// Standard output can't be written.
-pub fn would(text: &str) -> Result<(), Failure> {
-    print(&format!("{DRY_RUN}{text}"))
+/// The text of what was done; with `dry_run` that of what would be done, which is the same below a heading.
+pub fn dry(dry_run: bool, text: String) -> String {
+    if dry_run { format!("{DRY_RUN}{text}") } else { text }
 }
 
 /// Writes what was done, unless the program is quiet. When that can't be written, the failure says that it was done all the same.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answers::{PublishAnswer, PublishedAnswer};
 use super::components::{self, Outside};
 use super::named::{self, NamedPaths};
 use super::output::{self, count, size};
@@ -71,7 +72,7 @@ impl Publish {
             true => d.component.key.is_some(),
             false => wanted.contains(&d.component.name),
         };
-        let published = outside.with(true, |supply| {
+        let all = outside.with(true, |supply| {
             let task = MaterializeTask {
                 checkout,
                 components: &components,
@@ -82,7 +83,7 @@ impl Publish {
             };
             materialize::publish_all(&task, &is_wanted, !given.is_empty())
         })?;
-        if published.is_empty() {
+        if all.is_empty() {
             return Err(Failure::Refused {
                 what: "nothing was published",
                 why: "no component with a key has been built here".into(),
@@ -92,7 +93,9 @@ impl Publish {
         let line = |(name, entry, frozen): &(String, String, capture::Frozen)| {
             format!("published {name} as {entry}: {}, {}\n", count(frozen.files, "file"), size(frozen.bytes))
         };
-        output::done("the components were published", &published.iter().map(line).collect::<String>())
+        let answer = all.iter().map(|(name, entry, frozen)| published(Some(name), entry, frozen)).collect();
+        let answer = PublishAnswer { published: answer };
+        output::done_answer("the components were published", &answer, || all.iter().map(line).collect())
     }
 }
 
@@ -114,5 +117,11 @@ fn entry(name: &str, named: &NamedPaths, outside: &Outside) -> Result<(), Failur
     let frozen = capture::freeze(&outside.store, &base, &inside, &*outside.bar)?;
     capture::name(&outside.store, name, &frozen, &base)?;
     let (files, bytes) = (count(frozen.files, "file"), size(frozen.bytes));
-    output::done(format!("{name} was published"), &format!("published {name}: {files}, {bytes}\n"))
+    let published = vec![published(None, name, &frozen)];
+    let text = || format!("published {name}: {files}, {bytes}\n");
+    output::done_answer(format!("{name} was published"), &PublishAnswer { published }, text)
+}
+
+fn published(component: Option<&String>, entry: &str, frozen: &capture::Frozen) -> PublishedAnswer {
+    PublishedAnswer { component: component.cloned(), entry: entry.into(), files: frozen.files, bytes: frozen.bytes }
 }

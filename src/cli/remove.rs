@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answers::RemoveAnswer;
 use super::output::{self, count};
 use super::places;
 use super::report::Failure;
@@ -73,13 +74,20 @@ impl Remove {
     }
 
     pub fn run(self) -> Result<(), Failure> {
-        let left = |worktree: &Path| format!("removed {}, which a create that was killed had left\n", worktree.shown());
-        if self.dry_run {
-            if let Some(worktree) = self.killed(remove::would_take_back)? {
-                return output::would(&left(&worktree));
-            }
-        } else if let Some(removed) = self.killed(remove::unfinished)? {
-            return output::print(&left(&removed.worktree));
+        let unfinished = match self.dry_run {
+            true => self.killed(remove::would_take_back)?,
+            false => self.killed(remove::unfinished)?.map(|removed| removed.worktree),
+        };
+        if let Some(worktree) = unfinished {
+            let answer = RemoveAnswer {
+                dry_run: self.dry_run,
+                worktree: worktree.as_path().into(),
+                private_paths: 0,
+                branch_deleted: None,
+                was_unfinished: true,
+            };
+            let left = format!("removed {}, which a create that was killed had left\n", worktree.shown());
+            return output::answer(&answer, || output::dry(self.dry_run, left));
         }
         let worktree = self.worktree()?;
         let way_out = way_out(&worktree);
@@ -100,14 +108,21 @@ impl Remove {
             let paths = count(removed.private_paths as u64, "path");
             text += &format!("  dropped: {paths} of its views that were its own\n");
         }
-        if let Some(branch) = removed.branch_deleted {
+        if let Some(branch) = &removed.branch_deleted {
             text += &format!("  deleted: branch {branch}\n");
         }
+        let answer = RemoveAnswer {
+            dry_run: self.dry_run,
+            worktree: removed.worktree.as_path().into(),
+            private_paths: removed.private_paths as u64,
+            branch_deleted: removed.branch_deleted,
+            was_unfinished: false,
+        };
         if self.dry_run {
-            return output::would(&text);
+            return output::answer(&answer, || output::dry(true, text));
         }
         text += &way_out;
-        output::done(format!("{} was removed", removed.worktree.shown()), &text)
+        output::done_answer(format!("{} was removed", removed.worktree.shown()), &answer, || text)
     }
 }
 

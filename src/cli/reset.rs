@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::confirm::confirm;
+use super::answers::{DifferenceAnswer, ResetAnswer};
+use super::confirm::{confirm, is_yes};
 use super::output::{self, count};
 use super::report::Failure;
 use super::unmount::say_held;
 use super::{named, places};
 use crate::sys::terminal::DisplayName;
+use crate::views::diff::Difference;
 use crate::views::{reset, thaw};
 use crate::worktree::relocation;
 
@@ -29,36 +31,43 @@ pub struct Reset {
 
 impl Reset {
     pub fn run(self) -> Result<(), Failure> {
-        let mut all = Vec::new();
-        let mut lost = 0;
-        if self.dry_run {
-            output::print(output::DRY_RUN)?;
-        }
+        let (mut all, mut changes) = (Vec::new(), Vec::new());
         for path in named::paths(&self.paths)?.or_top() {
             let views = places::views_at(&path)?;
             for (view, inside) in views.targets(&path)? {
-                let changes = relocation::own_changes(&views, &view, &inside)?;
-                if changes.is_empty() {
+                let found = relocation::own_changes(&views, &view, &inside)?;
+                if found.is_empty() {
                     thaw::check(&views, &view, &inside)?;
                 }
-                for (kind, path) in changes {
-                    output::print(&format!("{} {}\n", kind.letter(), path.shown()))?;
-                    lost += 1;
-                }
+                changes.extend(found);
                 all.push((views.clone(), view, inside));
             }
         }
+        let lost = changes.len() as u64;
+        let line = |(kind, path): &(Difference, PathBuf)| format!("{} {}\n", kind.letter(), path.shown());
+        let listed: String = changes.iter().map(line).collect();
         let dropped = format!("dropped {}\n", count(lost, "change"));
+        let answer = |confirmed| ResetAnswer {
+            dry_run: self.dry_run,
+            confirmed,
+            changes: changes.iter().map(DifferenceAnswer::from).collect(),
+        };
         if self.dry_run {
-            return output::print(&dropped);
+            return output::answer(&answer(true), || output::dry(true, listed + &dropped));
+        }
+        // People read the list before they are asked; with JSON it is a part of the answer.
+        match output::is_json() {
+            true if is_yes() => {}
+            true => listed.lines().for_each(output::note),
+            false => output::print(&listed)?,
         }
         if lost > 0 && !confirm(&format!("Drop {}?", count(lost, "change")))? {
-            return output::print("nothing changed\n");
+            return output::answer(&answer(false), || "nothing changed\n".into());
         }
         for (views, view, inside) in &all {
             say_held(reset::reset(views, view, inside)?, "that copy answers errors from now on");
             relocation::again(views, view, inside)?;
         }
-        output::done("the changes were dropped", &dropped)
+        output::done_answer("the changes were dropped", &answer(true), || dropped)
     }
 }

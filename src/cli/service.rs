@@ -9,9 +9,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use sd_notify::NotifyState;
 
-use super::answers::ServiceAnswer;
+use super::answers::{ServiceAnswer, ServiceInstallAnswer, ServiceUninstallAnswer};
+use super::mount_all::{self, AllMounted};
 use super::report::Failure;
-use super::{mount_all, output, places};
+use super::{output, places};
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::terminal::DisplayName;
@@ -72,23 +73,28 @@ fn install() -> Result<(), Failure> {
     let parent = file.parent().expect("it was joined to a directory");
     path::make_dirs(parent)?;
     path::replace_synced(&file, unit(&program).as_bytes())?;
-    let reported = output::done("the unit was written", &format!("wrote {}\n", file.shown()));
+    let reported = match output::is_json() {
+        true => Ok(()),
+        false => output::done("the unit was written", &format!("wrote {}\n", file.shown())),
+    };
+    let answer = |enabled| ServiceInstallAnswer { unit: file.as_path().into(), enabled };
     if let Err(why) = systemctl(&["daemon-reload"]) {
         output::note(&format!(
             "depsfs: systemd does not run for this user ({why}): the unit will be of use when it does"
         ));
         output::note(&format!("  hint: depsfs mount --all mounts now; systemctl --user enable --now {UNIT} later"));
-        return reported;
+        return reported.and_then(|()| output::done_answer("the unit was written", &answer(false), String::new));
     }
     systemctl(&["enable", "--now", UNIT]).map_err(Failure::Systemd)?;
     let enabled = "enabled: all known worktrees are mounted now and at each login\n";
-    reported.and_then(|()| output::done("the service was installed", enabled))
+    reported.and_then(|()| output::done_answer("the service was installed", &answer(true), || enabled.into()))
 }
 
 fn uninstall() -> Result<(), Failure> {
     let file = unit_file()?;
+    let answer = |removed| ServiceUninstallAnswer { unit: file.as_path().into(), removed };
     if !path::is_there(&file) {
-        return output::print("not installed\n");
+        return output::answer(&answer(false), || "not installed\n".into());
     }
     // Without systemd nothing runs; with it, what fails here is told, and the unit goes all the same.
     if let Err(why) = systemctl(&["disable", "--now", UNIT]) {
@@ -96,7 +102,7 @@ fn uninstall() -> Result<(), Failure> {
     }
     path::remove_file(&file)?;
     systemctl(&["daemon-reload"]).or_debug("systemd was not told");
-    output::done("the service was uninstalled", &format!("removed {}\n", file.shown()))
+    output::done_answer("the service was uninstalled", &answer(true), || format!("removed {}\n", file.shown()))
 }
 
 fn status() -> Result<(), Failure> {
@@ -186,7 +192,7 @@ fn run() -> Result<(), Failure> {
 
 /// Mounts all known worktrees. One that can't be mounted is reported, and does not stop the others.
 fn mount() -> Result<(), Failure> {
-    let (mounted, failed) = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
+    let AllMounted { mounted, failed, .. } = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
     let words = match failed {
         0 => format!("{mounted} worktrees are mounted"),
         _ => format!("{mounted} worktrees are mounted, {failed} could not be: see the journal"),

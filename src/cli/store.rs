@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::answers::{DamageAnswer, EntryAnswer, ReasonAnswer, StoreAddAnswer, StoreListAnswer, StoreVerifyAnswer};
 use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
 use super::report::Failure;
 use crate::store::import::{ArchiveLimits, import_archive, import_dir};
-use crate::store::{Provenance, Store as Opened, escape};
+use crate::store::{Entry, Provenance, Store as Opened, escape};
 use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path as paths, url};
 use crate::views::set;
@@ -78,7 +79,10 @@ fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failur
     for skipped in &imported.skipped {
         output::note(&format!("left out {}: {}", skipped.path.shown(), skipped.why));
     }
-    output::done(format!("{name} was added"), &format!("added {name}: {}, {}\n", count(files, "file"), size(bytes)))
+    let left_out = imported.skipped.iter().map(|s| ReasonAnswer::new(&s.path, &s.why.to_string())).collect();
+    let answer = StoreAddAnswer { name: name.clone(), files, bytes, left_out };
+    let text = || format!("added {name}: {}, {}\n", count(files, "file"), size(bytes));
+    output::done_answer(format!("{name} was added"), &answer, text)
 }
 
 /// As the build cache names its artifacts: the suffixes of the archive are no part of the name.
@@ -89,11 +93,13 @@ fn name_of(path: &Path) -> String {
 }
 
 fn list(store: &Opened) -> Result<(), Failure> {
-    let lines = store.entries().list()?.into_iter().map(|entry| {
+    let entries = store.entries().list()?;
+    let line = |entry: &Entry| {
         let p = &entry.provenance;
         format!("{}  {}, {}  {}\n", entry.name, count(p.files, "file"), size(p.bytes), url::public(&p.source).shown())
-    });
-    output::print(&lines.collect::<String>())
+    };
+    let answer = StoreListAnswer { entries: entries.iter().map(EntryAnswer::from).collect() };
+    output::answer(&answer, || entries.iter().map(line).collect())
 }
 
 fn verify(store: &Opened) -> Result<(), Failure> {
@@ -101,11 +107,13 @@ fn verify(store: &Opened) -> Result<(), Failure> {
     let bar = Bar::new();
     let damage = store.verify(&bar)?;
     drop(bar);
-    if damage.is_empty() {
-        return output::print("the store is sound\n");
-    }
-    output::print(&damage.iter().map(|d| format!("{d}\n")).collect::<String>())?;
-    Err(Failure::Damaged(damage.len()))
+    let damaged = damage.iter().map(|d| DamageAnswer { path: d.path.as_path().into(), words: d.to_string() });
+    let answer = StoreVerifyAnswer { sound: damage.is_empty(), damaged: damaged.collect() };
+    output::answer(&answer, || match damage.is_empty() {
+        true => "the store is sound\n".into(),
+        false => damage.iter().map(|d| format!("{d}\n")).collect(),
+    })?;
+    if damage.is_empty() { Ok(()) } else { Err(Failure::Damaged(damage.len())) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::answers::{ThawAnswer, ThawedAnswer};
 use super::output::{self, count};
 use super::progress::Bar;
 use super::report::Failure;
@@ -44,7 +45,7 @@ impl Thaw {
         if self.dry_run {
             return would(&all);
         }
-        let mut reported = Ok(());
+        let (mut reported, mut thawed) = (Ok(()), Vec::new());
         for (mut views, view, inside) in all {
             let name = view.path.join(&inside);
             let bar = Bar::new();
@@ -58,10 +59,14 @@ impl Thaw {
             if let Some(released) = whole {
                 say_held(released, "it goes on with it as it was");
             }
-            let line = line(&name, nodes, whole.is_some());
-            reported = reported.and(output::done("the paths were thawed", &line));
+            let whole = whole.is_some();
+            if !output::is_json() {
+                reported = reported.and(output::done("the paths were thawed", &line(&name, nodes, whole)));
+            }
+            thawed.push(ThawedAnswer { path: name.as_path().into(), paths: nodes, whole });
         }
-        reported
+        let answer = ThawAnswer { dry_run: false, thawed };
+        reported.and_then(|()| output::done_answer("the paths were thawed", &answer, String::new))
     }
 }
 
@@ -71,10 +76,12 @@ fn line(name: &Path, nodes: u64, is_whole: bool) -> String {
 }
 
 fn would(all: &[(Views, ViewSpec, PathBuf)]) -> Result<(), Failure> {
-    let mut text = String::new();
+    let (mut text, mut thawed) = (String::new(), Vec::new());
     for (views, view, inside) in all {
-        let nodes = thaw::would(views, view, inside)?;
-        text += &line(&view.path.join(inside), nodes, inside.as_os_str().is_empty());
+        let (name, nodes) = (view.path.join(inside), thaw::would(views, view, inside)?);
+        let whole = inside.as_os_str().is_empty();
+        text += &line(&name, nodes, whole);
+        thawed.push(ThawedAnswer { path: name.as_path().into(), paths: nodes, whole });
     }
-    output::would(&text)
+    output::answer(&ThawAnswer { dry_run: true, thawed }, || output::dry(true, text))
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::answers::UnmountAnswer;
 use super::report::Failure;
 use super::{named, output, places};
 use crate::daemon::Released;
@@ -49,13 +50,14 @@ impl Unmount {
         };
         let place = self.at.unwrap_or(views.manifest.worktree);
         let text = format!("unmounted the views of {}\n", place.shown());
+        let answer = UnmountAnswer { dry_run: self.dry_run, path: place.as_path().into() };
         if self.dry_run {
-            return output::would(&text);
+            return output::answer(&answer, || output::dry(true, text));
         }
         if !self.lazy {
             say_held(released, "it goes on with them as they were");
         }
-        output::done("the views were unmounted", &text)
+        output::done_answer("the views were unmounted", &answer, || text)
     }
 }
 

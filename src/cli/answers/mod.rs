@@ -6,16 +6,26 @@
 
 mod error;
 mod parts;
+mod store;
 mod verbs;
+mod worktrees;
 
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use error::{ErrorAnswer, NoteAnswer};
-pub use parts::{ComponentAnswer, JsonPath};
+pub use parts::{ComponentAnswer, JsonPath, ReasonAnswer};
+pub use store::{
+    ApproveAnswer, CacheExistsAnswer, CacheGetAnswer, CachePutAnswer, DamageAnswer, EntryAnswer, InitAnswer,
+    ServiceInstallAnswer, ServiceUninstallAnswer, StoreAddAnswer, StoreListAnswer, StoreVerifyAnswer,
+};
 pub use verbs::{
     DiffAnswer, DifferenceAnswer, DoctorAnswer, GcAnswer, ListAnswer, PathAnswer, ServiceAnswer, SyncAnswer, git_dir,
+};
+pub use worktrees::{
+    AdoptAnswer, CreateAnswer, MountAnswer, MountedAnswer, MountedState, PublishAnswer, PublishedAnswer, RemoveAnswer,
+    ResetAnswer, ThawAnswer, ThawedAnswer, UnmountAnswer,
 };
 
 use crate::views::status::WorktreeStatus;
@@ -39,16 +49,34 @@ macro_rules! answers {
 }
 
 answers! {
+    "adopt" => AdoptAnswer,
+    "approve" => ApproveAnswer,
+    "cache.exists" => CacheExistsAnswer,
+    "cache.get" => CacheGetAnswer,
+    "cache.put" => CachePutAnswer,
+    "create" => CreateAnswer,
     "diff" => DiffAnswer,
     "doctor" => DoctorAnswer,
     "error" => ErrorAnswer,
     "gc" => GcAnswer,
+    "init" => InitAnswer,
     "list" => ListAnswer,
+    "mount" => MountAnswer,
     "note" => NoteAnswer,
     "path" => PathAnswer,
+    "publish" => PublishAnswer,
+    "remove" => RemoveAnswer,
+    "reset" => ResetAnswer,
+    "service.install" => ServiceInstallAnswer,
     "service.status" => ServiceAnswer,
+    "service.uninstall" => ServiceUninstallAnswer,
     "status" => WorktreeStatus,
+    "store.add" => StoreAddAnswer,
+    "store.list" => StoreListAnswer,
+    "store.verify" => StoreVerifyAnswer,
     "sync" => SyncAnswer,
+    "thaw" => ThawAnswer,
+    "unmount" => UnmountAnswer,
 }
 
 /// The object that every answer is printed as.
@@ -94,6 +122,31 @@ fn schema<A: Answer>() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Verbs whose output is a text by its nature, or is that of another program.
+    const TEXTS: [&str; 5] = ["completions", "exec", "help", "json-schema", "shell"];
+
+    #[test]
+    fn every_verb_that_answers_has_a_schema() {
+        use clap::CommandFactory;
+        let mut command = crate::cli::Cli::command();
+        command.build();
+        let mut seen = 0;
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            let names: Vec<String> = match verb.has_subcommands() {
+                false => vec![verb.get_name().into()],
+                true => {
+                    let all = verb.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
+                    all.map(|sub| format!("{}.{}", verb.get_name(), sub.get_name())).collect()
+                }
+            };
+            for name in names.iter().filter(|name| !TEXTS.contains(&name.as_str())) {
+                seen += 1;
+                assert!(ALL.iter().any(|(verb, _)| verb == name), "{name} has no answer in JSON");
+            }
+        }
+        assert!(seen > 20, "only {seen} verbs were found");
+    }
 
     #[test]
     fn every_schema_is_of_an_object_that_requires_its_name_and_the_list_is_sorted() {

@@ -11,7 +11,7 @@ use crate::worktree::artifacts::resolve::Decision;
 
 /// A path as text that holds every byte: `%`, control characters and bytes that are not UTF-8 are `%XX`, so that
 /// percent-decoding gives the path back.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline)]
 pub struct JsonPath(String);
@@ -26,6 +26,20 @@ impl JsonPath {
     /// Those of a list of paths.
     pub fn list<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<JsonPath> {
         paths.into_iter().map(|path| JsonPath::from(path.as_path())).collect()
+    }
+}
+
+/// A path, and the reason for its fate.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReasonAnswer {
+    pub path: JsonPath,
+    pub reason: String,
+}
+
+impl ReasonAnswer {
+    /// The reason is for people.
+    pub fn new(path: &Path, reason: &str) -> ReasonAnswer {
+        ReasonAnswer { path: path.into(), reason: reason.into() }
     }
 }
 
