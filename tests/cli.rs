@@ -76,6 +76,8 @@ mod observe;
 mod ordinary;
 #[path = "cli/outcome.rs"]
 mod outcome;
+#[path = "cli/overview.rs"]
+mod overview;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/readme.rs"]

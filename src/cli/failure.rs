@@ -33,6 +33,9 @@ pub enum Failure {
     NotStarted { why: String, is_absent: bool },
     #[error("{} of the store {} damaged or missing (see above)", count(*.0 as u64, "file"), are(*.0))]
     Damaged(usize),
+    /// A status with views that are missing. It has been printed.
+    #[error("views are missing")]
+    ViewsMissing,
     /// The answer to a question was no. That is no failure.
     #[error("nothing was changed")]
     Declined,

@@ -6,18 +6,25 @@ use clap::Args;
 
 use super::answers::ListAnswer;
 use super::report::Failure;
-use super::{output, places};
+use super::{output, overview, places};
 use crate::git::checkout::Checkout;
-use crate::sys::terminal::DisplayName;
 use crate::worktree::WorktreeError;
-use crate::worktree::list::{self, ListedWorktree};
+use crate::worktree::list;
 
-/// List the worktrees that have views
+const EXAMPLES: &str = "Examples:
+  depsfs list
+  depsfs list --all
+  depsfs list --json | jq -r '.worktrees[] | select(.mounted < .views) | .path'";
+
+/// List the worktrees of this repository
 ///
-/// Those of this repository; with --all, or outside any repository, those of every repository the store knows.
+/// One line for each, the main checkout first: its path, its branch, how many of its views are mounted, the disk space of
+/// its own files in them, lock files that have changed since the artifacts were made, and its age. With --all, or outside
+/// any repository: the worktrees with views of every repository that the store knows.
 #[derive(Args)]
+#[command(visible_alias = "ls", after_help = EXAMPLES)]
 pub struct List {
-    /// Those of all repositories
+    /// List those of all repositories
     #[arg(long)]
     all: bool,
 }
@@ -29,16 +36,6 @@ impl List {
             _ => list::of_store(&places::store()?)?,
         };
         let answer = ListAnswer { worktrees: listed };
-        output::answer(&answer, || text(&answer.worktrees))
+        output::answer(&answer, || overview::table(&answer.worktrees))
     }
-}
-
-fn text(listed: &[ListedWorktree]) -> String {
-    let width = listed.iter().map(|l| l.path.shown().to_string().len()).max().unwrap_or(0);
-    let lines = listed.iter().map(|l| {
-        let branch = l.branch.as_deref().unwrap_or("-").shown();
-        let trouble = l.trouble.as_ref().map(|why| format!("  ({})", why.shown())).unwrap_or_default();
-        format!("{:width$}  {}/{} mounted  {branch}{trouble}\n", l.path.shown().to_string(), l.mounted, l.views)
-    });
-    lines.collect()
 }

@@ -31,6 +31,7 @@ mod mount_all;
 mod mount_options;
 mod named;
 mod output;
+mod overview;
 mod path;
 mod places;
 mod progress;
@@ -130,6 +131,7 @@ pub fn run() -> u8 {
         Ok(()) => 0,
         Err(Failure::Missed) if !output::is_json() => 1,
         Err(Failure::Exited(code)) => code,
+        Err(Failure::ViewsMissing) => 1,
         Err(Failure::Declined) => {
             output::note("nothing was changed");
             0

@@ -8,13 +8,15 @@ use super::answers::PathAnswer;
 use super::report::Failure;
 use super::{named, output};
 
+const EXAMPLES: &str = "Examples:
+  depsfs path fix-login              # /home/ada/src/fix-login
+  code \"$(depsfs path fix-login)\"    # by its branch, too: depsfs path al/fix-login";
+
 /// Print the path of a worktree
 ///
 /// One line: the absolute path of its top.
 #[derive(Args)]
-#[command(after_help = "Examples:
-  depsfs path fix-login              # /home/ada/src/fix-login
-  code \"$(depsfs path fix-login)\"    # by its branch, too: depsfs path al/fix-login")]
+#[command(after_help = EXAMPLES)]
 pub struct PathCommand {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,

@@ -36,6 +36,7 @@ pub fn judge(failure: &Failure) -> (u8, String) {
         Failure::Damaged(_) => {
             (FAILED, "depsfs doctor --fix takes damaged objects away and reads the checkouts again".into())
         }
+        Failure::ViewsMissing => (FAILED, "depsfs mount mounts those that are not mounted".into()),
         Failure::Declined => (0, String::new()),
         Failure::NotConfirmed => (REFUSED, "give --yes to confirm".into()),
         Failure::NoHome => (USAGE, "set HOME, or DEPSFS_STORE and XDG_STATE_HOME, to absolute paths".into()),

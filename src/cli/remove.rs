@@ -15,11 +15,17 @@ use crate::sys::terminal::DisplayName;
 use crate::worktree::WorktreeError;
 use crate::worktree::remove::{self, Accept, RemoveTarget};
 
+const EXAMPLES: &str = "Examples:
+  depsfs remove fix-login                    # by its name or its branch; without one, the worktree you stand in
+  depsfs remove fix-login --delete-branch
+  depsfs remove fix-login --dry-run";
+
 /// Remove a worktree: its views, its directory, its registration with git
 ///
 /// Refused while it holds work that exists nowhere else; each risk has its flag. Files that git ignores (the
 /// worktree's own changes in its views, too) are removed with it.
 #[derive(Args)]
+#[command(visible_alias = "rm", after_help = EXAMPLES)]
 pub struct Remove {
     /// The worktree: its name, its branch, or the path of its top [default: the one of the working directory]
     #[arg(value_name = "WORKTREE")]

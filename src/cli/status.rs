@@ -4,18 +4,29 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::embedded;
-use super::named;
+use super::answers::ListAnswer;
 use super::output::{self, count};
 use super::report::Failure;
-use super::stats;
+use super::{embedded, named, overview, stats};
+use crate::git::RepositoryError;
+use crate::git::checkout::Checkout;
 use crate::sys::terminal::DisplayName;
+use crate::views::ViewsError;
 use crate::views::status::{self, ViewStatus, WorktreeStatus as Seen};
+use crate::worktree::WorktreeError;
+use crate::worktree::list::{self, ListedWorktree};
+
+const EXAMPLES: &str = "Examples:
+  depsfs status                # of the worktree that you stand in
+  depsfs status fix-login      # of another, by its name, its branch or a path in it
+  depsfs status || depsfs mount";
 
 /// Show the views of a worktree, and whether they are there
 ///
-/// One line for each view, [ok] or [MISSING]; then where they come from, and lock files that have changed since.
+/// One line for each view, [ok] or [MISSING]; then where they come from, and lock files that have changed since. In a main
+/// checkout, which has no views: all worktrees, as depsfs list prints them. Exit code 1 if a view is missing.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the text is help on a terminal")]
 pub struct Status {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
@@ -30,12 +41,31 @@ pub struct Status {
 
 impl Status {
     pub fn run(self) -> Result<(), Failure> {
-        let views = named::views(self.worktree.as_deref())?;
+        let views = match named::views(self.worktree.as_deref()) {
+            Err(none) if !self.paths && !self.stats => return self.overview(none),
+            views => views?,
+        };
         if self.paths && !output::is_json() {
             return output::print(&embedded::list(&status::absolute_paths(&views)?));
         }
         let status = if self.stats { status::with_stats(&views)? } else { status::status(&views)? };
-        output::answer(&status, || text(&status))
+        output::answer(&status, || text(&status))?;
+        if status.missing().next().is_some() { Err(Failure::ViewsMissing) } else { Ok(()) }
+    }
+
+    /// All worktrees of a repository, for its main checkout or its bare directory: they have no views. Any other failure
+    /// stays one.
+    fn overview(&self, none: Failure) -> Result<(), Failure> {
+        let place = match &none {
+            Failure::Worktree(WorktreeError::Views(ViewsError::NoViews(root))) => root,
+            Failure::Worktree(WorktreeError::Views(ViewsError::Git(RepositoryError::NotACheckout(place)))) => place,
+            _ => return Err(none),
+        };
+        let found = Checkout::of_any_repository(place).map_err(WorktreeError::from)?;
+        let Some(main) = found.filter(|found| !found.is_linked()) else { return Err(none) };
+        let answer = ListAnswer { worktrees: list::of_repository(&main)? };
+        output::answer(&answer, || overview::table(&answer.worktrees))?;
+        if answer.worktrees.iter().any(ListedWorktree::is_incomplete) { Err(Failure::ViewsMissing) } else { Ok(()) }
     }
 }
 

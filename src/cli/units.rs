@@ -34,6 +34,13 @@ pub fn count(n: u64, noun: &str) -> String {
     format!("{} {noun}{}", number(n), if n == 1 { "" } else { "s" })
 }
 
+/// A time that has passed, in the largest unit of which there is one.
+pub fn age(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
+    let (length, unit) = UNITS.into_iter().find(|(length, _)| seconds >= *length).unwrap_or((1, "second"));
+    count(seconds / length, unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +57,7 @@ mod tests {
             (1_000_000, "1,000,000 files"),
         ];
         counts.iter().for_each(|(n, text)| assert_eq!(count(*n, "file"), *text));
+        let ages = [(0, "0 seconds"), (59, "59 seconds"), (60, "1 minute"), (7_200, "2 hours"), (200_000, "2 days")];
+        ages.iter().for_each(|(n, text)| assert_eq!(age(*n), *text));
     }
 }

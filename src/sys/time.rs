@@ -11,6 +11,12 @@ pub fn rfc3339(time: Timespec) -> String {
     jiff::Timestamp::from_second(nearest).unwrap_or_default().to_string()
 }
 
+/// The seconds from a time that [`rfc3339`] has written to `now`; none from one that is later. `None` for other text.
+pub fn since(text: &str, now: Timespec) -> Option<u64> {
+    let then = text.parse::<jiff::Timestamp>().ok()?.as_second();
+    Some(u64::try_from(now.sec.saturating_sub(then)).unwrap_or(0))
+}
+
 /// A duration for people, in seconds: `60 s`, or with one digit more where it is not a whole number: `2.5 s`.
 pub fn seconds(duration: Duration) -> String {
     match duration.subsec_nanos() {
@@ -39,6 +45,14 @@ mod tests {
         assert_eq!(text(951_782_399), "2000-02-28T23:59:59Z");
         assert_eq!(text(1_796_000_000), "2026-11-30T00:53:20Z");
         assert_eq!(text(i64::MAX), "9999-12-30T22:00:00Z");
+    }
+
+    #[test]
+    fn the_time_since_another_is_never_negative() {
+        let now = Timespec { sec: 100, nsec: 0 };
+        assert_eq!(since("1970-01-01T00:01:00Z", now), Some(40));
+        assert_eq!(since("1970-01-01T00:02:00Z", now), Some(0));
+        assert_eq!(since("", now), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | `nested_upper` | an upper as a lower of another view |
 //! | `standalone_mount`, `mount_undo` | `depsfs mount --at`: a view without git |
 //! | `all_worktrees` | the worktrees of all repositories |
+//! | `private_bytes` | the disk space of a worktree's own files |
 //! | `probe` | one request to each new view, with a time limit |
 //! | `embedded_paths`, `lockfile` | records beside the manifest: relocated files, and the lock files of package managers |
 //! | `json_path` | paths in JSON |
@@ -33,6 +34,7 @@ pub(crate) mod lower;
 mod mount_undo;
 pub(crate) mod nested_upper;
 pub(crate) mod origin;
+pub(crate) mod private_bytes;
 pub(crate) mod probe;
 pub(crate) mod reset;
 pub(crate) mod reshape;

@@ -1,6 +1,5 @@
-//! `depsfs list`: the worktrees that have views, of one repository or of all with a root in the store.
+//! `depsfs list`: all worktrees of one repository, or of all repositories those that have a root in the store.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -8,9 +7,12 @@ use serde::Serialize;
 
 use super::broken::Broken;
 use super::error::WorktreeError;
-use crate::git::checkout::Checkout;
+use super::find;
+use crate::git::checkout::{Checkout, branch_of};
 use crate::store::{RootState, Store};
-use crate::views::set::Views;
+use crate::sys::path;
+use crate::views::set::{Views, manifest_file};
+use crate::views::{lockfile, private_bytes};
 
 /// One worktree. Serialised as `--json` prints it.
 #[derive(Debug, Serialize, JsonSchema, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,32 +25,69 @@ pub struct ListedWorktree {
     pub created: String,
     pub views: usize,
     pub mounted: usize,
+    /// Whether it is the main checkout of its repository.
+    pub is_main: bool,
+    /// The disk space of its own files in its views; null if it could not be counted in time.
+    pub private_bytes: Option<u64>,
+    /// Lock files that differ from those the artifacts were made with.
+    #[serde(serialize_with = "crate::views::json_path::list")]
+    #[schemars(with = "Vec<String>")]
+    pub drift: Vec<PathBuf>,
     /// Why it can't be used as it is, in words.
     pub trouble: Option<String>,
 }
 
 impl ListedWorktree {
-    /// One of which no more is known than where its state is or was.
-    fn unknown(state_dir: &Path, trouble: String) -> ListedWorktree {
-        let path = state_dir.parent().unwrap_or(state_dir).to_path_buf();
-        let (views, mounted) = (0, 0);
+    /// One without views.
+    fn without_views(path: PathBuf, trouble: Option<String>) -> ListedWorktree {
         ListedWorktree {
             path,
             branch: None,
             source: None,
             created: String::new(),
-            views,
-            mounted,
-            trouble: Some(trouble),
+            views: 0,
+            mounted: 0,
+            is_main: false,
+            private_bytes: None,
+            drift: Vec::new(),
+            trouble,
         }
+    }
+
+    /// One of which no more is known than where its state is or was.
+    fn unknown(state_dir: &Path, trouble: String) -> ListedWorktree {
+        let path = state_dir.parent().unwrap_or(state_dir).to_path_buf();
+        ListedWorktree::without_views(path, Some(trouble))
+    }
+
+    /// Whether a view does not show what it should.
+    pub fn is_incomplete(&self) -> bool {
+        self.mounted < self.views
     }
 }
 
-/// The worktrees of one repository that have views, by path.
+/// All worktrees of one repository: the main checkout, then the others by path.
+///
+/// # Errors
+/// git's registrations can't be read.
 pub fn of_repository(checkout: &Checkout) -> Result<Vec<ListedWorktree>, WorktreeError> {
-    let mut state_dirs: Vec<PathBuf> = vec![checkout.common_dir.join("depsfs")];
-    state_dirs.extend(checkout.registered()?.into_iter().map(|(_, git_dir)| git_dir.join("depsfs")));
-    listed(state_dirs)
+    let (mut rows, mut with_views) = (Vec::new(), Vec::new());
+    for worktree in find::all(checkout)? {
+        let state_dir = worktree.git_dir.join("depsfs");
+        let mut row = match path::is_there(&manifest_file(&state_dir)) {
+            true => row(&state_dir, rows.len(), &mut with_views),
+            false => {
+                let broken = worktree.broken(checkout)?.map(|broken| broken.fault.words().to_owned());
+                let branch = branch_of(&worktree.git_dir).ok().flatten();
+                let branch = branch.map(|branch| branch.to_string_lossy().into_owned());
+                ListedWorktree { branch, ..ListedWorktree::without_views(worktree.root, broken) }
+            }
+        };
+        row.is_main = worktree.is_main;
+        rows.push(row);
+    }
+    count(&mut rows, &with_views);
+    Ok(rows)
 }
 
 /// Every worktree the store keeps trees for.
@@ -70,36 +109,55 @@ pub fn of_store(store: &Store) -> Result<Vec<ListedWorktree>, WorktreeError> {
     Ok(all)
 }
 
-fn listed(state_dirs: impl IntoIterator<Item = PathBuf>) -> Result<Vec<ListedWorktree>, WorktreeError> {
-    let mut found = BTreeSet::new();
-    for state_dir in state_dirs {
-        if !crate::sys::path::is_there(&crate::views::set::manifest_file(&state_dir)) {
-            continue;
-        }
-        let views = match Views::load(&state_dir) {
-            Ok(views) => views,
-            // One that can't be read does not hide the others.
-            Err(e) => {
-                found.insert(ListedWorktree::unknown(&state_dir, e.to_string()));
-                continue;
-            }
-        };
-        let mounted = views.manifest.views.iter().filter(|view| views.is_mounted(view)).count();
-        let checkout = Checkout::at(&views.manifest.worktree);
-        let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
-        let broken = Broken::of_state(&state_dir, &views.manifest.worktree).unwrap_or_default();
-        let broken = broken.map(|broken| broken.fault.words().to_owned());
-        // The others became plain files when a user dropped their views.
-        let still = views.manifest.views.iter().filter(|v| !views.is_dropped(v)).count();
-        found.insert(ListedWorktree {
-            path: views.manifest.worktree,
-            trouble: broken.or(branch.as_ref().err().map(ToString::to_string)),
-            branch: branch.unwrap_or_default(),
-            source: views.manifest.source,
-            created: views.manifest.created,
-            views: still,
-            mounted,
-        });
+fn listed(mut state_dirs: Vec<PathBuf>) -> Result<Vec<ListedWorktree>, WorktreeError> {
+    let (mut rows, mut with_views) = (Vec::new(), Vec::new());
+    state_dirs.sort();
+    state_dirs.dedup();
+    for state_dir in state_dirs.iter().filter(|dir| path::is_there(&manifest_file(dir))) {
+        let row = row(state_dir, rows.len(), &mut with_views);
+        rows.push(row);
     }
-    Ok(found.into_iter().collect())
+    count(&mut rows, &with_views);
+    rows.sort();
+    Ok(rows)
+}
+
+/// The worktree of a manifest; its views are kept for [`count`].
+fn row(state_dir: &Path, at: usize, with_views: &mut Vec<(usize, Views)>) -> ListedWorktree {
+    let views = match Views::load(state_dir) {
+        Ok(views) => views,
+        // One that can't be read does not hide the others.
+        Err(e) => return ListedWorktree::unknown(state_dir, e.to_string()),
+    };
+    let manifest = &views.manifest;
+    let mounted = manifest.views.iter().filter(|view| views.is_mounted(view)).count();
+    let checkout = Checkout::at(&manifest.worktree);
+    let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
+    let broken = Broken::of_state(state_dir, &manifest.worktree).unwrap_or_default();
+    let broken = broken.map(|broken| broken.fault.words().to_owned());
+    let recorded = manifest.views.iter().flat_map(|view| &view.lockfiles);
+    let drift = lockfile::drifted(&manifest.worktree, recorded.map(|file| (file.path.as_path(), file.blake3.as_str())));
+    let listed = ListedWorktree {
+        path: manifest.worktree.clone(),
+        trouble: broken.or(branch.as_ref().err().map(ToString::to_string)),
+        branch: branch.unwrap_or_default(),
+        source: manifest.source.clone(),
+        created: manifest.created.clone(),
+        // The others became plain files when a user dropped their views.
+        views: manifest.views.iter().filter(|view| !views.is_dropped(view)).count(),
+        mounted,
+        is_main: false,
+        private_bytes: None,
+        drift: drift.map(|files| files.into_iter().collect()).unwrap_or_default(),
+    };
+    with_views.push((at, views));
+    listed
+}
+
+/// Counts the private bytes of all at the same time.
+fn count(rows: &mut [ListedWorktree], with_views: &[(usize, Views)]) {
+    let all: Vec<&Views> = with_views.iter().map(|(_, views)| views).collect();
+    for ((at, _), bytes) in with_views.iter().zip(private_bytes::of_all(&all)) {
+        rows[*at].private_bytes = bytes;
+    }
 }

@@ -31,7 +31,7 @@ fn a_worktree_that_git_made_has_what_create_gives() {
     assert_eq!(mtime(&bench, "plain/src/main.c"), mtime(&bench, "repo/src/main.c"));
     bench.assert_clean("plain");
     assert_eq!(bench.git("plain", ["diff-files", "--name-only"]), "");
-    let status = json(&bench.ok("plain", ["status", "--json"]));
+    let status = json(&bench.status("plain", &["--json"]));
     assert_eq!(status["source"], bench.path("repo").to_str().unwrap());
     assert_eq!(status["commit"], bench.git("plain", ["rev-parse", "HEAD"]).as_str());
     assert!(bench.ok("repo", ["list"]).contains("2/2 mounted  work"));

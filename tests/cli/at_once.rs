@@ -35,12 +35,12 @@ fn ten_mounts_of_one_worktree_at_once_make_one_daemon() {
     assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
     // A keeper that is started by hand finds the other one.
     let state = bench.path("repo/.git/worktrees/fix/depsfs");
-    let before = json(&bench.ok("fix", ["status", "--json"]))["daemon"].clone();
+    let before = json(&bench.status("fix", &["--json"]))["daemon"].clone();
     let mut second = bench.command("sh", "");
     second.args(["-c", "exec 3>&1; \"$0\" keeper \"$1\" 2>/dev/null; echo", PROGRAM]).arg(&state);
     let said = run(&mut second);
     assert!(said.out.contains("another daemon serves this worktree"), "{said:?}");
-    assert_eq!(json(&bench.ok("fix", ["status", "--json"]))["daemon"], before);
+    assert_eq!(json(&bench.status("fix", &["--json"]))["daemon"], before);
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
 }
 
@@ -206,7 +206,7 @@ fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "one"]);
     bench.ok("repo", ["create", "two"]);
-    let daemon = json(&bench.ok("one", ["status", "--json"]))["daemon"].clone();
+    let daemon = json(&bench.status("one", &["--json"]))["daemon"].clone();
     let stopped = Stopped(daemon["server_pid"].clone());
     signal(&stopped.0, "-STOP");
     soon("the server stands still", || is_stopped(&stopped.0));
@@ -217,7 +217,7 @@ fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
         soon("it is answered", || asking.try_wait().unwrap().is_some());
     }
     assert!(waiting.try_wait().unwrap().is_none(), "nobody answers");
-    assert!(bench.ok("one", ["status"]).contains("[ok]      build\n"));
+    assert!(bench.status("one", &[]).contains("[ok]      build\n"));
     let begun = Instant::now();
     let refused = bench.depsfs("one", ["unmount"]);
     assert_eq!(refused.code, 1, "{refused:?}");
@@ -227,7 +227,7 @@ fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
     assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
     waiting.kill().unwrap();
     soon("the waiting process has ended", || waiting.try_wait().unwrap().is_some());
-    soon("the daemon ends", || json(&bench.ok("", ["status", "one", "--json"]))["daemon"].is_null());
+    soon("the daemon ends", || json(&bench.status("", &["one", "--json"]))["daemon"].is_null());
     bench.ok("one", ["mount"]);
     assert_eq!(bench.read("one/build/out.o"), "object\n");
 }

@@ -161,6 +161,13 @@ impl Bench {
         said.out
     }
 
+    /// The output of `depsfs status`, whose exit code is 1 if a view is missing.
+    pub fn status(&self, at: &str, args: &[&str]) -> String {
+        let said = self.depsfs(at, ["status"].iter().chain(args));
+        assert!([0, 1].contains(&said.code) && said.err.is_empty(), "{said:?}");
+        said.out
+    }
+
     /// Unmounts the view at a directory, whose daemon has ended then: where a mount namespace that another test has
     /// made meanwhile has a copy of the mount, it goes on until that is gone.
     pub fn unmount_everywhere(&self, at: &str, daemon_json: &str) {

@@ -335,15 +335,15 @@ fn a_damaged_journal_is_told_until_its_copy_is_deleted() {
     bench.ok("", MOUNT);
     let copy = ".upper.depsfs/views/0000000000000001/journal.damaged";
     for _ in 0..2 {
-        assert!(bench.ok("", ["status", "view"]).contains("journal.damaged until you delete it"));
+        assert!(bench.status("", &["view"]).contains("journal.damaged until you delete it"));
         assert!(bench.depsfs("", ["doctor"]).out.contains("[warn]  journals: the journal of "));
-        let status = json(&bench.ok("", ["status", "view", "--json"]));
+        let status = json(&bench.status("", &["view", "--json"]));
         assert_eq!(status["views"][0]["damaged_journals"][0], bench.path(copy).display().to_string());
         bench.ok("", ["unmount", "view"]);
         bench.ok("", MOUNT);
     }
     fs::remove_file(bench.path(copy)).unwrap();
-    assert!(!bench.ok("", ["status", "view"]).contains("journal:"));
+    assert!(!bench.status("", &["view"]).contains("journal:"));
     assert!(bench.depsfs("", ["doctor"]).out.contains("[ok]    journals: none was damaged"));
     bench.ok("", ["unmount", "view"]);
 }

@@ -58,7 +58,7 @@ fn signal(pid: &Value, signal: &str) {
 }
 
 fn daemon(bench: &Bench, worktree: &str) -> Value {
-    json(&bench.ok(worktree, ["status", "--json"]))["daemon"].clone()
+    json(&bench.status(worktree, &["--json"]))["daemon"].clone()
 }
 
 /// Goes on when the test ends, however it does: what waits for a stopped process can't be killed.
@@ -249,7 +249,7 @@ fn a_daemon_that_has_given_up_is_seen_and_tries_again() {
             now.is_number() && now != server
         });
     }
-    let status = bench.ok("fix", ["status"]);
+    let status = bench.status("fix", &[]);
     assert!(
         status.contains("[MISSING] build (answers EIO)\n") && status.contains("\ntrouble:  the server died "),
         "{status}"
@@ -295,7 +295,7 @@ fn a_worktree_on_a_disk_that_is_not_there_is_not_forgotten() {
     let place = bench.path("disk/fix");
     bench.ok("repo", ["create", "fix", "--no-mount"]);
     bench.git("repo", ["worktree", "move", bench.path("fix").to_str().unwrap(), place.to_str().unwrap()]);
-    bench.ok("", ["status", "disk/fix"]);
+    bench.status("", &["disk/fix"]);
     std::fs::rename(bench.path("disk"), bench.path("elsewhere")).unwrap();
     let (_, found) = doctor(&bench, &["--fix"]);
     assert_state(row(&found, "worktrees", "disk/fix is gone"), "warn", false);

@@ -15,7 +15,7 @@ fn every_failure_has_its_code_and_says_what_because_and_hint() {
         ("repo", &["create", "a b"], 2, "not a name git takes"),
         ("repo", &["create", "fix", "--branch", "x..y"], 2, "not a name git takes"),
         ("repo", &["create", "fix", "--branch", "main/x"], 3, "cannot be made beside branch main"),
-        ("repo", &["status"], 3, "knows of no views"),
+        ("repo", &["status", "--stats"], 3, "knows of no views"),
         ("plain", &["unmount", "--at", "."], 3, "mounted nothing at"),
         ("repo", &["unmount", "--at", "../taken"], 3, "mounted nothing at"),
         ("repo", &["diff"], 3, "knows of no views"),

@@ -18,11 +18,11 @@ fn all_known_worktrees_are_mounted_and_those_that_are_gone_are_named() {
     let gone = bench.path("two").display().to_string();
     // A view that a daemon has left dead is no obstacle.
     bench.ok("one", ["mount"]);
-    let daemon = json(&bench.ok("one", ["status", "--json"]))["daemon"].clone();
+    let daemon = json(&bench.status("one", &["--json"]))["daemon"].clone();
     for pid in [&daemon["pid"], &daemon["server_pid"]] {
         assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     }
-    soon("it is dead", || json(&bench.ok("", ["status", "one", "--json"]))["daemon"].is_null());
+    soon("it is dead", || json(&bench.status("", &["one", "--json"]))["daemon"].is_null());
     let said = bench.ok("", ["mount", "--all"]);
     for place in ["one", "three", "at"] {
         assert!(said.contains(&format!("mounted {}\n", bench.path(place).display())), "{said}");

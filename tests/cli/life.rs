@@ -20,14 +20,16 @@ const CHANGED: &str = "D build/out.o\nM node_modules/a/index.js\nA node_modules/
 #[test]
 fn status_has_a_line_for_each_view_and_tells_from_inside_a_view_too() {
     let bench = created();
-    let said = bench.ok("fix/node_modules/a", ["status"]);
+    let said = bench.status("fix/node_modules/a", &[]);
     assert!(said.starts_with("[ok]      build\n[ok]      node_modules\n"), "{said}");
     for line in ["worktree: ", "source:   ", "commit:   ", "created:  2", "daemon:   running"] {
         assert!(said.contains(&format!("\n{line}")), "{line}: {said}");
     }
     bench.ok("fix", ["unmount"]);
-    assert!(bench.ok("", ["status", "fix"]).starts_with("[MISSING] build (not mounted)\n"));
-    let status = json(&bench.ok("", ["status", "fix", "--json"]));
+    let status = bench.depsfs("", ["status", "fix"]);
+    assert!(status.out.starts_with("[MISSING] build (not mounted)\n"), "{status:?}");
+    assert_eq!((status.code, status.err.as_str()), (1, ""));
+    let status = json(&bench.status("", &["fix", "--json"]));
     assert_eq!(status["worktree"], bench.path("fix").to_str().unwrap());
     assert_eq!(status["views"][0]["path"], "build");
     assert_eq!(status["views"][0]["mounted"], false);
@@ -43,37 +45,38 @@ fn status_names_each_lock_file_that_changed_since() {
     bench.commit("repo", "a crate");
     bench.write("repo/crate/target/debug/app", "binary\n");
     bench.ok("repo", ["create", "fix"]);
-    assert!(!bench.ok("fix", ["status"]).contains("drift"));
+    assert!(!bench.status("fix", &[]).contains("drift"));
     bench.write("fix/crate/Cargo.lock", "version = 5\n");
-    let said = bench.ok("fix", ["status"]);
+    let said = bench.status("fix", &[]);
     assert!(said.ends_with("drift:    crate/Cargo.lock has changed since\n"), "{said}");
     bench.write("fix/package-lock.json", "{\"version\": 2}\n");
-    let status = json(&bench.ok("fix", ["status", "--json"]));
+    let status = json(&bench.status("fix", &["--json"]));
     assert_eq!(status["drift"], serde_json::json!(["crate/Cargo.lock", "package-lock.json"]));
     assert_eq!(status["source"], bench.path("repo").to_str().unwrap());
     assert_eq!(status["commit"], bench.git("repo", ["rev-parse", "HEAD"]).trim());
     bench.write("fix/package-lock.json", "{\"version\": 1}\n");
     std::fs::remove_file(bench.path("fix/crate/Cargo.lock")).unwrap();
-    let status = json(&bench.ok("fix", ["status", "--json"]));
+    let status = json(&bench.status("fix", &["--json"]));
     assert_eq!(status["drift"], serde_json::json!(["crate/Cargo.lock"]));
     std::fs::remove_dir_all(bench.path("fix/crate/target")).unwrap();
-    let said = bench.ok("fix", ["status"]);
+    let said = bench.depsfs("fix", ["status"]).out;
     assert!(said.contains("[MISSING] crate/target (deleted; depsfs reset brings it back)\n"), "{said}");
     assert!(said.contains("[ok]      build\n"), "{said}");
 }
 
 #[test]
-fn list_names_every_worktree_with_views() {
+fn list_names_every_worktree_and_with_all_those_with_views() {
     let bench = created();
     bench.ok("repo", ["create", "second", "--no-mount"]);
     let listed = json(&bench.ok("repo", ["list", "--json"]));
     let brief: Vec<_> =
         listed["worktrees"].as_array().unwrap().iter().map(|l| (l["path"].as_str().unwrap(), &l["mounted"])).collect();
-    let (fix, second) = (bench.path("fix"), bench.path("second"));
-    assert_eq!(brief, [(fix.to_str().unwrap(), &2.into()), (second.to_str().unwrap(), &0.into())]);
-    assert_eq!(listed["worktrees"][0]["branch"], "al/fix");
-    assert_eq!(bench.ok("", ["list", "--all"]).lines().count(), 2);
-    assert_eq!(bench.ok("", ["list", "--all"]), bench.ok("fix", ["list"]));
+    let [main, fix, second] = ["repo", "fix", "second"].map(|at| bench.path(at).to_str().unwrap().to_owned());
+    assert_eq!(brief, [(main.as_str(), &0.into()), (fix.as_str(), &2.into()), (second.as_str(), &0.into())]);
+    assert_eq!(listed["worktrees"][1]["branch"], "al/fix");
+    let lines = |at: &str, args: &[&str]| bench.ok(at, args).lines().count();
+    // Above them are the headings.
+    assert_eq!((lines("", &["list", "--all"]), lines("fix", &["list"]), lines("repo", &["ls"])), (3, 4, 4));
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn a_thawed_directory_is_plain_and_looks_as_before() {
     bench.ok("fix", ["thaw", "node_modules"]);
     assert_eq!(metadata(&bench.path("fix/node_modules")), before);
     assert_eq!(bench.mounts(), [bench.path("fix/build").to_str().unwrap()]);
-    assert!(bench.ok("repo", ["list"]).contains("1/1 mounted"), "a directory that is plain files is no view");
+    assert!(bench.ok("repo", ["list"]).contains("  1/1  "), "a directory that is plain files is no view");
     bench.ok("fix", ["unmount"]);
     assert_eq!(metadata(&bench.path("fix/node_modules")), before);
     bench.ok("fix", ["thaw", "build"]);
@@ -251,7 +254,7 @@ fn names_that_are_not_utf_8_are_shared_listed_and_reset() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "odd\n");
     bench.assert_clean("fix");
     std::fs::write(&file, "mine\n").unwrap();
-    assert_eq!(json(&bench.ok("fix", ["status", "--json"]))["views"][1]["path"], "build-%FF");
+    assert_eq!(json(&bench.status("fix", &["--json"]))["views"][1]["path"], "build-%FF");
     assert_eq!(json(&bench.ok("fix", ["diff", "--json"]))["changes"][0]["path"], "build-%FF/build-%FF");
     let reset = bench.depsfs("fix", [std::ffi::OsStr::new("reset"), "--yes".as_ref(), file.as_os_str()]);
     assert_eq!(reset.code, 0, "{reset:?}");
@@ -297,7 +300,7 @@ fn after_the_directory_above_was_renamed_status_unmount_and_mount_go_on_as_befor
             ("object\n".into(), "mine\n".into())
         );
         bench.assert_clean("two/fix");
-        let said = bench.ok("two/fix", ["status"]);
+        let said = bench.status("two/fix", &[]);
         assert!(said.starts_with("[ok]      build\n[ok]      node_modules\n"), "{said}");
     };
     assert_shown();

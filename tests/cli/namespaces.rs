@@ -66,7 +66,7 @@ fn a_view_with_a_copy_elsewhere_is_reset_and_the_copy_changes_nothing_in_the_new
     assert!(said.err.contains(&format!("process {} (sleep) has a copy", copy.0.id())), "{said:?}");
     assert!(!bench.is_there("fix/build/own"));
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
-    assert!(bench.ok("fix", ["status"]).starts_with("[ok]      build\n[ok]      node_modules\n"));
+    assert!(bench.status("fix", &[]).starts_with("[ok]      build\n[ok]      node_modules\n"));
     // A view that is left elsewhere answers errors; the other view goes on there.
     let written = there(&bench, &copy, &["touch", bench.path("fix/build/theirs").to_str().unwrap()]);
     assert_ne!(written.code, 0, "{written:?}");
@@ -90,7 +90,7 @@ fn a_view_with_a_copy_elsewhere_is_thawed_and_its_worktree_unmounted_and_removed
     let said = soon_done(&bench, &["thaw", "build"]);
     assert!(said.err.contains("has a copy"), "{said:?}");
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
-    assert!(bench.ok("fix", ["status"]).starts_with("[ok]      node_modules\n"));
+    assert!(bench.status("fix", &[]).starts_with("[ok]      node_modules\n"));
     let read = there(&bench, &copy, &["cat", bench.path("fix/build/out.o").to_str().unwrap()]);
     assert_eq!(read.out, "object\n", "{read:?}");
     let said = soon_done(&bench, &["unmount"]);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::bench::{Bench, PROGRAM, json, run, soon};
 
 fn stats(bench: &Bench, at: &str) -> serde_json::Value {
-    json(&bench.ok(at, ["status", "--stats", "--json"]))["stats"].clone()
+    json(&bench.status(at, &["--stats", "--json"]))["stats"].clone()
 }
 
 fn log(bench: &Bench, worktree: &str) -> String {
@@ -32,13 +32,13 @@ fn requests_bytes_copy_ups_and_restarts_are_counted_and_printed() {
     assert!(total["requests"]["lookup"].as_u64() >= Some(3) && total["requests"]["write"] == 1, "{total}");
     assert!(total["slowest"]["microseconds"].as_u64() >= Some(1), "{total}");
 
-    let text = bench.ok("fix", ["status", "--stats"]);
+    let text = bench.status("fix", &["--stats"]);
     for part in
         ["\nrequests: ", " lookup", "\nslowest:  ", "\nbytes:    ", "\ncopy-ups: 1, ", "\nserver:   0 restarts "]
     {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
-    assert!(!bench.ok("fix", ["status"]).contains("requests:"));
+    assert!(!bench.status("fix", &[]).contains("requests:"));
     bench.ok("fix", ["unmount"]);
     assert_eq!(stats(&bench, "fix")["views"].as_array().map(Vec::len), Some(0));
 }
@@ -47,11 +47,11 @@ fn requests_bytes_copy_ups_and_restarts_are_counted_and_printed() {
 fn a_server_that_was_replaced_is_a_restart() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);
-    let server = json(&bench.ok("fix", ["status", "--json"]))["daemon"]["server_pid"].to_string();
+    let server = json(&bench.status("fix", &["--json"]))["daemon"]["server_pid"].to_string();
     assert_eq!(run(bench.command("kill", "fix").args(["-9", &server])).code, 0);
     soon("another server", || stats(&bench, "fix")["restarts"] == 1);
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
-    assert!(bench.ok("fix", ["status", "--stats"]).contains("\nserver:   1 restart since the daemon began\n"));
+    assert!(bench.status("fix", &["--stats"]).contains("\nserver:   1 restart since the daemon began\n"));
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn an_ordinary_user_creates_changes_and_removes_a_worktree() {
     bench.ok("repo", ["create", "fix"]);
     assert_eq!(bench.mounts().len(), 2);
     bench.assert_clean("fix");
-    let status = bench.ok("fix", ["status"]);
+    let status = bench.status("fix", &[]);
     assert!(status.starts_with("[ok]      build\n[ok]      node_modules\n"), "{status}");
     bench.ok("fix", ["thaw", "build"]);
     bench.ok("fix", ["unmount"]);

@@ -94,9 +94,9 @@ fn a_store_that_is_gone_is_told_of_and_no_command_makes_it_anew() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);
     std::fs::rename(bench.path("store"), bench.path("away")).unwrap();
-    let said = bench.ok("fix", ["status"]);
+    let said = bench.status("fix", &[]);
     assert!(said.contains(&format!("\nstore:    {}: it is gone;", bench.path("store").display())), "{said}");
-    assert_eq!(json(&bench.ok("fix", ["status", "--json"]))["store_trouble"], "it is gone");
+    assert_eq!(json(&bench.status("fix", &["--json"]))["store_trouble"], "it is gone");
     let doctor = bench.depsfs("fix", ["doctor"]);
     assert_eq!(doctor.code, 1, "{doctor:?}");
     let row = format!(
@@ -120,12 +120,12 @@ fn a_store_that_is_gone_is_told_of_and_no_command_makes_it_anew() {
     assert!(!bench.is_there("store"));
     // An empty one in its place has none of the trees.
     bench.ok("", ["store", "list"]);
-    assert!(bench.ok("fix", ["status"]).contains("it has lost 2 of the trees"));
+    assert!(bench.status("fix", &[]).contains("it has lost 2 of the trees"));
     std::fs::remove_dir_all(bench.path("store")).unwrap();
     std::fs::rename(bench.path("away"), bench.path("store")).unwrap();
     bench.ok("fix", ["mount"]);
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
-    assert_eq!(json(&bench.ok("fix", ["status", "--json"]))["store_trouble"], serde_json::Value::Null);
+    assert_eq!(json(&bench.status("fix", &["--json"]))["store_trouble"], serde_json::Value::Null);
     bench.ok("fix", ["unmount"]);
     std::fs::rename(bench.path("store"), bench.path("away")).unwrap();
     bench.ok("repo", ["remove", "fix"]);
@@ -136,12 +136,12 @@ fn a_store_that_is_gone_is_told_of_and_no_command_makes_it_anew() {
 fn status_says_how_many_views_are_missing_and_what_brings_them_back() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);
-    assert!(!bench.ok("fix", ["status"]).contains("missing:"));
+    assert!(!bench.status("fix", &[]).contains("missing:"));
     std::fs::remove_dir_all(bench.path("fix/build")).unwrap();
-    let said = bench.ok("fix", ["status"]);
+    let said = bench.status("fix", &[]);
     assert!(said.contains("\nmissing:  1 of 2 views: depsfs reset restores deleted ones\n"), "{said}");
     bench.ok("fix", ["unmount"]);
-    let said = bench.ok("fix", ["status"]);
+    let said = bench.status("fix", &[]);
     let both = "depsfs mount mounts those that are not mounted, depsfs reset restores deleted ones";
     assert!(said.contains(&format!("\nmissing:  2 of 2 views: {both}\n")), "{said}");
 }
@@ -208,16 +208,19 @@ fn in_a_bare_repository_and_around_it_its_worktrees_are_listed_and_nothing_else_
         let listed = json(&bench.ok(at, ["list", "--json"]));
         let paths: Vec<&str> =
             listed["worktrees"].as_array().unwrap().iter().map(|l| l["path"].as_str().unwrap()).collect();
-        assert_eq!(paths, [bench.path("hub/fix").to_str().unwrap()], "{at}");
+        assert_eq!(paths, ["hub/fix", "hub/main"].map(|at| bench.path(at).to_str().unwrap().to_owned()), "{at}");
     }
     assert_eq!(
         json(&bench.ok("", ["list", "--json"]))["worktrees"].as_array().unwrap().len(),
         2,
         "outside of all: all"
     );
-    for args in [&["create", "x"][..], &["adopt"], &["init"], &["status"], &["publish"]] {
+    for args in [&["create", "x"][..], &["adopt"], &["init"], &["publish"]] {
         let said = bench.depsfs("hub", args);
         assert_eq!(said.code, 3, "{args:?}: {said:?}");
+    }
+    for at in ["hub", "hub/.bare"] {
+        assert_eq!(bench.ok(at, ["status"]), bench.ok("hub/main", ["list"]));
     }
     let said = bench.depsfs("hub", ["create", "x"]);
     assert!(said.err.contains("is the directory of a bare repository"), "{said:?}");

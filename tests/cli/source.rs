@@ -45,7 +45,8 @@ fn a_worktree_of_a_bare_repository_is_a_source_as_any() {
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
     bench.assert_clean("fix");
     bench.ok("fix/build", ["create", "second"]);
-    assert_eq!(bench.ok("main", ["list"]).lines().count(), 2);
+    assert_eq!(bench.ok("main", ["list"]).lines().count(), 4, "the headings, main, fix, second");
+    assert_eq!(bench.status("bare.git", &[]), bench.ok("main", ["list"]));
     assert_eq!(bench.read("second/build/out.o"), "object\n");
     let refused = bench.depsfs("bare.git", ["create", "third"]);
     assert_eq!(refused.code, 3, "{refused:?}");
@@ -110,7 +111,7 @@ fn of_a_changed_view_a_create_asks_for_what_was_changed_and_not_for_each_file() 
         bench.write(&format!("repo/node_modules/p{}/src/{n}.js", n % 30), &format!("module.exports = {n}\n"));
     }
     bench.ok("repo", ["create", "one"]);
-    let server = json(&bench.ok("one", ["status", "--json"]))["daemon"]["server_pid"].clone();
+    let server = json(&bench.status("one", &["--json"]))["daemon"]["server_pid"].clone();
     // Each request is one read of the server's (proc_pid_io(5)).
     let requests = || -> u64 {
         let said = std::fs::read_to_string(format!("/proc/{server}/io")).unwrap();

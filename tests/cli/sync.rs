@@ -328,7 +328,7 @@ fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again()
     assert!(failed.code == 1 && failed.err.contains("build-other"), "{failed:?}");
     assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
     assert!(!bench.is_there("fix/build-new") && !bench.is_there("fix/build-other"));
-    assert!(!bench.ok("fix", ["status"]).contains("build-"));
+    assert!(!bench.status("fix", &[]).contains("build-"));
     std::fs::remove_file(journals.join(id)).unwrap();
     let said = json(&bench.ok("fix", ["sync", "--json"]));
     assert_eq!(said["added"], serde_json::json!(["build-new", "build-other"]));
@@ -364,7 +364,7 @@ fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
     let mut names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["cache", "lib.a", "link", "mine", "new", "out.o", "same"]);
-    assert!(bench.ok("fix", ["status"]).contains("paths:    "), "the result is remembered");
+    assert!(bench.status("fix", &[]).contains("paths:    "), "the result is remembered");
     assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
     bench.assert_clean("fix");
 }
@@ -413,7 +413,7 @@ fn files_that_an_ended_sync_did_not_relocate_are_relocated_by_it_or_by_the_next_
         for n in 0..FILES {
             assert_eq!(bench.read(&format!("fix/build/{n}")), format!("{round} at {fix}/x\n"), "{signal}");
         }
-        let status = bench.ok("fix", ["status"]);
+        let status = bench.status("fix", &[]);
         assert!(status.contains(&format!("paths:    {FILES} files relocated\n")), "{status}");
         assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
     }

@@ -26,11 +26,11 @@ fn create_and_status_name_what_holds_the_path_and_leave_it() {
     let words = format!("paths:    3 files hold {repo}: build/CMakeCache.txt, build/deep/run.sh, build/link\n");
     for name in ["one", "two"] {
         assert!(bench.ok("repo", ["create", name]).contains(&words));
-        assert!(bench.ok(name, ["status"]).contains(&words));
+        assert!(bench.status(name, &[]).contains(&words));
         assert_eq!(metadata(&bench.path(name).join("build")), metadata(&bench.path("repo/build")));
         assert_eq!(bench.ok(name, ["diff"]), "");
     }
-    let traces = json(&bench.ok("one", ["status", "--json"]))["absolute_paths"][0].clone();
+    let traces = json(&bench.status("one", &["--json"]))["absolute_paths"][0].clone();
     assert_eq!(traces["path"], "build");
     let kinds: Vec<_> = traces["traces"].as_array().unwrap().iter().map(|t| t["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["text", "text", "link", "binary"]);
@@ -55,7 +55,7 @@ fn relocated_text_files_and_links_have_the_new_path_and_the_old_times_and_modes(
         "relocated  build/CMakeCache.txt\nrelocated  build/deep/run.sh\nrelocated  build/link\n\
          binary     build/prog holds {repo}\n"
     );
-    assert_eq!(bench.ok("fix", ["status", "--paths"]), list);
+    assert_eq!(bench.status("fix", &["--paths"]), list);
     assert_eq!(bench.read("fix/build/CMakeCache.txt"), format!("CMAKE_HOME_DIRECTORY:INTERNAL={fix}\nX={repo}-old\n"));
     assert_eq!(bench.read("fix/build/deep/run.sh"), format!("#!{fix}/build/prog -I{fix}/src\n"));
     assert_eq!(std::fs::read(bench.path("fix/build/prog")).unwrap(), format!("\0ELF {repo}/src/main.c\0").as_bytes());
@@ -167,8 +167,8 @@ fn a_binary_that_a_tool_obeys_is_named_with_its_consequence() {
          build/app (loads libraries from there), build/zipapp (runs the interpreter there)\n"
     );
     assert!(said.contains(&words), "{said}");
-    assert!(bench.ok("fix", ["status"]).contains(&words));
-    let list = bench.ok("fix", ["status", "--paths"]);
+    assert!(bench.status("fix", &[]).contains(&words));
+    let list = bench.status("fix", &["--paths"]);
     assert!(list.contains(&format!("binary     build/app.o holds {repo}\n")), "{list}");
     assert!(list.contains(&format!("binary     build/app holds {repo}: loads libraries from there\n")), "{list}");
 }

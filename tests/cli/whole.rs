@@ -26,10 +26,10 @@ fn a_worktree_is_one_mount_with_its_artifacts_in_it_and_clean_for_git() {
     assert_eq!(bench.read("fix/packages/a/build/index.js"), "built\n");
     assert_eq!(bench.read("fix/node_modules/a/b/deep.js"), "module.exports = 2\n");
     assert_eq!(bench.ok("fix", ["diff"]), "");
-    let status = bench.ok("fix/packages/a/build", ["status"]);
+    let status = bench.status("fix/packages/a/build", &[]);
     let artifacts = ["build", "node_modules", "packages/a/build", "packages/a/node_modules"];
     assert!(artifacts.iter().all(|at| status.contains(&format!("[ok]      {at}\n"))), "{status}");
-    assert_eq!(json(&bench.ok("fix", ["status", "--json"]))["shape"], "worktree");
+    assert_eq!(json(&bench.status("fix", &["--json"]))["shape"], "worktree");
     assert_eq!(bench.git("fix/packages/a/build", ["rev-parse", "--show-prefix"]), "packages/a/build/");
     bench.ok("repo", ["remove", "fix"]);
     assert!(bench.mounts().is_empty() && !bench.is_there("fix"));
@@ -48,7 +48,7 @@ fn an_artifact_directory_can_be_removed_renamed_and_linked_as_any_other() {
     fs::hard_link(fix("packages/a/old/index.js"), fix("src/linked.js")).unwrap();
     fs::rename(fix("node_modules/a/index.js"), fix("src/moved.js")).unwrap();
     fs::rename(fix("src/main.c"), fix("packages/a/old/main.c")).unwrap();
-    assert!(bench.ok("fix", ["status"]).contains("[MISSING] build (deleted; depsfs reset brings it back)\n"));
+    assert!(bench.depsfs("fix", ["status"]).out.contains("[MISSING] build (deleted; depsfs reset brings it back)\n"));
     let same = |bench: &Bench| {
         assert_eq!(bench.read("fix/packages/a/old/index.js"), "built\n");
         assert_eq!(bench.read("fix/src/linked.js"), "built\n");
