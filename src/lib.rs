@@ -34,6 +34,7 @@
 //! | the namespace of `depsfs exec`                      | `worktree/at_source.rs`, `sys/namespace.rs` |
 //! | another remote for artifacts                        | `cache/remote.rs`, `cache/environment.rs`, `mount-helpers/cache-remotes.toml` |
 //! | the reply to a FUSE request                         | `fuse/adapter.rs`, then the file of the operation in `overlay/` |
+//! | the hook of a program that makes worktrees          | `cli/hook/caller.rs`, the file of the program beside it, `mount-helpers/` |
 //! | the text, hint or exit code of an error             | the file `error` of its layer, `cli/remedies.rs` |
 //!
 //! # Five walks

@@ -50,6 +50,8 @@ mod gc;
 mod git;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/hook.rs"]
+mod hook;
 #[path = "cli/include.rs"]
 mod include;
 #[path = "cli/init.rs"]

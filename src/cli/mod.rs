@@ -21,7 +21,7 @@ mod gc;
 mod global;
 mod help;
 mod hints;
-mod hook_input;
+mod hook;
 mod init;
 mod json_schema;
 mod list;
@@ -101,6 +101,7 @@ enum Verb {
     Store(store::StoreCommand),
     Doctor(doctor::Doctor),
     Service(service::Service),
+    Hook(hook::Hook),
     Sync(sync::SyncCommand),
     Publish(publish::Publish),
     Init(init::Init),
@@ -110,8 +111,6 @@ enum Verb {
     Help(help::Help),
     #[command(hide = true)]
     Man(man::Man),
-    #[command(hide = true)]
-    HookInput(hook_input::HookInput),
 }
 
 /// Runs the program with the arguments of this process; answers its exit code.
@@ -163,6 +162,7 @@ impl Verb {
             Verb::Store(v) => v.run(),
             Verb::Doctor(v) => v.run(),
             Verb::Service(v) => v.run(),
+            Verb::Hook(v) => v.run(),
             Verb::Sync(v) => v.run(),
             Verb::Publish(v) => v.run(),
             Verb::Init(v) => v.run(),
@@ -171,7 +171,6 @@ impl Verb {
             Verb::Completions(v) => v.run(),
             Verb::Help(v) => v.run(),
             Verb::Man(v) => v.run(),
-            Verb::HookInput(v) => v.run(),
         }
     }
 
@@ -193,9 +192,9 @@ impl Verb {
             Verb::Cache(v) => v.failing(),
             Verb::Gc(_) => "the store was not cleaned up".into(),
             Verb::Store(v) => v.failing(),
-            Verb::HookInput(_) => "the hook's input lacks the value".into(),
             Verb::Doctor(_) => "the checks found problems".into(),
             Verb::Service(v) => v.failing(),
+            Verb::Hook(v) => v.failing(),
             Verb::Sync(_) => "not everything is up to date".into(),
             Verb::Publish(_) => "the components were not published".into(),
             Verb::Init(_) => "no depsfs.toml was written".into(),

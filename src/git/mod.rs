@@ -17,6 +17,7 @@ mod command_error;
 pub mod environment;
 mod error;
 pub mod gitmodules;
+pub mod hooks;
 pub mod ignored;
 pub mod include;
 pub mod index;

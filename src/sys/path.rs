@@ -244,6 +244,30 @@ pub(crate) fn replace_synced(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     replace_through(&aside(path), path, bytes, |file| super::fs::fdatasync(file))
 }
 
+/// Puts other bytes into a user's file, as [`replace_synced`] does: a symlink to it stays one, and the mode is kept.
+///
+/// # Errors
+/// It cannot be read, written or renamed.
+pub(crate) fn rewrite(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    let real = if is_there(path) { canonical(path)? } else { path.to_path_buf() };
+    let mode = stat(&real)?.map(|stat| stat.mode & 0o7777);
+    replace_through(&aside(&real), &real, bytes, |file| {
+        mode.map_or(Ok(()), |mode| super::fs::chmod(file, mode))?;
+        super::fs::fdatasync(file)
+    })
+}
+
+/// As [`replace_synced`], with a mode that the umask does not change.
+///
+/// # Errors
+/// It cannot be written or renamed.
+pub(crate) fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), IoError> {
+    replace_through(&aside(path), path, bytes, |file| {
+        super::fs::chmod(file, mode)?;
+        super::fs::fdatasync(file)
+    })
+}
+
 /// Makes a file that must not be there yet (a lock, as git makes them) and writes it; `None` when it is there.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<Option<OwnedFd>, IoError> {
     let file = fs::OpenOptions::new().write(true).create_new(true).open(path);

@@ -1,4 +1,4 @@
-//! The scripts of `mount-helpers/` for what creates worktrees, each fed what its caller sends.
+//! The hooks for programs that create worktrees, each fed what its caller sends.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,17 +9,6 @@ use crate::bench::{Bench, PROGRAM, Said, json, run};
 
 fn helper(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("mount-helpers").join(name)
-}
-
-/// The helpers where the samples of configuration expect them.
-fn installed() -> Bench {
-    let bench = Bench::new();
-    let place = bench.path(".local/share/depsfs");
-    std::fs::create_dir_all(&place).unwrap();
-    for name in ["claude-worktree", "codex-worktree", "conductor-worktree"] {
-        std::fs::copy(helper(name), place.join(name)).unwrap();
-    }
-    bench
 }
 
 /// A command line as a caller runs it: through sh, with the program in PATH, and JSON on stdin.
@@ -51,13 +40,13 @@ fn hook(bench: &Bench, text: &str) {
 }
 
 fn install(bench: &Bench, verb: &str) -> Said {
-    run(bench.command("sh", "repo").arg(helper("post-checkout")).arg(verb))
+    bench.depsfs("repo", ["hook", verb, "git"])
 }
 
 #[test]
 fn with_the_hook_plain_git_makes_worktrees_with_views_and_other_checkouts_are_left_alone() {
     let bench = Bench::new();
-    assert_eq!(install(&bench, "--install").code, 0);
+    assert_eq!(install(&bench, "install").code, 0);
     let added = run(git(&bench, "repo").args(["worktree", "add", "-b", "work", "../plain"]));
     assert_eq!(added.code, 0, "{added:?}");
     assert_eq!(bench.read("plain/build/out.o"), "object\n");
@@ -87,7 +76,7 @@ fn with_the_hook_plain_git_makes_worktrees_with_views_and_other_checkouts_are_le
 #[test]
 fn the_hook_never_fails_a_checkout_and_says_what_failed() {
     let bench = Bench::new();
-    install(&bench, "--install");
+    install(&bench, "install");
     let add = |name: &str, program: &str| {
         let at = format!("../{name}");
         run(git(&bench, "repo").env("DEPSFS", program).args(["worktree", "add", "-q", "-b", name, &at]))
@@ -112,14 +101,14 @@ fn a_hook_that_was_there_runs_first_with_its_arguments_and_its_exit_code_counts(
     let bench = Bench::new();
     hook(&bench, "#!/bin/sh\necho \"$@\" >> \"$(git rev-parse --show-toplevel)/../said\"\nexit 7\n");
     for _ in 0..2 {
-        assert_eq!(install(&bench, "--install").code, 0, "twice is as once");
+        assert_eq!(install(&bench, "install").code, 0, "twice is as once");
     }
     let added = run(git(&bench, "repo").args(["worktree", "add", "-q", "-b", "work", "../plain"]));
     assert_eq!(added.code, 7, "{added:?}");
     let head = bench.git("repo", ["rev-parse", "HEAD"]);
     assert_eq!(bench.read("said"), format!("{} {head} 1\n", "0".repeat(40)));
     assert_eq!(bench.read("plain/build/out.o"), "object\n");
-    assert_eq!(install(&bench, "--uninstall").code, 0);
+    assert_eq!(install(&bench, "uninstall").code, 0);
     assert!(bench.read("repo/.git/hooks/post-checkout").contains("exit 7"));
     assert!(!bench.is_there("repo/.git/hooks/post-checkout.local"));
     // Linked instead of copied, and with nothing to run before it.
@@ -144,37 +133,97 @@ fn claude_input(bench: &Bench, event: &str, field: &str, value: &str) -> serde_j
     })
 }
 
+fn claude_create(bench: &Bench, name: &str) -> Said {
+    feed(bench, "repo", &claude("WorktreeCreate"), &claude_input(bench, "WorktreeCreate", "name", name), &[])
+}
+
 #[test]
 fn claude_code_gets_the_path_of_a_new_worktree_and_nothing_else_on_stdout() {
-    let bench = installed();
-    let create = |field: &str, name: &str| {
-        feed(&bench, "repo", &claude("WorktreeCreate"), &claude_input(&bench, "WorktreeCreate", field, name), &[])
-    };
-    let made = create("name", "bold-oak-a3f2");
-    assert_eq!((made.code, &made.out), (0, &format!("{}\n", bench.path("bold-oak-a3f2").display())), "{made:?}");
-    assert_eq!(bench.read("bold-oak-a3f2/build/out.o"), "object\n");
-    bench.assert_clean("bold-oak-a3f2");
+    let bench = Bench::new();
+    let create = |name: &str| claude_create(&bench, name);
+    let at = |name: &str| format!("{}\n", bench.path("repo/.claude/worktrees").join(name).display());
+    let made = create("bold-oak-a3f2");
+    assert_eq!((made.code, &made.out), (0, &at("bold-oak-a3f2")), "{made:?}");
+    assert_eq!(bench.read("repo/.claude/worktrees/bold-oak-a3f2/build/out.o"), "object\n");
+    bench.assert_clean("repo/.claude/worktrees/bold-oak-a3f2");
+    bench.assert_clean("repo");
     // The session goes on later: the same worktree, mounted again.
-    bench.ok("bold-oak-a3f2", ["unmount"]);
-    let again = create("name", "bold-oak-a3f2");
+    bench.ok("repo/.claude/worktrees/bold-oak-a3f2", ["unmount"]);
+    let again = create("bold-oak-a3f2");
     assert_eq!((again.code, &again.out), (0, &made.out), "{again:?}");
-    assert_eq!(bench.read("bold-oak-a3f2/build/out.o"), "object\n");
-    // As its documentation once called it; and a name that is a branch.
-    assert_eq!(create("worktree_name", "one").out, format!("{}\n", bench.path("one").display()));
-    assert_eq!(create("name", "feature/two").out, format!("{}\n", bench.path("two").display()));
-    assert_eq!(bench.git("two", ["branch", "--show-current"]), "feature/two");
-    // A repository of somebody else has the name: nothing of it is touched.
-    bench.git("", ["clone", "-q", "repo", "taken"]);
-    for (field, name) in [("name", "taken"), ("name", ""), ("other", "x"), ("name", "..")] {
-        let failed = create(field, name);
+    assert_eq!(bench.read("repo/.claude/worktrees/bold-oak-a3f2/build/out.o"), "object\n");
+    // As its documentation once called it; and names that are branches with the same last segment.
+    let input = claude_input(&bench, "WorktreeCreate", "worktree_name", "one");
+    assert_eq!(feed(&bench, "repo", &claude("WorktreeCreate"), &input, &[]).out, at("one"));
+    assert_eq!(create("feat/04-x").out, at("feat/04-x"));
+    assert_eq!(create("bug/04-x").out, at("bug/04-x"));
+    assert_eq!(bench.git("repo/.claude/worktrees/bug/04-x", ["branch", "--show-current"]), "bug/04-x");
+    // No worktree lies in another, or holds others.
+    assert_eq!((create("feat").out, create("one/more").out), (at("feat+"), at("one+more")));
+    for (field, name) in [("name", ""), ("other", "x"), ("name", ".."), ("name", "a/../b"), ("name", "-x")] {
+        let input = claude_input(&bench, "WorktreeCreate", field, name);
+        let failed = feed(&bench, "repo", &claude("WorktreeCreate"), &input, &[]);
         assert!(failed.code != 0 && failed.out.is_empty() && !failed.err.is_empty(), "{name}: {failed:?}");
     }
-    assert!(!bench.is_there("taken/build"));
+}
+
+#[test]
+fn claude_code_gets_no_worktree_of_somebody_else() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    let refused = claude_create(&bench, "team/fix");
+    let own = bench.path("repo/.claude/worktrees/team/fix");
+    assert_eq!(refused.out, format!("{}\n", own.display()), "a worktree with the same last segment is another one");
+    // Its branch is checked out in a worktree that is not Claude's.
+    let refused = claude_create(&bench, "fix");
+    assert!(refused.code != 0 && refused.out.is_empty() && refused.err.contains("al/fix"), "{refused:?}");
+    assert!(!bench.is_there("repo/.claude/worktrees/fix"));
+    // A directory with the name, and with another branch, another repository or none.
+    bench.git("repo", ["worktree", "add", "-q", "-b", "theirs", ".claude/worktrees/taken"]);
+    bench.git("", ["clone", "-q", "repo", "repo/.claude/worktrees/clone"]);
+    bench.write("repo/.claude/worktrees/file", "theirs\n");
+    bench.git("repo", ["worktree", "add", "-q", "--detach", ".claude/worktrees/loose"]);
+    for name in ["taken", "clone", "file", "loose"] {
+        let refused = claude_create(&bench, name);
+        assert!(refused.code != 0 && refused.out.is_empty() && refused.err.contains(name), "{refused:?}");
+        assert!(!bench.is_there(&format!("repo/.claude/worktrees/{name}/build")));
+    }
+}
+
+#[test]
+fn claude_code_worktrees_start_where_its_settings_say() {
+    let bench = Bench::new();
+    bench.git("", ["clone", "-q", "--bare", "repo", "origin.git"]);
+    bench.git("repo", ["remote", "add", "origin", bench.path("origin.git").to_str().unwrap()]);
+    let published = bench.git("repo", ["rev-parse", "HEAD"]);
+    bench.write("repo/src/local.c", "\n");
+    bench.commit("repo", "local");
+    let local = bench.git("repo", ["rev-parse", "HEAD"]);
+    let base = |name: &str| {
+        let made = claude_create(&bench, name);
+        assert_eq!(made.code, 0, "{made:?}");
+        bench.git(&format!("repo/.claude/worktrees/{name}"), ["rev-parse", "HEAD"])
+    };
+    assert_eq!(base("by-default"), published, "fresh: the default branch of origin, fetched");
+    bench.write(".claude/settings.json", "{\"worktree\": {\"baseRef\": \"head\"}}");
+    assert_eq!(base("user"), local);
+    bench.write("repo/.claude/settings.json", "{\"worktree\": {\"baseRef\": \"fresh\"}}");
+    assert_eq!(base("project"), published);
+    bench.write("repo/.claude/settings.local.json", "{\"worktree\": {\"baseRef\": \"head\"}}");
+    assert_eq!(base("local"), local);
+    // The branch of a worktree that is gone is gone on with; an origin that is away is no obstacle.
+    bench.write("repo/.claude/settings.local.json", "{}");
+    std::fs::rename(bench.path("origin.git"), bench.path("away.git")).unwrap();
+    bench.write("repo/.claude/worktrees/local/new", "\n");
+    bench.commit("repo/.claude/worktrees/local", "work");
+    let work = bench.git("repo/.claude/worktrees/local", ["rev-parse", "HEAD"]);
+    bench.ok("repo", ["remove", "local"]);
+    assert_eq!((base("local"), base("offline")), (work, published));
 }
 
 #[test]
 fn claude_code_removes_a_worktree_but_not_work_that_is_nowhere_else() {
-    let bench = installed();
+    let bench = Bench::new();
     let remove = |name: &str, arg: &str| {
         let path = bench.path(name);
         let input = claude_input(&bench, "WorktreeRemove", "worktree_path", path.to_str().unwrap());
@@ -196,12 +245,21 @@ fn claude_code_removes_a_worktree_but_not_work_that_is_nowhere_else() {
     assert_eq!(branches, "al/committed\nal/dirty\nmain", "the commit stays in its branch, empty branches go");
     let done = remove("dirty", "--discard");
     assert!(done.code == 0 && !bench.is_there("dirty"), "{done:?}");
+    // A program still uses a view.
+    let path = claude_create(&bench, "a/used").out;
+    let used = bench.path("repo/.claude/worktrees/a/used");
+    assert_eq!(path, format!("{}\n", used.display()));
+    let held = std::fs::File::open(used.join("build/out.o")).unwrap();
+    let done = remove("repo/.claude/worktrees/a/used", "");
+    assert!(done.code == 0 && !used.exists(), "{done:?}");
+    assert!(!bench.is_there("repo/.claude/worktrees"), "no empty directory is left");
+    drop(held);
     assert!(bench.mounts().is_empty());
 }
 
 #[test]
 fn codex_sets_a_worktree_up_and_can_delete_it_after_the_cleanup() {
-    let bench = installed();
+    let bench = Bench::new();
     let text = std::fs::read_to_string(helper("codex-environment.toml")).unwrap();
     let environment: toml::Value = toml::from_str(&text).unwrap();
     bench.git("repo", ["worktree", "add", "-q", "--detach", "../codex/ab12/repo"]);
@@ -223,7 +281,7 @@ fn codex_sets_a_worktree_up_and_can_delete_it_after_the_cleanup() {
 
 #[test]
 fn conductor_sets_a_workspace_up_and_can_remove_it_once_it_is_archived() {
-    let bench = installed();
+    let bench = Bench::new();
     let config = json(&std::fs::read_to_string(helper("conductor.json")).unwrap());
     bench.git("repo", ["worktree", "add", "-q", "-b", "lima", "../conductor/lima"]);
     let (workspace, root) = (bench.path("conductor/lima"), bench.path("repo"));
@@ -239,6 +297,27 @@ fn conductor_sets_a_workspace_up_and_can_remove_it_once_it_is_archived() {
     assert_eq!(archived.code, 0, "{archived:?}");
     bench.git("repo", ["worktree", "remove", "../conductor/lima"]);
     assert!(!bench.is_there("conductor/lima"));
+}
+
+#[test]
+fn cursor_sets_a_worktree_up() {
+    let bench = Bench::new();
+    let config = json(&std::fs::read_to_string(helper("cursor-worktrees.json")).unwrap());
+    bench.git("repo", ["worktree", "add", "-q", "-b", "cedar", "../cursor/cedar"]);
+    let root = bench.path("repo");
+    let line = config["setup-worktree-unix"][0].as_str().unwrap();
+    let set_up = feed(&bench, "cursor/cedar", line, &serde_json::Value::Null, &[("ROOT_WORKTREE_PATH", &*root)]);
+    assert_eq!(set_up.code, 0, "{set_up:?}");
+    assert_eq!(bench.read("cursor/cedar/node_modules/a/index.js"), "module.exports = 1\n");
+}
+
+#[test]
+fn a_line_in_a_shared_file_does_nothing_where_depsfs_is_not_installed() {
+    let bench = Bench::new();
+    let cursor = json(&std::fs::read_to_string(helper("cursor-worktrees.json")).unwrap());
+    let line = cursor["setup-worktree-unix"][0].as_str().unwrap();
+    let said = run(bench.command("sh", "repo").args(["-c", line]).env("PATH", "/usr/bin:/bin"));
+    assert!(said.code == 0 && said.out.is_empty() && said.err.is_empty(), "{said:?}");
 }
 
 #[test]
@@ -266,22 +345,22 @@ fn with_husky_the_hook_outlives_what_husky_writes_anew_and_leaves_no_trace_when_
     let bench = Bench::new();
     husky(&bench);
     for _ in 0..2 {
-        assert_eq!(install(&bench, "--install").code, 0, "twice is as once");
+        assert_eq!(install(&bench, "install").code, 0, "twice is as once");
         husky(&bench);
     }
     add(&bench, "one");
     bench.assert_clean("repo");
-    assert_eq!(install(&bench, "--uninstall").code, 0);
+    assert_eq!(install(&bench, "uninstall").code, 0);
     assert!(!bench.is_there("repo/.husky/post-checkout") && !bench.is_there("repo/.git/depsfs-post-checkout"));
     bench.assert_clean("repo");
     // A hook of the repository's own stays, and runs.
     let own = "#!/bin/sh\necho own >&2\n";
     bench.write("repo/.husky/post-checkout", own);
     bench.commit("repo", "a hook");
-    assert_eq!(install(&bench, "--install").code, 0);
+    assert_eq!(install(&bench, "install").code, 0);
     husky(&bench);
     assert!(add(&bench, "two").err.contains("own"));
-    assert_eq!(install(&bench, "--uninstall").code, 0);
+    assert_eq!(install(&bench, "uninstall").code, 0);
     assert_eq!(bench.read("repo/.husky/post-checkout"), own);
     bench.assert_clean("repo");
 }

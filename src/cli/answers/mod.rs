@@ -5,6 +5,7 @@
 //! makes a new version. `depsfs json-schema` prints the schemas.
 
 mod error;
+mod hook;
 mod parts;
 mod store;
 mod verbs;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use error::{ErrorAnswer, NoteAnswer};
+pub use hook::{HookAnswer, HookInstallAnswer, HookStatusAnswer, HookUninstallAnswer};
 pub use parts::{ComponentAnswer, JsonPath, ReasonAnswer};
 pub use store::{
     ApproveAnswer, CacheExistsAnswer, CacheGetAnswer, CachePutAnswer, DamageAnswer, EntryAnswer, InitAnswer,
@@ -59,6 +61,9 @@ answers! {
     "doctor" => DoctorAnswer,
     "error" => ErrorAnswer,
     "gc" => GcAnswer,
+    "hook.install" => HookInstallAnswer,
+    "hook.status" => HookStatusAnswer,
+    "hook.uninstall" => HookUninstallAnswer,
     "init" => InitAnswer,
     "list" => ListAnswer,
     "mount" => MountAnswer,
@@ -124,7 +129,7 @@ mod tests {
     use super::*;
 
     /// Verbs whose output is a text by its nature, or is that of another program.
-    const TEXTS: [&str; 5] = ["completions", "exec", "help", "json-schema", "shell"];
+    const TEXTS: [&str; 6] = ["completions", "exec", "help", "hook.print", "json-schema", "shell"];
 
     #[test]
     fn every_verb_that_answers_has_a_schema() {
