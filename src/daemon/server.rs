@@ -167,7 +167,8 @@ impl Server {
             }
         };
         let version = env!("CARGO_PKG_VERSION").into();
-        self.tell(&FromServer::Ready { connection, offer: session.offer(), version, passes: session.passes() });
+        let (offer, passes) = (session.offer(), session.passes());
+        self.tell(&FromServer::Ready { connection, offer, version, passes, handover: wire::HANDOVER });
         program::give_back_instructions();
         let server = self.clone();
         if let Err(e) = session.serve(self.pool(), move || server.ended(connection)) {

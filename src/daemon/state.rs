@@ -113,7 +113,7 @@ impl StateDir {
         // The directory may have been moved since.
         let is_other =
             |dir: &Path| dir.is_absolute() && identity(dir).is_some_and(|there| identity(&self.0) != Some(there));
-        matches!(words, [verb, dir] if verb == KEEPER_VERB && !is_other(Path::new(dir)))
+        matches!(words, [verb, dir, ..] if verb == KEEPER_VERB && !is_other(Path::new(dir)))
     }
 
     /// A process that the daemon's files name. A keeper that both files name, while it holds the lock, is the one: then a

@@ -1,7 +1,7 @@
 //! The messages of keeper and server: one JSON text per packet, with descriptors beside it. A text that is too
 //! long for a packet is in a file, whose descriptor comes first; the packet is then [`IN_FILE`].
 //!
-//! Keeper and server may be of different versions: an upgrade replaces the server alone. Fields and messages may be
+//! Keeper and server may be of different versions: an upgrade replaces the server first. Fields and messages may be
 //! added, with a default; none may change its meaning without another [`PROTOCOL`]. The messages of earlier
 //! keepers stay readable: `tests/formats/wire-1.jsonl`.
 
@@ -24,6 +24,9 @@ const IN_FILE: &[u8] = b"F";
 /// connections that pass files through, which older servers can't serve.
 pub const PROTOCOL: u32 = 2;
 const OLDEST: u32 = 1;
+
+/// The version in which one keeper leaves what it holds to the next (`keeper/handover.rs`). 0: of before there was any.
+pub const HANDOVER: u32 = 1;
 
 /// Whether servers of this program can serve for a keeper; 0 is a keeper that sends no protocol, which is the first.
 pub fn understands(protocol: u32) -> bool {
@@ -90,6 +93,9 @@ pub enum FromServer {
         version: String,
         #[serde(default)]
         passes: Option<u64>,
+        /// Which handover of keepers this program understands.
+        #[serde(default)]
+        handover: u32,
     },
     /// It can't be served; the words are for people.
     Failed { connection: ConnectionId, why: String },
@@ -158,7 +164,7 @@ mod tests {
         let offer = KernelOffer { major: 7, minor: 44, max_readahead: 131_072, capabilities: 5 };
         let connection = 3;
         let said = [
-            FromServer::Ready { connection, offer, version: "0.1.0".into(), passes: None },
+            FromServer::Ready { connection, offer, version: "0.1.0".into(), passes: None, handover: 0 },
             FromServer::Failed { connection, why: "why".into() },
             FromServer::Regrafted { connection, error: None },
             FromServer::Dropped { connection },

@@ -16,7 +16,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,20 @@ pub enum RootState {
 /// Keeps the trees that a root names alive until it is dropped.
 #[derive(Debug)]
 pub struct RootHold {
-    _lock: Lock,
+    lock: Lock,
+}
+
+impl RootHold {
+    /// The hold that the program had which this process was before.
+    pub(crate) fn inherited(lock: Lock) -> RootHold {
+        RootHold { lock }
+    }
+}
+
+impl AsFd for RootHold {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,7 +124,7 @@ impl<'s> Roots<'s> {
             let lock = Lock::shared(file).map_err(IoError::of("lock", &path))?;
             let named = parse(&paths::read_if_there(&path)?.unwrap_or_default());
             if is_at(&lock, &path)? && named.is_ok_and(|root| root.trees == *trees) {
-                return Ok(RootHold { _lock: lock });
+                return Ok(RootHold { lock });
             }
         }
         let mut lock = None;
@@ -120,7 +133,7 @@ impl<'s> Roots<'s> {
             lock = Some(Lock::shared(fs::duplicate(file.as_fd())?)?);
             Ok(())
         })?;
-        Ok(RootHold { _lock: lock.expect("a root that was written was locked before") })
+        Ok(RootHold { lock: lock.expect("a root that was written was locked before") })
     }
 
     /// Forgets the manifest at this path; one that isn't known is fine. One that is held stays until gc finds it dead.

@@ -52,6 +52,11 @@ impl Lock {
         }
     }
 
+    /// The lock that a descriptor holds already, as the program had it which this process was before.
+    pub(crate) fn inherited(file: OwnedFd) -> Lock {
+        Lock { file }
+    }
+
     /// Replaces what the lock's file holds, for whoever looks who has it.
     pub fn write(&self, text: &[u8]) -> io::Result<()> {
         // In this order it needs no room where there was a text before.

@@ -11,6 +11,7 @@ pub mod fs;
 pub(crate) mod fs_type;
 pub(crate) mod fuse_dev;
 pub(crate) mod fusermount;
+pub(crate) mod inherit;
 pub(crate) mod interrupt;
 pub(crate) mod invocation;
 pub(crate) mod kernel;

@@ -37,8 +37,9 @@ pub fn memory_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// The content of such a file.
+/// The content of such a file, from its beginning.
 pub fn read_memory_file(file: OwnedFd) -> io::Result<Vec<u8>> {
+    rustix::fs::seek(&file, SeekFrom::Start(0))?;
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut std::fs::File::from(file), &mut bytes)?;
     Ok(bytes)

@@ -29,7 +29,25 @@ fn mount_with(bench: &Bench, program: &Path) -> DaemonState {
 }
 
 fn runs(state: &DaemonState) -> PathBuf {
-    fs::read_link(format!("/proc/{}/exe", state.server_pid.unwrap())).unwrap()
+    program_of(state.server_pid.unwrap())
+}
+
+fn program_of(pid: i32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/exe")).unwrap()
+}
+
+/// The open files of a process, by their names: one socket is as good as another, and its own program and a file
+/// that is in memory alone do not count.
+fn has_open(pid: i32) -> Vec<String> {
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let names = fds.filter_map(|fd| Some(fs::read_link(fd.unwrap().path()).ok()?.to_string_lossy().into_owned()));
+    let own = program_of(pid).to_string_lossy().into_owned();
+    // The pipe on which the first client waits, and what is read for a moment.
+    let counts = |name: &String| !["memfd", "pipe:", "/proc/"].iter().any(|kind| name.contains(kind)) && *name != own;
+    let mut names: Vec<_> = names.filter(counts).collect();
+    names.iter_mut().filter(|name| name.starts_with("socket:")).for_each(|name| name.truncate(6));
+    names.sort();
+    names
 }
 
 #[test]
@@ -86,6 +104,7 @@ fn is_replaced_under_load(bench: &Bench) {
             assert_eq!((state.pid, state.generation), (first.pid, first.generation));
             assert!(state.server_pid != before.server_pid && state.build != before.build);
             assert_eq!(runs(&state), program);
+            wait_until("the keeper has become the other build", || program_of(first.pid) == program);
         }
     });
     pauses.sort();
@@ -100,6 +119,7 @@ fn a_later_server_is_of_the_new_build_although_its_file_is_gone() {
     bench.mount();
     let program = other_build(&bench, PROGRAM, "newer");
     let state = mount_with(&bench, &program);
+    wait_until("the keeper has become the newer build", || program_of(state.pid) == program);
     fs::remove_file(&program).unwrap();
     let before = state.server_pid;
     signal(before.unwrap(), "-KILL");
@@ -116,6 +136,7 @@ fn a_build_that_does_not_serve_leaves_the_views_to_the_former_one() {
     let state = mount_with(&bench, &program);
     assert!(state.trouble.as_deref().is_some_and(|t| t.contains("former build")), "{state:?}");
     assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+    assert_eq!(program_of(state.pid), fs::canonicalize(PROGRAM).unwrap());
     assert_eq!(bench.mount().trouble, None);
     assert!(!fs::exists(bench.view("a/absent")).unwrap());
 }
@@ -144,4 +165,54 @@ fn a_plain_hangup_makes_the_keeper_compare_and_no_more() {
     signal(state.pid, "-HUP");
     wait_until("it has compared", || bench.state().is_some_and(|s| s.reconciled > state.reconciled));
     assert_eq!(bench.state().unwrap().server_pid, state.server_pid);
+}
+
+#[test]
+fn a_keeper_of_another_build_is_the_same_process_and_keeps_what_it_had() {
+    let mut bench = bench!("a", "b");
+    let first = bench.mount();
+    let open = has_open(first.pid);
+    assert!(open.iter().filter(|name| name.ends_with("fuse")).count() >= 2, "{open:?}");
+    let kept = File::open(bench.view("b/lib/b.js")).unwrap();
+    let program = other_build(&bench, PROGRAM, "build");
+    mount_with(&bench, &program);
+    wait_until("the keeper has become the other build", || program_of(first.pid) == program);
+    wait_until("it has open what it had", || has_open(first.pid) == open);
+    // It goes on as before: another server, another view, one less, none.
+    let server = bench.state().unwrap().server_pid;
+    signal(server.unwrap(), "-KILL");
+    wait_until("another server runs", || {
+        bench.state().is_some_and(|s| s.server_pid.is_some_and(|p| Some(p) != server))
+    });
+    assert_eq!(fs::read_to_string(bench.view("a/a.txt")).unwrap(), "from the store\n");
+    let gone = bench.manifest.views.remove(0);
+    bench.manifest.generation += 1;
+    bench.save();
+    let state = mount_with(&bench, &program);
+    assert_eq!((state.pid, state.started, state.restarts), (first.pid, first.started, 2), "one upgrade, one death");
+    assert_eq!(bench.mounted(), ["b"]);
+    bench.manifest.views.push(gone);
+    bench.manifest.generation += 1;
+    bench.save();
+    mount_with(&bench, &program);
+    let mut bytes = [0; 2];
+    kept.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!((bench.mounted(), &bytes), (vec!["a".to_owned(), "b".into()], b"b\n"));
+    drop(kept);
+    bench.unmount();
+    wait_until("it has ended", || !Path::new(&format!("/proc/{}/exe", first.pid)).exists());
+}
+
+#[test]
+fn a_program_that_does_not_understand_what_a_keeper_left_becomes_the_former_one_again() {
+    let dir = tempfile::tempdir().unwrap();
+    // The numbers of the descriptors are the shell's; `echo` stands for the former program.
+    let script = format!(
+        "exec 7</bin/echo 8<'{0}'; printf '%s' '{{\"version\":99,\"program\":7}}' >'{0}'; exec '{PROGRAM}' keeper /no/where 8",
+        dir.path().join("left").display()
+    );
+    fs::write(dir.path().join("left"), "").unwrap();
+    let done = Command::new("sh").arg("-c").arg(script).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert_eq!(said, "keeper /no/where 8\n", "{}", String::from_utf8_lossy(&done.stderr));
 }

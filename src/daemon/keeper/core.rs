@@ -28,6 +28,9 @@ pub struct Keeper {
     pub former: Option<Program>,
     /// The program of a client that has requested a comparison.
     pub offered: Option<Program>,
+    /// Servers are of another build than this program: which handover of keepers that build understands, once one of its
+    /// servers has said it (0 until then).
+    pub follows: Option<u32>,
     /// Of the server.
     pub version: String,
     pub crashes: CrashHistory,

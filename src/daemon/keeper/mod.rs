@@ -12,6 +12,7 @@
 mod connection;
 mod core;
 mod crash_history;
+mod handover;
 mod progress;
 mod publish;
 mod reconcile;
@@ -44,14 +45,14 @@ use crate::sys::{IoError, fs, fuse_dev, kernel, log, mountinfo, program, retaine
 /// How long the lock may be held by processes that only look whether a daemon lives.
 const PROBED_FOR: Duration = Duration::from_secs(10);
 
-/// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits.
+/// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits; or as [`handover::go_on`] says.
 pub fn main(args: &[OsString]) -> ExitCode {
     log::begin("info");
     process::set_name(c"depsfs-keeper");
-    let done = match (process::given(), args.first()) {
-        (Ok(ready), Some(state_dir)) => run(Path::new(state_dir), ready),
-        (Err(e), _) => Err(e),
-        (_, None) => Err(io::Error::other("no state directory was named")),
+    let done = match args {
+        [] => Err(io::Error::other("no state directory was named")),
+        [state_dir] => process::given().and_then(|ready| run(Path::new(state_dir), ready)),
+        [state_dir, left, ..] => handover::go_on(Path::new(state_dir), left),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,6 +92,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
         program: Program::this().map_err(|e| e.source)?,
         former: None,
         offered: None,
+        follows: None,
         version: env!("CARGO_PKG_VERSION").into(),
         crashes: CrashHistory::default(),
         servers: 0,
@@ -132,7 +134,7 @@ fn take_lock(state: &StateDir) -> Result<Lock, IoError> {
 
 impl Keeper {
     /// Does what signals and the server ask for, until there is nothing left to keep.
-    fn run_event_loop(mut self, signals: &Signals) -> io::Result<()> {
+    pub(super) fn run_event_loop(mut self, signals: &Signals) -> io::Result<()> {
         let mut buf = Vec::new();
         loop {
             self.end_comparison();
@@ -140,6 +142,9 @@ impl Keeper {
                 return self.end();
             }
             self.publish_news();
+            if self.is_to_follow() {
+                self.follow();
+            }
             let mut fds = vec![signals.as_fd()];
             fds.extend(self.server.as_ref().map(|s| s.socket.as_fd()));
             let awake = process::wait_any(&fds, self.pending.then_some(SLOW))?;
@@ -178,8 +183,9 @@ impl Keeper {
     /// One message of the server.
     fn received(&mut self, message: FromServer) {
         match message {
-            FromServer::Ready { connection, offer, version, passes } => {
+            FromServer::Ready { connection, offer, version, passes, handover } => {
                 self.version = version;
+                self.follows = self.follows.map(|_| handover);
                 self.former = None;
                 if let Some(known) = self.connections.get_mut(&connection) {
                     if known.offer.is_none() {

@@ -25,6 +25,7 @@ impl Keeper {
         let was_serving = self.server.is_some();
         self.dismiss();
         self.former = Some(std::mem::replace(&mut self.program, program));
+        self.follows = Some(0);
         if !was_serving {
             return;
         }
@@ -42,6 +43,7 @@ impl Keeper {
             tracing::error!("{why}");
             self.trouble = Some(why.into());
             self.program = former;
+            self.follows = None;
         }
     }
 
