@@ -22,6 +22,8 @@ mod builds;
 mod cache;
 #[path = "cli/components.rs"]
 mod components;
+#[path = "cli/copies.rs"]
+mod copies;
 #[path = "cli/create.rs"]
 mod create;
 #[path = "cli/damage.rs"]

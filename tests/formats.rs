@@ -15,7 +15,7 @@ use case::Case;
 use depsfs::overlay::Ino;
 use depsfs::overlay::journal::{self, Check, Frame, Journal, Record};
 use depsfs::store::import::import_dir;
-use depsfs::store::manifest::{Graft, LockFile, Shape, ViewSpec};
+use depsfs::store::manifest::{CopyState, Graft, LockFile, Shape, ViewSpec};
 use depsfs::store::pack::PackWriter;
 use depsfs::store::tree::{Item, NodeMeta, Slot};
 use depsfs::store::{
@@ -176,7 +176,7 @@ fn manifest_1() {
     assert_eq!(Manifest::load(&path).unwrap(), manifest());
     fs::write(&path, of_version(9, &bytes)).unwrap();
     let why = Manifest::load(&path).unwrap_err().to_string();
-    assert_eq!(why, format!("the manifest {} cannot be read: it has version 9, this depsfs knows 2", path.display()));
+    assert_eq!(why, format!("the manifest {} cannot be read: it has version 9, this depsfs knows 3", path.display()));
 }
 
 #[test]
@@ -191,6 +191,26 @@ fn manifest_2() {
     assert_eq!(fs::read(&path).unwrap(), bytes);
     assert_eq!(Manifest::load(&path).unwrap(), manifest);
     manifest.set_shape(Shape::Directories);
+    manifest.save(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), golden("manifest-1.json"), "older programs read it again");
+}
+
+#[test]
+fn manifest_3_has_a_view_that_is_plain_files() {
+    let case = Case::new();
+    let path = case.dir.path().join("manifest.json");
+    let mut manifest = manifest();
+    let copy = |id: &str, state| ViewSpec { id: id.into(), copy: Some(state), ..ViewSpec::default() };
+    manifest.views.push(copy("0000000000000001", CopyState::Begun));
+    manifest.views.push(copy("0000000000000002", CopyState::Complete { sec: -2, nsec: 999_999_999 }));
+    manifest.update_version();
+    manifest.save(&path).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), golden("manifest-3.json"));
+    assert_eq!(Manifest::load(&path).unwrap(), manifest);
+    manifest.version = 2;
+    manifest.save(&path).expect_err("older programs would mount the copies");
+    manifest.views.truncate(1);
+    manifest.update_version();
     manifest.save(&path).unwrap();
     assert_eq!(fs::read(&path).unwrap(), golden("manifest-1.json"), "older programs read it again");
 }

@@ -13,9 +13,12 @@ use super::view_option::ViewOption;
 use super::{named, output, places};
 use crate::component::load;
 use crate::store::manifest::Shape;
+use crate::store::plain_copy::CopyMode;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
+use crate::views::copied;
 use crate::worktree::adopt;
+use crate::worktree::copies;
 use crate::worktree::create::CreateOptions;
 use crate::worktree::{plan, shape};
 
@@ -37,6 +40,10 @@ pub struct Adopt {
     /// Prepare the views, but don't mount them
     #[arg(long)]
     no_mount: bool,
+    /// Copy the artifacts as plain files instead of mounting views: needs no FUSE [default: git config depsfs.mode, else
+    /// views]
+    #[arg(long, conflicts_with_all = ["no_mount", "allow_other", "view"])]
+    copy: bool,
     /// Let other users into the views, with the permissions that files have (else they get EACCES)
     #[arg(long)]
     allow_other: bool,
@@ -62,7 +69,9 @@ impl Adopt {
         let target = named::checkout(self.path.as_deref())?;
         let source = adopt::source_of(&target, self.source.as_deref())?;
         let _alone = adopt::lock(&target)?;
-        if let Some(views) = adopt::present(&target, &source, self.source.is_some())? {
+        if let Some(mut views) = adopt::present(&target, &source, self.source.is_some())? {
+            let store = places::store_of(&views)?;
+            copied::complete(&mut views, &store, CopyMode::Complete, &Bar::new())?;
             if !self.no_mount {
                 views.mount()?;
             }
@@ -82,7 +91,9 @@ impl Adopt {
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
         let allow_other = self.allow_other || shape::lets_others_in(shape);
-        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape };
+        let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
+        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape, copy: false };
+        let how = if copy { how.without_views() } else { how };
         let store = Arc::new(places::store()?);
         let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
         let mut said = words("adopted", &plan, &adopted, how);

@@ -27,6 +27,7 @@ use crate::worktree::artifacts;
 use crate::worktree::artifacts::materialize::Brought;
 use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::branch::{BranchRequest, BranchUse};
+use crate::worktree::copies;
 use crate::worktree::create::{self, CopiedFile, CreateOptions, Created};
 use crate::worktree::plan::{self, CreatePlan, CreateRequest};
 use crate::worktree::relocation;
@@ -88,6 +89,10 @@ pub struct Create {
     /// Prepare the views, but don't mount them
     #[arg(long)]
     no_mount: bool,
+    /// Copy the artifacts as plain files instead of mounting views: needs no FUSE [default: git config depsfs.mode, else
+    /// views]
+    #[arg(long, conflicts_with_all = ["no_mount", "allow_other", "view", "resume"])]
+    copy: bool,
     /// Let other users into the views, with the permissions that files have (else they get EACCES)
     #[arg(long)]
     allow_other: bool,
@@ -203,14 +208,16 @@ impl Create {
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
         let allow_other = self.allow_other || shape::lets_others_in(shape);
-        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape };
+        let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
+        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape, copy: false };
+        let how = if copy { how.without_views() } else { how };
         let created =
             outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
         let said = words("created", plan, &created, how) + &source_line(plan) + &components::lines(&created.decisions);
         let made = format!("{} was created", created.worktree.shown());
         let next = next_line(&created.worktree)?;
         let answer = CreateAnswer::made(plan, &created, how.mount);
-        if !how.mount || created.decisions.is_empty() {
+        if !(how.mount || how.copy) || created.decisions.is_empty() {
             return output::done_answer(&made, &answer, || said + &next);
         }
         // A build may take long: people read first that the worktree is there. JSON is one object.
@@ -287,7 +294,7 @@ pub(super) fn mount_source(source: &Checkout) -> Result<(), Failure> {
     let Some(views) = Views::of(source)? else { return Ok(()) };
     places::store_of(&views)?;
     relocation::follow(&views)?;
-    if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {
+    if !views.manifest.views.iter().all(|v| views.is_settled(v)) {
         views.mount()?;
         output::note(&format!("mounted the views of the source {}", source.root.shown()));
     }
@@ -338,7 +345,10 @@ pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: Creat
     }
     let (files, bytes) = (count(created.shared_files, "file"), size(created.shared_bytes));
     let mounted = if how.mount { "" } else { ", not mounted" };
-    if !named.is_empty() {
+    if how.copy && !named.is_empty() {
+        let directories = count(created.views.len() as u64, "directory");
+        lines.push(format!("  plain:    {directories}, {files}, {bytes}: {}", named.join(", ")));
+    } else if !named.is_empty() {
         let views = count(created.views.len() as u64, "view");
         lines.push(format!("  shared:   {views}, {files}, {bytes}{mounted}: {}", named.join(", ")));
     }

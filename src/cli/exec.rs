@@ -80,7 +80,7 @@ pub(super) fn execute(worktree: Option<&Path>, command: &[OsString]) -> Result<(
     let checkout = named::checkout(worktree)?;
     let views = Views::of(&checkout)?.ok_or_else(|| crate::views::ViewsError::NoViews(checkout.root.clone()))?;
     let source = source_of(&views)?;
-    if !views.manifest.views.iter().all(|v| views.is_mounted(v) || views.is_dropped(v)) {
+    if !views.manifest.views.iter().all(|v| views.is_settled(v)) {
         views.mount()?;
     }
     let place = places::states()?.join(PLACE);

@@ -14,6 +14,7 @@ use super::view_option::ViewOption;
 use super::{mount_all, named, places};
 use crate::store::Store;
 use crate::sys::terminal::DisplayName;
+use crate::views::copied;
 use crate::views::reshape;
 use crate::views::set::Views;
 use crate::views::standalone_mount::{self, LowerSource, StandaloneMount};
@@ -168,6 +169,9 @@ impl Mount {
     /// Without any `-o` the views have the options that they had.
     fn mount_worktree(&self, mut views: Views, options: &MountOptions) -> Result<(), Failure> {
         relocation::follow(&views)?;
+        let bar = Bar::new();
+        copied::to_views(&mut views, &bar)?;
+        drop(bar);
         if let Some(view) = self.view
             && reshape::reshape(&mut views, view.into())?
         {

@@ -39,7 +39,12 @@ fn cells(worktree: &ListedWorktree, now: Timespec) -> [String; 6] {
     [
         worktree.path.shown().to_string(),
         worktree.branch.as_deref().map_or_else(absent, |branch| branch.shown().to_string()),
-        if worktree.views == 0 { absent() } else { format!("{}/{}", worktree.mounted, worktree.views) },
+        match (worktree.copies, worktree.views.saturating_sub(worktree.copies)) {
+            (0, 0) => absent(),
+            (0, views) => format!("{}/{views}", worktree.mounted),
+            (copies, 0) => format!("{copies} plain"),
+            (copies, views) => format!("{}/{views}, {copies} plain", worktree.mounted),
+        },
         worktree.private_bytes.map_or_else(absent, size),
         drift,
         time::since(&worktree.created, now).map_or_else(absent, age),

@@ -16,6 +16,9 @@ use crate::worktree::mtime::MtimeError;
 use crate::worktree::{self, WorktreeError};
 use crate::{git, views};
 
+/// Views can't be mounted on this machine.
+const NO_MOUNTS_HINT: &str = "depsfs create --copy and adopt --copy make plain files, without views; depsfs doctor names what is missing for views; nothing was made";
+
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const REFUSED: u8 = 3;
@@ -162,7 +165,8 @@ fn of_views(e: &views::ViewsError) -> (u8, String) {
         Error::OtherUpper { .. } => (REFUSED, "give another workdir: it has the journal of one upper".into()),
         Error::NoState => (USAGE, "give a workdir, or set HOME".into()),
         Error::MountedElsewhere(_) => (REFUSED, "depsfs unmount --at that directory, then run it again".into()),
-        Error::NoMounts(_) => (FAILED, "depsfs doctor names the missing part and the remedy; nothing was made".into()),
+        Error::IsCopy(_) => (REFUSED, "depsfs mount makes views of the plain files; your changes stay".into()),
+        Error::NoMounts(_) => (FAILED, NO_MOUNTS_HINT.into()),
         Error::OtherStore(_) => (REFUSED, "set DEPSFS_STORE to that store".into()),
         Error::Unreadable(_) => (FAILED, "depsfs unmount, then depsfs mount, starts the daemon of this version".into()),
     }

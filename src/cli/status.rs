@@ -111,7 +111,10 @@ fn text(status: &Seen) -> String {
 fn missing(status: &Seen) -> Option<String> {
     let missing: Vec<&ViewStatus> = status.missing().collect();
     let mut remedies = Vec::new();
-    if missing.iter().any(|view| !view.dropped) {
+    if missing.iter().any(|view| view.copy == Some("begun") && !view.dropped) {
+        remedies.push("depsfs adopt completes copies");
+    }
+    if missing.iter().any(|view| !view.dropped && view.copy.is_none()) {
         remedies.push("depsfs mount mounts those that are not mounted");
     }
     if missing.iter().any(|view| view.dropped) {
@@ -123,6 +126,14 @@ fn missing(status: &Seen) -> Option<String> {
 
 fn line(view: &ViewStatus) -> String {
     let path = view.path.shown();
+    match view.copy {
+        Some(_) if view.dropped => {
+            return format!("[MISSING] {path} (plain files, deleted; depsfs reset copies them anew)");
+        }
+        Some("begun") => return format!("[MISSING] {path} (copied in part; depsfs adopt completes it)"),
+        Some(_) => return format!("[ok]      {path} (plain files)"),
+        None => {}
+    }
     match (view.mounted, view.dropped, &view.error) {
         (true, _, _) if view.hung => format!("[HUNG]    {path} (requests wait for an answer that no server will give)"),
         (true, _, _) if view.refusing => format!("[MISSING] {path} (answers EIO)"),

@@ -31,7 +31,11 @@ pub fn number(n: u64) -> String {
 
 /// A number, as [`number`], and its noun.
 pub fn count(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", number(n), if n == 1 { "" } else { "s" })
+    let plural = match noun.strip_suffix('y') {
+        Some(stem) if n != 1 => format!("{stem}ies"),
+        _ => format!("{noun}{}", if n == 1 { "" } else { "s" }),
+    };
+    format!("{} {plural}", number(n))
 }
 
 /// A time that has passed, in the largest unit of which there is one.

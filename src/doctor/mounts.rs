@@ -129,10 +129,12 @@ fn known(sight: &DoctorFacts, held: Option<&ConnectionHolders>) -> Result<Vec<Kn
                 view.path = at;
             }
         }
-        let mut views: Vec<PathBuf> = manifest.views.iter().map(|v| manifest.worktree.join(&v.path)).collect();
+        let mut views: Vec<PathBuf> =
+            manifest.views.iter().filter(|v| !v.is_copy()).map(|v| manifest.worktree.join(&v.path)).collect();
         views.extend(health.views.iter().map(|v| v.path.clone()));
         let all = Views { state_dir: state_dir.clone(), manifest };
-        let wanted = all.manifest.views.iter().filter(|v| !all.is_dropped(v)).map(|v| all.place(v)).collect();
+        let wanted =
+            all.manifest.views.iter().filter(|v| !v.is_copy() && !all.is_dropped(v)).map(|v| all.place(v)).collect();
         known.push(KnownView { state_dir, place: all.top(), views, wanted, health });
     }
     Ok(known)

@@ -5,6 +5,7 @@
 //! | `depsfs.exclude`  | a pattern as in .gitignore; ignored directories and files it matches are not shared (may be given often) |
 //! | `depsfs.path`     | the directory of a new worktree, with `{repo}`, `{name}` and `{branch}`; relative to the source checkout |
 //! | `depsfs.mtimes`   | `false`: tracked files keep the time of their checkout |
+//! | `depsfs.mode`     | how a new worktree gets its artifacts: `views` (the default), `copy` (plain files), `auto` (plain files where no view can be mounted) |
 //! | `depsfs.view`     | how the views of a new worktree are mounted: `directories`, `worktree`, `auto` |
 //! | `depsfs.absolutePaths` | the policy for artifacts that hold the source's absolute path: `relocate` (the default), `leave`, `exclude` |
 //! | `user.initials`, `user.name` | the prefix of new branches |
@@ -30,6 +31,16 @@ pub enum AbsolutePaths {
     Relocate,
     /// The artifact directory isn't shared.
     Exclude,
+}
+
+/// How a new worktree gets its artifacts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Views,
+    /// As plain files.
+    Copy,
+    /// As plain files if no view can be mounted.
+    Auto,
 }
 
 /// Configuration as `git config --list` gives it.
@@ -102,6 +113,20 @@ impl Settings {
             Some("directories") => Ok(Some(Shape::Directories)),
             Some("worktree") => Ok(Some(Shape::Worktree)),
             Some(value) => Err(BadSetting { key, value: value.into(), known: "directories, worktree, auto" }),
+        }
+    }
+
+    /// How a new worktree gets its artifacts.
+    ///
+    /// # Errors
+    /// A word that is none of the known ones.
+    pub fn mode(&self) -> Result<Mode, BadSetting> {
+        let key = "depsfs.mode";
+        match self.value(key) {
+            None | Some("views") => Ok(Mode::Views),
+            Some("copy") => Ok(Mode::Copy),
+            Some("auto") => Ok(Mode::Auto),
+            Some(value) => Err(BadSetting { key, value: value.into(), known: "views, copy, auto" }),
         }
     }
 

@@ -6,6 +6,7 @@
 //! |---------|-------------------|--------|
 //! | 1       | each at its own directory | all but `shape` and `directories` |
 //! | 2       | as one view of the whole worktree | all |
+//! | 3       | some not at all: they are plain files (`copy`) | all, and `copy` of a view |
 
 use std::collections::BTreeSet;
 use std::ops::Not;
@@ -21,6 +22,8 @@ use crate::sys::terminal::DisplayName;
 pub const VERSION: u32 = 1;
 /// The version of a manifest whose views are mounted as one.
 pub const VERSION_OF_ONE: u32 = 2;
+/// The version of a manifest with a view that is plain files.
+pub const VERSION_OF_COPIES: u32 = 3;
 
 /// How the views of a worktree are mounted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -37,6 +40,16 @@ impl Shape {
     fn is_directories(&self) -> bool {
         *self == Shape::Directories
     }
+}
+
+/// How far the trees of a view have been copied into the worktree, as plain files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum CopyState {
+    /// Files may be absent, or written in part.
+    Begun,
+    /// All files are there. They were written before this time, by the clock that the file system takes its times from.
+    Complete { sec: i64, nsec: u32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +101,16 @@ pub struct ViewSpec {
     /// The source that the kernel's table of mounts shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fsname: Option<String>,
+    /// The view is not mounted: its trees were copied into its directory. `None`: it is a mount.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<CopyState>,
+}
+
+impl ViewSpec {
+    /// Whether it is plain files.
+    pub fn is_copy(&self) -> bool {
+        self.copy.is_some()
+    }
 }
 
 /// A tree, and where in a view it appears.
@@ -149,8 +172,10 @@ impl Manifest {
         of_views.chain(self.directories.iter().copied()).collect()
     }
 
-    /// The views as they are mounted: one by one, or all as the grafts of one view at the worktree's root.
+    /// The views as they are mounted: one by one, or all as the grafts of one view at the worktree's root. Copies are not
+    /// mounted.
     pub fn into_mounts(mut self) -> Manifest {
+        self.views.retain(|view| !view.is_copy());
         if self.shape == Shape::Worktree && !self.views.is_empty() {
             self.views = vec![self.whole()];
         }
@@ -182,10 +207,28 @@ impl Manifest {
     /// Has the views mounted one by one, or as one.
     pub fn set_shape(&mut self, shape: Shape) {
         self.shape = shape;
-        self.version = if shape == Shape::Worktree { VERSION_OF_ONE } else { VERSION };
         if shape == Shape::Directories {
             self.directories.clear();
         }
+        self.update_version();
+    }
+
+    /// Takes the oldest version that has all its fields.
+    pub fn update_version(&mut self) {
+        self.version = self.least_version();
+    }
+
+    fn least_version(&self) -> u32 {
+        match self.shape {
+            _ if self.views.iter().any(ViewSpec::is_copy) => VERSION_OF_COPIES,
+            Shape::Worktree => VERSION_OF_ONE,
+            Shape::Directories => VERSION,
+        }
+    }
+
+    /// Whether it has views, and all of them are plain files.
+    pub fn is_copy(&self) -> bool {
+        !self.views.is_empty() && self.views.iter().all(ViewSpec::is_copy)
     }
 
     /// The id under which a view is mounted.
@@ -209,7 +252,7 @@ impl Manifest {
     /// # Errors
     /// In words, why the bytes are no manifest.
     pub fn parse(bytes: &[u8]) -> Result<Manifest, String> {
-        let manifest: Manifest = versioned::parse(bytes, VERSION..=VERSION_OF_ONE)?;
+        let manifest: Manifest = versioned::parse(bytes, VERSION..=VERSION_OF_COPIES)?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -231,10 +274,13 @@ impl Manifest {
         if !self.worktree.is_absolute() {
             return Err("the worktree's path is not absolute".into());
         }
-        if (self.version == VERSION_OF_ONE) != (self.shape == Shape::Worktree) {
+        if self.version != self.least_version() {
             return Err(format!("it has version {}, which does not fit how its views are mounted", self.version));
         }
         for view in &self.views {
+            if matches!(view.copy, Some(CopyState::Complete { nsec, .. }) if nsec > 999_999_999) {
+                return Err(format!("view {} was copied at no time", view.id));
+            }
             if view.id.len() != 16 || !view.id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
                 return Err(format!("a view's id is {}, not 16 hex digits", view.id.shown()));
             }
@@ -344,6 +390,7 @@ mod tests {
         for (from, to) in [
             ("\"version\":1", "\"version\":2"),
             ("\"version\":1", "\"version\":3"),
+            ("\"version\":1", "\"version\":4"),
             ("\"generation\"", "\"generations\":1,\"generation\""),
             ("\"at\":\"\"", "\"at\":\"..\""),
             ("\"at\":\"\"", "\"at\":\"/x\""),

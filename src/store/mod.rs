@@ -54,6 +54,7 @@ pub mod manifest;
 mod name;
 mod objects;
 pub mod pack;
+pub mod plain_copy;
 mod pool;
 mod private;
 mod progress;

@@ -71,6 +71,11 @@ pub fn open() -> io::Result<OwnedFd> {
     Ok(rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Whether an open file is the FUSE device: misc(10), minor number 229 (Documentation/admin-guide/devices.txt).
+pub fn is_fuse(device: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(device).is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(10, 229))
+}
+
 /// The directory of the kernel's FUSE connections, if `fusectl` is mounted there.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 

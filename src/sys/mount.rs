@@ -45,9 +45,16 @@ pub fn room() -> Option<usize> {
 
 /// Why no view can be mounted here, as far as that can be told without trying, in words.
 pub(crate) fn is_possible() -> Result<(), String> {
-    super::fuse_dev::open().map_err(|e| format!("/dev/fuse cannot be opened: {}", super::reason(&e)))?;
-    if rustix::process::geteuid().is_root() {
+    let device = super::fuse_dev::open();
+    let device = device.map_err(|e| format!("/dev/fuse cannot be opened: {}", super::reason(&e)))?;
+    if !super::fuse_dev::is_fuse(device.as_fd()) {
+        return Err("/dev/fuse is not the FUSE device".into());
+    }
+    if rustix::process::geteuid().is_root() && super::proc::may_mount() {
         return Ok(());
+    }
+    if !super::proc::may_gain_mount() {
+        return Err("no process here can get the capability CAP_SYS_ADMIN (a container)".into());
     }
     let Some(program) = fusermount::program(&[]) else {
         return Err("fusermount3 is not installed (package fuse3)".into());
@@ -56,6 +63,9 @@ pub(crate) fn is_possible() -> Result<(), String> {
     let stat = stat.map_err(|e| format!("cannot stat {}: {}", program.shown(), super::reason(&e)))?;
     // A script has no bit of its own: it may start a program that has it.
     let is_script = super::path::read(&program).is_ok_and(|bytes| bytes.starts_with(b"#!"));
+    if !is_script && super::proc::gains_no_privileges() {
+        return Err(format!("{} has no effect: this process has no_new_privs set", program.shown()));
+    }
     if !is_script && (stat.st_uid != 0 || stat.st_mode & 0o4000 == 0) {
         return Err(format!("{} is not set-user-id root", program.shown()));
     }

@@ -252,6 +252,25 @@ pub fn is_program(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
+/// Whether this process has CAP_SYS_ADMIN (capabilities(7)).
+pub fn may_mount() -> bool {
+    has_sys_admin("CapEff:")
+}
+
+/// Whether a program that this process starts may get CAP_SYS_ADMIN. In most containers none does.
+pub fn may_gain_mount() -> bool {
+    has_sys_admin("CapBnd:")
+}
+
+fn has_sys_admin(set: &str) -> bool {
+    const SYS_ADMIN: u64 = 1 << 21;
+    let status = paths::read_if_there(Path::new("/proc/self/status")).ok().flatten().unwrap_or_default();
+    let status = String::from_utf8_lossy(&status).into_owned();
+    let set = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(set)?.trim(), 16).ok());
+    // Without /proc, mounting shows it.
+    set.is_none_or(|set| set & SYS_ADMIN != 0)
+}
+
 /// Whether set-user-id programs have no effect for this process (PR_SET_NO_NEW_PRIVS(2const)).
 pub fn gains_no_privileges() -> bool {
     let status = paths::read_if_there(Path::new("/proc/self/status")).ok().flatten().unwrap_or_default();

@@ -1,35 +1,35 @@
 //! One view as `diff`, `thaw` and `reset` reach it: through the mount when a daemon serves it, else in this process.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use serde::Deserialize;
 
 use super::ViewsError;
+use super::copied::CopiedView;
+use super::mounted::{about, changes_through, covered, set_xattr, wait_for_notices};
 use super::set::Views;
 pub(crate) use crate::overlay::Covered;
 use crate::overlay::{self, Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
 use crate::store::manifest::{ViewSpec, joined};
-use crate::store::{Name, ObjectId, Store, TreeId, escape};
+use crate::store::{Name, ObjectId, Store, TreeId};
 use crate::sys::fs::{self, FileType, OpenFlags};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path};
 
-/// How long a reset waits for the kernel to forget.
-const NOTICE_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A view, by one of the two ways.
+/// A view, by one of the three ways.
 pub enum Access {
     /// Its mount point, and its place in the mount.
     Mounted { root: PathBuf, at: PathBuf },
     /// No server has it, and none can start while the lock is held.
     Direct { overlay: Box<Overlay>, at: PathBuf, _lock: Lock },
+    /// It is plain files.
+    Copied(Box<CopiedView>),
 }
 
 impl Access {
     pub fn open(views: &Views, view: &ViewSpec) -> Result<Access, ViewsError> {
+        if view.is_copy() {
+            return Ok(Access::Copied(Box::new(CopiedView::open(views, view)?)));
+        }
         if views.is_mounted(view) {
             return Ok(Access::mounted(views, view));
         }
@@ -67,8 +67,15 @@ impl Access {
 
     /// The path in the mount of a path in the view.
     fn inside(&self, path: &Path) -> PathBuf {
-        let (Access::Mounted { at, .. } | Access::Direct { at, .. }) = self;
-        joined(at, path)
+        joined(self.top(), path)
+    }
+
+    /// The path in the mount of the view itself.
+    fn top(&self) -> &Path {
+        match self {
+            Access::Mounted { at, .. } | Access::Direct { at, .. } => at,
+            Access::Copied(_) => Path::new(""),
+        }
     }
 
     /// How the names of one directory differ from the store.
@@ -83,6 +90,7 @@ impl Access {
             let more = match self {
                 Access::Mounted { root, .. } => changes_through(&joined(root, dir), after)?,
                 Access::Direct { overlay, .. } => with_ino(overlay, dir, |ino| overlay.changes(ino, after, 1024))?,
+                Access::Copied(copied) => return copied.changes(dir),
             };
             if more.is_empty() {
                 return Ok(all);
@@ -96,13 +104,13 @@ impl Access {
     /// # Errors
     /// A mount that does not answer.
     pub fn change_of_all(&self) -> Result<Option<Change>, ViewsError> {
-        let (Access::Mounted { at, .. } | Access::Direct { at, .. }) = self;
+        let at = self.top();
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(None) };
         if self.is_clean()? {
             return Ok(None);
         }
         if !self.is_there(Path::new(""))? {
-            let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.clone()))?;
+            let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.into()))?;
             return Ok(Some(Change { name, kind: ChangeKind::Deleted, is_dir: true, cookie: 0 }));
         }
         Ok(self.changes_at(parent)?.into_iter().find(|change| change.name.bytes() == name.as_bytes()))
@@ -113,6 +121,7 @@ impl Access {
         match self {
             Access::Mounted { root, .. } => Ok(about(root)?.clean),
             Access::Direct { overlay, .. } => Ok(overlay.is_clean()),
+            Access::Copied(_) => Ok(false),
         }
     }
 
@@ -120,8 +129,8 @@ impl Access {
     pub fn list(&self, dir: &Path) -> Result<Vec<(Vec<u8>, bool)>, ViewsError> {
         let dir = &*self.inside(dir);
         match self {
-            Access::Mounted { root, .. } => {
-                let names = path::list(&joined(root, dir))?;
+            Access::Mounted { .. } | Access::Copied(_) => {
+                let names = path::list(&self.place_of(dir))?;
                 Ok(names.into_iter().map(|n| (n.name, n.kind == FileType::Directory)).collect())
             }
             Access::Direct { overlay, .. } => with_ino(overlay, dir, |ino| {
@@ -140,7 +149,7 @@ impl Access {
     pub fn is_there(&self, at: &Path) -> Result<bool, ViewsError> {
         let at = &*self.inside(at);
         match self {
-            Access::Mounted { root, .. } => Ok(path::stat(&joined(root, at))?.is_some()),
+            Access::Mounted { .. } | Access::Copied(_) => Ok(path::stat(&self.place_of(at))?.is_some()),
             Access::Direct { overlay, .. } => match with_ino(overlay, at, |_| Ok(())) {
                 Err(ViewsError::Overlay(overlay::OverlayError::NotFound | overlay::OverlayError::NotDirectory)) => {
                     Ok(false)
@@ -153,7 +162,7 @@ impl Access {
     pub fn is_dir(&self, at: &Path) -> Result<bool, ViewsError> {
         let at = &*self.inside(at);
         match self {
-            Access::Mounted { root, .. } => Ok(path::is_dir(&joined(root, at))),
+            Access::Mounted { .. } | Access::Copied(_) => Ok(path::is_dir(&self.place_of(at))),
             Access::Direct { overlay, .. } => {
                 let attr = with_ino(overlay, at, |ino| overlay.getattr(ino))?;
                 Ok(FileType::from_raw_mode(attr.mode) == FileType::Directory)
@@ -178,6 +187,36 @@ impl Access {
                 }
             }
             Access::Direct { overlay, .. } => with_ino(overlay, at, |ino| overlay.thaw(ino)),
+            Access::Copied(_) => Ok(()),
+        }
+    }
+
+    /// Deletes a file, or a directory with all that is in it.
+    ///
+    /// # Errors
+    /// The journal or the upper can't be written.
+    pub fn delete(&self, at: &Path) -> Result<(), ViewsError> {
+        let Access::Direct { overlay, .. } = self else {
+            return Ok(path::remove_tree(&self.place_of(&self.inside(at)))?);
+        };
+        let is_dir = self.is_dir(at)?;
+        if is_dir {
+            for (name, _) in self.list(at)? {
+                self.delete(&path::child(at, &name))?;
+            }
+        }
+        let at = &*self.inside(at);
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
+        let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.into()))?;
+        with_ino(overlay, parent, |ino| if is_dir { overlay.rmdir(ino, &name) } else { overlay.unlink(ino, &name) })
+    }
+
+    /// The path of an entry, by its path in the mount, if the file system shows the view.
+    fn place_of(&self, at: &Path) -> PathBuf {
+        match self {
+            Access::Mounted { root, .. } => joined(root, at),
+            Access::Copied(copied) => copied.at(at),
+            Access::Direct { .. } => at.into(),
         }
     }
 
@@ -197,6 +236,7 @@ impl Access {
                 overlay.uncover(at, tree)?;
                 Ok(overlay.covered(at, tree)?)
             }
+            Access::Copied(_) => Ok(Covered::default()),
         }
     }
 
@@ -205,6 +245,7 @@ impl Access {
         match self {
             Access::Mounted { root, at } => covered(&joined(root, at), tree),
             Access::Direct { overlay, at, .. } => Ok(overlay.covered(at, tree)?),
+            Access::Copied(_) => Ok(Covered::default()),
         }
     }
 
@@ -227,6 +268,7 @@ impl Access {
                 let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.into()))?;
                 with_ino(overlay, parent, |ino| overlay.give_up(ino, &name, held, perm))
             }
+            Access::Copied(copied) => copied.give_up(at, held, perm),
         }
     }
 
@@ -234,7 +276,7 @@ impl Access {
     pub fn told(&self) -> Result<(), ViewsError> {
         match self {
             Access::Mounted { root, .. } => wait_for_notices(root),
-            Access::Direct { .. } => Ok(()),
+            Access::Direct { .. } | Access::Copied(_) => Ok(()),
         }
     }
 
@@ -251,60 +293,9 @@ impl Access {
                 let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.into()))?;
                 with_ino(overlay, parent, |ino| overlay.reset(ino, &name))
             }
+            Access::Copied(copied) => copied.restore(at),
         }
     }
-}
-
-/// The members of a graft that a mounted view does not show, as the view reports them.
-fn covered(root: &Path, tree: TreeId) -> Result<Covered, ViewsError> {
-    #[derive(Deserialize)]
-    struct Answer {
-        blocked: u64,
-        paths: Vec<String>,
-    }
-    let name = format!("user.depsfs.covered.{tree}");
-    let bytes = match fs::xattr_of_path(root, name.as_bytes()) {
-        // All of it was deleted.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Covered { kept: Vec::new(), blocked: 1 }),
-        answer => answer.map_err(IoError::of("ask", root))?,
-    };
-    let unreadable = || ViewsError::Unreadable(root.into());
-    let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
-    let kept = answer.paths.iter().map(|p| escape::unescape(p).map(|b| PathBuf::from(OsString::from_vec(b))));
-    Ok(Covered { kept: kept.collect::<Option<_>>().ok_or_else(unreadable)?, blocked: answer.blocked })
-}
-
-/// The state that a mounted view reports of itself.
-#[derive(Deserialize)]
-struct About {
-    #[serde(default)]
-    clean: bool,
-    pending: u64,
-}
-
-fn about(root: &Path) -> Result<About, ViewsError> {
-    let about = fs::xattr_of_path(root, b"user.depsfs.view").map_err(IoError::of("ask", root))?;
-    serde_json::from_slice(&about).map_err(|_| ViewsError::Unreadable(root.into()))
-}
-
-/// Waits until the kernel has received all cache invalidations: before that, programs may still see the old entries.
-fn wait_for_notices(root: &Path) -> Result<(), ViewsError> {
-    let until = Instant::now() + NOTICE_PATIENCE;
-    loop {
-        let about = about(root)?;
-        // An invalidation may wait for a directory that another program holds. That program sees the change later.
-        if about.pending == 0 || Instant::now() > until {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Not following a symlink at the end: the path descriptor is the node itself.
-fn set_xattr(at: &Path, name: &[u8], value: &[u8]) -> Result<(), ViewsError> {
-    let node = fs::open_path(at, OpenFlags::PATH | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", at))?;
-    fs::set_xattr(&node, name, value, fs::XattrFlags::empty()).map_err(IoError::of("change", at))?;
-    Ok(())
 }
 
 /// Calls `act` with the inode a path leads to, then gives the references back.
@@ -326,37 +317,4 @@ fn with_ino<R>(
     let result = walk();
     held.into_iter().for_each(|ino| overlay.forget(ino, 1));
     result
-}
-
-/// One line of `user.depsfs.changes.<cookie>`.
-#[derive(Deserialize)]
-struct ChangeLine {
-    name: String,
-    cookie: u64,
-    kind: String,
-    dir: bool,
-}
-
-fn changes_through(dir: &Path, after: u64) -> Result<Vec<Change>, ViewsError> {
-    let unreadable = || ViewsError::Unreadable(dir.into());
-    let attribute = format!("user.depsfs.changes.{after}");
-    let bytes = fs::xattr_of_path(dir, attribute.as_bytes()).map_err(IoError::of("ask for the changes of", dir))?;
-    let lines = serde_json::Deserializer::from_slice(&bytes).into_iter::<ChangeLine>();
-    lines
-        .map(|line| {
-            let line = line.map_err(|_| unreadable())?;
-            let name = escape::unescape(&line.name).and_then(|b| Name::new(&b).ok()).ok_or_else(unreadable)?;
-            if line.cookie <= after {
-                return Err(unreadable());
-            }
-            let kind = match line.kind.as_str() {
-                "added" => ChangeKind::Added,
-                "modified" => ChangeKind::Modified,
-                "deleted" => ChangeKind::Deleted,
-                "below" => ChangeKind::Below,
-                _ => return Err(unreadable()),
-            };
-            Ok(Change { name, kind, is_dir: line.dir, cookie: line.cookie })
-        })
-        .collect()
 }

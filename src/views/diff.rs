@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::ViewsError;
 use super::access::Access;
+use super::embedded_paths::EmbeddedPaths;
+use super::lower::{GraftedTrees, live};
 use super::set::Views;
 use crate::overlay::ChangeKind;
+use crate::store::Store;
 use crate::store::manifest::{ViewSpec, joined};
 use crate::sys::path;
 
@@ -53,6 +56,25 @@ pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
         }
         _ => below(&access, view, inside, &mut found)?,
     }
+    Ok(found)
+}
+
+/// As [`of_view`] of a whole view, without the files that relocation wrote: they have the times of the files they hide.
+///
+/// # Errors
+/// As [`of_view`].
+pub fn since_made(views: &Views, view: &ViewSpec) -> Result<Vec<(Difference, PathBuf)>, ViewsError> {
+    let mut found = of_view(views, view, Path::new(""))?;
+    let record = EmbeddedPaths::load(&views.state_dir)?;
+    let Some(traced) = record.of(&view.path).filter(|traced| traced.relocated() > 0) else { return Ok(found) };
+    let lower = GraftedTrees::of(&Store::existing(&views.manifest.store)?, live(view))?;
+    let is_as_made = |at: &Path| {
+        let inside = at.strip_prefix(&view.path).unwrap_or(at);
+        let made = lower.find(inside).map(|(tree, node)| tree.stat(node).mtime);
+        let now = path::stat(&views.manifest.worktree.join(at)).ok().flatten().map(|stat| stat.mtime);
+        traced.traces.iter().any(|trace| trace.relocated && trace.path == inside) && made.is_some() && made == now
+    };
+    found.retain(|(kind, at)| *kind != Difference::Modified || !is_as_made(at));
     Ok(found)
 }
 

@@ -53,6 +53,8 @@ pub enum ViewsError {
     NoState,
     #[error("the upper is mounted already, at {}", .0.shown())]
     MountedElsewhere(PathBuf),
+    #[error("{} is plain files, not a view", .0.shown())]
+    IsCopy(PathBuf),
     #[error("no view can be mounted: {0}")]
     NoMounts(String),
     #[error("its views are of another store: {}", .0.shown())]

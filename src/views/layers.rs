@@ -64,6 +64,10 @@ pub fn show(store: &Store, worktree: &Checkout, known: bool, layers: &[&Layer]) 
         if views.manifest.store != store.path() {
             return Err(ViewsError::OtherStore(views.manifest.store));
         }
+        let is_copy = |layer: &&&Layer| views.manifest.views.iter().any(|v| v.path == layer.view && v.is_copy());
+        if let Some(layer) = layers.iter().find(is_copy) {
+            return Err(ViewsError::IsCopy(worktree.root.join(&layer.view)));
+        }
         let before = views.manifest.clone();
         let dropped = add(&mut views, layers)?;
         if views.manifest != before {

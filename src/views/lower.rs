@@ -1,11 +1,13 @@
 //! The merged lower of a view: all its grafts, later ones on top, without its upper.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::store::manifest::Graft;
+use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{Name, Node, Store, StoreError, Tree};
+use crate::sys::fs::FileType;
 
 /// The trees, and where each is laid.
 pub struct GraftedTrees(pub Vec<(PathBuf, Arc<Tree>)>);
@@ -20,6 +22,29 @@ impl GraftedTrees {
     pub fn find(&self, path: &Path) -> Option<(&Arc<Tree>, Node)> {
         self.0.iter().rev().find_map(|(at, tree)| Some((tree, node(tree, path.strip_prefix(at).ok()?)?)))
     }
+
+    /// The names in a directory of the merged trees. A file hides the directories of the same path in earlier trees.
+    pub fn names(&self, dir: &Path) -> BTreeSet<Vec<u8>> {
+        let mut names = BTreeSet::new();
+        for (at, tree) in self.0.iter().rev() {
+            if let Ok(next) = at.strip_prefix(dir)
+                && let Some(name) = next.iter().next()
+            {
+                names.insert(name.as_bytes().to_vec());
+            }
+            let Some(node) = dir.strip_prefix(at).ok().and_then(|inside| node(tree, inside)) else { continue };
+            if tree.kind(node) != Some(FileType::Directory) {
+                break;
+            }
+            names.extend(tree.entries(node, 0).map(|entry| entry.name.to_vec()));
+        }
+        names
+    }
+}
+
+/// The grafts of a view that show.
+pub fn live(view: &ViewSpec) -> impl Iterator<Item = &Graft> {
+    view.grafts.iter().filter(|graft| !graft.retired)
 }
 
 /// The node at a path of one tree.

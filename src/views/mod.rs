@@ -5,7 +5,9 @@
 //! | `set` | a worktree's manifest, its state directory, its mounts, and the lock of the manifest |
 //! | `reshape` | `depsfs mount --view`: the other way to mount the views |
 //! | `whole` | one mount of all views, or a mount for each |
+//! | `mounted` | requests to a mounted view |
 //! | `access` | one view, through its mount or in this process |
+//! | `copied/` | a view that is plain files |
 //! | `layers`, `lower` | the grafts of a view: added for artifacts, and read as one tree |
 //! | `stats` | the counters of a worktree's daemon |
 //! | `status`, `diff`, `thaw`, `reset` | one file for each verb that works on views |
@@ -22,6 +24,7 @@
 pub(crate) mod access;
 pub(crate) mod all_worktrees;
 pub mod changed_source;
+pub(crate) mod copied;
 pub(crate) mod diff;
 pub(crate) mod drop_unchanged;
 pub(crate) mod embedded_paths;
@@ -32,6 +35,7 @@ pub(crate) mod layers;
 pub(crate) mod lockfile;
 pub(crate) mod lower;
 mod mount_undo;
+mod mounted;
 pub(crate) mod nested_upper;
 pub(crate) mod origin;
 pub(crate) mod private_bytes;

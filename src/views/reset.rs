@@ -11,6 +11,7 @@ use std::path::Path;
 
 use super::ViewsError;
 use super::access::Access;
+use super::copied;
 use super::set::Views;
 use super::thaw;
 use crate::daemon::Released;
@@ -20,6 +21,9 @@ use crate::sys::path;
 /// Drops local changes. Mounts of a whole view in other mount namespaces return errors afterwards: the old overlay must
 /// change nothing in the new one.
 pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, ViewsError> {
+    if view.is_copy() && inside.as_os_str().is_empty() {
+        return copied::restore_all(views, view).map(|()| Released::Gone);
+    }
     if views.is_whole() && inside.as_os_str().is_empty() && !views.is_dropped(view) {
         return one_of_all(views, view);
     }

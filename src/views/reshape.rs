@@ -124,6 +124,7 @@ fn content(views: &Views, view: &Path, alone: bool) -> Result<JournalContent, Vi
             Ok(overlay.journal_content())
         }
         Access::Mounted { root, .. } => Err(ViewsError::MountedElsewhere(root)),
+        Access::Copied(_) => Err(ViewsError::MountedElsewhere(views.place(spec))),
     }
 }
 

@@ -94,6 +94,11 @@ impl Views {
         client::is_mounted(&self.state_dir, self.manifest.mount_id(view))
     }
 
+    /// Whether a view needs no mount: it is mounted, the user deleted it, or it is plain files.
+    pub fn is_settled(&self, view: &ViewSpec) -> bool {
+        view.is_copy() || self.is_mounted(view) || self.is_dropped(view)
+    }
+
     /// Whether the user deleted the directory of a view, or all that was in it; it is plain since.
     pub fn is_dropped(&self, view: &ViewSpec) -> bool {
         path::is_there(&self.view_dir(view).join("dropped"))
@@ -115,6 +120,10 @@ impl Views {
         let mounts = self.manifest.clone().into_mounts();
         let missing = mounts.views.iter().filter(|v| !self.is_mounted(v) && !self.is_dropped(v));
         refuse_too_many(missing.count())?;
+        // Copies alone need no daemon.
+        if mounts.views.is_empty() && self.manifest.is_copy() && self.state().is_none() {
+            return Ok(());
+        }
         all_mounted(client::mount(&self.state_dir)?)
     }
 
@@ -171,6 +180,7 @@ impl Views {
         if self.manifest.shape == Shape::Worktree {
             frame::complete(&Store::existing(&self.manifest.store)?, &mut self.manifest)?;
         }
+        self.manifest.update_version();
         self.manifest.generation += 1;
         Ok(self.manifest.save(&manifest_file(&self.state_dir))?)
     }

@@ -106,6 +106,7 @@ fn mount_made(
             read_only: wish.read_only,
             no_exec: wish.no_exec,
             fsname: wish.fsname.clone(),
+            copy: None,
         }];
     })?;
     if let (Some(states), Some(upper)) = (states, &place.upper) {

@@ -14,7 +14,7 @@ use super::lockfile;
 use super::set::Views;
 use super::stats::{self, Stats};
 use crate::daemon::{self, DaemonState};
-use crate::store::manifest::Shape;
+use crate::store::manifest::{CopyState, Shape};
 use crate::store::{Manifest, ObjectId, Store};
 use crate::sys::log::OrWarn;
 use crate::sys::path;
@@ -73,6 +73,8 @@ pub struct ViewStatus {
     pub hung: bool,
     /// Its directory, or all in it, was deleted; `depsfs reset` brings the store's back.
     pub dropped: bool,
+    /// It is plain files: `complete`, or `begun` when files may be absent.
+    pub copy: Option<&'static str>,
     /// It was dropped, and since then has plain files of the worktree's own.
     pub remade: bool,
     /// How its files are opened: `zero-message`, or `passthrough` where big files are read without the server.
@@ -89,7 +91,14 @@ pub struct ViewStatus {
 impl WorktreeStatus {
     /// The views that don't show what they should.
     pub fn missing(&self) -> impl Iterator<Item = &ViewStatus> {
-        self.views.iter().filter(|v| !((v.mounted && !v.refusing && !v.hung) || v.remade))
+        self.views.iter().filter(|v| !((v.mounted && !v.refusing && !v.hung) || v.remade || v.is_whole_copy()))
+    }
+}
+
+impl ViewStatus {
+    /// Whether it is plain files, all of which were made.
+    pub fn is_whole_copy(&self) -> bool {
+        self.copy == Some("complete") && !self.dropped
     }
 }
 
@@ -165,13 +174,20 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     let gone = absent(views, state.as_ref());
     let seen = manifest.views.iter().map(|view| {
         let known = all.get(manifest.mount_id(view));
+        let is_copy = view.is_copy();
         ViewStatus {
             path: view.path.clone(),
             mounted: known.is_some_and(|v| v.mounted) && !gone.contains(&view.path),
             refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
             hung: hung.iter().any(|v| v.id == manifest.mount_id(view)),
-            dropped: views.is_dropped(view) || gone.contains(&view.path),
-            remade: views.is_dropped(view) && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
+            dropped: match is_copy {
+                true => !path::is_dir(&views.place(view)),
+                false => views.is_dropped(view) || gone.contains(&view.path),
+            },
+            copy: view.copy.map(|state| if state == CopyState::Begun { "begun" } else { "complete" }),
+            remade: !is_copy
+                && views.is_dropped(view)
+                && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
             mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),
             error: known.and_then(|v| v.error.clone()),
             origin: view.grafts.iter().map(|g| g.origin.clone()).collect(),

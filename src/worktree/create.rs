@@ -8,7 +8,7 @@
 //! | 4. `git worktree add`, beside the snapshot of the source | as 2 |
 //! | 5. submodules, mount points, copied files, times | as 2 |
 //! | 6. the manifest, and the store's root       | as 2; removing the root |
-//! | 7. the views are mounted                    | unmounting them |
+//! | 7. the views are mounted, or copied         | unmounting them; as 2 |
 //!
 //! A crash (`kill -9`) leaves what was made until then, and a record of it that was made first (`unfinished.rs`): the next
 //! create of the name, `remove` and `doctor --fix` take it back.
@@ -19,6 +19,7 @@ use std::sync::{Arc, mpsc};
 use super::artifacts::resolve::ArtifactSources;
 use super::artifacts::select;
 use super::branch::BranchUse;
+use super::copies;
 use super::copy_checkout;
 pub use super::created::{CopiedFile, Created};
 use super::error::WorktreeError;
@@ -56,9 +57,16 @@ pub struct CreateOptions {
     pub allow_other: bool,
     /// How the views are mounted.
     pub shape: Shape,
+    /// The artifacts become plain files, and no view is mounted.
+    pub copy: bool,
 }
 
 impl CreateOptions {
+    /// The same, with plain files instead of views.
+    pub fn without_views(self) -> CreateOptions {
+        CreateOptions { mount: false, allow_other: false, shape: Shape::Directories, copy: true, ..self }
+    }
+
     /// How many mounts so many views are.
     pub fn mounts(&self, views: usize) -> usize {
         match self.shape {
@@ -141,14 +149,21 @@ fn make(
     let new = Checkout::at(at)?.ok_or_else(|| git::RepositoryError::NotACheckout(at.clone()))?;
     interrupt::check()?;
     if plan.components.is_empty() {
-        return furnish(plan, &plan.ignored, store, how, &new, &[&snapshots], undo);
+        let created = furnish(plan, &plan.ignored, store, how, &new, &[&snapshots], undo)?;
+        if how.copy {
+            copies::make(store, &new, &created, &*progress, undo)?;
+        }
+        return Ok(created);
     }
     submodule::initialise(&plan.modules, &new, Path::new(""), &mut |made| undo.submodule(made))?;
     let choice = select::choose(plan, &new, supply)?;
     let mut late = choice.ignored.directories.clone();
     late.retain(|at| !early.directories.contains(at));
-    let more = Snapshots::start(plan, &late, store, progress)?;
+    let more = Snapshots::start(plan, &late, store, progress.clone())?;
     let mut created = furnish(plan, &choice.ignored, store, how, &new, &[&snapshots, &more], undo)?;
+    if how.copy {
+        copies::make(store, &new, &created, &*progress, undo)?;
+    }
     select::record(&choice.decisions).save(&new.state_dir())?;
     created.decisions = choice.decisions;
     Ok(created)
@@ -192,8 +207,9 @@ pub(super) fn furnish(
     {
         let _lock = ManifestLock::wait(&new.state_dir())?;
         if path::is_there(&file) {
-            manifest_builder::join(&mut manifest, Manifest::load(&file)?);
+            manifest_builder::join(&mut manifest, Manifest::load(&file)?, how.copy);
         } else {
+            manifest_builder::copy_all(&mut manifest, how.copy);
             undo.root(&file);
         }
         frame::complete(store, &mut manifest)?;

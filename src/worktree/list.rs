@@ -33,6 +33,8 @@ pub struct ListedWorktree {
     #[serde(serialize_with = "crate::views::json_path::list")]
     #[schemars(with = "Vec<String>")]
     pub drift: Vec<PathBuf>,
+    /// How many of the views are plain files.
+    pub copies: usize,
     /// Why it can't be used as it is, in words.
     pub trouble: Option<String>,
 }
@@ -47,6 +49,7 @@ impl ListedWorktree {
             created: String::new(),
             views: 0,
             mounted: 0,
+            copies: 0,
             is_main: false,
             private_bytes: None,
             drift: Vec::new(),
@@ -62,7 +65,7 @@ impl ListedWorktree {
 
     /// Whether a view does not show what it should.
     pub fn is_incomplete(&self) -> bool {
-        self.mounted < self.views
+        self.mounted + self.copies < self.views
     }
 }
 
@@ -146,6 +149,7 @@ fn row(state_dir: &Path, at: usize, with_views: &mut Vec<(usize, Views)>) -> Lis
         // The others became plain files when a user dropped their views.
         views: manifest.views.iter().filter(|view| !views.is_dropped(view)).count(),
         mounted,
+        copies: manifest.views.iter().filter(|view| view.is_copy()).count(),
         is_main: false,
         private_bytes: None,
         drift: drift.map(|files| files.into_iter().collect()).unwrap_or_default(),

@@ -8,7 +8,7 @@ use super::plan::CreatePlan;
 use super::snapshot::Snapshot;
 use crate::git::checkout::Checkout;
 use crate::store::Store;
-use crate::store::manifest::{Manifest, ViewSpec};
+use crate::store::manifest::{CopyState, Manifest, Shape, ViewSpec};
 use crate::views::set;
 
 /// The manifest of the new worktree: a view for each snapshot that has its place in it.
@@ -42,14 +42,16 @@ pub fn describe(
 }
 
 /// Merges the views that a worktree already shows, artifacts of a build cache say, into the manifest. If both have a
-/// view of one directory, the old grafts lie on top; if one lies in the other, the old view stays.
-pub fn join(manifest: &mut Manifest, there: Manifest) {
+/// view of one directory, the old grafts lie on top; if one lies in the other, the old view stays. With `copy`, the new
+/// views are to be copied; a view that is mounted stays one.
+pub fn join(manifest: &mut Manifest, there: Manifest, copy: bool) {
     let is_beside = |view: &ViewSpec| {
         let overlaps = |old: &ViewSpec| old.path.starts_with(&view.path) || view.path.starts_with(&old.path);
         there.views.iter().all(|old| old.path == view.path || !overlaps(old))
     };
     manifest.views.retain(is_beside);
     manifest.generation = there.generation + 1;
+    copy_all(manifest, copy && there.shape == Shape::Directories);
     // One that shows something stays mounted as it is.
     if !there.views.is_empty() {
         manifest.set_shape(there.shape);
@@ -60,11 +62,19 @@ pub fn join(manifest: &mut Manifest, there: Manifest) {
             Some(view) => {
                 view.grafts.retain(|g| !old.grafts.contains(g));
                 view.grafts.extend(old.grafts);
+                view.copy = old.copy.map(|_| CopyState::Begun);
             }
             None => manifest.views.push(old),
         }
     }
     manifest.views.sort_by(|a, b| a.path.cmp(&b.path));
+    manifest.update_version();
+}
+
+/// With `copy`, the views are copies that nothing was copied for yet.
+pub fn copy_all(manifest: &mut Manifest, copy: bool) {
+    manifest.views.iter_mut().for_each(|view| view.copy = copy.then_some(CopyState::Begun));
+    manifest.update_version();
 }
 
 #[cfg(test)]
@@ -96,7 +106,7 @@ mod tests {
     #[test]
     fn what_a_build_cache_has_shown_meanwhile_stays_on_top_of_what_a_worktree_is_given() {
         let mut ours = manifest(&[("a", &["source a"]), ("b", &["source b"]), ("d", &["source d"])], 1);
-        join(&mut ours, manifest(&[("b", &["artifact"]), ("c", &["artifact c"]), ("d/e", &["artifact e"])], 4));
+        join(&mut ours, manifest(&[("b", &["artifact"]), ("c", &["artifact c"]), ("d/e", &["artifact e"])], 4), false);
         let wanted: &[(&str, &[&str])] =
             &[("a", &["source a"]), ("b", &["source b", "artifact"]), ("c", &["artifact c"]), ("d/e", &["artifact e"])];
         assert_eq!(ours, manifest(wanted, 5));

@@ -3,6 +3,7 @@
 //! | file | contents |
 //! |------|----------|
 //! | `plan`, `create`, `created`, `fit`, `snapshot`, `mtime`, `manifest_builder` | `create`: first everything is checked, then made |
+//! | `copies` | artifacts as plain files (`--copy`) |
 //! | `undo`, `unfinished` | a failed create is taken back; the record of a create that was killed |
 //! | `copy_checkout` | tracked files copied from the source, if a checkout would write the same bytes |
 //! | `at_source` | a mount namespace in which a worktree lies at its source's path |
@@ -20,6 +21,7 @@ pub mod at_source;
 pub mod branch;
 pub mod broken;
 mod conflict;
+pub(crate) mod copies;
 mod copy_checkout;
 pub mod create;
 mod created;

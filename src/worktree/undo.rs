@@ -11,11 +11,14 @@ use super::error::WorktreeError;
 use crate::daemon::{client, health};
 use crate::git::checkout::Checkout;
 use crate::git::command::{Git, GitError, Tracking};
-use crate::store::manifest::joined;
+use crate::store::manifest::{CopyState, joined};
 use crate::store::{Manifest, Store};
+use crate::sys::fs::Timespec;
 use crate::sys::log::OrWarn;
 use crate::sys::process::Ask;
 use crate::sys::{IoError, mount, mountinfo, path};
+use crate::views::copied::{self, CopiedView};
+use crate::views::set::Views;
 
 /// The time limit for git from creating its directory for a worktree to writing `gitdir` there.
 const BEING_MADE: Duration = Duration::from_secs(1);
@@ -35,6 +38,11 @@ enum UndoStep {
     Branch(String),
     Root(PathBuf),
     Views(PathBuf),
+    /// The files that were copied for the views of a manifest since a time of their file system.
+    Copies {
+        state_dir: PathBuf,
+        since: Timespec,
+    },
     /// A directory that is removed again if it is still empty.
     Empty(PathBuf),
     File(PathBuf),
@@ -128,6 +136,19 @@ impl<'a> Undo<'a> {
         self.made.push(UndoStep::Views(state_dir.into()));
     }
 
+    /// The copies that a manifest names are about to be made.
+    ///
+    /// # Errors
+    /// The time of the worktree's file system can't be had.
+    pub fn copies(&mut self, views: &Views) -> Result<(), WorktreeError> {
+        // They go with a directory of our making.
+        if !self.made.iter().any(|made| matches!(made, UndoStep::Directory(_))) {
+            let since = copied::time_after(&views.manifest.worktree)?;
+            self.made.push(UndoStep::Copies { state_dir: views.state_dir.clone(), since });
+        }
+        Ok(())
+    }
+
     /// Everything went well: nothing is taken back.
     pub fn keep(mut self) {
         self.made.clear();
@@ -155,6 +176,7 @@ impl<'a> Undo<'a> {
     fn take_one_back(&self, made: &UndoStep) -> Result<(), String> {
         match made {
             UndoStep::Views(state_dir) => unmount(state_dir).map_err(|e| format!("views stay mounted: {e}")),
+            UndoStep::Copies { state_dir, since } => remove_copies(state_dir, *since).map_err(|e| e.to_string()),
             UndoStep::Root(manifest) => self.store.roots().remove(manifest).map_err(|e| e.to_string()),
             UndoStep::Directory(at) => remove_worktree(self.source, at).map_err(|e| e.to_string()),
             UndoStep::Empty(at) => remove_if_empty(at).map_err(|e| e.to_string()),
@@ -222,6 +244,15 @@ fn ask_to_unmount(state_dir: &Path) -> Result<(), WorktreeError> {
         Ok(_) => Ok(answer.recv_timeout(ASKED_FOR).unwrap_or(Ok(()))?),
         Err(_) => Ok(client::unmount(state_dir, true)?),
     }
+}
+
+/// Removes the files that were copied since a time, of the copies that are not complete.
+fn remove_copies(state_dir: &Path, since: Timespec) -> Result<(), WorktreeError> {
+    let views = Views::load(state_dir)?;
+    for view in views.manifest.views.iter().filter(|view| view.copy == Some(CopyState::Begun)) {
+        CopiedView::open(&views, view)?.remove(since)?;
+    }
+    Ok(())
 }
 
 fn end_daemon(state_dir: &Path) {

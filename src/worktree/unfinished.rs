@@ -32,6 +32,7 @@ use crate::sys::lock::Lock;
 use crate::sys::log::OrWarn;
 use crate::sys::process::ProcessId;
 use crate::sys::{IoError, path, proc, process};
+use crate::views::ViewsError;
 use crate::views::diff;
 use crate::views::set::{self, Views};
 
@@ -291,9 +292,9 @@ impl Killed {
         // A manifest is written when all but the mounting was done.
         if let Some(views) = Views::of(&worktree)? {
             for view in &views.manifest.views {
-                match diff::of_view(&views, view, Path::new("")) {
+                match diff::since_made(&views, view) {
                     // Killed before it was mounted: nobody was in it.
-                    Err(crate::views::ViewsError::View { .. }) => {}
+                    Err(ViewsError::View { .. }) => {}
                     Ok(found) if found.is_empty() => {}
                     found => return Ok(found.map(|_| true)?),
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::relocate::{self, Expected};
+use super::relocate::{self, Expected, ShownBy};
 use super::{EmbeddedPaths, Trace};
 use crate::git::checkout::Checkout;
 use crate::store::Store;
@@ -55,8 +55,9 @@ pub fn again(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), Worktr
     let (store, root) = (Store::existing(&views.manifest.store)?, &views.manifest.worktree);
     let at = (&*view.path, &*view.grafts);
     traces.iter_mut().for_each(|trace| trace.relocated = false);
-    if views.is_mounted(view) {
-        relocate::shown(&store, root, at, &mut traces)?;
+    if view.is_copy() || views.is_mounted(view) {
+        let shown_by = if view.is_copy() { ShownBy::PlainFiles } else { ShownBy::View };
+        relocate::shown(&store, (root, shown_by), at, &mut traces)?;
         return Ok(());
     }
     let Some(target) = Checkout::at(root)? else { return Ok(()) };

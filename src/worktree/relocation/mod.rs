@@ -19,7 +19,7 @@ pub use self::at_path::{AtPath, follow};
 pub use self::effect::note as note_effects;
 pub use self::policy::Policies;
 pub use self::relocate::{
-    can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,
+    ShownBy, can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,
 };
 pub use crate::views::embedded_paths::{EmbeddedPaths, OccurrenceKind, Trace, Traced};
 

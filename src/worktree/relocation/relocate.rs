@@ -16,6 +16,7 @@ use crate::sys::fs::{self, OpenFlags, SetTime, Stat, Timespec};
 use crate::sys::interrupt;
 use crate::sys::{IoError, path, spawn};
 use crate::views::access::Access;
+use crate::views::drop_unchanged;
 use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
 use crate::worktree::conflict;
@@ -77,6 +78,14 @@ pub fn all(
         }
     }
     Ok(())
+}
+
+/// The way in which the trees of an artifact show in a worktree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShownBy {
+    View,
+    /// Copies of the trees' files.
+    PlainFiles,
 }
 
 /// The file or symlink that relocation makes of an embedded path.
@@ -151,14 +160,14 @@ pub fn give_up(store: &Store, views: &Views, view: &ViewSpec, traced: &Traced) -
     Ok(access.told()?)
 }
 
-/// As [`all`], in a mounted view: files that it shows from the snapshot are replaced, its own files stay. Returns
+/// As [`all`], in a mounted view or in a copy: files that it shows from the snapshot are replaced, its own files stay. Returns
 /// whether a file was replaced. An interrupted earlier run is completed; no signal ends this one half-way.
 ///
 /// # Errors
 /// As [`all`]; a file of the view can't be replaced.
 pub fn shown(
     store: &Store,
-    root: &Path,
+    (root, shown_by): (&Path, ShownBy),
     (at, grafts): (&Path, &[Graft]),
     traces: &mut [Trace],
 ) -> Result<bool, WorktreeError> {
@@ -168,13 +177,13 @@ pub fn shown(
     for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary) {
         let to = place.join(&trace.path);
         let Some((tree, node)) = lower.find(&trace.path) else { continue };
-        let is_stored = is_stored(&to, tree, node);
+        let is_stored = is_stored(&to, tree, node, shown_by);
         if trace.relocated && !is_stored {
             continue;
         }
         let Some(content) = relocated(store, tree, node, trace, root)? else { continue };
         if is_stored {
-            trace.relocated = replace(&to, trace.kind, &content, (tree, node))?;
+            trace.relocated = replace(&to, trace.kind, &content, (tree, node), shown_by)?;
             changed |= trace.relocated;
         } else {
             trace.relocated = holds(&to, trace.kind, &content)?;
@@ -210,8 +219,12 @@ fn holds(at: &Path, kind: OccurrenceKind, content: &[u8]) -> Result<bool, IoErro
 }
 
 /// Whether a file or symlink of a view is that of the lower.
-fn is_stored(at: &Path, tree: &Tree, node: Node) -> bool {
+fn is_stored(at: &Path, tree: &Tree, node: Node, shown_by: ShownBy) -> bool {
     match tree.object(node) {
+        Some(object) if shown_by == ShownBy::PlainFiles => {
+            path::stat(at).is_ok_and(|s| s.is_some_and(|s| s.is_file() && s.size == tree.stat(node).size))
+                && drop_unchanged::content_of(at).is_ok_and(|now| now == object)
+        }
         // The attribute would be that of what a symlink leads to.
         Some(object) => {
             path::stat(at).is_ok_and(|s| s.is_some_and(|s| s.is_file()))
@@ -226,9 +239,10 @@ fn replace(
     kind: OccurrenceKind,
     content: &[u8],
     (tree, node): (&Tree, Node),
+    shown_by: ShownBy,
 ) -> Result<bool, WorktreeError> {
     let make = |aside: &Path| write(aside, kind, content, &tree.stat(node));
-    Ok(exchange(to, make, |aside| is_stored(aside, tree, node))?)
+    Ok(exchange(to, make, |aside| is_stored(aside, tree, node, shown_by))?)
 }
 
 /// Puts a new file in another one's place and keeps the time of the directory. The two names are exchanged, so that the

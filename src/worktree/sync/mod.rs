@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use super::error::WorktreeError;
 use super::plan::{self, CreatePlan};
-use super::relocation::{self, EmbeddedPaths, Traced};
+use super::relocation::{self, EmbeddedPaths, ShownBy, Traced};
 use super::snapshot::{Snapshot, Snapshots};
 use crate::component::Components;
 use crate::git::checkout::Checkout;
@@ -203,8 +203,15 @@ fn relocate(
     let done: HashSet<&Path> = known.iter().flat_map(|k| k.done()).collect();
     traces.iter_mut().for_each(|trace| trace.relocated = done.contains(&*trace.path));
     let is_wanted = plan.policies.of(&snapshot.path) == AbsolutePaths::Relocate;
+    let is_copy = views.manifest.views.iter().any(|v| v.path == snapshot.path && v.is_copy());
+    let shown_by = if is_copy { ShownBy::PlainFiles } else { ShownBy::View };
     let changed = is_wanted
-        && relocation::relocate_shown(task.store, &task.target.root, (&snapshot.path, &snapshot.grafts), &mut traces)?;
+        && relocation::relocate_shown(
+            task.store,
+            (&task.target.root, shown_by),
+            (&snapshot.path, &snapshot.grafts),
+            &mut traces,
+        )?;
     relocation::note_effects(task.store, &snapshot.grafts, &mut traces)?;
     EmbeddedPaths::note(&views.state_dir, &task.target.root, vec![Traced { path: snapshot.path.clone(), traces }])?;
     Ok(changed)

@@ -1,0 +1,100 @@
+//! A view that is plain files: its trees copied into the worktree, for machines that can't mount, and for those who
+//! don't want to.
+//!
+//! The manifest names the trees as for a view, so `diff`, `reset` and `sync` compare with them, and gc keeps them. No
+//! daemon and no journal belong to it.
+//!
+//! | step                                       | a crash right after it leaves                           |
+//! |--------------------------------------------|---------------------------------------------------------|
+//! | 1. the manifest names it, begun            | a directory without files, which [`complete`] completes |
+//! | 2. the trees are copied (`plain_copy`)     | a part of them, which [`complete`] completes            |
+//! | 3. the manifest names it, complete         | done                                                    |
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `compare` | the differences between the files and the trees |
+//! | `restore` | `depsfs reset` |
+//! | `to_views` | `depsfs mount`: it becomes a view, with the user's changes as its upper |
+
+mod compare;
+mod restore;
+mod to_views;
+
+use std::path::Path;
+
+use super::ViewsError;
+use super::lower::{GraftedTrees, live};
+use super::set::{ManifestLock, Views};
+use crate::store::manifest::{CopyState, ViewSpec};
+use crate::store::plain_copy::{self, CopyMode};
+use crate::store::{Progress, Store};
+use crate::sys::fs::{self, Timespec};
+use crate::sys::{IoError, path};
+
+pub use compare::CopiedView;
+pub use restore::restore_all;
+pub use to_views::to_views;
+
+/// Copies the views of the manifest that were begun, and notes that they are complete. `mode` is
+/// [`CopyMode::Complete`] if an earlier copy may have left files.
+///
+/// # Errors
+/// An object that the store has lost; a file that can't be written; an interruption. The next call goes on.
+pub fn complete(views: &mut Views, store: &Store, mode: CopyMode, progress: &dyn Progress) -> Result<(), ViewsError> {
+    let begun: Vec<ViewSpec> =
+        views.manifest.views.iter().filter(|view| view.copy == Some(CopyState::Begun)).cloned().collect();
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let mut bytes = 0;
+    for view in &begun {
+        bytes += GraftedTrees::of(store, live(view))?.0.iter().map(|(_, tree)| tree.content_bytes()).sum::<u64>();
+    }
+    progress.begin("copying", Some(bytes));
+    let mut done = Vec::new();
+    for view in &begun {
+        done.push((view.id.clone(), copy_one(views, store, view, mode, progress)?));
+    }
+    let _lock = ManifestLock::wait(&views.state_dir)?;
+    *views = Views::load(&views.state_dir)?;
+    for (id, now) in done {
+        let view = views.manifest.views.iter_mut().find(|v| v.id == id && v.copy == Some(CopyState::Begun));
+        if let Some(view) = view {
+            view.copy = Some(CopyState::Complete { sec: now.sec, nsec: now.nsec });
+        }
+    }
+    views.save()
+}
+
+/// Copies the trees of one view, the last on top. Returns a time after the last change, as the file system has it.
+fn copy_one(
+    views: &Views,
+    store: &Store,
+    view: &ViewSpec,
+    mode: CopyMode,
+    progress: &dyn Progress,
+) -> Result<Timespec, ViewsError> {
+    let place = views.place(view);
+    for (at, tree) in GraftedTrees::of(store, live(view))?.0.iter().rev() {
+        let to = place.join(at);
+        path::make_dirs(&to)?;
+        let into = path::open_dir(&to)?;
+        let top = (&**tree, crate::store::Node::ROOT);
+        plain_copy::copy_tree(store, top, (&into, &to), (mode, &|_: &Path| false), progress)?;
+    }
+    time_after(&place)
+}
+
+/// The time of a change of a directory that is made now, as its file system has it; nothing of it changes but this time.
+///
+/// # Errors
+/// The directory can't be opened or changed.
+pub fn time_after(dir: &Path) -> Result<Timespec, ViewsError> {
+    path::make_dirs(dir)?;
+    let fd = path::open_dir(dir)?;
+    let change = || {
+        fs::chmod(&fd, fs::stat(&fd)?.mode & 0o7777)?;
+        Ok(fs::stat(&fd)?.ctime)
+    };
+    Ok(change().map_err(IoError::of("set the mode of", dir))?)
+}

@@ -1,0 +1,260 @@
+//! `--copy`: the artifacts of a worktree as plain files, without a mount and without a daemon.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::bench::{Bench, PROGRAM, Said, is_root, json, metadata, run, soon};
+
+/// A repository whose artifacts have two names of one file, a symlink, a program, an old time, and the source's path.
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.write("repo/build/tool", "#!/bin/sh\necho built\n");
+    fs::set_permissions(bench.path("repo/build/tool"), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::hard_link(bench.path("repo/build/lib.a"), bench.path("repo/build/same.a")).unwrap();
+    std::os::unix::fs::symlink("out.o", bench.path("repo/build/link")).unwrap();
+    bench.write("repo/build/big", &"0123456789abcdef".repeat(200_000));
+    let old = fs::File::open(bench.path("repo/build/out.o")).unwrap();
+    old.set_modified(std::time::UNIX_EPOCH + Duration::from_nanos(1_500_000_000_123_456_789)).unwrap();
+    bench
+}
+
+fn is_begun(bench: &Bench) -> bool {
+    fs::read_to_string(bench.path("repo/.git/worktrees/fix/depsfs/manifest.json")).is_ok_and(|m| m.contains("begun"))
+}
+
+#[track_caller]
+fn assert_plain(bench: &Bench, at: &str) {
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    for artifact in ["node_modules", "build"] {
+        let (source, copy) = (bench.path(&format!("repo/{artifact}")), bench.path(&format!("{at}/{artifact}")));
+        assert_eq!(metadata(&copy), metadata(&source), "{artifact}");
+    }
+    assert_eq!(bench.read(&format!("{at}/build/big")), bench.read("repo/build/big"));
+    bench.assert_clean(at);
+}
+
+#[test]
+fn a_copied_worktree_has_plain_files_as_the_source_has_them_and_no_mount() {
+    let bench = bench();
+    let said = bench.ok("repo", ["create", "fix", "--copy"]);
+    assert!(said.contains("  plain:    2 directories, "), "{said}");
+    assert_plain(&bench, "fix");
+    let ino = |at: &str| fs::metadata(bench.path(at)).unwrap().ino();
+    assert_eq!(ino("fix/build/lib.a"), ino("fix/build/same.a"));
+    assert_ne!(ino("fix/build/lib.a"), ino("repo/build/lib.a"));
+    let said = bench.ok("fix", ["status"]);
+    assert!(said.starts_with("[ok]      build (plain files)\n[ok]      node_modules (plain files)\n"), "{said}");
+    assert!(said.contains("daemon:   not running"), "{said}");
+    let seen = json(&bench.ok("fix", ["status", "--json"]));
+    assert_eq!((&seen["views"][0]["copy"], &seen["views"][0]["mounted"]), (&"complete".into(), &false.into()));
+    assert!(bench.ok("repo", ["list"]).contains("  2 plain "));
+    assert_eq!(bench.ok("fix", ["diff"]), "");
+    bench.ok("", ["gc", "--keep-days", "0"]);
+    bench.assert_sound();
+    bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+    assert!(!bench.is_there("fix"));
+}
+
+#[test]
+fn diff_lists_the_changes_of_a_copy_and_reset_takes_them_back() {
+    let bench = bench();
+    bench.ok("repo", ["create", "fix", "--copy"]);
+    // Of equal length, with the time that it had.
+    let before = fs::metadata(bench.path("fix/build/out.o")).unwrap().modified().unwrap();
+    bench.write("fix/build/out.o", "OBJECT\n");
+    fs::File::open(bench.path("fix/build/out.o")).unwrap().set_modified(before).unwrap();
+    bench.write("fix/build/new/file", "mine\n");
+    fs::remove_file(bench.path("fix/build/link")).unwrap();
+    fs::set_permissions(bench.path("fix/build/tool"), PermissionsExt::from_mode(0o700)).unwrap();
+    fs::remove_dir_all(bench.path("fix/node_modules/a")).unwrap();
+    fs::write(bench.path("fix/node_modules/a"), "no directory").unwrap();
+    let changes = "D build/link\nA build/new\nA build/new/file\nM build/out.o\nM build/tool\nM node_modules/a\n";
+    assert_eq!(bench.ok("fix", ["diff"]), changes);
+    bench.ok("fix", ["reset", "build/out.o", "-y"]);
+    assert_eq!(bench.ok("fix", ["diff", "build/out.o"]), "");
+    assert_eq!(bench.ok("fix", ["diff", "build/tool"]), "M build/tool\n");
+    bench.ok("fix", ["reset", "build", "node_modules", "-y"]);
+    assert_plain(&bench, "fix");
+    fs::remove_dir_all(bench.path("fix/build")).unwrap();
+    let said = bench.depsfs("fix", ["status"]).out;
+    assert!(said.starts_with("[MISSING] build (plain files, deleted; depsfs reset copies them anew)\n"), "{said}");
+    bench.ok("fix", ["reset", "build", "-y"]);
+    assert_plain(&bench, "fix");
+    assert!(bench.ok("fix", ["status"]).starts_with("[ok]      build (plain files)\n"));
+}
+
+#[test]
+fn mount_makes_views_of_a_copy_and_keeps_what_the_user_changed() {
+    let bench = bench();
+    bench.ok("repo", ["create", "fix", "--copy"]);
+    bench.write("fix/build/out.o", "OBJECT\n");
+    bench.write("fix/build/new/file", "mine\n");
+    fs::remove_file(bench.path("fix/build/link")).unwrap();
+    fs::remove_dir_all(bench.path("fix/node_modules/a/b")).unwrap();
+    let (build, modules) = (metadata(&bench.path("fix/build")), metadata(&bench.path("fix/node_modules")));
+    let changes = bench.ok("fix", ["diff"]);
+    bench.ok("fix", ["mount"]);
+    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.ok("fix", ["diff"]), changes);
+    assert_eq!(metadata(&bench.path("fix/build")), build);
+    assert_eq!(metadata(&bench.path("fix/node_modules")), modules);
+    assert_eq!(bench.read("fix/build/out.o"), "OBJECT\n");
+    bench.assert_clean("fix");
+    bench.ok("fix", ["unmount"]);
+    assert!(!bench.is_there("fix/build/big"), "a file that equals the store's needs no space");
+    assert_eq!(
+        (bench.read("fix/build/out.o").as_str(), bench.read("fix/build/new/file").as_str()),
+        ("OBJECT\n", "mine\n")
+    );
+    bench.ok("fix", ["mount"]);
+    bench.ok("fix", ["thaw", "."]);
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    assert_eq!(metadata(&bench.path("fix/build")), build);
+    assert_eq!(metadata(&bench.path("fix/node_modules")), modules);
+}
+
+#[test]
+fn files_with_the_path_of_the_source_have_that_of_the_copy_also_after_a_reset() {
+    let bench = bench();
+    let text = |at: &str| format!("prefix={}\n", bench.path(at).display());
+    bench.write("repo/build/config", &text("repo"));
+    bench.ok("repo", ["create", "fix", "--copy"]);
+    assert_eq!(bench.read("fix/build/config"), text("fix"));
+    assert_eq!(bench.ok("fix", ["diff"]), "");
+    bench.write("fix/build/config", "mine\n");
+    assert_eq!(bench.ok("fix", ["diff"]), "M build/config\n");
+    bench.ok("fix", ["reset", "build", "-y"]);
+    assert_eq!(bench.read("fix/build/config"), text("fix"));
+    bench.ok("fix", ["mount"]);
+    assert_eq!((bench.read("fix/build/config"), bench.ok("fix", ["diff"])), (text("fix"), String::new()));
+    bench.ok("fix", ["unmount"]);
+}
+
+#[test]
+fn adopt_copies_around_the_files_of_the_worktree_and_takes_back_what_it_could_not_finish() {
+    let bench = bench();
+    bench.git("repo", ["worktree", "add", "-q", "../fix"]);
+    bench.write("fix/build/out.o", "mine\n");
+    bench.write("fix/build/lib.a", "library\n");
+    let before = metadata(&bench.path("fix/build"));
+    bench.ok("repo", ["create", "other", "--copy"]);
+    // Of a large file alone the object is a file of its own.
+    let large = format!("find {} -size +2000k", bench.path("store/objects").display());
+    let large = run(bench.command("sh", "").args(["-c", &large])).out;
+    fs::rename(large.trim(), bench.path("away")).unwrap();
+    fs::remove_file(bench.path("repo/build/big")).unwrap();
+    fs::copy(bench.path("other/build/big"), bench.path("repo/build/big")).unwrap();
+    fs::create_dir(large.trim()).unwrap();
+    let said = bench.depsfs("fix", ["adopt", "--copy"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    assert_eq!(metadata(&bench.path("fix/build")), before, "{said:?}");
+    assert!(!bench.is_there("fix/node_modules"));
+    fs::remove_dir(large.trim()).unwrap();
+    fs::rename(bench.path("away"), large.trim()).unwrap();
+    let said = bench.ok("fix", ["adopt", "--copy"]);
+    assert!(said.contains("  kept:     build: 2 files of its own on top\n"), "{said}");
+    assert_eq!((bench.read("fix/build/out.o"), bench.ok("fix", ["diff"])), ("mine\n".into(), "M build/out.o\n".into()));
+    assert_eq!(bench.read("fix/node_modules/a/b/deep.js"), "module.exports = 2\n");
+    assert!(bench.ok("fix", ["adopt", "--copy"]).contains("has its views already"));
+}
+
+#[test]
+fn the_configuration_chooses_copies() {
+    let bench = bench();
+    bench.git("repo", ["config", "depsfs.mode", "copy"]);
+    bench.ok("repo", ["create", "fix"]);
+    assert_plain(&bench, "fix");
+    bench.git("repo", ["config", "depsfs.mode", "copies"]);
+    let said = bench.depsfs("repo", ["create", "other"]);
+    assert!(said.err.contains("depsfs.mode is copies, and not one of views, copy, auto"), "{said:?}");
+    bench.git("repo", ["config", "depsfs.mode", "auto"]);
+    bench.ok("repo", ["create", "other"]);
+    assert_eq!(bench.mounts().len(), 2, "here views can be mounted");
+    bench.ok("repo", ["remove", "other"]);
+}
+
+/// Runs a command where `/dev/fuse` is no device; `None`: an ordinary user can't hide it.
+fn without_fuse(bench: &Bench, at: &str, args: &str) -> Option<Said> {
+    let script = format!("mount --bind /dev/null /dev/fuse && exec {PROGRAM} {args}");
+    let said = run(bench.command("unshare", at).args(["-m", "--propagation", "private", "sh", "-c", &script]));
+    is_root().then_some(said)
+}
+
+#[test]
+fn without_fuse_create_offers_the_copy_and_all_but_mounting_works() {
+    let bench = bench();
+    let Some(said) = without_fuse(&bench, "repo", "create fix") else {
+        return println!("skipped: only root may take /dev/fuse away");
+    };
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("hint: depsfs create --copy and adopt --copy make plain files"), "{said:?}");
+    assert!(!bench.is_there("fix"));
+    let ok = |at: &str, args: &str| {
+        let said = without_fuse(&bench, at, args).unwrap();
+        assert_eq!(said.code, 0, "{args}: {said:?}");
+        said.out
+    };
+    ok("repo", "create fix --copy");
+    bench.git("repo", ["config", "depsfs.mode", "auto"]);
+    ok("repo", "create auto");
+    assert_plain(&bench, "auto");
+    bench.write("fix/build/out.o", "mine\n");
+    assert_eq!(ok("fix", "diff"), "M build/out.o\n");
+    ok("fix", "reset -y build");
+    ok("fix", "status");
+    ok("fix", "sync");
+    ok("fix", "unmount");
+    ok("repo", "mount --all");
+    let refused = without_fuse(&bench, "fix", "mount").unwrap();
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_plain(&bench, "fix");
+    ok("repo", "gc --keep-days 0");
+    ok("repo", "remove fix --delete-branch");
+    // A copy is a source, too.
+    ok("auto", "create next --copy");
+    assert_plain(&bench, "next");
+}
+
+#[test]
+fn a_copy_that_is_killed_is_taken_back_or_completed() {
+    let bench = bench();
+    for n in 0..1500 {
+        bench.write(&format!("repo/node_modules/p{}/f{n}", n % 40), &n.to_string());
+    }
+    let mut met = 0;
+    for n in 0..8 {
+        let mut command = bench.command(PROGRAM, "repo");
+        command.args(["create", "fix", "--copy"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        soon("it copies, or has ended", || is_begun(&bench) || child.try_wait().unwrap().is_some());
+        std::thread::sleep(Duration::from_millis(2 * n));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        met += u32::from(is_begun(&bench));
+        match n % 3 {
+            0 => {
+                let again = bench.depsfs("repo", ["create", "fix", "--copy"]);
+                assert!(again.code == 0 || again.err.contains("exists already"), "{again:?}");
+            }
+            1 => {
+                bench.ok("fix", ["adopt"]);
+            }
+            _ => {
+                let again = bench.depsfs("repo", ["doctor", "--fix"]);
+                if !bench.is_there("fix") {
+                    assert!(again.out.contains("fix"), "{again:?}");
+                    bench.ok("repo", ["create", "fix", "--copy"]);
+                }
+            }
+        }
+        assert_plain(&bench, "fix");
+        assert_eq!(bench.ok("fix", ["diff"]), "");
+        assert!(!is_begun(&bench));
+        bench.ok("repo", ["remove", "fix", "--delete-branch"]);
+    }
+    if met == 0 {
+        println!("no copy was killed half-way");
+    }
+}
