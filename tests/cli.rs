@@ -66,6 +66,8 @@ mod json;
 mod killed;
 #[path = "cli/life.rs"]
 mod life;
+#[path = "cli/log.rs"]
+mod log;
 #[path = "cli/many.rs"]
 mod many;
 #[path = "cli/mtimes.rs"]

@@ -427,3 +427,20 @@ fn what_is_known_of_components_has_these_bytes_and_other_versions_are_refused() 
         assert!(ComponentsRecord::parse(text.replace(from, to).as_bytes()).is_err(), "{to}");
     }
 }
+
+#[test]
+fn a_line_of_the_operation_log_has_these_bytes_and_one_of_another_version_is_none() {
+    use depsfs::store::LoggedOperation;
+    let mut operation = LoggedOperation::new("gc", "2026-02-03T04:05:06Z".into(), 7);
+    operation.targets = vec!["/w/fix%FF".into()];
+    operation.detail = Some("freed 1 B".into());
+    operation.milliseconds = 12;
+    let golden = concat!(
+        r#"{"version":1,"time":"2026-02-03T04:05:06Z","verb":"gc","targets":["/w/fix%FF"],"outcome":"done","#,
+        r#""detail":"freed 1 B","exit_code":0,"milliseconds":12,"pid":7}"#,
+        "\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&operation.bytes()), golden);
+    assert_eq!(LoggedOperation::parse(golden.as_bytes()), Some(operation));
+    assert_eq!(LoggedOperation::parse(golden.replace("\"version\":1", "\"version\":2").as_bytes()), None);
+}

@@ -8,6 +8,7 @@ use clap::Args;
 use super::answers::{AdoptAnswer, CreateAnswer, JsonPath};
 use super::create::{mount_source, words};
 use super::progress::Bar;
+use super::record;
 use super::report::Failure;
 use super::view_option::ViewOption;
 use super::{named, output, places};
@@ -95,6 +96,8 @@ impl Adopt {
         let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape, copy: false };
         let how = if copy { how.without_views() } else { how };
         let store = Arc::new(places::store()?);
+        record::begin("adopt", store.path());
+        record::concerns(&target.root);
         let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
         let mut said = words("adopted", &plan, &adopted, how);
         if how.mount && how.shape == Shape::Worktree {

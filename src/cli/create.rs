@@ -13,6 +13,7 @@ use super::exec;
 use super::named;
 use super::output::{self, count, size};
 use super::places;
+use super::record;
 use super::report::Failure;
 use super::view_option::ViewOption;
 use crate::git::checkout::Checkout;
@@ -190,7 +191,13 @@ impl Create {
             let foreseen = outside.with(true, |supply| artifacts::plan::foresee(&plan, supply))?;
             artifacts::plan::refuse_builds(&foreseen.unwrap_or_default())?;
         }
+        record::begin("create", outside.store.path());
+        record::concerns(&plan.names.path);
         self.make(&plan, &outside)?;
+        // The command may run for hours, and is none of the create.
+        if self.exec {
+            record::end(0, None);
+        }
         if self.exec { exec::execute(Some(&plan.names.path), &self.command) } else { Ok(()) }
     }
 
@@ -244,6 +251,8 @@ impl Create {
             None => places::store()?,
         };
         let components = components::approved(&checkout, self.approve)?;
+        record::begin("create --resume", store.path());
+        record::concerns(&checkout.root);
         let done = components::go_on(&checkout, &components, &Outside::new(store))?;
         let answer =
             CreateAnswer { worktree: checkout.root.as_path().into(), mounted: true, ..CreateAnswer::default() };

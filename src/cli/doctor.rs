@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::answers::DoctorAnswer;
+use super::record;
 use super::report::Failure;
 use super::{output, places};
 use crate::doctor::{self, CheckState, Places, Row};
@@ -28,7 +29,12 @@ impl Doctor {
         let places = Places { store, states: places::states().ok() };
         let mut rows = doctor::examine(&places)?;
         if self.fix {
+            if let Some(store) = places.store.as_deref().filter(|_| rows.iter().any(|row| row.fixable)) {
+                record::begin("doctor --fix", store);
+            }
             rows = doctor::fix(&places, rows)?;
+            let fixed: Vec<&str> = rows.iter().filter(|row| row.fixed).map(|row| row.check).collect();
+            record::detail(format!("repaired: {}", if fixed.is_empty() { "nothing".into() } else { fixed.join(", ") }));
         }
         let answer = DoctorAnswer { checks: rows };
         output::answer(&answer, || answer.checks.iter().map(words).collect())?;

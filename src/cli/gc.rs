@@ -9,6 +9,7 @@ use super::cache::environment;
 use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
+use super::record;
 use super::report::Failure;
 use crate::cache;
 use crate::store::{GcOptions, GcReport};
@@ -43,7 +44,12 @@ impl Gc {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let options = GcOptions { dry_run: self.dry_run, keep_days: self.keep_days, now: Timespec::now() };
         let forget = self.forget.iter().map(|path| plain(path)).collect::<Result<Vec<PathBuf>, Failure>>()?;
-        let report = places::store()?.gc_forgetting(&options, &forget, &Bar::new())?;
+        let store = places::store()?;
+        if !self.dry_run {
+            record::begin("gc", store.path());
+        }
+        let report = store.gc_forgetting(&options, &forget, &Bar::new())?;
+        record::detail(format!("freed {}", size(report.bytes)));
         let tarballs = self.tarballs(options.now)?;
         let answer = GcAnswer::of(&report, self.dry_run, &tarballs.0);
         let text = || words(&report, &tarballs, self.dry_run);

@@ -25,6 +25,7 @@ mod hook;
 mod init;
 mod json_schema;
 mod list;
+mod log;
 mod man;
 mod mount;
 mod mount_all;
@@ -36,6 +37,7 @@ mod path;
 mod places;
 mod progress;
 mod publish;
+mod record;
 mod remedies;
 mod remove;
 mod report;
@@ -88,6 +90,7 @@ enum Verb {
     List(list::List),
     Status(status::Status),
     Path(path::PathCommand),
+    Log(log::LogCommand),
     Exec(exec::Exec),
     Shell(exec::ShellCommand),
     Diff(diff::Diff),
@@ -126,7 +129,9 @@ pub fn run() -> u8 {
     }
     let what = verb.failing();
     let is_cache = matches!(verb, Verb::Cache(_));
-    match options.apply().and_then(|()| verb.run()) {
+    let result = options.apply().and_then(|()| verb.run());
+    let because = result.as_ref().err().map(ToString::to_string);
+    let code = match result {
         Ok(()) => 0,
         Err(Failure::Missed) if !output::is_json() => 1,
         Err(Failure::Exited(code)) => code,
@@ -138,7 +143,9 @@ pub fn run() -> u8 {
         // A script that asks the cache builds whenever the answer isn't yes.
         Err(failure) if is_cache && report::interrupted().is_none() => report::print(&what, &failure).min(1),
         Err(failure) => report::print(&what, &failure),
-    }
+    };
+    record::end(code, because);
+    code
 }
 
 impl Verb {
@@ -149,6 +156,7 @@ impl Verb {
             Verb::List(v) => v.run(),
             Verb::Status(v) => v.run(),
             Verb::Path(v) => v.run(),
+            Verb::Log(v) => v.run(),
             Verb::Exec(v) => v.run(),
             Verb::Shell(v) => v.run(),
             Verb::Diff(v) => v.run(),
@@ -179,6 +187,7 @@ impl Verb {
         match self {
             Verb::Create(v) => format!("{} was not created", v.name()),
             Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
+            Verb::Log(_) => "the log cannot be shown".into(),
             Verb::List(_) => "the worktrees cannot be listed".into(),
             Verb::Status(_) => "the status cannot be shown".into(),
             Verb::Path(_) => "the path cannot be printed".into(),

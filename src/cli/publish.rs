@@ -9,6 +9,7 @@ use super::components::{self, Outside};
 use super::named::{self, NamedPaths};
 use super::output::{self, count, size};
 use super::places;
+use super::record;
 use super::report::Failure;
 use crate::component::Declared;
 use crate::git::checkout::Checkout;
@@ -49,6 +50,8 @@ impl Publish {
             views.mount()?;
         }
         let outside = Outside::new(places::store()?);
+        record::begin("publish", outside.store.path());
+        record::concerns(&checkout.root);
         match &self.name {
             Some(name) => entry(name, &named, &outside),
             None => self.components(&checkout, &named.paths, &outside),

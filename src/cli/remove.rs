@@ -7,11 +7,13 @@ use clap::Args;
 use super::answers::RemoveAnswer;
 use super::output::{self, count};
 use super::places;
+use super::record;
 use super::report::Failure;
 use crate::git;
 use crate::git::checkout::Checkout;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
+use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::remove::{self, Accept, RemoveTarget};
 
@@ -96,6 +98,9 @@ impl Remove {
             return output::answer(&answer, || output::dry(self.dry_run, left));
         }
         let worktree = self.worktree()?;
+        if !self.dry_run {
+            begin_record(&worktree);
+        }
         let way_out = way_out(&worktree);
         let accept = Accept {
             changes: self.discard_changes,
@@ -129,6 +134,19 @@ impl Remove {
         }
         text += &way_out;
         output::done_answer(format!("{} was removed", removed.worktree.shown()), &answer, || text)
+    }
+}
+
+/// The record is in the store that its views are of: afterwards nothing says which one that was.
+fn begin_record(worktree: &RemoveTarget) {
+    let (root, views) = match worktree {
+        RemoveTarget::Whole(checkout) => (&checkout.root, Views::of(checkout).ok().flatten()),
+        RemoveTarget::Broken(broken) => (&broken.root, None),
+    };
+    let store = views.map(|views| views.manifest.store).or_else(|| places::store_path().ok());
+    if let Some(store) = store {
+        record::begin("remove", &store);
+        record::concerns(root);
     }
 }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use super::answers::{DifferenceAnswer, ResetAnswer};
 use super::confirm::{confirm, is_yes};
 use super::output::{self, count};
+use super::record;
 use super::report::Failure;
 use super::unmount::say_held;
 use super::{named, places};
@@ -65,9 +66,12 @@ impl Reset {
             return output::answer(&answer(false), || "nothing changed\n".into());
         }
         for (views, view, inside) in &all {
+            record::begin("reset", &views.manifest.store);
+            record::concerns(&views.place(view).join(inside));
             say_held(reset::reset(views, view, inside)?, "that copy answers errors from now on");
             relocation::again(views, view, inside)?;
         }
+        record::detail(format!("dropped {}", count(lost, "change")));
         output::done_answer("the changes were dropped", &answer(true), || dropped)
     }
 }

@@ -8,6 +8,7 @@ use super::answers::{DamageAnswer, EntryAnswer, ReasonAnswer, StoreAddAnswer, St
 use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
+use super::record;
 use super::report::Failure;
 use crate::store::import::{ArchiveLimits, import_archive, import_dir};
 use crate::store::{Entry, Provenance, Store as Opened, escape};
@@ -65,6 +66,8 @@ fn add(store: &Opened, source: &Path, name: Option<String>) -> Result<(), Failur
     let name = name.unwrap_or_else(|| name_of(&whole));
     // gc must not come between the import and the name.
     let _share = store.share()?;
+    record::begin("store add", store.path());
+    record::concerns_name(&name);
     let bar = Bar::new();
     let imported = if paths::is_dir(&whole) {
         import_dir(store, &whole, &bar)?

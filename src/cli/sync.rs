@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::answers::SyncAnswer;
 use super::components::{self, Outside};
+use super::record;
 use super::report::Failure;
 use super::{named, output, places};
 use crate::component::{Components, Declared, Undeclared};
@@ -47,6 +48,8 @@ impl SyncCommand {
         let checkout = places::checkout_at(&views.manifest.worktree)?;
         let components = components::approved(&checkout, self.approve)?;
         if !self.dry_run {
+            record::begin("sync", outside.store.path());
+            record::concerns(&checkout.root);
             relocation::follow(&views)?;
             views.mount()?;
         }

@@ -7,6 +7,7 @@ use clap::Args;
 use super::answers::{ThawAnswer, ThawedAnswer};
 use super::output::{self, count};
 use super::progress::Bar;
+use super::record;
 use super::report::Failure;
 use super::unmount::say_held;
 use super::{named, places};
@@ -48,6 +49,8 @@ impl Thaw {
         let (mut reported, mut thawed) = (Ok(()), Vec::new());
         for (mut views, view, inside) in all {
             let name = view.path.join(&inside);
+            record::begin("thaw", &views.manifest.store);
+            record::concerns(&views.place(&view).join(&inside));
             let bar = Bar::new();
             bar.begin("thawing", None);
             let mut nodes = 0;

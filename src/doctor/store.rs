@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DoctorFacts, Row, is_in_fuse};
-use crate::store::{Damage, DamageKind, PackId, Store, StoreError, escape, import};
+use crate::store::{Damage, DamageKind, OperationLog, OperationOutcome, PackId, Store, StoreError, escape, import};
 use crate::sys::mountinfo::MountPoint;
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{self, DisplayName};
 use crate::sys::{fs, path};
 use crate::worktree::WorktreeError;
 
@@ -48,6 +48,7 @@ pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     match (&sight.store, &sight.no_store) {
         (Some(store), _) => {
             rows.push(Row::ok("store", store.path().shown().to_string()));
+            rows.push(operations(store));
             rows.push(temporaries(sight, store));
             rows.push(hashes(sight, store));
         }
@@ -62,6 +63,27 @@ impl Row {
         let remedy = self.remedy.clone();
         Row { state: self.state, remedy, ..Row::ok(self.check, self.reason.clone()) }
     }
+}
+
+/// The operation log: its length, and the last failure in it.
+fn operations(store: &Store) -> Row {
+    let check = "log";
+    let read = match OperationLog::of(store.path()).read() {
+        Ok(read) => read,
+        Err(e) => return Row::warn(check, e.to_string(), "look at the owner and the permissions of the store"),
+    };
+    let mut words = match read.operations.len() {
+        1 => "1 operation".to_owned(),
+        n => format!("{n} operations"),
+    };
+    if let Some(last) = read.operations.iter().rev().find(|operation| operation.outcome == OperationOutcome::Failed) {
+        words += &format!(", the last that failed: {} at {}", last.verb, last.time);
+        words += &last.detail.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    }
+    if read.damaged > 0 {
+        words += &format!("; {} damaged, and left out", read.damaged);
+    }
+    Row::ok(check, terminal::line(&words).into_owned())
 }
 
 /// In the store, and beside manifests, that a process that was ended wrote aside.

@@ -14,6 +14,7 @@
 //! tmp/               everything is written here first, then renamed
 //! private            the directory was made, or has been made, 0700 ([`private`]): a later chmod is its owner's
 //! lock               shared by imports and creates, exclusive for gc
+//! log/               what commands changed, when, with which outcome ([`OperationLog`]); nothing depends on it
 //! turns              of those that import the same thing at once, one after the other ([`Store::turn`])
 //! ```
 //!
@@ -53,6 +54,7 @@ mod lost;
 pub mod manifest;
 mod name;
 mod objects;
+mod operations;
 pub mod pack;
 pub mod plain_copy;
 mod pool;
@@ -98,6 +100,7 @@ pub(crate) use name::NameError;
 pub(crate) use name::with_equal_cookies;
 pub use name::{Cookie, Name};
 pub use objects::Objects;
+pub use operations::{LoggedOperation, OperationLog, OperationOutcome, ReadOperations};
 pub use progress::Progress;
 pub use roots::{Root, RootState};
 pub(crate) use roots::{RootHold, Roots};

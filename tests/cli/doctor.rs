@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::bench::{Bench, PROGRAM, Said, json, run, soon};
 
-const CHECKS: [&str; 16] = [
+const CHECKS: [&str; 17] = [
     "daemons",
     "device",
     "fusermount3",
@@ -23,6 +23,7 @@ const CHECKS: [&str; 16] = [
     "worktrees",
     "roots",
     "store",
+    "log",
     "temporaries",
     "inotify",
     "git",

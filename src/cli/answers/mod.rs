@@ -6,6 +6,7 @@
 
 mod error;
 mod hook;
+mod operations;
 mod parts;
 mod store;
 mod verbs;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 pub use error::{ErrorAnswer, NoteAnswer};
 pub use hook::{HookAnswer, HookInstallAnswer, HookStatusAnswer, HookUninstallAnswer};
+pub use operations::{LogAnswer, OperationAnswer};
 pub use parts::{ComponentAnswer, JsonPath, ReasonAnswer};
 pub use store::{
     ApproveAnswer, CacheExistsAnswer, CacheGetAnswer, CachePutAnswer, DamageAnswer, EntryAnswer, InitAnswer,
@@ -66,6 +68,7 @@ answers! {
     "hook.uninstall" => HookUninstallAnswer,
     "init" => InitAnswer,
     "list" => ListAnswer,
+    "log" => LogAnswer,
     "mount" => MountAnswer,
     "note" => NoteAnswer,
     "path" => PathAnswer,
