@@ -56,6 +56,8 @@ mod twin;
 mod unchanged;
 #[path = "mount/upgrade.rs"]
 mod upgrade;
+#[path = "mount/without.rs"]
+mod without;
 
 /// The operations and the two directories that tests/model.rs has, too.
 mod model {

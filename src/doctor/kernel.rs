@@ -2,8 +2,8 @@
 
 use super::{DoctorFacts, Row, is_in_fuse};
 use crate::daemon::client;
-use crate::sys::kernel;
 use crate::sys::terminal::DisplayName;
+use crate::sys::{feature, kernel};
 
 /// The oldest kernel that depsfs is tested on, and the oldest that resends requests.
 const NEEDED: (u32, u32) = (5, 10);
@@ -20,7 +20,7 @@ const TRIED: usize = 3;
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let release = kernel::release();
     let version = kernel::version(&release);
-    vec![version_row(&release, version), fast_paths(sight, version)]
+    vec![version_row(&release, version), fast_paths(sight, version), features()]
 }
 
 fn version_row(release: &str, version: Option<(u32, u32)>) -> Row {
@@ -62,7 +62,6 @@ fn fast_paths(sight: &DoctorFacts, version: Option<(u32, u32)>) -> Row {
         format!("opens without a message {}", word(opens)),
         format!("after a crash requests are {}", if resend { "sent again" } else { "taken from memory" }),
         passthrough,
-        format!("openat2 {}", word(kernel::has_openat2())),
     ];
     words.extend(clones(sight));
     let words = words.join(", ");
@@ -70,6 +69,15 @@ fn fast_paths(sight: &DoctorFacts, version: Option<(u32, u32)>) -> Row {
         true => Row::ok(check, words),
         false => Row::warn(check, words, "boot a newer kernel: everything works, but slower"),
     }
+}
+
+/// The features that depsfs does without where they are missing.
+fn features() -> Row {
+    let (there, missing): (Vec<_>, Vec<_>) = feature::probe().into_iter().partition(|probed| probed.is_there);
+    let names: Vec<_> = there.iter().map(|probed| probed.name).collect();
+    let mut words = vec![format!("used: {}", names.join(", "))];
+    words.extend(missing.iter().map(|probed| format!("{} is missing: {}", probed.name, probed.without)));
+    Row::ok("kernel_features", words.join("; "))
 }
 
 fn clones(sight: &DoctorFacts) -> Vec<String> {

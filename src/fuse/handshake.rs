@@ -3,8 +3,8 @@
 use fuser::{InitFlags, KernelConfig};
 
 use super::Passthrough;
+use crate::sys::feature::{KernelFeature, is_without};
 use crate::sys::fuse_dev::KernelOffer;
-use crate::sys::kernel;
 use crate::sys::log::OrWarn;
 
 /// The kernel writes this much in one message (32 times its default): it also limits a read.
@@ -26,7 +26,12 @@ const WANTED: [InitFlags; 7] = [
 
 /// Capabilities that a test wants to be missing.
 fn hidden() -> InitFlags {
-    if kernel::is_without("resend") { InitFlags::FUSE_HAS_RESEND } else { InitFlags::empty() }
+    let flags = [
+        (KernelFeature::Resend, InitFlags::FUSE_HAS_RESEND),
+        (KernelFeature::Passthrough, InitFlags::FUSE_PASSTHROUGH),
+        (KernelFeature::KillPriv, InitFlags::FUSE_HANDLE_KILLPRIV_V2),
+    ];
+    flags.into_iter().filter(|(feature, _)| is_without(*feature)).map(|(_, flag)| flag).collect()
 }
 
 /// Asks for what a view wants; returns what the kernel had to offer, from which a later server can begin.
@@ -46,7 +51,9 @@ pub fn answer(config: &mut KernelConfig, passthrough: &Passthrough) -> KernelOff
     }
     // One level: the store's files are on a file system that is on no other, and a kernel's overlay can be on the view.
     if passthrough.least().is_some()
-        && (config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_err() || config.set_max_stack_depth(1).is_err())
+        && (is_without(KernelFeature::Passthrough)
+            || config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_err()
+            || config.set_max_stack_depth(1).is_err())
     {
         passthrough.turn_off();
     }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{self as rfs, FallocateFlags};
 
 use super::fault::{self, Call};
+use super::feature::{KernelFeature, is_without};
 
 /// # Errors
 /// As ftruncate(2).
@@ -168,11 +169,17 @@ pub fn next_data(fd: impl AsFd, offset: u64, size: u64) -> io::Result<Option<std
 /// As copy_file_range(2).
 pub fn copy_range(from: impl AsFd, mut from_at: u64, to: impl AsFd, mut to_at: u64, len: usize) -> io::Result<usize> {
     fault::point(Call::Add)?;
+    if is_without(KernelFeature::CopyRange) {
+        return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+    }
     Ok(rfs::copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), len)?)
 }
 
 /// Makes `to` share the blocks of `from` (FICLONE); EOPNOTSUPP or EXDEV where that can't be.
 pub(crate) fn clone_file(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     fault::point(Call::Add)?;
+    if is_without(KernelFeature::Clone) {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
     Ok(rfs::ioctl_ficlone(to, from)?)
 }

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs as rfs;
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::copy::{self, Copied};
+use super::feature::{KernelFeature, is_without};
 use super::fs;
 
 /// Bytes that are read from the disk at once if a part of a pack isn't in memory: its neighbours are needed next.
@@ -23,7 +24,22 @@ const MUCH: usize = 64 << 10;
 /// (`openat2(2)`, RESOLVE_CACHED, Linux 5.12). `false` also where the kernel can't tell.
 pub(crate) fn is_path_in_memory(dir: impl AsFd, path: &[u8]) -> bool {
     let flags = rfs::OFlags::PATH | rfs::OFlags::CLOEXEC;
-    rfs::openat2(dir, path, flags, rfs::Mode::empty(), rfs::ResolveFlags::CACHED).is_ok()
+    !is_without(KernelFeature::Cached)
+        && rfs::openat2(dir, path, flags, rfs::Mode::empty(), rfs::ResolveFlags::CACHED).is_ok()
+}
+
+/// As preadv2(2), one buffer; EOPNOTSUPP for flags that this kernel does not have.
+fn preadv2(fd: impl AsFd, buf: &mut [u8], at: u64, flags: ReadWriteFlags) -> rustix::io::Result<usize> {
+    let hidden = [(KernelFeature::Nowait, ReadWriteFlags::NOWAIT), (KernelFeature::Dontcache, dontcache())];
+    if hidden.into_iter().any(|(feature, flag)| flags.contains(flag) && is_without(feature)) {
+        return Err(Errno::OPNOTSUPP);
+    }
+    rustix::io::preadv2(fd, &mut [IoSliceMut::new(buf)], at, flags)
+}
+
+/// The flag RWF_DONTCACHE: Linux 6.14, on file systems that have it (ext4, xfs, btrfs).
+fn dontcache() -> ReadWriteFlags {
+    ReadWriteFlags::from_bits_retain(libc::RWF_DONTCACHE.cast_unsigned())
 }
 
 /// Bytes of an open file. Clones share the descriptor.
@@ -106,10 +122,9 @@ impl Extent {
             let is_there = want == 0 || self.read_from_memory(&mut buf[..want], part.start.saturating_add(offset));
             return Ok(is_there.then_some(want));
         }
-        let leave = ReadWriteFlags::from_bits_retain(libc::RWF_DONTCACHE.cast_unsigned());
         if buf.len() >= MUCH
             && fs::stat(&self.file)?.size >= LONG
-            && let Some(read) = self.read_whole_now(buf, offset, leave | ReadWriteFlags::NOWAIT)
+            && let Some(read) = self.read_whole_now(buf, offset, dontcache() | ReadWriteFlags::NOWAIT)
         {
             return Ok(Some(read));
         }
@@ -120,7 +135,7 @@ impl Extent {
     fn read_whole_now(&self, buf: &mut [u8], offset: u64, flags: ReadWriteFlags) -> Option<usize> {
         let mut done = 0;
         while done < buf.len() {
-            match preadv2(&self.file, &mut [IoSliceMut::new(&mut buf[done..])], offset + done as u64, flags) {
+            match preadv2(&self.file, &mut buf[done..], offset + done as u64, flags) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(Errno::INTR) => {}
@@ -148,9 +163,7 @@ impl Extent {
     /// Reads all of `buf`, which the file has, and has the page cache keep none of it that nobody else had there.
     fn read_and_leave(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let want = buf.len();
-        // Linux 6.14; on file systems that have it (ext4, xfs, btrfs).
-        let leave = ReadWriteFlags::from_bits_retain(libc::RWF_DONTCACHE.cast_unsigned());
-        if let Ok(n) = preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, leave)
+        if let Ok(n) = preadv2(&self.file, buf, offset, dontcache())
             && n == want
         {
             return Ok(n);
@@ -182,7 +195,7 @@ impl Extent {
     fn read_from_memory(&self, buf: &mut [u8], at: u64) -> bool {
         let want = buf.len();
         loop {
-            match preadv2(&self.file, &mut [IoSliceMut::new(buf)], at, ReadWriteFlags::NOWAIT) {
+            match preadv2(&self.file, buf, at, ReadWriteFlags::NOWAIT) {
                 Err(Errno::INTR) => {}
                 result => return result == Ok(want),
             }

@@ -8,12 +8,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{self as rfs, AtFlags, OFlags, StatxFlags};
+use rustix::io::Errno;
 
 pub(crate) use super::content::{clone_file, fdatasync, syncfs};
 pub use super::content::{
     copy_range, fallocate, fsync, next_data, read_at, read_once, seek_data, truncate, write_all, write_all_at, write_at,
 };
 use super::fault::{self, Call};
+use super::feature::{KernelFeature, is_without};
 pub(crate) use super::metadata::chmod_path_fd;
 pub use super::metadata::{SetTime, chmod, chmod_at, chown, chown_at, utimens, utimens_at};
 pub(crate) use super::xattr::{long_xattr, user_xattrs};
@@ -100,6 +102,26 @@ impl Stat {
             },
         }
     }
+
+    fn without_birth(s: rfs::Stat) -> Stat {
+        let time = |sec, nsec: u64| Timespec { sec, nsec: nsec as u32 };
+        Stat {
+            dev: s.st_dev,
+            ino: fault::number(s.st_ino),
+            mode: s.st_mode,
+            nlink: s.st_nlink as u32,
+            uid: s.st_uid,
+            gid: s.st_gid,
+            rdev: s.st_rdev,
+            size: s.st_size as u64,
+            blocks: s.st_blocks as u64,
+            blksize: s.st_blksize as u32,
+            atime: time(s.st_atime, s.st_atime_nsec),
+            mtime: time(s.st_mtime, s.st_mtime_nsec),
+            ctime: time(s.st_ctime, s.st_ctime_nsec),
+            born: 0,
+        }
+    }
 }
 
 /// Opens `name` below `dir`; never through a symlink at the end. `O_CLOEXEC` is always set.
@@ -130,16 +152,49 @@ pub fn open_dir_at(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Opens a relative path of several components beneath `dir`; a symlink or `..` on the way fails
-/// (`openat2(2)` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS).
+/// (`openat2(2)` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; without it, one component after the other).
 pub(crate) fn open_beneath(dir: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     fault::point(Call::Open)?;
     let resolve = rfs::ResolveFlags::BENEATH | rfs::ResolveFlags::NO_SYMLINKS;
-    Ok(rfs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?)
+    let opened = match is_without(KernelFeature::Openat2) {
+        true => Err(Errno::NOSYS),
+        false => rfs::openat2(dir.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve),
+    };
+    match opened {
+        Err(Errno::NOSYS | Errno::PERM) => open_by_steps(dir, path, flags),
+        opened => Ok(opened?),
+    }
+}
+
+fn open_by_steps(dir: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
+    if path.starts_with(b"/") || names.contains(&&b".."[..]) {
+        return Err(io::Error::from_raw_os_error(libc::EXDEV));
+    }
+    let (last, above) = names.split_last().map_or((&b"."[..], &[][..]), |(last, above)| (*last, above));
+    let mut at = dir.as_fd().try_clone_to_owned()?;
+    for name in above {
+        at = rfs::openat(
+            &at,
+            *name,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+    }
+    let opened = rfs::openat(&at, last, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    // With O_PATH the symlink itself would be opened.
+    match flags.contains(OFlags::PATH) && stat(&opened)?.kind() == FileType::Symlink {
+        true => Err(io::Error::from_raw_os_error(libc::ELOOP)),
+        false => Ok(opened),
+    }
 }
 
 /// A new nameless file in `dir`'s file system, open for reading and writing.
 pub(crate) fn open_tmpfile(dir: impl AsFd, mode: u32) -> io::Result<OwnedFd> {
     fault::point(Call::Add)?;
+    if is_without(KernelFeature::Tmpfile) {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     Ok(rfs::openat(dir, ".", flags, Mode::from_raw_mode(mode))?)
 }
@@ -156,7 +211,7 @@ pub(crate) fn reopen(fd: impl AsFd, flags: OFlags) -> io::Result<OwnedFd> {
 /// As fstatat(2).
 pub fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
     fault::point(Call::Look)?;
-    Ok(Stat::from_raw(rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, ASKED)?))
+    look(dir, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Metadata of an open file.
@@ -165,13 +220,28 @@ pub fn stat_at(dir: impl AsFd, name: &[u8]) -> io::Result<Stat> {
 /// As fstat(2).
 pub fn stat(fd: impl AsFd) -> io::Result<Stat> {
     fault::point(Call::Look)?;
-    Ok(Stat::from_raw(rfs::statx(fd, "", AtFlags::EMPTY_PATH, ASKED)?))
+    look(fd, b"", AtFlags::EMPTY_PATH)
 }
 
 /// [`Stat::born`] of `name` below `dir`; with an empty name of `dir` itself.
 pub(crate) fn birth(dir: impl AsFd, name: &[u8]) -> io::Result<u64> {
     fault::point(Call::Look)?;
-    Ok(Stat::from_raw(rfs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, ASKED)?).born)
+    Ok(look(dir, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH)?.born)
+}
+
+/// statx(2), or fstatat(2) where a filter of system calls refuses that.
+fn look(dir: impl AsFd, name: &[u8], flags: AtFlags) -> io::Result<Stat> {
+    let looked = match is_without(KernelFeature::Statx) {
+        true => Err(Errno::NOSYS),
+        false => rfs::statx(dir.as_fd(), name, flags, ASKED),
+    };
+    match looked {
+        Ok(raw) => Ok(Stat::from_raw(raw)),
+        Err(Errno::NOSYS) => Ok(Stat::without_birth(rfs::statat(dir, name, flags)?)),
+        // Filters answer so as well; a file answers so to both.
+        Err(Errno::PERM) => rfs::statat(dir, name, flags).map(Stat::without_birth).map_err(io::Error::from),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// The file system's figures, for `df`.
@@ -285,4 +355,42 @@ pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// `/proc/self/fd/N`: reaches the open file itself, whatever its name is, and takes path descriptors too.
 pub(super) fn proc_path(fd: impl AsFd) -> CString {
     CString::new(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())).expect("digits hold no NUL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_beneath_a_directory_is_opened_through_no_symlink_with_and_without_openat2() {
+        let temp = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir_all(temp.path().join("a/b")).expect("made");
+        std::fs::write(temp.path().join("a/b/c"), "c").expect("written");
+        std::os::unix::fs::symlink("b", temp.path().join("a/link")).expect("made");
+        std::os::unix::fs::symlink("c", temp.path().join("a/b/last")).expect("made");
+        let dir = crate::sys::path::open_dir(temp.path()).expect("there");
+        let table = [
+            ("a/b/c", None),
+            ("./a//b/c", None),
+            ("a/b", None),
+            ("a/link/c", Some(libc::ELOOP)),
+            ("a/b/last", Some(libc::ELOOP)),
+            ("a/../a/b/c", Some(libc::EXDEV)),
+            ("/a", Some(libc::EXDEV)),
+            ("a/none/c", Some(libc::ENOENT)),
+            ("a/b/c/d", Some(libc::ENOTDIR)),
+        ];
+        for (path, error) in table {
+            for flags in [OFlags::RDONLY, OFlags::PATH] {
+                let steps = open_by_steps(&dir, path.as_bytes(), flags).err().and_then(|e| e.raw_os_error());
+                let at_once = open_beneath(&dir, path.as_bytes(), flags).err().and_then(|e| e.raw_os_error());
+                // `..` that stays beneath is fine for the kernel, and refused here.
+                let at_once = if path.contains("..") { Some(libc::EXDEV) } else { at_once };
+                // A symlink on the way is no directory to openat(2).
+                let steps =
+                    if steps == Some(libc::ENOTDIR) && path.contains("link") { Some(libc::ELOOP) } else { steps };
+                assert_eq!((steps, at_once), (error, error), "{path} {flags:?}");
+            }
+        }
+    }
 }

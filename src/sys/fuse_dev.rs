@@ -113,7 +113,7 @@ pub fn waiting(connection: u32) -> Option<u64> {
 /// Asks the kernel (6.9 or newer) to queue again every request that was read and not answered. The
 /// requests come with bit 63 of their number set.
 pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {
-    if super::kernel::is_without("resend") {
+    if super::feature::is_without(super::feature::KernelFeature::Resend) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     write_header(device, FUSE_NOTIFY_RESEND, 0)
@@ -123,7 +123,8 @@ pub fn resend(device: BorrowedFd<'_>) -> io::Result<()> {
 /// to be made before.
 pub fn has_resend() -> bool {
     let release = super::kernel::release();
-    !super::kernel::is_without("resend") && super::kernel::version(&release).is_some_and(|version| version >= (6, 9))
+    !super::feature::is_without(super::feature::KernelFeature::Resend)
+        && super::kernel::version(&release).is_some_and(|version| version >= (6, 9))
 }
 
 /// Whether the kernel still waits for the answer to a request that was read from `device`. It is queried with a reply to

@@ -10,15 +10,6 @@ use super::{path as paths, watch::Watch};
 /// How much of a log is looked at, from its end.
 const TAIL: u64 = 1 << 20;
 
-/// For tests: what this process does as if the kernel did not have it, as words between commas.
-const WITHOUT: &str = "DEPSFS_WITHOUT";
-
-/// Whether a test wants `feature` (`pidfd`, `close_range`, `resend`) to be missing, as in a kernel of before it or under a
-/// filter of system calls. Daemons inherit the wish.
-pub(crate) fn is_without(feature: &str) -> bool {
-    std::env::var(WITHOUT).is_ok_and(|all| all.split(',').any(|word| word == feature))
-}
-
 /// The release, as `uname -r` has it.
 pub fn release() -> String {
     nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default()
@@ -28,12 +19,6 @@ pub fn release() -> String {
 pub fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-/// Whether paths can be opened beneath a directory (openat2(2)).
-pub fn has_openat2() -> bool {
-    let Ok(root) = paths::open_dir(Path::new("/")) else { return false };
-    fs::open_beneath(&root, b".", OpenFlags::PATH | OpenFlags::DIRECTORY).is_ok()
 }
 
 /// Whether bytes of a file in `from` can be cloned into one in `to` (ioctl_ficlone(2)); no name is made. `None`: it

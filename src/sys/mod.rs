@@ -7,6 +7,7 @@ pub(crate) mod copy;
 pub(crate) mod descent;
 pub mod extent;
 pub(crate) mod fault;
+pub mod feature;
 pub mod fs;
 pub(crate) mod fs_type;
 pub(crate) mod fuse_dev;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::kernel::is_without;
+use super::feature::{KernelFeature, is_without};
 use super::log::OrWarn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, Rlimit, WaitOptions};
@@ -50,7 +50,7 @@ pub(crate) fn start_apart(
     given: BorrowedFd<'_>,
 ) -> io::Result<()> {
     let mut command = command(program, args, log)?;
-    let (given, has_close_range) = (given.as_raw_fd(), !is_without("close_range"));
+    let (given, has_close_range) = (given.as_raw_fd(), !is_without(KernelFeature::CloseRange));
     // SAFETY: the closure makes only async-signal-safe calls, as between fork and exec they must be: the
     // intermediate process, which is the caller's child, ends at once; the one after it goes on to exec.
     unsafe {
@@ -75,7 +75,7 @@ pub(crate) fn start_child(
     given: BorrowedFd<'_>,
 ) -> io::Result<ProcessId> {
     let mut command = command(program, args, log)?;
-    let (given, has_close_range) = (given.as_raw_fd(), !is_without("close_range"));
+    let (given, has_close_range) = (given.as_raw_fd(), !is_without(KernelFeature::CloseRange));
     // SAFETY: `give` makes only async-signal-safe calls.
     unsafe { command.pre_exec(move || give(given, has_close_range)) };
     Ok(command.spawn()?.id() as ProcessId)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use super::kernel::is_without;
+use super::feature::{KernelFeature, is_without};
 use super::process::{ProcessId, pipe};
 
 /// The signals a daemon acts on.
@@ -101,7 +101,7 @@ impl ProcessIdentity {
 
     fn find(&self) -> io::Result<FoundProcess> {
         let Some(raw) = Pid::from_raw(self.pid) else { return Ok(FoundProcess::Gone) };
-        let opened = match is_without("pidfd") {
+        let opened = match is_without(KernelFeature::Pidfd) {
             true => Err(rustix::io::Errno::NOSYS),
             false => rustix::process::pidfd_open(raw, PidfdFlags::empty()),
         };

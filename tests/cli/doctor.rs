@@ -18,6 +18,7 @@ const CHECKS: [&str; 17] = [
     "apparmor",
     "kernel",
     "fast_paths",
+    "kernel_features",
     "dead_mounts",
     "hung_mounts",
     "worktrees",

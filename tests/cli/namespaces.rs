@@ -117,12 +117,13 @@ fn a_deleted_view_in_which_somebody_stands_is_reset_to_what_the_store_says() {
 }
 
 #[test]
-fn without_descriptors_of_processes_and_close_range_a_worktree_lives_as_with_them() {
+fn without_what_a_kernel_or_a_filter_may_lack_a_worktree_lives_as_with_it() {
+    const WITHOUT: &str = "resend,passthrough,killpriv,pidfd,close_range,statx,openat2,cached,nowait,dontcache,clone,copy_file_range,tmpfile";
     let bench = Bench::new();
     let old = |at: &str, script: &str| {
         let mut sh = bench.command("sh", at);
         // As an old kernel, or a filter of system calls: `DEPSFS_WITHOUT` is for tests.
-        sh.args(["-ec", script]).env("DEPSFS_WITHOUT", "pidfd,close_range").env("DEPSFS", PROGRAM);
+        sh.args(["-ec", script]).env("DEPSFS_WITHOUT", WITHOUT).env("DEPSFS", PROGRAM);
         let said = run(&mut sh);
         assert_eq!(said.code, 0, "{script}: {said:?}");
         said.out
@@ -136,9 +137,12 @@ fn without_descriptors_of_processes_and_close_range_a_worktree_lives_as_with_the
         let targets = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
         assert!(!targets.into_iter().any(|t| t.ends_with("README.md")), "process {process} has it");
     }
+    old("fix", "echo >> build/out.o; \"$DEPSFS\" diff | grep out.o");
     old("fix", "\"$DEPSFS\" reset build -y; \"$DEPSFS\" thaw build; \"$DEPSFS\" unmount");
     assert!(bench.mounts().is_empty());
     old("fix", "\"$DEPSFS\" mount; \"$DEPSFS\" mount");
+    let said = old("fix", "\"$DEPSFS\" doctor | grep kernel_features");
+    assert!(said.contains("statx is missing") && said.contains("RWF_NOWAIT is missing"), "{said}");
     assert_eq!(bench.mounts().len(), 1);
     old("repo", "\"$DEPSFS\" remove fix");
 }

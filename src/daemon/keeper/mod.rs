@@ -37,10 +37,11 @@ use self::progress::{KeeperProgress, SLOW};
 use super::program::Program;
 use super::state::{DaemonState, StateDir};
 use super::wire::{ConnectionId, FromServer};
+use crate::sys::feature::{KernelFeature, is_without};
 use crate::sys::lock::Lock;
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
-use crate::sys::{IoError, fs, fuse_dev, kernel, log, mountinfo, program, retained};
+use crate::sys::{IoError, fs, fuse_dev, log, mountinfo, program, retained};
 
 /// How long the lock may be held by processes that only look whether a daemon lives.
 const PROBED_FOR: Duration = Duration::from_secs(10);
@@ -113,7 +114,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
 
 /// Memory for what servers read; `None` where the kernel sends requests again, or there is none to be had.
 fn request_memory() -> Option<OwnedFd> {
-    if fuse_dev::has_resend() || kernel::is_without("retained") {
+    if fuse_dev::has_resend() || is_without(KernelFeature::Retained) {
         return None;
     }
     retained::create().inspect_err(|e| tracing::warn!("requests are not retained for the next server: {e}")).ok()
