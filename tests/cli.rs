@@ -34,6 +34,8 @@ mod directories;
 mod doctor;
 #[path = "cli/dry_run.rs"]
 mod dry_run;
+#[path = "cli/du.rs"]
+mod du;
 #[path = "cli/errors.rs"]
 mod errors;
 #[path = "cli/everywhere.rs"]

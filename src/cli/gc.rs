@@ -7,6 +7,7 @@ use clap::Args;
 use super::answers::{GcAnswer, git_dir};
 use super::cache::environment;
 use super::output::{self, count, size};
+use super::overview;
 use super::places;
 use super::progress::Bar;
 use super::record;
@@ -15,7 +16,9 @@ use crate::cache;
 use crate::store::{GcOptions, GcReport};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
+use crate::sys::log::OrWarn;
 use crate::sys::terminal::DisplayName;
+use crate::worktree::list;
 
 /// Delete from the store what no worktree and no recent entry needs
 ///
@@ -51,8 +54,9 @@ impl Gc {
         let report = store.gc_forgetting(&options, &forget, &Bar::new())?;
         record::detail(format!("freed {}", size(report.bytes)));
         let tarballs = self.tarballs(options.now)?;
-        let answer = GcAnswer::of(&report, self.dry_run, &tarballs.0);
-        let text = || words(&report, &tarballs, self.dry_run);
+        let saved = list::saved_in(&store).or_warn("the saved space is not counted").unwrap_or_default();
+        let answer = GcAnswer::of(&report, self.dry_run, &tarballs.0, saved);
+        let text = || words(&report, &tarballs, self.dry_run) + &overview::saved_line(saved).unwrap_or_default();
         if self.dry_run { output::answer(&answer, text) } else { output::done_answer(CLEANED, &answer, text) }
     }
 

@@ -14,6 +14,7 @@ mod confirm;
 mod create;
 mod diff;
 mod doctor;
+mod du;
 mod embedded;
 mod exec;
 mod failure;
@@ -91,6 +92,7 @@ enum Verb {
     Status(status::Status),
     Path(path::PathCommand),
     Log(log::LogCommand),
+    Du(du::Du),
     Exec(exec::Exec),
     Shell(exec::ShellCommand),
     Diff(diff::Diff),
@@ -157,6 +159,7 @@ impl Verb {
             Verb::Status(v) => v.run(),
             Verb::Path(v) => v.run(),
             Verb::Log(v) => v.run(),
+            Verb::Du(v) => v.run(),
             Verb::Exec(v) => v.run(),
             Verb::Shell(v) => v.run(),
             Verb::Diff(v) => v.run(),
@@ -187,6 +190,7 @@ impl Verb {
         match self {
             Verb::Create(v) => format!("{} was not created", v.name()),
             Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
+            Verb::Du(_) => "the disk space cannot be shown".into(),
             Verb::Log(_) => "the log cannot be shown".into(),
             Verb::List(_) => "the worktrees cannot be listed".into(),
             Verb::Status(_) => "the status cannot be shown".into(),

@@ -4,6 +4,7 @@ use super::units::{age, count, size};
 use crate::sys::fs::Timespec;
 use crate::sys::terminal::DisplayName;
 use crate::sys::time;
+use crate::views::sharing::SavedBytes;
 use crate::worktree::list::ListedWorktree;
 
 const HEADINGS: [&str; 6] = ["worktree", "branch", "views", "private", "drift", "age"];
@@ -15,17 +16,34 @@ pub fn table(listed: &[ListedWorktree]) -> String {
         return String::new();
     }
     let now = Timespec::now();
-    let mut rows = vec![(HEADINGS.map(str::to_owned), String::new())];
+    let mut rows = vec![HEADINGS.map(str::to_owned).to_vec()];
     rows.extend(listed.iter().map(|worktree| {
-        let trouble = worktree.trouble.as_ref().map(|why| format!("  ({})", why.shown())).unwrap_or_default();
-        (cells(worktree, now), trouble)
+        let mut row = cells(worktree, now).to_vec();
+        row.extend(worktree.trouble.as_ref().map(|why| format!("({})", why.shown())));
+        row
     }));
-    let width = |column: usize| rows.iter().map(|(row, _)| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
-    let line = |(row, trouble): &([String; 6], String)| {
+    aligned(&rows) + &saved(listed).unwrap_or_default()
+}
+
+/// The line for what worktrees save together, if there is one with views.
+pub fn saved(listed: &[ListedWorktree]) -> Option<String> {
+    saved_line(SavedBytes::of(listed.iter().map(|worktree| worktree.saved_bytes)))
+}
+
+/// As [`saved`], for a sum.
+pub fn saved_line(saved: SavedBytes) -> Option<String> {
+    let worktrees = count(saved.worktrees, "worktree");
+    (saved.worktrees > 0).then(|| format!("saved {} in {worktrees}\n", size(saved.bytes)))
+}
+
+/// The rows of a table in columns. The last cell of a row is not padded.
+pub fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
         let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = padded.collect::<Vec<_>>().join("  ");
-        format!("{}{trouble}\n", line.trim_end())
+        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
     };
     rows.iter().map(line).collect()
 }

@@ -16,7 +16,7 @@
 //! | `nested_upper` | an upper as a lower of another view |
 //! | `standalone_mount`, `mount_undo` | `depsfs mount --at`: a view without git |
 //! | `all_worktrees` | the worktrees of all repositories |
-//! | `private_bytes` | the disk space of a worktree's own files |
+//! | `private_bytes`, `sharing` | the disk space of a worktree's own files, and what it saves |
 //! | `probe` | one request to each new view, with a time limit |
 //! | `embedded_paths`, `lockfile` | records beside the manifest: relocated files, and the lock files of package managers |
 //! | `json_path` | paths in JSON |
@@ -43,6 +43,7 @@ pub(crate) mod probe;
 pub(crate) mod reset;
 pub(crate) mod reshape;
 pub(crate) mod set;
+pub(crate) mod sharing;
 pub(crate) mod standalone_mount;
 pub(crate) mod stats;
 pub(crate) mod status;

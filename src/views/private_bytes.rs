@@ -70,7 +70,11 @@ fn descriptor_of(open: &Path, dir: &Path) -> Result<PathBuf, IoError> {
     Err(IoError::of("find the descriptor of", dir)(std::io::ErrorKind::NotFound.into()))
 }
 
-fn below(dir: &Path) -> Result<u64, IoError> {
+/// The disk space of all files below a directory.
+///
+/// # Errors
+/// A directory can't be read.
+pub fn below(dir: &Path) -> Result<u64, IoError> {
     let mut bytes = 0;
     for entry in path::list(dir)? {
         let at = path::child(dir, &entry.name);

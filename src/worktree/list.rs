@@ -12,6 +12,7 @@ use crate::git::checkout::{Checkout, branch_of};
 use crate::store::{RootState, Store};
 use crate::sys::path;
 use crate::views::set::{Views, manifest_file};
+use crate::views::sharing::{self, SavedBytes};
 use crate::views::{lockfile, private_bytes};
 
 /// One worktree. Serialised as `--json` prints it.
@@ -29,6 +30,10 @@ pub struct ListedWorktree {
     pub is_main: bool,
     /// The disk space of its own files in its views; null if it could not be counted in time.
     pub private_bytes: Option<u64>,
+    /// The size of the files that its views have from the store; null without views, or if a tree can't be read.
+    pub shared_bytes: Option<u64>,
+    /// The part of it that a copy would take on disk again (`depsfs help files`).
+    pub saved_bytes: Option<u64>,
     /// Lock files that differ from those the artifacts were made with.
     #[serde(serialize_with = "crate::views::json_path::list")]
     #[schemars(with = "Vec<String>")]
@@ -52,6 +57,8 @@ impl ListedWorktree {
             copies: 0,
             is_main: false,
             private_bytes: None,
+            shared_bytes: None,
+            saved_bytes: None,
             drift: Vec::new(),
             trouble,
         }
@@ -152,10 +159,25 @@ fn row(state_dir: &Path, at: usize, with_views: &mut Vec<(usize, Views)>) -> Lis
         copies: manifest.views.iter().filter(|view| view.is_copy()).count(),
         is_main: false,
         private_bytes: None,
+        shared_bytes: None,
+        saved_bytes: None,
         drift: drift.map(|files| files.into_iter().collect()).unwrap_or_default(),
     };
     with_views.push((at, views));
     listed
+}
+
+/// The sum of what all worktrees of a store save.
+///
+/// # Errors
+/// The roots of the store can't be read.
+pub fn saved_in(store: &Store) -> Result<SavedBytes, WorktreeError> {
+    let roots = store.roots().list()?;
+    let live = roots.iter().filter(|root| matches!(root.state, RootState::Live(_)));
+    let state_dirs = live.filter_map(|root| root.manifest.as_deref().and_then(Path::parent));
+    let views: Vec<Views> = state_dirs.filter_map(|dir| Views::load(dir).ok()).collect();
+    let views: Vec<&Views> = views.iter().filter(|views| !views.manifest.views.is_empty()).collect();
+    Ok(SavedBytes::of(sharing::of_all(&views).into_iter().map(|bytes| bytes.map(|bytes| bytes.saved))))
 }
 
 /// Counts the private bytes of all at the same time.
@@ -163,5 +185,9 @@ fn count(rows: &mut [ListedWorktree], with_views: &[(usize, Views)]) {
     let all: Vec<&Views> = with_views.iter().map(|(_, views)| views).collect();
     for ((at, _), bytes) in with_views.iter().zip(private_bytes::of_all(&all)) {
         rows[*at].private_bytes = bytes;
+    }
+    for ((at, _), bytes) in with_views.iter().zip(sharing::of_all(&all)) {
+        rows[*at].shared_bytes = bytes.map(|bytes| bytes.shared);
+        rows[*at].saved_bytes = bytes.map(|bytes| bytes.saved);
     }
 }

@@ -45,7 +45,7 @@ fn a_worktree_of_a_bare_repository_is_a_source_as_any() {
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
     bench.assert_clean("fix");
     bench.ok("fix/build", ["create", "second"]);
-    assert_eq!(bench.ok("main", ["list"]).lines().count(), 4, "the headings, main, fix, second");
+    assert_eq!(bench.ok("main", ["list"]).lines().count(), 5, "the headings, main, fix, second, saved");
     assert_eq!(bench.status("bare.git", &[]), bench.ok("main", ["list"]));
     assert_eq!(bench.read("second/build/out.o"), "object\n");
     let refused = bench.depsfs("bare.git", ["create", "third"]);

@@ -4,6 +4,7 @@
 //! struct follow in the same object. A field may be added to a version; one that is removed, or changes its meaning,
 //! makes a new version. `depsfs json-schema` prints the schemas.
 
+mod du;
 mod error;
 mod hook;
 mod operations;
@@ -16,6 +17,7 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use du::{DuAnswer, DuRowAnswer};
 pub use error::{ErrorAnswer, NoteAnswer};
 pub use hook::{HookAnswer, HookInstallAnswer, HookStatusAnswer, HookUninstallAnswer};
 pub use operations::{LogAnswer, OperationAnswer};
@@ -61,6 +63,7 @@ answers! {
     "create" => CreateAnswer,
     "diff" => DiffAnswer,
     "doctor" => DoctorAnswer,
+    "du" => DuAnswer,
     "error" => ErrorAnswer,
     "gc" => GcAnswer,
     "hook.install" => HookInstallAnswer,

@@ -9,6 +9,7 @@ use super::{ComponentAnswer, JsonPath};
 use crate::doctor::Row;
 use crate::store::{AwayRoot, GcReport};
 use crate::views::diff::Difference;
+use crate::views::sharing::SavedBytes;
 use crate::worktree::artifacts::materialize::Brought;
 use crate::worktree::list::ListedWorktree;
 use crate::worktree::sync::Synced;
@@ -76,11 +77,15 @@ pub struct GcAnswer {
     pub temporaries: u64,
     /// Names of the tarballs in `CACHE_LOCAL_DIR` that were deleted.
     pub tarballs: Vec<String>,
+    /// The disk space that copies in all known worktrees would take, less what the store takes for them.
+    pub saved_bytes: u64,
+    /// How many worktrees have views.
+    pub saved_worktrees: u64,
 }
 
 impl GcAnswer {
     /// A report, with the names of the tarballs that were deleted besides.
-    pub fn of(report: &GcReport, dry_run: bool, tarballs: &[String]) -> GcAnswer {
+    pub fn of(report: &GcReport, dry_run: bool, tarballs: &[String], saved: SavedBytes) -> GcAnswer {
         let away = |away: &AwayRoot| AwayAnswer { path: git_dir(&away.manifest).into(), bytes: away.bytes };
         GcAnswer {
             dry_run,
@@ -95,6 +100,8 @@ impl GcAnswer {
             snapshots: report.snapshots,
             temporaries: report.temporaries,
             tarballs: tarballs.to_vec(),
+            saved_bytes: saved.bytes,
+            saved_worktrees: saved.worktrees,
         }
     }
 }
