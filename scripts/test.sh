@@ -105,6 +105,12 @@ if [ $# = 0 ]; then
     bounded "cargo fmt" cargo fmt --all --check
     say "cargo clippy -D warnings"
     bounded "cargo clippy" cargo clippy --all-targets --locked -- -D warnings
+    say "without remotes: no asynchronous runtime, no warning"
+    without_runtime() {
+        ! cargo tree --locked --no-default-features --edges normal --prefix none | grep -E '^(tokio|object_store) ' &&
+            cargo clippy --locked --no-default-features -- -D warnings
+    }
+    bounded "cargo clippy --no-default-features" without_runtime
     say "cargo doc, without a warning"
     bounded "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
     say "spelling, licences, duplicate dependencies"

@@ -5,7 +5,7 @@
 //! They look one way only; a layer may skip down, never up (`tests/layers.rs` holds this and the rules below):
 //!
 //! ```text
-//! cli → doctor → worktree → component → views → git → cache → daemon → fuse → overlay → store → sys
+//! cli → doctor → worktree → component → views → git → cache → remote → daemon → fuse → overlay → store → sys
 //! ```
 //!
 //! | layer       | contents                                                              | named nowhere else       |
@@ -17,6 +17,7 @@
 //! | `views`     | the views of one worktree: manifest, status, diff, thaw, reset        |                          |
 //! | `git`       | repositories, ignored files, the index, submodules, naming            | the program `git`, libgit2 |
 //! | `cache`     | the build cache: artifacts by name, their sources and destinations    | the programs curl, aws, ssh |
+//! | `remote`    | a team's object stores: entries, packs, trees, pushed and fetched     | the object store's crate, tokio |
 //! | `daemon`    | one daemon per worktree: keeper and server, and requests to them      | its state directory      |
 //! | `fuse`      | the kernel's requests as calls on the overlay                         | the crate `fuser`        |
 //! | `overlay`   | one view without a kernel: upper, journal and lower as one tree       | the journal              |
@@ -33,6 +34,7 @@
 //! | a check of `doctor`                                 | `doctor/mod.rs` and the file beside it for its subject |
 //! | the namespace of `depsfs exec`                      | `worktree/at_source.rs`, `sys/namespace.rs` |
 //! | another remote for artifacts                        | `cache/remote.rs`, `cache/environment.rs`, `mount-helpers/cache-remotes.toml` |
+//! | the bytes or names of remote objects                | `remote/layout.rs`, `remote/entry.rs`, `remote/pack.rs` |
 //! | the reply to a FUSE request                         | `fuse/adapter.rs`, then the file of the operation in `overlay/` |
 //! | the hook of a program that makes worktrees          | `cli/hook/caller.rs`, the file of the program beside it, `mount-helpers/` |
 //! | the text, hint or exit code of an error             | the file `error` of its layer, `cli/remedies.rs` |
@@ -114,6 +116,7 @@ pub(crate) mod doctor;
 pub(crate) mod fuse;
 pub(crate) mod git;
 pub mod overlay;
+pub(crate) mod remote;
 pub mod store;
 // The error of a system call that changes nothing is discarded at the call itself.
 #[allow(unsafe_code, clippy::disallowed_methods, clippy::disallowed_types, clippy::let_underscore_must_use)]

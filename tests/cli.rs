@@ -90,6 +90,9 @@ mod overview;
 mod place;
 #[path = "cli/readme.rs"]
 mod readme;
+#[cfg(feature = "remote")]
+#[path = "cli/remote.rs"]
+mod remote;
 #[path = "cli/remove.rs"]
 mod remove;
 #[path = "full/small.rs"]

@@ -13,8 +13,21 @@ use std::path::{Path, PathBuf};
 mod messages;
 
 /// From the lowest.
-const LAYERS: [&str; 12] =
-    ["sys", "store", "overlay", "fuse", "daemon", "cache", "git", "views", "component", "worktree", "doctor", "cli"];
+const LAYERS: [&str; 13] = [
+    "sys",
+    "store",
+    "overlay",
+    "fuse",
+    "daemon",
+    "remote",
+    "cache",
+    "git",
+    "views",
+    "component",
+    "worktree",
+    "doctor",
+    "cli",
+];
 
 /// Files before their tests; what is longer does two things.
 const LONGEST_FILE: usize = 400;
@@ -74,6 +87,14 @@ fn the_reader_of_paths_sees_every_way_to_name_a_layer() {
 fn fuser_is_named_in_fuse_only() {
     named_only_in("fuser::", |name| name.starts_with("fuse/"));
     named_only_in("use fuser", |name| name.starts_with("fuse/"));
+}
+
+#[test]
+fn the_object_store_and_its_runtime_are_named_in_one_file_only() {
+    for name in ["object_store::", "tokio::", "rustls::", "reqwest"] {
+        named_only_in(name, |name| name == "remote/client.rs");
+    }
+    assert!(fs::read_to_string(root().join("remote/client.rs")).unwrap().contains("use object_store::"));
 }
 
 #[test]

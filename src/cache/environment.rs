@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::remote::Team;
+
 /// Resolved at its first use, at most once.
 pub type Endpoint = LazyLock<Option<String>, Box<dyn FnOnce() -> Option<String> + Send>>;
 
@@ -24,6 +26,8 @@ pub struct Environment {
     pub remotes: Vec<(RemoteRule, String)>,
     /// `DEPSFS_CACHE_URL`, else git's `depsfs.cacheUrl`: the start of a URL.
     pub endpoint: Endpoint,
+    /// The team's object stores.
+    pub team: Team,
 }
 
 impl Default for Environment {
@@ -36,6 +40,7 @@ impl Default for Environment {
             is_local: false,
             remotes: Vec::new(),
             endpoint: LazyLock::new(Box::new(|| None)),
+            team: Team::default(),
         }
     }
 }

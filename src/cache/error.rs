@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::remote::RemoteError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
@@ -27,6 +28,8 @@ pub enum CacheError {
     Host { variable: String, host: String },
     #[error("{program} could not upload the artifact: {words}")]
     Upload { program: &'static str, words: String },
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     #[error("interrupted by a signal")]
     Interrupted,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::local::{Local, PartialArtifact};
 use super::remote::{Missed, Remote};
 use super::{Artifact, ArtifactName, CacheError, Environment, Reporting};
+use crate::remote::{self, Search};
 use crate::store::import::{ArchiveLimits, ImportError, Refused, import_archive};
 use crate::store::{Provenance, Store, escape};
 use crate::sys::fs::Timespec;
@@ -58,12 +59,56 @@ pub fn fetch(
             Err(e) => return Err(e),
         }
     }
+    if let Some(found) = from_team(store, name, name.as_str(), env, to)? {
+        return Ok(Some(found));
+    }
     let Some(remote) = Remote::of(env)? else {
         (to.say)(&format!("Local cache miss for {name}, and there is no remote."));
         return Ok(None);
     };
     (to.say)(&format!("Local cache miss for {name}, downloading from remote."));
     download(store, name, &remote, local.as_ref(), to)
+}
+
+/// The artifact from one of the team's remotes, where it is called `at`.
+///
+/// # Errors
+/// A signal came, or the store cannot be written; a remote that fails is reported and is a miss.
+pub fn from_team(
+    store: &Store,
+    name: &ArtifactName,
+    at: &str,
+    env: &Environment,
+    to: &Reporting<'_>,
+) -> Result<Option<Artifact>, CacheError> {
+    if env.team.is_empty() {
+        return Ok(None);
+    }
+    let _share = store.share()?;
+    let entry = name.entry_name(store)?.to_owned();
+    let places = [remote::entry_place(at)];
+    let found = env.team.bring(&Search {
+        store,
+        places: &places,
+        name: &|_| entry.clone(),
+        command: "a remote",
+        say: to.say,
+        progress: to.progress,
+    })?;
+    Ok(found.map(|found| {
+        (to.say)(&format!("{name} came from {} (line {}).", found.url, found.line));
+        Artifact { name: name.clone(), tree: found.tree, entry }
+    }))
+}
+
+/// Whether one of the team's remotes has the artifact that is called `at` there. Nothing is fetched.
+///
+/// # Errors
+/// A signal came.
+pub fn team_has(store: &Store, at: &str, env: &Environment, say: &dyn Fn(&str)) -> Result<bool, CacheError> {
+    let places = [remote::entry_place(at)];
+    let search = Search { store, places: &places, name: &|_| String::new(), command: "", say, progress: &() };
+    Ok(!env.team.is_empty() && env.team.look(&search)?.is_some())
 }
 
 /// An entry that is there counts as used now.
@@ -194,6 +239,9 @@ pub fn exists(store: &Store, name: &ArtifactName, env: &Environment) -> Result<b
     if let Some(local) = Local::known(env)
         && local.find(name)?.is_some()
     {
+        return Ok(true);
+    }
+    if team_has(store, name.as_str(), env, &|_| ())? {
         return Ok(true);
     }
     Remote::of(env)?.map_or(Ok(false), |remote| remote.has(name))

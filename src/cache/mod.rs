@@ -22,7 +22,7 @@ mod remote;
 
 pub use environment::{Environment, RemoteRule, RemoteRules};
 pub use error::CacheError;
-pub use fetch::{exists, fetch};
+pub use fetch::{exists, fetch, from_team, team_has};
 pub use local::sweep;
 pub use name::{ArtifactName, Compression};
 pub use put::{Put, put};

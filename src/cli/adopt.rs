@@ -6,19 +6,24 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::answers::{AdoptAnswer, CreateAnswer, JsonPath};
-use super::create::{mount_source, words};
+use super::components::{self, Outside, RemoteArgs};
+use super::create::mount_source;
+use super::created::words;
 use super::progress::Bar;
 use super::record;
 use super::report::Failure;
 use super::view_option::ViewOption;
-use super::{named, output, places};
-use crate::component::load;
+use super::{approve, named, output, places};
+use crate::component::{Components, load};
+use crate::git::checkout::Checkout;
 use crate::store::manifest::Shape;
 use crate::store::plain_copy::CopyMode;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
 use crate::views::copied;
+use crate::worktree::WorktreeError;
 use crate::worktree::adopt;
+use crate::worktree::artifacts::commit::{self, CommitArtifact};
 use crate::worktree::copies;
 use crate::worktree::create::CreateOptions;
 use crate::worktree::{plan, shape};
@@ -29,6 +34,7 @@ use crate::worktree::{plan, shape};
 /// not there are copied, submodules initialised in the source are initialised, tracked files with equal content get the
 /// source's times. Files of the worktree stay: those in its artifact directories lie on top, and are listed.
 ///
+/// If the source has nothing to share, what the team's remotes have for this commit and for the components is brought.
 /// A worktree that has its views already only gets them mounted.
 #[derive(Args)]
 pub struct Adopt {
@@ -58,6 +64,8 @@ pub struct Adopt {
     /// Go on when the source has no ignored directory to share
     #[arg(long)]
     allow_unbuilt: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 impl Adopt {
@@ -88,8 +96,22 @@ impl Adopt {
         }
         mount_source(&source)?;
         let declared = load::on_disk(&target, &places::user())?;
-        let plan = plan::of_existing(source, &target, &declared, self.allow_unbuilt, &places::store_path()?)?;
+        let looks = self.looks(&target, &declared)?;
+        let allow_unbuilt = self.allow_unbuilt || looks;
+        let plan = plan::of_existing(source, &target, &declared, allow_unbuilt, &places::store_path()?)?;
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
+        let from_team = match looks && !self.no_mount && plan.ignored.directories.is_empty() {
+            true => Some(Outside::new(places::store()?).with_remotes(&declared, self.remote).with_mtimes(mtimes)),
+            false => None,
+        };
+        let of_commit = from_team
+            .as_ref()
+            .map(|outside| outside.with(true, |supply| commit::nearest(&target.git(), "HEAD", supply)));
+        let of_commit = of_commit.transpose()?.flatten();
+        let may_come = of_commit.is_some() || (from_team.is_some() && !declared.is_empty());
+        if plan.ignored.directories.is_empty() && !self.allow_unbuilt && !may_come {
+            return Err(WorktreeError::Unbuilt(plan.source.root).into());
+        }
         let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
         let allow_other = self.allow_other || shape::lets_others_in(shape);
         let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
@@ -103,8 +125,42 @@ impl Adopt {
         if how.mount && how.shape == Shape::Worktree {
             said += "  shells:   those that stand in it see the plain directory until they enter it anew\n";
         }
+        if let Some(outside) = &from_team {
+            said += &bring(&target, &declared, of_commit.as_ref(), outside)?;
+        }
         let made = CreateAnswer { base_ref: None, ..CreateAnswer::made(&plan, &adopted, how.mount) };
         let answer = AdoptAnswer { had_views: false, made };
         output::done_answer(format!("{} was adopted", adopted.worktree.shown()), &answer, || said)
     }
+
+    /// Whether the team's remotes may be looked at: those of a repository after their approval.
+    fn looks(&self, target: &Checkout, declared: &Components) -> Result<bool, Failure> {
+        if !self.remote.looks() || declared.remotes.is_empty() {
+            return Ok(false);
+        }
+        let is_given = approve::is_given(declared, &target.common_dir)?;
+        if !is_given {
+            output::note("note: the remotes of depsfs.toml are not approved (depsfs approve), and not looked at");
+        }
+        Ok(is_given)
+    }
+}
+
+/// Brings what the remotes have, and says what came.
+fn bring(
+    target: &Checkout,
+    declared: &Components,
+    of_commit: Option<&CommitArtifact>,
+    outside: &Outside,
+) -> Result<String, Failure> {
+    let mut lines = String::new();
+    if let Some(found) = of_commit {
+        let placed = outside.with(true, |supply| commit::place(target, found, supply))?;
+        lines += &components::commit_line(found, &placed);
+    }
+    if !declared.is_empty() {
+        let brought = components::bring(target, declared, outside, false)?;
+        lines += &components::done(&brought);
+    }
+    Ok(lines + &outside.traffic())
 }

@@ -13,6 +13,7 @@ use super::report::Failure;
 use crate::cache::{self, Artifact, ArtifactName, Environment, Put, RemoteRules, Reporting};
 use crate::git::checkout::Checkout;
 use crate::git::settings::Settings;
+use crate::remote::Team;
 use crate::store::Store;
 use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path as paths, process};
@@ -168,6 +169,8 @@ pub fn environment() -> Environment {
         is_local: text("CI").is_some_and(|v| matches!(v.trim(), "0" | "false")),
         remotes: remotes().rules.into_iter().filter_map(|rule| text(rule.variable()).map(|v| (rule, v))).collect(),
         endpoint: LazyLock::new(Box::new(move || text("DEPSFS_CACHE_URL").or_else(configured_endpoint))),
+        // The build cache's own verbs have their own remotes.
+        team: Team::default(),
     }
 }
 

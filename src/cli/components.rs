@@ -1,17 +1,24 @@
 //! Common parts of `create`, `sync` and `publish`: the sources of artifacts, and reports about components.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Args;
+
+use super::output::{count, size};
 use super::progress::Bar;
 use super::report::Failure;
 use super::{approve, cache, places};
 use crate::cache::Environment;
 use crate::component::{Components, load};
 use crate::git::checkout::Checkout;
+use crate::remote::Team;
 use crate::store::Store;
 use crate::sys::path as paths;
+use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
 use crate::worktree::WorktreeError;
+use crate::worktree::artifacts::commit::{self, CommitArtifact};
 use crate::worktree::artifacts::materialize::{Brought, MaterializeTask};
 use crate::worktree::artifacts::resolve::{ArtifactSource, ArtifactSources, Decision};
 use crate::worktree::artifacts::{materialize, plan};
@@ -22,23 +29,77 @@ pub struct Outside {
     pub store: Arc<Store>,
     env: Environment,
     pub bar: Arc<Bar>,
+    mtimes: bool,
+}
+
+/// Which remotes are looked at.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct RemoteArgs {
+    /// Don't look at the team's remotes for artifacts
+    #[arg(long)]
+    no_remote: bool,
+    /// Take artifacts of this machine only: no remote and no build cache of another is asked
+    #[arg(long)]
+    offline: bool,
+}
+
+impl RemoteArgs {
+    /// Whether the team's remotes are looked at.
+    pub fn looks(self) -> bool {
+        !self.no_remote && !self.offline
+    }
 }
 
 impl Outside {
     pub fn new(store: Store) -> Outside {
-        Outside { store: Arc::new(store), env: cache::environment(), bar: Arc::new(Bar::new()) }
+        Outside { store: Arc::new(store), env: cache::environment(), bar: Arc::new(Bar::new()), mtimes: true }
+    }
+
+    /// Looks at the remotes of these components, too, unless the options say otherwise.
+    pub fn with_remotes(mut self, components: &Components, which: RemoteArgs) -> Outside {
+        if which.looks() {
+            self.env.team = Team::of(components.remotes.clone());
+        }
+        if which.offline {
+            self.env.remotes.clear();
+            self.env.endpoint = Environment::default().endpoint;
+        }
+        self
+    }
+
+    /// Whether tracked files get the times that came with artifacts.
+    pub fn with_mtimes(mut self, yes: bool) -> Outside {
+        self.mtimes = yes;
+        self
+    }
+
+    /// The number of requests to the team's remotes, and the bytes that came.
+    pub fn requests(&self) -> (u64, u64) {
+        let traffic = self.env.team.traffic();
+        (traffic.requests, traffic.received)
+    }
+
+    /// The requests to the team's remotes, in one line; nothing without any.
+    pub fn traffic(&self) -> String {
+        let traffic = self.env.team.traffic();
+        match traffic.requests {
+            0 => String::new(),
+            n => format!("  remote:   {}, {}\n", count(n, "request"), size(traffic.received)),
+        }
     }
 
     /// Calls `act` with what artifacts come from.
     pub fn with<R>(&self, fetch: bool, act: impl FnOnce(&ArtifactSources<'_>) -> R) -> R {
         let say = |words: &str| self.bar.say(words);
-        act(&ArtifactSources { store: &self.store, env: &self.env, say: &say, progress: &*self.bar, fetch })
+        let mtimes = self.mtimes;
+        act(&ArtifactSources { store: &self.store, env: &self.env, say: &say, progress: &*self.bar, fetch, mtimes })
     }
 }
 
 /// The result of a dry run about components.
 pub enum Foreseen {
-    Decided(Vec<Decision>),
+    /// And the line about the commit whose directories were pushed.
+    Decided(Vec<Decision>, String),
     /// Their commands are not approved: they are not even looked at.
     Unapproved,
     /// The base-ref is not fetched yet.
@@ -49,7 +110,7 @@ impl Foreseen {
     /// A line for each component, or one that says why there are none.
     pub fn words(&self) -> String {
         match self {
-            Foreseen::Decided(decisions) => lines(decisions),
+            Foreseen::Decided(decisions, of_commit) => of_commit.clone() + &lines(decisions),
             Foreseen::Unapproved => "  components: not told, their commands are not approved (depsfs approve)\n".into(),
             Foreseen::Unfetched => "  components: not told, the base-ref is not fetched yet\n".into(),
         }
@@ -57,14 +118,14 @@ impl Foreseen {
 
     /// The decision for each component, if they were looked at.
     pub fn decisions(&self) -> Option<&[Decision]> {
-        if let Foreseen::Decided(decisions) = self { Some(decisions) } else { None }
+        if let Foreseen::Decided(decisions, _) = self { Some(decisions) } else { None }
     }
 }
 
 /// Looks at the components of a new worktree, and changes nothing.
-pub fn foreseen(plan: &CreatePlan, approved: bool) -> Result<Foreseen, Failure> {
-    if plan.components.is_empty() {
-        return Ok(Foreseen::Decided(Vec::new()));
+pub fn foreseen(plan: &CreatePlan, approved: bool, which: RemoteArgs) -> Result<Foreseen, Failure> {
+    if plan.components.is_empty() && !plan.is_unbuilt {
+        return Ok(Foreseen::Decided(Vec::new(), String::new()));
     }
     if !approved && !approve::is_given(&plan.components, &plan.source.common_dir)? {
         return Ok(Foreseen::Unapproved);
@@ -73,12 +134,37 @@ pub fn foreseen(plan: &CreatePlan, approved: bool) -> Result<Foreseen, Failure> 
     let away = std::env::temp_dir().join(format!("depsfs-dry-run-{}", std::process::id()));
     // A store that isn't there holds nothing, and isn't made for a look.
     let is_there = paths::is_dir(&path);
-    let outside = Outside::new(Store::open(if is_there { &path } else { &away })?);
+    let outside =
+        Outside::new(Store::open(if is_there { &path } else { &away })?).with_remotes(&plan.components, which);
     let told = outside.with(false, |supply| plan::foresee(plan, supply));
+    let of_commit = outside.with(false, |supply| foreseen_commit(plan, supply));
     if !is_there {
         paths::remove_tree(&away).map_err(WorktreeError::from)?;
     }
-    Ok(told?.map_or(Foreseen::Unfetched, Foreseen::Decided))
+    let of_commit = of_commit?;
+    if plan.is_unbuilt && of_commit.is_empty() {
+        return Err(WorktreeError::Unbuilt(plan.source.root.clone()).into());
+    }
+    Ok(told?.map_or(Foreseen::Unfetched, |decisions| Foreseen::Decided(decisions, of_commit)))
+}
+
+/// The commit whose directories were pushed and would be used, in one line.
+fn foreseen_commit(plan: &CreatePlan, supply: &ArtifactSources<'_>) -> Result<String, Failure> {
+    let Some(at) = plan.commit.as_ref().filter(|_| plan.needs_commit_artifact()) else { return Ok(String::new()) };
+    let found = commit::look(&plan.source.git(), at, supply)?;
+    Ok(found
+        .map_or_else(String::new, |commit| format!("  pushed:   those of {}\n", commit.get(..10).unwrap_or(&commit))))
+}
+
+/// The artifact directories of a commit, in one line.
+pub fn commit_line(found: &CommitArtifact, placed: &[PathBuf]) -> String {
+    let named: Vec<String> = placed.iter().map(|at| at.shown().to_string()).collect();
+    let commit = found.commit.get(..10).unwrap_or(&found.commit);
+    let behind = match found.behind {
+        0 => String::new(),
+        n => format!(", {} before it", count(n as u64, "commit")),
+    };
+    format!("  pushed:   {} of {commit}{behind}, from {}\n", named.join(", "), found.received.url.shown())
 }
 
 /// A line for each component.

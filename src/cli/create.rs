@@ -7,29 +7,28 @@ use clap::Args;
 
 use super::answers::{ComponentAnswer, CreateAnswer};
 use super::approve;
-use super::components::{self, Outside};
-use super::embedded;
+use super::components::{self, Outside, RemoteArgs};
+use super::created::words;
 use super::exec;
 use super::named;
-use super::output::{self, count, size};
+use super::output;
 use super::places;
 use super::record;
 use super::report::Failure;
 use super::view_option::ViewOption;
 use crate::git::checkout::Checkout;
-use crate::git::command::Tracking;
-use crate::store::manifest::Shape;
 use crate::sys::interrupt;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
-use crate::worktree::adopt;
+use crate::worktree::WorktreeError;
 use crate::worktree::artifacts;
+use crate::worktree::artifacts::commit::{self, CommitArtifact};
 use crate::worktree::artifacts::materialize::Brought;
 use crate::worktree::artifacts::resolve::ArtifactSource;
-use crate::worktree::branch::{BranchRequest, BranchUse};
+use crate::worktree::branch::BranchRequest;
 use crate::worktree::copies;
-use crate::worktree::create::{self, CopiedFile, CreateOptions, Created};
+use crate::worktree::create::{self, CreateOptions};
 use crate::worktree::plan::{self, CreatePlan, CreateRequest};
 use crate::worktree::relocation;
 use crate::worktree::shape;
@@ -110,6 +109,8 @@ pub struct Create {
     /// Approve the commands that depsfs.toml names, as depsfs approve does
     #[arg(long)]
     approve: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Run the command after -- in the new worktree, as depsfs exec does
     #[arg(long, requires = "command", conflicts_with_all = ["dry_run", "no_mount", "resume"])]
     exec: bool,
@@ -179,13 +180,21 @@ impl Create {
             ));
         }
         if wish.dry_run {
-            let foreseen = components::foreseen(&plan, self.approve)?;
+            let foreseen = components::foreseen(&plan, self.approve, self.remote)?;
             let components = foreseen.decisions().map(|all| all.iter().map(ComponentAnswer::from).collect());
             let answer = CreateAnswer { components, ..CreateAnswer::planned(&plan) };
             return output::answer(&answer, || plan.words() + &foreseen.words());
         }
         approve::ensure(&plan.components, &plan.source.common_dir, self.approve)?;
-        let outside = Outside::new(places::store()?);
+        let mtimes = !self.no_mtimes && plan.settings.mtimes();
+        let outside = Outside::new(places::store()?).with_remotes(&plan.components, self.remote).with_mtimes(mtimes);
+        let of_commit = match (&plan.commit, plan.needs_commit_artifact()) {
+            (Some(at), true) => outside.with(true, |supply| commit::nearest(&plan.source.git(), at, supply))?,
+            _ => None,
+        };
+        if plan.is_unbuilt && of_commit.is_none() && (!self.allow_unbuilt || self.frozen_only) {
+            return Err(WorktreeError::Unbuilt(plan.source.root).into());
+        }
         if self.frozen_only && !plan.components.is_empty() {
             // Fetched, not only asked for: what is promised has to be there.
             let foreseen = outside.with(true, |supply| artifacts::plan::foresee(&plan, supply))?;
@@ -193,7 +202,7 @@ impl Create {
         }
         record::begin("create", outside.store.path());
         record::concerns(&plan.names.path);
-        self.make(&plan, &outside)?;
+        self.make(&plan, &outside, of_commit.as_ref())?;
         // The command may run for hours, and is none of the create.
         if self.exec {
             record::end(0, None);
@@ -211,7 +220,7 @@ impl Create {
         }
     }
 
-    fn make(&self, plan: &CreatePlan, outside: &Outside) -> Result<(), Failure> {
+    fn make(&self, plan: &CreatePlan, outside: &Outside, of_commit: Option<&CommitArtifact>) -> Result<(), Failure> {
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
         let allow_other = self.allow_other || shape::lets_others_in(shape);
@@ -224,13 +233,22 @@ impl Create {
         let made = format!("{} was created", created.worktree.shown());
         let next = next_line(&created.worktree)?;
         let answer = CreateAnswer::made(plan, &created, how.mount);
-        if !(how.mount || how.copy) || created.decisions.is_empty() {
+        if !(how.mount || how.copy) || (created.decisions.is_empty() && of_commit.is_none()) {
             return output::done_answer(&made, &answer, || said + &next);
         }
         // A build may take long: people read first that the worktree is there. JSON is one object.
         let reported = if output::is_json() { Ok(()) } else { output::done(&made, &said) };
         let new = places::checkout_at(&created.worktree)?;
-        let done = match components::go_on(&new, &plan.components, outside) {
+        let mut lines = String::new();
+        if let Some(found) = of_commit {
+            let placed = outside.with(true, |supply| commit::place(&new, found, supply))?;
+            lines += &components::commit_line(found, &placed);
+        }
+        let done = match created.decisions.is_empty() {
+            true => Ok(Vec::new()),
+            false => components::go_on(&new, &plan.components, outside),
+        };
+        let done = match done {
             Ok(done) => done,
             Err(failed) if output::is_json() => {
                 return output::done_answer(&made, &answer, String::new).and(Err(failed));
@@ -238,7 +256,8 @@ impl Create {
             Err(failed) => return Err(failed),
         };
         let answer = answer.with_done(done.iter().map(ComponentAnswer::from).collect());
-        reported.and_then(|()| output::done_answer(&made, &answer, || built(&done) + &next))
+        let words = || lines + &built(&done) + &outside.traffic() + &next;
+        reported.and_then(|()| output::done_answer(&made, &answer, words))
     }
 
     fn go_on(&self) -> Result<(), Failure> {
@@ -253,7 +272,8 @@ impl Create {
         let components = components::approved(&checkout, self.approve)?;
         record::begin("create --resume", store.path());
         record::concerns(&checkout.root);
-        let done = components::go_on(&checkout, &components, &Outside::new(store))?;
+        let outside = Outside::new(store).with_remotes(&components, self.remote).with_mtimes(!self.no_mtimes);
+        let done = components::go_on(&checkout, &components, &outside)?;
         let answer =
             CreateAnswer { worktree: checkout.root.as_path().into(), mounted: true, ..CreateAnswer::default() };
         let answer = answer.with_done(done.iter().map(ComponentAnswer::from).collect());
@@ -308,85 +328,4 @@ pub(super) fn mount_source(source: &Checkout) -> Result<(), Failure> {
         output::note(&format!("mounted the views of the source {}", source.root.shown()));
     }
     Ok(())
-}
-
-/// The files of the source's views whose bytes the store has lost, in one line.
-fn lost_words(lost: &[PathBuf]) -> Option<String> {
-    let mut names: Vec<String> = lost.iter().take(8).map(|file| file.shown().to_string()).collect();
-    if lost.len() > names.len() {
-        names.push(format!("{} more", lost.len() - names.len()));
-    }
-    let files = count(lost.len() as u64, "file");
-    let hint = "depsfs doctor --fix reads the checkouts again";
-    (!lost.is_empty())
-        .then(|| format!("  damaged:  the store has lost the bytes of {files}: {}; {hint}", names.join(", ")))
-}
-
-/// The single files that were copied, in one line.
-fn copied_line(copied: &[CopiedFile]) -> Option<String> {
-    let mut names: Vec<String> = copied.iter().take(8).map(|file| file.path.shown().to_string()).collect();
-    if copied.len() > names.len() {
-        names.push(format!("{} more", copied.len() - names.len()));
-    }
-    let files = count(copied.len() as u64, "ignored file");
-    (!copied.is_empty()).then(|| format!("  copied:   {files}: {}", names.join(", ")))
-}
-
-fn branch_words(plan: &CreatePlan) -> String {
-    match &plan.branch {
-        BranchUse::Existing => " (existing)".into(),
-        BranchUse::New(Tracking::Yes) => format!(" (tracks {})", plan.base.shown()),
-        BranchUse::Reset { from, .. } => format!(" (was at {})", from.get(..10).unwrap_or(from)),
-        _ => String::new(),
-    }
-}
-
-/// The new worktree, and the directories that were left out, with the reasons.
-pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: CreateOptions) -> String {
-    let commit = created.commit.get(..10).unwrap_or(&created.commit);
-    let mut lines = vec![
-        format!("{verb} {}", created.worktree.shown()),
-        format!("  branch:   {}{} at {commit}", created.branch, branch_words(plan)),
-    ];
-    let mut named: Vec<String> = created.views.iter().take(8).map(|v| v.shown().to_string()).collect();
-    if created.views.len() > named.len() {
-        named.push(format!("{} more", created.views.len() - named.len()));
-    }
-    let (files, bytes) = (count(created.shared_files, "file"), size(created.shared_bytes));
-    let mounted = if how.mount { "" } else { ", not mounted" };
-    if how.copy && !named.is_empty() {
-        let directories = count(created.views.len() as u64, "directory");
-        lines.push(format!("  plain:    {directories}, {files}, {bytes}: {}", named.join(", ")));
-    } else if !named.is_empty() {
-        let views = count(created.views.len() as u64, "view");
-        lines.push(format!("  shared:   {views}, {files}, {bytes}{mounted}: {}", named.join(", ")));
-    }
-    if how.mount && how.shape == Shape::Worktree && !how.allow_other {
-        let remedy = "echo user_allow_other | sudo tee -a /etc/fuse.conf, then depsfs mount --allow-other";
-        lines.push(format!("  closed:   root and containers can't see the worktree; {remedy}"));
-    }
-    for (path, files) in &created.kept {
-        let at_least = if *files < adopt::COUNTED { "" } else { "at least " };
-        let files = count(*files as u64, "file");
-        lines.push(format!("  kept:     {}: {at_least}{files} of its own on top", path.shown()));
-    }
-    lines.extend(copied_line(&created.copied));
-    if created.submodules > 0 {
-        lines.push(format!("  modules:  {}", count(created.submodules as u64, "submodule")));
-    }
-    for (path, why) in &created.unfit {
-        lines.push(format!("  left out: {}: {why}", path.shown()));
-    }
-    for (path, why) in plan.ignored.left_out.iter().filter(|(_, why)| *why != crate::git::ignored::LeftOut::Empty) {
-        lines.push(format!("  left out: {}: {}", path.shown(), why.words()));
-    }
-    lines.extend(
-        embedded::line(&created.traced, created.copied.iter().filter(|file| file.relocated).count())
-            .map(|line| format!("  {line}")),
-    );
-    lines.extend(lost_words(&created.lost));
-    for lock in &created.drifted {
-        lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.shown()));
-    }
-    lines.join("\n") + "\n"
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::units::count;
 use crate::cache::CacheError;
 use crate::git::command::GitError;
+use crate::remote::RemoteError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::reason;
@@ -23,6 +24,8 @@ pub enum Failure {
     Import(#[from] ImportError),
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     /// A cache without the artifact. It has been reported.
     #[error("no cache has the artifact")]
     Missed,

@@ -12,12 +12,14 @@ mod completions;
 mod components;
 mod confirm;
 mod create;
+mod created;
 mod diff;
 mod doctor;
 mod du;
 mod embedded;
 mod exec;
 mod failure;
+mod fetch;
 mod gc;
 mod global;
 mod help;
@@ -38,8 +40,10 @@ mod path;
 mod places;
 mod progress;
 mod publish;
+mod push;
 mod record;
 mod remedies;
+mod remote;
 mod remove;
 mod report;
 mod reset;
@@ -109,6 +113,9 @@ enum Verb {
     Hook(hook::Hook),
     Sync(sync::SyncCommand),
     Publish(publish::Publish),
+    Push(push::Push),
+    Fetch(fetch::FetchCommand),
+    Remote(remote::RemoteCommand),
     Init(init::Init),
     Approve(approve::Approve),
     JsonSchema(json_schema::JsonSchemaCommand),
@@ -176,6 +183,9 @@ impl Verb {
             Verb::Hook(v) => v.run(),
             Verb::Sync(v) => v.run(),
             Verb::Publish(v) => v.run(),
+            Verb::Push(v) => v.run(),
+            Verb::Fetch(v) => v.run(),
+            Verb::Remote(v) => v.run(),
             Verb::Init(v) => v.run(),
             Verb::Approve(v) => v.run(),
             Verb::JsonSchema(v) => v.run(),
@@ -210,6 +220,9 @@ impl Verb {
             Verb::Hook(v) => v.failing(),
             Verb::Sync(_) => "not everything is up to date".into(),
             Verb::Publish(_) => "the components were not published".into(),
+            Verb::Push(_) => "not everything was pushed".into(),
+            Verb::Fetch(_) => "not everything was fetched".into(),
+            Verb::Remote(v) => v.failing(),
             Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),
             Verb::Completions(_) | Verb::Help(_) | Verb::JsonSchema(_) | Verb::Man(_) => {

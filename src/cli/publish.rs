@@ -9,6 +9,7 @@ use super::components::{self, Outside};
 use super::named::{self, NamedPaths};
 use super::output::{self, count, size};
 use super::places;
+use super::push::Push;
 use super::record;
 use super::report::Failure;
 use crate::component::Declared;
@@ -38,6 +39,9 @@ pub struct Publish {
     /// Approve the commands that depsfs.toml names, as depsfs approve does
     #[arg(long)]
     approve: bool,
+    /// Send what was published to the first remote of the team, as depsfs push does
+    #[arg(long, conflicts_with = "name")]
+    push: bool,
 }
 
 impl Publish {
@@ -55,7 +59,8 @@ impl Publish {
         match &self.name {
             Some(name) => entry(name, &named, &outside),
             None => self.components(&checkout, &named.paths, &outside),
-        }
+        }?;
+        if self.push { Push::of(named.paths, self.approve).run() } else { Ok(()) }
     }
 
     fn components(&self, checkout: &Checkout, given: &[PathBuf], outside: &Outside) -> Result<(), Failure> {

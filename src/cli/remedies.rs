@@ -10,6 +10,7 @@ use crate::daemon::DaemonError;
 use crate::git::command::GitError;
 use crate::git::ignored::IgnoredError;
 use crate::git::submodule::SubmoduleError;
+use crate::remote::RemoteError;
 use crate::store::import::ImportError;
 use crate::store::{FileKind, StoreError};
 use crate::worktree::mtime::MtimeError;
@@ -30,6 +31,7 @@ pub fn judge(failure: &Failure) -> (u8, String) {
         Failure::Store(e) => store(e),
         Failure::Import(e) => import(e),
         Failure::Cache(e) => cache(e),
+        Failure::Remote(e) => remote(e),
         Failure::Missed => (FAILED, "build it; depsfs cache put saves it for the next worktree".into()),
         Failure::Exited(code) => (*code, String::new()),
         Failure::NotStarted { is_absent: true, .. } => {
@@ -291,7 +293,37 @@ fn cache(e: &CacheError) -> (u8, String) {
         CacheError::Upload { .. } => {
             (FAILED, "look at the network and the credentials; with CI=0 nothing is uploaded".into())
         }
+        CacheError::Remote(e) => remote(e),
         CacheError::Interrupted => (FAILED, "run it again".into()),
+    }
+}
+
+fn remote(e: &RemoteError) -> (u8, String) {
+    match e {
+        RemoteError::Unreachable { .. } => {
+            (FAILED, "depsfs remote check tests it; --no-remote goes on without it".into())
+        }
+        RemoteError::Denied { .. } => (
+            FAILED,
+            "look at AWS_ACCESS_KEY_ID and AWS_PROFILE (aws sso login renews a session); --no-remote goes on without it"
+                .into(),
+        ),
+        RemoteError::NotSetUp { .. } => (REFUSED, "depsfs remote init sets it up, once for the whole team".into()),
+        RemoteError::Version { .. } => (REFUSED, "take a newer depsfs; --no-remote goes on without it".into()),
+        RemoteError::Damaged { .. } | RemoteError::Untrusted { .. } => {
+            (FAILED, "nothing of it was used; push the artifact under another commit or key".into())
+        }
+        RemoteError::Spec { .. } => (USAGE, "depsfs help remote lists the keys of a remote".into()),
+        RemoteError::NoRemote => (USAGE, "name one in depsfs.toml or in your own config.toml: depsfs help remote".into()),
+        RemoteError::UnknownRemote(_) => (USAGE, "depsfs remote list lists them".into()),
+        RemoteError::NotBuilt => (REFUSED, "cargo install --features remote builds one with remotes".into()),
+        RemoteError::Refused(_) => {
+            (REFUSED, "nothing was pushed; leave them out of the artifact, or allow them by name with --allow".into())
+        }
+        RemoteError::Sign { .. } => (FAILED, "nothing was named; ssh-add -l lists the keys of your agent".into()),
+        RemoteError::Store(e) => store(e),
+        RemoteError::Io(e) => (FAILED, hints::io(&e.source)),
+        RemoteError::Interrupted => (FAILED, "run it again: what was sent is not sent again".into()),
     }
 }
 

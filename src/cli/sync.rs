@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::answers::SyncAnswer;
-use super::components::{self, Outside};
+use super::components::{self, Outside, RemoteArgs};
 use super::record;
 use super::report::Failure;
 use super::{named, output, places};
@@ -38,15 +38,18 @@ pub struct SyncCommand {
     /// Approve the commands that depsfs.toml names, as depsfs approve does
     #[arg(long)]
     approve: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 impl SyncCommand {
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let mut views = named::views(self.worktree.as_deref())?;
-        let outside = Outside::new(places::store_of(&views)?);
+        let store = places::store_of(&views)?;
         let checkout = places::checkout_at(&views.manifest.worktree)?;
         let components = components::approved(&checkout, self.approve)?;
+        let outside = Outside::new(store).with_remotes(&components, self.remote);
         if !self.dry_run {
             record::begin("sync", outside.store.path());
             record::concerns(&checkout.root);

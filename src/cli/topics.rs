@@ -17,10 +17,11 @@ macro_rules! topic {
     };
 }
 
-pub const TOPICS: [Topic; 9] = [
+pub const TOPICS: [Topic; 10] = [
     topic!("worktrees", "create, look at, change, sync and remove worktrees; mounts at boot"),
     topic!("components", "depsfs.toml: which artifacts fit which commit, and who builds them"),
     topic!("cache", "the ci3 build cache: artifacts by name"),
+    topic!("remote", "one store per team: push artifacts to a bucket, fetch them in a fresh clone"),
     topic!("paths", "which directories and files are shared, times, absolute paths"),
     topic!("files", "files on disk, garbage collection, environment, configuration"),
     topic!("semantics", "differences between a view and a plain directory; full disks and power cuts"),

@@ -67,6 +67,10 @@ impl Approval {
                     add(dir.as_os_str().as_bytes());
                     add(text.as_bytes());
                 }
+                Foreign::Remote(words) => {
+                    add(b"//");
+                    add(words.as_bytes());
+                }
                 // No command runs in such a directory.
                 Foreign::Shell(words) => {
                     add(b"/");

@@ -17,6 +17,7 @@ use super::order::{self, Ordered};
 use super::pattern::{self, Pattern};
 use super::template::Template;
 use crate::git::settings::AbsolutePaths;
+use crate::remote::RemoteTable;
 
 /// Its name, at the top of a repository.
 pub const FILE: &str = "depsfs.toml";
@@ -33,6 +34,8 @@ pub struct Config {
     pub shell: Option<Vec<String>>,
     /// The components, in the order in which they are built.
     pub component: Vec<Component>,
+    /// The object stores in which the team shares artifacts, in the order in which they are asked.
+    pub remote: Vec<RemoteTable>,
 }
 
 /// The handling of ignored directories that no component names.
@@ -135,6 +138,17 @@ impl Config {
         };
         if self.shell.as_ref().is_some_and(Vec::is_empty) {
             return Err(ConfigError { file: file.into(), line: None, why: "shell names no program".into() });
+        }
+        let mut remotes = BTreeSet::new();
+        for remote in &self.remote {
+            let again = || (!remotes.insert(&remote.name)).then(|| "another remote has this name".to_owned());
+            if let Some(why) = remote.fault().or_else(again) {
+                return Err(ConfigError {
+                    file: file.into(),
+                    line: None,
+                    why: format!("remote {:?}: {why}", remote.name),
+                });
+            }
         }
         let mut names = BTreeSet::new();
         for component in &self.component {

@@ -4,6 +4,7 @@
 //! `[[repository]]` tables, each of which names a file that takes the place of one repository's `depsfs.toml`. A
 //! component of the user's own takes the place of one of the same name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -14,6 +15,7 @@ pub(crate) use super::foreign::Foreign;
 use super::order;
 use super::pattern::Pattern;
 use crate::git::settings::AbsolutePaths;
+use crate::remote::{RemoteSpec, UserRemote};
 use crate::sys::path;
 
 /// The user's own configuration.
@@ -24,6 +26,8 @@ pub struct UserFile {
     shell: Option<Vec<String>>,
     component: Vec<Component>,
     repository: Vec<Repository>,
+    /// By name: remotes of the user's own, and the user's part of a repository's.
+    remote: BTreeMap<String, UserRemote>,
 }
 
 /// A file that takes the place of a repository's `depsfs.toml`.
@@ -66,6 +70,8 @@ pub struct Components {
     shell_is_foreign: bool,
     /// The shell that runs the commands of the user's own components: never one that a repository names.
     users_shell: Vec<String>,
+    /// The repository's remotes, then the user's own.
+    pub remotes: Vec<RemoteSpec>,
 }
 
 impl Components {
@@ -86,10 +92,22 @@ impl Components {
             (None, None) => (Config::default(), true),
         };
         let own = user_file.unwrap_or(Path::new(FILE));
-        Ok(Components::merge(config, is_users, user, own)?)
+        let remotes = remotes(&config, is_users, &user, identity);
+        let faulty = remotes.iter().find_map(|r| Some((r, r.fault()?)));
+        if let Some((remote, why)) = faulty {
+            let why = format!("remote {:?}: {why}", remote.name);
+            return Err(ConfigError { file: own.into(), line: None, why }.into());
+        }
+        Ok(Components::merge(config, is_users, user, own, remotes)?)
     }
 
-    fn merge(config: Config, is_users: bool, user: UserFile, user_file: &Path) -> Result<Components, ConfigError> {
+    fn merge(
+        config: Config,
+        is_users: bool,
+        user: UserFile,
+        user_file: &Path,
+        remotes: Vec<RemoteSpec>,
+    ) -> Result<Components, ConfigError> {
         let shell_is_foreign = user.shell.is_none() && config.shell.is_some() && !is_users;
         let shell = user.shell.clone().unwrap_or_else(|| config.shell());
         let users_shell = if shell_is_foreign { Config::default().shell() } else { shell.clone() };
@@ -113,7 +131,7 @@ impl Components {
             Declared { patterns: component.patterns(), component, is_users }
         };
         let all = order.into_iter().map(declared).collect();
-        Ok(Components { all, undeclared, shell, shell_is_foreign, users_shell })
+        Ok(Components { all, undeclared, shell, shell_is_foreign, users_shell, remotes })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -140,7 +158,8 @@ impl Components {
         if declared.is_users { &self.users_shell } else { &self.shell }
     }
 
-    /// Every command that a repository brings. The shell too, if it is the repository's and anything runs in it.
+    /// Every command and every remote that a repository brings. The shell too, if it is the repository's and anything
+    /// runs in it.
     pub fn foreign_commands(&self) -> Vec<Foreign> {
         let theirs = self.all.iter().filter(|d| !d.is_users);
         let mut commands: Vec<_> = theirs
@@ -156,6 +175,7 @@ impl Components {
         if self.shell_is_foreign && !commands.is_empty() {
             commands.insert(0, Foreign::Shell(self.shell.clone()));
         }
+        commands.extend(self.remotes.iter().filter(|r| !r.is_users).map(|r| Foreign::Remote(r.words())));
         commands
     }
 }
@@ -209,6 +229,28 @@ impl UserFile {
         let found = self.repository.iter().find(is_it)?;
         Some(file.parent().unwrap_or(Path::new("")).join(at_home(&found.config, identity.home)))
     }
+}
+
+/// The remotes of a repository, completed by the user, and those of the user alone.
+fn remotes(config: &Config, is_users: bool, user: &UserFile, identity: &Identity<'_>) -> Vec<RemoteSpec> {
+    let mut all: Vec<RemoteSpec> = Vec::new();
+    for table in &config.remote {
+        let mut spec = table.spec(identity.root);
+        spec.is_users = is_users;
+        all.push(match user.remote.get(&table.name) {
+            Some(own) => spec.completed(own, identity.home),
+            None => spec,
+        });
+    }
+    for (name, own) in user.remote.iter().filter(|(name, own)| own.url.is_some() && !is_of_repository(config, name)) {
+        let spec = RemoteSpec { name: name.clone(), ..RemoteSpec::default() };
+        all.push(spec.completed(own, identity.home));
+    }
+    all
+}
+
+fn is_of_repository(config: &Config, name: &str) -> bool {
+    config.remote.iter().any(|table| table.name == name)
 }
 
 /// `~/x` is `x` in the home directory.

@@ -14,6 +14,8 @@ pub enum Foreign {
         dir: PathBuf,
         text: String,
     },
+    /// An object store that artifacts come from, in words.
+    Remote(String),
 }
 
 impl Foreign {
@@ -25,6 +27,7 @@ impl Foreign {
                 format!("shell: {} …", words.join(" "))
             }
             Foreign::Command { dir, text } if dir.as_os_str().is_empty() => format!("in .: {}", text.shown()),
+            Foreign::Remote(words) => words.shown().to_string(),
             Foreign::Command { dir, text } => format!("in {}: {}", dir.as_os_str().word(), text.shown()),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) mod load;
 mod order;
 mod pattern;
 pub mod record;
-mod template;
+pub(crate) mod template;
 mod tools;
 
 pub(crate) use config::{Config, ConfigError, Undeclared};

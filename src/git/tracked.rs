@@ -17,6 +17,17 @@ impl Git {
         self.paths("diff-index", args, None)
     }
 
+    /// A commit and its first parents, at most `count` in all, the nearest first.
+    ///
+    /// # Errors
+    /// git fails, or knows no such commit.
+    pub fn first_parents(&self, commit: &str, count: usize) -> Result<Vec<String>, GitError> {
+        let count = format!("--max-count={count}");
+        let out =
+            self.run("rev-list", ["rev-list", "--first-parent", &count, "--end-of-options", commit, "--"], None)?;
+        Ok(String::from_utf8_lossy(&out).lines().map(str::to_owned).collect())
+    }
+
     /// Makes tracked files that are not there, as the index has them; `anew`: as `HEAD` has them.
     pub fn complete_checkout(&self, anew: bool) -> Result<(), GitError> {
         if anew {

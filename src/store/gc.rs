@@ -169,6 +169,7 @@ impl Store {
                 trees.insert(entry.tree);
             } else {
                 doomed.push(self.path().join("entries").join(&entry.name));
+                doomed.push(self.path().join("received").join(&entry.name));
                 report.entries.push(entry.name);
             }
         }

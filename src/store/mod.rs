@@ -10,6 +10,7 @@
 //! roots/<hash>       one per worktree: where its manifest is, and what its daemon needs ([`Roots`])
 //! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
 //! checked/<hash>     large objects whose bytes were found to be their own ([`Store::check_large`])
+//! received/<name>    what came with an entry from a remote: its origin, the times of tracked files
 //! damaged/<hash>     objects that were met damaged or missing ([`Lost`])
 //! tmp/               everything is written here first, then renamed
 //! private            the directory was made, or has been made, 0700 ([`private`]): a later chmod is its owner's

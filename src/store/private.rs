@@ -41,7 +41,7 @@ pub(super) fn make(path: &Path) -> Result<(), StoreError> {
         // Another process may be making the same store: its files, temporary ones too, are expected.
         let ours = |name: &[u8]| {
             DIRS.iter()
-                .chain(&["version", "CACHEDIR.TAG", "lock", "turns", "damaged", "checked", MARK])
+                .chain(&["version", "CACHEDIR.TAG", "lock", "turns", "damaged", "checked", "received", MARK])
                 .any(|d| name.starts_with(d.as_bytes()))
         };
         let has_others = paths::list(path)?.iter().any(|e| !ours(&e.name));

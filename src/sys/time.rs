@@ -13,8 +13,12 @@ pub fn rfc3339(time: Timespec) -> String {
 
 /// The seconds from a time that [`rfc3339`] has written to `now`; none from one that is later. `None` for other text.
 pub fn since(text: &str, now: Timespec) -> Option<u64> {
-    let then = text.parse::<jiff::Timestamp>().ok()?.as_second();
-    Some(u64::try_from(now.sec.saturating_sub(then)).unwrap_or(0))
+    Some(u64::try_from(now.sec.saturating_sub(from_rfc3339(text)?)).unwrap_or(0))
+}
+
+/// The seconds since 1970 of a time in RFC 3339; `None` for another text.
+pub fn from_rfc3339(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
 }
 
 /// A duration for people, in seconds: `60 s`, or with one digit more where it is not a whole number: `2.5 s`.
@@ -45,6 +49,7 @@ mod tests {
         assert_eq!(text(951_782_399), "2000-02-28T23:59:59Z");
         assert_eq!(text(1_796_000_000), "2026-11-30T00:53:20Z");
         assert_eq!(text(i64::MAX), "9999-12-30T22:00:00Z");
+        assert_eq!((from_rfc3339("2000-02-29T12:34:56Z"), from_rfc3339("soon")), (Some(951_827_696), None));
     }
 
     #[test]

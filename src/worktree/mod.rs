@@ -6,6 +6,7 @@
 //! | `copies` | artifacts as plain files (`--copy`) |
 //! | `undo`, `unfinished` | a failed create is taken back; the record of a create that was killed |
 //! | `copy_checkout` | tracked files copied from the source, if a checkout would write the same bytes |
+//! | `recorded_times` | the times of tracked files, as another machine has recorded them |
 //! | `at_source` | a mount namespace in which a worktree lies at its source's path |
 //! | `adopt`, `conflict` | the same for a worktree that exists, and the files in its way |
 //! | `relocation/` | files of artifacts that hold the source's absolute path |
@@ -33,6 +34,7 @@ mod manifest_builder;
 pub mod mtime;
 pub mod placement;
 pub mod plan;
+pub mod recorded_times;
 pub mod relocation;
 pub mod remove;
 pub(crate) mod shape;

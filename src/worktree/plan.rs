@@ -7,7 +7,7 @@ use super::error::WorktreeError;
 use super::relocation::Policies;
 use super::unfinished::{Killed, NewWorktree};
 use crate::component::load::{self, UserConfigPaths};
-use crate::component::{Components, Declared};
+use crate::component::{Components, Declared, Undeclared};
 use crate::git::checkout::{self, Checkout};
 use crate::git::command::{Git, Tracking};
 use crate::git::ignored::{self, Ignored, IgnoredLimits};
@@ -62,6 +62,8 @@ pub struct CreatePlan {
     pub policies: Policies,
     pub modules: Vec<Submodule>,
     pub ignored: Ignored,
+    /// The source has nothing to share, and no component is declared: a remote of the team has to have it.
+    pub is_unbuilt: bool,
 }
 
 /// Looks at everything. Only a fetch changes anything: the repository's knowledge of its remote.
@@ -92,12 +94,25 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Crea
     let components = load::at_commit(&source, &settings, commit.as_deref(), &wish.user)?;
     // Fetched or built artifacts need no files of the source.
     let is_unbuilt = ignored.directories.is_empty() && components.is_empty();
-    if is_unbuilt && (!wish.allow_unbuilt || wish.frozen_only) {
+    let may_come = !components.remotes.is_empty();
+    if is_unbuilt && !may_come && (!wish.allow_unbuilt || wish.frozen_only) {
         return Err(WorktreeError::Unbuilt(source.root));
     }
     let policies = Policies::new(&settings, components.clone())?;
-    let plan =
-        CreatePlan { source, names, base, commit, branch, beside, settings, components, policies, modules, ignored };
+    let plan = CreatePlan {
+        source,
+        names,
+        base,
+        commit,
+        branch,
+        beside,
+        settings,
+        components,
+        policies,
+        modules,
+        ignored,
+        is_unbuilt,
+    };
     if wish.frozen_only {
         plan.refuse_builds()?;
     }
@@ -137,6 +152,7 @@ pub fn of_existing(
         policies,
         modules,
         ignored,
+        is_unbuilt: false,
     })
 }
 
@@ -211,6 +227,18 @@ fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), WorktreeError
     })
 }
 
+/// The ignored paths of a checkout that no component declares, as a create would share them.
+///
+/// # Errors
+/// git fails, or a pattern of the configuration is unsound.
+pub fn undeclared(checkout: &Checkout, components: &Components, store: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
+    let (listed, settings) = look(checkout)?;
+    let modules = submodule::initialised(checkout)?;
+    let mut ignored = find_ignored(checkout, listed, &modules, &settings, store)?;
+    ignored.directories.retain(|at| components.covering(at).next().is_none());
+    Ok(ignored.directories)
+}
+
 fn find_ignored(
     source: &Checkout,
     listed: Vec<PathBuf>,
@@ -247,6 +275,13 @@ impl CreatePlan {
             is_shared && path::is_there(&self.source.root.join(literal))
         };
         declared.literals().all(is_there) && ignored().any(|at| declared.covers(at))
+    }
+
+    /// Whether a remote of the team is looked at for artifact directories that no component declares: the source has
+    /// none of them.
+    pub fn needs_commit_artifact(&self) -> bool {
+        let is_shared = self.components.undeclared == Undeclared::Share;
+        is_shared && self.ignored.directories.iter().all(|at| !self.is_undeclared(at))
     }
 
     /// Whether no component declares an artifact directory: then the lock files beside it decide.

@@ -9,6 +9,7 @@ mod error;
 mod hook;
 mod operations;
 mod parts;
+mod remote;
 mod store;
 mod verbs;
 mod worktrees;
@@ -22,6 +23,10 @@ pub use error::{ErrorAnswer, NoteAnswer};
 pub use hook::{HookAnswer, HookInstallAnswer, HookStatusAnswer, HookUninstallAnswer};
 pub use operations::{LogAnswer, OperationAnswer};
 pub use parts::{ComponentAnswer, JsonPath, ReasonAnswer};
+pub use remote::{
+    FetchAnswer, PushAnswer, PushedAnswer, RemoteAnswer, RemoteCheckAnswer, RemoteInitAnswer, RemoteListAnswer,
+    RemotePruneAnswer,
+};
 pub use store::{
     ApproveAnswer, CacheExistsAnswer, CacheGetAnswer, CachePutAnswer, DamageAnswer, EntryAnswer, InitAnswer,
     ServiceInstallAnswer, ServiceUninstallAnswer, StoreAddAnswer, StoreListAnswer, StoreVerifyAnswer,
@@ -65,6 +70,7 @@ answers! {
     "doctor" => DoctorAnswer,
     "du" => DuAnswer,
     "error" => ErrorAnswer,
+    "fetch" => FetchAnswer,
     "gc" => GcAnswer,
     "hook.install" => HookInstallAnswer,
     "hook.status" => HookStatusAnswer,
@@ -76,6 +82,11 @@ answers! {
     "note" => NoteAnswer,
     "path" => PathAnswer,
     "publish" => PublishAnswer,
+    "push" => PushAnswer,
+    "remote.check" => RemoteCheckAnswer,
+    "remote.init" => RemoteInitAnswer,
+    "remote.list" => RemoteListAnswer,
+    "remote.prune" => RemotePruneAnswer,
     "remove" => RemoveAnswer,
     "reset" => ResetAnswer,
     "service.install" => ServiceInstallAnswer,

@@ -7,6 +7,7 @@
 //! Every accessor is total: whatever bytes the file holds, it returns (perhaps nothing) and never panics.
 
 mod format;
+mod parts;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use format::{PackError, PackRecord};
+pub(crate) use parts::{PackHead, pack_head, records_of};
 pub(super) use set::{Packs, is_racy};
 pub use write::PackWriter;
 

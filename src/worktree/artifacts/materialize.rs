@@ -19,6 +19,7 @@ use crate::component::key::{self, Keyed, Keys};
 use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent};
 use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
+use crate::remote::Received;
 use crate::store::{Store, Tree};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
@@ -26,6 +27,7 @@ use crate::views::drop_unchanged;
 use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::placement::{self, PlaceRequest};
+use crate::worktree::recorded_times;
 
 /// A worktree, its components, and the options for bringing their artifacts.
 pub struct MaterializeTask<'a> {
@@ -190,9 +192,16 @@ fn artifacts(task: &MaterializeTask<'_>, record: &ComponentsRecord, all: &mut [B
             state: ComponentState::Artifact,
         });
     }
-    Ok(ComponentsRecord::change(&task.checkout.state_dir(), |record| {
+    ComponentsRecord::change(&task.checkout.state_dir(), |record| {
         in_place.into_iter().for_each(|known| record.set(known))
-    })?)
+    })?;
+    for (_, artifact, ..) in fetched.iter().filter(|_| task.supply.mtimes) {
+        let received = Received::of(store, &artifact.entry, artifact.tree);
+        if let Some(times) = received.and_then(|received| received.times) {
+            recorded_times::apply(task.checkout, &times)?;
+        }
+    }
+    Ok(())
 }
 
 /// Leaves of some paths those whose artifact has other contents now than the one before had.

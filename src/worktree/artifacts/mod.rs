@@ -6,11 +6,15 @@
 //! | `plan` | the decisions of a create, before anything is made (`--dry-run`, `--frozen-only`) |
 //! | `select` | the decisions for a worktree that is being made |
 //! | `materialize` | the decisions carried out, in a worktree that exists |
+//! | `commit` | the artifact directories of a commit, from a remote of the team |
+//! | `pushed` | what `depsfs push` sends |
 //! | `build`, `capture` | one build, and its result as an entry of the store |
 
 pub mod build;
 pub mod capture;
+pub mod commit;
 pub mod materialize;
 pub mod plan;
+pub mod pushed;
 pub mod resolve;
 pub mod select;

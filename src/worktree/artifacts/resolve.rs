@@ -12,6 +12,7 @@
 use crate::cache::{self, Artifact, ArtifactName, Environment, Reporting};
 use crate::component::files::Files;
 use crate::component::key::{self, Keyed, Keys};
+use crate::component::template;
 use crate::component::{ComponentError, Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::store::{Progress, Store};
@@ -29,6 +30,8 @@ pub struct ArtifactSources<'a> {
     pub progress: &'a (dyn Progress + Sync),
     /// Artifacts are fetched; else only looked up.
     pub fetch: bool,
+    /// Tracked files get the times that came with an artifact.
+    pub mtimes: bool,
 }
 
 /// Which way a component comes to its artifacts.
@@ -131,6 +134,15 @@ pub fn artifact_name(declared: &Declared, key: &str) -> String {
     }
 }
 
+/// As [`artifact_name`], of the team's remotes, which machines of several platforms share.
+pub fn remote_name(declared: &Declared, key: &str) -> String {
+    let name = artifact_name(declared, key);
+    match declared.component.cache {
+        Some(_) => name,
+        None => format!("{name}-{}", template::platform()),
+    }
+}
+
 /// Decides for all, or for those that `wanted` names.
 pub fn decide(
     components: &Components,
@@ -205,7 +217,16 @@ fn find(
     let artifact = ArtifactName::new(&name).map_err(wrong)?;
     if declared.component.cache.is_none() {
         let known = artifact.find(supply.store).map_err(wrong)?;
-        let Some(entry) = known else { return Ok(None) };
+        let Some(entry) = known else {
+            let to = Reporting { say: supply.say, reports_hits: false, progress: supply.progress };
+            let at = remote_name(declared, key);
+            if !supply.fetch {
+                let is_there = cache::team_has(supply.store, &at, supply.env, supply.say).map_err(wrong)?;
+                return Ok(is_there.then_some(ArtifactSource::Artifact(None)));
+            }
+            let found = cache::from_team(supply.store, &artifact, &at, supply.env, &to).map_err(wrong)?;
+            return Ok(found.map(|artifact| ArtifactSource::Artifact(Some(artifact))));
+        };
         // In another user's store it stays as it is.
         if supply.fetch {
             supply.store.entries().touch(&entry.name).or_warn("the last use of an entry is not noted");

@@ -1,0 +1,298 @@
+//! Requests to an object store, without a word of the asynchronous runtime to the callers.
+//!
+//! Calls may come from several threads at once. A signal that the program has caught ends a request.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{
+    BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use super::error::Fetched;
+use super::layout::{self, ObjectStat};
+use super::spec::{Address, Credentials};
+use super::{RemoteError, RemoteSpec};
+use crate::sys::interrupt;
+use crate::sys::invocation::Invocation;
+use crate::sys::invocation::Sink;
+
+/// How long a look for entries may take in all.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A transfer that brings nothing for as long is tried again.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRIES: usize = 4;
+/// A signal is noticed within this time.
+const TICK: Duration = Duration::from_millis(100);
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(60);
+const THREADS: usize = 2;
+
+/// The object store of one remote.
+pub struct Client {
+    name: String,
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+    runtime: Runtime,
+    requests: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Client {
+    /// A client of a remote. Nothing is requested yet.
+    ///
+    /// # Errors
+    /// The remote's directory is absent, its address is unsound, or it has no credentials.
+    pub fn open(spec: &RemoteSpec) -> Result<Client, RemoteError> {
+        let wrong = |why: String| RemoteError::Spec { remote: spec.name.clone(), why };
+        let unreachable = |e: Error| RemoteError::Unreachable { remote: spec.name.clone(), why: words(&e) };
+        let (store, prefix): (Arc<dyn ObjectStore>, String) = match Address::parse(&spec.url).map_err(wrong)? {
+            Address::Directory(at) => {
+                (Arc::new(LocalFileSystem::new_with_prefix(at).map_err(unreachable)?), String::new())
+            }
+            Address::S3 { bucket, prefix } => (Arc::new(s3(spec, &bucket)?), prefix),
+        };
+        let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+        Ok(Client {
+            name: spec.name.clone(),
+            store,
+            prefix: [prefix.as_str(), layout::ROOT].join("/").trim_start_matches('/').to_owned(),
+            runtime: runtime.map_err(|e| wrong(format!("no thread can be had: {}", crate::sys::reason(&e))))?,
+            requests: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        })
+    }
+
+    /// Requests so far, bytes received, bytes sent.
+    pub fn traffic(&self) -> (u64, u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.requests), count(&self.received), count(&self.sent))
+    }
+
+    /// The bytes of an object, or a range of them; `None` if it is absent.
+    ///
+    /// # Errors
+    /// It has more than `at_most` bytes, or the remote does not answer.
+    pub fn get(&self, key: &str, range: Option<Range<u64>>, at_most: u64) -> Fetched {
+        self.run(self.fetch(key, range, at_most))?
+    }
+
+    /// The bytes of some objects, all requested at once, within [`PROBE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// As of [`Client::get`], for each; or none of them arrived in time.
+    pub fn probe(&self, keys: &[String], at_most: u64) -> Result<Vec<Fetched>, RemoteError> {
+        let late = || RemoteError::Unreachable { remote: self.name.clone(), why: "no answer within 5 s".into() };
+        let all = async {
+            let mut answers = Vec::new();
+            let mut requests: Vec<_> = keys.iter().map(|key| Box::pin(self.fetch(key, None, at_most))).collect();
+            // Each is polled until all are done: together they take as long as the slowest.
+            std::future::poll_fn(|context| {
+                answers.resize_with(requests.len(), || None);
+                for (request, answer) in requests.iter_mut().zip(&mut answers) {
+                    if answer.is_none()
+                        && let std::task::Poll::Ready(done) = request.as_mut().poll(context)
+                    {
+                        *answer = Some(done);
+                    }
+                }
+                match answers.iter().all(Option::is_some) {
+                    true => std::task::Poll::Ready(std::mem::take(&mut answers).into_iter().flatten().collect()),
+                    false => std::task::Poll::Pending,
+                }
+            })
+            .await
+        };
+        self.run(async { tokio::time::timeout(PROBE_TIMEOUT, all).await })?.map_err(|_| late())
+    }
+
+    async fn fetch(&self, key: &str, range: Option<Range<u64>>, at_most: u64) -> Fetched {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let answer = match self.store.get_opts(&self.key(key)?, options).await {
+            Ok(answer) => answer,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(self.failed(&e)),
+        };
+        if answer.range.end - answer.range.start > at_most {
+            let why = "it is longer than such objects are".into();
+            return Err(RemoteError::Damaged { remote: self.name.clone(), key: key.into(), why });
+        }
+        let bytes = answer.bytes().await.map_err(|e| self.failed(&e))?;
+        self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(Some(bytes.to_vec()))
+    }
+
+    /// Makes an object; `false` if it is there already.
+    ///
+    /// # Errors
+    /// The remote does not answer, or refuses it.
+    pub fn create(&self, key: &str, bytes: Vec<u8>) -> Result<bool, RemoteError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let (len, place) = (bytes.len() as u64, self.key(key)?);
+        match self.run(self.store.put_opts(&place, bytes.into(), PutMode::Create.into()))? {
+            Ok(_) => {
+                self.sent.fetch_add(len, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(false),
+            Err(e) => Err(self.failed(&e)),
+        }
+    }
+
+    /// The size and the time of an object; `None` if it is absent.
+    ///
+    /// # Errors
+    /// The remote does not answer.
+    pub fn stat(&self, key: &str) -> Result<Option<ObjectStat>, RemoteError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let place = self.key(key)?;
+        match self.run(self.store.head(&place))? {
+            Ok(meta) => Ok(Some(ObjectStat { size: meta.size, modified: meta.last_modified.timestamp() })),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.failed(&e)),
+        }
+    }
+
+    /// The keys of all objects below a folder, each with its size and time.
+    ///
+    /// # Errors
+    /// The remote does not answer.
+    pub fn list(&self, folder: &str) -> Result<Vec<(String, ObjectStat)>, RemoteError> {
+        let (mut found, mut open) = (Vec::new(), vec![self.key(folder)?]);
+        while let Some(at) = open.pop() {
+            self.requests.fetch_add(1, Ordering::Relaxed);
+            let listed = self.run(self.store.list_with_delimiter(Some(&at)))?.map_err(|e| self.failed(&e))?;
+            open.extend(listed.common_prefixes);
+            for meta in listed.objects {
+                let key = meta.location.as_ref().strip_prefix(&self.prefix).unwrap_or_default().trim_start_matches('/');
+                let stat = ObjectStat { size: meta.size, modified: meta.last_modified.timestamp() };
+                found.push((key.to_owned(), stat));
+            }
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// The remote does not answer, or refuses it.
+    pub fn delete(&self, key: &str) -> Result<(), RemoteError> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let place = self.key(key)?;
+        match self.run(self.store.delete(&place))? {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(self.failed(&e)),
+        }
+    }
+
+    fn key(&self, key: &str) -> Result<Key, RemoteError> {
+        let whole = format!("{}/{key}", self.prefix);
+        Key::parse(&whole).map_err(|_| RemoteError::Damaged {
+            remote: self.name.clone(),
+            key: key.into(),
+            why: "its name cannot be that of an object".into(),
+        })
+    }
+
+    /// Runs a request to its end, or until a signal.
+    fn run<T>(&self, request: impl Future<Output = T>) -> Result<T, RemoteError> {
+        self.runtime.block_on(async {
+            let mut request = pin!(request);
+            loop {
+                if let Ok(done) = tokio::time::timeout(TICK, request.as_mut()).await {
+                    return Ok(done);
+                }
+                if interrupt::raised().is_some() {
+                    return Err(RemoteError::Interrupted);
+                }
+            }
+        })
+    }
+
+    fn failed(&self, e: &Error) -> RemoteError {
+        let remote = self.name.clone();
+        match e {
+            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+                RemoteError::Denied { remote, why: words(e) }
+            }
+            _ => RemoteError::Unreachable { remote, why: words(e) },
+        }
+    }
+}
+
+/// The error's innermost cause in one line, without the secrets of an address.
+fn words(e: &Error) -> String {
+    let mut cause: &dyn std::error::Error = e;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let text = match e {
+        Error::PermissionDenied { .. } => "status 403".into(),
+        Error::Unauthenticated { .. } => "status 401".into(),
+        _ => cause.to_string(),
+    };
+    crate::sys::url::without_userinfo(text.lines().next().unwrap_or_default())
+}
+
+fn s3(spec: &RemoteSpec, bucket: &str) -> Result<impl ObjectStore + use<>, RemoteError> {
+    // A second remote finds it installed.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or(());
+    let options = ClientOptions::new()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout_disabled()
+        .with_read_timeout(READ_TIMEOUT)
+        .with_allow_http(spec.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")));
+    let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
+    let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT };
+    let mut builder = match spec.credentials {
+        None | Some(Credentials::Env) => AmazonS3Builder::from_env(),
+        Some(Credentials::Aws | Credentials::None) => AmazonS3Builder::new(),
+    };
+    builder = builder.with_bucket_name(bucket).with_client_options(options).with_retry(retry);
+    if let Some(region) = &spec.region {
+        builder = builder.with_region(region);
+    }
+    if let Some(endpoint) = &spec.endpoint {
+        builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
+    }
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_of_profile = spec.credentials.is_none() && is_set("AWS_PROFILE") && !is_set("AWS_ACCESS_KEY_ID");
+    builder = match spec.credentials {
+        Some(Credentials::None) => builder.with_skip_signature(true),
+        Some(Credentials::Aws) => exported(spec, builder)?,
+        _ if is_of_profile => exported(spec, builder)?,
+        _ => builder,
+    };
+    builder.build().map_err(|e| RemoteError::Spec { remote: spec.name.clone(), why: words(&e) })
+}
+
+/// Credentials of `aws configure export-credentials`: they stay in the memory of this process.
+fn exported(spec: &RemoteSpec, builder: AmazonS3Builder) -> Result<AmazonS3Builder, RemoteError> {
+    let denied = |why: &str| RemoteError::Denied { remote: spec.name.clone(), why: why.into() };
+    let mut it = Invocation::new("aws");
+    it.args(["configure", "export-credentials", "--format", "process"]);
+    it.stdout(Sink::Keep(64 << 10)).stderr(Sink::Null).limit(Some(CREDENTIALS_TIMEOUT));
+    let done = it.run().map_err(|_| denied("the program aws cannot be started"))?;
+    let failed = || denied("aws configure export-credentials has none");
+    let found: serde_json::Value = serde_json::from_slice(&done.stdout).map_err(|_| failed())?;
+    let field = |name: &str| found.get(name).and_then(serde_json::Value::as_str);
+    let (id, secret) = field("AccessKeyId").zip(field("SecretAccessKey")).ok_or_else(failed)?;
+    let builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+    Ok(match field("SessionToken") {
+        Some(token) => builder.with_config(AmazonS3ConfigKey::Token, token),
+        None => builder,
+    })
+}

@@ -1,0 +1,273 @@
+//! A tree of the store becomes an entry of a remote.
+//!
+//! | step                                                | a crash right after it leaves           |
+//! |-----------------------------------------------------|-----------------------------------------|
+//! | 1. the names and the new bytes are looked at        | nothing                                 |
+//! | 2. packs, files over 8 MiB, the tree, the times     | objects that nothing names: they age out |
+//! | 3. the entry                                        | done                                    |
+//!
+//! An object that is there already has the same bytes: its name is their hash. Of two that push the same entry, the first
+//! one wins. Bytes that an entry of the same line has are not sent again, as long as they are young enough.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+
+use super::entry::{RemoteEntry, RemoteObject, RemotePack, RemoteProvenance, RemoteTimes, RemoteTree};
+use super::opened::{OpenRemote, RemoteSettings};
+use super::times::TrackedTimes;
+use super::upload::{Fresh, Uploads};
+use super::{RemoteCheckout, RemoteError, layout, secrets, sign};
+use crate::store::import::PathScan;
+use crate::store::{ObjectId, PackId, Progress, Store, Tree, TreeId};
+use crate::sys::fs::Timespec;
+use crate::sys::time;
+
+/// An entry that would name more packs gets new ones for all its objects.
+const MOST_PACKS: usize = 16;
+
+/// How to push.
+pub struct PushOptions {
+    /// The line that is pushed to.
+    pub line: String,
+    /// Patterns of files that may be pushed though they are refused otherwise.
+    pub allow: Vec<String>,
+    /// Paths of this machine that no pushed file may hold.
+    pub roots: Vec<PathBuf>,
+    /// Nothing is sent.
+    pub dry_run: bool,
+}
+
+/// An entry to be.
+pub struct PushItem {
+    pub place: String,
+    pub tree: Option<TreeId>,
+    pub checkout: Option<RemoteCheckout>,
+    pub provenance: RemoteProvenance,
+}
+
+/// The result of pushing one entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushOutcome {
+    /// It was there.
+    pub was_there: bool,
+    /// Files whose bytes the remote did not have, relative to the artifact.
+    pub new_files: Vec<PathBuf>,
+    pub new_bytes: u64,
+}
+
+/// The packs and large files that the remote has.
+#[derive(Default)]
+struct PushBase {
+    packs: BTreeMap<PackId, RemotePack>,
+    packed: HashMap<ObjectId, PackId>,
+    large: HashMap<ObjectId, RemoteObject>,
+}
+
+/// Pushes entries to one line of a remote.
+pub struct Pusher<'a> {
+    remote: &'a OpenRemote,
+    store: &'a Store,
+    options: &'a PushOptions,
+    settings: RemoteSettings,
+    scans: Vec<PathScan>,
+    allow: ignore::gitignore::Gitignore,
+    now: Timespec,
+    base: PushBase,
+    /// Packs and large files of the entries until now.
+    named: (BTreeMap<PackId, RemotePack>, HashMap<ObjectId, RemoteObject>),
+    times: Option<RemoteTimes>,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Pusher<'a> {
+    /// Begins to push to a remote that was set up.
+    ///
+    /// # Errors
+    /// The line has no sound name; the remote does not answer.
+    pub fn new(
+        remote: &'a OpenRemote,
+        store: &'a Store,
+        options: &'a PushOptions,
+        progress: &'a dyn Progress,
+    ) -> Result<Pusher<'a>, RemoteError> {
+        if !layout::is_line(&options.line) {
+            let why = format!("{:?} is no name of a line", options.line);
+            return Err(RemoteError::Spec { remote: remote.spec.name.clone(), why });
+        }
+        use std::os::unix::ffi::OsStrExt;
+        Ok(Pusher {
+            settings: remote.settings()?,
+            remote,
+            store,
+            options,
+            scans: options.roots.iter().filter_map(|root| PathScan::new(root.as_os_str().as_bytes())).collect(),
+            allow: secrets::allowed(&options.allow).map_err(|why| {
+                let remote = remote.spec.name.clone();
+                RemoteError::Spec { remote, why: format!("allow: {why}") }
+            })?,
+            now: Timespec::now(),
+            base: PushBase::default(),
+            named: Default::default(),
+            times: None,
+            progress,
+        })
+    }
+
+    /// Learns from the first entry of these places what the remote has.
+    ///
+    /// # Errors
+    /// The remote does not answer.
+    pub fn learn(&mut self, places: &[String]) -> Result<(), RemoteError> {
+        let mut lines = vec![self.options.line.clone()];
+        lines.extend(self.remote.spec.read.iter().filter(|line| **line != self.options.line).cloned());
+        let found = self.remote.entries_of(&lines, places, &self.store.path().join("tmp"))?;
+        match found.into_iter().find_map(Result::ok) {
+            Some(entry) => self.learn_entry(&entry),
+            None => Ok(()),
+        }
+    }
+
+    fn learn_entry(&mut self, entry: &RemoteEntry) -> Result<(), RemoteError> {
+        let is_young = |made: &str| time::from_rfc3339(made).is_some_and(|made| self.settings.is_young(made, self.now));
+        for pack in entry.packs.iter().filter(|pack| is_young(&pack.made)) {
+            if self.base.packs.contains_key(&pack.id) {
+                continue;
+            }
+            // A pack that cannot be read is as good as none.
+            let Ok(tail) = self.remote.tail_of(pack) else { continue };
+            self.base.packed.extend(tail.records().iter().map(|record| (record.id, pack.id)));
+            self.base.packs.insert(pack.id, pack.clone());
+        }
+        self.base.large.extend(entry.objects.iter().filter(|o| is_young(&o.made)).map(|o| (o.id, o.clone())));
+        Ok(())
+    }
+
+    /// The entries that follow have these times of tracked files.
+    ///
+    /// # Errors
+    /// The remote does not answer.
+    pub fn set_times(&mut self, times: &TrackedTimes) -> Result<(), RemoteError> {
+        let (id, bytes) = times.bytes();
+        let key = layout::times(&layout::month(self.now), &id);
+        if !self.options.dry_run {
+            self.remote.client.create(&key, super::frames::compress(&bytes))?;
+        }
+        self.times = Some(RemoteTimes { id, key, size: bytes.len() as u64 });
+        Ok(())
+    }
+
+    /// Pushes one entry, unless it is there.
+    ///
+    /// # Errors
+    /// [`RemoteError::Refused`]; the remote does not answer, or the store lacks an object.
+    pub fn push(&mut self, item: &PushItem) -> Result<PushOutcome, RemoteError> {
+        let lines = [self.options.line.clone()];
+        let there =
+            self.remote.entries_of(&lines, std::slice::from_ref(&item.place), &self.store.path().join("tmp"))?;
+        if let Some(entry) = there.into_iter().next() {
+            let entry = entry?;
+            self.learn_entry(&entry)?;
+            self.name(&entry.packs, &entry.objects);
+            return Ok(PushOutcome { was_there: true, ..PushOutcome::default() });
+        }
+        let (mut outcome, mut packs, mut objects, mut tree) = (PushOutcome::default(), Vec::new(), Vec::new(), None);
+        if let Some(id) = item.tree {
+            let opened = self.store.tree(id)?;
+            let known = self.known_packs(&opened);
+            let is_known = |id: &ObjectId| {
+                self.base.large.contains_key(id) || known.is_some_and(|_| self.base.packed.contains_key(id))
+            };
+            let fresh = Fresh::of(self.store, &opened, &is_known, &self.scans, &self.allow)?;
+            (outcome.new_files, outcome.new_bytes) = (fresh.files.clone(), fresh.bytes);
+            if self.options.dry_run {
+                return Ok(outcome);
+            }
+            let uploads = Uploads { remote: self.remote, store: self.store, now: self.now, progress: self.progress };
+            let sent = uploads.send(&fresh)?;
+            for (pack, records) in sent.packs {
+                self.base.packed.extend(records.iter().map(|id| (*id, pack.id)));
+                self.base.packs.insert(pack.id, pack);
+            }
+            self.base.large.extend(sent.large.into_iter().map(|object| (object.id, object)));
+            (packs, objects) = self.needed(&opened);
+            tree = Some(uploads.tree(&opened)?);
+        }
+        self.name(&packs, &objects);
+        if item.checkout.is_some() {
+            (packs, objects) = self.all_named(packs, objects);
+        }
+        outcome.was_there = !self.options.dry_run && !self.entry(item, tree, packs, objects)?;
+        Ok(outcome)
+    }
+
+    /// How many packs of the base a tree needs, unless these are too many.
+    fn known_packs(&self, tree: &Tree) -> Option<usize> {
+        let used: HashSet<PackId> = tree.objects().filter_map(|id| self.base.packed.get(&id).copied()).collect();
+        Some(used.len()).filter(|count| *count < MOST_PACKS)
+    }
+
+    /// The packs and large files that a tree needs.
+    fn needed(&self, tree: &Tree) -> (Vec<RemotePack>, Vec<RemoteObject>) {
+        let (mut used, mut large): (BTreeMap<PackId, u64>, Vec<RemoteObject>) = (BTreeMap::new(), Vec::new());
+        let mut seen = HashSet::new();
+        for id in tree.objects().filter(|id| seen.insert(*id)) {
+            match (self.base.packed.get(&id), self.base.large.get(&id)) {
+                (Some(pack), _) => *used.entry(*pack).or_default() += 1,
+                (None, Some(object)) => large.push(object.clone()),
+                (None, None) => {}
+            }
+        }
+        let pack = |(id, used): (&PackId, &u64)| Some(RemotePack { used: *used, ..self.base.packs.get(id)?.clone() });
+        (used.iter().filter_map(pack).collect(), large)
+    }
+
+    fn name(&mut self, packs: &[RemotePack], objects: &[RemoteObject]) {
+        self.named.0.extend(packs.iter().map(|pack| (pack.id, RemotePack { used: 0, ..pack.clone() })));
+        self.named.1.extend(objects.iter().map(|object| (object.id, object.clone())));
+    }
+
+    /// A commit names what the artifacts of its components need: the next push learns from it.
+    fn all_named(
+        &self,
+        mut packs: Vec<RemotePack>,
+        mut objects: Vec<RemoteObject>,
+    ) -> (Vec<RemotePack>, Vec<RemoteObject>) {
+        let own: HashSet<PackId> = packs.iter().map(|pack| pack.id).collect();
+        packs.extend(self.named.0.values().filter(|pack| !own.contains(&pack.id)).cloned());
+        let own: HashSet<ObjectId> = objects.iter().map(|object| object.id).collect();
+        objects.extend(self.named.1.values().filter(|object| !own.contains(&object.id)).cloned());
+        (packs, objects)
+    }
+
+    /// Makes the entry; `false` if another machine has made it meanwhile.
+    fn entry(
+        &self,
+        item: &PushItem,
+        tree: Option<RemoteTree>,
+        packs: Vec<RemotePack>,
+        objects: Vec<RemoteObject>,
+    ) -> Result<bool, RemoteError> {
+        let made = packs.iter().map(|pack| &pack.made).chain(objects.iter().map(|object| &object.made));
+        let oldest =
+            made.filter_map(|made| time::from_rfc3339(made)).chain([self.now.sec]).min().unwrap_or(self.now.sec);
+        let until = Timespec { sec: self.settings.until(oldest), nsec: 0 };
+        let entry = RemoteEntry {
+            version: RemoteEntry::VERSION,
+            line: self.options.line.clone(),
+            place: item.place.clone(),
+            made: time::rfc3339(self.now),
+            until: time::rfc3339(until),
+            tree,
+            packs,
+            objects,
+            times: self.times.clone(),
+            checkout: item.checkout.clone(),
+            provenance: item.provenance.clone(),
+        };
+        let mut bytes = entry.text();
+        let signature = self.remote.spec.signing_key.as_ref().map(|key| sign::sign(&bytes, key)).transpose()?;
+        bytes.push(b'\n');
+        bytes.extend(signature.unwrap_or_default());
+        self.remote.client.create(&layout::in_line(&entry.line, &entry.place), bytes)
+    }
+}
