@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::bench::{Bench, PROGRAM, Said, json, run, soon};
 
-const CHECKS: [&str; 17] = [
+const CHECKS: [&str; 18] = [
     "daemons",
     "device",
     "fusermount3",
