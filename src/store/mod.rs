@@ -71,13 +71,14 @@ mod verify;
 mod versioned;
 mod writer;
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dashmap::DashMap;
+use parking_lot::Mutex;
 
 pub(crate) use absence::Absence;
 pub use check::Checked;
@@ -124,6 +125,9 @@ const WITHOUT_PACKS: &str = "depsfs store 1\n";
 /// How long one import waits for another of the same thing.
 const FLIGHT_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Trees of a dry run, which are not written.
+type DryTrees = Mutex<HashMap<TreeId, Arc<Tree>>>;
+
 /// An open store. Clones share one descriptor.
 #[derive(Clone)]
 pub struct Store {
@@ -131,7 +135,7 @@ pub struct Store {
     dir: Arc<OwnedFd>,
     objects: Arc<Objects>,
     /// Of a dry handle: the trees that it was given.
-    dry: Option<Arc<DashMap<TreeId, Arc<Tree>>>>,
+    dry: Option<Arc<DryTrees>>,
 }
 
 impl Store {
@@ -291,7 +295,7 @@ impl Store {
         let id = TreeId::of(bytes);
         if let Some(trees) = &self.dry {
             let tree = Tree::from_bytes(bytes.to_vec()).map_err(|source| StoreError::BadTree { id, source })?;
-            trees.insert(id, Arc::new(tree));
+            trees.lock().insert(id, Arc::new(tree));
             return Ok(id);
         }
         if !self.tree(id).is_ok_and(|tree| tree.bytes() == bytes) {

@@ -29,13 +29,13 @@ impl Stage {
     /// Syncs what was added and gives it its names; returns how many objects are new.
     pub fn publish(&self) -> Result<usize, StoreError> {
         let mut loose: Vec<(ObjectId, Loose)> = Vec::new();
-        let all = self.staged.len();
-        for staged in &self.staged {
-            if let Staged::Loose(file) = staged.value() {
-                loose.push((*staged.key(), *file));
+        let staged = std::mem::take(&mut *self.staged.lock());
+        let all = staged.len();
+        for (id, staged) in staged {
+            if let Staged::Loose(file) = staged {
+                loose.push((id, file));
             }
         }
-        self.staged.clear();
         if all == 0 {
             return Ok(0);
         }

@@ -3,14 +3,14 @@
 //! Small ones are appended to a pack, in the order in which they come: that of a walk, so that what is read together
 //! lies together. The others are files. They are published by [`super::publish`].
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
 use super::pack::PackWriter;
@@ -42,8 +42,8 @@ pub struct Stage {
     path: PathBuf,
     pub(super) dir: OwnedFd,
     next: AtomicU32,
-    /// Shared by the workers of an import. No guard of it is held across another call on it.
-    pub(super) staged: DashMap<ObjectId, Staged>,
+    /// Shared by the workers of an import, each of which holds it for one look-up.
+    pub(super) staged: Mutex<HashMap<ObjectId, Staged>>,
     pub(super) packing: Mutex<Packing>,
     _share: StoreShare,
 }
@@ -87,7 +87,7 @@ impl Stage {
             path,
             dir,
             next: AtomicU32::new(0),
-            staged: DashMap::new(),
+            staged: Mutex::default(),
             packing: Mutex::default(),
             _share: share,
         })
@@ -97,15 +97,14 @@ impl Stage {
     pub fn add_bytes(&self, bytes: &[u8]) -> Result<ObjectId, StoreError> {
         let id = ObjectId::of(bytes);
         let size = bytes.len() as u64;
-        if self.is_dry() || self.staged.contains_key(&id) || self.objects.contains_whole(&id, size) {
+        if self.is_dry() || self.has_staged(&id) || self.objects.contains_whole(&id, size) {
             return Ok(id);
         }
         let file = self.next_file();
         let is_small = bytes.len() <= PACKED;
-        match self.staged.entry(id) {
-            Entry::Occupied(_) => return Ok(id),
-            Entry::Vacant(v) if is_small => drop(v.insert(Staged::Packed)),
-            Entry::Vacant(v) => drop(v.insert(Staged::Loose(Loose { file, size }))),
+        let staged = if is_small { Staged::Packed } else { Staged::Loose(Loose { file, size }) };
+        if !self.is_first(id, staged) {
+            return Ok(id);
         }
         if is_small {
             self.pack(id, bytes, file)?
@@ -151,13 +150,27 @@ impl Stage {
 
     /// Takes a finished file as the object `id`, or removes it when that is there already.
     pub(super) fn take(&self, file: u32, id: ObjectId, size: u64) -> io::Result<()> {
-        match self.staged.entry(id) {
-            Entry::Vacant(new) if !self.objects.contains_whole(&id, size) => {
-                drop(new.insert(Staged::Loose(Loose { file, size })));
-            }
-            _ => return fs::unlink_at(&self.dir, name_of(file).as_bytes()),
+        // Another worker's copy first: the store is asked only for one that this stage does not have.
+        let is_new = !self.has_staged(&id) && !self.objects.contains_whole(&id, size);
+        match is_new && self.is_first(id, Staged::Loose(Loose { file, size })) {
+            true => Ok(()),
+            false => fs::unlink_at(&self.dir, name_of(file).as_bytes()),
         }
-        Ok(())
+    }
+
+    fn has_staged(&self, id: &ObjectId) -> bool {
+        self.staged.lock().contains_key(id)
+    }
+
+    /// Notes an object, unless another worker has meanwhile; whether it did.
+    fn is_first(&self, id: ObjectId, staged: Staged) -> bool {
+        match self.staged.lock().entry(id) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(new) => {
+                new.insert(staged);
+                true
+            }
+        }
     }
 
     /// The number of the next file.

@@ -14,7 +14,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoTree`] when it isn't there, [`StoreError::BadTree`] when it is damaged.
     pub fn tree(&self, id: TreeId) -> Result<Arc<Tree>, StoreError> {
-        if let Some(tree) = self.dry.as_ref().and_then(|trees| trees.get(&id).map(|t| t.clone())) {
+        if let Some(tree) = self.dry.as_ref().and_then(|trees| trees.lock().get(&id).cloned()) {
             return Ok(tree);
         }
         self.read_tree(id).map(|(tree, _)| Arc::new(tree))
