@@ -48,3 +48,17 @@ fn help_for_what_is_not_there_is_wrong_usage() {
         assert!(String::from_utf8_lossy(&asked.stderr).contains("hint: depsfs help lists them"));
     }
 }
+
+#[test]
+fn a_packager_gets_the_pages_of_all_verbs_and_topics_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = depsfs(&["man", "--all", dir.path().to_str().unwrap()]);
+    assert!(asked.status.success() && asked.stdout.is_empty(), "{asked:?}");
+    let page = |name: &str| std::fs::read(dir.path().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!(page("man1/depsfs-store-add.1"), depsfs(&["man", "store", "add"]).stdout);
+    assert_eq!(page("man1/depsfs.1"), depsfs(&["man"]).stdout);
+    assert_eq!(page("man1/git-depsfs.1"), b".so man1/depsfs.1\n");
+    for (name, _) in topics() {
+        assert_eq!(page(&format!("man7/depsfs-{name}.7")), depsfs(&["man", &name]).stdout);
+    }
+}
