@@ -88,6 +88,8 @@ mod outcome;
 mod overview;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/pull_request.rs"]
+mod pull_request;
 #[path = "cli/readme.rs"]
 mod readme;
 #[cfg(feature = "remote")]
@@ -95,6 +97,8 @@ mod readme;
 mod remote;
 #[path = "cli/remove.rs"]
 mod remove;
+#[path = "cli/shells.rs"]
+mod shells;
 #[path = "full/small.rs"]
 mod small;
 #[path = "cli/source.rs"]

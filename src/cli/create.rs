@@ -1,31 +1,28 @@
 //! `depsfs create`.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
 use super::answers::{ComponentAnswer, CreateAnswer};
 use super::approve;
-use super::components::{self, Outside, RemoteArgs};
-use super::created::words;
+use super::components::{self, Outside};
+use super::created::{built, next_line, source_line, words};
 use super::exec;
+use super::make_options::MakeOptions;
 use super::named;
 use super::output;
 use super::places;
 use super::record;
 use super::report::Failure;
-use super::view_option::ViewOption;
 use crate::git::checkout::Checkout;
 use crate::sys::interrupt;
-use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::artifacts;
 use crate::worktree::artifacts::commit::{self, CommitArtifact};
-use crate::worktree::artifacts::materialize::Brought;
-use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::branch::BranchRequest;
 use crate::worktree::copies;
 use crate::worktree::create::{self, CreateOptions};
@@ -74,45 +71,13 @@ pub struct Create {
     /// Don't let the new branch track the remote branch that it starts at
     #[arg(long, conflicts_with = "detach")]
     no_track: bool,
-    /// Directory of the worktree [default: as git config depsfs.path says, else beside the source checkout]
-    #[arg(long, value_name = "DIR")]
-    path: Option<PathBuf>,
-    /// Refuse when an artifact would have to be built: lock files differ at BASE-REF, or there is nothing to share
-    #[arg(long)]
-    frozen_only: bool,
     /// Go on with the components of a worktree that were not fetched or built yet, after a build that failed
-    #[arg(long, conflicts_with_all = ["base_ref", "branch", "new_branch", "reset_branch", "detach", "no_track", "path", "frozen_only", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["base_ref", "branch", "new_branch", "reset_branch", "detach", "no_track", "path", "frozen_only", "dry_run", "print_path", "copy"])]
     resume: bool,
-    /// Print what would be made, and change nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Prepare the views, but don't mount them
-    #[arg(long)]
-    no_mount: bool,
-    /// Copy the artifacts as plain files instead of mounting views: needs no FUSE [default: git config depsfs.mode, else
-    /// views]
-    #[arg(long, conflicts_with_all = ["no_mount", "allow_other", "view", "resume"])]
-    copy: bool,
-    /// Let other users into the views, with the permissions that files have (else they get EACCES)
-    #[arg(long)]
-    allow_other: bool,
-    /// Mount one view of the whole worktree, or one for each artifact directory [default: git config depsfs.view, else
-    /// directories]
-    #[arg(long, value_enum)]
-    view: Option<ViewOption>,
-    /// Leave tracked files the time of their checkout (git config depsfs.mtimes=false does so always)
-    #[arg(long)]
-    no_mtimes: bool,
-    /// Go on when the source has no ignored directory to share
-    #[arg(long)]
-    allow_unbuilt: bool,
-    /// Approve the commands that depsfs.toml names, as depsfs approve does
-    #[arg(long)]
-    approve: bool,
     #[command(flatten)]
-    remote: RemoteArgs,
+    how: MakeOptions,
     /// Run the command after -- in the new worktree, as depsfs exec does
-    #[arg(long, requires = "command", conflicts_with_all = ["dry_run", "no_mount", "resume"])]
+    #[arg(long, requires = "command", conflicts_with_all = ["dry_run", "no_mount", "resume", "print_path"])]
     exec: bool,
     /// With --exec: the command and its arguments
     #[arg(last = true, value_name = "COMMAND")]
@@ -122,6 +87,30 @@ pub struct Create {
 impl Create {
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("the worktree")
+    }
+
+    /// A worktree at a commit, with a branch that is decided.
+    pub fn of_commit(name: String, base: Option<String>, branch: BranchRequest, how: MakeOptions) -> Create {
+        let (mut named, mut new, mut reset) = (None, None, None);
+        match branch {
+            BranchRequest::Named(name) => named = Some(name),
+            BranchRequest::New(name) => new = Some(name),
+            BranchRequest::Reset(name) => reset = Some(name),
+            BranchRequest::Derived | BranchRequest::Detached => {}
+        }
+        Create {
+            name: Some(name),
+            base_ref: base,
+            branch: named,
+            new_branch: new,
+            reset_branch: reset,
+            detach: false,
+            no_track: true,
+            resume: false,
+            how,
+            exec: false,
+            command: Vec::new(),
+        }
     }
 
     /// Without `--exec`, words behind `--` are the name and the base-ref: a name may begin with a dash.
@@ -158,7 +147,7 @@ impl Create {
             return self.go_on();
         }
         let source = places::checkout()?;
-        if !self.dry_run {
+        if !self.how.dry_run {
             mount_source(&source)?;
         }
         let wish = CreateRequest {
@@ -166,10 +155,10 @@ impl Create {
             base: self.base_ref.clone(),
             branch: self.branch_request(),
             no_track: self.no_track,
-            path: self.path.clone(),
-            frozen_only: self.frozen_only,
-            allow_unbuilt: self.allow_unbuilt,
-            dry_run: self.dry_run,
+            path: self.how.path.clone(),
+            frozen_only: self.how.frozen_only,
+            allow_unbuilt: self.how.allow_unbuilt,
+            dry_run: self.how.dry_run,
             user: places::user(),
         };
         let plan = plan::plan(source, &wish, &places::store_path()?)?;
@@ -180,22 +169,26 @@ impl Create {
             ));
         }
         if wish.dry_run {
-            let foreseen = components::foreseen(&plan, self.approve, self.remote)?;
+            let foreseen = components::foreseen(&plan, self.how.approve, self.how.remote)?;
             let components = foreseen.decisions().map(|all| all.iter().map(ComponentAnswer::from).collect());
             let answer = CreateAnswer { components, ..CreateAnswer::planned(&plan) };
+            if self.how.print_path && !output::is_json() {
+                return output::path(&plan.names.path);
+            }
             return output::answer(&answer, || plan.words() + &foreseen.words());
         }
-        approve::ensure(&plan.components, &plan.source.common_dir, self.approve)?;
-        let mtimes = !self.no_mtimes && plan.settings.mtimes();
-        let outside = Outside::new(places::store()?).with_remotes(&plan.components, self.remote).with_mtimes(mtimes);
+        approve::ensure(&plan.components, &plan.source.common_dir, self.how.approve)?;
+        let mtimes = !self.how.no_mtimes && plan.settings.mtimes();
+        let outside =
+            Outside::new(places::store()?).with_remotes(&plan.components, self.how.remote).with_mtimes(mtimes);
         let of_commit = match (&plan.commit, plan.needs_commit_artifact()) {
             (Some(at), true) => outside.with(true, |supply| commit::nearest(&plan.source.git(), at, supply))?,
             _ => None,
         };
-        if plan.is_unbuilt && of_commit.is_none() && (!self.allow_unbuilt || self.frozen_only) {
+        if plan.is_unbuilt && of_commit.is_none() && (!self.how.allow_unbuilt || self.how.frozen_only) {
             return Err(WorktreeError::Unbuilt(plan.source.root).into());
         }
-        if self.frozen_only && !plan.components.is_empty() {
+        if self.how.frozen_only && !plan.components.is_empty() {
             // Fetched, not only asked for: what is promised has to be there.
             let foreseen = outside.with(true, |supply| artifacts::plan::foresee(&plan, supply))?;
             artifacts::plan::refuse_builds(&foreseen.unwrap_or_default())?;
@@ -221,11 +214,11 @@ impl Create {
     }
 
     fn make(&self, plan: &CreatePlan, outside: &Outside, of_commit: Option<&CommitArtifact>) -> Result<(), Failure> {
-        let mtimes = !self.no_mtimes && plan.settings.mtimes();
-        let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
-        let allow_other = self.allow_other || shape::lets_others_in(shape);
-        let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
-        let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape, copy: false };
+        let mtimes = !self.how.no_mtimes && plan.settings.mtimes();
+        let shape = shape::wanted(self.how.view.map(Into::into), &plan.settings)?;
+        let allow_other = self.how.allow_other || shape::lets_others_in(shape);
+        let copy = !self.how.no_mount && copies::wanted(self.how.copy, &plan.settings)?;
+        let how = CreateOptions { mount: !self.how.no_mount, mtimes, allow_other, shape, copy: false };
         let how = if copy { how.without_views() } else { how };
         let created =
             outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
@@ -234,10 +227,14 @@ impl Create {
         let next = next_line(&created.worktree)?;
         let answer = CreateAnswer::made(plan, &created, how.mount);
         if !(how.mount || how.copy) || (created.decisions.is_empty() && of_commit.is_none()) {
-            return output::done_answer(&made, &answer, || said + &next);
+            return self.report(&made, &answer, &created.worktree, said + &next);
         }
         // A build may take long: people read first that the worktree is there. JSON is one object.
-        let reported = if output::is_json() { Ok(()) } else { output::done(&made, &said) };
+        let reported = match (output::is_json(), self.how.print_path) {
+            (true, _) => Ok(()),
+            (false, true) => Ok(said.lines().for_each(output::note)),
+            (false, false) => output::done(&made, &said),
+        };
         let new = places::checkout_at(&created.worktree)?;
         let mut lines = String::new();
         if let Some(found) = of_commit {
@@ -256,8 +253,17 @@ impl Create {
             Err(failed) => return Err(failed),
         };
         let answer = answer.with_done(done.iter().map(ComponentAnswer::from).collect());
-        let words = || lines + &built(&done) + &outside.traffic() + &next;
-        reported.and_then(|()| output::done_answer(&made, &answer, words))
+        let words = lines + &built(&done) + &outside.traffic() + &next;
+        reported.and_then(|()| self.report(&made, &answer, &created.worktree, words))
+    }
+
+    /// The report on stdout; with `--print-path` on stderr, and the path alone on stdout.
+    fn report(&self, made: &str, answer: &CreateAnswer, worktree: &Path, text: String) -> Result<(), Failure> {
+        if !self.how.print_path || output::is_json() {
+            return output::done_answer(made, answer, || text);
+        }
+        text.lines().for_each(output::note);
+        output::path(worktree)
     }
 
     fn go_on(&self) -> Result<(), Failure> {
@@ -269,10 +275,10 @@ impl Create {
             }
             None => places::store()?,
         };
-        let components = components::approved(&checkout, self.approve)?;
+        let components = components::approved(&checkout, self.how.approve)?;
         record::begin("create --resume", store.path());
         record::concerns(&checkout.root);
-        let outside = Outside::new(store).with_remotes(&components, self.remote).with_mtimes(!self.no_mtimes);
+        let outside = Outside::new(store).with_remotes(&components, self.how.remote).with_mtimes(!self.how.no_mtimes);
         let done = components::go_on(&checkout, &components, &outside)?;
         let answer =
             CreateAnswer { worktree: checkout.root.as_path().into(), mounted: true, ..CreateAnswer::default() };
@@ -283,39 +289,6 @@ impl Create {
         };
         output::done_answer("the components were fetched or built", &answer, words)
     }
-}
-
-/// The source, where that is not the checkout of the working directory.
-fn source_line(plan: &CreatePlan) -> String {
-    let source = &plan.source.root;
-    match Checkout::containing(Path::new(".")) {
-        Ok(Some(here)) if here.root != *source => {
-            let inside = here.root.strip_prefix(source).unwrap_or(&here.root);
-            format!("  source:   {}, of which {} is a submodule\n", source.shown(), inside.shown())
-        }
-        _ => String::new(),
-    }
-}
-
-/// The next step: the way from the working directory to the new worktree, as a shell reads it.
-fn next_line(worktree: &Path) -> Result<String, Failure> {
-    let here = path::absolute(Path::new("."))?;
-    let here = path::canonical(&here).unwrap_or(here);
-    let common = here.ancestors().find(|above| worktree.starts_with(above)).unwrap_or(Path::new("/"));
-    let ups = here.components().count() - common.components().count();
-    let below = worktree.strip_prefix(common).unwrap_or(worktree);
-    let way = if ups > 3 { worktree.into() } else { PathBuf::from("../".repeat(ups)).join(below) };
-    Ok(format!("  next:     cd {}\n", way.word()))
-}
-
-/// The components that were built, in one line.
-fn built(done: &[Brought]) -> String {
-    let names: Vec<&str> = done
-        .iter()
-        .filter(|b| b.decision.way == ArtifactSource::Build)
-        .map(|b| b.decision.component.as_str())
-        .collect();
-    if names.is_empty() { String::new() } else { format!("  built:    {}\n", names.join(", ")) }
 }
 
 /// Mounts the views of the source: without them a worktree of depsfs would share only its own changes.

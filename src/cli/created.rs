@@ -1,13 +1,18 @@
 //! The report of a create or an adopt.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::embedded;
 use super::output::{count, size};
+use super::report::Failure;
+use crate::git::checkout::Checkout;
 use crate::git::command::Tracking;
 use crate::store::manifest::Shape;
-use crate::sys::terminal::DisplayName;
+use crate::sys::path;
+use crate::sys::terminal::{DisplayName, shell_word};
 use crate::worktree::adopt;
+use crate::worktree::artifacts::materialize::Brought;
+use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::branch::BranchUse;
 use crate::worktree::create::{CopiedFile, CreateOptions, Created};
 use crate::worktree::plan::CreatePlan;
@@ -91,4 +96,40 @@ pub(super) fn words(verb: &str, plan: &CreatePlan, created: &Created, how: Creat
         lines.push(format!("  differs:  {}: artifacts beside it may have to be installed again", lock.shown()));
     }
     lines.join("\n") + "\n"
+}
+
+/// The source, where that is not the checkout of the working directory.
+pub(super) fn source_line(plan: &CreatePlan) -> String {
+    let source = &plan.source.root;
+    match Checkout::containing(Path::new(".")) {
+        Ok(Some(here)) if here.root != *source => {
+            let inside = here.root.strip_prefix(source).unwrap_or(&here.root);
+            format!("  source:   {}, of which {} is a submodule\n", source.shown(), inside.shown())
+        }
+        _ => String::new(),
+    }
+}
+
+/// The next step: the way from the working directory to the new worktree, as a shell reads it.
+///
+/// # Errors
+/// The working directory was deleted.
+pub(super) fn next_line(worktree: &Path) -> Result<String, Failure> {
+    let here = path::absolute(Path::new("."))?;
+    let here = path::canonical(&here).unwrap_or(here);
+    let common = here.ancestors().find(|above| worktree.starts_with(above)).unwrap_or(Path::new("/"));
+    let ups = here.components().count() - common.components().count();
+    let below = worktree.strip_prefix(common).unwrap_or(worktree);
+    let way = if ups > 3 { worktree.into() } else { PathBuf::from("../".repeat(ups)).join(below) };
+    Ok(format!("  next:     cd {}\n", shell_word(&way)))
+}
+
+/// The components that were built, in one line.
+pub(super) fn built(done: &[Brought]) -> String {
+    let names: Vec<&str> = done
+        .iter()
+        .filter(|b| b.decision.way == ArtifactSource::Build)
+        .map(|b| b.decision.component.as_str())
+        .collect();
+    if names.is_empty() { String::new() } else { format!("  built:    {}\n", names.join(", ")) }
 }

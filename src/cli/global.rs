@@ -22,8 +22,8 @@ pub struct GlobalOptions {
     /// Log the steps on stderr; -vv: each one (DEPSFS_LOG says which)
     #[arg(long, short, action = ArgAction::Count, global = true, conflicts_with = "quiet")]
     verbose: u8,
-    /// When to use colours [default: auto]
-    #[arg(long, value_enum, value_name = "WHEN", global = true)]
+    /// When to use colours; auto: on a terminal, unless NO_COLOR is set [default: auto]
+    #[arg(long, value_enum, value_name = "auto|always|never", hide_possible_values = true, global = true)]
     color: Option<ColorWhen>,
     /// Answer each question with yes
     #[arg(long, short, global = true)]

@@ -7,6 +7,7 @@ mod adopt;
 mod answers;
 mod approve;
 mod cache;
+mod cd;
 mod color;
 mod completions;
 mod components;
@@ -29,6 +30,7 @@ mod init;
 mod json_schema;
 mod list;
 mod log;
+mod make_options;
 mod man;
 mod mount;
 mod mount_all;
@@ -40,6 +42,7 @@ mod path;
 mod places;
 mod progress;
 mod publish;
+mod pull_request;
 mod push;
 mod record;
 mod remedies;
@@ -48,6 +51,7 @@ mod remove;
 mod report;
 mod reset;
 mod service;
+mod shell_init;
 mod stats;
 mod status;
 mod store;
@@ -91,12 +95,14 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Create(create::Create),
+    Pr(pull_request::PullRequestCommand),
     Adopt(adopt::Adopt),
     List(list::List),
     Status(status::Status),
     Path(path::PathCommand),
     Log(log::LogCommand),
     Du(du::Du),
+    Cd(cd::Cd),
     Exec(exec::Exec),
     Shell(exec::ShellCommand),
     Diff(diff::Diff),
@@ -119,6 +125,7 @@ enum Verb {
     Init(init::Init),
     Approve(approve::Approve),
     JsonSchema(json_schema::JsonSchemaCommand),
+    ShellInit(shell_init::ShellInit),
     Completions(completions::Completions),
     Help(help::Help),
     #[command(hide = true)]
@@ -161,12 +168,14 @@ impl Verb {
     fn run(self) -> Result<(), Failure> {
         match self {
             Verb::Create(v) => v.run(),
+            Verb::Pr(v) => v.run(),
             Verb::Adopt(v) => v.run(),
             Verb::List(v) => v.run(),
             Verb::Status(v) => v.run(),
             Verb::Path(v) => v.run(),
             Verb::Log(v) => v.run(),
             Verb::Du(v) => v.run(),
+            Verb::Cd(v) => v.run(),
             Verb::Exec(v) => v.run(),
             Verb::Shell(v) => v.run(),
             Verb::Diff(v) => v.run(),
@@ -189,6 +198,7 @@ impl Verb {
             Verb::Init(v) => v.run(),
             Verb::Approve(v) => v.run(),
             Verb::JsonSchema(v) => v.run(),
+            Verb::ShellInit(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Help(v) => v.run(),
             Verb::Man(v) => v.run(),
@@ -199,11 +209,13 @@ impl Verb {
     fn failing(&self) -> String {
         match self {
             Verb::Create(v) => format!("{} was not created", v.name()),
+            Verb::Pr(v) => format!("{} was not created", v.name()),
             Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
             Verb::Du(_) => "the disk space cannot be shown".into(),
             Verb::Log(_) => "the log cannot be shown".into(),
             Verb::List(_) => "the worktrees cannot be listed".into(),
             Verb::Status(_) => "the status cannot be shown".into(),
+            Verb::Cd(_) => "the directory was not changed".into(),
             Verb::Path(_) => "the path cannot be printed".into(),
             Verb::Exec(_) | Verb::Shell(_) => "the command was not started".into(),
             Verb::Diff(_) => "the differences cannot be shown".into(),
@@ -225,7 +237,7 @@ impl Verb {
             Verb::Remote(v) => v.failing(),
             Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),
-            Verb::Completions(_) | Verb::Help(_) | Verb::JsonSchema(_) | Verb::Man(_) => {
+            Verb::ShellInit(_) | Verb::Completions(_) | Verb::Help(_) | Verb::JsonSchema(_) | Verb::Man(_) => {
                 "the text was not written".into()
             }
         }

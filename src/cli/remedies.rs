@@ -87,6 +87,10 @@ fn worktree(e: &WorktreeError) -> (u8, String) {
         }
         WorktreeError::NoBase(_) => (REFUSED, "git branch --all lists the branches; a remote's is written origin/main".into()),
         WorktreeError::Fetch { .. } => (FAILED, "nothing was made; git remote -v shows the address of the remote".into()),
+        WorktreeError::NoRemote(_) => (REFUSED, "git remote -v lists the remotes; --remote names one".into()),
+        WorktreeError::NoPullRequest { .. } => {
+            (REFUSED, "look at the number; --remote names another remote; git remote -v lists them".into())
+        }
         WorktreeError::Unbuilt(_) => (REFUSED, "build the source first, or give --allow-unbuilt".into()),
         WorktreeError::WouldBuild(_) => {
             (REFUSED, "omit --frozen-only, or choose a base-ref with the same lock files".into())

@@ -12,7 +12,7 @@ use super::report::Failure;
 use crate::git;
 use crate::git::checkout::Checkout;
 use crate::sys::path;
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{DisplayName, shell_word};
 use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::remove::{self, Accept, RemoveTarget};
@@ -164,7 +164,7 @@ fn way_out(target: &RemoveTarget) -> String {
     let here = path::absolute(Path::new(".")).and_then(|here| path::canonical(&here));
     match (here, checkout.main()) {
         (Ok(here), Ok(Some(main))) if here.starts_with(&checkout.root) => {
-            format!("  next:    cd {}\n", main.root.word())
+            format!("  next:    cd {}\n", shell_word(&main.root))
         }
         _ => String::new(),
     }

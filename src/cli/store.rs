@@ -4,20 +4,22 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::answers::{DamageAnswer, EntryAnswer, ReasonAnswer, StoreAddAnswer, StoreListAnswer, StoreVerifyAnswer};
+use super::answers::{
+    DamageAnswer, EntryAnswer, ReasonAnswer, StoreAddAnswer, StoreListAnswer, StoreRemoveAnswer, StoreVerifyAnswer,
+};
 use super::output::{self, count, size};
 use super::places;
 use super::progress::Bar;
 use super::record;
 use super::report::Failure;
 use crate::store::import::{ArchiveLimits, import_archive, import_dir};
-use crate::store::{Entry, Provenance, Store as Opened, escape};
+use crate::store::{Entry, Provenance, Store as Opened, StoreError, escape};
 use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path as paths, url};
 use crate::views::set;
 use crate::worktree::WorktreeError;
 
-/// Add to the store, list its entries, check it
+/// Add entries to the store, list them, remove them, check the store
 #[derive(Args)]
 pub struct StoreCommand {
     #[command(subcommand)]
@@ -37,6 +39,14 @@ enum StoreVerb {
     },
     /// List the entries
     List,
+    /// Remove an entry
+    ///
+    /// Only the name goes. Worktrees that show its files keep them; gc frees those that nothing else needs.
+    Remove {
+        /// The name of the entry, as depsfs store list prints it
+        #[arg(value_name = "ENTRY", required = true)]
+        entries: Vec<String>,
+    },
     /// Read everything again and name what is damaged
     Verify,
 }
@@ -46,6 +56,7 @@ impl StoreCommand {
         match &self.verb {
             StoreVerb::Add { source, .. } => format!("{} was not added", source.shown()),
             StoreVerb::List => "the entries cannot be listed".into(),
+            StoreVerb::Remove { .. } => "not every entry was removed".into(),
             StoreVerb::Verify => "the store is not sound".into(),
         }
     }
@@ -55,6 +66,7 @@ impl StoreCommand {
         match self.verb {
             StoreVerb::Add { source, name } => add(&store, &source, name),
             StoreVerb::List => list(&store),
+            StoreVerb::Remove { entries } => remove(&store, &entries),
             StoreVerb::Verify => verify(&store),
         }
     }
@@ -103,6 +115,25 @@ fn list(store: &Opened) -> Result<(), Failure> {
     };
     let answer = StoreListAnswer { entries: entries.iter().map(EntryAnswer::from).collect() };
     output::answer(&answer, || entries.iter().map(line).collect())
+}
+
+/// Removes all, or none if one is not there.
+fn remove(store: &Opened, names: &[String]) -> Result<(), Failure> {
+    for name in names {
+        match store.entries().get(name) {
+            // A damaged one can be removed.
+            Ok(Some(_)) | Err(StoreError::BadFile { .. }) => {}
+            Ok(None) => return Err(StoreError::NoEntry(name.clone()).into()),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    record::begin("store remove", store.path());
+    for name in names {
+        store.entries().remove(name)?;
+        record::concerns_name(&escape::escape(name.as_bytes()));
+    }
+    let text = || names.iter().map(|name| format!("removed {}; depsfs gc frees its files\n", name.shown())).collect();
+    output::done_answer("the entries were removed", &StoreRemoveAnswer { removed: names.to_vec() }, text)
 }
 
 fn verify(store: &Opened) -> Result<(), Failure> {

@@ -32,7 +32,7 @@ pub fn number(n: u64) -> String {
 /// A number, as [`number`], and its noun.
 pub fn count(n: u64, noun: &str) -> String {
     let plural = match noun.strip_suffix('y') {
-        Some(stem) if n != 1 => format!("{stem}ies"),
+        Some(stem) if n != 1 && !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
         _ => format!("{noun}{}", if n == 1 { "" } else { "s" }),
     };
     format!("{} {plural}", number(n))
@@ -61,6 +61,7 @@ mod tests {
             (1_000_000, "1,000,000 files"),
         ];
         counts.iter().for_each(|(n, text)| assert_eq!(count(*n, "file"), *text));
+        assert_eq!((count(2, "directory"), count(2, "day")), ("2 directories".into(), "2 days".into()));
         let ages = [(0, "0 seconds"), (59, "59 seconds"), (60, "1 minute"), (7_200, "2 hours"), (200_000, "2 days")];
         ages.iter().for_each(|(n, text)| assert_eq!(age(*n), *text));
     }

@@ -160,6 +160,30 @@ impl Git {
         self.run("fetch", ["fetch", "--quiet", "--no-recurse-submodules", "--", remote, branch], None).map(drop)
     }
 
+    /// Those of some references that a remote has: the object and the name of each.
+    ///
+    /// # Errors
+    /// git fails or can't be run; the remote can't be reached.
+    pub fn remote_references(&self, remote: &str, names: &[String]) -> Result<Vec<(String, String)>, GitError> {
+        let args = ["ls-remote", "--quiet", "--", remote].into_iter().chain(names.iter().map(String::as_str));
+        let out = self.run("ls-remote", args, None)?;
+        let text = String::from_utf8_lossy(&out);
+        let pairs = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(pairs.map(|(object, name)| (object.to_owned(), name.to_owned())).collect())
+    }
+
+    /// Has a branch track a reference of a remote that is no branch.
+    ///
+    /// # Errors
+    /// git fails or can't be run.
+    pub fn set_upstream(&self, branch: &str, remote: &str, reference: &str) -> Result<(), GitError> {
+        for (key, value) in [("remote", remote), ("merge", reference)] {
+            let key = format!("branch.{branch}.{key}");
+            self.run("config", ["config", "--local", "--replace-all", &key, value], None)?;
+        }
+        Ok(())
+    }
+
     /// Makes a branch; fails when it exists, also when another process made it just now.
     ///
     /// # Errors

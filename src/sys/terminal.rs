@@ -103,6 +103,21 @@ fn quoted(bytes: &[u8]) -> String {
     out
 }
 
+/// A path as a word of a command for a shell (POSIX; for a byte that a terminal would not show: bash, zsh, ksh).
+pub fn shell_word(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"._-/@+=%,:".contains(b);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !bytes.is_empty() && bytes.iter().all(is_plain) && !text.starts_with('-') => text.to_owned(),
+        Ok(text) if text.chars().all(is_visible) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => {
+            let quoted = quoted(bytes);
+            let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+            format!("$'{}'", inner.replace("\\\"", "\"").replace('\'', r"\'"))
+        }
+    }
+}
+
 /// A message of several lines.
 pub fn plain(text: &str) -> Cow<'_, str> {
     without(text, |c| c == '\n' || c == '\t' || is_visible(c))
@@ -173,6 +188,21 @@ mod tests {
             assert_eq!(name.shown().to_string(), shown);
         }
         assert_eq!(format!("{:5}|", Path::new("a").shown()), "a    |");
+    }
+
+    #[test]
+    fn a_word_for_a_shell_is_the_path_and_runs_nothing() {
+        let table: [(&[u8], &str); 6] = [
+            (b"../fix-login", "../fix-login"),
+            (b"-x", "'-x'"),
+            (b"a $(id) `id`", "'a $(id) `id`'"),
+            (b"it's \"\\", r#"'it'\''s "\'"#),
+            (b"a\n'\"\\", r#"$'a\n\'"\\'"#),
+            (b"\xff", r"$'\377'"),
+        ];
+        for (bytes, word) in table {
+            assert_eq!(shell_word(Path::new(OsStr::from_bytes(bytes))), word);
+        }
     }
 
     #[test]

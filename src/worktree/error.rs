@@ -56,6 +56,10 @@ pub enum WorktreeError {
     NoBase(String),
     #[error("branch {} could not be fetched from {}: {source}", branch.shown(), remote.shown())]
     Fetch { remote: String, branch: String, source: GitError },
+    #[error("the repository has no remote {}", .0.shown())]
+    NoRemote(String),
+    #[error("pull request {number} is not at {}", remotes.shown())]
+    NoPullRequest { number: u64, remotes: String },
     #[error("{} has no ignored directory to share", .0.shown())]
     Unbuilt(PathBuf),
     #[error("artifacts would have to be built: {}", listed(.0))]

@@ -4,6 +4,7 @@
 //! |------|----------|
 //! | `plan`, `create`, `created`, `fit`, `snapshot`, `mtime`, `manifest_builder` | `create`: first everything is checked, then made |
 //! | `copies` | artifacts as plain files (`--copy`) |
+//! | `pull_request` | `pr`: the commits of a pull request as the start of a worktree |
 //! | `undo`, `unfinished` | a failed create is taken back; the record of a create that was killed |
 //! | `copy_checkout` | tracked files copied from the source, if a checkout would write the same bytes |
 //! | `recorded_times` | the times of tracked files, as another machine has recorded them |
@@ -34,6 +35,7 @@ mod manifest_builder;
 pub mod mtime;
 pub mod placement;
 pub mod plan;
+pub mod pull_request;
 pub mod recorded_times;
 pub mod relocation;
 pub mod remove;

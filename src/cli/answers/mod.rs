@@ -29,7 +29,8 @@ pub use remote::{
 };
 pub use store::{
     ApproveAnswer, CacheExistsAnswer, CacheGetAnswer, CachePutAnswer, DamageAnswer, EntryAnswer, InitAnswer,
-    ServiceInstallAnswer, ServiceUninstallAnswer, StoreAddAnswer, StoreListAnswer, StoreVerifyAnswer,
+    ServiceInstallAnswer, ServiceUninstallAnswer, StoreAddAnswer, StoreListAnswer, StoreRemoveAnswer,
+    StoreVerifyAnswer,
 };
 pub use verbs::{
     DiffAnswer, DifferenceAnswer, DoctorAnswer, GcAnswer, ListAnswer, PathAnswer, ServiceAnswer, SyncAnswer, git_dir,
@@ -95,6 +96,7 @@ answers! {
     "status" => WorktreeStatus,
     "store.add" => StoreAddAnswer,
     "store.list" => StoreListAnswer,
+    "store.remove" => StoreRemoveAnswer,
     "store.verify" => StoreVerifyAnswer,
     "sync" => SyncAnswer,
     "thaw" => ThawAnswer,
@@ -145,8 +147,10 @@ fn schema<A: Answer>() -> Value {
 mod tests {
     use super::*;
 
-    /// Verbs whose output is a text by its nature, or is that of another program.
-    const TEXTS: [&str; 6] = ["completions", "exec", "help", "hook.print", "json-schema", "shell"];
+    /// Verbs whose output is a text by its nature, or is that of another program, or of another verb: `pr` answers as
+    /// `create`.
+    const TEXTS: [&str; 9] =
+        ["cd", "completions", "exec", "help", "hook.print", "json-schema", "pr", "shell", "shell-init"];
 
     #[test]
     fn every_verb_that_answers_has_a_schema() {

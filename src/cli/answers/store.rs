@@ -51,6 +51,13 @@ impl From<&Entry> for EntryAnswer {
     }
 }
 
+/// `depsfs store remove`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct StoreRemoveAnswer {
+    /// The names of the entries.
+    pub removed: Vec<String>,
+}
+
 /// `depsfs store verify`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct StoreVerifyAnswer {
