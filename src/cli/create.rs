@@ -232,7 +232,10 @@ impl Create {
         // A build may take long: people read first that the worktree is there. JSON is one object.
         let reported = match (output::is_json(), self.how.print_path) {
             (true, _) => Ok(()),
-            (false, true) => Ok(said.lines().for_each(output::note)),
+            (false, true) => {
+                said.lines().for_each(output::note);
+                Ok(())
+            }
             (false, false) => output::done(&made, &said),
         };
         let new = places::checkout_at(&created.worktree)?;

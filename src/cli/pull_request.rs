@@ -52,7 +52,8 @@ impl PullRequestCommand {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let source = places::checkout()?;
         let found = pull_request::find(&source, self.remote.as_deref(), self.number)?;
-        let has_commit = !self.how.dry_run || source.git().resolve(&[found.commit.clone()])?.pop().flatten().is_some();
+        let commit = std::slice::from_ref(&found.commit);
+        let has_commit = !self.how.dry_run || source.git().resolve(commit)?.pop().flatten().is_some();
         if !self.how.dry_run {
             found.fetch(&source)?;
         }
