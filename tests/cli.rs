@@ -56,6 +56,8 @@ mod git;
 mod help;
 #[path = "cli/hook.rs"]
 mod hook;
+#[path = "cli/hung.rs"]
+mod hung;
 #[path = "cli/include.rs"]
 mod include;
 #[path = "cli/init.rs"]

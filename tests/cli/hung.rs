@@ -1,0 +1,81 @@
+//! A request that no server will ever answer: kernels before 6.9 send none again, and here nothing is retained either.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::bench::{Bench, PROGRAM, json, run, soon};
+
+/// A program that changes a view without end, and counts in a file beside the worktrees.
+struct Writer(std::process::Child);
+
+impl Writer {
+    fn start(bench: &Bench) -> Writer {
+        let script = "n=0; while :; do echo $n > build/own; n=$((n+1)); echo $n > ../count; done";
+        let mut sh = bench.command("sh", "fix");
+        Writer(sh.args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It dies when its request has an answer: the connection was ended.
+        drop(self.0.kill().and_then(|()| self.0.wait()));
+    }
+}
+
+fn daemon(bench: &Bench) -> Option<Value> {
+    let text = std::fs::read_to_string(bench.path("repo/.git/worktrees/fix/depsfs/daemon.json")).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Kills servers until the writer waits for an answer that none of them will give.
+fn hang(bench: &Bench) {
+    let count = || std::fs::read_to_string(bench.path("count")).unwrap_or_default();
+    let server = || daemon(bench).and_then(|state| state["server_pid"].as_i64());
+    for _ in 0..60 {
+        let before = server().expect("one runs");
+        Command::new("kill").args(["-KILL", &before.to_string()]).status().unwrap();
+        soon("another server", || server().is_some_and(|pid| pid != before));
+        // The keeper gives up when servers die too soon.
+        std::thread::sleep(Duration::from_millis(700));
+        let seen = count();
+        std::thread::sleep(Duration::from_millis(500));
+        if count() == seen {
+            return;
+        }
+    }
+    panic!("nothing hangs");
+}
+
+#[test]
+fn a_view_with_a_request_that_nobody_will_answer_is_called_hung_and_doctor_gets_out_of_it() {
+    let counts = std::fs::read_dir("/sys/fs/fuse/connections").is_ok_and(|mut all| all.next().is_some());
+    if !counts && !crate::bench::is_root() {
+        return println!("skipped: fusectl is not mounted, so an ordinary user cannot count waiting requests");
+    }
+    let bench = Bench::new();
+    let old = |at: &str, args: &[&str]| {
+        // `DEPSFS_WITHOUT` is for tests.
+        run(bench.command(PROGRAM, at).args(args).env("DEPSFS_WITHOUT", "resend,retained"))
+    };
+    assert_eq!(old("repo", &["create", "fix"]).code, 0);
+    let writer = Writer::start(&bench);
+    hang(&bench);
+    let status = old("fix", &["status"]);
+    assert!(status.out.contains("[HUNG]    build"), "{status:?}");
+    assert_eq!(status.code, 1, "{status:?}");
+    let found = old("repo", &["doctor", "--fix", "--json"]);
+    let found = json(&found.out);
+    let rows = found["checks"].as_array().unwrap();
+    let is_hung = |row: &&Value| row["check"] == "hung_mounts" && row["reason"].to_string().contains("fix/build");
+    let row = rows.iter().find(is_hung).unwrap_or_else(|| panic!("{rows:#?}"));
+    assert_eq!(row["fixed"], true, "{row:#}");
+    drop(writer);
+    // Mounted anew, or to be mounted: nothing waits any more.
+    assert_eq!(old("fix", &["mount"]).code, 0);
+    assert!(bench.ok("fix", ["status"]).contains("[ok]      build"));
+    assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    bench.ok("fix", ["unmount"]);
+}
