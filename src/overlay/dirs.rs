@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::store::Name;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 
-use super::error::{Result, upper};
+use super::error::{OverlayError, Result, upper};
 use super::loosened::despite_mode;
 use super::types::Ino;
 use super::upper::{KEPT_LISTINGS, Listing, restore_times};
@@ -144,7 +144,12 @@ impl View {
         let open = || despite_mode(aside.as_deref(), fd, || fs::open_dir_at(fd, b"."));
         let dir = self.open_kept(open).map_err(upper("open a directory"))?;
         let mut listing = Listing::new();
-        let names = fs::list(&dir).map_err(upper("list a directory"))?;
+        let names = match fs::list(&dir) {
+            // A directory that was deleted has no names. If it is the upper, those of the lower are still shown: libc takes
+            // ENOENT for the end of a listing, and programs would see an empty directory.
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return self.ready().and(Err(OverlayError::NotFound)),
+            names => names.map_err(upper("list a directory"))?,
+        };
         for entry in names.into_iter().filter(|e| !self.is_home(ino, &e.name)) {
             let kind = match entry.kind {
                 FileType::Unknown => fs::stat_at(&dir, &entry.name).map_err(upper("look at a file"))?.kind(),

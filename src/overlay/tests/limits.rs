@@ -56,6 +56,7 @@ fn every_change_of_a_view_whose_upper_was_deleted_is_an_i_o_error_and_reading_go
         case.overlay().create(Ino::ROOT, &name("made"), 0o644, case.caller(), true).map(drop),
         case.overlay().mkdir(dir, &name("made"), 0o755, case.caller()).map(drop),
         case.overlay().set_xattr(lower, b"user.x", b"1", XattrFlags::empty()),
+        case.overlay().readdir(Ino::ROOT, 2, false, &mut |_| true).map(drop),
     ] {
         assert_eq!(failed.as_ref().err().and_then(errno), Some(libc::EIO), "{failed:?}");
     }
