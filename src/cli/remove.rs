@@ -9,6 +9,7 @@ use super::output::{self, count};
 use super::places;
 use super::record;
 use super::report::Failure;
+use super::unmount::say_held;
 use crate::git;
 use crate::git::checkout::Checkout;
 use crate::sys::path;
@@ -114,6 +115,7 @@ impl Remove {
             RemoveTarget::Whole(worktree) => remove::remove(&worktree, accept)?,
             RemoveTarget::Broken(broken) => remove::remove_broken(&broken, accept)?,
         };
+        removed.released.into_iter().for_each(|released| say_held(released, "it goes on with them as they were"));
         let mut text = format!("removed {}\n", removed.worktree.shown());
         if removed.private_paths > 0 {
             let paths = count(removed.private_paths as u64, "path");

@@ -17,6 +17,7 @@ use super::find;
 use super::relocation;
 use super::sole_holder;
 use super::unfinished::{Killed, UndoOutcome};
+use crate::daemon::Released;
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
 use crate::git::submodule;
@@ -55,6 +56,8 @@ pub struct Removed {
     pub branch_deleted: Option<String>,
     /// The number of paths in the uppers of its views.
     pub private_paths: usize,
+    /// What became of its mounts; `None` if it had none, or they had to be gone.
+    pub released: Option<Released>,
 }
 
 /// A worktree to be removed.
@@ -184,7 +187,8 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeEr
         if accept.dry_run {
             views.refuse_all_busy(accept.lazy)?;
         } else {
-            views.unmount(accept.lazy)?;
+            let released = views.release(accept.lazy)?;
+            removed.released = Some(released).filter(|_| !accept.lazy);
         }
     }
     if accept.dry_run {

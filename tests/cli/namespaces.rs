@@ -97,8 +97,22 @@ fn a_view_with_a_copy_elsewhere_is_thawed_and_its_worktree_unmounted_and_removed
     assert!(said.err.contains("has a copy"), "{said:?}");
     soon_done(&bench, &["mount"]);
     let begun = Instant::now();
-    bench.ok("repo", ["remove", "fix"]);
-    assert!(begun.elapsed() < Duration::from_secs(15));
+    let said = bench.depsfs("repo", ["remove", "fix"]);
+    assert!(said.code == 0 && begun.elapsed() < Duration::from_secs(15), "{said:?}");
+    // The views that were mounted after the copy was made are in no other namespace.
+    assert!(!bench.is_there("fix"));
+}
+
+#[test]
+fn a_worktree_with_a_copy_elsewhere_is_removed_at_once_and_the_holder_is_named() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "fix"]);
+    let Some(copy) = copy(&bench) else { return };
+    let begun = Instant::now();
+    let said = bench.depsfs("repo", ["remove", "fix"]);
+    assert!(said.code == 0 && begun.elapsed() < Duration::from_secs(15), "{said:?}");
+    assert!(said.err.contains(&format!("process {} (sleep) has a copy", copy.0.id())), "{said:?}");
+    assert!(!bench.is_there("fix"));
 }
 
 #[test]
