@@ -15,7 +15,7 @@ use case::Case;
 use depsfs::overlay::Ino;
 use depsfs::overlay::journal::{self, Check, Frame, Journal, Record};
 use depsfs::store::import::import_dir;
-use depsfs::store::manifest::{CopyState, Graft, LockFile, Shape, ViewSpec};
+use depsfs::store::manifest::{CopyState, CopyTime, Graft, LockFile, Shape, ViewSpec};
 use depsfs::store::pack::PackWriter;
 use depsfs::store::tree::{Item, NodeMeta, Slot};
 use depsfs::store::{
@@ -200,9 +200,11 @@ fn manifest_3_has_a_view_that_is_plain_files() {
     let case = Case::new();
     let path = case.dir.path().join("manifest.json");
     let mut manifest = manifest();
+    let since = CopyTime { sec: -2, nsec: 999_999_999 };
+    let until = CopyTime { sec: 1_700_000_000, nsec: 5 };
     let copy = |id: &str, state| ViewSpec { id: id.into(), copy: Some(state), ..ViewSpec::default() };
     manifest.views.push(copy("0000000000000001", CopyState::Begun));
-    manifest.views.push(copy("0000000000000002", CopyState::Complete { sec: -2, nsec: 999_999_999 }));
+    manifest.views.push(copy("0000000000000002", CopyState::Complete { since, until }));
     manifest.update_version();
     manifest.save(&path).unwrap();
     assert_eq!(fs::read(&path).unwrap(), golden("manifest-3.json"));

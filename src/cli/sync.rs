@@ -10,8 +10,10 @@ use super::record;
 use super::report::Failure;
 use super::{named, output, places};
 use crate::component::{Components, Declared, Undeclared};
+use crate::store::plain_copy::CopyMode;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
+use crate::views::copied;
 use crate::views::set::Views;
 use crate::worktree::artifacts::materialize::{self, Brought};
 use crate::worktree::artifacts::resolve::ArtifactSource;
@@ -54,6 +56,7 @@ impl SyncCommand {
             record::begin("sync", outside.store.path());
             record::concerns(&checkout.root);
             relocation::follow(&views)?;
+            copied::complete(&mut views, &outside.store, CopyMode::Complete, &*outside.bar)?;
             views.mount()?;
         }
         let mut brought = match self.dry_run {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FileKind, StoreError, TreeId, escape, versioned};
 use crate::sys;
+use crate::sys::fs::Timespec;
 use crate::sys::terminal::DisplayName;
 
 /// The version of a manifest whose views are mounted one by one: older programs read it.
@@ -48,8 +49,22 @@ impl Shape {
 pub enum CopyState {
     /// Files may be absent, or written in part.
     Begun,
-    /// All files are there. They were written before this time, by the clock that the file system takes its times from.
-    Complete { sec: i64, nsec: u32 },
+    /// All files are there. The copy wrote them between two times of the file system.
+    Complete { since: CopyTime, until: CopyTime },
+}
+
+/// A time of a file system: seconds since 1970, and nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CopyTime {
+    pub sec: i64,
+    pub nsec: u32,
+}
+
+impl From<Timespec> for CopyTime {
+    fn from(time: Timespec) -> CopyTime {
+        CopyTime { sec: time.sec, nsec: time.nsec }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -278,8 +293,8 @@ impl Manifest {
             return Err(format!("it has version {}, which does not fit how its views are mounted", self.version));
         }
         for view in &self.views {
-            if matches!(view.copy, Some(CopyState::Complete { nsec, .. }) if nsec > 999_999_999) {
-                return Err(format!("view {} was copied at no time", view.id));
+            if matches!(view.copy, Some(CopyState::Complete { since, until }) if since > until) {
+                return Err(format!("view {} was copied between no times", view.id));
             }
             if view.id.len() != 16 || !view.id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
                 return Err(format!("a view's id is {}, not 16 hex digits", view.id.shown()));

@@ -56,7 +56,7 @@ pub struct Removed {
     pub branch_deleted: Option<String>,
     /// The number of paths in the uppers of its views.
     pub private_paths: usize,
-    /// What became of its mounts; `None` if it had none, or they had to be gone.
+    /// The outcome of unmounting its views, if they were to be unused.
     pub released: Option<Released>,
 }
 

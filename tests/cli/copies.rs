@@ -258,3 +258,65 @@ fn a_copy_that_is_killed_is_taken_back_or_completed() {
         println!("no copy was killed half-way");
     }
 }
+
+#[test]
+fn sync_brings_what_the_source_has_now_into_a_copy_and_keeps_the_users_changes() {
+    let bench = bench();
+    bench.write("repo/build/old/only", "goes\n");
+    bench.ok("repo", ["create", "fix", "--copy"]);
+    bench.write("fix/build/out.o", "mine!!\n");
+    fs::remove_file(bench.path("fix/build/tool")).unwrap();
+    fs::remove_file(bench.path("fix/node_modules/a/index.js")).unwrap();
+    // As the source is built again: changed, new, gone, of equal length, another link.
+    bench.write("repo/build/out.o", "newer!\n");
+    bench.write("repo/build/lib.a", "LIBRARY\n");
+    bench.write("repo/build/sub/new", "new\n");
+    bench.write("repo/build/config", &format!("prefix={}\n", bench.path("repo").display()));
+    fs::remove_dir_all(bench.path("repo/build/old")).unwrap();
+    fs::remove_file(bench.path("repo/build/link")).unwrap();
+    std::os::unix::fs::symlink("lib.a", bench.path("repo/build/link")).unwrap();
+    bench.write("repo/node_modules/a/b/deep.js", "module.exports = 3\n");
+    bench.write("repo/build2/more", "more\n");
+    let would = bench.ok("fix", ["sync", "--dry-run"]);
+    let said = bench.ok("fix", ["sync"]);
+    assert_eq!(said, would);
+    assert!(said.contains("  added:    build2, ") && said.contains("  hides newer: M build/out.o\n"), "{said}");
+    let read = |at: &str| fs::read_to_string(bench.path(at)).unwrap_or_else(|e| e.kind().to_string());
+    for (at, expected) in [
+        ("build/out.o", "mine!!\n"),
+        ("build/lib.a", "LIBRARY\n"),
+        ("build/link", "LIBRARY\n"),
+        ("build/sub/new", "new\n"),
+        ("build/tool", "entity not found"),
+        ("build/old/only", "entity not found"),
+        ("node_modules/a/index.js", "entity not found"),
+        ("node_modules/a/b/deep.js", "module.exports = 3\n"),
+        ("build2/more", "more\n"),
+    ] {
+        assert_eq!(read(&format!("fix/{at}")), expected, "{at}");
+    }
+    assert!(!bench.is_there("fix/build/old"));
+    assert_eq!(read("fix/build/config"), format!("prefix={}\n", bench.path("fix").display()));
+    let changes = "M build/out.o\nD build/tool\nD node_modules/a/index.js\n";
+    assert_eq!(bench.ok("fix", ["diff"]), changes);
+    assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
+    assert_eq!(bench.mounts(), Vec::<String>::new());
+    bench.ok("fix", ["reset", "build", "node_modules", "-y"]);
+    assert_eq!((read("fix/build/out.o").as_str(), bench.ok("fix", ["diff"]).as_str()), ("newer!\n", ""));
+    bench.assert_clean("fix");
+}
+
+#[test]
+fn a_file_of_the_worktree_that_has_the_length_of_the_stores_is_seen_as_changed() {
+    let bench = bench();
+    bench.git("repo", ["worktree", "add", "-q", "../fix"]);
+    bench.write("fix/build/out.o", "OBJECT\n");
+    bench.ok("fix", ["adopt", "--copy"]);
+    assert_eq!(bench.ok("fix", ["diff"]), "M build/out.o\n");
+    bench.ok("fix", ["mount"]);
+    assert_eq!(
+        (bench.read("fix/build/out.o"), bench.ok("fix", ["diff"])),
+        ("OBJECT\n".into(), "M build/out.o\n".into())
+    );
+    bench.ok("fix", ["unmount"]);
+}

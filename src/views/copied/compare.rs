@@ -7,11 +7,11 @@ use super::super::ViewsError;
 use super::super::lower::{GraftedTrees, live};
 use super::super::set::Views;
 use crate::overlay::{Change, ChangeKind};
-use crate::store::manifest::{CopyState, ViewSpec};
+use crate::store::manifest::{CopyState, CopyTime, ViewSpec};
 use crate::store::plain_copy::begins_with;
 use crate::store::{Name, Node, ObjectId, Store, Tree};
 use crate::sys::extent::Extent;
-use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
+use crate::sys::fs::{self, FileType, OpenFlags, Stat};
 use crate::sys::{IoError, path};
 
 /// A view that is plain files, beside its trees.
@@ -20,8 +20,8 @@ pub struct CopiedView {
     pub(super) lower: GraftedTrees,
     /// Its directory.
     pub(super) place: PathBuf,
-    /// Before this time, nothing was changed but by the copy; `None` as long as that isn't complete.
-    completed: Option<Timespec>,
+    /// When the copy wrote its files; `None` as long as it isn't complete.
+    written: Option<(CopyTime, CopyTime)>,
 }
 
 impl CopiedView {
@@ -32,11 +32,11 @@ impl CopiedView {
     pub fn open(views: &Views, view: &ViewSpec) -> Result<CopiedView, ViewsError> {
         let store = Store::existing(&views.manifest.store)?;
         let lower = GraftedTrees::of(&store, live(view))?;
-        let completed = match view.copy {
-            Some(CopyState::Complete { sec, nsec }) => Some(Timespec { sec, nsec }),
+        let written = match view.copy {
+            Some(CopyState::Complete { since, until }) => Some((since, until)),
             _ => None,
         };
-        Ok(CopiedView { store, lower, place: views.place(view), completed })
+        Ok(CopiedView { store, lower, place: views.place(view), written })
     }
 
     /// The path of an entry.
@@ -61,7 +61,7 @@ impl CopiedView {
         for (name, is_there) in names {
             let inside = path::child(dir, &name);
             let (kind, is_dir) = match is_there {
-                false if self.completed.is_none() => continue,
+                false if self.written.is_none() => continue,
                 false => (ChangeKind::Deleted, self.is_stored_dir(&inside)),
                 true => match fs::stat_at(&fd, &name) {
                     // It was removed meanwhile.
@@ -94,7 +94,7 @@ impl CopiedView {
             return Ok(Some((if is_above_a_tree { ChangeKind::Below } else { ChangeKind::Added }, is_dir)));
         };
         if is_dir && tree.kind(node) == Some(FileType::Directory) {
-            let is_other = self.completed.is_some() && stat.mode & 0o1777 != tree.stat(node).perm & 0o1777;
+            let is_other = self.written.is_some() && stat.mode & 0o1777 != tree.stat(node).perm & 0o1777;
             return Ok(Some((if is_other { ChangeKind::Modified } else { ChangeKind::Below }, true)));
         }
         let is_same = self.is_unchanged(inside, stat, (tree, node))?;
@@ -110,10 +110,12 @@ impl CopiedView {
         if stored.kind != FileType::RegularFile {
             return self.is_equal(inside, stat, (tree, node));
         }
-        match self.completed {
-            Some(completed) => {
+        match self.written {
+            Some((since, until)) => {
+                // The user's own files are older or younger than those that the copy wrote: a change sets ctime.
+                let is_of_copy = (since..until).contains(&stat.ctime.into());
                 let is_alike = stat.size == stored.size && stat.mode & 0o777 == stored.perm & 0o777;
-                Ok(is_alike && (stat.ctime < completed || self.is_equal(inside, stat, (tree, node))?))
+                Ok(is_alike && (is_of_copy || self.is_equal(inside, stat, (tree, node))?))
             }
             None => self.is_part(inside, stat, (tree, node)),
         }

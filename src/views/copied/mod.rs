@@ -14,11 +14,13 @@
 //! |------|----------|
 //! | `compare` | the differences between the files and the trees |
 //! | `restore` | `depsfs reset` |
+//! | `update` | `depsfs sync`: its trees are replaced by others |
 //! | `to_views` | `depsfs mount`: it becomes a view, with the user's changes as its upper |
 
 mod compare;
 mod restore;
 mod to_views;
+mod update;
 
 use std::path::Path;
 
@@ -34,6 +36,7 @@ use crate::sys::{IoError, path};
 pub use compare::CopiedView;
 pub use restore::restore_all;
 pub use to_views::to_views;
+pub use update::{CopyUpdate, begin_again};
 
 /// Copies the views of the manifest that were begun, and notes that they are complete. `mode` is
 /// [`CopyMode::Complete`] if an earlier copy may have left files.
@@ -57,24 +60,25 @@ pub fn complete(views: &mut Views, store: &Store, mode: CopyMode, progress: &dyn
     }
     let _lock = ManifestLock::wait(&views.state_dir)?;
     *views = Views::load(&views.state_dir)?;
-    for (id, now) in done {
+    for (id, times) in done {
         let view = views.manifest.views.iter_mut().find(|v| v.id == id && v.copy == Some(CopyState::Begun));
         if let Some(view) = view {
-            view.copy = Some(CopyState::Complete { sec: now.sec, nsec: now.nsec });
+            view.copy = Some(CopyState::Complete { since: times.0.into(), until: times.1.into() });
         }
     }
     views.save()
 }
 
-/// Copies the trees of one view, the last on top. Returns a time after the last change, as the file system has it.
+/// Copies the trees of one view, the last on top. Returns the times of the file system before and after.
 fn copy_one(
     views: &Views,
     store: &Store,
     view: &ViewSpec,
     mode: CopyMode,
     progress: &dyn Progress,
-) -> Result<Timespec, ViewsError> {
+) -> Result<(Timespec, Timespec), ViewsError> {
     let place = views.place(view);
+    let since = time_after(&views.manifest.worktree)?;
     for (at, tree) in GraftedTrees::of(store, live(view))?.0.iter().rev() {
         let to = place.join(at);
         path::make_dirs(&to)?;
@@ -82,7 +86,7 @@ fn copy_one(
         let top = (&**tree, crate::store::Node::ROOT);
         plain_copy::copy_tree(store, top, (&into, &to), (mode, &|_: &Path| false), progress)?;
     }
-    time_after(&place)
+    Ok((since, time_after(&place)?))
 }
 
 /// The time of a change of a directory that is made now, as its file system has it; nothing of it changes but this time.
@@ -90,7 +94,6 @@ fn copy_one(
 /// # Errors
 /// The directory can't be opened or changed.
 pub fn time_after(dir: &Path) -> Result<Timespec, ViewsError> {
-    path::make_dirs(dir)?;
     let fd = path::open_dir(dir)?;
     let change = || {
         fs::chmod(&fd, fs::stat(&fd)?.mode & 0o7777)?;

@@ -74,7 +74,7 @@ fn write_journal(views: &Views, view: &ViewSpec) -> Result<(), ViewsError> {
 }
 
 /// The names of the trees that the user deleted; a directory stands for all below it.
-fn deleted_below(copied: &CopiedView, dir: &Path, deleted: &mut Vec<PathBuf>) -> Result<(), ViewsError> {
+pub(super) fn deleted_below(copied: &CopiedView, dir: &Path, deleted: &mut Vec<PathBuf>) -> Result<(), ViewsError> {
     interrupt::check()?;
     for change in copied.changes(dir)? {
         let inside = path::child(dir, change.name.bytes());

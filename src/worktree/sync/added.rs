@@ -13,9 +13,11 @@ use crate::daemon::client;
 use crate::git::ignored::Ignored;
 use crate::git::settings::AbsolutePaths;
 use crate::git::submodule;
-use crate::store::manifest::ViewSpec;
+use crate::store::manifest::{CopyState, ViewSpec};
+use crate::store::plain_copy::CopyMode;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
+use crate::views::copied;
 use crate::views::set::{self, ManifestLock, Views};
 use crate::worktree::error::WorktreeError;
 use crate::worktree::fit;
@@ -47,7 +49,7 @@ pub fn add(
     if fitting.is_empty() {
         return Ok(());
     }
-    if !views.is_whole() {
+    if !views.is_whole() && !views.manifest.is_copy() {
         set::refuse_too_many(fitting.len())?;
     }
     let taken = Snapshots::start(plan, &fitting, task.store, task.progress.clone())?.wait()?;
@@ -71,6 +73,7 @@ pub fn add(
     synced.added.extend(settled.snapshots.iter().map(|s| s.path.clone()));
     show(views, settled.snapshots)?;
     undo.keep();
+    copied::complete(views, task.store, CopyMode::New, &*task.progress)?;
     Ok(EmbeddedPaths::note(&views.state_dir, &task.target.root, traced)?)
 }
 
@@ -99,7 +102,10 @@ fn fitting(
 
 /// Mounts the new views. On an error they are removed from the manifest and unmounted.
 fn show(views: &mut Views, snapshots: Vec<Snapshot>) -> Result<(), WorktreeError> {
-    let new: Vec<ViewSpec> = snapshots.into_iter().map(Snapshot::into_view).collect();
+    // Beside copies alone, they are copies, too.
+    let copy = views.manifest.is_copy().then_some(CopyState::Begun);
+    let view = |snapshot: Snapshot| ViewSpec { copy, ..snapshot.into_view() };
+    let new: Vec<ViewSpec> = snapshots.into_iter().map(view).collect();
     let mut is_refused = false;
     let done = views.mount_if(|views| {
         let there = &mut views.manifest.views;

@@ -29,6 +29,7 @@ use crate::git::checkout::Checkout;
 use crate::git::settings::AbsolutePaths;
 use crate::store::manifest::{LockFile, ViewSpec};
 use crate::store::{Progress, Store};
+use crate::views::copied;
 use crate::views::diff::{self, Difference};
 use crate::views::lockfile;
 use crate::views::set::Views;
@@ -176,13 +177,20 @@ fn exchange(
     synced: &mut Synced,
 ) -> Result<(), WorktreeError> {
     let record = EmbeddedPaths::load(&views.state_dir)?;
-    for swap in swaps.values() {
-        swap.give_up(task.target, views)?;
+    let mut copies = BTreeMap::new();
+    for (id, swap) in swaps.iter() {
+        match swap.begin_copy(views)? {
+            Some(copy) => drop(copies.insert(id.clone(), copy)),
+            None => swap.give_up(task.target, views)?,
+        }
         if let Some(traced) = record.of(&swap.view.path) {
             relocation::give_up_relocated(task.store, views, &swap.view, traced)?;
         }
     }
     show(views, swaps, synced)?;
+    for (_, copy) in copies.iter().filter(|(id, _)| swaps.contains_key(*id)) {
+        copy.end(views, task.store, &*task.progress)?;
+    }
     for swap in swaps.values() {
         synced.hidden.extend(swap.hidden(views)?);
         relocate(views, plan, task, &swap.snapshot, None)?;
@@ -249,7 +257,10 @@ fn show(views: &mut Views, swaps: &mut BTreeMap<String, Swap>, synced: &mut Sync
             let lockfile = |(path, blake3): &(PathBuf, String)| LockFile { path: path.clone(), blake3: blake3.clone() };
             let view = &mut views.manifest.views[n];
             view.lockfiles = swap.snapshot.lockfiles.iter().map(lockfile).collect();
-            view.grafts = grafts;
+            match view.is_copy() {
+                true => copied::begin_again(view, swap.snapshot.grafts.clone()),
+                false => view.grafts = grafts,
+            }
         }
         Ok(())
     })?;

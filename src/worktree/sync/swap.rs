@@ -7,6 +7,7 @@ use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{ObjectId, Store};
 use crate::sys::fs::FileType;
 use crate::sys::path;
+use crate::views::copied::CopyUpdate;
 use crate::views::diff::{self, Difference};
 use crate::views::drop_unchanged;
 use crate::views::lower::GraftedTrees;
@@ -26,6 +27,15 @@ impl Swap {
     pub fn of(store: &Store, view: ViewSpec, snapshot: Snapshot) -> Result<Swap, WorktreeError> {
         let (old, new) = (GraftedTrees::of(store, live(&view))?, GraftedTrees::of(store, snapshot.grafts.iter())?);
         Ok(Swap { view, snapshot, old, new })
+    }
+
+    /// Begins to replace the trees of a copy; `None` for a view.
+    ///
+    /// # Errors
+    /// As [`CopyUpdate::begin`].
+    pub fn begin_copy(&self, views: &Views) -> Result<Option<CopyUpdate>, WorktreeError> {
+        let is_copy = self.view.is_copy();
+        Ok(if is_copy { Some(CopyUpdate::begin(views, &self.view, &self.new)?) } else { None })
     }
 
     /// Drops unchanged copies of the old trees' files.
