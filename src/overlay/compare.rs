@@ -8,11 +8,15 @@ use super::lower::Lower;
 use super::types::Ino;
 
 impl Lower {
-    /// Calls `differs` with each directory that both lowers have and each name in it that leads elsewhere.
-    pub fn compare(&self, other: &Lower, top: Ino, differs: &mut dyn FnMut(Ino, &Name)) {
-        let mut todo = vec![top];
+    /// Calls `differs` with each directory that both lowers have and each name in it that leads elsewhere: of these
+    /// directories, and of those below them as far as their own layers differ. A graft below a directory changes no layer
+    /// of it, so the directories of all grafts are to be among them.
+    pub fn compare(&self, other: &Lower, tops: impl Iterator<Item = Ino>, differs: &mut dyn FnMut(Ino, &Name)) {
+        let (mut todo, mut compared): (Vec<Ino>, HashSet<Ino>) = (tops.collect(), HashSet::new());
         while let Some(dir) = todo.pop() {
-            self.compare_one(other, dir, &mut todo, differs);
+            if compared.insert(dir) {
+                self.compare_one(other, dir, &mut todo, differs);
+            }
         }
     }
 

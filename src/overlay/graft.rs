@@ -176,11 +176,11 @@ impl View {
             }
             stale.push(Stale::Entry { parent, name: name.clone() });
         };
-        self.lower.compare(&before, Ino::ROOT, &mut differs);
         // A directory that was moved shows although its own place may not: what is in it is compared by itself.
         let (dirs, files): (Vec<Ino>, Vec<Ino>) =
             self.delta.all_moved().into_iter().partition(|ino| before.is_dir(*ino));
-        dirs.into_iter().for_each(|dir| self.lower.compare(&before, dir, &mut differs));
+        let laid = before.grafts().iter().chain(self.lower.grafts()).map(|g| g.at);
+        self.lower.compare(&before, std::iter::once(Ino::ROOT).chain(laid).chain(dirs), &mut differs);
         // How many names of a file show may have changed with any directory.
         let linked: HashSet<Ino> = self.lower.linked().chain(files).collect();
         stale.extend(linked.into_iter().map(Stale::Inode));

@@ -1,6 +1,7 @@
 //! Trees that come and go while files of other trees were moved into their directories.
 
 use super::*;
+use crate::overlay::Stale;
 
 /// A tree with one directory of this name, and a file in it.
 fn tree_of(lab: &Lab, dir: &str) -> Arc<Tree> {
@@ -191,4 +192,19 @@ fn what_was_moved_is_copied_when_the_last_tree_goes_that_has_it_and_not_before()
             case.open().expect("opened");
         }
     }
+}
+
+#[test]
+fn the_kernel_forgets_the_names_of_a_tree_that_is_replaced_below_a_directory_that_stays() {
+    let lab = Lab::new();
+    let [old, new] = [&b"old"[..], b"newer"].map(|text| tree_with(&lab, "sub", text));
+    let mut case = lab.case();
+    let at = |tree: &Arc<Tree>, retired| GraftSpec { at: "dir/sub".into(), ..graft(tree, retired) };
+    show(&mut case, vec![graft(&lab.lower, false), at(&old, false)], true);
+    let dir = case.ino("dir/sub/sub");
+    let stale = case.overlay().regraft(vec![graft(&lab.lower, false), at(&new, false), at(&old, true)]);
+    let stale = stale.expect("grafted");
+    let is_it =
+        |s: &&Stale| matches!(s, Stale::Entry { parent, name } if *parent == dir && name.bytes() == b"own file");
+    assert_eq!(stale.iter().filter(is_it).count(), 1);
 }
