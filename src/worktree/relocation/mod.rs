@@ -56,7 +56,7 @@ pub fn settle(
             _ if traces.is_empty() => {}
             AbsolutePaths::Exclude => {
                 let place = root.join(&snapshot.path);
-                if path::list(&place)?.is_empty() {
+                if path::is_dir(&place) && path::list(&place)?.is_empty() {
                     path::remove_dir(&place)?;
                 }
                 settled.excluded.push(snapshot.path);

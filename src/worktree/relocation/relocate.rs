@@ -43,7 +43,8 @@ pub fn all(
     let place = root.join(at);
     let lower = GraftedTrees::of(store, live(grafts))?;
     let mut dressed = BTreeMap::new();
-    if path::list(&place)?.is_empty() {
+    // In one view of all, it is made with the first file in it.
+    if path::is_dir(&place) && path::list(&place)?.is_empty() {
         dressed.insert(PathBuf::new(), lower.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
     }
     let mut free = Vec::new();
