@@ -2,7 +2,7 @@
 //!
 //! | on        | name                | get or set                                                               |
 //! |-----------|---------------------|--------------------------------------------------------------------------|
-//! | the root  | `view`              | get: one JSON object, see [`value`]                                        |
+//! | any       | `view`              | get: one JSON object about the whole view, see [`value`]                   |
 //! | the root  | `stats`             | get: one JSON object: what was asked of this connection, and done for it, since its server started |
 //! | a file    | `object`            | get: hex of the object, while the content is the store's                   |
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie, each with its own; empty at the end |
@@ -51,7 +51,7 @@ const GRAFTS: usize = 200;
 pub fn value(on: &ServedConnection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, OverlayError> {
     let view = &on.view;
     match name {
-        b"view" if ino == Ino::ROOT => Ok(json!({
+        b"view" => Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "view": view.id,
             "generation": view.facts.generation.load(Ordering::Relaxed),

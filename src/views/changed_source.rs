@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -13,22 +14,53 @@ use crate::store::import::{ImportError, Imported, Shared, import_shared};
 use crate::store::{Name, Node, Progress, Store, Tree, escape};
 use crate::sys::{fs, fs_type, path};
 
-/// A view, with its grafts and its list of changes when it was opened.
-pub struct Changed {
+/// A mount, with its grafts and its list of changes when it was opened.
+pub struct ChangedMount {
     root: OwnedFd,
     laid: Vec<Laid>,
     unchanged: Unchanged,
 }
 
-impl Changed {
-    /// The view at `whole`, which shows trees of `store`. `None` if it doesn't report its changes: its server is
-    /// older, or another user's.
-    pub fn of(store: &Store, whole: &Path) -> Option<Changed> {
-        let root = path::open_dir(whole).ok().filter(|root| fs_type::is_fuse(root))?;
+impl ChangedMount {
+    /// The mount at `root`, which shows trees of `store`. `None` if it doesn't report its changes: its server is older, or
+    /// another user's.
+    pub fn of(store: &Store, root: &Path) -> Option<ChangedMount> {
+        let root = path::open_dir(root).ok().filter(|root| fs_type::is_fuse(root))?;
         let laid = laid(&root).ok()?;
         let trees = laid.iter().map(|l| Some((l.clone(), store.tree(l.tree).ok()?))).collect::<Option<_>>()?;
         let unchanged = Unchanged::new(trees, &touched(&root).ok()?);
-        Some(Changed { root, laid, unchanged })
+        Some(ChangedMount { root, laid, unchanged })
+    }
+}
+
+/// A view: a directory of a mount, perhaps its root.
+pub struct Changed {
+    root: OwnedFd,
+    mount: Arc<ChangedMount>,
+}
+
+impl Changed {
+    /// The view at `whole`, a directory of some mount. `None` as [`ChangedMount::of`].
+    pub fn of(store: &Store, whole: &Path) -> Option<Changed> {
+        let device = |dir: &Path| path::stat(dir).ok().flatten().map(|stat| stat.dev);
+        let own = device(whole);
+        let root = whole.ancestors().take_while(|dir| own.is_some() && device(dir) == own).last()?;
+        Changed::in_mount(&Arc::new(ChangedMount::of(store, root)?), whole)
+    }
+
+    /// The view at a directory of this mount.
+    pub fn in_mount(mount: &Arc<ChangedMount>, whole: &Path) -> Option<Changed> {
+        let root = path::open_dir(whole).ok().filter(|root| fs_type::is_fuse(root))?;
+        Some(Changed { root, mount: mount.clone() })
+    }
+
+    /// Whether it shows its trees, and nothing else: neither journal nor upper have anything in it. Of a view that is one
+    /// of several in a mount.
+    pub fn is_clean(&self) -> bool {
+        let Ok(stat) = fs::stat(&self.root) else { return false };
+        let is_laid = self.mount.laid.iter().any(|laid| !laid.retired && laid.at == Ino(stat.ino));
+        let has_nothing_own = || matches!(self.own_names(&self.root), Ok(Some(names)) if names.is_empty());
+        is_laid && !self.is_touched(stat.ino) && has_nothing_own()
     }
 
     /// As [`crate::store::import::import_dir_watching`]. `None` if other trees came into the view meanwhile: then
@@ -44,7 +76,7 @@ impl Changed {
         progress: &dyn Progress,
     ) -> Result<Option<Imported>, ImportError> {
         let imported = import_shared(store, whole, self, watched, progress);
-        let is_what_it_was = laid(&self.root).is_ok_and(|now| now == self.laid);
+        let is_what_it_was = laid(&self.mount.root).is_ok_and(|now| now == self.mount.laid);
         if is_what_it_was { imported.map(Some) } else { Ok(None) }
     }
 }
@@ -78,19 +110,19 @@ impl Shared for Changed {
     }
 
     fn is_dir(&self, number: u64) -> bool {
-        self.unchanged.is_dir(Ino(number))
+        self.mount.unchanged.is_dir(Ino(number))
     }
 
     fn entries(&self, dir: u64) -> Box<dyn Iterator<Item = (&[u8], u64)> + '_> {
-        Box::new(self.unchanged.entries(Ino(dir)).map(|(name, ino)| (name, ino.0)))
+        Box::new(self.mount.unchanged.entries(Ino(dir)).map(|(name, ino)| (name, ino.0)))
     }
 
     fn source(&self, number: u64) -> Option<(&Tree, Node)> {
-        self.unchanged.source(Ino(number))
+        self.mount.unchanged.source(Ino(number))
     }
 
     fn is_touched(&self, number: u64) -> bool {
-        self.unchanged.is_touched(Ino(number))
+        self.mount.unchanged.is_touched(Ino(number))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 
 use super::error::WorktreeError;
 use super::plan::CreatePlan;
@@ -17,7 +17,7 @@ use crate::store::{Progress, Store, Tree};
 use crate::sys::interrupt::Interrupted;
 use crate::sys::log::OrWarn;
 use crate::sys::{fs, interrupt, spawn};
-use crate::views::changed_source::Changed;
+use crate::views::changed_source::{Changed, ChangedMount};
 use crate::views::embedded_paths::{EmbeddedPaths, Trace, Traced};
 use crate::views::lockfile::{self, Beside};
 use crate::views::set::{self, Views};
@@ -72,7 +72,8 @@ impl Snapshots {
         let record = views.as_ref().map(|v| EmbeddedPaths::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();
         spawn::detached(move || {
-            let take = |at: &PathBuf| take(&store, &root, at, views.as_ref(), record.of(at), &*inner);
+            let source = SourceViews { views: views.as_ref(), store: &store, mount: OnceLock::new() };
+            let take = |at: &PathBuf| take(&store, &root, at, &source, record.of(at), &*inner);
             // Nobody listens any more when the create has failed meanwhile.
             // The cost of a small one is the wait for the disk.
             sender.send(spawn::try_map(&directories, AT_ONCE, take)).or_debug("the create has failed");
@@ -131,13 +132,13 @@ fn take(
     store: &Store,
     root: &Path,
     at: &Path,
-    views: Option<&Views>,
+    views: &SourceViews<'_>,
     inherited: Option<&Traced>,
     progress: &dyn Progress,
 ) -> Result<Snapshot, WorktreeError> {
     let mut lockfiles = lockfile::beside(root, at)?;
     let whole = root.join(at);
-    if let Some((grafts, made_with)) = clean_view(&whole, at, views, store) {
+    if let Some((grafts, made_with)) = views.clean(&whole, at) {
         // The artifacts were made with the lock files that the first source had beside them.
         if !made_with.is_empty() {
             lockfiles = made_with;
@@ -152,7 +153,7 @@ fn take(
         let traces = policy::of(Vec::new(), root, inherited);
         return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces, lost });
     }
-    let imported = import(store, &whole, root, view_at(at, views, store).is_some(), progress)?;
+    let imported = import(store, &whole, root, views.changed(&whole, at), progress)?;
     let origin = format!("snapshot of {}", whole.to_string_lossy());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
@@ -166,10 +167,10 @@ fn import(
     store: &Store,
     whole: &Path,
     root: &Path,
-    is_view: bool,
+    view: Option<Changed>,
     progress: &dyn Progress,
 ) -> Result<Imported, ImportError> {
-    if let Some(view) = is_view.then(|| Changed::of(store, whole)).flatten()
+    if let Some(view) = view
         && let Some(imported) = view.import(store, whole, root, progress)?
     {
         return Ok(imported);
@@ -177,22 +178,51 @@ fn import(
     import_dir_watching(store, whole, root, progress)
 }
 
-/// The view of the source at a directory, when it is mounted and from this very store.
-fn view_at<'a>(at: &Path, views: Option<&'a Views>, store: &Store) -> Option<&'a ViewSpec> {
-    let views = views.filter(|v| v.manifest.store == store.path())?;
-    views.manifest.views.iter().find(|v| v.path == at).filter(|v| views.is_mounted(v))
+/// The views of the source, as far as they are of this very store.
+struct SourceViews<'a> {
+    views: Option<&'a Views>,
+    store: &'a Store,
+    /// The mount of all of them, where they are one.
+    mount: OnceLock<Option<Arc<ChangedMount>>>,
 }
 
-/// The live grafts of such a view, and its lock files, if it is unchanged.
-fn clean_view(whole: &Path, at: &Path, views: Option<&Views>, store: &Store) -> Option<(Vec<Graft>, Beside)> {
-    let view = view_at(at, views, store)?;
+impl SourceViews<'_> {
+    /// The view at a directory, when it is mounted.
+    fn at(&self, at: &Path) -> Option<(&Views, &ViewSpec)> {
+        let views = self.views.filter(|v| v.manifest.store == self.store.path())?;
+        let view = views.manifest.views.iter().find(|v| v.path == at).filter(|v| views.is_mounted(v))?;
+        Some((views, view))
+    }
+
+    /// The mounted view at a directory, with its changes, if it reports them.
+    fn changed(&self, whole: &Path, at: &Path) -> Option<Changed> {
+        let (views, view) = self.at(at)?;
+        let open = || ChangedMount::of(self.store, &views.mount_place(view)).map(Arc::new);
+        match views.is_whole() {
+            true => Changed::in_mount(self.mount.get_or_init(open).as_ref()?, whole),
+            false => Changed::of(self.store, whole),
+        }
+    }
+
+    /// The live grafts of the mounted view at a directory, and its lock files, if it is unchanged.
+    fn clean(&self, whole: &Path, at: &Path) -> Option<(Vec<Graft>, Beside)> {
+        let (views, view) = self.at(at)?;
+        let is_clean = match views.is_whole() {
+            true => self.changed(whole, at).is_some_and(|view| view.is_clean()),
+            false => reports_clean(whole).unwrap_or(false),
+        };
+        let lockfiles = view.lockfiles.iter().map(|l| (l.path.clone(), l.blake3.clone())).collect();
+        // Retired grafts are left out: only the view's own journal may refer to them.
+        let live = view.grafts.iter().filter(|g| !g.retired).cloned();
+        is_clean.then(|| (live.collect(), lockfiles))
+    }
+}
+
+/// Whether a view that is a mount of its own reports that it is unchanged.
+fn reports_clean(whole: &Path) -> Option<bool> {
     let answer = fs::xattr_of_path(whole, b"user.depsfs.view").ok()?;
     let answer: serde_json::Value = serde_json::from_slice(&answer).ok()?;
-    let is_clean = answer.get("clean").and_then(serde_json::Value::as_bool) == Some(true);
-    let lockfiles = view.lockfiles.iter().map(|l| (l.path.clone(), l.blake3.clone())).collect();
-    // Retired grafts are left out: only the view's own journal may refer to them.
-    let live = view.grafts.iter().filter(|g| !g.retired).cloned();
-    is_clean.then(|| (live.collect(), lockfiles))
+    answer.get("clean").and_then(serde_json::Value::as_bool)
 }
 
 /// Files and bytes of a tree, roughly: the sum over its nodes.

@@ -86,7 +86,7 @@ pub(super) fn read_link(place: &SourceDir, name: &Name) -> Result<Box<[u8]>, Imp
     }
 }
 
-/// Whether this is the root of a view. A plain directory may have such an xattr too, and then it lies.
+/// Whether this directory is in a view. A plain directory may have such an xattr too, and then it lies.
 pub(super) fn is_view(root: &OwnedFd) -> bool {
     fs_type::is_fuse(root) && fs::xattr(root, b"user.depsfs.view").is_ok()
 }
