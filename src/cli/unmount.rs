@@ -63,7 +63,13 @@ impl Unmount {
 
 /// Says on stderr who has views all the same, and what becomes of them there.
 pub(super) fn say_held(released: Released, then: &str) {
-    let Released::Held(holder) = released else { return };
+    let holder = match released {
+        Released::Gone => return,
+        Released::Left => {
+            return output::note("note: this shell still shows the views; cd \"$PWD\" shows the plain directory");
+        }
+        Released::Held(holder) => holder,
+    };
     let who = match holder {
         Some(pid) => format!("process {pid} ({})", proc::name(pid).unwrap_or_default().shown()),
         None => "an unknown process".into(),

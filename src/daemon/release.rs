@@ -16,7 +16,7 @@ use crate::store::Manifest;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::process::{self, Ask, ProcessId};
 use crate::sys::watch::Watch;
-use crate::sys::{IoError, mount, path as paths, proc};
+use crate::sys::{IoError, mount, mount_use, path as paths, proc};
 
 /// A view that is in use for no longer than this is not in use: `df` looks at each, a program is about to end.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -40,6 +40,8 @@ pub enum Released {
     Gone,
     /// They live on where they are open, or mounted in another mount namespace; a process in one, when it is found.
     Held(Option<ProcessId>),
+    /// They live on for the shells that the command was called from, which stand in them.
+    Left,
 }
 
 /// Unmounts every view of the worktree and ends its daemon. When one is in use and `lazy` isn't asked for, all of them
@@ -179,7 +181,7 @@ pub fn take_down(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<
         let in_use = |path: &&PathBuf| mount::is_busy(path).is_ok_and(|b| b == Some(true));
         views.iter().map(|v| &v.path).filter(in_use).cloned().collect()
     };
-    proc::leave_directories(&views.iter().map(|v| v.path.clone()).collect::<Vec<_>>());
+    mount_use::leave_directories(&views.iter().map(|v| v.path.clone()).collect::<Vec<_>>());
     let until = Instant::now() + GLANCE;
     loop {
         let paths = busy();
@@ -216,7 +218,7 @@ fn unmount_idle(path: &Path) -> io::Result<()> {
 }
 
 fn busy_error(paths: Vec<PathBuf>) -> DaemonError {
-    let user = paths.iter().find_map(|path| proc::user_of_mount(path));
+    let user = paths.iter().find_map(|path| mount_use::user_of_mount(path));
     DaemonError::Busy { paths, user: user.map(|pid| (pid, proc::name(pid).unwrap_or_default())) }
 }
 

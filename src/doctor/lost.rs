@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{DoctorFacts, Row, few, is_in_fuse};
 use crate::git::checkout::Checkout;
+use crate::git::command::GitError;
 use crate::sys::terminal::DisplayName;
-use crate::sys::{mount, path};
+use crate::sys::{mount, path, thread};
 use crate::views::set::Views;
 use crate::views::status;
+
+/// The time limit for looking at worktrees that are one view.
+const LOOKED_FOR: Duration = Duration::from_secs(2);
 
 /// A row for each store that mounted views miss something of.
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
@@ -38,14 +43,19 @@ fn note(lost: &mut BTreeMap<(PathBuf, String), Vec<String>>, store: &Path, why: 
 /// The worktrees that views of this user are mounted in, each once. Worktrees in another FUSE mount are skipped.
 fn mounted(sight: &DoctorFacts) -> Vec<Views> {
     let ours = sight.mounts.iter().filter(|m| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user)));
-    let above = ours.filter_map(|m| m.path.parent()).filter(|dir| !is_in_fuse(&sight.mounts, dir) && path::is_dir(dir));
-    let mut found: BTreeMap<PathBuf, Views> = BTreeMap::new();
-    for dir in above {
-        if let Ok(Some(checkout)) = Checkout::containing(dir)
-            && let Ok(Some(views)) = Views::of(&checkout)
-        {
-            found.insert(views.state_dir.clone(), views);
-        }
+    let (mut found, until) = (BTreeMap::new(), Instant::now() + LOOKED_FOR);
+    for place in ours.map(|m| m.path.clone()) {
+        let above = place.parent().filter(|dir| !is_in_fuse(&sight.mounts, dir) && path::is_dir(dir));
+        let views = above.and_then(|dir| views_of(Checkout::containing(dir))).or_else(|| {
+            // A worktree that is one view itself, which may hang.
+            let look = move || views_of(Checkout::at(&place));
+            thread::within(until.saturating_duration_since(Instant::now()), look)?
+        });
+        found.extend(views.map(|views| (views.state_dir.clone(), views)));
     }
     found.into_values().collect()
+}
+
+fn views_of(checkout: Result<Option<Checkout>, GitError>) -> Option<Views> {
+    Views::of(&checkout.ok()??).ok()?
 }

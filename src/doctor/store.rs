@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DoctorFacts, Row, is_in_fuse};
-use crate::store::{Damage, DamageKind, OperationLog, OperationOutcome, PackId, Store, StoreError, escape, import};
+use crate::store::{Damage, DamageKind, OperationLog, OperationOutcome, PackId, Store, StoreError, escape, frame, import};
 use crate::sys::mountinfo::MountPoint;
 use crate::sys::terminal::{self, DisplayName};
 use crate::sys::{fs, path};
@@ -136,8 +136,11 @@ fn hashes(sight: &DoctorFacts, store: &Store) -> Row {
             let added = entries.iter().filter_map(|e| escape::unescape(&e.provenance.source));
             let added = added.map(|path| PathBuf::from(OsString::from_vec(path))).filter(|path| path.is_absolute());
             let sources: Vec<PathBuf> = sources.chain(added).filter(|s| !is_in_fuse(&sight.mounts, s)).collect();
-            let store = store.clone();
-            row.fixed_by(move || mend(&store, sources))
+            let (store, manifests) = (store.clone(), sight.worktrees().map(|(_, m)| m.clone()).collect::<Vec<_>>());
+            row.fixed_by(move || {
+                mend(&store, sources)?;
+                Ok(manifests.iter().try_for_each(|manifest| frame::restore(&store, manifest))?)
+            })
         }
         Err(e) => Row::fail(check, e.to_string(), "depsfs store verify"),
     }

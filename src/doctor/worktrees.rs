@@ -4,17 +4,23 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{DoctorFacts, Row, is_in_fuse, shell};
 use crate::daemon::client;
 use crate::git::checkout::Checkout;
+use crate::store::manifest::Shape;
 use crate::store::{Absence, RootState, Store};
+use crate::sys::mountinfo::MountPoint;
 use crate::sys::terminal::DisplayName;
-use crate::sys::{IoError, mount, path, process};
+use crate::sys::{IoError, mount, path, process, thread};
 use crate::views::set::{self, Views};
 use crate::worktree::broken::{Broken, Fault};
 use crate::worktree::unfinished::Killed;
 use crate::worktree::{Risk, WorktreeError, remove, sole_holder};
+
+/// The time limit for a look at a worktree.
+const LOOKED_FOR: Duration = Duration::from_secs(2);
 
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = gone(sight);
@@ -34,14 +40,23 @@ pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
 
 /// Worktrees of which something is gone while their manifests are there.
 fn gone(sight: &DoctorFacts) -> Vec<Row> {
-    let mut rows = Vec::new();
+    let (mut rows, until) = (Vec::new(), Instant::now() + LOOKED_FOR);
     for (state_dir, manifest) in sight.worktrees() {
         let place = Views { state_dir: state_dir.clone(), manifest: manifest.clone() }.top();
-        if is_in_fuse(&sight.mounts, &place) {
+        let is_own_view = |m: &MountPoint| m.kind == mount::KIND && m.path == place;
+        let is_view = manifest.shape == Shape::Worktree && sight.mounts.iter().any(is_own_view);
+        if is_in_fuse(&sight.mounts, &place) && !is_view {
             continue;
         }
-        let is_there = path::is_there(&place);
-        let found = match (Broken::of_state(&state_dir, &place).transpose(), is_there) {
+        // A worktree that is one view may be dead, closed or hang: that is another check's to report.
+        let looked = (state_dir.clone(), place.clone());
+        let look = move || (Broken::of_state(&looked.0, &looked.1).transpose(), path::is_there(&looked.1));
+        let looked = match is_view {
+            true => thread::within(until.saturating_duration_since(Instant::now()), look),
+            false => Some(look()),
+        };
+        let found = match looked.unwrap_or((None, true)) {
+            (Some(Err(_)), _) if is_view => None,
             (Some(broken), _) => broken_row(sight, &state_dir, &place, broken),
             (None, false) => gone_row(sight, &state_dir, &place, None),
             (None, true) => None,
@@ -132,15 +147,21 @@ fn headless(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = Vec::new();
     for git_dir in held.filter_map(|r| r.manifest.as_deref()?.parent()?.parent()) {
         // Their daemon's views are those that lie around a `.git` file which leads there.
-        let tops = sight.mounts.iter().filter(|m| m.kind == mount::KIND).flat_map(|m| m.path.ancestors().skip(1));
-        let near = |dir: &&Path| !is_in_fuse(&sight.mounts, dir);
-        let broken = tops.filter(near).find_map(|dir| Broken::at(dir).ok().flatten().filter(|b| b.git_dir == git_dir));
+        let tops = sight.mounts.iter().filter(|m| m.kind == mount::KIND).flat_map(|m| m.path.ancestors());
+        let broken = tops.filter_map(|dir| broken_at(sight, dir)).find(|broken| broken.git_dir == git_dir);
         let Some(broken) = broken else { continue };
         let words = format!("{}: {}, and views are mounted in it", broken.root.shown(), broken.fault.words());
         let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell(&broken.root)));
         rows.push(row.fixed_by(move || broken.unmount(true)));
     }
     rows
+}
+
+/// The broken worktree at a directory, which may be a view itself: that is looked at with a time limit.
+fn broken_at(sight: &DoctorFacts, dir: &Path) -> Option<Broken> {
+    let place = dir.to_path_buf();
+    let look = move || Broken::at(&place).ok().flatten();
+    if is_in_fuse(&sight.mounts, dir) { thread::within(LOOKED_FOR, look)? } else { look() }
 }
 
 /// Worktrees that a create was making when it was killed, in this repository and in those that are known.

@@ -45,8 +45,11 @@ impl Checkout {
     /// The checkout whose top is `root`; `None` when there is no `.git` that leads to a git directory.
     pub fn at(root: &Path) -> Result<Option<Checkout>, GitError> {
         let dot_git = root.join(".git");
-        if !path::is_there(&dot_git) {
-            return Ok(None);
+        match path::stat(&dot_git) {
+            // As in another user's view.
+            Err(e) if e.errno() == libc::EACCES => return Err(e.into()),
+            Err(_) | Ok(None) => return Ok(None),
+            Ok(Some(_)) => {}
         }
         match repository(root) {
             Ok(found) => Checkout::of(root, found.path(), found.commondir()).map(Some),

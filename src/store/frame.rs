@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::tree::NodeMeta;
-use super::{Manifest, Name, Node, Store, StoreError, Tree, TreeBuilder};
+use super::{Manifest, Name, Node, Store, StoreError, Tree, TreeBuilder, TreeId};
 use crate::store::manifest::Shape;
 use crate::sys::fs::{FileType, Timespec};
 
@@ -32,13 +32,32 @@ pub fn complete(store: &Store, manifest: &mut Manifest) -> Result<(), StoreError
     if missing.is_empty() {
         return Ok(());
     }
+    manifest.directories.push(made(store, missing)?);
+    Ok(())
+}
+
+/// Makes frames anew that the store has lost: one that holds all places, or all that no other one has. Others stay lost.
+///
+/// # Errors
+/// A tree that can't be written.
+pub fn restore(store: &Store, manifest: &Manifest) -> Result<(), StoreError> {
+    let intact: Vec<Arc<Tree>> = manifest.directories.iter().filter_map(|id| store.tree(*id).ok()).collect();
+    if intact.len() < manifest.directories.len() {
+        let places = || manifest.views.iter().map(|view| &view.path);
+        made(store, places())?;
+        made(store, places().filter(|at| !intact.iter().any(|frame| has_directory(frame, at))))?;
+    }
+    Ok(())
+}
+
+/// The frame of these places.
+fn made<'a>(store: &Store, places: impl IntoIterator<Item = &'a PathBuf>) -> Result<TreeId, StoreError> {
     let meta = NodeMeta { perm: 0o755, mtime: MADE, xattrs: Vec::new() };
     let mut frame = TreeBuilder::new(meta.clone());
-    for at in missing {
+    for at in places {
         frame.dir_at(at, &meta)?;
     }
-    manifest.directories.push(store.put_tree(&frame)?);
-    Ok(())
+    store.put_tree(&frame)
 }
 
 fn has_directory(tree: &Tree, at: &Path) -> bool {
@@ -73,5 +92,23 @@ mod tests {
         assert_eq!(has("b/deep"), [true, false], "an earlier place lies below it");
         assert_eq!(has("a/node_modules"), [false, true]);
         assert_eq!(has("c"), [false, false]);
+    }
+
+    #[test]
+    fn a_frame_that_was_lost_is_made_anew_from_the_places() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&dir.path().join("store")).expect("a store");
+        let view = |path: &str| ViewSpec { path: path.into(), ..ViewSpec::default() };
+        let mut manifest = Manifest::new(Path::new("/w"), store.path());
+        (manifest.shape, manifest.version) = (Shape::Worktree, VERSION_OF_ONE);
+        for places in [["a/dist", "b/target"], ["c/dist", "d/target"]] {
+            manifest.views.extend(places.map(view));
+            complete(&store, &mut manifest).expect("made");
+            let lost = manifest.directories.last().expect("a frame");
+            let file = store.path().join("trees").join(lost.place());
+            std::fs::remove_file(&file).expect("lost");
+            restore(&store, &manifest).expect("made");
+            assert!(file.exists() && store.tree(*lost).is_ok(), "{places:?}");
+        }
     }
 }

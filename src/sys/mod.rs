@@ -23,6 +23,7 @@ mod metadata;
 pub(crate) mod mmap;
 pub mod mount;
 mod mount_options;
+pub mod mount_use;
 pub mod mountinfo;
 pub mod namespace;
 pub mod path;

@@ -9,7 +9,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::log::OrWarn;
 use super::process::ProcessId;
 use super::{fs, path as paths};
 
@@ -180,37 +179,6 @@ pub fn is_any_called(wanted: &str) -> bool {
     let pids = paths::list(Path::new("/proc")).unwrap_or_default().into_iter();
     let mut pids = pids.filter_map(|e| String::from_utf8(e.name).ok()?.parse::<ProcessId>().ok());
     pids.any(|pid| name(pid).is_some_and(|name| name == wanted))
-}
-
-/// A process of this mount namespace that uses the mount at `path`: by an open file or its working directory; of those
-/// that this user may look at. The mount itself is not touched.
-pub fn user_of_mount(path: &Path) -> Option<ProcessId> {
-    let until = Instant::now() + LOOK;
-    let mount = format!("mnt_id:\t{}", super::mountinfo::id_at(path)?);
-    let uses = |pid: &String| {
-        let proc = Path::new("/proc").join(pid);
-        let is_beneath = |link| {
-            paths::read_link(&proc.join(link)).is_ok_and(|to| Path::new(OsStr::from_bytes(&to)).starts_with(path))
-        };
-        let is_open = |number: Vec<u8>| {
-            let info = paths::read_if_there(&proc.join("fdinfo").join(OsStr::from_bytes(&number))).ok().flatten();
-            info.is_some_and(|text| String::from_utf8_lossy(&text).lines().any(|line| line == mount))
-        };
-        is_beneath("cwd")
-            || is_beneath("root")
-            || paths::list(&proc.join("fdinfo")).unwrap_or_default().into_iter().any(|entry| is_open(entry.name))
-    };
-    let pids = paths::list(Path::new("/proc")).ok()?.into_iter().filter_map(|e| String::from_utf8(e.name).ok());
-    let numbers = pids.filter(|name| name.bytes().all(|b| b.is_ascii_digit()));
-    numbers.take_while(|_| Instant::now() < until).find(uses)?.parse().ok()
-}
-
-/// Has this process leave its working directory, if that lies beneath one of these: it would be a use of a mount there.
-pub fn leave_directories(mounts: &[PathBuf]) {
-    let is_inside = |here: PathBuf| mounts.iter().any(|mount| here.starts_with(mount));
-    if std::env::current_dir().is_ok_and(is_inside) {
-        std::env::set_current_dir("/").or_warn("the working directory stays in use");
-    }
 }
 
 /// The name of a process, as `ps -o comm` prints it.

@@ -1,6 +1,8 @@
-//! One thread that another one gets out of a blocking read(2).
+//! One thread that another one gets out of a blocking read(2), or that nobody waits for any longer.
 
 use std::io;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction};
 
@@ -33,6 +35,14 @@ pub fn allow_restarts() -> io::Result<()> {
 pub fn restart_call(thread: ThreadId) {
     // SAFETY: tgkill(2) reads no memory; a number that belongs to no thread of this process is refused.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread.0, SIGNAL as i32) };
+}
+
+/// The answer of `look`, if it has one within the limit: in a mount it may wait for ever. Then its thread is left behind.
+pub fn within<T: Send + 'static>(limit: Duration, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, answer) = mpsc::channel();
+    let run = move || drop(sender.send(look()));
+    std::thread::Builder::new().name("look".into()).spawn(run).ok()?;
+    answer.recv_timeout(limit).ok()
 }
 
 /// From now on this thread gets a processor and a disk only while they are idle: the lowest priority of nice(2), and

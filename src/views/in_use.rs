@@ -3,6 +3,7 @@
 use super::ViewsError;
 use super::set::Views;
 use crate::store::manifest::ViewSpec;
+use crate::sys::mount_use;
 
 impl Views {
     /// Refuses if a program uses one of the mounted views, as far as this user may know; `lazy` accepts that.
@@ -21,7 +22,9 @@ impl Views {
     /// [`ViewsError::Busy`].
     pub fn refuse_busy(&self, view: &ViewSpec) -> Result<(), ViewsError> {
         let place = self.mount_place(view);
-        match self.is_mounted(view) && matches!(crate::sys::mount::is_busy(&place), Ok(Some(true))) {
+        mount_use::leave_directories(std::slice::from_ref(&place));
+        let is_busy = self.is_mounted(view) && matches!(crate::sys::mount::is_busy(&place), Ok(Some(true)));
+        match is_busy && !self.only_callers_stand_in_it() {
             true => Err(ViewsError::Busy { view: place.clone(), by: vec![place] }),
             false => Ok(()),
         }

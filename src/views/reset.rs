@@ -57,5 +57,11 @@ fn one_of_all(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
             access.uncover(graft.tree)?;
         }
     }
-    access.reset(Path::new("")).map(|()| Released::Gone)
+    access.reset(Path::new(""))?;
+    // The kernel goes on with a deleted directory as long as it is open.
+    if !access.is_there(Path::new(""))? {
+        let why = "it was deleted, and a program still has it open or stands in it".into();
+        return Err(ViewsError::View { view: views.place(view), why, hint: "end that program, then run it again" });
+    }
+    Ok(Released::Gone)
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -16,8 +15,7 @@ use super::stats::{self, Stats};
 use crate::daemon::{self, DaemonState};
 use crate::store::manifest::{CopyState, Shape};
 use crate::store::{Manifest, ObjectId, Store};
-use crate::sys::log::OrWarn;
-use crate::sys::path;
+use crate::sys::{path, thread};
 
 /// The time limit for looking at all views of one mount.
 const LOOKED_FOR: Duration = Duration::from_secs(5);
@@ -150,16 +148,11 @@ fn absent(views: &Views, state: Option<&DaemonState>) -> HashSet<PathBuf> {
         return HashSet::new();
     }
     let places: Vec<_> = views.manifest.views.iter().map(|v| (v.path.clone(), views.place(v))).collect();
-    let (sender, answer) = mpsc::channel();
     let look = move || {
         let is_gone = |place: &PathBuf| path::stat(place).is_ok_and(|stat| stat.is_none());
-        let gone = places.into_iter().filter(|(_, place)| is_gone(place)).map(|(path, _)| path).collect();
-        sender.send(gone).or_debug("the mount answers late");
+        places.into_iter().filter(|(_, place)| is_gone(place)).map(|(path, _)| path).collect()
     };
-    match std::thread::Builder::new().name("absent".into()).spawn(look) {
-        Ok(_) => answer.recv_timeout(LOOKED_FOR).unwrap_or_default(),
-        Err(_) => HashSet::new(),
-    }
+    thread::within(LOOKED_FOR, look).unwrap_or_default()
 }
 
 /// Looks at state files and lock files only: nothing inside a view is touched, so a hung one hangs nothing.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::set::Views;
 use crate::store::manifest::{Shape, ViewSpec, joined};
-use crate::sys::path;
+use crate::sys::{mount_use, path};
 
 impl Views {
     /// The place of the mount that shows a view: its own, or the worktree's.
@@ -20,6 +20,12 @@ impl Views {
     /// Whether all views are one mount.
     pub fn is_whole(&self) -> bool {
         self.manifest.shape == Shape::Worktree
+    }
+
+    /// Whether the worktree is one view, which nothing uses but the shells that this command was called from: they stand in
+    /// it, as in any worktree, and wait for the command.
+    pub fn only_callers_stand_in_it(&self) -> bool {
+        self.is_whole() && mount_use::only_callers_stand_in(&self.manifest.worktree)
     }
 
     /// Whether the user deleted the directory of a view in a mount of the whole worktree.

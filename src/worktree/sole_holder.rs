@@ -57,7 +57,7 @@ pub fn risks(git_dir: &Path) -> Result<Vec<Risk>, WorktreeError> {
 /// the worktree's own files, even if those were moved, it restores the content of the views.
 pub fn journals(git_dir: &Path) -> Result<usize, WorktreeError> {
     let state_dir = git_dir.join("depsfs");
-    let manifest = Manifest::load(&crate::views::set::manifest_file(&state_dir))?;
+    let manifest = Manifest::load(&crate::views::set::manifest_file(&state_dir))?.into_mounts();
     let mut found = 0;
     for view in &manifest.views {
         let dir = state_dir.join("views").join(&view.id);

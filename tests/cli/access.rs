@@ -31,7 +31,7 @@ fn refused(said: &Said) -> bool {
 
 #[test]
 fn another_user_gets_eacces_until_allow_other_is_given_and_then_what_the_permissions_let() {
-    let Some(bench) = bench() else { return };
+    let Some(bench) = bench().map(Bench::with_mounts_of_directories) else { return };
     let secret = bench.path("repo/build/out.o");
     fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).unwrap();
     bench.ok("repo", ["create", "fix"]);
@@ -59,7 +59,7 @@ fn a_view_in_use_is_not_mounted_anew_for_others() {
     let open = fs::File::open(bench.path("fix/build/lib.a")).unwrap();
     let refusal = bench.depsfs("fix", ["mount", "--allow-other=false"]);
     assert_eq!(refusal.code, 3, "{refusal:?}");
-    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2));
     bench.ok("fix", ["mount"]);
     assert_eq!(stranger(&bench, "cat fix/build/lib.a").out, "library\n");
     drop(open);
@@ -69,7 +69,7 @@ fn a_view_in_use_is_not_mounted_anew_for_others() {
 
 #[test]
 fn what_is_mounted_with_options_has_those_of_its_command_line_and_none_from_before() {
-    let Some(bench) = bench() else { return };
+    let Some(bench) = bench().map(Bench::with_mounts_of_directories) else { return };
     bench.write("low/a", "hi\n");
     let options = |at: &str| {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -82,13 +82,13 @@ fn adopting_again_is_harmless_and_mounts_what_is_not() {
     std::fs::remove_file(bench.path("plain/build/lib.a")).unwrap();
     for _ in 0..2 {
         assert!(bench.ok("", ["adopt", "plain"]).ends_with("has its views already\n"));
-        assert_eq!(bench.mounts().len(), 2);
+        assert_eq!(bench.mounts().len(), bench.mounts_of(2));
         assert_eq!(bench.ok("plain", ["diff"]), "D build/lib.a\nM build/out.o\n");
         bench.ok("plain", ["unmount"]);
     }
     let source = bench.path("repo");
     bench.ok("plain", ["adopt", "--source", source.to_str().unwrap()]);
-    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2));
     bench.ok("repo", ["create", "other"]);
     let refused = bench.depsfs("plain", ["adopt", "--source", "../other"]);
     assert_eq!(refused.code, 3, "{refused:?}");
@@ -108,7 +108,7 @@ fn four_adopts_at_once_give_one_set_of_views() {
     assert!(done.iter().all(|d| d.status.success()), "{done:?}");
     let new = done.iter().filter(|d| d.stdout.starts_with(b"adopted "));
     assert_eq!(new.count(), 1, "{done:?}");
-    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2));
     bench.assert_clean("plain");
 }
 
@@ -161,7 +161,7 @@ fn what_is_no_worktree_of_the_source_is_refused_and_nothing_changes() {
 
 #[test]
 fn links_files_and_clones_in_the_place_of_an_artifact_are_left_alone() {
-    let bench = added();
+    let bench = added().with_mounts_of_directories();
     bench.write("repo/build-tool/x", "x\n");
     bench.write("repo/build-3/x", "x\n");
     bench.write("repo/away/build/x", "x\n");

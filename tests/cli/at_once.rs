@@ -32,7 +32,7 @@ fn ten_mounts_of_one_worktree_at_once_make_one_daemon() {
     let all: Vec<Child> = (0..10).map(|_| start(&bench, "fix", &["mount"])).collect();
     let said: Vec<Said> = all.into_iter().map(ended).collect();
     assert!(said.iter().all(|s| s.code == 0), "{said:?}");
-    assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2), "{:?}", bench.mounts());
     // A keeper that is started by hand finds the other one.
     let state = bench.path("repo/.git/worktrees/fix/depsfs");
     let before = json(&bench.status("fix", &["--json"]))["daemon"].clone();
@@ -55,7 +55,7 @@ fn a_mount_finds_the_keeper_that_a_killed_client_has_just_started() {
         let mut keeper = keeper.spawn().unwrap();
         std::thread::sleep(Duration::from_millis(delay % 5));
         bench.ok("fix", ["mount"]);
-        assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
+        assert_eq!(bench.mounts().len(), bench.mounts_of(2), "{:?}", bench.mounts());
         // One that began late has mounted the views anew.
         soon("that keeper has ended", || {
             bench.ok("fix", ["unmount"]);
@@ -115,7 +115,7 @@ fn of_two_creates_of_one_name_one_makes_it_and_the_other_is_told() {
         assert!(!told.err.contains("left behind"), "{told:?}");
         assert_eq!(bench.read(&format!("{name}/build/out.o")), "object\n");
         bench.assert_clean(&name);
-        assert_eq!(bench.mounts().len(), 2 * (round + 1));
+        assert_eq!(bench.mounts().len(), bench.mounts_of(2) * (round + 1));
     }
     assert_eq!(bench.git("repo", ["worktree", "list"]).lines().count(), 4);
 }
@@ -203,7 +203,7 @@ fn is_stopped(pid: &serde_json::Value) -> bool {
 
 #[test]
 fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     bench.ok("repo", ["create", "one"]);
     bench.ok("repo", ["create", "two"]);
     let daemon = json(&bench.status("one", &["--json"]))["daemon"].clone();
@@ -224,7 +224,7 @@ fn a_stopped_server_blocks_its_views_only_and_they_can_be_unmounted() {
     assert!(refused.err.contains("is stopped") && refused.err.contains("--lazy"), "{refused:?}");
     bench.ok("one", ["unmount", "--lazy"]);
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2), "{:?}", bench.mounts());
     waiting.kill().unwrap();
     soon("the waiting process has ended", || waiting.try_wait().unwrap().is_some());
     soon("the daemon ends", || json(&bench.status("", &["one", "--json"]))["daemon"].is_null());

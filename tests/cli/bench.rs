@@ -33,6 +33,8 @@ pub struct Bench {
     dir: tempfile::TempDir,
     /// The user who runs everything; `None`: the one who runs the tests.
     pub uid: Option<u32>,
+    /// How worktrees are mounted, as in `--view`; empty: by default.
+    view: String,
 }
 
 /// The output of a command, and its exit code.
@@ -84,7 +86,9 @@ impl Bench {
     }
 
     fn empty_in(dir: tempfile::TempDir, uid: Option<u32>) -> Bench {
-        let bench = Bench { dir, uid };
+        // The whole suite in another shape.
+        let view = std::env::var("DEPSFS_TEST_VIEW").unwrap_or_default();
+        let bench = Bench { dir, uid, view };
         fs::create_dir(bench.path("repo")).unwrap();
         if let Some(uid) = uid {
             std::os::unix::fs::chown(bench.dir.path(), Some(uid), Some(uid)).unwrap();
@@ -92,6 +96,28 @@ impl Bench {
         }
         bench.git("repo", ["init", "-q", "-b", "main"]);
         bench
+    }
+
+    /// For a test of mounts of artifact directories.
+    pub fn with_mounts_of_directories(mut self) -> Bench {
+        self.view = "directories".into();
+        self
+    }
+
+    /// For a test of worktrees that are one mount.
+    pub fn with_mounts_of_worktrees(mut self) -> Bench {
+        self.view = "worktree".into();
+        self
+    }
+
+    /// For a test whose outcome is the same however worktrees are mounted.
+    pub fn in_both_shapes() -> [Bench; 2] {
+        [Bench::new().with_mounts_of_directories(), Bench::new().with_mounts_of_worktrees()]
+    }
+
+    /// How many mounts a worktree with so many views has.
+    pub fn mounts_of(&self, views: usize) -> usize {
+        if self.view == "worktree" { views.min(1) } else { views }
     }
 
     /// A path below the temporary directory, which has no symlink in it.
@@ -134,10 +160,8 @@ impl Bench {
         }
         let mut identity =
             vec![("user.name", "Ada Lovelace"), ("user.email", "ada@example.org"), ("protocol.file.allow", "always")];
-        // The whole suite in another shape.
-        let view = std::env::var("DEPSFS_TEST_VIEW").unwrap_or_default();
-        if !view.is_empty() {
-            identity.push(("depsfs.view", &view));
+        if !self.view.is_empty() {
+            identity.push(("depsfs.view", &self.view));
         }
         command.env("GIT_CONFIG_COUNT", identity.len().to_string());
         for (n, (key, value)) in identity.iter().enumerate() {

@@ -50,7 +50,7 @@ fn a_new_worktree_has_the_artifacts_and_git_sees_nothing_of_it() {
     assert_eq!(bench.git("fix", ["rev-parse", "--abbrev-ref", "HEAD"]), "al/fix");
     assert_eq!(metadata(&bench.path("fix/node_modules")), metadata(&bench.path("repo/node_modules")));
     assert_eq!(metadata(&bench.path("fix/build")), metadata(&bench.path("repo/build")));
-    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2));
     bench.write("fix/node_modules/a/index.js", "mine\n");
     assert_eq!(bench.read("repo/node_modules/a/index.js"), "module.exports = 1\n");
     bench.ok("repo", ["create", "second"]);
@@ -78,7 +78,7 @@ fn ignored_single_files_are_copied_with_their_mode_and_time() {
 
 #[test]
 fn only_whole_ignored_directories_with_content_of_their_own_are_shared() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     std::fs::create_dir_all(bench.path("repo/build-empty")).unwrap();
     bench.git("", ["init", "-q", "repo/build-clone"]);
     bench.write("repo/untracked/build/deep.o", "in an untracked directory\n");

@@ -102,29 +102,35 @@ fn without_a_store_or_a_home_doctor_says_so_and_makes_nothing() {
     assert_state(row(&found, "store", "HOME"), "fail", false);
 }
 
+/// The mount that shows `fix/build`.
+fn view(bench: &Bench) -> &'static str {
+    if bench.mounts_of(2) == 1 { "fix" } else { "fix/build" }
+}
+
 #[test]
 fn dead_views_are_seen_without_touching_them_and_mounted_again_with_all_that_was_written() {
-    let bench = Bench::new();
-    bench.ok("repo", ["create", "fix"]);
-    bench.write("fix/build/mine", "mine\n");
-    std::fs::remove_file(bench.path("fix/node_modules/a/index.js")).unwrap();
-    let before = daemon(&bench, "fix");
-    signal(&before["pid"], "-KILL");
-    signal(&before["server_pid"], "-KILL");
-    soon("the daemon is gone", || daemon(&bench, "repo/../fix").is_null());
-    let (code, found) = doctor(&bench, &[]);
-    let dead = row(&found, "dead_mounts", bench.path("fix/build").to_str().unwrap());
-    assert_eq!(code, 1);
-    assert_state(dead, "fail", true);
-    assert!(dead["remedy"].as_str().unwrap().starts_with("depsfs mount "), "{dead}");
-    let (code, found) = doctor(&bench, &["--fix"]);
-    assert_eq!(code, 0, "{found:#?}");
-    assert_eq!(row(&found, "dead_mounts", "fix/build")["fixed"], true);
-    assert_eq!(bench.mounts().len(), 2);
-    assert_eq!(bench.read("fix/build/mine"), "mine\n");
-    assert_eq!(bench.read("fix/build/lib.a"), "library\n");
-    assert!(!bench.is_there("fix/node_modules/a/index.js"));
-    bench.assert_clean("fix");
+    for bench in Bench::in_both_shapes() {
+        bench.ok("repo", ["create", "fix"]);
+        bench.write("fix/build/mine", "mine\n");
+        std::fs::remove_file(bench.path("fix/node_modules/a/index.js")).unwrap();
+        let before = daemon(&bench, "fix");
+        signal(&before["pid"], "-KILL");
+        signal(&before["server_pid"], "-KILL");
+        soon("the daemon is gone", || daemon(&bench, "repo/../fix").is_null());
+        let (code, found) = doctor(&bench, &[]);
+        let dead = row(&found, "dead_mounts", bench.path(view(&bench)).to_str().unwrap());
+        assert_eq!(code, 1);
+        assert_state(dead, "fail", true);
+        assert!(dead["remedy"].as_str().unwrap().starts_with("depsfs mount "), "{dead}");
+        let (code, found) = doctor(&bench, &["--fix"]);
+        assert_eq!(code, 0, "{found:#?}");
+        assert_eq!(row(&found, "dead_mounts", view(&bench))["fixed"], true);
+        assert_eq!(bench.mounts().len(), bench.mounts_of(2));
+        assert_eq!(bench.read("fix/build/mine"), "mine\n");
+        assert_eq!(bench.read("fix/build/lib.a"), "library\n");
+        assert!(!bench.is_there("fix/node_modules/a/index.js"));
+        bench.assert_clean("fix");
+    }
 }
 
 #[test]
@@ -159,7 +165,7 @@ fn a_hung_view_is_told_from_a_dead_one_and_woken() {
         let mut waiting = Command::new("stat").arg(absent).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(50));
         let (code, found) = doctor(&bench, &[]);
-        let hung = row(&found, "hung_mounts", "fix/build");
+        let hung = row(&found, "hung_mounts", view(&bench));
         assert_eq!(code, 1, "{found:#?}");
         assert_state(hung, "fail", true);
         assert!(
@@ -171,7 +177,7 @@ fn a_hung_view_is_told_from_a_dead_one_and_woken() {
         assert!(refused.err.contains("is stopped") && refused.err.contains("kill -CONT"), "{refused:?}");
         assert!(begun.elapsed() < Duration::from_secs(5));
         let (code, found) = doctor(&bench, &["--fix"]);
-        assert_eq!((code, &row(&found, "hung_mounts", "fix/build")["fixed"]), (0, &true.into()), "{found:#?}");
+        assert_eq!((code, &row(&found, "hung_mounts", view(&bench))["fixed"]), (0, &true.into()), "{found:#?}");
         soon("the program goes on", || waiting.try_wait().unwrap().is_some());
         assert_eq!(bench.read("fix/build/out.o"), "object\n");
         assert_eq!(daemon(&bench, "fix"), before);
@@ -358,34 +364,35 @@ fn a_worktree_that_was_used_unmounted_and_deleted_is_forgotten() {
 
 #[test]
 fn a_worktree_whose_git_file_is_gone_or_empty_is_named_and_gets_it_again() {
-    let bench = Bench::new();
-    bench.ok("repo", ["create", "fix"]);
-    let file = bench.path("fix/.git");
-    let before = std::fs::read(&file).unwrap();
-    let faults: [(&str, &dyn Fn()); 3] = [
-        ("is empty", &|| std::fs::write(&file, "").unwrap()),
-        ("is gone", &|| std::fs::remove_file(&file).unwrap()),
-        ("is empty", &|| {
-            std::fs::remove_file(&file).unwrap();
-            std::fs::create_dir(&file).unwrap();
-        }),
-    ];
-    for (words, fault) in faults {
-        fault();
-        let (_, found) = doctor(&bench, &[]);
-        assert_state(row(&found, "worktrees", words), "warn", true);
-        assert!(bench.ok("repo", ["list"]).contains(words));
-        let (_, found) = doctor(&bench, &["--fix"]);
-        assert_eq!(row(&found, "worktrees", words)["fixed"], true, "{found:#?}");
-        assert_eq!(std::fs::read(&file).unwrap(), before);
-        bench.assert_clean("fix");
-        assert_eq!(bench.read("fix/build/out.o"), "object\n");
+    for bench in Bench::in_both_shapes() {
+        bench.ok("repo", ["create", "fix"]);
+        let file = bench.path("fix/.git");
+        let before = std::fs::read(&file).unwrap();
+        let faults: [(&str, &dyn Fn()); 3] = [
+            ("is empty", &|| std::fs::write(&file, "").unwrap()),
+            ("is gone", &|| std::fs::remove_file(&file).unwrap()),
+            ("is empty", &|| {
+                std::fs::remove_file(&file).unwrap();
+                std::fs::create_dir(&file).unwrap();
+            }),
+        ];
+        for (words, fault) in faults {
+            fault();
+            let (_, found) = doctor(&bench, &[]);
+            assert_state(row(&found, "worktrees", words), "warn", true);
+            assert!(bench.ok("repo", ["list"]).contains(words));
+            let (_, found) = doctor(&bench, &["--fix"]);
+            assert_eq!(row(&found, "worktrees", words)["fixed"], true, "{found:#?}");
+            assert_eq!(std::fs::read(&file).unwrap(), before);
+            bench.assert_clean("fix");
+            assert_eq!(bench.read("fix/build/out.o"), "object\n");
+        }
     }
 }
 
 #[test]
 fn views_that_are_missing_beside_others_are_seen_and_mounted() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     bench.ok("repo", ["create", "fix"]);
     let view = bench.path("fix/build");
     let unmount = ["fusermount3", "-u", view.to_str().unwrap()];

@@ -159,7 +159,9 @@ fn a_dry_run_refuses_what_the_command_refuses() {
     }
     if crate::bench::is_root() {
         let _held = std::fs::File::open(bench.path("fix/build/out.o")).unwrap();
-        for dry in [&["unmount", "--dry-run"][..], &["thaw", "build", "--dry-run"]] {
+        // One of several views of a mount is thawed without unmounting it.
+        let thaws = (bench.mounts_of(2) == 2).then_some(&["thaw", "build", "--dry-run"][..]);
+        for dry in [&["unmount", "--dry-run"][..]].into_iter().chain(thaws) {
             let said = bench.depsfs("fix", dry);
             assert!(said.code == 3 && said.err.contains("in use"), "{said:?}");
         }

@@ -3,7 +3,10 @@
 use crate::bench::{Bench, json, metadata, run};
 
 fn created() -> Bench {
-    let bench = Bench::new();
+    created_in(Bench::new())
+}
+
+fn created_in(bench: Bench) -> Bench {
     bench.ok("repo", ["create", "fix"]);
     bench
 }
@@ -97,7 +100,7 @@ fn diff_says_the_same_mounted_and_unmounted() {
 
 #[test]
 fn a_thawed_directory_is_plain_and_looks_as_before() {
-    let bench = created();
+    let bench = created_in(Bench::new().with_mounts_of_directories());
     change(&bench);
     let before = metadata(&bench.path("fix/node_modules"));
     bench.ok("fix", ["thaw", "node_modules"]);
@@ -116,7 +119,7 @@ fn a_thawed_directory_is_plain_and_looks_as_before() {
 
 #[test]
 fn a_directory_with_symlinks_and_a_symlink_itself_are_thawed() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     for (target, at) in [("a", "to dir"), ("a/index.js", "to file"), ("absent", "to nothing"), ("deep.js", "a/b/low")] {
         std::os::unix::fs::symlink(target, bench.path("repo/node_modules").join(at)).unwrap();
     }
@@ -143,11 +146,11 @@ fn a_thawed_path_is_a_plain_file_when_unmounted() {
 
 #[test]
 fn thawing_a_view_in_use_is_refused_and_loses_nothing() {
-    let bench = created();
+    let bench = created_in(Bench::new().with_mounts_of_directories());
     let user = std::fs::File::open(bench.path("fix/build/out.o")).unwrap();
     let refused = bench.depsfs("fix", ["thaw", "build"]);
     assert_eq!(refused.code, 3, "{refused:?}");
-    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2));
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
     assert_eq!(bench.ok("fix", ["diff"]), "");
     drop(user);
@@ -181,7 +184,7 @@ fn unmount_is_refused_while_in_use_unless_lazy_and_keeps_what_was_written() {
     let user = std::fs::File::open(bench.path("fix/node_modules/a/b/deep.js")).unwrap();
     let refused = bench.depsfs("fix", ["unmount"]);
     assert_eq!(refused.code, 3, "{refused:?}");
-    assert_eq!(bench.mounts().len(), 2);
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2));
     bench.ok("fix", ["unmount", "--lazy"]);
     assert_eq!(bench.mounts(), Vec::<String>::new());
     drop(user);
@@ -275,7 +278,7 @@ fn a_name_that_is_not_utf_8_can_be_had_back_from_json() {
 
 #[test]
 fn mount_counts_the_views_that_it_mounts_and_not_one_that_is_a_plain_directory_now() {
-    let bench = created();
+    let bench = created_in(Bench::new().with_mounts_of_directories());
     let deleted = run(bench.command("rm", "fix").args(["-rf", "build"]));
     assert_eq!(deleted.code, 0, "{deleted:?}");
     bench.write("fix/build/new", "new\n");
@@ -287,26 +290,27 @@ fn mount_counts_the_views_that_it_mounts_and_not_one_that_is_a_plain_directory_n
 
 #[test]
 fn after_the_directory_above_was_renamed_status_unmount_and_mount_go_on_as_before() {
-    let bench = Bench::new();
-    std::fs::create_dir(bench.path("one")).unwrap();
-    std::fs::rename(bench.path("repo"), bench.path("one/repo")).unwrap();
-    bench.ok("one/repo", ["create", "fix"]);
-    bench.write("one/fix/build/mine", "mine\n");
-    std::fs::rename(bench.path("one"), bench.path("two")).unwrap();
-    bench.git("two/repo", ["worktree", "repair", "../fix"]);
-    let assert_shown = || {
-        assert_eq!(
-            (bench.read("two/fix/build/out.o"), bench.read("two/fix/build/mine")),
-            ("object\n".into(), "mine\n".into())
-        );
-        bench.assert_clean("two/fix");
-        let said = bench.status("two/fix", &[]);
-        assert!(said.starts_with("[ok]      build\n[ok]      node_modules\n"), "{said}");
-    };
-    assert_shown();
-    bench.ok("two/fix", ["unmount"]);
-    assert_eq!(bench.mounts(), Vec::<String>::new());
-    bench.ok("two/fix", ["mount"]);
-    assert_shown();
-    bench.ok("two/repo", ["remove", "fix"]);
+    for bench in Bench::in_both_shapes() {
+        std::fs::create_dir(bench.path("one")).unwrap();
+        std::fs::rename(bench.path("repo"), bench.path("one/repo")).unwrap();
+        bench.ok("one/repo", ["create", "fix"]);
+        bench.write("one/fix/build/mine", "mine\n");
+        std::fs::rename(bench.path("one"), bench.path("two")).unwrap();
+        bench.git("two/repo", ["worktree", "repair", "../fix"]);
+        let assert_shown = || {
+            assert_eq!(
+                (bench.read("two/fix/build/out.o"), bench.read("two/fix/build/mine")),
+                ("object\n".into(), "mine\n".into())
+            );
+            bench.assert_clean("two/fix");
+            let said = bench.status("two/fix", &[]);
+            assert!(said.starts_with("[ok]      build\n[ok]      node_modules\n"), "{said}");
+        };
+        assert_shown();
+        bench.ok("two/fix", ["unmount"]);
+        assert_eq!(bench.mounts(), Vec::<String>::new());
+        bench.ok("two/fix", ["mount"]);
+        assert_shown();
+        bench.ok("two/repo", ["remove", "fix"]);
+    }
 }

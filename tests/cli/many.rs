@@ -19,7 +19,7 @@ fn how_often_a_command_opens_the_mount_table_does_not_grow_with_the_views() {
         return println!("skipped: strace is not installed");
     }
     let opened = |views: usize, command: &[&str]| {
-        let bench = Bench::new();
+        let bench = Bench::new().with_mounts_of_directories();
         with_views(&bench, views);
         bench.ok("repo", ["create", "fix"]);
         let trace = bench.path("trace");
@@ -52,7 +52,7 @@ fn a_daemon_is_waited_for_as_long_as_it_mounts_one_view_after_another() {
     else {
         return println!("skipped: fusermount3 is not installed");
     };
-    let bench = ordinary();
+    let bench = ordinary().with_mounts_of_directories();
     with_views(&bench, 10);
     // Each mount takes its time; all of them take longer than a daemon may be silent.
     let slow = format!("#!/bin/sh\n[ \"$1\" = -u ] || sleep 0.4\nexec {real} \"$@\"\n");

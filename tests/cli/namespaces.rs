@@ -58,7 +58,7 @@ fn soon_done(bench: &Bench, args: &[&str]) -> crate::bench::Said {
 
 #[test]
 fn a_view_with_a_copy_elsewhere_is_reset_and_the_copy_changes_nothing_in_the_new_one() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     bench.ok("repo", ["create", "fix"]);
     bench.write("fix/build/own", "mine");
     let Some(copy) = copy(&bench) else { return };
@@ -84,7 +84,7 @@ fn a_view_with_a_copy_elsewhere_is_reset_and_the_copy_changes_nothing_in_the_new
 
 #[test]
 fn a_view_with_a_copy_elsewhere_is_thawed_and_its_worktree_unmounted_and_removed() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     bench.ok("repo", ["create", "fix"]);
     let Some(copy) = copy(&bench) else { return };
     let said = soon_done(&bench, &["thaw", "build"]);
@@ -117,7 +117,7 @@ fn a_worktree_with_a_copy_elsewhere_is_removed_at_once_and_the_holder_is_named()
 
 #[test]
 fn a_deleted_view_in_which_somebody_stands_is_reset_to_what_the_store_says() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     bench.ok("repo", ["create", "fix"]);
     let mut inside = Command::new("sleep");
     let inside = Copy(inside.arg("300").current_dir(bench.path("fix/build")).spawn().unwrap());
@@ -166,7 +166,7 @@ fn without_etc_mtab_an_ordinary_user_unmounts_and_doctor_says_that_it_is_missing
     if !crate::bench::is_root() || Command::new("setpriv").arg("--version").output().is_err() {
         return println!("skipped: only root hides /etc/mtab, in a mount namespace, and setpriv runs the rest");
     }
-    let bench = Bench::of_user(Some(65534));
+    let bench = Bench::of_user(Some(65534)).with_mounts_of_directories();
     let script = "set -e; cp -a /etc \"$BENCH/etc\"; rm -f \"$BENCH/etc/mtab\"; mount --bind \"$BENCH/etc\" /etc
         exec setpriv --reuid 65534 --regid 65534 --clear-groups sh -ec '\"$DEPSFS\" create fix
         cd ../fix; cat build/out.o; \"$DEPSFS\" unmount; \"$DEPSFS\" mount; \"$DEPSFS\" unmount

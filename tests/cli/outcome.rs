@@ -43,7 +43,7 @@ fn what_is_done_but_cannot_be_reported_is_said_to_be_done() {
         match args[0] {
             "create" => assert_eq!(bench.read("fix/build/out.o"), "object\n"),
             "unmount" => assert!(bench.mounts().is_empty()),
-            "mount" => assert_eq!(bench.mounts().len(), 2),
+            "mount" => assert_eq!(bench.mounts().len(), bench.mounts_of(2)),
             "thaw" => assert!(bench.mounts().len() == 1 && bench.read("fix/build/out.o") == "object\n"),
             _ => {}
         }
@@ -91,50 +91,51 @@ fn a_relative_store_is_refused_by_every_command_that_needs_one_and_made_nowhere(
 
 #[test]
 fn a_store_that_is_gone_is_told_of_and_no_command_makes_it_anew() {
-    let bench = Bench::new();
-    bench.ok("repo", ["create", "fix"]);
-    std::fs::rename(bench.path("store"), bench.path("away")).unwrap();
-    let said = bench.status("fix", &[]);
-    assert!(said.contains(&format!("\nstore:    {}: it is gone;", bench.path("store").display())), "{said}");
-    assert_eq!(json(&bench.status("fix", &["--json"]))["store_trouble"], "it is gone");
-    let doctor = bench.depsfs("fix", ["doctor"]);
-    assert_eq!(doctor.code, 1, "{doctor:?}");
-    let row = format!(
-        "[FAIL]  store: {}: it is gone; views of {}",
-        bench.path("store").display(),
-        bench.path("fix").display()
-    );
-    assert!(doctor.out.contains(&row), "{doctor:?}");
-    for args in [&["sync"][..], &["sync", "--dry-run"], &["create", "next"], &["diff"], &["mount"]] {
-        bench.depsfs("fix", args);
-        assert!(!bench.is_there("store"), "{args:?}");
+    for bench in Bench::in_both_shapes() {
+        bench.ok("repo", ["create", "fix"]);
+        std::fs::rename(bench.path("store"), bench.path("away")).unwrap();
+        let said = bench.status("fix", &[]);
+        assert!(said.contains(&format!("\nstore:    {}: it is gone;", bench.path("store").display())), "{said}");
+        assert_eq!(json(&bench.status("fix", &["--json"]))["store_trouble"], "it is gone");
+        let doctor = bench.depsfs("fix", ["doctor"]);
+        assert_eq!(doctor.code, 1, "{doctor:?}");
+        let row = format!(
+            "[FAIL]  store: {}: it is gone; views of {}",
+            bench.path("store").display(),
+            bench.path("fix").display()
+        );
+        assert!(doctor.out.contains(&row), "{doctor:?}");
+        for args in [&["sync"][..], &["sync", "--dry-run"], &["create", "next"], &["diff"], &["mount"]] {
+            bench.depsfs("fix", args);
+            assert!(!bench.is_there("store"), "{args:?}");
+        }
+        bench.ok("fix", ["unmount"]);
+        let said = bench.depsfs("fix", ["mount"]);
+        assert!(said.code == 1 && said.err.contains("is gone"), "{said:?}");
+        let said = bench.depsfs("fix", ["diff"]);
+        assert!(
+            said.code == 3 && said.err.contains(&format!("the store {} is gone", bench.path("store").display())),
+            "{said:?}"
+        );
+        assert!(!bench.is_there("store"));
+        // An empty one in its place has none of the trees.
+        bench.ok("", ["store", "list"]);
+        assert!(bench.status("fix", &[]).contains(" of the trees"));
+        std::fs::remove_dir_all(bench.path("store")).unwrap();
+        std::fs::rename(bench.path("away"), bench.path("store")).unwrap();
+        bench.ok("fix", ["mount"]);
+        assert_eq!(bench.read("fix/build/out.o"), "object\n");
+        assert_eq!(json(&bench.status("fix", &["--json"]))["store_trouble"], serde_json::Value::Null);
+        bench.ok("fix", ["unmount"]);
+        std::fs::rename(bench.path("store"), bench.path("away")).unwrap();
+        bench.ok("repo", ["remove", "fix"]);
+        assert!(!bench.is_there("fix") && !bench.is_there("store"), "a worktree can be removed without its store");
     }
-    bench.ok("fix", ["unmount"]);
-    let said = bench.depsfs("fix", ["mount"]);
-    assert!(said.code == 1 && said.err.contains("is gone"), "{said:?}");
-    let said = bench.depsfs("fix", ["diff"]);
-    assert!(
-        said.code == 3 && said.err.contains(&format!("the store {} is gone", bench.path("store").display())),
-        "{said:?}"
-    );
-    assert!(!bench.is_there("store"));
-    // An empty one in its place has none of the trees.
-    bench.ok("", ["store", "list"]);
-    assert!(bench.status("fix", &[]).contains("it has lost 2 of the trees"));
-    std::fs::remove_dir_all(bench.path("store")).unwrap();
-    std::fs::rename(bench.path("away"), bench.path("store")).unwrap();
-    bench.ok("fix", ["mount"]);
-    assert_eq!(bench.read("fix/build/out.o"), "object\n");
-    assert_eq!(json(&bench.status("fix", &["--json"]))["store_trouble"], serde_json::Value::Null);
-    bench.ok("fix", ["unmount"]);
-    std::fs::rename(bench.path("store"), bench.path("away")).unwrap();
-    bench.ok("repo", ["remove", "fix"]);
-    assert!(!bench.is_there("fix") && !bench.is_there("store"), "a worktree can be removed without its store");
 }
 
 #[test]
 fn status_says_how_many_views_are_missing_and_what_brings_them_back() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     bench.ok("repo", ["create", "fix"]);
     assert!(!bench.status("fix", &[]).contains("missing:"));
     std::fs::remove_dir_all(bench.path("fix/build")).unwrap();
@@ -157,7 +158,7 @@ fn thaw_and_reset_of_a_path_that_is_not_there_are_refused_by_its_name_and_change
             let absent = format!("because: {} does not exist", bench.path("fix/build/nosuch").display());
             assert!(said.err.contains(&absent), "{said:?}");
         }
-        assert_eq!(bench.mounts().len(), if mounted { 2 } else { 0 });
+        assert_eq!(bench.mounts().len(), if mounted { bench.mounts_of(2) } else { 0 });
         bench.ok("fix", ["unmount"]);
     }
 }

@@ -157,28 +157,29 @@ fn files_of_ones_own_in_the_place_of_the_sources_are_told_until_they_are_gone() 
 
 #[test]
 fn without_components_views_follow_the_source_while_their_lock_files_agree() {
-    let bench = Bench::new();
-    bench.ok("repo", ["create", "fix"]);
-    bench.write("fix/build/lib.a", "mine\n");
-    bench.write("repo/build/lib.a", "newer\n");
-    bench.write("repo/build/new.o", "new\n");
-    bench.write("repo/node_modules/a/index.js", "module.exports = 3\n");
-    let said = bench.ok("fix", ["sync", "--dry-run"]);
-    assert!(said.contains("changed:  build") && said.contains("changed:  node_modules"), "{said}");
-    assert!(!bench.is_there("fix/build/new.o"));
-    bench.write("fix/package-lock.json", "{\"version\": 2}\n");
-    let said = bench.ok("fix", ["sync"]);
-    assert!(said.contains("  unfit:    node_modules: ") && !said.contains("changed"), "{said}");
-    assert_eq!(bench.read("fix/node_modules/a/index.js"), "module.exports = 1\n");
-    bench.git("fix", ["checkout", "-q", "package-lock.json"]);
-    let said = bench.ok("fix", ["sync"]);
-    assert!(said.contains("  changed:  build, as the source has it\n"), "{said}");
-    assert!(said.contains("  hides newer: M build/lib.a\n"), "{said}");
-    assert_eq!((bench.read("fix/build/lib.a"), bench.read("fix/build/new.o")), ("mine\n".into(), "new\n".into()));
-    assert_eq!(bench.read("fix/node_modules/a/index.js"), "module.exports = 3\n");
-    assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
-    bench.assert_clean("fix");
-    bench.assert_sound();
+    for bench in Bench::in_both_shapes() {
+        bench.ok("repo", ["create", "fix"]);
+        bench.write("fix/build/lib.a", "mine\n");
+        bench.write("repo/build/lib.a", "newer\n");
+        bench.write("repo/build/new.o", "new\n");
+        bench.write("repo/node_modules/a/index.js", "module.exports = 3\n");
+        let said = bench.ok("fix", ["sync", "--dry-run"]);
+        assert!(said.contains("changed:  build") && said.contains("changed:  node_modules"), "{said}");
+        assert!(!bench.is_there("fix/build/new.o"));
+        bench.write("fix/package-lock.json", "{\"version\": 2}\n");
+        let said = bench.ok("fix", ["sync"]);
+        assert!(said.contains("  unfit:    node_modules: ") && !said.contains("changed"), "{said}");
+        assert_eq!(bench.read("fix/node_modules/a/index.js"), "module.exports = 1\n");
+        bench.git("fix", ["checkout", "-q", "package-lock.json"]);
+        let said = bench.ok("fix", ["sync"]);
+        assert!(said.contains("  changed:  build, as the source has it\n"), "{said}");
+        assert!(said.contains("  hides newer: M build/lib.a\n"), "{said}");
+        assert_eq!((bench.read("fix/build/lib.a"), bench.read("fix/build/new.o")), ("mine\n".into(), "new\n".into()));
+        assert_eq!(bench.read("fix/node_modules/a/index.js"), "module.exports = 3\n");
+        assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
+        bench.assert_clean("fix");
+        bench.assert_sound();
+    }
 }
 
 #[test]
@@ -293,7 +294,7 @@ fn directories_that_only_the_source_has_come_and_none_that_would_hide_something(
         ("source\n".into(), "source\n".into())
     );
     assert!(!bench.is_there("fix/build-own/x") && !bench.is_there("fix/other/node_modules"));
-    assert_eq!(bench.mounts().len(), 4);
+    assert_eq!(bench.mounts().len(), bench.mounts_of(4));
     assert_eq!(bench.git("fix", ["status", "--porcelain"]), "?? other/");
     assert!(!bench.ok("fix", ["sync"]).contains("added"));
     // One that its user made plain stays so.
@@ -316,7 +317,7 @@ fn a_worktree_of_a_synced_worktree_has_what_that_one_shows_and_is_up_to_date() {
 
 #[test]
 fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again() {
-    let bench = Bench::new();
+    let bench = Bench::new().with_mounts_of_directories();
     bench.ok("repo", ["create", "fix"]);
     bench.write("repo/build-new/x", "source\n");
     bench.write("repo/build-other/x", "source\n");
@@ -326,7 +327,7 @@ fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again()
     std::fs::write(journals.join(id), "").unwrap();
     let failed = bench.depsfs("fix", ["sync"]);
     assert!(failed.code == 1 && failed.err.contains("build-other"), "{failed:?}");
-    assert_eq!(bench.mounts().len(), 2, "{:?}", bench.mounts());
+    assert_eq!(bench.mounts().len(), bench.mounts_of(2), "{:?}", bench.mounts());
     assert!(!bench.is_there("fix/build-new") && !bench.is_there("fix/build-other"));
     assert!(!bench.status("fix", &[]).contains("build-"));
     std::fs::remove_file(journals.join(id)).unwrap();
@@ -338,35 +339,36 @@ fn a_directory_that_cannot_become_a_view_is_none_and_the_next_sync_tries_again()
 
 #[test]
 fn what_was_relocated_is_relocated_again_and_what_was_changed_since_stays() {
-    let bench = Bench::new();
-    let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
-    for file in ["cache", "mine", "same"] {
-        bench.write(&format!("repo/build/{file}"), &format!("at {repo}/x\n"));
+    for bench in Bench::in_both_shapes() {
+        let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
+        for file in ["cache", "mine", "same"] {
+            bench.write(&format!("repo/build/{file}"), &format!("at {repo}/x\n"));
+        }
+        std::os::unix::fs::symlink(format!("{repo}/src"), bench.path("repo/build/link")).unwrap();
+        bench.ok("repo", ["create", "fix"]);
+        bench.write("fix/build/mine", "mine\n");
+        for file in ["cache", "mine", "new"] {
+            bench.write(&format!("repo/build/{file}"), &format!("now at {repo}/y\n"));
+        }
+        let said = bench.ok("fix", ["sync"]);
+        assert!(said.contains("changed:  build") && said.contains("hides newer: M build/mine"), "{said}");
+        assert!(!said.contains("build/cache") && !said.contains("build/new"), "{said}");
+        for file in ["cache", "new"] {
+            assert_eq!(bench.read(&format!("fix/build/{file}")), format!("now at {fix}/y\n"));
+        }
+        assert_eq!(
+            (bench.read("fix/build/mine"), bench.read("fix/build/same")),
+            ("mine\n".into(), format!("at {fix}/x\n"))
+        );
+        assert_eq!(std::fs::read_link(bench.path("fix/build/link")).unwrap(), bench.path("fix/src"));
+        let names = std::fs::read_dir(bench.path("fix/build")).unwrap();
+        let mut names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["cache", "lib.a", "link", "mine", "new", "out.o", "same"]);
+        assert!(bench.ok("fix", ["status"]).contains("paths:    "), "the result is remembered");
+        assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
+        bench.assert_clean("fix");
     }
-    std::os::unix::fs::symlink(format!("{repo}/src"), bench.path("repo/build/link")).unwrap();
-    bench.ok("repo", ["create", "fix"]);
-    bench.write("fix/build/mine", "mine\n");
-    for file in ["cache", "mine", "new"] {
-        bench.write(&format!("repo/build/{file}"), &format!("now at {repo}/y\n"));
-    }
-    let said = bench.ok("fix", ["sync"]);
-    assert!(said.contains("changed:  build") && said.contains("hides newer: M build/mine"), "{said}");
-    assert!(!said.contains("build/cache") && !said.contains("build/new"), "{said}");
-    for file in ["cache", "new"] {
-        assert_eq!(bench.read(&format!("fix/build/{file}")), format!("now at {fix}/y\n"));
-    }
-    assert_eq!(
-        (bench.read("fix/build/mine"), bench.read("fix/build/same")),
-        ("mine\n".into(), format!("at {fix}/x\n"))
-    );
-    assert_eq!(std::fs::read_link(bench.path("fix/build/link")).unwrap(), bench.path("fix/src"));
-    let names = std::fs::read_dir(bench.path("fix/build")).unwrap();
-    let mut names: Vec<_> = names.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    assert_eq!(names, ["cache", "lib.a", "link", "mine", "new", "out.o", "same"]);
-    assert!(bench.status("fix", &[]).contains("paths:    "), "the result is remembered");
-    assert_eq!(bench.ok("fix", ["sync"]), "everything is up to date\n");
-    bench.assert_clean("fix");
 }
 
 #[test]

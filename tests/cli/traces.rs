@@ -175,7 +175,7 @@ fn a_binary_that_a_tool_obeys_is_named_with_its_consequence() {
 
 #[test]
 fn an_artifact_that_holds_the_path_can_be_left_out_and_a_word_that_means_nothing_is_refused() {
-    let bench = traced();
+    let bench = traced().with_mounts_of_directories();
     bench.git("repo", ["config", "depsfs.absolutePaths", "exclude"]);
     let said = bench.ok("repo", ["create", "fix"]);
     assert!(said.contains("left out: build: it holds the absolute path of the source"), "{said}");
