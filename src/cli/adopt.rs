@@ -8,7 +8,7 @@ use clap::Args;
 use super::answers::{AdoptAnswer, CreateAnswer, JsonPath};
 use super::components::{self, Outside, RemoteArgs};
 use super::create::mount_source;
-use super::created::words;
+use super::created::{shape_line, words};
 use super::progress::Bar;
 use super::record;
 use super::report::Failure;
@@ -21,12 +21,14 @@ use crate::store::plain_copy::CopyMode;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
 use crate::views::copied;
+use crate::views::reshape;
 use crate::worktree::WorktreeError;
 use crate::worktree::adopt;
 use crate::worktree::artifacts::commit::{self, CommitArtifact};
 use crate::worktree::copies;
 use crate::worktree::create::CreateOptions;
-use crate::worktree::{plan, shape};
+use crate::worktree::plan;
+use crate::worktree::shape::{self, ShapeChoice};
 
 /// Give a worktree that git or another tool made its artifact directories
 ///
@@ -55,7 +57,7 @@ pub struct Adopt {
     #[arg(long)]
     allow_other: bool,
     /// Mount one view of the whole worktree, or one for each artifact directory [default: git config depsfs.view, else
-    /// directories]
+    /// worktree if there are more than 16 of them or fusermount3 mounts fewer, else directories]
     #[arg(long, value_enum)]
     view: Option<ViewOption>,
     /// Leave tracked files their times (git config depsfs.mtimes=false does so always)
@@ -112,7 +114,11 @@ impl Adopt {
         if plan.ignored.directories.is_empty() && !self.allow_unbuilt && !may_come {
             return Err(WorktreeError::Unbuilt(plan.source.root).into());
         }
-        let shape = shape::wanted(self.view.map(Into::into), &plan.settings)?;
+        let refused = reshape::refuse_whole(&target.state_dir(), &target.root);
+        let ShapeChoice { shape, because } = shape::wanted(self.view.map(Into::into), &plan, refused.is_ok())?;
+        if shape == Shape::Worktree {
+            refused?;
+        }
         let allow_other = self.allow_other || shape::lets_others_in(shape);
         let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
         let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape, copy: false };
@@ -121,7 +127,7 @@ impl Adopt {
         record::begin("adopt", store.path());
         record::concerns(&target.root);
         let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
-        let mut said = words("adopted", &plan, &adopted, how);
+        let mut said = words("adopted", &plan, &adopted, how) + &shape_line(because);
         if how.mount && how.shape == Shape::Worktree {
             said += "  shells:   those that stand in it see the plain directory until they enter it anew\n";
         }

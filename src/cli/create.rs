@@ -8,7 +8,7 @@ use clap::Args;
 use super::answers::{ComponentAnswer, CreateAnswer};
 use super::approve;
 use super::components::{self, Outside};
-use super::created::{built, next_line, source_line, words};
+use super::created::{built, next_line, shape_line, source_line, words};
 use super::exec;
 use super::make_options::MakeOptions;
 use super::named;
@@ -28,7 +28,7 @@ use crate::worktree::copies;
 use crate::worktree::create::{self, CreateOptions};
 use crate::worktree::plan::{self, CreatePlan, CreateRequest};
 use crate::worktree::relocation;
-use crate::worktree::shape;
+use crate::worktree::shape::{self, ShapeChoice};
 
 /// The fault of words that are neither a name, a base-ref nor a command.
 const WORDS: &str = "create takes a name and a base-ref, and a command with --exec alone";
@@ -215,14 +215,17 @@ impl Create {
 
     fn make(&self, plan: &CreatePlan, outside: &Outside, of_commit: Option<&CommitArtifact>) -> Result<(), Failure> {
         let mtimes = !self.how.no_mtimes && plan.settings.mtimes();
-        let shape = shape::wanted(self.how.view.map(Into::into), &plan.settings)?;
+        let ShapeChoice { shape, because } = shape::wanted(self.how.view.map(Into::into), plan, true)?;
         let allow_other = self.how.allow_other || shape::lets_others_in(shape);
         let copy = !self.how.no_mount && copies::wanted(self.how.copy, &plan.settings)?;
         let how = CreateOptions { mount: !self.how.no_mount, mtimes, allow_other, shape, copy: false };
         let how = if copy { how.without_views() } else { how };
         let created =
             outside.with(true, |supply| create::create(plan, &outside.store, how, supply, outside.bar.clone()))?;
-        let said = words("created", plan, &created, how) + &source_line(plan) + &components::lines(&created.decisions);
+        let said = words("created", plan, &created, how)
+            + &shape_line(because.filter(|_| how.mount))
+            + &source_line(plan)
+            + &components::lines(&created.decisions);
         let made = format!("{} was created", created.worktree.shown());
         let next = next_line(&created.worktree)?;
         let answer = CreateAnswer::made(plan, &created, how.mount);

@@ -16,6 +16,7 @@ use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::branch::BranchUse;
 use crate::worktree::create::{CopiedFile, CreateOptions, Created};
 use crate::worktree::plan::CreatePlan;
+use crate::worktree::shape::WholeReason;
 
 /// The files of the source's views whose bytes the store has lost, in one line.
 fn lost_words(lost: &[PathBuf]) -> Option<String> {
@@ -46,6 +47,11 @@ fn branch_words(plan: &CreatePlan) -> String {
         BranchUse::Reset { from, .. } => format!(" (was at {})", from.get(..10).unwrap_or(from)),
         _ => String::new(),
     }
+}
+
+/// That the worktree is one view, though nobody asked for it.
+pub(super) fn shape_line(because: Option<WholeReason>) -> String {
+    because.map_or_else(String::new, |why| format!("  view:     the whole worktree is one mount, as {why}\n"))
 }
 
 /// The new worktree, and the directories that were left out, with the reasons.

@@ -8,7 +8,7 @@ use super::answers::{DiffAnswer, DifferenceAnswer};
 use super::report::Failure;
 use super::{named, output, places};
 use crate::sys::terminal::DisplayName;
-use crate::views::diff::Difference;
+use crate::views::diff::{Difference, Differences};
 use crate::views::set::Views;
 use crate::worktree::relocation;
 
@@ -39,8 +39,9 @@ impl Diff {
     pub fn run(self) -> Result<(), Failure> {
         let mut found = Vec::new();
         for (views, place) in self.places()? {
+            let differences = Differences::of(&views);
             for (view, inside) in targets(&views, &place)? {
-                found.extend(relocation::own_changes(&views, &view, &inside)?);
+                found.extend(relocation::own_changes(&differences, &view, &inside)?);
             }
         }
         let answer = DiffAnswer { changes: found.iter().map(DifferenceAnswer::from).collect() };

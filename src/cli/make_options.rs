@@ -30,7 +30,7 @@ pub struct MakeOptions {
     #[arg(long)]
     pub allow_other: bool,
     /// Mount one view of the whole worktree, or one for each artifact directory [default: git config depsfs.view, else
-    /// directories]
+    /// worktree if there are more than 16 of them or fusermount3 mounts fewer, else directories]
     #[arg(long, value_enum)]
     pub view: Option<ViewOption>,
     /// Leave tracked files the time of their checkout (git config depsfs.mtimes=false does so always)

@@ -11,6 +11,7 @@ use crate::git::checkout::Checkout;
 use crate::sys::mountinfo::MountTable;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
+use crate::views::diff::Differences;
 use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::find::{self, NameReading};
@@ -117,5 +118,5 @@ fn is_there(word: &Path) -> bool {
 fn is_deleted(word: &Path) -> bool {
     let Ok(views) = places::views_at(Path::new(".")) else { return false };
     let Ok((view, inside)) = views.locate(word).map(|(view, inside)| (view.clone(), inside)) else { return false };
-    relocation::own_changes(&views, &view, &inside).is_ok_and(|changes| !changes.is_empty())
+    relocation::own_changes(&Differences::of(&views), &view, &inside).is_ok_and(|changes| !changes.is_empty())
 }

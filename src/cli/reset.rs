@@ -12,7 +12,7 @@ use super::report::Failure;
 use super::unmount::say_held;
 use super::{named, places};
 use crate::sys::terminal::DisplayName;
-use crate::views::diff::Difference;
+use crate::views::diff::{Difference, Differences};
 use crate::views::{reset, thaw};
 use crate::worktree::relocation;
 
@@ -35,8 +35,9 @@ impl Reset {
         let (mut all, mut changes) = (Vec::new(), Vec::new());
         for path in named::paths(&self.paths)?.or_top() {
             let views = places::views_at(&path)?;
+            let differences = Differences::of(&views);
             for (view, inside) in views.targets(&path)? {
-                let found = relocation::own_changes(&views, &view, &inside)?;
+                let found = relocation::own_changes(&differences, &view, &inside)?;
                 if found.is_empty() {
                     thaw::check(&views, &view, &inside)?;
                 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DoctorFacts, Row, is_in_fuse};
-use crate::store::{Damage, DamageKind, OperationLog, OperationOutcome, PackId, Store, StoreError, escape, frame, import};
+use crate::store::{
+    Damage, DamageKind, OperationLog, OperationOutcome, PackId, Store, StoreError, escape, frame, import,
+};
 use crate::sys::mountinfo::MountPoint;
 use crate::sys::terminal::{self, DisplayName};
 use crate::sys::{fs, path};

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::ViewsError;
 use super::copied::CopiedView;
@@ -20,7 +21,7 @@ pub enum Access {
     /// Its mount point, and its place in the mount.
     Mounted { root: PathBuf, at: PathBuf },
     /// No server has it, and none can start while the lock is held.
-    Direct { overlay: Box<Overlay>, at: PathBuf, _lock: Lock },
+    Direct { overlay: Arc<Overlay>, at: PathBuf, _lock: Arc<Lock> },
     /// It is plain files.
     Copied(Box<CopiedView>),
 }
@@ -56,8 +57,20 @@ impl Access {
         path::make_private_dirs(&config.state_dir)?;
         let upper = view.upper.clone().unwrap_or_else(|| views.mount_place(view));
         path::make_dirs(&upper)?;
-        let overlay = Box::new(Overlay::open(path::open_dir(&upper)?, config)?);
-        Ok(Access::Direct { overlay, at: views.inside_mount(view).into(), _lock: lock })
+        let overlay = Arc::new(Overlay::open(path::open_dir(&upper)?, config)?);
+        Ok(Access::Direct { overlay, at: views.inside_mount(view).into(), _lock: Arc::new(lock) })
+    }
+
+    /// The access to another view that the same mount shows. `None` for plain files.
+    pub fn to_other(&self, views: &Views, view: &ViewSpec) -> Option<Access> {
+        let at = views.inside_mount(view).into();
+        match self {
+            Access::Mounted { root, .. } => Some(Access::Mounted { root: root.clone(), at }),
+            Access::Direct { overlay, _lock, .. } => {
+                Some(Access::Direct { overlay: overlay.clone(), at, _lock: _lock.clone() })
+            }
+            Access::Copied(_) => None,
+        }
     }
 
     /// The view, through its mount.

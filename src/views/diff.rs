@@ -1,9 +1,12 @@
 //! `depsfs diff`: what is added, modified or deleted in the views of a worktree, against the store.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::ViewsError;
 use super::access::Access;
+use super::changed_source::{Changed, ChangedMount};
 use super::embedded_paths::EmbeddedPaths;
 use super::lower::{GraftedTrees, live};
 use super::set::Views;
@@ -31,51 +34,119 @@ impl Difference {
     }
 }
 
-/// All differences at and below `inside` of one view, with paths relative to the worktree, parents first.
+/// As [`Differences::of_view`], of one view.
+///
+/// # Errors
+/// As [`Differences::of_view`].
 pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, ViewsError> {
-    let mut found = Vec::new();
-    if views.is_dropped(view) {
-        found.push((Difference::Deleted, view.path.clone()));
-        plain(&views.manifest.worktree, &view.path.join(inside), &mut found)?;
-        return Ok(found);
+    Differences::of(views).of_view(view, inside)
+}
+
+/// The differences of the views of a worktree. If they are one mount, facts about all of them are queried once.
+pub struct Differences<'a> {
+    pub views: &'a Views,
+    /// Of the one mount: the access to one of its views.
+    access: OnceCell<Access>,
+    mount: OnceCell<Option<Arc<ChangedMount>>>,
+}
+
+impl<'a> Differences<'a> {
+    /// Those of this worktree; nothing is opened yet.
+    pub fn of(views: &'a Views) -> Differences<'a> {
+        Differences { views, access: OnceCell::new(), mount: OnceCell::new() }
     }
-    let access = Access::open(views, view)?;
+
+    fn access(&self, view: &ViewSpec) -> Result<Access, ViewsError> {
+        if !self.views.is_whole() || view.is_copy() {
+            return Access::open(self.views, view);
+        }
+        if let Some(access) = self.access.get().and_then(|access| access.to_other(self.views, view)) {
+            return Ok(access);
+        }
+        let access = Access::open(self.views, view)?;
+        if let Some(again) = access.to_other(self.views, view) {
+            self.access.get_or_init(|| again);
+        }
+        Ok(access)
+    }
+
+    /// Whether a view of the one mount has no difference, as two requests to it show. `false` where more are needed.
+    fn is_unchanged(&self, access: &Access, view: &ViewSpec) -> bool {
+        if !self.views.is_whole() || !matches!(access, Access::Mounted { .. }) {
+            return false;
+        }
+        let open = || {
+            let store = Store::existing(&self.views.manifest.store).ok()?;
+            ChangedMount::of(&store, &self.views.manifest.worktree).map(Arc::new)
+        };
+        let mount = self.mount.get_or_init(open).as_ref();
+        mount.and_then(|mount| Changed::in_mount(mount, &self.views.place(view))).is_some_and(|view| view.is_clean())
+    }
+
+    /// All differences at and below `inside` of one view, with paths relative to the worktree, parents first.
+    ///
+    /// # Errors
+    /// The view does not answer, or can't be read.
+    pub fn of_view(&self, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, ViewsError> {
+        let (views, mut found) = (self.views, Vec::new());
+        if views.is_dropped(view) {
+            found.push((Difference::Deleted, view.path.clone()));
+            plain(&views.manifest.worktree, &view.path.join(inside), &mut found)?;
+            return Ok(found);
+        }
+        let access = self.access(view)?;
+        if !self.is_unchanged(&access, view) {
+            through(&access, view, inside, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// As [`Differences::of_view`] of a whole view, without the files that relocation wrote: they have the times of the files they hide.
+    ///
+    /// # Errors
+    /// As [`Differences::of_view`].
+    pub fn since_made(&self, view: &ViewSpec) -> Result<Vec<(Difference, PathBuf)>, ViewsError> {
+        let (views, mut found) = (self.views, self.of_view(view, Path::new(""))?);
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let record = EmbeddedPaths::load(&views.state_dir)?;
+        let Some(traced) = record.of(&view.path).filter(|traced| traced.relocated() > 0) else { return Ok(found) };
+        let lower = GraftedTrees::of(&Store::existing(&views.manifest.store)?, live(view))?;
+        let is_as_made = |at: &Path| {
+            let inside = at.strip_prefix(&view.path).unwrap_or(at);
+            let made = lower.find(inside).map(|(tree, node)| tree.stat(node).mtime);
+            let now = path::stat(&views.manifest.worktree.join(at)).ok().flatten().map(|stat| stat.mtime);
+            traced.traces.iter().any(|trace| trace.relocated && trace.path == inside) && made.is_some() && made == now
+        };
+        found.retain(|(kind, at)| *kind != Difference::Modified || !is_as_made(at));
+        Ok(found)
+    }
+}
+
+fn through(
+    access: &Access,
+    view: &ViewSpec,
+    inside: &Path,
+    found: &mut Vec<(Difference, PathBuf)>,
+) -> Result<(), ViewsError> {
     if inside.as_os_str().is_empty()
         && let Some(change) = access.change_of_all()?
     {
-        one(&access, view, inside, change.kind, change.is_dir, &mut found)?;
-        return Ok(found);
+        one(access, view, inside, change.kind, change.is_dir, found)?;
+        return Ok(());
     }
     match (inside.parent(), inside.file_name()) {
         (Some(parent), Some(name)) => {
             let is_it = |c: &&crate::overlay::Change| c.name.bytes() == std::os::unix::ffi::OsStrExt::as_bytes(name);
             // Below an added or deleted directory the parent has no changes of its own.
-            if let Some(change) = changes_if_there(&access, parent)?.iter().find(is_it) {
-                one(&access, view, inside, change.kind, change.is_dir, &mut found)?;
+            if let Some(change) = changes_if_there(access, parent)?.iter().find(is_it) {
+                one(access, view, inside, change.kind, change.is_dir, found)?;
             }
         }
-        _ => below(&access, view, inside, &mut found)?,
+        _ => below(access, view, inside, found)?,
     }
-    Ok(found)
-}
-
-/// As [`of_view`] of a whole view, without the files that relocation wrote: they have the times of the files they hide.
-///
-/// # Errors
-/// As [`of_view`].
-pub fn since_made(views: &Views, view: &ViewSpec) -> Result<Vec<(Difference, PathBuf)>, ViewsError> {
-    let mut found = of_view(views, view, Path::new(""))?;
-    let record = EmbeddedPaths::load(&views.state_dir)?;
-    let Some(traced) = record.of(&view.path).filter(|traced| traced.relocated() > 0) else { return Ok(found) };
-    let lower = GraftedTrees::of(&Store::existing(&views.manifest.store)?, live(view))?;
-    let is_as_made = |at: &Path| {
-        let inside = at.strip_prefix(&view.path).unwrap_or(at);
-        let made = lower.find(inside).map(|(tree, node)| tree.stat(node).mtime);
-        let now = path::stat(&views.manifest.worktree.join(at)).ok().flatten().map(|stat| stat.mtime);
-        traced.traces.iter().any(|trace| trace.relocated && trace.path == inside) && made.is_some() && made == now
-    };
-    found.retain(|(kind, at)| *kind != Difference::Modified || !is_as_made(at));
-    Ok(found)
+    Ok(())
 }
 
 /// All that is in a directory that took a deleted view's place.

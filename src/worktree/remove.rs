@@ -24,6 +24,7 @@ use crate::git::submodule;
 use crate::store::{Store, StoreError};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
+use crate::views::diff::Differences;
 use crate::views::set::Views;
 
 /// The losses that the user accepts, and other options.
@@ -181,9 +182,11 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeEr
     let mut removed = Removed { worktree: checkout.root.clone(), ..Removed::default() };
     let views = Views::of(checkout)?;
     if let Some(views) = &views {
+        let differences = Differences::of(views);
         for view in &views.manifest.views {
-            removed.private_paths += relocation::own_changes(views, view, Path::new("")).map_or(0, |d| d.len());
+            removed.private_paths += relocation::own_changes(&differences, view, Path::new("")).map_or(0, |d| d.len());
         }
+        drop(differences);
         if accept.dry_run {
             views.refuse_all_busy(accept.lazy)?;
         } else {

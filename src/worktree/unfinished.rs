@@ -33,7 +33,7 @@ use crate::sys::log::OrWarn;
 use crate::sys::process::ProcessId;
 use crate::sys::{IoError, path, proc, process};
 use crate::views::ViewsError;
-use crate::views::diff;
+use crate::views::diff::Differences;
 use crate::views::set::{self, Views};
 
 const VERSION: u32 = 1;
@@ -291,8 +291,9 @@ impl Killed {
         let Some(worktree) = Checkout::at(&self.record.worktree)? else { return Ok(false) };
         // A manifest is written when all but the mounting was done.
         if let Some(views) = Views::of(&worktree)? {
+            let differences = Differences::of(&views);
             for view in &views.manifest.views {
-                match diff::since_made(&views, view) {
+                match differences.since_made(view) {
                     // Killed before it was mounted: nobody was in it.
                     Err(ViewsError::View { .. }) => {}
                     Ok(found) if found.is_empty() => {}

@@ -110,6 +110,12 @@ impl Bench {
         self
     }
 
+    /// For a test of the shape that is chosen where none is asked for.
+    pub fn with_the_default_view(mut self) -> Bench {
+        self.view.clear();
+        self
+    }
+
     /// For a test whose outcome is the same however worktrees are mounted.
     pub fn in_both_shapes() -> [Bench; 2] {
         [Bench::new().with_mounts_of_directories(), Bench::new().with_mounts_of_worktrees()]

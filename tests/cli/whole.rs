@@ -131,3 +131,30 @@ fn a_worktree_changes_its_shape_with_everything_in_it() {
     bench.ok("repo", ["remove", "fix", "--discard-untracked"]);
     bench.assert_sound();
 }
+
+#[test]
+fn a_worktree_with_many_artifact_directories_is_one_view_unless_another_shape_is_asked_for() {
+    let bench = Bench::new().with_the_default_view();
+    for n in 0..17 {
+        bench.write(&format!("repo/p/{n}/build/o"), "x");
+    }
+    let said = bench.ok("repo", ["create", "one"]);
+    assert!(
+        said.contains("  view:     the whole worktree is one mount, as it has 19 artifact directories\n"),
+        "{said}"
+    );
+    assert_eq!(bench.mounts(), [bench.path("one")]);
+    bench.assert_clean("one");
+    assert_eq!(bench.ok("one", ["diff"]), "");
+    bench.write("one/p/3/build/own", "x");
+    fs::remove_dir_all(bench.path("one/p/4/build")).unwrap();
+    assert_eq!(bench.ok("one", ["diff"]), "A p/3/build/own\nD p/4/build\n");
+    bench.ok("repo", ["remove", "one"]);
+    bench.ok("repo", ["create", "two", "--view", "directories"]);
+    assert_eq!(bench.mounts().len(), 19);
+    bench.ok("repo", ["remove", "two"]);
+    bench.git("repo", ["config", "depsfs.exclude", "p/"]);
+    let said = bench.ok("repo", ["create", "three"]);
+    assert!(bench.mounts().len() == 2 && !said.contains("view: "), "{said}");
+    bench.ok("repo", ["remove", "three"]);
+}

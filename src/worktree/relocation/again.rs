@@ -8,18 +8,25 @@ use super::{EmbeddedPaths, Trace};
 use crate::git::checkout::Checkout;
 use crate::store::Store;
 use crate::store::manifest::ViewSpec;
-use crate::views::diff::{self, Difference};
+use crate::views::diff::{Difference, Differences};
 use crate::views::lower::GraftedTrees;
 use crate::views::set::Views;
 use crate::worktree::error::WorktreeError;
 use crate::worktree::undo::Undo;
 
-/// As [`diff::of_view`], without the files that are as relocation made them.
+/// As [`Differences::of_view`], without the files that are as relocation made them.
 ///
 /// # Errors
-/// As [`diff::of_view`]; a file can't be read.
-pub fn own_changes(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, WorktreeError> {
-    let mut changes = diff::of_view(views, view, inside)?;
+/// As [`Differences::of_view`]; a file can't be read.
+pub fn own_changes(
+    differences: &Differences<'_>,
+    view: &ViewSpec,
+    inside: &Path,
+) -> Result<Vec<(Difference, PathBuf)>, WorktreeError> {
+    let (views, mut changes) = (differences.views, differences.of_view(view, inside)?);
+    if changes.is_empty() {
+        return Ok(changes);
+    }
     let record = EmbeddedPaths::load(&views.state_dir)?;
     let Some(traced) = record.of(&view.path).filter(|traced| traced.relocated() > 0) else { return Ok(changes) };
     let relocated: HashMap<PathBuf, &Trace> =
