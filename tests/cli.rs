@@ -97,6 +97,9 @@ mod readme;
 #[cfg(feature = "remote")]
 #[path = "cli/remote.rs"]
 mod remote;
+#[cfg(feature = "remote")]
+#[path = "cli/remote_s3.rs"]
+mod remote_s3;
 #[path = "cli/remove.rs"]
 mod remove;
 #[path = "cli/shells.rs"]

@@ -141,7 +141,7 @@ fn check(spec: &RemoteSpec) -> Result<(), Failure> {
     let found = remote.check()?;
     let mut lines = format!("{} ({}) can be read\n", spec.name.shown(), spec.shown_url().shown());
     lines += &match &found.not_written {
-        None => "  write:    yes, and what is there is not replaced\n".into(),
+        None => "  write:    yes, and no object is replaced\n".into(),
         Some(why) => format!("  write:    no: {}\n", why.shown()),
     };
     lines += &format!("  reads:    {}\n", spec.read.join(", "));

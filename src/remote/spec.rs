@@ -194,7 +194,7 @@ impl Address {
             Some(("s3", rest)) => {
                 let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
                 let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-                let prefix = prefix.trim_matches('/');
+                let prefix = prefix.trim_end_matches('/');
                 let is_sound = |s: &str| !s.is_empty() && s != "." && s != "..";
                 if bucket.is_empty() || !bucket.chars().all(is_plain) {
                     return Err(format!("the address {url:?} names no bucket"));

@@ -1,0 +1,176 @@
+//! Remotes in a bucket: against moto, a server that speaks S3, and against servers that fail.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::bench::{Bench, PROGRAM, Said, run};
+
+const TOML: &str = r#"
+[[component]]
+name = "web"
+paths = ["node_modules"]
+key = { files = ["package-lock.json"] }
+build = "echo building web; mkdir -p node_modules; echo built > node_modules/made"
+"#;
+
+/// A server that speaks S3, with an empty bucket `team`; it ends with the value.
+struct Moto {
+    child: Child,
+    port: u16,
+}
+
+impl Moto {
+    /// `None`: it is not installed.
+    fn start() -> Option<Moto> {
+        let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools/moto");
+        if !modules.join("moto").is_dir() {
+            println!("skipped: a remote in a bucket, because moto is not installed (.ci/run installs it)");
+            return None;
+        }
+        // The port of a listener that is closed again is free.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("python3");
+        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]).env("PYTHONPATH", modules);
+        let child = command.env("PYTHONDONTWRITEBYTECODE", "1").stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let moto = Moto { child: child.unwrap(), port };
+        let until = Instant::now() + Duration::from_secs(90);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "moto does not start");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let made = moto.request("PUT /team HTTP/1.1");
+        assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+        Some(moto)
+    }
+
+    fn request(&self, line: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(stream, "{line}\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// A repository whose remote is a bucket at this port.
+fn bench(port: u16) -> Bench {
+    let bench = Bench::empty(None);
+    bench.write("repo/.gitignore", "node_modules/\n");
+    bench.write("repo/package-lock.json", "{\"version\": 1}\n");
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let remote = format!(
+        "[[remote]]\nname = \"team\"\nurl = \"s3://team/p\"\nregion = \"us-east-1\"\nendpoint = \"{endpoint}\"\n"
+    );
+    bench.write("repo/depsfs.toml", &(TOML.to_owned() + &remote));
+    bench.commit("repo", "one");
+    assert_eq!(depsfs(&bench, "repo", "store", &["approve"]).code, 0);
+    bench
+}
+
+fn command(bench: &Bench, at: &str, store: &str) -> Command {
+    let mut command = bench.command(PROGRAM, at);
+    command
+        .env("AWS_ACCESS_KEY_ID", "id")
+        .env("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+        .env("DEPSFS_STORE", bench.path(store));
+    for steers in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN", "HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+        command.env_remove(steers);
+    }
+    command
+}
+
+fn depsfs(bench: &Bench, at: &str, store: &str, args: &[&str]) -> Said {
+    run(command(bench, at, store).args(args))
+}
+
+#[test]
+fn a_bucket_has_what_sixteen_machines_push_at_once_and_another_gets_it_whole() {
+    let Some(moto) = Moto::start() else { return };
+    let bench = bench(moto.port);
+    let said = depsfs(&bench, "repo", "store", &["remote", "init"]);
+    assert!(said.code == 0 && said.out.contains("put-bucket-lifecycle-configuration"), "{said:?}");
+    bench.write("repo/node_modules/made", "by one\n");
+    bench.write("repo/node_modules/big", &"x".repeat(9 << 20));
+    (0..200).for_each(|n| bench.write(&format!("repo/node_modules/small/{n}.js"), &format!("module.exports = {n}\n")));
+    let racers: Vec<Child> = (0..16)
+        .map(|n| {
+            let mut command = command(&bench, "repo", &format!("stores/{n}"));
+            command.arg("push").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    let mut first = 0;
+    for racer in racers {
+        let done = racer.wait_with_output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert_eq!(done.status.code(), Some(0), "{out}{err}");
+        assert!(!out.contains("s3cr3t") && !err.contains("s3cr3t"));
+        first += usize::from(out.contains("pushed web as"));
+    }
+    assert_eq!(first, 1);
+    let said = depsfs(&bench, "repo", "store", &["remote", "check"]);
+    assert!(said.code == 0 && said.out.contains("no object is replaced"), "{said:?}");
+    fs::rename(bench.path("repo/node_modules"), bench.path("away")).unwrap();
+    let said = depsfs(&bench, "repo", "other", &["create", "w"]);
+    assert!(said.code == 0 && !said.err.contains("building"), "{said:?}");
+    assert_eq!(bench.read("w/node_modules/made"), "by one\n");
+    assert_eq!(bench.read("w/node_modules/small/199.js"), "module.exports = 199\n");
+    assert_eq!(fs::metadata(bench.path("w/node_modules/big")).unwrap().len(), 9 << 20);
+    let verified = depsfs(&bench, "repo", "other", &["store", "verify"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    let said = depsfs(&bench, "repo", "other", &["remote", "prune"]);
+    assert!(said.code == 0 && said.out.contains("deleted 0 objects"), "{said:?}");
+}
+
+#[test]
+fn a_server_that_fails_is_a_miss_that_is_named_once_and_never_a_hang() {
+    let answers: [(&str, Option<&[u8]>); 4] = [
+        ("no answer within 5 s", None),
+        ("status 403", Some(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")),
+        ("", Some(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")),
+        ("", Some(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\ncut")),
+    ];
+    for (n, (words, answer)) in answers.into_iter().enumerate() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let bench = bench(listener.local_addr().unwrap().port());
+        // It ends with the test's process.
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { break };
+                if let Some(answer) = answer {
+                    let mut request = [0; 4096];
+                    let _ = stream.read(&mut request).and_then(|_| stream.write_all(answer));
+                } else {
+                    kept.push(stream);
+                }
+            }
+        });
+        let begun = Instant::now();
+        let said = depsfs(&bench, "repo", "store", &["create", "w"]);
+        assert!(begun.elapsed() < Duration::from_secs(45), "{n}: {:?}", begun.elapsed());
+        assert!(said.code == 0 && said.err.contains("building web") && said.err.contains(words), "{n}: {said:?}");
+        assert_eq!(said.err.matches("the remote team").count(), 1, "{n}: {said:?}");
+        assert_eq!(bench.read("w/node_modules/made"), "built\n");
+    }
+}
+
+#[test]
+fn nobody_at_the_address_is_a_miss() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let bench = bench(port);
+    let said = depsfs(&bench, "repo", "store", &["create", "w"]);
+    assert!(said.code == 0 && said.err.contains("the remote team does not answer"), "{said:?}");
+    let said = depsfs(&bench, "repo", "store", &["remote", "check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+}
