@@ -112,6 +112,8 @@ mod source;
 mod submodules;
 #[path = "cli/sync.rs"]
 mod sync;
+#[path = "cli/top.rs"]
+mod top;
 #[path = "cli/traces.rs"]
 mod traces;
 #[path = "cli/undo.rs"]

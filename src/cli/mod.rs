@@ -57,6 +57,7 @@ mod status;
 mod store;
 mod sync;
 mod thaw;
+mod top;
 mod topics;
 mod units;
 mod unmount;
@@ -103,6 +104,7 @@ enum Verb {
     Log(log::LogCommand),
     Du(du::Du),
     Cd(cd::Cd),
+    Top(top::Top),
     Exec(exec::Exec),
     Shell(exec::ShellCommand),
     Diff(diff::Diff),
@@ -176,6 +178,7 @@ impl Verb {
             Verb::Log(v) => v.run(),
             Verb::Du(v) => v.run(),
             Verb::Cd(v) => v.run(),
+            Verb::Top(v) => v.run(),
             Verb::Exec(v) => v.run(),
             Verb::Shell(v) => v.run(),
             Verb::Diff(v) => v.run(),
@@ -211,6 +214,7 @@ impl Verb {
             Verb::Create(v) => format!("{} was not created", v.name()),
             Verb::Pr(v) => format!("{} was not created", v.name()),
             Verb::Adopt(v) => format!("{} was not adopted", v.place().shown()),
+            Verb::Top(_) => "the activity cannot be shown".into(),
             Verb::Du(_) => "the disk space cannot be shown".into(),
             Verb::Log(_) => "the log cannot be shown".into(),
             Verb::List(_) => "the worktrees cannot be listed".into(),

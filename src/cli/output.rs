@@ -1,6 +1,7 @@
 //! Writes to stdout in one piece, and lines to stderr; both without characters that control a terminal.
 
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -126,9 +127,31 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 /// # Errors
 /// [`Failure::Output`].
 pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    written(bytes).map(drop)
+}
+
+/// Writes a part of an output without an end, as it is; `false`: its reader has enough.
+///
+/// # Errors
+/// [`Failure::Output`].
+pub fn stream(text: &str) -> Result<bool, Failure> {
+    written(text.as_bytes())
+}
+
+/// Whether a person reads the standard output as it comes.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// The lines that the terminal has which is the standard output.
+pub fn height() -> Option<u16> {
+    terminal::height(std::io::stdout().as_fd())
+}
+
+fn written(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(e)),
-        _ => Ok(()),
+        written => Ok(written.is_ok()),
     }
 }

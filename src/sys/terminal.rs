@@ -11,8 +11,18 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Write};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// The number of lines that a terminal has.
+pub(crate) fn height(terminal: BorrowedFd<'_>) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open while it is borrowed; the kernel writes one structure of this type
+    // (TIOCGWINSZ of ioctl_tty(2)).
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_row > 0).then_some(size.ws_row)
+}
 
 /// A value that can be printed as a name.
 pub trait DisplayName {

@@ -15,6 +15,7 @@
 //! | `changed_source` | a view with local changes as the source of an import |
 //! | `nested_upper` | an upper as a lower of another view |
 //! | `standalone_mount`, `mount_undo` | `depsfs mount --at`: a view without git |
+//! | `activity` | what all worktrees do |
 //! | `all_worktrees` | the worktrees of all repositories |
 //! | `private_bytes`, `sharing` | the disk space of a worktree's own files, and what it saves |
 //! | `probe` | one request to each new view, with a time limit |
@@ -22,6 +23,7 @@
 //! | `json_path` | paths in JSON |
 
 pub(crate) mod access;
+pub(crate) mod activity;
 pub(crate) mod all_worktrees;
 pub mod changed_source;
 pub(crate) mod copied;

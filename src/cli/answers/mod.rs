@@ -11,6 +11,7 @@ mod operations;
 mod parts;
 mod remote;
 mod store;
+mod top;
 mod verbs;
 mod worktrees;
 
@@ -32,6 +33,7 @@ pub use store::{
     ServiceInstallAnswer, ServiceUninstallAnswer, StoreAddAnswer, StoreListAnswer, StoreRemoveAnswer,
     StoreVerifyAnswer,
 };
+pub use top::{TopAnswer, TopRowAnswer};
 pub use verbs::{
     DiffAnswer, DifferenceAnswer, DoctorAnswer, GcAnswer, ListAnswer, PathAnswer, ServiceAnswer, SyncAnswer, git_dir,
 };
@@ -100,6 +102,7 @@ answers! {
     "store.verify" => StoreVerifyAnswer,
     "sync" => SyncAnswer,
     "thaw" => ThawAnswer,
+    "top" => TopAnswer,
     "unmount" => UnmountAnswer,
 }
 
