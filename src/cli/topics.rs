@@ -17,7 +17,7 @@ macro_rules! topic {
     };
 }
 
-pub const TOPICS: [Topic; 11] = [
+pub const TOPICS: [Topic; 12] = [
     topic!("worktrees", "create, look at, change, sync and remove worktrees; mounts at boot"),
     topic!("components", "depsfs.toml: which artifacts fit which commit, and who builds them"),
     topic!("cache", "the ci3 build cache: artifacts by name"),
@@ -26,6 +26,7 @@ pub const TOPICS: [Topic; 11] = [
     topic!("files", "files on disk, garbage collection, environment, configuration"),
     topic!("semantics", "differences between a view and a plain directory; full disks and power cuts"),
     topic!("containers", "containers, sandboxes and services: which mounts they see, and their options"),
+    topic!("tools", "editors and their watchers, direnv, mise and uv in a worktree"),
     topic!("troubleshooting", "error messages, with their cause and their remedy"),
     topic!("performance", "how fast a view is, and how that is measured"),
     topic!("json", "exit codes and machine-readable output"),
