@@ -32,6 +32,7 @@ pub fn mount(store: &Store, states: Option<&Path>) -> Result<AllMounted, Failure
             DetachOutcome::Away => {
                 (MountedState::Away, format!("away    {place} (on a disk that is not mounted, or moved)\n"))
             }
+            DetachOutcome::Plain => continue,
             DetachOutcome::Failed(e) => {
                 report::print(&format!("{place} is not mounted"), &e.into());
                 (MountedState::Failed, String::new())
@@ -56,7 +57,7 @@ pub fn unmount() -> Result<(), Failure> {
             DetachOutcome::Done => {
                 reported = reported.and(output::done("the views were unmounted", &format!("unmounted {place}\n")));
             }
-            DetachOutcome::Gone | DetachOutcome::Away => {}
+            DetachOutcome::Gone | DetachOutcome::Away | DetachOutcome::Plain => {}
             DetachOutcome::Failed(e) => drop(report::print(&format!("{place} stays mounted"), &e.into())),
         }
     }

@@ -48,8 +48,12 @@ impl Unmount {
             true => views.refuse_all_busy(self.lazy).map(|()| Released::Gone)?,
             false => views.release(self.lazy)?,
         };
+        let is_copy = views.manifest.is_copy();
         let place = self.at.unwrap_or(views.manifest.worktree);
-        let text = format!("unmounted the views of {}\n", place.shown());
+        let text = match is_copy {
+            true => format!("nothing is mounted in {}: its artifacts are plain files\n", place.shown()),
+            false => format!("unmounted the views of {}\n", place.shown()),
+        };
         let answer = UnmountAnswer { dry_run: self.dry_run, path: place.as_path().into() };
         if self.dry_run {
             return output::answer(&answer, || output::dry(true, text));

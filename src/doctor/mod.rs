@@ -16,6 +16,7 @@
 //! answers is told from the kernel's tables and from what `/proc` says of its processes.
 
 mod apparmor;
+mod copies;
 mod journals;
 mod kernel;
 mod lost;
@@ -164,6 +165,7 @@ pub fn examine(places: &Places) -> Result<Vec<Row>, WorktreeError> {
     rows.extend(mounts::rows(&sight)?);
     rows.extend(journals::rows(&sight));
     rows.extend(worktrees::rows(&sight));
+    rows.extend(copies::rows(&sight));
     rows.extend(store::rows(&sight));
     rows.extend(lost::rows(&sight));
     rows.extend(machine::rows(&sight));

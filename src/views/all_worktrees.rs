@@ -27,6 +27,8 @@ pub enum DetachOutcome {
     Gone,
     /// It is on a disk that is not mounted, or was moved.
     Away,
+    /// Its artifacts are plain files.
+    Plain,
     Failed(ViewsError),
 }
 
@@ -74,8 +76,9 @@ impl KnownWorktree {
                 Err(e) => DetachOutcome::Failed(e.into()),
             };
         }
-        match Views::load(&state_dir).and_then(|views| views.mount()) {
-            Ok(()) => DetachOutcome::Done,
+        match Views::load(&state_dir).and_then(|views| views.mount().map(|()| views.manifest.is_copy())) {
+            Ok(true) => DetachOutcome::Plain,
+            Ok(false) => DetachOutcome::Done,
             Err(e) => DetachOutcome::Failed(e),
         }
     }

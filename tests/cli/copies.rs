@@ -175,6 +175,26 @@ fn the_configuration_chooses_copies() {
     bench.ok("repo", ["remove", "other"]);
 }
 
+#[test]
+fn doctor_completes_a_copy_that_an_adopt_had_begun_when_it_was_killed() {
+    let bench = bench();
+    bench.ok("repo", ["create", "fix", "--copy"]);
+    let manifest = "repo/.git/worktrees/fix/depsfs/manifest.json";
+    let mut value: serde_json::Value = serde_json::from_str(&bench.read(manifest)).unwrap();
+    value["views"].as_array_mut().unwrap().iter_mut().for_each(|view| view["copy"] = "begun".into());
+    bench.write(manifest, &value.to_string());
+    fs::write(bench.path("fix/build/big"), "0123456789abcdef").unwrap();
+    fs::remove_dir_all(bench.path("fix/node_modules/a")).unwrap();
+    let said = bench.status("fix", &[]);
+    assert!(said.starts_with("[MISSING] build (copied in part; depsfs adopt completes it)\n"), "{said}");
+    assert_eq!(bench.ok("fix", ["diff"]), "", "a copy that is not complete has changed nothing");
+    let found = bench.depsfs("", ["doctor"]).out;
+    assert!(found.contains("copies: 2 of 2 artifacts of ") && found.contains("depsfs adopt "), "{found}");
+    bench.depsfs("", ["doctor", "--fix"]);
+    assert_plain(&bench, "fix");
+    assert!(bench.status("fix", &[]).starts_with("[ok]      build (plain files)\n"));
+}
+
 /// Runs a command where `/dev/fuse` is no device; `None`: an ordinary user can't hide it.
 fn without_fuse(bench: &Bench, at: &str, args: &str) -> Option<Said> {
     let script = format!("mount --bind /dev/null /dev/fuse && exec {PROGRAM} {args}");
@@ -205,8 +225,8 @@ fn without_fuse_create_offers_the_copy_and_all_but_mounting_works() {
     ok("fix", "reset -y build");
     ok("fix", "status");
     ok("fix", "sync");
-    ok("fix", "unmount");
-    ok("repo", "mount --all");
+    assert!(ok("fix", "unmount").contains("its artifacts are plain files"));
+    assert_eq!(ok("repo", "mount --all"), "");
     let refused = without_fuse(&bench, "fix", "mount").unwrap();
     assert_eq!(refused.code, 1, "{refused:?}");
     assert_plain(&bench, "fix");
