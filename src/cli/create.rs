@@ -185,6 +185,17 @@ impl Create {
             (Some(at), true) => outside.with(true, |supply| commit::nearest(&plan.source.git(), at, supply))?,
             _ => None,
         };
+        if let (Some(found), Some(at)) = (&of_commit, &plan.commit) {
+            let drifted = commit::drifted(&plan.source.git(), at, found)?;
+            if self.how.frozen_only && !drifted.is_empty() {
+                return Err(WorktreeError::WouldBuild(drifted).into());
+            }
+            let names: Vec<String> = drifted.iter().map(|lock| lock.shown().to_string()).collect();
+            if !names.is_empty() {
+                let names = names.join(", ");
+                output::note(&format!("note: {names}: other than the pushed artifacts were made with"));
+            }
+        }
         if plan.is_unbuilt && of_commit.is_none() && (!self.how.allow_unbuilt || self.how.frozen_only) {
             return Err(WorktreeError::Unbuilt(plan.source.root).into());
         }

@@ -94,6 +94,11 @@ impl<'a> Pusher<'a> {
             let why = format!("{:?} is no name of a line", options.line);
             return Err(RemoteError::Spec { remote: remote.spec.name.clone(), why });
         }
+        if remote.spec.signers.is_some() && remote.spec.signing_key.is_none() {
+            // Its entries would be used by nobody, and take their names for ever.
+            let why = "it has signers, and your configuration names no signing-key for it".into();
+            return Err(RemoteError::Spec { remote: remote.spec.name.clone(), why });
+        }
         use std::os::unix::ffi::OsStrExt;
         Ok(Pusher {
             settings: remote.settings()?,
@@ -265,9 +270,20 @@ impl<'a> Pusher<'a> {
             provenance: item.provenance.clone(),
         };
         let mut bytes = entry.text();
-        let signature = self.remote.spec.signing_key.as_ref().map(|key| sign::sign(&bytes, key)).transpose()?;
+        let signature = self.signature(&bytes)?;
         bytes.push(b'\n');
         bytes.extend(signature.unwrap_or_default());
         self.remote.client.create(&layout::in_line(&entry.line, &entry.place), bytes)
+    }
+
+    /// The signature of an entry, which the remote's readers accept as far as is known here.
+    fn signature(&self, text: &[u8]) -> Result<Option<Vec<u8>>, RemoteError> {
+        let Some(key) = &self.remote.spec.signing_key else { return Ok(None) };
+        let signature = sign::sign(text, key)?;
+        if let Some(signers) = &self.remote.spec.signers {
+            let verified = sign::verify(text, &signature, signers, &self.store.path().join("tmp"));
+            verified.map_err(|why| RemoteError::Sign { key: key.clone(), why })?;
+        }
+        Ok(Some(signature))
     }
 }

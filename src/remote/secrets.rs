@@ -55,9 +55,9 @@ pub fn named(tree: &Tree, allow: &Gitignore) -> Vec<RefusedFile> {
     found
 }
 
-/// Whether the patterns name a path.
+/// Whether the patterns name a path, or a directory above it.
 pub fn is_allowed(allow: &Gitignore, path: &Path) -> bool {
-    allow.matched(path, false).is_ignore()
+    !path.has_root() && allow.matched_path_or_any_parents(path, false).is_ignore()
 }
 
 /// Calls `each` with every file and symlink of a tree: its path, its name, its node.
@@ -94,5 +94,7 @@ mod tests {
         }
         let allow = allowed(&["**/certifi/*.pem".into()]).unwrap();
         assert!(is_allowed(&allow, Path::new("a/certifi/cacert.pem")) && !is_allowed(&allow, Path::new("a/x.pem")));
+        let allow = allowed(&["target/".into()]).unwrap();
+        assert!(is_allowed(&allow, Path::new("target/debug/x.d")) && !is_allowed(&allow, Path::new("a/target.d")));
     }
 }

@@ -141,6 +141,14 @@ fn a_fresh_clone_gets_the_directories_of_the_nearest_pushed_commit_and_make_has_
     assert!(made.code == 0 && made.out.contains("is up to date"), "{made:?}");
     assert_eq!(team.bench.read("b/one/node_modules/a/made"), "by a\n");
     team.bench.assert_clean("b/one");
+    let said = team.b_ok("b/clone", &["create", "frozen", "--frozen-only", "--offline"]);
+    assert!(!said.err.contains("other than"), "{said:?}");
+    team.bench.write("b/clone/package-lock.json", "{\"version\": 2}\n");
+    team.bench.commit("b/clone", "locked");
+    let said = team.b("b/clone", &["create", "drifted", "--frozen-only", "--offline"]);
+    assert!(said.code == 3 && said.err.contains("package-lock.json"), "{said:?}");
+    let said = team.b_ok("b/clone", &["create", "drifted", "--offline"]);
+    assert!(said.err.contains("package-lock.json: other than"), "{said:?}");
     // A file that is another blob is younger than the artifacts.
     team.bench.write("b/clone/src/main.c", "int main() { return 1; }\n");
     team.bench.commit("b/clone", "changed");
@@ -345,6 +353,14 @@ fn an_entry_that_is_unsigned_foreign_or_copied_is_named_and_not_used() {
         said.out.split("there is no ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned();
     let old = entry.file_name().unwrap().to_str().unwrap().to_owned();
     let platform = old.split_once('-').unwrap().1.split_once('-').unwrap().1;
+    // A push without a signature, or with that of a stranger, takes no name.
+    let said = team.b("b/clone", &["push"]);
+    assert!(said.code == 2 && said.err.contains("names no signing-key"), "{said:?}");
+    let eve = format!("signing-key = {:?}\nsigners = \"~/signers\"", team.path("eve").to_str().unwrap());
+    team.bench.write("b/config/depsfs/config.toml", &mine(&eve));
+    let said = team.b("b/miss", &["push", "--approve"]);
+    assert!(said.code == 1 && said.err.contains("is not signed: it is signed by a stranger"), "{said:?}");
+    team.bench.write("b/config/depsfs/config.toml", &mine("signers = \"~/signers\""));
     fs::write(entry.with_file_name(format!("{name}-{platform}")), &bytes).unwrap();
     let said = attempt("copied");
     assert!(said.err.contains("it was made as entries/web-") && said.err.contains("building"), "{said:?}");

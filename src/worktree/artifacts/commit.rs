@@ -147,6 +147,22 @@ pub fn place(
     Ok(kept)
 }
 
+/// The lock files beside the directories that another commit has otherwise than the artifacts were made with.
+///
+/// # Errors
+/// git fails.
+pub fn drifted(git: &Git, commit: &str, found: &CommitArtifact) -> Result<Vec<PathBuf>, WorktreeError> {
+    let mut differ = Vec::new();
+    for (path, hash) in found.received.checkout.iter().flat_map(|checkout| &checkout.lockfiles) {
+        let there = git.blob(&format!("{commit}:{path}")).map_err(crate::git::RepositoryError::from)?;
+        // A lock file that is not in the commit is no difference.
+        if there.is_some_and(|bytes| blake3::hash(&bytes).to_hex().as_str() != hash) {
+            differ.push(PathBuf::from(path));
+        }
+    }
+    Ok(differ)
+}
+
 /// The directories that an entry lists. A path that leads elsewhere is none.
 fn directories(of: &RemoteCheckout) -> Vec<PathBuf> {
     let path = |text: &String| {
