@@ -20,6 +20,8 @@ mod branch;
 mod builds;
 #[path = "cli/cache.rs"]
 mod cache;
+#[path = "cli/completion.rs"]
+mod completion;
 #[path = "cli/components.rs"]
 mod components;
 #[path = "cli/copies.rs"]

@@ -7,8 +7,10 @@ mod adopt;
 mod answers;
 mod approve;
 mod cache;
+mod candidates;
 mod cd;
 mod color;
+mod complete;
 mod completions;
 mod components;
 mod confirm;
@@ -131,6 +133,8 @@ enum Verb {
     Completions(completions::Completions),
     Help(help::Help),
     #[command(hide = true)]
+    Complete(complete::Complete),
+    #[command(hide = true)]
     Man(man::Man),
 }
 
@@ -202,6 +206,7 @@ impl Verb {
             Verb::Approve(v) => v.run(),
             Verb::JsonSchema(v) => v.run(),
             Verb::ShellInit(v) => v.run(),
+            Verb::Complete(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Help(v) => v.run(),
             Verb::Man(v) => v.run(),
@@ -241,9 +246,12 @@ impl Verb {
             Verb::Remote(v) => v.failing(),
             Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),
-            Verb::ShellInit(_) | Verb::Completions(_) | Verb::Help(_) | Verb::JsonSchema(_) | Verb::Man(_) => {
-                "the text was not written".into()
-            }
+            Verb::ShellInit(_)
+            | Verb::Complete(_)
+            | Verb::Completions(_)
+            | Verb::Help(_)
+            | Verb::JsonSchema(_)
+            | Verb::Man(_) => "the text was not written".into(),
         }
     }
 }

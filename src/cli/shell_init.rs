@@ -1,9 +1,10 @@
-//! `depsfs shell-init`: the function that makes `depsfs cd` work.
+//! `depsfs shell-init`: the function that makes `depsfs cd` work, and the completions.
 
 use clap::{Args, ValueEnum};
+use clap_complete::Shell;
 
-use super::output;
 use super::report::Failure;
+use super::{completions, output};
 
 const EXAMPLES: &str = "Examples:
   eval \"$(depsfs shell-init bash)\"     # in ~/.bashrc
@@ -18,7 +19,7 @@ pub enum ShellName {
     Fish,
 }
 
-/// Print the shell function for depsfs cd
+/// Print the shell function for depsfs cd, and the completions
 ///
 /// The shell's configuration reads it. All other verbs of the function are those of the program.
 #[derive(Args)]
@@ -34,9 +35,17 @@ impl ShellInit {
     /// # Errors
     /// Standard output can't be written.
     pub fn run(self) -> Result<(), Failure> {
-        output::bytes(match self.shell {
-            ShellName::Bash | ShellName::Zsh => include_bytes!("shell/init.sh"),
-            ShellName::Fish => include_bytes!("shell/init.fish"),
-        })
+        let (functions, shell) = match self.shell {
+            ShellName::Bash => (include_str!("shell/init.sh"), Shell::Bash),
+            ShellName::Zsh => (include_str!("shell/init.sh"), Shell::Zsh),
+            ShellName::Fish => (include_str!("shell/init.fish"), Shell::Fish),
+        };
+        let completions = completions::text(shell).unwrap_or_default();
+        // Without compinit zsh has no completion.
+        let completions = match shell {
+            Shell::Zsh => format!("if whence compdef >/dev/null; then\n{completions}fi\n"),
+            _ => completions.to_owned(),
+        };
+        output::bytes(format!("{functions}\n{completions}").as_bytes())
     }
 }

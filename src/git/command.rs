@@ -184,6 +184,20 @@ impl Git {
         Ok(())
     }
 
+    /// The names of branches, and of those of the remotes (`origin/main`), at most `most` of them.
+    ///
+    /// # Errors
+    /// git fails or can't be run.
+    pub fn branches(&self, most: usize) -> Result<Vec<String>, GitError> {
+        let count = format!("--count={most}");
+        let args = ["for-each-ref", "--format=%(refname)", &count, "refs/heads", "refs/remotes"];
+        let out = self.run("for-each-ref", args, None)?;
+        let text = String::from_utf8_lossy(&out);
+        let short =
+            |name: &str| name.strip_prefix("refs/heads/").or(name.strip_prefix("refs/remotes/")).map(str::to_owned);
+        Ok(text.lines().filter_map(short).filter(|name| !name.ends_with("/HEAD")).collect())
+    }
+
     /// Makes a branch; fails when it exists, also when another process made it just now.
     ///
     /// # Errors

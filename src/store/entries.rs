@@ -72,14 +72,23 @@ impl<'s> Entries<'s> {
         self.store.put_file("entries", name, &bytes, 0o644)
     }
 
-    /// All entries, sorted by name. A damaged one is an error that names it.
-    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+    /// The names of all entries, sorted; none is read.
+    ///
+    /// # Errors
+    /// The directory can't be listed.
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
         let mut names: Vec<String> = paths::list(&self.store.path().join("entries"))?
             .into_iter()
             .filter_map(|e| String::from_utf8(e.name).ok())
             .filter(|n| self.path(n).is_ok())
             .collect();
         names.sort();
+        Ok(names)
+    }
+
+    /// All entries, sorted by name. A damaged one is an error that names it.
+    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        let names = self.names()?;
         names.iter().filter_map(|n| self.get(n).transpose()).collect()
     }
 
