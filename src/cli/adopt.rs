@@ -30,6 +30,10 @@ use crate::worktree::create::CreateOptions;
 use crate::worktree::plan;
 use crate::worktree::shape::{self, ShapeChoice};
 
+const EXAMPLES: &str = "Examples:
+  git worktree add ../fix-logout && depsfs adopt ../fix-logout
+  depsfs adopt                             # the worktree that you stand in";
+
 /// Give a worktree that git or another tool made its artifact directories
 ///
 /// As create does after git's part: every ignored directory of the source becomes a view, ignored single files that are
@@ -39,6 +43,7 @@ use crate::worktree::shape::{self, ShapeChoice};
 /// If the source has nothing to share, what the team's remotes have for this commit and for the components is brought.
 /// A worktree that has its views already only gets them mounted.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Adopt {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
     #[arg(value_name = "WORKTREE")]

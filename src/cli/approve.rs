@@ -11,11 +11,16 @@ use crate::component::approve::Approval;
 use crate::component::{Components, load};
 use crate::git::settings::Settings;
 
+const EXAMPLES: &str = "Examples:
+  depsfs approve
+  depsfs approve --withdraw";
+
 /// Let depsfs run the commands that this repository's depsfs.toml names
 ///
 /// They are approved as they stand there now, for this repository and all its worktrees: when one is changed or added,
 /// all are asked for again. Commands of your own configuration need no approval.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Approve {
     /// A checkout of the repository: its name, its branch, or any path in it [default: the working directory]
     #[arg(value_name = "WORKTREE")]

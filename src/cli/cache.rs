@@ -20,12 +20,18 @@ use crate::sys::{interrupt, path as paths, process};
 use crate::worktree::WorktreeError;
 use crate::worktree::placement::{self, PlaceRequest};
 
+const EXAMPLES: &str = "Examples:
+  depsfs cache get noir-0123456789abcdef.tar.gz
+  depsfs cache put noir-0123456789abcdef.tar.gz target
+  depsfs cache exists noir-0123456789abcdef.tar.gz || make";
+
 /// Get and save build artifacts by name, as ci3's cache_download and cache_upload do
 ///
 /// Nothing is written to stdout. An artifact comes from the store, from $CACHE_LOCAL_DIR, or from a remote: CI3_SERVER,
 /// S3_BUILD_CACHE_AWS_PARAMS, CACHE_SSH_HOST, else $DEPSFS_CACHE_URL or git's depsfs.cacheUrl. A name that holds
 /// "disabled-cache" and NO_CACHE=1 are a miss; NO_CACHE_UPLOAD=1 saves nothing.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct CacheCommand {
     #[command(subcommand)]
     verb: CacheVerb,

@@ -81,7 +81,7 @@ pub fn of(arg: &Arg, command: &Command, others: &OtherWords<'_>) -> (ShellPaths,
         ("WORKTREE" | "WORKTREE|ENTRY", _) => (ShellPaths::Directories, worktrees(command.get_name() != "remove")),
         ("WORKTREE|PATH", verb) => {
             let mut found = views(others.positional.first());
-            found.extend(if verb == "publish" { components() } else { vec![] });
+            found.extend(if ["publish", "push"].contains(&verb) { components() } else { vec![] });
             found.extend(if is_first { worktrees(true) } else { vec![] });
             (ShellPaths::Files, found)
         }

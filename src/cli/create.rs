@@ -34,6 +34,12 @@ use crate::worktree::shape::{self, ShapeChoice};
 const WORDS: &str = "create takes a name and a base-ref, and a command with --exec alone";
 const HOW: &str = "depsfs create --help lists what it takes";
 
+const EXAMPLES: &str = "Examples:
+  depsfs create fix-login                  # ../fix-login, on a new branch, from HEAD
+  depsfs create al/fix-login origin/main   # the branch by name, from the remote's main
+  depsfs create fix-login --dry-run        # prints what would be made
+  cd \"$(depsfs create fix-login --print-path)\"";
+
 /// Create a git worktree with the artifact directories of this checkout
 ///
 /// The worktree is made beside the source checkout (the checkout of the working directory) and named after the last
@@ -48,6 +54,7 @@ const HOW: &str = "depsfs create --help lists what it takes";
 ///
 /// Everything that can fail is checked first; a failure or Ctrl-C half-way takes back what was made.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 #[allow(rustdoc::invalid_html_tags, reason = "the text is help on a terminal")]
 pub struct Create {
     /// Name of the worktree, such as fix-login or al/fix-login; with --resume, a worktree [default: the working

@@ -12,11 +12,17 @@ use crate::views::diff::{Difference, Differences};
 use crate::views::set::Views;
 use crate::worktree::relocation;
 
+const EXAMPLES: &str = "Examples:
+  depsfs diff
+  depsfs diff node_modules                 # below one path
+  depsfs diff fix-login build              # in another worktree";
+
 /// Show what a worktree changed in its views
 ///
 /// One line for each path that is added (A), modified (M) or deleted (D) against the store, relative to the
 /// worktree. Files that were relocated and not changed since are left out. A deleted directory is one line. A name with control characters stands in quotes, as git prints it.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Diff {
     /// A worktree (its name or branch), then paths in it; or paths as seen from the working directory [default: all
     /// views of the working directory's worktree]

@@ -8,11 +8,16 @@ use super::report::Failure;
 use super::{output, places};
 use crate::doctor::{self, CheckState, Places, Row};
 
+const EXAMPLES: &str = "Examples:
+  depsfs doctor
+  depsfs doctor --fix";
+
 /// Look whether everything is right that views need, and repair what can be
 ///
 /// One line for each check, [ok], [warn] or [FAIL]; below it, what to do, and whether --fix does it. Nothing waits for a
 /// view, be it dead or hung. Exit code 1 when something fails.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the text is help on a terminal")]
 pub struct Doctor {
     /// Do what is marked so: mount dead views again, wake hung daemons, forget worktrees that are gone, remove leftovers

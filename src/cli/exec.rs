@@ -19,6 +19,10 @@ use crate::worktree::relocation::AtPath;
 /// In the directory for the state of depsfs: where each namespace mounts what only it has.
 const PLACE: &str = "namespace";
 
+const EXAMPLES: &str = "Examples:
+  depsfs exec fix-login -- ninja -C build
+  depsfs exec -- gdb build/app";
+
 /// Run a command where the worktree lies at the source's path as well
 ///
 /// Some formats hold absolute paths in a form that nobody can rewrite: ninja compares hashes of command lines, programs
@@ -28,11 +32,8 @@ const PLACE: &str = "namespace";
 /// worktree's own path. An ordinary user needs user namespaces.
 ///
 /// While it runs, relocated text files of the artifacts hold the source's path, and afterwards the worktree's again.
-///
-/// Examples:
-///   depsfs exec fix-login -- ninja -C build
-///   depsfs exec -- gdb build/app
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Exec {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,
@@ -41,10 +42,14 @@ pub struct Exec {
     command: Vec<OsString>,
 }
 
+const SHELL_EXAMPLES: &str = "Examples:
+  depsfs shell fix-login";
+
 /// Start a shell where the worktree lies at the source's path as well
 ///
 /// As depsfs exec with $SHELL, else /bin/sh.
 #[derive(Args)]
+#[command(after_help = SHELL_EXAMPLES)]
 pub struct ShellCommand {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::answers::{ComponentAnswer, FetchAnswer};
 use super::components::{self, Outside, RemoteArgs};
+use super::named;
 use super::output;
 use super::places;
 use super::record;
@@ -16,13 +17,19 @@ use crate::views::set::Views;
 use crate::worktree::artifacts::commit;
 use crate::worktree::artifacts::resolve::ArtifactSource;
 
+const EXAMPLES: &str = "Examples:
+  depsfs fetch
+  depsfs fetch fix-login";
+
 /// Bring what the team's remotes have for this worktree
 ///
 /// Components whose artifacts are not in place are fetched, and so are the artifact directories of the nearest commit
 /// that somebody has pushed with depsfs push --all. Nothing is built. The worktree's own files stay on top.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct FetchCommand {
-    /// The worktree, or any path in it [default: the working directory]
+    /// The worktree: its name, its branch, or any path in it [default: the working directory]
+    #[arg(value_name = "WORKTREE")]
     path: Option<PathBuf>,
     /// Approve the commands and remotes that depsfs.toml names, as depsfs approve does
     #[arg(long)]
@@ -36,7 +43,7 @@ impl FetchCommand {
     /// It was not done, or not all of it.
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
-        let checkout = places::checkout_at(self.path.as_deref().unwrap_or(std::path::Path::new(".")))?;
+        let checkout = named::checkout(self.path.as_deref())?;
         let components = components::approved(&checkout, self.approve)?;
         if components.remotes.is_empty() {
             return Err(RemoteError::NoRemote.into());

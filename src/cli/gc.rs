@@ -20,6 +20,10 @@ use crate::sys::log::OrWarn;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::list;
 
+const EXAMPLES: &str = "Examples:
+  depsfs gc --dry-run
+  depsfs gc --keep-days 7";
+
 /// Delete from the store what no worktree and no recent entry needs
 ///
 /// Kept is what any known worktree of any repository shares, and what entries name that were used lately. A worktree
@@ -28,6 +32,7 @@ use crate::worktree::list;
 /// of it. Tarballs in $CACHE_LOCAL_DIR that were not used lately are deleted, too. Refused while something is added to
 /// the store.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Gc {
     /// Print what would be freed, and change nothing
     #[arg(long)]

@@ -10,11 +10,16 @@ use crate::sys::path as paths;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::WorktreeError;
 
+const EXAMPLES: &str = "Examples:
+  depsfs init --print                      # look at it first
+  depsfs init";
+
 /// Write a depsfs.toml for this repository, of what is found in it
 ///
 /// Looks for npm, pnpm, yarn, uv, poetry, pip, cargo, cmake, meson, maven, gradle, go, bundler, composer, foundry and ci3, and writes a component for each, with comments. The file
 /// lies at the top of the checkout; one that is there is never overwritten. Look it through, then commit it.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Init {
     /// Print it instead of writing it
     #[arg(long)]

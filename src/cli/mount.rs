@@ -21,6 +21,12 @@ use crate::views::standalone_mount::{self, LowerSource, StandaloneMount};
 use crate::worktree::relocation;
 use crate::worktree::shape;
 
+const EXAMPLES: &str = "Examples:
+  depsfs mount                             # all views of the worktree that you stand in
+  depsfs mount fix-login
+  depsfs mount --all                       # after a reboot
+  depsfs mount noir-0123456789abcdef --at ./out";
+
 /// Mount the views of a worktree, or entries of the store or plain directories at a directory
 ///
 /// Ready when the command returns; harmless when all is mounted already. With --at, the named entries are mounted as
@@ -28,6 +34,7 @@ use crate::worktree::shape;
 /// directories take the place of entries: what is in them now is kept in the store and served from there, they
 /// themselves are never written; where they hold the same path, the first one wins.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Mount {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]; with --at, names of
     /// entries

@@ -20,6 +20,11 @@ use crate::worktree::WorktreeError;
 use crate::worktree::artifacts::capture;
 use crate::worktree::artifacts::materialize::{self, MaterializeTask};
 
+const EXAMPLES: &str = "Examples:
+  depsfs publish                           # all components that are built here
+  depsfs publish build --name nightly      # one entry of any name
+  depsfs publish fix-login build           # what another worktree has built";
+
 /// Keep what this worktree has built as an entry of the store, which the next worktree gets
 ///
 /// The entry has all visible files, the store's and the worktree's own; nothing of the worktree changes. Without
@@ -28,6 +33,7 @@ use crate::worktree::artifacts::materialize::{self, MaterializeTask};
 /// one entry of that name, at their places seen from the working directory. A file that is written meanwhile is an
 /// error.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Publish {
     /// Artifact directories or files; after the name or branch of a worktree, those in that one [default: those of all
     /// components]

@@ -8,7 +8,7 @@ use super::answers::{PushAnswer, PushedAnswer};
 use super::components::{self, Outside};
 use super::output::{self, count, size};
 use super::report::Failure;
-use super::{places, record, remote};
+use super::{named, places, record, remote};
 use crate::component::{Components, template};
 use crate::git::checkout::Checkout;
 use crate::remote::{OpenRemote, PushOptions, PushOutcome, Pusher, commit_place};
@@ -19,6 +19,11 @@ use crate::worktree::WorktreeError;
 use crate::worktree::artifacts::{commit, pushed};
 use crate::worktree::recorded_times;
 
+const EXAMPLES: &str = "Examples:
+  depsfs push                    # all components that are built here
+  depsfs push --all              # and every other artifact directory, under the commit
+  depsfs push --dry-run";
+
 /// Send artifacts to a remote of the team, for machines that have not built them
 ///
 /// Without paths, the components that are built are sent, each under the name of its artifact for the key it has now.
@@ -26,8 +31,11 @@ use crate::worktree::recorded_times;
 /// out; with paths, what lies there. An entry that the remote has stays as it is. Files that may hold secrets, or paths
 /// of this machine, are refused by name.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Push {
-    /// Artifact directories [default: those of all components]
+    /// Artifact directories; after the name or branch of a worktree, those in that one [default: those of all
+    /// components]
+    #[arg(value_name = "WORKTREE|PATH")]
     paths: Vec<PathBuf>,
     /// Send the artifact directories that no component declares as well
     #[arg(long, conflicts_with = "paths")]
@@ -59,9 +67,11 @@ impl Push {
     ///
     /// # Errors
     /// It was not done, or not all of it.
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(mut self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
-        let checkout = places::checkout()?;
+        let given = named::paths(&self.paths)?;
+        let checkout = named::checkout(given.worktree.as_deref())?;
+        self.paths = given.paths;
         let components = components::approved(&checkout, self.approve)?;
         let spec = remote::find(&components, self.to.as_deref())?.clone();
         let store = match Views::of(&checkout)? {

@@ -15,11 +15,16 @@ use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
 
+const EXAMPLES: &str = "Examples:
+  depsfs remote list
+  depsfs remote check";
+
 /// Set up, check and list the object stores in which a team shares artifacts
 ///
 /// A remote is a directory or an S3 bucket. [[remote]] of depsfs.toml names it for all who work on the repository, after
 /// depsfs approve; [remote.NAME] of your own config.toml completes it or adds one. depsfs help remote has the keys.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct RemoteCommand {
     #[command(subcommand)]
     verb: RemoteVerb,

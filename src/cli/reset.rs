@@ -16,10 +16,16 @@ use crate::views::diff::{Difference, Differences};
 use crate::views::{reset, thaw};
 use crate::worktree::relocation;
 
+const EXAMPLES: &str = "Examples:
+  depsfs reset node_modules                # lists what would be lost, and asks
+  depsfs reset --dry-run .                 # only lists
+  depsfs reset fix-login build --yes       # in another worktree, without a question";
+
 /// Make paths of views again what the store says
 ///
 /// Additions and changes of the worktree there are dropped, and deleted files come back. The list is printed first.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Reset {
     /// An artifact directory, a path below one, or a directory above some; after the name or branch of a worktree,
     /// paths in that one; without paths, all views of it

@@ -22,8 +22,13 @@ const UNIT: &str = "depsfs.service";
 /// `systemctl enable --now` returns when everything is mounted.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+const EXAMPLES: &str = "Examples:
+  depsfs service install
+  depsfs service status";
+
 /// Mount all known worktrees at login, through systemd
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Service {
     #[command(subcommand)]
     what: What,

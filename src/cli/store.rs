@@ -19,8 +19,14 @@ use crate::sys::{interrupt, path as paths, url};
 use crate::views::set;
 use crate::worktree::WorktreeError;
 
+const EXAMPLES: &str = "Examples:
+  depsfs store add noir-0123456789abcdef.tar.gz
+  depsfs store list
+  depsfs store remove noir-0123456789abcdef";
+
 /// Add entries to the store, list them, remove them, check the store
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct StoreCommand {
     #[command(subcommand)]
     verb: StoreVerb,

@@ -20,6 +20,11 @@ use crate::worktree::artifacts::resolve::ArtifactSource;
 use crate::worktree::relocation;
 use crate::worktree::sync::{self, Synced, TakePolicy};
 
+const EXAMPLES: &str = "Examples:
+  git rebase main && depsfs sync
+  depsfs sync fix-login --dry-run          # prints what would change
+  depsfs sync --build                      # builds what no one else has built";
+
 /// Bring the artifacts of a worktree up to date, after a rebase or a pull
 ///
 /// Recomputes the key of each component. If a key has changed, its artifact is fetched, or taken from the source if
@@ -28,6 +33,7 @@ use crate::worktree::sync::{self, Synced, TakePolicy};
 /// directories that only the source has come, too. The worktree's own changes stay on top; changes that now hide
 /// something newer are listed.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct SyncCommand {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
     worktree: Option<PathBuf>,

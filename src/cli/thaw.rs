@@ -17,11 +17,17 @@ use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
 use crate::views::thaw;
 
+const EXAMPLES: &str = "Examples:
+  depsfs thaw node_modules                 # a plain directory from now on
+  depsfs thaw node_modules/left-pad        # or a part of it
+  depsfs thaw fix-login                    # all views of another worktree";
+
 /// Turn paths of views into plain files of the worktree
 ///
 /// The bytes are copied out of the store; nothing looks different afterwards. A whole artifact directory stops being
 /// a view and needs no daemon from then on; it is refused while a program uses it.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Thaw {
     /// An artifact directory, a path below one, or a directory above some; after the name or branch of a worktree,
     /// paths in that one; without paths, all views of it

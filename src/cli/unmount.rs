@@ -12,11 +12,17 @@ use crate::sys::proc;
 use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
 
+const EXAMPLES: &str = "Examples:
+  depsfs unmount
+  depsfs unmount fix-login --lazy          # also while a program uses a view
+  depsfs unmount --at ./out";
+
 /// Unmount all views of a worktree, or of a directory
 ///
 /// Files that were written stay in the upper directory, as plain files. Refused, with all views still there, while a
 /// program uses one.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Unmount {
     /// The worktree: its name, its branch, or any path in it [default: the working directory]
     #[arg(conflicts_with = "at")]

@@ -62,3 +62,19 @@ fn a_packager_gets_the_pages_of_all_verbs_and_topics_at_once() {
         assert_eq!(page(&format!("man7/depsfs-{name}.7")), depsfs(&["man", &name]).stdout);
     }
 }
+
+#[test]
+fn the_help_of_each_verb_has_examples_and_lines_that_fit_100_columns() {
+    let list = String::from_utf8(depsfs(&["--help"]).stdout).unwrap();
+    let verbs = list.split("\nCommands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    // A line that goes on begins further right.
+    let verbs = verbs.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(' '));
+    let verbs: Vec<&str> = verbs.map(|(verb, _)| verb).filter(|verb| !verb.is_empty()).collect();
+    assert!(verbs.len() > 20, "{list}");
+    for verb in verbs {
+        let help = String::from_utf8(depsfs(&[verb, "--help"]).stdout).unwrap();
+        assert!(help.contains("\nExamples:\n"), "{verb} has no example: {help}");
+        let long: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
+        assert!(long.is_empty(), "{verb}: {long:?}");
+    }
+}

@@ -30,12 +30,17 @@ use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::WorktreeError;
 
+const EXAMPLES: &str = "Examples:
+  depsfs hook install git claude
+  depsfs hook status";
+
 /// Have git and coding agents give each new worktree its artifact directories
 ///
 /// Installs what each of them calls when it makes or removes a worktree: a git hook, or a few lines in its configuration.
 /// The rest of a file stays as it is, a hook that is there is called first, and uninstall restores each file byte for
 /// byte. Installing again renews what an older version has installed.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Hook {
     #[command(subcommand)]
     verb: HookVerb,
