@@ -198,9 +198,10 @@ fn run() -> Result<(), Failure> {
 /// Mounts all known worktrees. One that can't be mounted is reported, and does not stop the others.
 fn mount() -> Result<(), Failure> {
     let AllMounted { mounted, failed, .. } = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;
+    let all = output::count(mounted as u64, "worktree");
     let words = match failed {
-        0 => format!("{mounted} worktrees are mounted"),
-        _ => format!("{mounted} worktrees are mounted, {failed} could not be: see the journal"),
+        0 => format!("{all} mounted"),
+        _ => format!("{all} mounted, {failed} could not be: see the journal"),
     };
     tell(&[NotifyState::Ready, NotifyState::Status(&words)]);
     Ok(())

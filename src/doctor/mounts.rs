@@ -58,7 +58,8 @@ pub fn rows(sight: &DoctorFacts) -> Result<Vec<Row>, WorktreeError> {
         rows.push(Row::ok("dead_mounts", "none"));
     }
     if hung.is_empty() {
-        hung.push(Row::ok("hung_mounts", format!("none; {count} views are mounted")));
+        let views = if count == 1 { "view is" } else { "views are" };
+        hung.push(Row::ok("hung_mounts", format!("none; {count} {views} mounted")));
     }
     rows.append(&mut hung);
     rows.extend(refusing(&known));

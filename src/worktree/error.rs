@@ -129,7 +129,8 @@ impl Risk {
         match self {
             Risk::Changes(paths) => format!("uncommitted changes ({})", listed(paths)),
             Risk::Untracked(paths) => format!("untracked files ({})", listed(paths)),
-            Risk::Commits { of, count } => format!("{count} commits only {} has", of.shown()),
+            Risk::Commits { of, count: 1 } => format!("1 commit that only {} has", of.shown()),
+            Risk::Commits { of, count } => format!("{count} commits that only {} has", of.shown()),
             Risk::Operation(what) => format!("a {what} in progress"),
         }
     }

@@ -316,7 +316,7 @@ fn a_worktree_on_a_disk_that_is_not_there_is_not_forgotten() {
 fn a_worktree_that_was_moved_is_not_forgotten_with_the_only_copy_of_its_work() {
     type Work<'a> = &'a dyn Fn(&Bench);
     let only: [(&str, Work<'_>); 4] = [
-        ("1 commits only its HEAD has", &|bench| {
+        ("1 commit that only its HEAD has", &|bench| {
             bench.git("fix", ["checkout", "-q", "--detach"]);
             bench.write("fix/README.md", "work\n");
             bench.commit("fix", "nobody else has this");

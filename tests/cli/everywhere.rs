@@ -131,7 +131,7 @@ fn what_the_unit_runs_mounts_everything_tells_systemd_and_leaves_what_is_in_use(
     let mut said = [0; 200];
     let n = socket.recv(&mut said).unwrap();
     let said = String::from_utf8_lossy(&said[..n]).into_owned();
-    assert!(said.lines().any(|l| l == "READY=1") && said.contains("STATUS=2 worktrees are mounted"), "{said}");
+    assert!(said.lines().any(|l| l == "READY=1") && said.contains("STATUS=2 worktrees mounted"), "{said}");
     assert_eq!(bench.mounts().len(), 2 * bench.mounts_of(2));
     let user = std::fs::File::open(bench.path("one/build/out.o")).unwrap();
     assert!(std::process::Command::new("kill").arg(service.id().to_string()).status().unwrap().success());

@@ -84,7 +84,7 @@ fn commits_block_only_when_nothing_else_would_have_them() {
     bench.commit("det", "nobody has this");
     let said = bench.depsfs("repo", ["remove", "det"]);
     assert_eq!(said.code, 3, "{said:?}");
-    assert!(said.err.contains("1 commits only its HEAD has"), "{said:?}");
+    assert!(said.err.contains("1 commit that only its HEAD has"), "{said:?}");
     bench.ok("repo", ["remove", "det", "--discard-commits"]);
 }
 

@@ -46,8 +46,8 @@ fn the_table_is_of_this_repository_and_with_all_of_every_one() {
         top(&bench, at, args).iter().map(|row| row["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let (one, fix) = (bench.path("one").display().to_string(), bench.path("fix").display().to_string());
-    assert_eq!(paths("repo", &[]), [one.clone()]);
-    assert_eq!(paths("other", &[]), [fix.clone()]);
+    assert_eq!(paths("repo", &[]), std::slice::from_ref(&one));
+    assert_eq!(paths("other", &[]), std::slice::from_ref(&fix));
     assert_eq!(paths("other", &["--all"]), [fix.clone(), one.clone()]);
     assert_eq!(paths("", &[]), [fix, one], "outside of any repository");
 }
