@@ -21,8 +21,9 @@ const EXAMPLES: &str = "Examples:
 
 /// Set up, check and list the object stores in which a team shares artifacts
 ///
-/// A remote is a directory or an S3 bucket. [[remote]] of depsfs.toml names it for all who work on the repository, after
-/// depsfs approve; [remote.NAME] of your own config.toml completes it or adds one. depsfs help remote has the keys.
+/// A remote is a directory or an S3 bucket. A table remote of depsfs.toml names it for all who work on the repository,
+/// after depsfs approve; a table remote.NAME of your own config.toml completes it or adds one. depsfs help remote has the
+/// keys.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct RemoteCommand {
