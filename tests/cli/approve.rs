@@ -91,3 +91,27 @@ fn somebody_at_a_terminal_is_asked_once_and_without_a_yes_nothing_is_made() {
     let said = at_a_terminal(&bench, "repo", "n", "create second");
     assert!(said.code == 0 && !said.out.contains(question), "{said:?}");
 }
+
+#[test]
+fn ctrl_c_at_a_question_ends_the_command_with_130_and_nothing_is_made() {
+    use std::io::{Read, Write};
+    let bench = with(TOML);
+    if run(bench.command("sh", "repo").args(["-c", "command -v script"])).code != 0 {
+        println!("skipped: script (util-linux) is not installed");
+        return;
+    }
+    let mut script = bench.command("script", "repo");
+    script.args(["-qefc", &format!("{PROGRAM} create fix"), "/dev/null"]).stdin(std::process::Stdio::piped());
+    let mut child = script.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let (mut typed, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut said, mut piece) = (Vec::new(), [0; 1024]);
+    while !said.ends_with(b"[y/N] ") {
+        let n = shown.read(&mut piece).unwrap();
+        assert!(n > 0, "{}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&piece[..n]);
+    }
+    typed.write_all(b"\x03").unwrap();
+    shown.read_to_end(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{}", String::from_utf8_lossy(&said));
+    assert!(!bench.is_there("fix") && bench.git("repo", ["branch", "--format=%(refname:short)"]) == "main");
+}
