@@ -114,7 +114,13 @@ find "$root/usr/share/man" -type f -exec gzip -9n {} +
 if command -v dpkg-deb >/dev/null; then
     say ".deb"
     cargo_tool cargo-deb@3
-    cargo deb --no-build --no-strip --output "$out/depsfs_${version}_$(dpkg --print-architecture).deb"
+    deb=$out/depsfs_${version}_$(dpkg --print-architecture).deb
+    cargo deb --no-build --no-strip --output "$deb"
+    # cargo-deb asks for the glibc of this machine, where the program may need an older one.
+    dpkg-deb -R "$deb" "$out/unpacked"
+    sed -i "s/libc6 (>= [0-9.]*)/libc6 (>= ${lowest#GLIBC_})/" "$out/unpacked/DEBIAN/control"
+    dpkg-deb --root-owner-group -Zxz -b "$out/unpacked" "$deb" >/dev/null
+    rm -rf "$out/unpacked"
 else
     say "no .deb: dpkg-deb is missing"
 fi
