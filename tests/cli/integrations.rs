@@ -152,6 +152,11 @@ fn claude_code_gets_the_path_of_a_new_worktree_and_nothing_else_on_stdout() {
     let again = create("bold-oak-a3f2");
     assert_eq!((again.code, &again.out), (0, &made.out), "{again:?}");
     assert_eq!(bench.read("repo/.claude/worktrees/bold-oak-a3f2/build/out.o"), "object\n");
+    // Its directory was deleted by hand.
+    assert_eq!(run(bench.command("rm", "repo").args(["-rf", ".claude/worktrees/bold-oak-a3f2"])).code, 0);
+    let again = create("bold-oak-a3f2");
+    assert_eq!((again.code, &again.out), (0, &made.out), "{again:?}");
+    assert_eq!(bench.read("repo/.claude/worktrees/bold-oak-a3f2/build/out.o"), "object\n");
     // As its documentation once called it; and names that are branches with the same last segment.
     let input = claude_input(&bench, "WorktreeCreate", "worktree_name", "one");
     assert_eq!(feed(&bench, "repo", &claude("WorktreeCreate"), &input, &[]).out, at("one"));
@@ -316,7 +321,7 @@ fn a_line_in_a_shared_file_does_nothing_where_depsfs_is_not_installed() {
     let bench = Bench::new();
     let cursor = json(&std::fs::read_to_string(helper("cursor-worktrees.json")).unwrap());
     let line = cursor["setup-worktree-unix"][0].as_str().unwrap();
-    let said = run(bench.command("sh", "repo").args(["-c", line]).env("PATH", "/usr/bin:/bin"));
+    let said = run(bench.command("/bin/sh", "repo").args(["-c", line]).env("PATH", bench.path("repo/src")));
     assert!(said.code == 0 && said.out.is_empty() && said.err.is_empty(), "{said:?}");
 }
 

@@ -80,6 +80,10 @@ fn create(name: &str, cwd: Option<&str>) -> Result<(), Failure> {
         )?;
     } else {
         hooks::exclude(&main, Path::new(WORKTREES)).map_err(WorktreeError::from)?;
+        // git refuses the path of a worktree whose directory was deleted by hand, until that is taken off its list.
+        if source.registered()?.iter().any(|(top, _)| *top == at) {
+            depsfs(&["remove".as_ref(), "--lazy".as_ref(), "--".as_ref(), at.as_os_str()], &cwd, VerbOutput::Shown)?;
+        }
         let base =
             base(&source, &settings, &names.branch, &[project.as_deref(), Some(&source.root), Some(&main.root)])?;
         let mut args: Vec<&OsStr> = ["create", "--allow-unbuilt", "--path"].map(OsStr::new).to_vec();
