@@ -92,6 +92,8 @@ mod outcome;
 mod overview;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/progress.rs"]
+mod progress;
 #[path = "cli/pull_request.rs"]
 mod pull_request;
 #[path = "cli/readme.rs"]

@@ -6,6 +6,7 @@
 mod adopt;
 mod answers;
 mod approve;
+mod bars;
 mod cache;
 mod candidates;
 mod cd;

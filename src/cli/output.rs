@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use super::answers::{self, Answer, NoteAnswer};
+use super::bars;
 use super::color;
 use super::failure::Failure;
 pub use super::units::{count, number, size};
@@ -96,7 +97,9 @@ pub fn error(line: &str) {
 
 /// Writes one line on stderr as it is. That nobody reads it is no error.
 pub fn stderr(line: &str) {
-    writeln!(std::io::stderr().lock(), "{line}").or_debug("a note was not printed");
+    bars::above(|| {
+        writeln!(std::io::stderr().lock(), "{line}").or_debug("a note was not printed");
+    });
 }
 
 /// The text of what was done; with `dry_run` that of what would be done, which is the same below a heading.
@@ -149,6 +152,7 @@ pub fn height() -> Option<u16> {
 }
 
 fn written(bytes: &[u8]) -> Result<bool, Failure> {
+    bars::clear();
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Failure::Output(e)),

@@ -1,55 +1,134 @@
 //! A progress bar for what takes long, on a terminal only.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use parking_lot::Mutex;
 
-use super::output;
+use super::bars;
+use super::output::{self, count, number, size};
 use crate::store::Progress;
 use crate::sys::interrupt;
 
-/// Shows steps and bytes on stderr; silent when that is no terminal. A signal ends the work.
-pub struct Bar(ProgressBar);
+/// Shows the step, its files and bytes, and the time left, on stderr; silent when that is no terminal. A signal ends the
+/// work.
+pub struct Bar {
+    bar: ProgressBar,
+    files: Arc<FileCounts>,
+    step: Mutex<Option<&'static str>>,
+}
+
+/// The files of a step.
+#[derive(Default)]
+struct FileCounts {
+    done: AtomicU64,
+    /// As far as they are known: 0 if none is.
+    all: AtomicU64,
+}
 
 impl Bar {
     pub fn new() -> Bar {
-        let bar = if std::io::stderr().is_terminal() && !output::is_quiet() {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::hidden()
-        };
-        Bar(bar)
+        let is_shown = std::io::stderr().is_terminal() && !output::is_quiet() && !output::is_json();
+        let bar = if is_shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        Bar { bar, files: Arc::default(), step: Mutex::new(None) }
     }
 
     /// Prints a line above the bar.
     pub fn say(&self, words: &str) {
-        self.0.suspend(|| output::note(words));
+        output::note(words);
     }
 
-    /// One more node of a work whose length isn't known.
+    /// One more file of a work whose length isn't known.
     pub fn tick(&self) {
-        self.0.inc(1);
+        self.advance_file(0);
+    }
+
+    /// `template` with the keys `counts` and `left`.
+    fn style(&self, template: &str) -> ProgressStyle {
+        let files = self.files.clone();
+        let counts = move |state: &ProgressState, out: &mut dyn Write| {
+            let (done, all) = (files.done.load(Ordering::Relaxed), files.all.load(Ordering::Relaxed));
+            // A bar that can't be drawn is none the less cleared.
+            out.write_str(&words(done, all, state.pos(), state.len())).unwrap_or_default();
+        };
+        let left = |state: &ProgressState, out: &mut dyn Write| {
+            let words = if state.pos() == 0 { String::new() } else { left(state.eta()) };
+            out.write_str(&words).unwrap_or_default();
+        };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+        style.with_key("counts", counts).with_key("left", left)
+    }
+
+    fn spin(&self) {
+        self.bar.unset_length();
+        self.bar.set_style(self.style("{spinner} {msg}{counts}"));
+    }
+
+    fn set_length(&self, bytes: u64) {
+        self.bar.set_length(bytes);
+        self.bar.set_style(self.style("{msg}{counts} {wide_bar} {left}"));
+    }
+
+    /// Another step than before: nothing is counted yet.
+    fn restart(&self, step: &'static str) {
+        if self.bar.is_finished() || self.bar.message().is_empty() {
+            self.bar.reset();
+            bars::add(&self.bar);
+            // The ticker is a thread, and ends the program where there is none to be had.
+            if std::thread::Builder::new().spawn(|| ()).is_ok() {
+                self.bar.enable_steady_tick(Duration::from_millis(120));
+            }
+        }
+        self.files.done.store(0, Ordering::Relaxed);
+        self.files.all.store(0, Ordering::Relaxed);
+        self.bar.set_message(step);
+        self.bar.set_position(0);
+        self.bar.reset_eta();
     }
 }
 
 impl Progress for Bar {
     fn begin(&self, step: &'static str, bytes: Option<u64>) {
-        // The ticker is a thread, and ends the program where there is none to be had.
-        if !self.0.is_hidden() && std::thread::Builder::new().spawn(|| ()).is_ok() {
-            self.0.enable_steady_tick(Duration::from_millis(120));
+        if self.bar.is_hidden() {
+            return;
         }
-        self.0.set_message(step);
-        self.0.set_position(0);
-        if let Some(bytes) = bytes {
-            let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
-            self.0.set_length(bytes);
-            self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let mut current = self.step.lock();
+        let is_same = !self.bar.is_finished() && *current == Some(step);
+        *current = Some(step);
+        // Parts of one step that run at once, such as several directories, are counted together.
+        match (is_same, bytes) {
+            (true, None) => return,
+            (true, Some(bytes)) => return self.bar.inc_length(bytes),
+            (false, None) => self.spin(),
+            (false, Some(bytes)) => self.set_length(bytes),
+        }
+        self.restart(step);
+        self.bar.tick();
+    }
+
+    fn expect(&self, files: u64, bytes: u64) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let _step = self.step.lock();
+        self.files.all.fetch_add(files, Ordering::Relaxed);
+        match self.bar.length() {
+            None => self.set_length(bytes),
+            Some(_) => self.bar.inc_length(bytes),
         }
     }
 
     fn advance(&self, bytes: u64) {
-        self.0.inc(bytes);
+        self.bar.inc(bytes);
+    }
+
+    fn advance_file(&self, bytes: u64) {
+        self.files.done.fetch_add(1, Ordering::Relaxed);
+        self.bar.inc(bytes);
     }
 
     fn is_cancelled(&self) -> bool {
@@ -59,6 +138,47 @@ impl Progress for Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Files and bytes, each of all if that is known; nothing if none was dealt with.
+fn words(files: u64, all_files: u64, bytes: u64, all_bytes: Option<u64>) -> String {
+    let mut words = Vec::new();
+    match (files, all_files) {
+        (0, 0) => {}
+        (_, 0) => words.push(count(files, "file")),
+        _ => words.push(format!("{} of {}", number(files), count(all_files, "file"))),
+    }
+    match (bytes, all_bytes) {
+        (0, None | Some(0)) => {}
+        (_, Some(all)) if all >= bytes => words.push(format!("{} of {}", size(bytes), size(all))),
+        _ => words.push(size(bytes)),
+    }
+    if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
+}
+
+fn left(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..=99 => format!("{seconds} s left"),
+        seconds @ 100..=5999 => format!("{} min left", seconds / 60),
+        seconds => format!("{} h left", seconds / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_bytes_and_the_time_left_read_well() {
+        assert_eq!(words(0, 0, 0, None), "");
+        assert_eq!(words(1, 0, 0, None), ": 1 file");
+        assert_eq!(words(1234, 0, 45_000_000, None), ": 1,234 files, 45.0 MB");
+        assert_eq!(words(1234, 5000, 45_000_000, Some(847_000_000)), ": 1,234 of 5,000 files, 45.0 MB of 847 MB");
+        assert_eq!(words(0, 0, 0, Some(2000)), ": 0 B of 2.0 kB");
+        assert_eq!(words(0, 0, 3000, Some(2000)), ": 3.0 kB");
+        let times = [(0, "0 s left"), (99, "99 s left"), (100, "1 min left"), (3 * 3600, "3 h left")];
+        times.iter().for_each(|(n, text)| assert_eq!(left(Duration::from_secs(*n)), *text));
     }
 }

@@ -293,7 +293,7 @@ impl Store {
                 // A name that is no id is no garbage of ours: `verify` reports it.
                 if format!("{bucket}{rest}").parse().is_ok_and(|id| !is_kept(id)) {
                     let bytes = free(lock, &dir.join(&*rest))?;
-                    progress.advance(bytes);
+                    progress.advance_file(bytes);
                     *sum = (sum.0 + 1, sum.1 + bytes);
                 }
             }

@@ -298,7 +298,7 @@ fn verify_pack(
         if progress.is_cancelled() && bad.is_empty() {
             return Err(StoreError::Cancelled);
         }
-        progress.advance(record.len.into());
+        progress.advance_file(record.len.into());
         let len = record.len as usize;
         let read = |buf: &mut [u8]| pack.holds(&record) && record.in_pack(file.clone()).read_at(buf, 0).is_ok();
         let is_whole = buf.get_mut(..len).is_some_and(|buf| read(buf) && ObjectId::of(buf) == record.id);

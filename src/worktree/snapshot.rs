@@ -119,8 +119,16 @@ impl Progress for WatchedProgress {
         self.progress.begin(step, bytes);
     }
 
+    fn expect(&self, files: u64, bytes: u64) {
+        self.progress.expect(files, bytes);
+    }
+
     fn advance(&self, bytes: u64) {
         self.progress.advance(bytes);
+    }
+
+    fn advance_file(&self, bytes: u64) {
+        self.progress.advance_file(bytes);
     }
 
     fn is_cancelled(&self) -> bool {

@@ -48,7 +48,7 @@ fn no_name_of_a_file_reaches_the_terminal_raw() {
     }
     // In JSON they are percent-encoded.
     let json = bench.ok("fix", ["diff", "--json"]);
-    let paths: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let paths: serde_json::Value = crate::bench::json(&json);
     let named =
         |at: &str| paths["changes"].as_array().unwrap().iter().any(|l| l["path"] == format!("node_modules/{at}"));
     assert!(named("e%1B[2K%1B[1Gx") && named("a%0AM b%0D") && named(TURNED), "{json}");

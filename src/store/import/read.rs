@@ -13,7 +13,7 @@ impl Scan<'_> {
     pub(super) fn read(&self, job: ReadJob, out: &mut Findings) -> Result<(), ImportError> {
         for (number, name) in job.files {
             let found = self.read_file(&job.place, &name, out)?;
-            self.progress.advance(found.stat.size);
+            self.progress.advance_file(found.stat.size);
             out.files.push((number, found));
         }
         Ok(())

@@ -117,7 +117,7 @@ impl<'a> Scan<'a> {
             None => list(&place, stat).map(|(stat, names)| (stat, names, vec![]))?,
         };
         let xattrs = xattrs_of(&place.fd).map_err(|e| place.failed("read the xattrs of", b"", e))?;
-        let mut reads = Reads { place: &place, files: vec![], bytes: 0, queue };
+        let mut reads = Reads { place: &place, files: vec![], bytes: 0, queue, progress: self.progress };
         let mut found = rest;
         found.reserve(names.len());
         for (name, stat) in names.drain(..) {
@@ -237,6 +237,7 @@ struct Reads<'a> {
     files: Vec<(u32, Box<[u8]>)>,
     bytes: u64,
     queue: &'a JobQueue<Job>,
+    progress: &'a dyn Progress,
 }
 
 impl Reads<'_> {
@@ -251,6 +252,7 @@ impl Reads<'_> {
     fn send(&mut self) {
         if !self.files.is_empty() {
             let files = std::mem::take(&mut self.files);
+            self.progress.expect(files.len() as u64, self.bytes);
             self.queue.push(Job::Read(ReadJob { place: self.place.clone(), files }));
         }
         self.bytes = 0;

@@ -97,7 +97,7 @@ impl TreeCopy<'_> {
             FileOutcome::Kept => own.result.kept.push(at.into()),
             FileOutcome::Same => {}
         }
-        self.progress.advance(stat.size);
+        self.progress.advance_file(stat.size);
     }
 
     fn make(

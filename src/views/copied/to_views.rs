@@ -109,7 +109,7 @@ fn drop_unchanged(views: &Views, view: &ViewSpec, store: &Store, progress: &dyn 
                         return Ok(());
                     }
                     access.give_up(&inside, &object, stat.perm)?;
-                    progress.advance(stat.size);
+                    progress.advance_file(stat.size);
                 }
                 _ => {}
             }
