@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use super::{DoctorFacts, Row, is_fuse};
+use crate::store::Manifest;
+use crate::store::manifest::Shape;
 use crate::sys::fs::FileType;
 use crate::sys::terminal::DisplayName;
 use crate::sys::{fuse_dev, fusermount, kernel, path, proc, reason};
@@ -78,9 +80,16 @@ fn user_allow_other(sight: &DoctorFacts) -> Row {
     let wanting: Vec<_> =
         sight.worktrees().filter(|(_, m)| m.allow_other).map(|(_, m)| m.worktree.shown().to_string()).collect();
     let remedy = "echo user_allow_other | sudo tee -a /etc/fuse.conf";
+    let is_closed = |m: &Manifest| m.shape == Shape::Worktree && !m.allow_other;
+    let closed: Vec<_> =
+        sight.worktrees().filter(|(_, m)| is_closed(m)).map(|(_, m)| m.worktree.shown().to_string()).collect();
     match fusermount::allows_other() {
         Some(true) => Row::ok(check, "set in /etc/fuse.conf: --allow-other lets other users into views"),
         _ if sight.is_root => Row::ok(check, "not set in /etc/fuse.conf; root needs it for nothing"),
+        Some(false) if wanting.is_empty() && !closed.is_empty() => {
+            let words = format!("not set in /etc/fuse.conf: root and containers can't see {}", super::few(&closed));
+            Row::warn(check, words, format!("{remedy}, then depsfs mount --allow-other in each"))
+        }
         Some(false) if wanting.is_empty() => Row::ok(check, "not set in /etc/fuse.conf; no worktree asks for it"),
         Some(false) => {
             Row::fail(check, format!("not set in /etc/fuse.conf, but asked for by {}", super::few(&wanting)), remedy)
