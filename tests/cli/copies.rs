@@ -86,6 +86,34 @@ fn diff_lists_the_changes_of_a_copy_and_reset_takes_them_back() {
 }
 
 #[test]
+fn nothing_is_written_or_removed_through_a_symlink_that_took_the_place_of_a_directory() {
+    let bench = bench();
+    bench.write("repo/sub/node_modules/x", "x\n");
+    bench.write("repo/sub/tracked", "t\n");
+    bench.commit("repo", "two");
+    bench.ok("repo", ["create", "fix", "--copy"]);
+    bench.write("outside/index.js", "precious\n");
+    bench.write("outside/node_modules/x", "precious\n");
+    fs::rename(bench.path("fix/node_modules/a"), bench.path("away")).unwrap();
+    std::os::unix::fs::symlink(bench.path("outside"), bench.path("fix/node_modules/a")).unwrap();
+    let said = bench.depsfs("fix", ["reset", "node_modules/a/index.js", "-y"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    fs::rename(bench.path("fix/sub"), bench.path("away/sub")).unwrap();
+    std::os::unix::fs::symlink(bench.path("outside"), bench.path("fix/sub")).unwrap();
+    let said = bench.depsfs("fix", ["reset", "sub/node_modules", "-y"]);
+    assert_ne!(said.code, 0, "{said:?}");
+    for args in [["diff"], ["mount"]] {
+        let said = bench.depsfs("fix", args);
+        assert!(said.code != 0 && said.err.contains("sub is in its way"), "{args:?}: {said:?}");
+    }
+    assert_eq!(bench.read("outside/index.js") + &bench.read("outside/node_modules/x"), "precious\nprecious\n");
+    fs::remove_file(bench.path("fix/sub")).unwrap();
+    bench.ok("fix", ["reset", "sub/node_modules", "node_modules", "-y"]);
+    assert_eq!(bench.ok("fix", ["diff"]), "");
+    assert_eq!(bench.read("outside/index.js"), "precious\n");
+}
+
+#[test]
 fn mount_makes_views_of_a_copy_and_keeps_what_the_user_changed() {
     let bench = bench();
     bench.ok("repo", ["create", "fix", "--copy"]);

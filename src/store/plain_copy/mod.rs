@@ -285,30 +285,36 @@ impl TreeCopy<'_> {
         Ok(())
     }
 
-    /// Opens a directory of the copy. No symlink is followed.
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
-        if path.as_os_str().is_empty() {
-            return fs::open_at(self.into, b".", OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
-        }
-        if path.as_os_str().len() < LONG_PATH {
-            let opened =
-                fs::open_beneath(self.into, path.as_os_str().as_bytes(), OpenFlags::RDONLY | OpenFlags::DIRECTORY);
-            match opened {
-                // A kernel or a sandbox without openat2(2).
-                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {}
-                opened => return opened,
-            }
-        }
-        let mut at = fs::duplicate(self.into.as_fd())?;
-        for name in path {
-            at = fs::open_dir_at(&at, name.as_bytes())?;
-        }
-        Ok(at)
+        open_below(self.into, path)
     }
 
     fn failed(&self, verb: &'static str, path: &Path, e: io::Error) -> StoreError {
         IoError::of(verb, &self.at.join(path))(e).into()
     }
+}
+
+/// Opens a directory below another one, however long its path is. No symlink is followed.
+///
+/// # Errors
+/// As openat2(2); ELOOP or ENOTDIR for a symlink.
+pub fn open_below(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    if path.as_os_str().is_empty() {
+        return fs::open_at(top, b".", OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
+    }
+    if path.as_os_str().len() < LONG_PATH {
+        let opened = fs::open_beneath(top, path.as_os_str().as_bytes(), OpenFlags::RDONLY | OpenFlags::DIRECTORY);
+        match opened {
+            // A kernel or a sandbox without openat2(2).
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {}
+            opened => return opened,
+        }
+    }
+    let mut at = fs::duplicate(top.as_fd())?;
+    for name in path {
+        at = fs::open_dir_at(&at, name.as_bytes())?;
+    }
+    Ok(at)
 }
 
 #[cfg(test)]

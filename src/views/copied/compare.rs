@@ -20,6 +20,9 @@ pub struct CopiedView {
     pub(super) lower: GraftedTrees,
     /// Its directory.
     pub(super) place: PathBuf,
+    pub(super) views: Views,
+    /// Its path in the worktree.
+    pub(super) path: PathBuf,
     /// When the copy wrote its files; `None` as long as it isn't complete.
     written: Option<(CopyTime, CopyTime)>,
 }
@@ -30,13 +33,21 @@ impl CopiedView {
     /// # Errors
     /// The store has lost a tree.
     pub fn open(views: &Views, view: &ViewSpec) -> Result<CopiedView, ViewsError> {
+        super::refuse_detour(views, view)?;
         let store = Store::existing(&views.manifest.store)?;
         let lower = GraftedTrees::of(&store, live(view))?;
         let written = match view.copy {
             Some(CopyState::Complete { since, until }) => Some((since, until)),
             _ => None,
         };
-        Ok(CopiedView { store, lower, place: views.place(view), written })
+        Ok(CopiedView {
+            store,
+            lower,
+            place: views.place(view),
+            written,
+            views: views.clone(),
+            path: view.path.clone(),
+        })
     }
 
     /// The path of an entry.

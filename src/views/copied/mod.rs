@@ -22,6 +22,7 @@ mod restore;
 mod to_views;
 mod update;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::ViewsError;
@@ -31,6 +32,7 @@ use crate::store::manifest::{CopyState, ViewSpec};
 use crate::store::plain_copy::{self, CopyMode};
 use crate::store::{Progress, Store};
 use crate::sys::fs::{self, Timespec};
+use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, path};
 
 pub use compare::CopiedView;
@@ -79,6 +81,9 @@ fn copy_one(
 ) -> Result<(Timespec, Timespec), ViewsError> {
     let place = views.place(view);
     let since = time_after(&views.manifest.worktree)?;
+    refuse_detour(views, view)?;
+    path::make_dirs(&place)?;
+    open_inside(views, &view.path)?;
     for (at, tree) in GraftedTrees::of(store, live(view))?.0.iter().rev() {
         let to = place.join(at);
         path::make_dirs(&to)?;
@@ -87,6 +92,28 @@ fn copy_one(
         plain_copy::copy_tree(store, top, (&into, &to), (mode, &|_: &Path| false), progress)?;
     }
     Ok((since, time_after(&place)?))
+}
+
+/// Refuses a view whose directory lies below a symlink or a file: nothing is written or removed outside of the worktree.
+fn refuse_detour(views: &Views, view: &ViewSpec) -> Result<(), ViewsError> {
+    for above in view.path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+        if path::stat(&views.manifest.worktree.join(above))?.is_some_and(|stat| !stat.is_dir()) {
+            let why = format!("{} is in its way", above.shown());
+            return Err(ViewsError::View {
+                view: views.place(view),
+                why,
+                hint: "move that file or symlink away, then run it again",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Opens a directory by its path in the worktree. No symlink is followed.
+fn open_inside(views: &Views, inside: &Path) -> Result<OwnedFd, ViewsError> {
+    let root = &views.manifest.worktree;
+    let opened = plain_copy::open_below(&path::open_dir(root)?, inside);
+    Ok(opened.map_err(IoError::of("open", &root.join(inside)))?)
 }
 
 /// The time of a change of a directory that is made now, as its file system has it; nothing of it changes but this time.

@@ -19,6 +19,7 @@ use crate::sys::{IoError, path};
 /// An object that the store has lost; a file that can't be removed or written.
 pub fn restore_all(views: &Views, view: &ViewSpec) -> Result<(), ViewsError> {
     let place = views.place(view);
+    super::refuse_detour(views, view)?;
     if !path::is_dir(&place) {
         path::remove_tree(&place)?;
         path::make_dirs(&place)?;
@@ -46,7 +47,7 @@ impl CopiedView {
     pub fn restore(&self, inside: &Path) -> Result<(), ViewsError> {
         let at = self.at(inside);
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
-        let dir = path::open_dir(parent)?;
+        let dir = super::open_inside(&self.views, self.path.join(inside).parent().unwrap_or(Path::new("")))?;
         let kept = fs::stat(&dir).map_err(IoError::of("stat", parent))?;
         match self.lower.find(inside) {
             None => path::remove_tree(&at)?,
