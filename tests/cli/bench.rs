@@ -160,7 +160,7 @@ impl Bench {
         command.current_dir(self.path(at)).env("HOME", self.dir.path()).env("DEPSFS_STORE", self.path("store"));
         command.env("XDG_STATE_HOME", self.path("state")).env("GIT_CONFIG_NOSYSTEM", "1");
         command.env("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z").env("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z");
-        command.env_remove("DEPSFS_LOG");
+        command.env_remove("DEPSFS_LOG").env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
         for steers in CACHE_VARIABLES {
             command.env_remove(steers);
         }
