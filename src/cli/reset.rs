@@ -41,9 +41,14 @@ impl Reset {
         let (mut all, mut changes) = (Vec::new(), Vec::new());
         for path in named::paths(&self.paths)?.or_top() {
             let views = places::views_at(&path)?;
-            let differences = Differences::of(&views);
-            for (view, inside) in views.targets(&path)? {
-                let found = relocation::own_changes(&differences, &view, &inside)?;
+            let targets = views.targets(&path)?;
+            let own = {
+                // It may keep an unmounted view open, which the checks below open for themselves.
+                let differences = Differences::of(&views);
+                let own = |(view, inside): &(_, PathBuf)| relocation::own_changes(&differences, view, inside);
+                targets.iter().map(own).collect::<Result<Vec<_>, _>>()?
+            };
+            for ((view, inside), found) in targets.into_iter().zip(own) {
                 if found.is_empty() {
                     thaw::check(&views, &view, &inside)?;
                 }

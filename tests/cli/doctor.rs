@@ -512,7 +512,7 @@ fn what_fuse_conf_forbids_is_seen_when_somebody_wants_it() {
         println!("skipped: only root makes this fault in a mount namespace");
         return;
     }
-    let bench = Bench::of_user(Some(65534));
+    let bench = Bench::of_user(Some(65534)).with_mounts_of_directories();
     bench.write("repo/.gitignore", "build/\n");
     bench.commit("repo", "one");
     bench.write("repo/build/o", "object\n");

@@ -149,17 +149,20 @@ fn status_says_how_many_views_are_missing_and_what_brings_them_back() {
 
 #[test]
 fn thaw_and_reset_of_a_path_that_is_not_there_are_refused_by_its_name_and_change_nothing() {
-    let bench = Bench::new();
-    bench.ok("repo", ["create", "fix"]);
-    for mounted in [true, false] {
-        for args in [&["thaw", "build", "build/nosuch"][..], &["reset", "--yes", "build/nosuch"]] {
-            let said = bench.depsfs("fix", args);
-            assert_eq!(said.code, 3, "{said:?}");
-            let absent = format!("because: {} does not exist", bench.path("fix/build/nosuch").display());
-            assert!(said.err.contains(&absent), "{said:?}");
+    for bench in Bench::in_both_shapes() {
+        bench.ok("repo", ["create", "fix"]);
+        for mounted in [true, false] {
+            for args in [&["thaw", "build", "build/nosuch"][..], &["reset", "--yes", "build/nosuch"]] {
+                let said = bench.depsfs("fix", args);
+                assert_eq!(said.code, 3, "{said:?}");
+                let absent = format!("because: {} does not exist", bench.path("fix/build/nosuch").display());
+                assert!(said.err.contains(&absent), "{said:?}");
+            }
+            // Nothing to drop, mounted or not.
+            bench.ok("fix", ["reset", "--yes", "build/out.o"]);
+            assert_eq!(bench.mounts().len(), if mounted { bench.mounts_of(2) } else { 0 });
+            bench.ok("fix", ["unmount"]);
         }
-        assert_eq!(bench.mounts().len(), if mounted { bench.mounts_of(2) } else { 0 });
-        bench.ok("fix", ["unmount"]);
     }
 }
 
