@@ -187,5 +187,5 @@ fn line(name: &str, outcome: &PushOutcome, dry_run: bool) -> String {
     words
 }
 
-/// So many new files are named by a dry run.
+/// The most new files that a dry run names.
 const SHOWN: usize = 50;

@@ -19,7 +19,7 @@ use crate::sys::watch::Watch;
 const SILENCE: Duration = Duration::from_secs(30);
 /// For tests: another silence, in milliseconds.
 const VARIABLE: &str = "DEPSFS_SILENCE_MS";
-/// So many silences in a row are endured of a daemon that uses time, as one that reads a long journal does.
+/// The number of silences in a row that a daemon may have which uses time, as one that reads a long journal does.
 const BUSY: u32 = 4;
 
 /// The time a daemon has until it has to show progress again.

@@ -61,7 +61,7 @@ pub fn exclude(of: &Checkout, below: &Path) -> Result<bool, GitError> {
     let line = pattern(below);
     match bytes.is_empty() || bytes.ends_with(b"\n") {
         true => bytes.extend([&line[..], b"\n"].concat()),
-        // So that without it the last line ends as it did.
+        // The last line had no end, and has none again once this one is taken out.
         false => bytes.extend([b"\n", &line[..]].concat()),
     }
     path::make_dirs(file.parent().unwrap_or(&file))?;

@@ -40,7 +40,7 @@ const _: () = assert!(((((1u64 << 62) + 15) >> TAG_BITS) << TAG_BITS) | END <= i
 /// How a view orders names that share a region. The key stays the same over restarts of the server.
 pub(super) struct Order {
     key: [u8; 32],
-    /// So many hashes share a tag; 1 but in tests.
+    /// The number of hashes that share a tag; 1 but in tests.
     share: u64,
 }
 

@@ -98,7 +98,7 @@ impl PackTail {
     /// Reads the end of a pack's file of `size` bytes, from its index on.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// The part that is damaged, in words.
     pub fn read(id: &PackId, tail: &[u8], size: u64) -> Result<PackTail, &'static str> {
         let all = frames::read_table(tail, size).ok_or("its seek table is damaged")?;
         let (index, frames) = all.split_last().ok_or("it has no frame")?;

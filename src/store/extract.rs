@@ -160,7 +160,8 @@ impl<'a> Extraction<'a> {
         let stat = self.tree.stat(entry.node);
         if stat.nlink > 1 {
             if let Some(first) = self.first.get(&entry.node) {
-                let from = open_below(self.into, first.parent().unwrap_or(Path::new("")))?;
+                let above = first.parent().unwrap_or(Path::new("")).as_os_str().as_bytes();
+                let from = fs::open_beneath(self.into, above, OpenFlags::PATH | OpenFlags::DIRECTORY)?;
                 return fs::link_at(from, first.file_name().unwrap_or_default().as_bytes(), into, entry.name);
             }
             self.first.insert(entry.node, path.into());
@@ -207,15 +208,6 @@ impl<'a> Extraction<'a> {
     fn failed(&self, verb: &'static str, path: &Path, e: io::Error) -> StoreError {
         IoError::of(verb, &self.at.join(path))(e).into()
     }
-}
-
-/// Opens a directory below another by its path, which may be longer than one call takes (PATH_MAX).
-fn open_below(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    let mut at = fs::duplicate(top.as_fd())?;
-    for name in path {
-        at = fs::open_at(&at, name.as_bytes(), OpenFlags::PATH | OpenFlags::DIRECTORY, 0)?;
-    }
-    Ok(at)
 }
 
 fn aside(into: &OwnedFd, name: &[u8], fill: impl FnOnce(&OwnedFd) -> io::Result<()>) -> io::Result<()> {

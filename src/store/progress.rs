@@ -4,9 +4,9 @@
 pub trait Progress: Sync {
     /// A step begins; `bytes` is its size, when that is known.
     fn begin(&self, _step: &'static str, _bytes: Option<u64>) {}
-    /// So many more files and bytes were found that this step has to deal with.
+    /// This step has more files and bytes to deal with, which were just found.
     fn expect(&self, _files: u64, _bytes: u64) {}
-    /// So many more bytes were dealt with.
+    /// More bytes were dealt with.
     fn advance(&self, _bytes: u64) {}
     /// As [`Progress::advance`], and with them one file.
     fn advance_file(&self, bytes: u64) {

@@ -151,17 +151,19 @@ pub fn open_dir_at(dir: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     open_at(dir, name, OFlags::RDONLY | OFlags::DIRECTORY, 0)
 }
 
-/// Opens a relative path of several components beneath `dir`; a symlink or `..` on the way fails
-/// (`openat2(2)` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS; without it, one component after the other).
+/// Opens a relative path of several components beneath `dir`, which an empty path names itself; a symlink or `..` on the
+/// way fails (`openat2(2)` with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS). Without that call, or if the path is longer than
+/// it takes (PATH_MAX), one component after the other.
 pub(crate) fn open_beneath(dir: impl AsFd, path: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     fault::point(Call::Open)?;
+    let path = if path.is_empty() { b"." } else { path };
     let resolve = rfs::ResolveFlags::BENEATH | rfs::ResolveFlags::NO_SYMLINKS;
     let opened = match is_without(KernelFeature::Openat2) {
         true => Err(Errno::NOSYS),
         false => rfs::openat2(dir.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve),
     };
     match opened {
-        Err(Errno::NOSYS | Errno::PERM) => open_by_steps(dir, path, flags),
+        Err(Errno::NOSYS | Errno::PERM | Errno::NAMETOOLONG) => open_by_steps(dir, path, flags),
         opened => Ok(opened?),
     }
 }
@@ -373,6 +375,8 @@ mod tests {
             ("a/b/c", None),
             ("./a//b/c", None),
             ("a/b", None),
+            ("", None),
+            (&"x/".repeat(3000), Some(libc::ENOENT)),
             ("a/link/c", Some(libc::ELOOP)),
             ("a/b/last", Some(libc::ELOOP)),
             ("a/../a/b/c", Some(libc::EXDEV)),

@@ -10,7 +10,7 @@ use depsfs::store::{GcOptions, Manifest, Provenance};
 
 use super::*;
 
-/// So many flips or cuts of each kind of file.
+/// The number of flips or cuts of each kind of file.
 const TIMES: usize = 50;
 
 /// xorshift64*

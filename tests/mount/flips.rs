@@ -14,7 +14,7 @@ use depsfs::store::{Store, import};
 
 use crate::bench::{Bench, bench};
 
-/// So many flips or cuts of each kind of file.
+/// The number of flips or cuts of each kind of file.
 const TIMES: usize = 50;
 /// Every request is answered by then, whatever is damaged.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ pub fn add(text: &str) -> String {
     match text {
         "" => PART.to_owned(),
         text if text.ends_with('\n') => format!("{text}\n{PART}"),
-        // So that without it the text has no line end, as before.
+        // The text had no line end, and has none again once the part is taken out.
         text => format!("{text}\n\n{}", PART.trim_end()),
     }
 }

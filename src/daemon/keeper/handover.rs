@@ -180,19 +180,19 @@ impl Keeper {
 /// Runs as `depsfs keeper <state directory> <descriptor>`: goes on from where the program before was.
 ///
 /// # Errors
-/// What was handed over can't be understood, and the former program can't go on either.
+/// The text of the program before can't be understood, and that program can't go on either.
 pub fn go_on(state_dir: &Path, descriptor: &OsStr) -> io::Result<()> {
     let number = descriptor.to_str().and_then(|text| text.parse().ok());
     let number: Number = number.ok_or(io::ErrorKind::InvalidInput)?;
     let mut left = Inheritance::default();
     let file = left.take(number)?;
     let text = socket::read_memory_file(file.try_clone()?)?;
-    // Before anything that may fail is tried: signals that are pending stay so.
     match serde_json::from_slice::<Handover>(&text).map_err(io::Error::other) {
         Ok(handover) if handover.head.version == wire::HANDOVER => {
             drop(file);
+            // Blocked signals stay pending over exec, so none came in between.
             let signals = Signals::take_over()?;
-            let mut keeper = take(handover, state_dir, &mut left)?;
+            let mut keeper = restored(handover, state_dir, &mut left)?;
             tracing::info!("goes on with {} views", keeper.connections.len());
             // Of one that ended meanwhile the signal may be lost.
             keeper.reap_server();
@@ -227,7 +227,8 @@ fn become_keeper(bequest: Bequest, program: &Program, state_dir: &Path, handover
     bequest.become_program(&program.path(), &args)
 }
 
-fn take(handover: Handover, state_dir: &Path, left: &mut Inheritance) -> io::Result<Keeper> {
+/// The keeper as it was.
+fn restored(handover: Handover, state_dir: &Path, left: &mut Inheritance) -> io::Result<Keeper> {
     drop(left.take(handover.head.program)?);
     let mut locks: HashMap<Number, Rc<Lock>> = HashMap::new();
     let mut connections = BTreeMap::new();

@@ -18,7 +18,7 @@ mod file;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,8 +36,6 @@ pub use file::begins_with;
 const BATCH: usize = 256;
 /// How many bytes of one directory's files are one job.
 const BATCH_BYTES: u64 = 4 << 20;
-/// A path that is longer is opened name by name: one call takes less than 4096 bytes (PATH_MAX).
-const LONG_PATH: usize = 4000;
 
 /// How to treat entries that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,35 +284,12 @@ impl TreeCopy<'_> {
     }
 
     fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
-        open_below(self.into, path)
+        fs::open_beneath(self.into, path.as_os_str().as_bytes(), OpenFlags::RDONLY | OpenFlags::DIRECTORY)
     }
 
     fn failed(&self, verb: &'static str, path: &Path, e: io::Error) -> StoreError {
         IoError::of(verb, &self.at.join(path))(e).into()
     }
-}
-
-/// Opens a directory below another one, however long its path is. No symlink is followed.
-///
-/// # Errors
-/// As openat2(2); ELOOP or ENOTDIR for a symlink.
-pub fn open_below(top: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
-    if path.as_os_str().is_empty() {
-        return fs::open_at(top, b".", OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0);
-    }
-    if path.as_os_str().len() < LONG_PATH {
-        let opened = fs::open_beneath(top, path.as_os_str().as_bytes(), OpenFlags::RDONLY | OpenFlags::DIRECTORY);
-        match opened {
-            // A kernel or a sandbox without openat2(2).
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {}
-            opened => return opened,
-        }
-    }
-    let mut at = fs::duplicate(top.as_fd())?;
-    for name in path {
-        at = fs::open_dir_at(&at, name.as_bytes())?;
-    }
-    Ok(at)
 }
 
 #[cfg(test)]

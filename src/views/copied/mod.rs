@@ -23,6 +23,7 @@ mod to_views;
 mod update;
 
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::ViewsError;
@@ -31,7 +32,7 @@ use super::set::{ManifestLock, Views};
 use crate::store::manifest::{CopyState, ViewSpec};
 use crate::store::plain_copy::{self, CopyMode};
 use crate::store::{Progress, Store};
-use crate::sys::fs::{self, Timespec};
+use crate::sys::fs::{self, OpenFlags, Timespec};
 use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, path};
 
@@ -112,7 +113,8 @@ fn refuse_detour(views: &Views, view: &ViewSpec) -> Result<(), ViewsError> {
 /// Opens a directory by its path in the worktree. No symlink is followed.
 fn open_inside(views: &Views, inside: &Path) -> Result<OwnedFd, ViewsError> {
     let root = &views.manifest.worktree;
-    let opened = plain_copy::open_below(&path::open_dir(root)?, inside);
+    let flags = OpenFlags::RDONLY | OpenFlags::DIRECTORY;
+    let opened = fs::open_beneath(path::open_dir(root)?, inside.as_os_str().as_bytes(), flags);
     Ok(opened.map_err(IoError::of("open", &root.join(inside)))?)
 }
 

@@ -21,7 +21,7 @@ use crate::worktree::WorktreeError;
 use crate::worktree::placement::{self, PlaceRequest};
 use crate::worktree::recorded_times;
 
-/// So many commits are looked for: the commit, and its nearest first parents.
+/// The number of commits that are looked for: the commit, and its nearest first parents.
 const COMMITS: usize = 16;
 
 /// The artifact directories of a commit, in the store.

@@ -34,7 +34,7 @@ use crate::views::layers::{self, Layer};
 use crate::views::origin::GraftOrigin;
 use crate::views::set::Views;
 
-/// So many overrides are named.
+/// The most overrides that are named.
 const SHOWN: usize = 20;
 
 /// An artifact, and where it goes.

@@ -60,7 +60,7 @@ pub const LONGEST_FILE: u64 = 64 << 30;
 
 /// Up to this size a member's bytes are handed to a worker, together with others until they are as many bytes.
 const SMALL: u64 = 512 * 1024;
-/// So many files are handed over at most at once.
+/// The most files that are handed over at once.
 const TOGETHER: usize = 256;
 /// Portions that may wait for a worker.
 const WAITING: usize = 4;
