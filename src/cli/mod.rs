@@ -241,7 +241,7 @@ impl Verb {
             Verb::Service(v) => v.failing(),
             Verb::Hook(v) => v.failing(),
             Verb::Sync(_) => "not everything is up to date".into(),
-            Verb::Publish(_) => "the components were not published".into(),
+            Verb::Publish(v) => v.failing(),
             Verb::Push(_) => "not everything was pushed".into(),
             Verb::Fetch(_) => "not everything was fetched".into(),
             Verb::Remote(v) => v.failing(),

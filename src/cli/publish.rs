@@ -10,8 +10,8 @@ use super::named::{self, NamedPaths};
 use super::output::{self, count, size};
 use super::places;
 use super::push::Push;
-use super::record;
 use super::report::Failure;
+use super::{record, remote};
 use crate::component::Declared;
 use crate::git::checkout::Checkout;
 use crate::sys::{interrupt, path as paths};
@@ -51,6 +51,13 @@ pub struct Publish {
 }
 
 impl Publish {
+    /// The first words of the message if it fails.
+    pub fn failing(&self) -> String {
+        let words =
+            if self.push { "not everything was published and pushed" } else { "the components were not published" };
+        words.into()
+    }
+
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let named = named::paths(&self.paths)?;
@@ -65,12 +72,14 @@ impl Publish {
         match &self.name {
             Some(name) => entry(name, &named, &outside),
             None => self.components(&checkout, &named.paths, &outside),
-        }?;
-        if self.push { Push::of(named.paths, self.approve).run() } else { Ok(()) }
+        }
     }
 
     fn components(&self, checkout: &Checkout, given: &[PathBuf], outside: &Outside) -> Result<(), Failure> {
         let components = components::approved(checkout, self.approve)?;
+        if self.push {
+            remote::find(&components, None)?;
+        }
         let mut wanted = Vec::new();
         for path in given {
             let whole = paths::canonical(path).map_err(WorktreeError::from)?;
@@ -107,9 +116,27 @@ impl Publish {
         let line = |(name, entry, frozen): &(String, String, capture::Frozen)| {
             format!("published {name} as {entry}: {}, {}\n", count(frozen.files, "file"), size(frozen.bytes))
         };
-        let answer = all.iter().map(|(name, entry, frozen)| published(Some(name), entry, frozen)).collect();
-        let answer = PublishAnswer { published: answer };
-        output::done_answer("the components were published", &answer, || all.iter().map(line).collect())
+        let rows = all.iter().map(|(name, entry, frozen)| published(Some(name), entry, frozen)).collect();
+        let mut answer = PublishAnswer { published: rows, pushed: None };
+        let (done, text) = ("the components were published", || all.iter().map(line).collect());
+        if !self.push {
+            return output::done_answer(done, &answer, text);
+        }
+        // As text, they are reported before the push begins; as JSON, both are one object.
+        if !output::is_json() {
+            output::done_answer(done, &answer, text)?;
+        }
+        let sent = Push::to_first().send(checkout, &components, given, outside);
+        if !output::is_json() {
+            return sent?.print();
+        }
+        let (pushed, ended) = match sent {
+            Ok(report) => (Some(report.answer), Ok(())),
+            Err(failure) => (None, Err(failure)),
+        };
+        answer.pushed = pushed;
+        output::done_answer(done, &answer, text)?;
+        ended
     }
 }
 
@@ -133,7 +160,7 @@ fn entry(name: &str, named: &NamedPaths, outside: &Outside) -> Result<(), Failur
     let (files, bytes) = (count(frozen.files, "file"), size(frozen.bytes));
     let published = vec![published(None, name, &frozen)];
     let text = || format!("published {name}: {files}, {bytes}\n");
-    output::done_answer(format!("{name} was published"), &PublishAnswer { published }, text)
+    output::done_answer(format!("{name} was published"), &PublishAnswer { published, pushed: None }, text)
 }
 
 fn published(component: Option<&String>, entry: &str, frozen: &capture::Frozen) -> PublishedAnswer {

@@ -58,22 +58,21 @@ pub struct Push {
 }
 
 impl Push {
-    /// Of these paths, to the first remote.
-    pub fn of(paths: Vec<PathBuf>, approve: bool) -> Push {
-        Push { paths, all: false, to: None, line: None, dry_run: false, allow: Vec::new(), approve }
+    /// To the first remote.
+    pub fn to_first() -> Push {
+        Push { paths: vec![], all: false, to: None, line: None, dry_run: false, allow: vec![], approve: false }
     }
 
     /// Runs it.
     ///
     /// # Errors
     /// It was not done, or not all of it.
-    pub fn run(mut self) -> Result<(), Failure> {
+    pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let given = named::paths(&self.paths)?;
         let checkout = named::checkout(given.worktree.as_deref())?;
-        self.paths = given.paths;
         let components = components::approved(&checkout, self.approve)?;
-        let spec = remote::find(&components, self.to.as_deref())?.clone();
+        remote::find(&components, self.to.as_deref())?;
         let store = match Views::of(&checkout)? {
             Some(views) => {
                 // Unmounted, only the worktree's own files are there.
@@ -82,31 +81,35 @@ impl Push {
             }
             None => places::store()?,
         };
-        let outside = Outside::new(store);
-        let options = PushOptions {
-            line: self.line.clone().or(spec.line.clone()).unwrap_or_else(|| "main".into()),
-            allow: spec.allow.iter().chain(&self.allow).cloned().collect(),
-            roots: pushed::roots(&checkout)?,
-            dry_run: self.dry_run,
-        };
-        let opened = OpenRemote::open(&spec)?;
-        self.push(&checkout, &components, &outside, &opened, &options)
+        self.send(&checkout, &components, &given.paths, &Outside::new(store))?.print()
     }
 
-    fn push(
+    /// Sends the artifacts of a checkout, whose views are mounted: those at `paths`, as seen from the working directory;
+    /// without paths, those of all components.
+    ///
+    /// # Errors
+    /// It was not done, or not all of it.
+    pub fn send(
         &self,
         checkout: &Checkout,
         components: &Components,
+        paths: &[PathBuf],
         outside: &Outside,
-        opened: &OpenRemote,
-        options: &PushOptions,
-    ) -> Result<(), Failure> {
+    ) -> Result<PushReport, Failure> {
+        let spec = remote::find(components, self.to.as_deref())?;
+        let options = PushOptions {
+            line: self.line.clone().or(spec.line.clone()).unwrap_or_else(|| "main".into()),
+            allow: spec.allow.iter().chain(&self.allow).cloned().collect(),
+            roots: pushed::roots(checkout)?,
+            dry_run: self.dry_run,
+        };
+        let opened = OpenRemote::open(spec)?;
         if !self.dry_run {
             record::begin("push", outside.store.path());
             record::concerns(&checkout.root);
         }
         let _share = outside.store.share()?;
-        let inside = self.inside(checkout)?;
+        let inside = inside(paths, checkout)?;
         let wants = pushed::Wants { paths: &inside, all: self.all, dry_run: self.dry_run };
         let chosen = outside.with(true, |supply| pushed::choose(checkout, components, &wants, supply))?;
         if chosen.is_empty() {
@@ -116,7 +119,7 @@ impl Push {
                 hint: "build one first; or give paths or --all to push directories of this commit",
             });
         }
-        let mut pusher = Pusher::new(opened, &outside.store, options, &*outside.bar)?;
+        let mut pusher = Pusher::new(&opened, &outside.store, &options, &*outside.bar)?;
         let head = chosen.head.as_deref().unwrap_or("HEAD");
         let known = commit::places(&checkout.git(), head)?;
         pusher.learn(&known.into_iter().map(|(place, _)| place).collect::<Vec<_>>())?;
@@ -146,22 +149,39 @@ impl Push {
             requests: traffic.requests,
             bytes_sent: traffic.sent,
         };
-        match self.dry_run {
-            true => output::answer(&answer, || format!("{}{lines}{to}", output::DRY_RUN)),
-            false => output::done_answer("the artifacts were pushed", &answer, || lines + &to + &sent),
-        }
+        let lines = if self.dry_run { format!("{}{lines}{to}", output::DRY_RUN) } else { lines + &to + &sent };
+        Ok(PushReport { answer, lines })
     }
+}
 
-    /// The paths, relative to the top of the checkout.
-    fn inside(&self, checkout: &Checkout) -> Result<Vec<PathBuf>, Failure> {
-        let mut inside = Vec::new();
-        for path in &self.paths {
-            let whole = crate::sys::path::canonical(path).map_err(WorktreeError::from)?;
-            let outside = Failure::Usage("a path does not lie in the checkout", "go to the checkout that holds it");
-            inside.push(whole.strip_prefix(&checkout.root).map_err(|_| outside)?.to_path_buf());
+/// A push that has ended, as it is reported.
+pub struct PushReport {
+    pub answer: PushAnswer,
+    lines: String,
+}
+
+impl PushReport {
+    /// Prints it.
+    ///
+    /// # Errors
+    /// Standard output can't be written.
+    pub fn print(self) -> Result<(), Failure> {
+        match self.answer.dry_run {
+            true => output::answer(&self.answer, || self.lines),
+            false => output::done_answer("the artifacts were pushed", &self.answer, || self.lines),
         }
-        Ok(inside)
     }
+}
+
+/// The paths, relative to the top of the checkout.
+fn inside(paths: &[PathBuf], checkout: &Checkout) -> Result<Vec<PathBuf>, Failure> {
+    let mut inside = Vec::new();
+    for path in paths {
+        let whole = crate::sys::path::canonical(path).map_err(WorktreeError::from)?;
+        let outside = Failure::Usage("a path does not lie in the checkout", "go to the checkout that holds it");
+        inside.push(whole.strip_prefix(&checkout.root).map_err(|_| outside)?.to_path_buf());
+    }
+    Ok(inside)
 }
 
 fn pushed_answer(name: String, outcome: &PushOutcome) -> PushedAnswer {

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::bench::{Bench, PROGRAM, Said, run};
+use super::bench::{self, Bench, PROGRAM, Said, run};
 
 const COMPONENT: &str = r#"
 [[component]]
@@ -121,6 +121,43 @@ fn an_artifact_that_one_machine_pushed_another_gets_and_builds_nothing() {
     let said = team.b_ok("b/clone", &["create", "two", "--offline"]);
     assert!(!said.err.contains("remote") && !said.out.contains("request"), "{said:?}");
     assert_eq!(team.bench.read("b/two/node_modules/a/made"), "by a\n");
+}
+
+#[test]
+fn publish_pushes_the_worktree_that_it_names_and_reports_both_in_one_answer() {
+    let team = Team::new(COMPONENT);
+    let said = team.bench.depsfs("repo", ["create", "fix-login"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    team.bench.write("fix-login/package-lock.json", "{\"version\": 2}\n");
+    team.build_web("fix-login");
+    let said = team.a("repo", &["publish", "fix-login", "--push", "--json"]);
+    let answer = bench::json(&said.out);
+    let entry = answer["published"][0]["entry"].as_str().unwrap();
+    let entries = answer["pushed"]["entries"].as_array().unwrap();
+    assert_eq!((entries.len(), &entries[0]["was_there"]), (1, &serde_json::json!(false)), "{answer}");
+    assert!(entries[0]["name"].as_str().unwrap().starts_with(&format!("web as {entry}")), "{answer}");
+    let said = team.a("repo", &["publish", "fix-login", "node_modules", "--push"]);
+    assert!(
+        said.out.contains("published web as ") && said.out.contains("web-") && said.out.contains("is there already"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_publish_that_cannot_push_reports_the_published_entries_and_fails() {
+    let team = Team::new(COMPONENT);
+    team.build_web("repo");
+    team.bench.write("repo/node_modules/.env", "TOKEN=1");
+    let said = team.bench.depsfs("repo", ["publish", "--push", "--json"]);
+    let answer = bench::json(&said.out);
+    assert!(said.code == 3 && said.err.contains(".env"), "{said:?}");
+    assert!(answer["published"][0]["component"] == "web" && answer["pushed"].is_null(), "{answer}");
+    // Without a remote, nothing is published.
+    let toml = team.bench.read("repo/depsfs.toml");
+    team.bench.write("repo/depsfs.toml", toml.split("[[remote]]").next().unwrap());
+    team.bench.write("repo/package-lock.json", "{\"version\": 2}\n");
+    let said = team.bench.depsfs("repo", ["publish", "--push", "--yes"]);
+    assert!(said.code == 2 && said.out.is_empty(), "{said:?}");
 }
 
 #[test]

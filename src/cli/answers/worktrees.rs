@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{ComponentAnswer, DifferenceAnswer, JsonPath, ReasonAnswer};
+use super::{ComponentAnswer, DifferenceAnswer, JsonPath, PushAnswer, ReasonAnswer};
 use crate::git::ignored::LeftOut;
 use crate::views::embedded_paths::Traced;
 use crate::worktree::create::{CopiedFile, Created};
@@ -205,6 +205,8 @@ pub struct ThawedAnswer {
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PublishAnswer {
     pub published: Vec<PublishedAnswer>,
+    /// With `--push`, what was sent; null if nothing was.
+    pub pushed: Option<PushAnswer>,
 }
 
 /// An entry that was published.
