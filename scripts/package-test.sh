@@ -38,6 +38,7 @@ root=$work/root
 # Reached by the trap.
 # shellcheck disable=SC2317
 clean_up() {
+    set +e
     grep -o " ${work}[^ ]*" /proc/mounts | tac | while read -r at; do umount -l "$at" || true; done
     rm -rf --one-file-system "$work"
 }
@@ -121,7 +122,7 @@ inside ada 'cd; [ -e fix/build/loop ]; rm go; sleep 1; [ ! -s errors ] || { cat 
 say "removal with views mounted, of root's unmounted"
 inside root "$end"
 inside root 'dpkg -r depsfs >/root/log; grep depsfs: /root/log; grep -q "still mounted" /root/log
-    ! command -v depsfs; ! test -e /usr/share/man/man1/depsfs.1.gz; ! test -e /sbin/mount.depsfs'
+    if command -v depsfs; then exit 1; fi; [ ! -e /usr/share/man/man1/depsfs.1.gz ]; [ ! -e /sbin/mount.depsfs ]'
 inside ada 'cd; [ "$(cat fix/build/out)" = object ]; echo more >>fix/build/mine; fusermount3 -u fix/build
     [ "$(cat fix/build/mine)" = "mine
 more" ]; [ ! -e fix/build/out ]'
@@ -141,8 +142,8 @@ for user in root ada; do
     inside $user "$path; $setup"
     inside $user "$path; $use"
     inside $user "$path; $end"
-    inside $user "$path; /opt/depsfs/install.sh --uninstall; ! command -v depsfs"
-    inside $user '! find /usr/local "$HOME/.local" -type f -name "*depsfs*" -not -path "*/depsfs/store/*" 2>/dev/null | grep .; ! test -e /sbin/mount.depsfs'
+    inside $user "$path; /opt/depsfs/install.sh --uninstall; if command -v depsfs; then exit 1; fi"
+    inside $user '[ -z "$(find /usr/local "$HOME/.local" -type f -name "*depsfs*" -not -path "*/depsfs/store/*" 2>/dev/null)" ]; [ ! -e /sbin/mount.depsfs ]'
 done
 
 echo

@@ -133,5 +133,6 @@ fi
 
 say "$out"
 cd "$out"
-sha256sum -- *.tar.gz *.deb *.rpm 2>/dev/null >SHA256SUMS || true
-ls -l -- *.tar.gz *.deb *.rpm SHA256SUMS 2>/dev/null || true
+shopt -s nullglob
+sha256sum -- *.tar.gz *.deb *.rpm >SHA256SUMS
+ls -l -- *.tar.gz *.deb *.rpm SHA256SUMS

@@ -31,11 +31,12 @@ never() { # never <text> <file>
 
 cleanup() {
     code=$?
+    set +e
     for worktree in "$top"/b/home/src/*/; do
-        [ -f "$worktree/.git" ] && b "$worktree" "$depsfs" unmount >/dev/null 2>&1
+        [ -f "$worktree/.git" ] && b "$worktree" "$depsfs" unmount --lazy >/dev/null 2>&1
     done
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    [ -z "$top" ] || rm -rf "$top"
+    [ -z "$top" ] || rm -rf --one-file-system "$top"
     exit $code
 }
 trap cleanup EXIT
@@ -53,6 +54,8 @@ real_home=$HOME
 
 has_cargo=$(command -v cargo || true)
 has_node=$(command -v node || true)
+[ -n "$has_cargo" ] || echo "skipped: cargo, because it is not installed"
+[ -n "$has_node" ] || echo "skipped: node, because it is not installed"
 
 repository() { # repository <url> [line…]: what A has checked out
     mkdir -p "$top/a/home/work" "$top/b/home/src"
@@ -129,7 +132,7 @@ runs() { # runs <worktree>: everything runs, and nothing is compiled
         [ "$(b "$at/tool" target/debug/tool)" = tool ] || fail 'the program of cargo'
     fi
     [ -z "$(cd "$at" && git status --porcelain)" ] || fail 'git status is not empty'
-    echo "  make, the program, node and cargo: nothing to do in $1"
+    echo "  make, the program${has_node:+, node}${has_cargo:+, cargo}: nothing to do in $1"
 }
 
 directory() {
@@ -148,10 +151,12 @@ bucket() {
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     PYTHONPATH=$tools/moto python3 -m moto.server -H 127.0.0.1 -p "$port" >"$top/moto.log" 2>&1 &
     server=$!
+    local answers=
     for _ in $(seq 300); do
-        python3 -c "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:$port/team', method='PUT'))" 2>/dev/null && break
+        python3 -c "import urllib.request as u; u.urlopen(u.Request('http://127.0.0.1:$port/team', method='PUT'))" 2>/dev/null && { answers=yes; break; }
         sleep 0.2
     done
+    [ -n "$answers" ] || { tail "$top/moto.log"; fail 'moto does not start'; }
     away() { kill "$server"; wait "$server" 2>/dev/null || true; server=; }
     story 'url = "s3://team/cache"' 'region = "us-east-1"' "endpoint = \"http://127.0.0.1:$port\""
     finish

@@ -107,10 +107,12 @@ if [ $# = 0 ]; then
     bounded "cargo clippy" cargo clippy --all-targets --locked -- -D warnings
     say "without remotes: no asynchronous runtime, no warning"
     without_runtime() {
-        ! cargo tree --locked --no-default-features --edges normal --prefix none | grep -E '^(tokio|object_store) ' &&
-            cargo clippy --locked --no-default-features -- -D warnings
+        local tree
+        tree=$(cargo tree --locked --no-default-features --edges normal --prefix none) || return
+        ! grep -E '^(tokio|object_store) ' <<<"$tree"
     }
-    bounded "cargo clippy --no-default-features" without_runtime
+    bounded "cargo tree --no-default-features" without_runtime
+    bounded "cargo clippy --no-default-features" cargo clippy --locked --no-default-features -- -D warnings
     say "cargo doc, without a warning"
     bounded "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
     say "spelling, licences, duplicate dependencies"

@@ -1,6 +1,8 @@
 //! Commands that a repository brings run only after somebody approved them.
 
-use crate::bench::{Bench, PROGRAM, run};
+use std::time::Duration;
+
+use crate::bench::{Bench, PROGRAM, Watchdog, ends, run};
 
 const TOML: &str = "[[component]]\nname = \"web\"\npaths = [\"node_modules\"]\nkey = { files = [\"package-lock.json\"] }\n\
                     build = \"touch ran\"\n";
@@ -103,6 +105,7 @@ fn ctrl_c_at_a_question_ends_the_command_with_130_and_nothing_is_made() {
     let mut script = bench.command("script", "repo");
     script.args(["-qefc", &format!("{PROGRAM} create fix"), "/dev/null"]).stdin(std::process::Stdio::piped());
     let mut child = script.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let _watchdog = Watchdog::of(&child);
     let (mut typed, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     let (mut said, mut piece) = (Vec::new(), [0; 1024]);
     while !said.ends_with(b"[y/N] ") {
@@ -112,6 +115,6 @@ fn ctrl_c_at_a_question_ends_the_command_with_130_and_nothing_is_made() {
     }
     typed.write_all(b"\x03").unwrap();
     shown.read_to_end(&mut said).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{}", String::from_utf8_lossy(&said));
+    assert_eq!(ends(&mut child, Duration::from_secs(60)), Some(130), "{}", String::from_utf8_lossy(&said));
     assert!(!bench.is_there("fix") && bench.git("repo", ["branch", "--format=%(refname:short)"]) == "main");
 }

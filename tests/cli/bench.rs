@@ -191,11 +191,20 @@ impl Bench {
         said.out
     }
 
-    /// The output of `depsfs status`, whose exit code is 1 if a view is missing.
+    /// The output of `depsfs status`, whose exit code is 1 if a view is missing or hangs.
     pub fn status(&self, at: &str, args: &[&str]) -> String {
         let said = self.depsfs(at, ["status"].iter().chain(args));
         assert!([0, 1].contains(&said.code) && said.err.is_empty(), "{said:?}");
+        if !args.contains(&"--json") {
+            let is_missing = ["[MISSING]", "[HUNG]"].iter().any(|mark| said.out.contains(mark));
+            assert_eq!(said.code, i32::from(is_missing), "{said:?}");
+        }
         said.out
+    }
+
+    /// Whether worktrees are one mount each.
+    pub fn has_mounts_of_worktrees(&self) -> bool {
+        self.mounts_of(2) == 1
     }
 
     /// Unmounts the view at a directory, whose daemon has ended then: where a mount namespace that another test has
@@ -271,6 +280,39 @@ pub fn run(command: &mut Command) -> Said {
     }
     let status = child.wait().unwrap();
     Said { code: status.code().unwrap_or(-1), out: out.join().unwrap(), err: err.join().unwrap() }
+}
+
+/// Kills a program after a minute unless it goes before: a test that reads its output does not wait for ever.
+pub struct Watchdog(#[expect(dead_code, reason = "its end is the signal")] std::sync::mpsc::Sender<()>);
+
+impl Watchdog {
+    /// Of this program, which lives as long as the value.
+    pub fn of(child: &std::process::Child) -> Watchdog {
+        let (alive, gone) = std::sync::mpsc::channel();
+        let pid = child.id().to_string();
+        std::thread::spawn(move || {
+            if gone.recv_timeout(Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                drop(Command::new("kill").args(["-KILL", &pid]).status());
+            }
+        });
+        Watchdog(alive)
+    }
+}
+
+/// Waits for the end of a program; its exit code.
+#[track_caller]
+pub fn ends(child: &mut std::process::Child, limit: Duration) -> Option<i32> {
+    let until = Instant::now() + limit;
+    loop {
+        match child.try_wait().unwrap() {
+            Some(status) => return status.code(),
+            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            None => {
+                child.kill().unwrap();
+                panic!("it does not end");
+            }
+        }
+    }
 }
 
 /// Waits for something that happens soon.

@@ -15,10 +15,9 @@ fn gc_keeps_what_worktrees_of_two_clones_share_and_frees_the_rest() {
     let dry = json(&bench.ok("repo", ["gc", "--dry-run", "--keep-days", "0", "--json"]));
     assert_eq!(dry["objects"], 1, "{dry}");
     let said = bench.ok("repo", ["gc", "--keep-days", "0"]);
-    assert!(
-        said.starts_with("freed ") && said.contains("1 object, ") && said.contains("kept for 1 worktree"),
-        "{said}"
-    );
+    // A worktree that is one mount has a tree of its directories, too.
+    let freed = if bench.has_mounts_of_worktrees() { "1 object, 2 trees" } else { "1 object, 1 tree" };
+    assert!(said.starts_with("freed ") && said.contains(freed) && said.contains("kept for 1 worktree"), "{said}");
     assert_eq!(bench.read("fix/node_modules/a/index.js"), "module.exports = 1\n");
     bench.assert_sound();
     std::fs::remove_dir_all(bench.path("fix/src")).unwrap();

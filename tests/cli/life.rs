@@ -80,6 +80,9 @@ fn list_names_every_worktree_and_with_all_those_with_views() {
     let lines = |at: &str, args: &[&str]| bench.ok(at, args).lines().count();
     // Above them are the headings, below them the space that they save.
     assert_eq!((lines("", &["list", "--all"]), lines("fix", &["list"]), lines("repo", &["ls"])), (4, 5, 5));
+    let all = json(&bench.ok("", ["list", "--all", "--json"]));
+    let paths: Vec<_> = all["worktrees"].as_array().unwrap().iter().map(|l| l["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, [&fix, &second]);
 }
 
 #[test]

@@ -77,7 +77,9 @@ fn a_view_that_is_in_use_for_a_moment_is_unmounted_and_one_that_stays_in_use_is_
     user.kill().unwrap();
     user.wait().unwrap();
     assert_eq!(refused.code, 3, "{refused:?}");
-    assert!(refused.err.contains(&format!("is in use by process {pid} {name}")), "{refused:?}");
+    let place = bench.path(if bench.has_mounts_of_worktrees() { "fix" } else { "fix/build" });
+    let used = format!("{} is in use by process {pid} {name}", place.display());
+    assert!(refused.err.contains(&used), "{refused:?}");
     assert_eq!(bench.mounts().len(), bench.mounts_of(2));
     bench.ok("repo", ["remove", "fix"]);
 }

@@ -1,12 +1,14 @@
 //! `depsfs top`: a live view on a terminal, plain text elsewhere.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::bench::{self, Bench, PROGRAM, run, soon};
+use crate::bench::{self, Bench, PROGRAM, Watchdog, run, soon};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn top(bench: &Bench, at: &str, args: &[&str]) -> Vec<Value> {
     let said = bench.ok(at, ["top", "--once", "--json"].iter().chain(args));
@@ -60,6 +62,7 @@ fn tables_go_on_in_a_pipe_as_plain_text_and_end_with_their_reader() {
         let mut command = bench.command(PROGRAM, "repo");
         command.args(["top", "--interval", "1"]).args(json.then_some("--json"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let _watchdog = Watchdog::of(&child);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         if json {
             let two: Vec<Value> = lines.by_ref().take(2).map(|line| bench::json(&line)).collect();
@@ -74,7 +77,7 @@ fn tables_go_on_in_a_pipe_as_plain_text_and_end_with_their_reader() {
             assert!(two.iter().all(|line| !line.contains('\u{1b}')), "{two:#?}");
         }
         drop(lines);
-        ends(&mut child);
+        bench::ends(&mut child, MINUTE);
     }
     bench.ok("one", ["unmount"]);
 }
@@ -90,13 +93,14 @@ fn on_a_terminal_the_table_is_drawn_anew_and_ctrl_c_leaves_the_screen_as_it_was(
     let mut command = bench.command("script", "repo");
     command.args(["-qefc", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    let _watchdog = Watchdog::of(&child);
     let mut shown = Shown { keys: child.stdin.take().unwrap(), out: child.stdout.take().unwrap(), text: Vec::new() };
     shown.until("\u{1b}[?1049h");
     shown.until("1 worktree, 2 views, 2 incomplete\u{1b}[K");
     shown.until("\u{1b}[J\u{1b}[H");
     shown.keys.write_all(b"\x03").unwrap();
     shown.until("\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l");
-    assert_eq!(ends(&mut child), Some(0));
+    assert_eq!(bench::ends(&mut child, MINUTE), Some(0));
 }
 
 /// The output of a program on a terminal, and its keyboard.
@@ -110,27 +114,13 @@ impl Shown {
     /// Reads until these characters were shown.
     #[track_caller]
     fn until(&mut self, wanted: &str) {
+        let until = Instant::now() + MINUTE;
         while !self.text.windows(wanted.len()).any(|part| part == wanted.as_bytes()) {
+            assert!(Instant::now() < until, "{wanted:?} is not in {}", String::from_utf8_lossy(&self.text));
             let mut some = [0; 4096];
             let n = self.out.read(&mut some).unwrap();
             assert!(n > 0, "{wanted:?} is not in {}", String::from_utf8_lossy(&self.text));
             self.text.extend(&some[..n]);
-        }
-    }
-}
-
-/// Waits for the end of a program; its exit code.
-#[track_caller]
-fn ends(child: &mut Child) -> Option<i32> {
-    let until = Instant::now() + Duration::from_secs(60);
-    loop {
-        match child.try_wait().unwrap() {
-            Some(status) => return status.code(),
-            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(10)),
-            None => {
-                child.kill().unwrap();
-                panic!("it does not end");
-            }
         }
     }
 }

@@ -62,14 +62,7 @@ fn signal(child: &Child, signal: &str) {
 
 #[track_caller]
 fn ends(child: &mut Child) -> i32 {
-    let until = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code().expect("it ends by itself, not by the signal");
-        }
-        assert!(Instant::now() < until, "the create does not end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    crate::bench::ends(child, Duration::from_secs(20)).expect("it ends by itself, not by the signal")
 }
 
 #[test]
