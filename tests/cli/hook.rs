@@ -237,6 +237,34 @@ fn hooks_in_the_checkout_get_a_line_and_git_sees_no_new_file() {
 }
 
 #[test]
+fn a_hook_of_the_user_that_runs_depsfs_adopt_is_kept() {
+    let bench = Bench::new();
+    let own = "#!/bin/sh\necho own >&2\ndepsfs adopt --allow-unbuilt >&2\n";
+    executable(&bench, "repo/.git/hooks/post-checkout", own);
+    assert_eq!(states(&bench)[0].1, "absent");
+    assert_eq!(bench.ok("repo", ["hook", "uninstall"]), "nothing is installed\n");
+    assert_eq!(bench.read("repo/.git/hooks/post-checkout"), own);
+    bench.ok("repo", ["hook", "install"]);
+    assert_eq!(bench.read("repo/.git/hooks/post-checkout.local"), own);
+    assert!(worktree(&bench, "one").err.contains("own"));
+    bench.ok("repo", ["hook", "uninstall"]);
+    assert_eq!(bench.read("repo/.git/hooks/post-checkout"), own);
+    // In the checkout: a line is added, and that line alone is taken out again, even from a hook that was edited meanwhile.
+    bench.git("repo", ["config", "core.hooksPath", ".githooks"]);
+    executable(&bench, "repo/.githooks/post-checkout", own);
+    bench.ok("repo", ["hook", "install"]);
+    executable(&bench, "repo/.githooks/post-checkout", &(bench.read("repo/.githooks/post-checkout") + "true\n"));
+    bench.ok("repo", ["hook", "uninstall"]);
+    assert_eq!(bench.read("repo/.githooks/post-checkout"), own.to_owned() + "true\n");
+    // As the refusal of a hook that is no shell script advises.
+    let own = "#!/usr/bin/env python3\nimport os\nos.system('depsfs adopt')\n";
+    executable(&bench, "repo/.githooks/post-checkout", own);
+    assert_eq!(bench.depsfs("repo", ["hook", "install"]).code, 3);
+    assert_eq!(bench.ok("repo", ["hook", "uninstall"]), "nothing is installed\n");
+    assert_eq!(bench.read("repo/.githooks/post-checkout"), own);
+}
+
+#[test]
 fn the_command_in_the_settings_is_the_program_in_path_under_a_path_with_spaces() {
     let bench = Bench::new();
     std::fs::create_dir(bench.path("my bin")).unwrap();

@@ -21,8 +21,10 @@ use crate::worktree::WorktreeError;
 
 /// The hook itself.
 pub const SCRIPT: &str = include_str!("../../../mount-helpers/post-checkout");
-/// A line of the script, and a part of the line, of every version.
-const MARK: &str = "depsfs adopt";
+/// The second line of the script, of every version. A hook of the user may run `depsfs adopt`, and is still the user's.
+const TITLE: &str = "# git hook: a worktree that plain `git worktree add` makes gets its artifact directories at once (`depsfs adopt`).";
+/// The parts of the line, of every version: the name of the script, and the end.
+const LINE_MARKS: (&str, &str) = ("/depsfs-post-checkout", " # depsfs adopt");
 const LINE: &str =
     "f=$(git rev-parse --git-common-dir)/depsfs-post-checkout; [ ! -f \"$f\" ] || sh \"$f\" \"$@\" # depsfs adopt\n";
 const NAME: &str = "post-checkout";
@@ -79,7 +81,7 @@ impl GitHook {
     fn installed(&self) -> Result<Option<PathBuf>, IoError> {
         let all = [self.file.file.clone(), self.beside("legacy")];
         for at in all {
-            if path::read_if_there(&at)?.is_some_and(|text| is_ours(&text)) {
+            if path::read_if_there(&at)?.is_some_and(|text| is_script(&text)) {
                 return Ok(Some(at));
             }
         }
@@ -94,7 +96,7 @@ impl GitHook {
         if self.is_line {
             let text = self.file.bytes()?.unwrap_or_default();
             let script = path::read_if_there(&self.script())?;
-            return Ok(match (is_ours(&text), script) {
+            return Ok(match (has_line(&text), script) {
                 (false, None) => HookState::Absent,
                 (false, Some(_)) => HookState::Replaced,
                 (true, Some(script)) if script == SCRIPT.as_bytes() => HookState::Current,
@@ -104,7 +106,9 @@ impl GitHook {
         Ok(match self.installed()? {
             Some(at) if path::read(&at)? == SCRIPT.as_bytes() => HookState::Current,
             Some(_) => HookState::Outdated,
-            None if path::read_if_there(&self.beside("old"))?.is_some_and(|text| is_ours(&text)) => HookState::Replaced,
+            None if path::read_if_there(&self.beside("old"))?.is_some_and(|text| is_script(&text)) => {
+                HookState::Replaced
+            }
             None if path::is_there(&self.beside("local")) => HookState::Replaced,
             None => HookState::Absent,
         })
@@ -176,7 +180,7 @@ impl GitHook {
     pub fn uninstall(&self) -> Result<bool, Failure> {
         if self.is_line {
             let now = self.file.bytes()?.unwrap_or_default();
-            let is_there = is_ours(&now);
+            let is_there = has_line(&now);
             if is_there {
                 let rest = without_line(&now);
                 let before = self.file.before(rest.clone(), is_blank(&rest))?;
@@ -198,8 +202,19 @@ impl GitHook {
     }
 }
 
-fn is_ours(text: &[u8]) -> bool {
-    memchr::memmem::find(text, MARK.as_bytes()).is_some()
+/// Whether a hook is the script, of this version or of another.
+fn is_script(text: &[u8]) -> bool {
+    text.starts_with(b"#!") && text.split(|b| *b == b'\n').nth(1) == Some(TITLE.as_bytes())
+}
+
+/// Whether a line of a hook is the one that depsfs adds.
+fn is_line(line: &[u8]) -> bool {
+    let (script, end) = LINE_MARKS;
+    line.trim_ascii_end().ends_with(end.as_bytes()) && memchr::memmem::find(line, script.as_bytes()).is_some()
+}
+
+fn has_line(text: &[u8]) -> bool {
+    text.split(|b| *b == b'\n').any(is_line)
 }
 
 fn is_blank(text: &[u8]) -> bool {
@@ -226,7 +241,7 @@ fn with_line(text: &[u8]) -> Vec<u8> {
 }
 
 fn without_line(text: &[u8]) -> Vec<u8> {
-    text.split_inclusive(|b| *b == b'\n').filter(|line| !is_ours(line)).flatten().copied().collect()
+    text.split_inclusive(|b| *b == b'\n').filter(|line| !is_line(line)).flatten().copied().collect()
 }
 
 /// The first name beside `of` with a number that is free.
@@ -247,6 +262,22 @@ mod tests {
             assert_eq!(without_line(&with), text.as_bytes(), "{text:?}");
         }
         assert_eq!(with_line(b""), ["#!/bin/sh\n", LINE].concat().as_bytes());
+    }
+
+    #[test]
+    fn a_script_or_a_line_that_runs_depsfs_adopt_is_the_users_unless_depsfs_wrote_it() {
+        let title = SCRIPT.lines().nth(1).unwrap();
+        assert!(is_script(SCRIPT.as_bytes()) && is_script(format!("#!/bin/sh\n{title}\n# older\n").as_bytes()));
+        assert!(has_line(LINE.as_bytes()) && has_line(LINE.trim_end().as_bytes()));
+        for own in [
+            "#!/bin/sh\ndepsfs adopt --allow-unbuilt\n",
+            "#!/bin/sh\necho # depsfs adopt\n",
+            "#!/bin/sh\nsh \"$(git rev-parse --git-common-dir)/depsfs-post-checkout\" \"$@\"\n",
+            &format!("#!/bin/sh\n# as of\n{title}\n"),
+        ] {
+            assert!(!is_script(own.as_bytes()) && !has_line(own.as_bytes()), "{own}");
+            assert_eq!(without_line(&with_line(own.as_bytes())), own.as_bytes());
+        }
     }
 
     #[test]
