@@ -123,21 +123,17 @@ impl Push {
         let head = chosen.head.as_deref().unwrap_or("HEAD");
         let known = commit::places(&checkout.git(), head)?;
         pusher.learn(&known.into_iter().map(|(place, _)| place).collect::<Vec<_>>())?;
-        pusher.set_times(&recorded_times::record(checkout).map_err(WorktreeError::from)?)?;
-        let (mut lines, mut entries) = (String::new(), Vec::new());
-        for item in chosen.items(&outside.store, checkout)? {
-            let outcome = pusher.push(&item.item)?;
-            lines += &line(&item.name, &outcome, self.dry_run);
-            entries.push(pushed_answer(item.name, &outcome));
-        }
+        let mut items = chosen.items(&outside.store, checkout)?;
         if let Some(head) = &chosen.head {
-            let item = chosen.commit(&outside.store, checkout, commit_place(head, template::platform()), head)?;
-            let outcome = pusher.push(&item.item)?;
-            lines += &line(&item.name, &outcome, self.dry_run);
-            entries.push(pushed_answer(item.name, &outcome));
+            items.push(chosen.commit(&outside.store, checkout, commit_place(head, template::platform()), head)?);
         } else {
             output::note("note: the checkout differs from its commit (git status): nothing is pushed under the commit");
         }
+        let times = recorded_times::record(checkout).map_err(WorktreeError::from)?;
+        let outcomes = pusher.push(&items.iter().map(|item| &item.item).collect::<Vec<_>>(), &times)?;
+        let both = || items.iter().zip(&outcomes);
+        let lines: String = both().map(|(item, outcome)| line(&item.name, outcome, self.dry_run)).collect();
+        let entries = both().map(|(item, outcome)| pushed_answer(item.name.clone(), outcome)).collect();
         let traffic = opened.traffic();
         let to = format!("  to:       {}, line {}\n", opened.spec.shown_url().shown(), options.line.shown());
         let sent = format!("  sent:     {}, {}\n", size(traffic.sent), count(traffic.requests, "request"));

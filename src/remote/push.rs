@@ -2,7 +2,7 @@
 //!
 //! | step                                                | a crash right after it leaves           |
 //! |-----------------------------------------------------|-----------------------------------------|
-//! | 1. the names and the new bytes are looked at        | nothing                                 |
+//! | 1. names and new bytes of all entries are checked   | nothing                                 |
 //! | 2. packs, files over 8 MiB, the tree, the times     | objects that nothing names: they age out |
 //! | 3. the entry                                        | done                                    |
 //!
@@ -147,25 +147,42 @@ impl<'a> Pusher<'a> {
         Ok(())
     }
 
-    /// The entries that follow have these times of tracked files.
+    /// Pushes the entries that are not there, with these times of tracked files. All are checked before the first byte is
+    /// sent.
     ///
     /// # Errors
-    /// The remote does not answer.
-    pub fn set_times(&mut self, times: &TrackedTimes) -> Result<(), RemoteError> {
+    /// [`RemoteError::Refused`] names the files of all entries, and nothing was sent; the remote does not answer, or the
+    /// store lacks an object.
+    pub fn push(&mut self, items: &[&PushItem], times: &TrackedTimes) -> Result<Vec<PushOutcome>, RemoteError> {
+        let (mut outcomes, mut refused) = (Vec::new(), Vec::new());
+        for item in items {
+            match self.check(item) {
+                Err(RemoteError::Refused(files)) => refused.extend(files),
+                checked => outcomes.push(checked?),
+            }
+        }
+        if !refused.is_empty() {
+            return Err(RemoteError::Refused(refused));
+        }
+        if !self.options.dry_run {
+            self.send_times(times)?;
+            for (item, outcome) in items.iter().zip(&mut outcomes).filter(|(_, outcome)| !outcome.was_there) {
+                *outcome = self.send(item)?;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn send_times(&mut self, times: &TrackedTimes) -> Result<(), RemoteError> {
         let (id, bytes) = times.bytes();
         let key = layout::times(&layout::month(self.now), &id);
-        if !self.options.dry_run {
-            self.remote.client.create(&key, super::frames::compress(&bytes))?;
-        }
+        self.remote.client.create(&key, super::frames::compress(&bytes))?;
         self.times = Some(RemoteTimes { id, key, size: bytes.len() as u64 });
         Ok(())
     }
 
-    /// Pushes one entry, unless it is there.
-    ///
-    /// # Errors
-    /// [`RemoteError::Refused`]; the remote does not answer, or the store lacks an object.
-    pub fn push(&mut self, item: &PushItem) -> Result<PushOutcome, RemoteError> {
+    /// The outcome that pushing an entry will have, as far as is known before; nothing is sent.
+    fn check(&mut self, item: &PushItem) -> Result<PushOutcome, RemoteError> {
         let lines = [self.options.line.clone()];
         let there =
             self.remote.entries_of(&lines, std::slice::from_ref(&item.place), &self.store.path().join("tmp"))?;
@@ -175,18 +192,20 @@ impl<'a> Pusher<'a> {
             self.name(&entry.packs, &entry.objects);
             return Ok(PushOutcome { was_there: true, ..PushOutcome::default() });
         }
+        match item.tree {
+            Some(id) => Ok(outcome_of(&self.fresh(&*self.store.tree(id)?, &self.scans)?)),
+            None => Ok(PushOutcome::default()),
+        }
+    }
+
+    /// Sends an entry that was checked.
+    fn send(&mut self, item: &PushItem) -> Result<PushOutcome, RemoteError> {
         let (mut outcome, mut packs, mut objects, mut tree) = (PushOutcome::default(), Vec::new(), Vec::new(), None);
         if let Some(id) = item.tree {
             let opened = self.store.tree(id)?;
-            let known = self.known_packs(&opened);
-            let is_known = |id: &ObjectId| {
-                self.base.large.contains_key(id) || known.is_some_and(|_| self.base.packed.contains_key(id))
-            };
-            let fresh = Fresh::of(self.store, &opened, &is_known, &self.scans, &self.allow)?;
-            (outcome.new_files, outcome.new_bytes) = (fresh.files.clone(), fresh.bytes);
-            if self.options.dry_run {
-                return Ok(outcome);
-            }
+            // The bytes were searched by the check; the remote has those that the check did not search.
+            let fresh = self.fresh(&opened, &[])?;
+            outcome = outcome_of(&fresh);
             let uploads = Uploads { remote: self.remote, store: self.store, now: self.now, progress: self.progress };
             let sent = uploads.send(&fresh)?;
             for (pack, records) in sent.packs {
@@ -201,8 +220,17 @@ impl<'a> Pusher<'a> {
         if item.checkout.is_some() {
             (packs, objects) = self.all_named(packs, objects);
         }
-        outcome.was_there = !self.options.dry_run && !self.entry(item, tree, packs, objects)?;
+        outcome.was_there = !self.entry(item, tree, packs, objects)?;
         Ok(outcome)
+    }
+
+    /// The objects of a tree that the remote lacks, and the search for paths of this machine in them.
+    fn fresh(&self, tree: &Tree, scans: &[PathScan]) -> Result<Fresh, RemoteError> {
+        let known = self.known_packs(tree);
+        let is_known = |id: &ObjectId| {
+            self.base.large.contains_key(id) || known.is_some_and(|_| self.base.packed.contains_key(id))
+        };
+        Fresh::of(self.store, tree, &is_known, scans, &self.allow)
     }
 
     /// How many packs of the base a tree needs, unless these are too many.
@@ -286,4 +314,8 @@ impl<'a> Pusher<'a> {
         }
         Ok(Some(signature))
     }
+}
+
+fn outcome_of(fresh: &Fresh) -> PushOutcome {
+    PushOutcome { was_there: false, new_files: fresh.files.clone(), new_bytes: fresh.bytes }
 }

@@ -1,4 +1,4 @@
-//! The new bytes of a push: looked at first, then sent.
+//! The new bytes of a push: checked first, then sent.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -92,6 +92,9 @@ fn holds_path(
     scans: &[PathScan],
     buffer: &mut [u8],
 ) -> Result<bool, RemoteError> {
+    if scans.is_empty() {
+        return Ok(false);
+    }
     let content = store.objects().content_of(id, size)?;
     let failed = |e| StoreError::from(IoError::of("read", &store.objects().path_of(id))(e));
     let mut files: Vec<_> = scans.iter().map(PathScan::file).collect();

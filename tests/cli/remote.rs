@@ -311,6 +311,22 @@ fn files_that_may_hold_secrets_or_paths_are_not_pushed() {
 }
 
 #[test]
+fn nothing_is_sent_if_the_last_of_several_artifacts_is_refused() {
+    let team = Team::new(&(COMPONENT.to_owned() + &COMPONENT.replace("web", "other").replace("node_modules", "build")));
+    team.build_web("repo");
+    team.bench.write("repo/node_modules/key.pem", "k");
+    team.bench.write("repo/build/.env", "TOKEN=1");
+    let said = team.bench.depsfs("repo", ["push", "--allow", "*.pem"]);
+    assert!(said.code == 3 && said.err.contains(".env") && said.err.contains("nothing was pushed"), "{said:?}");
+    assert_eq!(team.objects(), Vec::<PathBuf>::new());
+    // All that is refused is named at once.
+    let said = team.bench.depsfs("repo", ["push"]);
+    assert!(said.code == 3 && said.err.contains("key.pem") && said.err.contains(".env"), "{said:?}");
+    let said = team.a("repo", &["push", "--allow", "*.pem", "--allow", ".env"]);
+    assert!(said.out.contains("pushed web as") && said.out.contains("pushed other as"), "{said:?}");
+}
+
+#[test]
 fn nothing_is_pushed_under_a_commit_from_which_the_checkout_differs() {
     let team = Team::new("");
     team.build_web("repo");
