@@ -170,7 +170,8 @@ fn a_hook_of_another_version_is_renewed() {
         );
     }
     bench.write("repo/AGENTS.md", &bench.read("repo/AGENTS.md").replace("## Worktrees", "## Older"));
-    bench.write("repo/.claude/skills/depsfs/SKILL.md", "---\nname: depsfs\n---\nolder\n");
+    let skill = "repo/.claude/skills/depsfs/SKILL.md";
+    bench.write(skill, &(bench.read(skill) + "older\n"));
     all_are(&bench, "outdated");
     assert_eq!(install_all(&bench).code, 0);
     all_are(&bench, "current");
@@ -262,6 +263,33 @@ fn a_hook_of_the_user_that_runs_depsfs_adopt_is_kept() {
     assert_eq!(bench.depsfs("repo", ["hook", "install"]).code, 3);
     assert_eq!(bench.ok("repo", ["hook", "uninstall"]), "nothing is installed\n");
     assert_eq!(bench.read("repo/.githooks/post-checkout"), own);
+}
+
+#[test]
+fn a_command_of_the_user_with_a_name_alike_is_kept() {
+    let bench = Bench::new();
+    let own = [
+        (
+            ".claude/settings.local.json",
+            "{\"hooks\": {\"WorktreeRemove\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"~/bin/my-claude-worktree.sh\"}]}]}}",
+        ),
+        ("conductor.json", "{\"scripts\": {\"setup\": \"~/bin/my-conductor-worktree setup\"}}\n"),
+        (".cursor/worktrees.json", "{\"setup-worktree\": [\"depsfs hook run cursor setup && npm ci\"]}\n"),
+        (".codex/environments/environment.toml", "[setup]\nscript = '''\n~/bin/my-codex-worktree setup\n'''\n"),
+    ];
+    let stay = || own.iter().for_each(|(at, text)| assert_eq!(bench.read(&format!("repo/{at}")), *text));
+    own.iter().for_each(|(at, text)| bench.write(&format!("repo/{at}"), text));
+    assert_eq!(bench.ok("repo", ["hook", "uninstall"]), "nothing is installed\n");
+    stay();
+    bench.ok("repo", ["hook", "install", "claude", "conductor", "cursor", "codex"]);
+    for (at, _) in own {
+        // No file is the one of the record any more.
+        bench.write(&format!("repo/{at}"), &(bench.read(&format!("repo/{at}")) + "\n"));
+    }
+    bench.ok("repo", ["hook", "uninstall"]);
+    for (at, text) in own {
+        assert_eq!(bench.read(&format!("repo/{at}")), text.to_owned() + "\n");
+    }
 }
 
 #[test]

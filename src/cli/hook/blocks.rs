@@ -2,6 +2,9 @@
 
 const PART: &str = include_str!("../../../mount-helpers/agents.md");
 const SKILL: &str = include_str!("../../../mount-helpers/skill.md");
+/// The first lines of the skill, of every version: a skill of the user may have the same name.
+const SKILL_HEAD: &str =
+    "---\nname: depsfs\ndescription: Create, inspect, sync and remove git worktrees whose artifact directories ";
 const BEGIN: &str = "<!-- depsfs: begin -->\n";
 const END: &str = "<!-- depsfs: end -->\n";
 
@@ -43,5 +46,5 @@ pub fn strip_skill(text: &str) -> String {
 }
 
 fn is_skill(text: &str) -> bool {
-    text.starts_with("---\nname: depsfs\n")
+    text.starts_with(SKILL_HEAD)
 }

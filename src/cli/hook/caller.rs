@@ -216,9 +216,39 @@ mod tests {
             (HookCaller::Codex, "setup = 1\n"),
             (HookCaller::Codex, "[setup\n"),
             (HookCaller::Skill, "---\nname: other\n---\n"),
+            (HookCaller::Skill, "---\nname: depsfs\ndescription: mine\n---\n"),
         ];
         for (caller, text) in refused {
             assert!(caller.add(text, "depsfs").is_err(), "{caller:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_command_of_the_user_that_runs_depsfs_or_has_a_name_alike_stays() {
+        let claude = |command: &str| {
+            format!("{{\"hooks\": {{\"WorktreeCreate\": [{{\"hooks\": [{{\"command\": \"{command}\"}}]}}]}}}}")
+        };
+        for command in ["~/bin/my-claude-worktree.sh", "~/bin/claude-worktree", "depsfs hook run claude && notify"] {
+            let text = claude(command);
+            assert_eq!(claude::strip(&text), text);
+            assert!(claude::add(&text, "depsfs").is_err(), "two would make two worktrees");
+        }
+        assert_eq!(claude::strip(&claude("/usr/bin/depsfs hook run claude --discard")), "{}");
+        for (caller, text) in [
+            (
+                HookCaller::Conductor,
+                "{\"scripts\": {\"setup\": \"~/my-conductor-worktree setup\\ndepsfs hook run conductor setup && x\"}}",
+            ),
+            (HookCaller::Cursor, "{\"setup-worktree\": [\"depsfs hook run cursor setup && npm ci\"]}"),
+            (
+                HookCaller::Codex,
+                "[setup]\nscript = '''\n~/my-codex-worktree setup\ndepsfs hook run codex setup && npm ci\n'''\n",
+            ),
+            (HookCaller::Skill, "---\nname: depsfs\ndescription: mine\n---\n"),
+        ] {
+            assert_eq!(caller.strip(text), text, "{caller:?}");
+            let added = caller.add(text, "depsfs");
+            assert_eq!(added.map_or(text.to_owned(), |added| caller.strip(&added)), text, "{caller:?}");
         }
     }
 

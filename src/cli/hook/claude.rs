@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::json_text::{self, Span};
+use super::marks;
 
 /// The hooks, each with the seconds that it may take.
 const EVENTS: [(&str, u32); 2] = [("WorktreeCreate", 600), ("WorktreeRemove", 120)];
-/// Commands of depsfs: the verb, and the script that was copied by hand before there was one.
-const MARKS: [&str; 2] = [" hook run claude", "claude-worktree"];
+/// An option that the user may give to the command of depsfs.
+const OPTION: &str = " --discard";
 
 /// The settings with the hooks of depsfs.
 ///
@@ -54,8 +55,11 @@ fn without_one(text: &str, event: &str) -> Option<String> {
     let is_ours = |span: &Span| {
         let group: Value = serde_json::from_str(&text[span.clone()]).unwrap_or_default();
         let commands = group["hooks"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let command = |hook: &Value| hook["command"].as_str().map(str::to_owned).unwrap_or_default();
-        !commands.is_empty() && commands.iter().all(|hook| MARKS.iter().any(|mark| command(hook).contains(mark)))
+        let is_ours = |hook: &Value| {
+            let command = hook["command"].as_str().unwrap_or_default();
+            marks::is_command(command.strip_suffix(OPTION).unwrap_or(command), "claude")
+        };
+        !commands.is_empty() && commands.iter().all(is_ours)
     };
     let index = groups.iter().position(|(_, span)| is_ours(span))?;
     if groups.len() > 1 {

@@ -2,10 +2,10 @@
 
 use toml::de::{DeTable, DeValue};
 
+use super::marks;
+
 const SAMPLE: &str = include_str!("../../../mount-helpers/codex-environment.toml");
 const SCRIPTS: [&str; 2] = ["setup", "cleanup"];
-/// Lines of depsfs: the verb, and the script that was copied by hand before there was one.
-const MARKS: [&str; 2] = ["depsfs hook run codex", "codex-worktree "];
 
 /// The environment with the lines of depsfs.
 ///
@@ -46,13 +46,14 @@ pub fn strip(text: &str) -> String {
     let mut text = text.to_owned();
     for script in SCRIPTS.into_iter().rev() {
         for line in [sample_line(script).to_owned(), sample_line(script).replace('"', "\\\"")] {
-            text = text.replacen(&section(script, &line), "", 1).replacen(&format!("{line}\n"), "", 1);
+            text = text.replacen(&section(script, &line), "", 1);
         }
     }
-    let is_ours = |line: &&str| MARKS.iter().any(|mark| line.contains(mark));
-    let (ours, rest): (Vec<&str>, Vec<&str>) = text.split_inclusive('\n').partition(is_ours);
-    // A text of one line in which it is one of several words is the user's.
-    if ours.iter().all(|line| !line.contains(" = ")) { rest.concat() } else { text }
+    let is_ours = |line: &str| {
+        let line = line.replace("\\\"", "\"");
+        SCRIPTS.iter().any(|script| marks::is_command(&line, &format!("codex {script}")))
+    };
+    text.split_inclusive('\n').filter(|line| !is_ours(line)).collect()
 }
 
 /// Whether nothing but an empty environment is left.

@@ -2,12 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::json_text;
+use super::{json_text, marks};
 
 const SAMPLE: &str = include_str!("../../../mount-helpers/conductor.json");
 const SCRIPTS: [&str; 2] = ["setup", "archive"];
-/// Lines of depsfs: the verb, and the script that was copied by hand before there was one.
-const MARKS: [&str; 2] = ["depsfs hook run conductor", "conductor-worktree "];
 
 /// The configuration with the lines of depsfs.
 ///
@@ -46,7 +44,8 @@ pub fn strip(text: &str) -> String {
         let Some(span) = json_text::at(&text, &["scripts", script]) else { continue };
         let value: Value = serde_json::from_str(&text[span.clone()]).unwrap_or_default();
         let Some(lines) = value.as_str() else { continue };
-        let Some(line) = lines.lines().find(|line| MARKS.iter().any(|mark| line.contains(mark))) else { continue };
+        let call = format!("conductor {script}");
+        let Some(line) = lines.lines().find(|line| marks::is_command(line, &call)) else { continue };
         if lines.trim_end() == line {
             text = json_text::remove_with_empty(&text, &["scripts", script]);
             continue;

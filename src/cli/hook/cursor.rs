@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::json_text;
+use super::{json_text, marks};
 
 const SAMPLE: &str = include_str!("../../../mount-helpers/cursor-worktrees.json");
 /// The lists of commands, the one that Cursor prefers first.
 const LISTS: [&str; 2] = ["setup-worktree-unix", "setup-worktree"];
-const MARK: &str = "depsfs hook run cursor";
 
 /// The configuration with the command of depsfs before all others.
 ///
@@ -37,7 +36,10 @@ pub fn strip(text: &str) -> String {
     for key in LISTS {
         let Some(list) = json_text::at(&text, &[key]) else { continue };
         let all = json_text::children(&text, &list);
-        let is_ours = |(_, span): &(Option<String>, json_text::Span)| text[span.clone()].contains(MARK);
+        let is_ours = |(_, span): &(Option<String>, json_text::Span)| {
+            let command: Value = serde_json::from_str(&text[span.clone()]).unwrap_or_default();
+            command.as_str().is_some_and(|command| marks::is_command(command, "cursor setup"))
+        };
         let Some(index) = all.iter().position(is_ours) else { continue };
         text = match all.len() {
             1 => json_text::remove_with_empty(&text, &[key]),

@@ -10,6 +10,7 @@ mod cursor;
 mod git_hook;
 mod json_text;
 mod kept;
+mod marks;
 mod own_verb;
 mod run;
 
