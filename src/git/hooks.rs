@@ -48,7 +48,7 @@ pub fn exclude_file(of: &Checkout) -> PathBuf {
     of.common_dir.join("info/exclude")
 }
 
-/// Has git ignore a path below the checkout, unless it does already; whether a line was added.
+/// Has git ignore a path below the checkout, unless it does already or has the line; whether a line was added.
 ///
 /// # Errors
 /// git fails; the list cannot be read or written.
@@ -59,6 +59,10 @@ pub fn exclude(of: &Checkout, below: &Path) -> Result<bool, GitError> {
     let file = exclude_file(of);
     let mut bytes = path::read_if_there(&file)?.unwrap_or_default();
     let line = pattern(below);
+    // git does not ignore a tracked file, whatever the list has.
+    if bytes.split(|b| *b == b'\n').any(|there| there == line) {
+        return Ok(false);
+    }
     match bytes.is_empty() || bytes.ends_with(b"\n") {
         true => bytes.extend([&line[..], b"\n"].concat()),
         // The last line had no end, and has none again once this one is taken out.
@@ -69,7 +73,7 @@ pub fn exclude(of: &Checkout, below: &Path) -> Result<bool, GitError> {
     Ok(true)
 }
 
-/// Takes the line of [`exclude`] out again.
+/// Takes the line that [`exclude`] has added out again: one line, as the user may have added the same since.
 ///
 /// # Errors
 /// The list cannot be read or written.
@@ -78,9 +82,18 @@ pub fn include_again(of: &Checkout, below: &Path) -> Result<(), IoError> {
     let Some(bytes) = path::read_if_there(&file)? else { return Ok(()) };
     let line = pattern(below);
     let whole = [&line[..], b"\n"].concat();
-    let rest = bytes.strip_suffix(&[b"\n", &line[..]].concat()[..]).unwrap_or(&bytes);
-    let kept: Vec<u8> = rest.split_inclusive(|b| *b == b'\n').filter(|l| *l != whole).flatten().copied().collect();
-    if kept == bytes { Ok(()) } else { path::rewrite(&file, &kept) }
+    let mut lines: Vec<&[u8]> = bytes.split_inclusive(|b| *b == b'\n').collect();
+    let kept = match lines.iter().position(|l| *l == whole) {
+        Some(at) => {
+            lines.remove(at);
+            lines.concat()
+        }
+        None => match bytes.strip_suffix(&[b"\n", &line[..]].concat()[..]) {
+            Some(rest) => rest.to_vec(),
+            None => return Ok(()),
+        },
+    };
+    path::rewrite(&file, &kept)
 }
 
 /// The line for a path, with what gitignore(5) takes for a pattern escaped.

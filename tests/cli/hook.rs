@@ -293,6 +293,37 @@ fn a_command_of_the_user_with_a_name_alike_is_kept() {
 }
 
 #[test]
+fn lines_of_the_user_in_the_list_of_ignored_paths_stay() {
+    let bench = Bench::new();
+    let list = "repo/.git/info/exclude";
+    let own = "# own\n/.claude/settings.local.json\n/.claude/worktrees/\n/.githooks/post-checkout\n";
+    bench.git("repo", ["config", "core.hooksPath", ".githooks"]);
+    bench.write(list, own);
+    assert_eq!(bench.ok("repo", ["hook", "uninstall"]), "nothing is installed\n");
+    assert_eq!(bench.read(list), own, "nothing was installed");
+    bench.ok("repo", ["hook", "install", "git", "claude"]);
+    bench.ok("repo", ["hook", "uninstall"]);
+    assert_eq!(bench.read(list), own, "the lines were there before");
+    bench.write(list, "");
+    for _ in 0..2 {
+        bench.ok("repo", ["hook", "install", "git", "claude"]);
+        assert_eq!(bench.read(list).lines().count(), 3);
+    }
+    bench.write(list, &(bench.read(list) + own));
+    bench.ok("repo", ["hook", "uninstall"]);
+    assert_eq!(bench.read(list), own, "the lines were added since");
+    // The line for Claude's worktrees stays as long as there are some.
+    bench.write(list, "");
+    bench.ok("repo", ["hook", "install", "claude"]);
+    std::fs::create_dir_all(bench.path("repo/.claude/worktrees/x")).unwrap();
+    bench.ok("repo", ["hook", "uninstall"]);
+    assert_eq!(bench.read(list), "/.claude/worktrees/\n");
+    std::fs::remove_dir_all(bench.path("repo/.claude/worktrees")).unwrap();
+    bench.ok("repo", ["hook", "uninstall"]);
+    assert_eq!(bench.read(list), "");
+}
+
+#[test]
 fn the_command_in_the_settings_is_the_program_in_path_under_a_path_with_spaces() {
     let bench = Bench::new();
     std::fs::create_dir(bench.path("my bin")).unwrap();

@@ -15,12 +15,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::caller::HookCaller;
+use super::kept::KeptFile;
 use super::own_verb::{VerbOutput, depsfs};
 use crate::cli::report::Failure;
 use crate::cli::{output, places};
 use crate::git::checkout::Checkout;
+use crate::git::naming;
 use crate::git::settings::Settings;
-use crate::git::{hooks, naming};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::WorktreeError;
@@ -79,7 +81,8 @@ fn create(name: &str, cwd: Option<&str>) -> Result<(), Failure> {
             VerbOutput::Shown,
         )?;
     } else {
-        hooks::exclude(&main, Path::new(WORKTREES)).map_err(WorktreeError::from)?;
+        let local = main.root.join(HookCaller::Claude.file());
+        KeptFile::new(local, &places::states()?).ignore(&main, Path::new(WORKTREES))?;
         // git refuses the path of a worktree whose directory was deleted by hand, until that is taken off its list.
         if source.registered()?.iter().any(|(top, _)| *top == at) {
             depsfs(&["remove".as_ref(), "--lazy".as_ref(), "--".as_ref(), at.as_os_str()], &cwd, VerbOutput::Shown)?;

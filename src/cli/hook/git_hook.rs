@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use super::kept::KeptFile;
 use crate::cli::report::Failure;
 use crate::git::checkout::Checkout;
-use crate::git::hooks;
 use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, path};
 use crate::worktree::WorktreeError;
@@ -165,7 +164,7 @@ impl GitHook {
         let below = self.file().strip_prefix(&self.checkout.root).unwrap_or(self.file());
         if is_new {
             path::replace_with_mode(self.file(), &after, EXECUTABLE)?;
-            hooks::exclude(&self.checkout, below)?;
+            self.file.ignore(&self.checkout, below)?;
         } else if self.checkout.git().is_tracked(below).map_err(WorktreeError::from)? {
             let file = self.file().shown();
             notes.push(format!("  change: {file} is tracked, and has a line more; without depsfs it does nothing"));
@@ -186,8 +185,7 @@ impl GitHook {
                 let before = self.file.before(rest.clone(), is_blank(&rest))?;
                 self.file.restore(before.as_deref())?;
             }
-            let below = self.file().strip_prefix(&self.checkout.root).unwrap_or(self.file());
-            hooks::include_again(&self.checkout, below)?;
+            self.file.include_again(&self.checkout, |_| false)?;
             let had_script = path::is_there(&self.script());
             path::remove_file(&self.script())?;
             return Ok(is_there || had_script);

@@ -7,13 +7,23 @@
 //! | `before` | the file without the part of depsfs; absent if there was no file |
 //! | `after`  | the file as depsfs wrote it |
 //! | `made`   | the number of directories that were made for it |
+//! | `ignored` | the paths that a line was added to `info/exclude` for, a NUL behind each; absent: none |
 //!
 //! A file that was changed meanwhile is not the one of the record: then the part of depsfs is taken out of it.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::git::checkout::Checkout;
+use crate::git::hooks;
 use crate::sys::{IoError, path};
 use crate::views::set::id_of;
+use crate::worktree::WorktreeError;
+
+/// The files of the record that an uninstall reads to restore the file.
+const RESTORED: [&str; 3] = ["before", "after", "made"];
+const IGNORED: &str = "ignored";
 
 /// A file and its record.
 pub struct KeptFile {
@@ -89,7 +99,59 @@ impl KeptFile {
                 }
             }
         }
-        path::remove_tree(&self.record)
+        for name in RESTORED {
+            path::remove_file(&self.record.join(name))?;
+        }
+        self.drop_empty_record()
+    }
+
+    /// Has git ignore a path below the checkout, and records it if that takes a line in `info/exclude`.
+    ///
+    /// # Errors
+    /// git fails; the list or the record cannot be written.
+    pub fn ignore(&self, of: &Checkout, below: &Path) -> Result<(), WorktreeError> {
+        // A crash in between leaves a line that no uninstall takes out; the other way round it could be the user's.
+        if hooks::exclude(of, below)? {
+            let mut paths = self.ignored()?;
+            if !paths.iter().any(|path| path == below) {
+                paths.push(below.into());
+            }
+            self.record_ignored(&paths)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lines of [`KeptFile::ignore`] out of `info/exclude`, and no other; not those that are still needed.
+    ///
+    /// # Errors
+    /// The list or the record cannot be written.
+    pub fn include_again(&self, of: &Checkout, is_needed: impl Fn(&Path) -> bool) -> Result<(), IoError> {
+        let (needed, rest): (Vec<_>, Vec<_>) = self.ignored()?.into_iter().partition(|path| is_needed(path));
+        for below in &rest {
+            hooks::include_again(of, below)?;
+        }
+        if rest.is_empty() { Ok(()) } else { self.record_ignored(&needed) }
+    }
+
+    fn ignored(&self) -> Result<Vec<PathBuf>, IoError> {
+        let bytes = self.recorded(IGNORED)?.unwrap_or_default();
+        let paths = bytes.split(|b| *b == 0).filter(|path| !path.is_empty());
+        Ok(paths.map(|path| OsStr::from_bytes(path).into()).collect())
+    }
+
+    fn record_ignored(&self, paths: &[PathBuf]) -> Result<(), IoError> {
+        let file = self.record.join(IGNORED);
+        if paths.is_empty() {
+            path::remove_file(&file)?;
+            return self.drop_empty_record();
+        }
+        path::make_private_dirs(&self.record)?;
+        let bytes: Vec<u8> = paths.iter().flat_map(|path| [path.as_os_str().as_bytes(), b"\0"].concat()).collect();
+        path::replace_synced(&file, &bytes)
+    }
+
+    fn drop_empty_record(&self) -> Result<(), IoError> {
+        if path::list(&self.record)?.is_empty() { path::remove_dir(&self.record) } else { Ok(()) }
     }
 
     fn recorded(&self, name: &str) -> Result<Option<Vec<u8>>, IoError> {

@@ -26,7 +26,6 @@ use super::answers::{HookAnswer, HookInstallAnswer, HookStatusAnswer, HookUninst
 use super::report::Failure;
 use super::{output, places};
 use crate::git::checkout::Checkout;
-use crate::git::hooks;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::worktree::WorktreeError;
@@ -207,7 +206,7 @@ impl HookScope {
         let mut notes = Vec::new();
         if caller == HookCaller::Claude && !self.user {
             for below in [caller.file(), claude_run::WORKTREES] {
-                hooks::exclude(&self.main, Path::new(below)).map_err(WorktreeError::from)?;
+                kept.ignore(&self.main, Path::new(below))?;
             }
         } else if !caller.is_personal() {
             notes.push(format!("  next:  commit {}: other checkouts have it then", caller.file()));
@@ -248,11 +247,10 @@ impl HookScope {
             kept.restore(before.as_deref())?;
         }
         if caller == HookCaller::Claude && !self.user {
-            hooks::include_again(&self.main, Path::new(caller.file()))?;
             // Worktrees that are still there would be untracked files.
-            if !path::is_there(&self.main.root.join(claude_run::WORKTREES)) {
-                hooks::include_again(&self.main, Path::new(claude_run::WORKTREES))?;
-            }
+            let worktrees = Path::new(claude_run::WORKTREES);
+            let are_there = path::is_there(&self.main.root.join(worktrees));
+            kept.include_again(&self.main, |below| are_there && below == worktrees)?;
         }
         Ok((kept.file, was_there))
     }
