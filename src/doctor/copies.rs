@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::{DoctorFacts, Row, is_in_fuse, shell};
+use super::{DoctorFacts, Row, is_in_fuse};
 use crate::git::checkout::Checkout;
 use crate::store::Store;
 use crate::store::manifest::{CopyState, Manifest};
 use crate::store::plain_copy::CopyMode;
 use crate::sys::lock::Lock;
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{DisplayName, shell_word};
 use crate::sys::{IoError, path};
 use crate::views::copied;
 use crate::views::set::Views;
@@ -39,7 +39,7 @@ fn row(state_dir: &Path, manifest: &Manifest) -> Option<Row> {
     let words =
         format!("{} of {} artifacts of {} are copied in part", begun(manifest), manifest.views.len(), place.shown());
     let state_dir = state_dir.to_path_buf();
-    let row = Row::warn("copies", words, format!("depsfs adopt {}", shell(place)));
+    let row = Row::warn("copies", words, format!("depsfs adopt {}", shell_word(place)));
     Some(row.fixed_by(move || {
         let Some(_alone) = alone(&checkout)? else { return Ok(()) };
         let mut views = Views::load(&state_dir)?;

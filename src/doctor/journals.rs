@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{DoctorFacts, Row, is_in_fuse, shell};
+use super::{DoctorFacts, Row, is_in_fuse};
 use crate::store::Manifest;
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{DisplayName, shell_word};
 use crate::views::set::{self, Views};
 
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
@@ -37,8 +37,8 @@ fn row(place: &std::path::Path, copy: &std::path::Path) -> Row {
     );
     let remedy = format!(
         "depsfs diff {} shows the changes that are left; when you have compared them: rm {}",
-        shell(place),
-        shell(copy)
+        shell_word(place),
+        shell_word(copy)
     );
     Row::warn("journals", words, remedy)
 }

@@ -204,13 +204,6 @@ pub fn fix(places: &Places, rows: Vec<Row>) -> Result<Vec<Row>, WorktreeError> {
     Ok(rows)
 }
 
-/// A path as a word of a command for the shell.
-fn shell(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
-    if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// The first few of some words.
 fn few<T: std::fmt::Display>(all: &[T]) -> String {
     let mut words: Vec<String> = all.iter().take(4).map(T::to_string).collect();

@@ -6,7 +6,7 @@ use super::{DoctorFacts, Row, is_fuse};
 use crate::store::Manifest;
 use crate::store::manifest::Shape;
 use crate::sys::fs::FileType;
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{DisplayName, shell_word};
 use crate::sys::{fuse_dev, fusermount, kernel, path, proc, reason};
 
 const DEVICE: &str = "/dev/fuse";
@@ -61,7 +61,7 @@ fn fusermount3(sight: &DoctorFacts) -> Row {
     let words = program.shown();
     if !is_set_user_id {
         let words = format!("{words} is not set-user-id root: ordinary users cannot mount");
-        let remedy = format!("sudo chown root {0} && sudo chmod u+s {0}", super::shell(&file));
+        let remedy = format!("sudo chown root {0} && sudo chmod u+s {0}", shell_word(&file));
         return if sight.is_root { Row::warn(check, words, remedy) } else { Row::fail(check, words, remedy) };
     }
     if !sight.is_root && proc::gains_no_privileges() {

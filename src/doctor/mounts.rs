@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{DoctorFacts, Row, shell};
+use super::{DoctorFacts, Row};
 use crate::daemon::{self, Health, health, whereabouts};
 use crate::sys::mountinfo::{MountPoint, MountTable};
 use crate::sys::proc::ProcessWork;
 use crate::sys::process::{Ask, ProcessId, ProcessIdentity};
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{DisplayName, shell_word};
 use crate::sys::{IoError, fuse_dev, mount, mountinfo, path, proc};
 use crate::views::set::{self, Views};
 use crate::worktree::WorktreeError;
@@ -85,7 +85,7 @@ fn partly(sight: &DoctorFacts, known: &[KnownView]) -> Vec<Row> {
             super::few(&names)
         );
         let state_dir = known.state_dir.clone();
-        let row = Row::warn("views", words, format!("depsfs mount {}", shell(&known.place)));
+        let row = Row::warn("views", words, format!("depsfs mount {}", shell_word(&known.place)));
         Some(row.fixed_by(move || Ok(Views::load(&state_dir)?.mount()?)))
     };
     known.iter().filter_map(row).collect()
@@ -98,7 +98,7 @@ fn refusing(known: &[KnownView]) -> Vec<Row> {
         let why = known.health.refuses.as_ref()?;
         let words = format!("the views of {} answer EIO: {why}", known.place.shown());
         let state_dir = known.state_dir.clone();
-        let row = Row::fail(check, words, format!("depsfs mount {}", shell(&known.place)));
+        let row = Row::fail(check, words, format!("depsfs mount {}", shell_word(&known.place)));
         Some(row.fixed_by(move || Ok(Views::load(&state_dir)?.mount()?)))
     };
     let rows: Vec<Row> = known.iter().filter_map(row).collect();
@@ -216,11 +216,11 @@ impl Finding<'_> {
         match self.known {
             Some(known) if path::is_dir(&known.place) || self.covers(&known.place) => {
                 let state_dir = known.state_dir.clone();
-                let remedy = format!("depsfs mount {}", shell(&known.place));
+                let remedy = format!("depsfs mount {}", shell_word(&known.place));
                 Row::fail(check, words, remedy).fixed_by(move || Ok(Views::load(&state_dir)?.mount()?))
             }
             _ => {
-                let all: Vec<_> = paths.iter().map(|p| format!("fusermount3 -u -z {}", shell(p))).collect();
+                let all: Vec<_> = paths.iter().map(|p| format!("fusermount3 -u -z {}", shell_word(p))).collect();
                 let devices: Vec<_> = self.mounts.iter().map(|m| (m.path.clone(), m.device)).collect();
                 match self.known {
                     Some(_) => Row::fail(check, words, all.join("; ")).fixed_by(move || detach(&devices)),

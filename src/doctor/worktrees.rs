@@ -6,13 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{DoctorFacts, Row, is_in_fuse, shell};
+use super::{DoctorFacts, Row, is_in_fuse};
 use crate::daemon::client;
 use crate::git::checkout::Checkout;
 use crate::store::manifest::Shape;
 use crate::store::{Absence, RootState, Store};
 use crate::sys::mountinfo::MountPoint;
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{DisplayName, shell_word};
 use crate::sys::{IoError, mount, path, process, thread};
 use crate::views::set::{self, Views};
 use crate::worktree::broken::{Broken, Fault};
@@ -77,12 +77,12 @@ fn broken_row(sight: &DoctorFacts, state_dir: &Path, place: &Path, broken: Resul
             ));
         }
     };
-    let remove = format!("depsfs remove {}", shell(&broken.root));
+    let remove = format!("depsfs remove {}", shell_word(&broken.root));
     let words = format!("{} is broken: {}", broken.root.shown(), broken.fault.words());
     match broken.fault {
         Fault::NoPlace => gone_row(sight, state_dir, &broken.root.clone(), Some(broken)),
         Fault::NoDotGit | Fault::EmptyDotGit => {
-            let remedy = format!("git -C {} worktree repair", shell(&broken.common_dir));
+            let remedy = format!("git -C {} worktree repair", shell_word(&broken.common_dir));
             Some(Row::warn("worktrees", words, remedy).fixed_by(move || broken.repair().map(drop)))
         }
         Fault::Taken | Fault::NoGitDir => Some(Row::warn("worktrees", words, remove)),
@@ -93,8 +93,8 @@ fn broken_row(sight: &DoctorFacts, state_dir: &Path, place: &Path, broken: Resul
 fn gone_row(sight: &DoctorFacts, state_dir: &Path, place: &Path, broken: Option<Broken>) -> Option<Row> {
     let words = format!("{} is gone, and was not removed by depsfs", place.shown());
     let let_go = match &broken {
-        Some(_) => format!("depsfs remove {}", shell(place)),
-        None => format!("rm -r {}", shell(state_dir)),
+        Some(_) => format!("depsfs remove {}", shell_word(place)),
+        None => format!("rm -r {}", shell_word(state_dir)),
     };
     // A disk that is not mounted may come back, with all that was written.
     if !matches!(Absence::of(place), Ok(Absence::Gone)) {
@@ -113,7 +113,7 @@ fn gone_row(sight: &DoctorFacts, state_dir: &Path, place: &Path, broken: Option<
         kept => {
             let kept = kept.unwrap_or_else(|e| vec![format!("its git directory cannot be looked at: {e}")]);
             let words = format!("{words}; its git directory is kept, as it alone has: {}", super::few(&kept));
-            let git = shell(&broken.common_dir);
+            let git = shell_word(&broken.common_dir);
             let remedy = format!("git -C {git} worktree repair PATH, where it is now; or {let_go}");
             Some(Row::warn("worktrees", words, remedy))
         }
@@ -151,7 +151,7 @@ fn headless(sight: &DoctorFacts) -> Vec<Row> {
         let broken = tops.filter_map(|dir| broken_at(sight, dir)).find(|broken| broken.git_dir == git_dir);
         let Some(broken) = broken else { continue };
         let words = format!("{}: {}, and views are mounted in it", broken.root.shown(), broken.fault.words());
-        let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell(&broken.root)));
+        let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell_word(&broken.root)));
         rows.push(row.fixed_by(move || broken.unmount(true)));
     }
     rows
@@ -173,7 +173,7 @@ fn unfinished(sight: &DoctorFacts) -> Vec<Row> {
     for killed in repositories.iter().flat_map(|common_dir| Killed::all(common_dir).unwrap_or_default()) {
         let words =
             format!("{} was being created by process {}, which is gone", killed.worktree().shown(), killed.pid());
-        let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell(killed.worktree())));
+        let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell_word(killed.worktree())));
         rows.push(row.fixed_by(move || killed.take_back().map(drop)));
     }
     rows
@@ -205,7 +205,7 @@ fn orphans(sight: &DoctorFacts) -> Vec<Row> {
         let remedy = format!(
             "mount the disk that holds it, or run git worktree repair in a repository that was moved; depsfs gc --forget {} \
              lets go of one that never comes back",
-            shell(first)
+            shell_word(first)
         );
         rows.push(Row::warn("roots", words, remedy));
     }

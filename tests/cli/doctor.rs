@@ -1,5 +1,7 @@
 //! `depsfs doctor`: each fault it knows, made for real, is seen, and repaired where it says so.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -294,6 +296,23 @@ fn a_worktree_that_was_deleted_by_hand_is_forgotten_by_git_and_by_the_store() {
     let (_, found) = doctor(&bench, &[]);
     assert_eq!(row(&found, "worktrees", "1 known, none is gone")["state"], "ok");
     assert_eq!(bench.read("kept/build/out.o"), "object\n");
+}
+
+#[test]
+fn a_remedy_names_a_path_of_any_bytes_as_a_word_of_a_shell() {
+    let bench = Bench::new();
+    let place = bench.path("").join(OsStr::from_bytes(b"f\xff x"));
+    let made = run(bench.command(PROGRAM, "repo").args(["create", "fix", "--no-mount", "--path"]).arg(&place));
+    assert_eq!(made.code, 0, "{made:?}");
+    std::fs::remove_dir_all(&place).unwrap();
+    let (_, found) = doctor(&bench, &[]);
+    let remedy = row(&found, "worktrees", "is gone")["remedy"].as_str().unwrap();
+    assert!(remedy.starts_with("depsfs remove $'") && remedy.ends_with(r"f\377 x'"), "{remedy}");
+    let dir = Path::new(PROGRAM).parent().unwrap().to_path_buf();
+    let path = std::env::join_paths([dir].into_iter().chain(std::env::split_paths(&std::env::var("PATH").unwrap())));
+    let removed = run(bench.command("bash", "repo").env("PATH", path.unwrap()).args(["-c", remedy]));
+    assert_eq!(removed.code, 0, "{removed:?}");
+    assert_state(row(&doctor(&bench, &[]).1, "worktrees", "none"), "ok", false);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `depsfs hook`: installs beside the user's own configuration and hooks, and leaves no trace when it is uninstalled.
 
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::bench::{Bench, PROGRAM, Said, json, run};
@@ -338,4 +339,18 @@ fn the_command_in_the_settings_is_the_program_in_path_under_a_path_with_spaces()
     let input = input.to_string();
     let made = run(bench.command("sh", "repo").args(["-c", &format!("printf %s '{input}' | {command}")]));
     assert_eq!(made.out, format!("{}\n", bench.path("repo/.claude/worktrees/x").display()), "{made:?}");
+    // A byte that is no UTF-8: as bash and zsh read it.
+    let other = bench.path("").join(std::ffi::OsStr::from_bytes(b"b\xffn"));
+    std::fs::rename(bench.path("my bin"), &other).unwrap();
+    let path = std::env::join_paths([other].into_iter().chain(std::env::split_paths(&std::env::var("PATH").unwrap())))
+        .unwrap();
+    let installed = run(bench.command(PROGRAM, "repo").env("PATH", path).args(["hook", "install", "claude"]));
+    assert_eq!(installed.code, 0, "{installed:?}");
+    let settings = json(&bench.read("repo/.claude/settings.local.json"));
+    let command = settings["hooks"]["WorktreeCreate"][0]["hooks"][0]["command"].as_str().unwrap().to_owned();
+    assert!(command.ends_with(r"b\377n/depsfs' hook run claude"), "{command}");
+    let found = run(bench
+        .command("bash", "repo")
+        .args(["-c", &format!("{} --version", command.replace(" hook run claude", ""))]));
+    assert_eq!(found.code, 0, "{found:?}");
 }

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::{blocks, claude, codex, conductor, cursor};
 use crate::cli::report::Failure;
+use crate::sys::terminal::shell_word;
 
 /// A program that makes worktrees, or a text for coding agents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,21 +138,9 @@ pub fn program() -> Result<String, Failure> {
     Ok(shell_word(&named.unwrap_or(own)))
 }
 
-fn shell_word(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%=:,".contains(c);
-    if text.chars().all(is_plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_is_one_word_of_a_shell() {
-        assert_eq!(shell_word(Path::new("/usr/bin/depsfs")), "/usr/bin/depsfs");
-        assert_eq!(shell_word(Path::new("/a b/it's")), r"'/a b/it'\''s'");
-    }
 
     #[test]
     fn a_part_that_is_removed_again_leaves_the_text_as_it_was_and_twice_is_as_once() {
