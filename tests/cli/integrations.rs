@@ -317,6 +317,44 @@ fn cursor_sets_a_worktree_up() {
 }
 
 #[test]
+fn each_script_for_a_configuration_of_before_calls_the_verb_with_what_its_caller_sends() {
+    let bench = Bench::new();
+    let without = std::env::var("PATH").unwrap();
+    let call = |script: &str, args: &str, at: &str, input: &serde_json::Value, more: [(&str, &Path); 2]| {
+        let script = helper(script);
+        let of_all = [("SCRIPT", &*script), ("DEPSFS", Path::new(PROGRAM)), ("PATH", Path::new(&without))];
+        let said = feed(&bench, at, &format!("sh \"$SCRIPT\" {args}"), input, &[&of_all[..], &more].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out
+    };
+    let none = [("A", Path::new("")), ("B", Path::new(""))];
+    let input = claude_input(&bench, "WorktreeCreate", "name", "oak");
+    let made = bench.path("repo/.claude/worktrees/oak");
+    assert_eq!(call("claude-worktree", "", "repo", &input, none), format!("{}\n", made.display()));
+    assert_eq!(bench.read("repo/.claude/worktrees/oak/build/out.o"), "object\n");
+    let input = claude_input(&bench, "WorktreeRemove", "worktree_path", made.to_str().unwrap());
+    assert_eq!(call("claude-worktree", "--discard", "repo", &input, none), "");
+    assert!(!made.exists());
+    for (script, last, worktree, source) in [
+        ("codex-worktree", "cleanup", "CODEX_WORKTREE_PATH", "CODEX_SOURCE_TREE_PATH"),
+        ("conductor-worktree", "archive", "CONDUCTOR_WORKSPACE_PATH", "CONDUCTOR_ROOT_PATH"),
+    ] {
+        bench.git("repo", ["worktree", "add", "-q", "-b", script, &format!("../{script}")]);
+        let (at, repo) = (bench.path(script), bench.path("repo"));
+        let sent = [(worktree, &*at), (source, &*repo)];
+        call(script, "setup", "", &serde_json::Value::Null, sent);
+        assert_eq!(bench.read(&format!("{script}/build/out.o")), "object\n");
+        call(script, last, "", &serde_json::Value::Null, sent);
+        assert!(bench.mounts().is_empty(), "{script}");
+    }
+    let hook = "repo/.git/hooks/post-checkout";
+    call("post-checkout", "--install", "repo", &serde_json::Value::Null, none);
+    assert_eq!(bench.read(hook), std::fs::read_to_string(helper("post-checkout")).unwrap());
+    call("post-checkout", "--uninstall repo", "", &serde_json::Value::Null, none);
+    assert!(!bench.is_there(hook));
+}
+
+#[test]
 fn a_line_in_a_shared_file_does_nothing_where_depsfs_is_not_installed() {
     let bench = Bench::new();
     let cursor = json(&std::fs::read_to_string(helper("cursor-worktrees.json")).unwrap());
