@@ -207,7 +207,7 @@ fn prune(spec: &RemoteSpec, dry_run: bool) -> Result<(), Failure> {
         return output::answer(&answer, || format!("{}  deletes:  {words}\n", output::DRY_RUN));
     }
     if old.objects > 0 && !confirm(&format!("Delete {words} of {}?", spec.name.shown()))? {
-        return Err(Failure::NotConfirmed);
+        return Err(Failure::Declined);
     }
     let pruned = remote.prune(false, Timespec::now(), &bar)?;
     drop(bar);

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use super::approve::at_a_terminal;
 use super::bench::{self, Bench, PROGRAM, Said, run};
 
 const COMPONENT: &str = r#"
@@ -464,6 +465,13 @@ fn prune_deletes_what_is_older_than_the_remote_keeps() {
     }
     let said = team.bench.depsfs("repo", ["remote", "prune"]);
     assert_eq!(said.code, 3, "{said:?}");
+    if run(team.bench.command("sh", "repo").args(["-c", "command -v script"])).code == 0 {
+        let (before, said) = (team.objects(), at_a_terminal(&team.bench, "repo", "n", "remote prune"));
+        assert!(said.code == 0 && said.out.contains("nothing was changed"), "no is an answer: {said:?}");
+        assert_eq!(team.objects(), before);
+    } else {
+        println!("skipped: the question at a terminal, because script (util-linux) is not installed");
+    }
     team.a("repo", &["remote", "prune", "--yes"]);
     assert!(team.objects().is_empty());
     team.a("repo", &["remote", "check"]);
