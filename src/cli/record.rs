@@ -3,14 +3,15 @@
 //! A verb calls [`begin`] when it has looked at everything and starts to change something: a dry run, and a command that
 //! is refused before that, leave no record. The record is written when the command has ended.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::store::{LoggedOperation, OperationLog, OperationOutcome};
+use crate::store::{LoggedOperation, OperationLog, OperationOutcome, escape};
 use crate::sys::log::OrWarn;
-use crate::views::{json_path, set};
+use crate::views::set;
 
 /// An operation that has begun.
 struct BegunOperation {
@@ -34,15 +35,21 @@ pub fn begin(verb: &'static str, store: &Path) {
 
 /// The operation concerns this path.
 pub fn concerns(path: &Path) {
-    concerns_name(&json_path::text(path));
+    concerns_bytes(path.as_os_str().as_bytes());
 }
 
-/// The operation concerns this name, which is escaped.
+/// The operation concerns this name, which is no path.
 pub fn concerns_name(name: &str) {
+    concerns_bytes(name.as_bytes());
+}
+
+/// The log has names escaped: its readers give the bytes back.
+fn concerns_bytes(name: &[u8]) {
+    let name = escape::escape(name);
     if let Some(current) = CURRENT.lock().as_mut()
-        && !current.targets.iter().any(|known| known == name)
+        && !current.targets.contains(&name)
     {
-        current.targets.push(name.into());
+        current.targets.push(name);
     }
 }
 

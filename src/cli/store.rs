@@ -136,7 +136,7 @@ fn remove(store: &Opened, names: &[String]) -> Result<(), Failure> {
     record::begin("store remove", store.path());
     for name in names {
         store.entries().remove(name)?;
-        record::concerns_name(&escape::escape(name.as_bytes()));
+        record::concerns_name(name);
     }
     let text = || names.iter().map(|name| format!("removed {}; depsfs gc frees its files\n", name.shown())).collect();
     output::done_answer("the entries were removed", &StoreRemoveAnswer { removed: names.to_vec() }, text)

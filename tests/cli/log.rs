@@ -104,6 +104,19 @@ fn damaged_lines_are_skipped_and_counted_and_no_name_reaches_the_terminal_as_it_
 }
 
 #[test]
+fn the_name_of_an_entry_is_in_the_log_as_it_was_given() {
+    let bench = Bench::new();
+    bench.ok("repo", ["store", "add", "build", "--name", "nightly%41"]);
+    bench.ok("repo", ["store", "remove", "nightly%41"]);
+    for operation in logged(&bench, &[]) {
+        let target = operation["targets"][0].as_str().unwrap();
+        assert_eq!(depsfs::store::escape::unescape(target).unwrap(), b"nightly%41", "{operation}");
+    }
+    let text = bench.ok("", ["log"]);
+    assert!(text.lines().count() == 2 && text.lines().all(|line| line.ends_with("  nightly%41")), "{text}");
+}
+
+#[test]
 fn commands_at_once_lose_no_record() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "first", "--no-mount"]);
