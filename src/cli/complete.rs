@@ -52,11 +52,18 @@ impl Complete {
         // bash makes a word of the sign in `--color=always`.
         let last = if last == "=" { "" } else { last };
         let (paths, found) = point.candidates(last);
-        let begins = found.iter().filter(|candidate| candidate.value.starts_with(last) && candidate.is_harmless());
+        let begins = found.iter().filter(|candidate| is_offered(candidate, last));
         let lines: String =
             begins.map(|found| format!("{}\t{}\n", found.value, found.help.replace(['\t', '\n'], " "))).collect();
         output::print(&format!("{}\n{lines}", paths.word()))
     }
+}
+
+/// Whether a candidate can stand for the word at the cursor. A tab inserts no name that the command would read as an
+/// option, such as a directory called `--discard-changes`, unless the word begins with a dash already.
+fn is_offered(candidate: &Candidate, last: &str) -> bool {
+    let is_option = candidate.value.starts_with('-');
+    candidate.value.starts_with(last) && candidate.is_harmless() && (!is_option || last.starts_with('-'))
 }
 
 /// Reads the words before the cursor as the parser does, without the errors.
@@ -183,6 +190,14 @@ mod tests {
         let (paths, found) = point(&root, before).candidates(last);
         let values = found.into_iter().map(|found| found.value).filter(|value| value.starts_with(last));
         std::iter::once(paths.word().to_owned()).chain(values).collect()
+    }
+
+    #[test]
+    fn a_name_that_begins_like_an_option_is_offered_behind_a_dash_only() {
+        let candidate = |value: &str| Candidate { value: value.into(), help: "on main".into() };
+        assert!(!is_offered(&candidate("--delete-branch"), "") && !is_offered(&candidate("-rf"), ""));
+        assert!(is_offered(&candidate("--stats"), "-") && is_offered(&candidate("fix"), ""));
+        assert!(!is_offered(&candidate("fix"), "fo") && !is_offered(&candidate("f;x"), "f"));
     }
 
     #[test]
