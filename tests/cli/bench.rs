@@ -265,9 +265,14 @@ impl Drop for Bench {
 
 /// Runs a command to its end, with nothing on stdin.
 pub fn run(command: &mut Command) -> Said {
+    run_within(command, PATIENCE)
+}
+
+/// As [`run`], for a command that may take longer than others.
+pub fn run_within(command: &mut Command, patience: Duration) -> Said {
     let child = command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
     let mut child = child.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
     let out = std::thread::spawn(move || std::io::read_to_string(out).unwrap());
     let err = std::thread::spawn(move || std::io::read_to_string(err).unwrap());

@@ -8,13 +8,23 @@ use std::time::{Duration, SystemTime};
 use super::approve::at_a_terminal;
 use super::bench::{self, Bench, PROGRAM, Said, run};
 
-const COMPONENT: &str = r#"
+pub const COMPONENT: &str = r#"
 [[component]]
 name = "web"
 paths = ["node_modules"]
 key = { files = ["package-lock.json"] }
 build = "echo building web; mkdir -p node_modules/a; echo built > node_modules/a/made"
 "#;
+
+/// A repository with sources, a `depsfs.toml`, and in it a remote `team` with this address.
+pub fn write_repository(bench: &Bench, toml: &str, remote: &str) {
+    bench.write("repo/.gitignore", "node_modules/\nbuild/\n");
+    bench.write("repo/package-lock.json", "{\"version\": 1}\n");
+    bench.write("repo/src/main.c", "int main() { return 0; }\n");
+    bench.write("repo/Makefile", "build/out: src/main.c\n\tmkdir -p build; cp src/main.c build/out\n");
+    bench.write("repo/depsfs.toml", &format!("{toml}[[remote]]\nname = \"team\"\n{remote}"));
+    bench.commit("repo", "one");
+}
 
 /// A team: the machine of `repo`, which has built, and a machine `b`, which has a clone at another path. The remote is set
 /// up.
@@ -25,13 +35,8 @@ struct Team {
 impl Team {
     fn new(toml: &str) -> Team {
         let bench = Bench::empty(None);
-        bench.write("repo/.gitignore", "node_modules/\nbuild/\n");
-        bench.write("repo/package-lock.json", "{\"version\": 1}\n");
-        bench.write("repo/src/main.c", "int main() { return 0; }\n");
-        bench.write("repo/Makefile", "build/out: src/main.c\n\tmkdir -p build; cp src/main.c build/out\n");
-        let url = format!("file://{}", bench.path("remote").to_str().unwrap());
-        bench.write("repo/depsfs.toml", &format!("{toml}[[remote]]\nname = \"team\"\nurl = \"{url}\"\n"));
-        bench.commit("repo", "one");
+        let url = format!("url = \"file://{}\"\n", bench.path("remote").to_str().unwrap());
+        write_repository(&bench, toml, &url);
         let team = Team { bench };
         team.a("repo", &["approve"]);
         team.a("repo", &["remote", "init"]);

@@ -7,15 +7,13 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::bench::{Bench, PROGRAM, Said, run};
+use super::bench::{Bench, PROGRAM, Said, run, run_within};
+use super::remote::{COMPONENT, write_repository};
 
-const TOML: &str = r#"
-[[component]]
-name = "web"
-paths = ["node_modules"]
-key = { files = ["package-lock.json"] }
-build = "echo building web; mkdir -p node_modules; echo built > node_modules/made"
-"#;
+/// No answer of the server takes longer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// No push among sixteen takes longer.
+const RACE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A server that speaks S3, with an empty bucket `team`; it ends with the value.
 struct Moto {
@@ -49,6 +47,8 @@ impl Moto {
 
     fn request(&self, line: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT)).unwrap();
         write!(stream, "{line}\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -66,14 +66,9 @@ impl Drop for Moto {
 /// A repository whose remote is a bucket at this port.
 fn bench(port: u16) -> Bench {
     let bench = Bench::empty(None);
-    bench.write("repo/.gitignore", "node_modules/\n");
-    bench.write("repo/package-lock.json", "{\"version\": 1}\n");
     let endpoint = format!("http://127.0.0.1:{port}");
-    let remote = format!(
-        "[[remote]]\nname = \"team\"\nurl = \"s3://team/p\"\nregion = \"us-east-1\"\nendpoint = \"{endpoint}\"\n"
-    );
-    bench.write("repo/depsfs.toml", &(TOML.to_owned() + &remote));
-    bench.commit("repo", "one");
+    let remote = format!("url = \"s3://team/p\"\nregion = \"us-east-1\"\nendpoint = \"{endpoint}\"\n");
+    write_repository(&bench, COMPONENT, &remote);
     assert_eq!(depsfs(&bench, "repo", "store", &["approve"]).code, 0);
     bench
 }
@@ -103,20 +98,20 @@ fn a_bucket_has_what_sixteen_machines_push_at_once_and_another_gets_it_whole() {
     bench.write("repo/node_modules/made", "by one\n");
     bench.write("repo/node_modules/big", &"x".repeat(9 << 20));
     (0..200).for_each(|n| bench.write(&format!("repo/node_modules/small/{n}.js"), &format!("module.exports = {n}\n")));
-    let racers: Vec<Child> = (0..16)
-        .map(|n| {
-            let mut command = command(&bench, "repo", &format!("stores/{n}"));
-            command.arg("push").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-        })
-        .collect();
-    let mut first = 0;
-    for racer in racers {
-        let done = racer.wait_with_output().unwrap();
-        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert_eq!(done.status.code(), Some(0), "{out}{err}");
-        assert!(!out.contains("s3cr3t") && !err.contains("s3cr3t"));
-        first += usize::from(out.contains("pushed web as"));
+    // Each is killed when its time is over: no push outlives the test.
+    let race = &|n: usize| {
+        let mut command = command(&bench, "repo", &format!("stores/{n}"));
+        run_within(command.arg("push"), RACE_TIMEOUT)
+    };
+    let racers: Vec<Said> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..16).map(|n| scope.spawn(move || race(n))).collect();
+        all.into_iter().map(|racer| racer.join().unwrap()).collect()
+    });
+    for said in &racers {
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(!said.out.contains("s3cr3t") && !said.err.contains("s3cr3t"));
     }
+    let first = racers.iter().filter(|said| said.out.contains("pushed web as")).count();
     assert_eq!(first, 1);
     let said = depsfs(&bench, "repo", "store", &["remote", "check"]);
     assert!(said.code == 0 && said.out.contains("no object is replaced"), "{said:?}");
@@ -161,7 +156,7 @@ fn a_server_that_fails_is_a_miss_that_is_named_once_and_never_a_hang() {
         assert!(begun.elapsed() < Duration::from_secs(45), "{n}: {:?}", begun.elapsed());
         assert!(said.code == 0 && said.err.contains("building web") && said.err.contains(words), "{n}: {said:?}");
         assert_eq!(said.err.matches("the remote team").count(), 1, "{n}: {said:?}");
-        assert_eq!(bench.read("w/node_modules/made"), "built\n");
+        assert_eq!(bench.read("w/node_modules/a/made"), "built\n");
     }
 }
 
