@@ -222,12 +222,12 @@ impl UserFile {
     /// The file that takes the place of this repository's own.
     fn config_of(&self, file: &Path, identity: &Identity<'_>) -> Option<PathBuf> {
         let is_it = |r: &&Repository| {
-            let place = r.path.as_ref().map(|p| at_home(p, identity.home));
+            let place = r.path.as_ref().map(|p| path::at_home(p, identity.home));
             let by_path = place.is_some_and(|p| path::canonical(&p).unwrap_or(p) == identity.root);
             by_path || r.remote.as_ref().is_some_and(|end| identity.remotes.iter().any(|url| ends_with(url, end)))
         };
         let found = self.repository.iter().find(is_it)?;
-        Some(file.parent().unwrap_or(Path::new("")).join(at_home(&found.config, identity.home)))
+        Some(file.parent().unwrap_or(Path::new("")).join(path::at_home(&found.config, identity.home)))
     }
 }
 
@@ -251,14 +251,6 @@ fn remotes(config: &Config, is_users: bool, user: &UserFile, identity: &Identity
 
 fn is_of_repository(config: &Config, name: &str) -> bool {
     config.remote.iter().any(|table| table.name == name)
-}
-
-/// `~/x` is `x` in the home directory.
-fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
-    match (path.strip_prefix("~"), home) {
-        (Ok(below), Some(home)) => home.join(below),
-        _ => path.into(),
-    }
 }
 
 /// Whether a URL ends with these segments: `git@host:a/b.git` does with `a/b`.

@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 
 /// The two names a new worktree gets.
@@ -91,11 +92,7 @@ pub fn from_template(
         rest = after;
     }
     path += rest;
-    let path = match (path.strip_prefix("~/"), home) {
-        (Some(below), Some(home)) => home.join(below),
-        _ => source.join(path),
-    };
-    Ok(path)
+    Ok(source.join(path::at_home(Path::new(&path), home)))
 }
 
 /// `user.initials`, else the first letter of each word of `user.name`, in lower case; `None` without either.

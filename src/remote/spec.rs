@@ -117,10 +117,7 @@ impl RemoteSpec {
             let read = main_line();
             self = RemoteSpec { name, url: url.clone(), read, is_users: true, ..RemoteSpec::default() };
         }
-        let at_home = |path: &PathBuf| match (path.strip_prefix("~"), home) {
-            (Ok(below), Some(home)) => home.join(below),
-            _ => path.clone(),
-        };
+        let at_home = |path: &PathBuf| crate::sys::path::at_home(path, home);
         self.region = user.region.clone().or(self.region);
         self.endpoint = user.endpoint.clone().or(self.endpoint);
         self.read = user.read.clone().unwrap_or(self.read);

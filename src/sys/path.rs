@@ -23,6 +23,14 @@ pub(crate) fn child(dir: &Path, name: &[u8]) -> PathBuf {
     dir.join(OsStr::from_bytes(name))
 }
 
+/// `~/x` is `x` in the home directory; any other path stays as it is.
+pub(crate) fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(below), Some(home)) => home.join(below),
+        _ => path.into(),
+    }
+}
+
 /// The whole content of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, IoError> {
     read_all(path).map_err(IoError::of("read", path))
@@ -387,5 +395,19 @@ fn absent_is_none<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_directory_at_the_beginning_of_a_path_only() {
+        let table = [("~/a/b", "/home/ada/a/b"), ("a/~/b", "a/~/b"), ("~eve/b", "~eve/b"), ("/a", "/a")];
+        for (path, whole) in table {
+            assert_eq!(at_home(Path::new(path), Some(Path::new("/home/ada"))), Path::new(whole));
+            assert_eq!(at_home(Path::new(path), None), Path::new(path));
+        }
     }
 }
