@@ -75,20 +75,22 @@ pub fn apply(to: &Checkout, times: &TrackedTimes) -> Result<usize, MtimeError> {
     Ok(stats.len())
 }
 
-/// Tracked files that are what their index entries name. The few whose stat data cannot tell are hashed.
+/// Tracked files that are what their index entries name. Those whose stat data cannot tell are hashed.
 fn clean_files<'i>(of: &Checkout, top: &OwnedFd, index: &'i Index) -> Result<HashMap<&'i [u8], Stat>, MtimeError> {
     let mut clean: HashMap<&[u8], Stat> = HashMap::new();
-    let mut racy: Vec<(Tracked<'_>, Stat)> = Vec::new();
+    let mut uncertain: Vec<(Tracked<'_>, Stat)> = Vec::new();
     for tracked in index.tracked().filter(|t| t.is_plain() && mtime::is_file(t.mode())) {
         let Ok(stat) = fs::stat_at(top, tracked.path()) else { continue };
-        match StatData::of(&stat) == tracked.stat_data() {
-            true if tracked.is_racy() && stat.is_file() => racy.push((tracked, stat)),
-            true => drop(clean.insert(tracked.path(), stat)),
-            false => {}
+        let is_equal = StatData::of(&stat) == tracked.stat_data();
+        if is_equal && (!tracked.is_racy() || !stat.is_file()) {
+            clean.insert(tracked.path(), stat);
+        } else if stat.is_file() {
+            // As after a touch: the content decides.
+            uncertain.push((tracked, stat));
         }
     }
-    let paths: Vec<&Path> = racy.iter().map(|(tracked, _)| Path::new(OsStr::from_bytes(tracked.path()))).collect();
-    for ((tracked, stat), id) in racy.iter().zip(of.git().blob_ids(&paths)?) {
+    let paths: Vec<&Path> = uncertain.iter().map(|(tracked, _)| Path::new(OsStr::from_bytes(tracked.path()))).collect();
+    for ((tracked, stat), id) in uncertain.iter().zip(of.git().blob_ids(&paths)?) {
         if id == hex(tracked.id()) {
             clean.insert(tracked.path(), *stat);
         }
