@@ -102,6 +102,9 @@ mod readme;
 #[path = "cli/remote.rs"]
 mod remote;
 #[cfg(feature = "remote")]
+#[path = "cli/remote_create.rs"]
+mod remote_create;
+#[cfg(feature = "remote")]
 #[path = "cli/remote_s3.rs"]
 mod remote_s3;
 #[path = "cli/remove.rs"]

@@ -107,8 +107,12 @@ impl Adopt {
         let allow_unbuilt = self.allow_unbuilt || looks;
         let plan = plan::of_existing(source, &target, &declared, allow_unbuilt, &places::store_path()?)?;
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
+        let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
         let from_team = match looks && !self.no_mount && plan.ignored.directories.is_empty() {
-            true => Some(Outside::new(places::store()?).with_remotes(&declared, self.remote).with_mtimes(mtimes)),
+            true => {
+                let outside = Outside::new(places::store()?).with_remotes(&declared, self.remote);
+                Some(outside.with_mtimes(mtimes).with_copy(copy))
+            }
             false => None,
         };
         let of_commit = from_team
@@ -125,7 +129,6 @@ impl Adopt {
             refused?;
         }
         let allow_other = self.allow_other || shape::lets_others_in(shape);
-        let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
         let how = CreateOptions { mount: !self.no_mount, mtimes, allow_other, shape, copy: false };
         let how = if copy { how.without_views() } else { how };
         let store = Arc::new(places::store()?);

@@ -42,8 +42,8 @@ enum CacheVerb {
     /// Put the files of an artifact in place; exit code 1 is a miss
     ///
     /// In a git worktree, members in ignored directories show in views, over which files that are there already stay
-    /// on top; others are plain files. With CI=1, without git or without FUSE all are plain files. Existing files are
-    /// never overwritten, but reported.
+    /// on top; others are plain files. With CI=1, without git or FUSE, and in a worktree of create --copy, all are plain
+    /// files. Existing files are never overwritten, but reported.
     Get {
         name: String,
         #[arg(default_value = ".")]

@@ -12,6 +12,7 @@ use super::{approve, cache, places};
 use crate::cache::Environment;
 use crate::component::{Components, load};
 use crate::git::checkout::Checkout;
+use crate::git::settings::Settings;
 use crate::remote::Team;
 use crate::store::Store;
 use crate::sys::path as paths;
@@ -22,6 +23,7 @@ use crate::worktree::artifacts::commit::{self, CommitArtifact};
 use crate::worktree::artifacts::materialize::{Brought, MaterializeTask};
 use crate::worktree::artifacts::resolve::{ArtifactSource, ArtifactSources, Decision};
 use crate::worktree::artifacts::{materialize, plan};
+use crate::worktree::copies;
 use crate::worktree::plan::CreatePlan;
 
 /// The store, the build cache, and the person at the terminal.
@@ -30,6 +32,7 @@ pub struct Outside {
     env: Environment,
     pub bar: Arc<Bar>,
     mtimes: bool,
+    copy: bool,
 }
 
 /// Which remotes are looked at.
@@ -52,7 +55,15 @@ impl RemoteArgs {
 
 impl Outside {
     pub fn new(store: Store) -> Outside {
-        Outside { store: Arc::new(store), env: cache::environment(), bar: Arc::new(Bar::new()), mtimes: true }
+        let (env, bar) = (cache::environment(), Arc::new(Bar::new()));
+        Outside { store: Arc::new(store), env, bar, mtimes: true, copy: false }
+    }
+
+    /// For the artifacts of a worktree that is there. Its views, if it has any, stay what they are.
+    pub fn for_checkout(store: Store, checkout: &Checkout) -> Result<Outside, Failure> {
+        let settings = Settings::load(&checkout.git()).map_err(WorktreeError::from)?;
+        let has_views = Views::of(checkout)?.is_some_and(|views| !views.manifest.views.is_empty());
+        Ok(Outside::new(store).with_copy(!has_views && copies::wanted(false, &settings)?))
     }
 
     /// Looks at the remotes of these components, too, unless the options say otherwise.
@@ -70,6 +81,12 @@ impl Outside {
     /// Whether tracked files get the times that came with artifacts.
     pub fn with_mtimes(mut self, yes: bool) -> Outside {
         self.mtimes = yes;
+        self
+    }
+
+    /// Whether artifacts become plain files, and no view is mounted.
+    pub fn with_copy(mut self, yes: bool) -> Outside {
+        self.copy = yes;
         self
     }
 
@@ -91,8 +108,8 @@ impl Outside {
     /// Calls `act` with what artifacts come from.
     pub fn with<R>(&self, fetch: bool, act: impl FnOnce(&ArtifactSources<'_>) -> R) -> R {
         let say = |words: &str| self.bar.say(words);
-        let mtimes = self.mtimes;
-        act(&ArtifactSources { store: &self.store, env: &self.env, say: &say, progress: &*self.bar, fetch, mtimes })
+        let (store, env, progress) = (&*self.store, &self.env, &*self.bar);
+        act(&ArtifactSources { store, env, say: &say, progress, fetch, mtimes: self.mtimes, copy: self.copy })
     }
 }
 

@@ -186,8 +186,11 @@ impl Create {
         }
         approve::ensure(&plan.components, &plan.source.common_dir, self.how.approve)?;
         let mtimes = !self.how.no_mtimes && plan.settings.mtimes();
-        let outside =
-            Outside::new(places::store()?).with_remotes(&plan.components, self.how.remote).with_mtimes(mtimes);
+        let copy = !self.how.no_mount && copies::wanted(self.how.copy, &plan.settings)?;
+        let outside = Outside::new(places::store()?)
+            .with_remotes(&plan.components, self.how.remote)
+            .with_mtimes(mtimes)
+            .with_copy(copy);
         let of_commit = match (&plan.commit, plan.needs_commit_artifact()) {
             (Some(at), true) => outside.with(true, |supply| commit::nearest(&plan.source.git(), at, supply))?,
             _ => None,
@@ -213,7 +216,7 @@ impl Create {
         }
         record::begin("create", outside.store.path());
         record::concerns(&plan.names.path);
-        self.make(&plan, &outside, of_commit.as_ref())?;
+        self.make(&plan, &outside, of_commit.as_ref(), copy)?;
         // The command may run for hours, and is none of the create.
         if self.exec {
             record::end(0, None);
@@ -231,11 +234,16 @@ impl Create {
         }
     }
 
-    fn make(&self, plan: &CreatePlan, outside: &Outside, of_commit: Option<&CommitArtifact>) -> Result<(), Failure> {
+    fn make(
+        &self,
+        plan: &CreatePlan,
+        outside: &Outside,
+        of_commit: Option<&CommitArtifact>,
+        copy: bool,
+    ) -> Result<(), Failure> {
         let mtimes = !self.how.no_mtimes && plan.settings.mtimes();
         let ShapeChoice { shape, because } = shape::wanted(self.how.view.map(Into::into), plan, true)?;
         let allow_other = self.how.allow_other || shape::lets_others_in(shape);
-        let copy = !self.how.no_mount && copies::wanted(self.how.copy, &plan.settings)?;
         let how = CreateOptions { mount: !self.how.no_mount, mtimes, allow_other, shape, copy: false };
         let how = if copy { how.without_views() } else { how };
         let created =
@@ -302,7 +310,9 @@ impl Create {
         let components = components::approved(&checkout, self.how.approve)?;
         record::begin("create --resume", store.path());
         record::concerns(&checkout.root);
-        let outside = Outside::new(store).with_remotes(&components, self.how.remote).with_mtimes(!self.how.no_mtimes);
+        let outside = Outside::for_checkout(store, &checkout)?
+            .with_remotes(&components, self.how.remote)
+            .with_mtimes(!self.how.no_mtimes);
         let done = components::go_on(&checkout, &components, &outside)?;
         let answer =
             CreateAnswer { worktree: checkout.root.as_path().into(), mounted: true, ..CreateAnswer::default() };

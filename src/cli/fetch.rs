@@ -56,7 +56,7 @@ impl FetchCommand {
             }
             None => places::store()?,
         };
-        let outside = Outside::new(store).with_remotes(&components, RemoteArgs::default());
+        let outside = Outside::for_checkout(store, &checkout)?.with_remotes(&components, RemoteArgs::default());
         record::begin("fetch", outside.store.path());
         record::concerns(&checkout.root);
         let brought = components::bring(&checkout, &components, &outside, false)?;

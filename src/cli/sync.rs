@@ -57,7 +57,7 @@ impl SyncCommand {
         let store = places::store_of(&views)?;
         let checkout = places::checkout_at(&views.manifest.worktree)?;
         let components = components::approved(&checkout, self.approve)?;
-        let outside = Outside::new(store).with_remotes(&components, self.remote);
+        let outside = Outside::for_checkout(store, &checkout)?.with_remotes(&components, self.remote);
         if !self.dry_run {
             record::begin("sync", outside.store.path());
             record::concerns(&checkout.root);

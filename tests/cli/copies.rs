@@ -368,3 +368,33 @@ fn a_file_of_the_worktree_that_has_the_length_of_the_stores_is_seen_as_changed()
     );
     bench.ok("fix", ["unmount"]);
 }
+
+#[test]
+fn an_artifact_that_comes_later_into_a_copied_worktree_is_plain_files() {
+    let bench = Bench::new();
+    bench.write(
+        "repo/depsfs.toml",
+        "[[component]]\nname = \"web\"\npaths = [\"node_modules\"]\nkey = { files = [\"package-lock.json\"] }\n",
+    );
+    bench.commit("repo", "two");
+    fs::rename(bench.path("repo/node_modules"), bench.path("away")).unwrap();
+    bench.ok("repo", ["create", "fix", "--copy"]);
+    assert!(!bench.is_there("fix/node_modules"));
+    fs::rename(bench.path("away"), bench.path("repo/node_modules")).unwrap();
+    for at in ["repo", "fix"] {
+        bench.write(&format!("{at}/package-lock.json"), "{\"version\": 2}\n");
+    }
+    bench.ok("repo", ["publish"]);
+    fs::remove_dir_all(bench.path("repo/node_modules")).unwrap();
+    let said = bench.depsfs("fix", ["sync"]);
+    assert!(said.code == 0 && said.out.contains("artifact web-") && !said.err.contains("instead of"), "{said:?}");
+    assert_eq!(bench.read("fix/node_modules/a/b/deep.js"), "module.exports = 2\n");
+    bench.write("repo/build2/more", "more\n");
+    let cache = |at: &str, args: &[&str]| {
+        let said = run(bench.command(PROGRAM, at).args(args).env("CACHE_LOCAL_DIR", bench.path("local")));
+        assert_eq!((said.code, said.err.contains("instead of a view")), (0, false), "{said:?}");
+    };
+    cache("repo", &["cache", "put", "x-01.tar.gz", "build2"]);
+    cache("fix", &["cache", "get", "x-01.tar.gz"]);
+    assert_eq!((bench.read("fix/build2/more").as_str(), bench.mounts()), ("more\n", Vec::new()));
+}

@@ -139,7 +139,7 @@ pub fn place(
     })?;
     let artifact = Artifact { name, tree, entry: found.entry.clone() };
     let request = PlaceRequest { artifact: &artifact, out_dir: &to.root, instead_of: &[], reveal: false };
-    let placed = placement::place(supply.store, &[request], false)?;
+    let placed = placement::place(supply.store, &[request], supply.copy)?;
     placed.words().iter().for_each(|words| (supply.say)(words));
     if let Some(times) = found.received.times.as_ref().filter(|_| supply.mtimes) {
         recorded_times::apply(to, times)?;

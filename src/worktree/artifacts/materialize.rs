@@ -170,7 +170,7 @@ fn artifacts(task: &MaterializeTask<'_>, record: &ComponentsRecord, all: &mut [B
         .iter()
         .map(|(_, artifact, before, out)| PlaceRequest { artifact, out_dir: out, instead_of: before, reveal: false })
         .collect();
-    let placed = placement::place(store, &wishes, false)?;
+    let placed = placement::place(store, &wishes, task.supply.copy)?;
     placed.plainly.iter().for_each(|why| (task.supply.say)(&format!("Plain files instead of a view: {why}.")));
     let of_source: Vec<&Declared> = fetched.iter().map(|(d, ..)| *d).filter(|d| is_of_source(record, d)).collect();
     retire_snapshots(task, &of_source)?;

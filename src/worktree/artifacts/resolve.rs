@@ -32,6 +32,8 @@ pub struct ArtifactSources<'a> {
     pub fetch: bool,
     /// Tracked files get the times that came with an artifact.
     pub mtimes: bool,
+    /// Artifacts become plain files, and no view is mounted.
+    pub copy: bool,
 }
 
 /// Which way a component comes to its artifacts.

@@ -2,6 +2,7 @@
 //!
 //! | members in                                        | become |
 //! |---------------------------------------------------|--------|
+//! | a worktree whose artifacts are copies             | plain files; what is there already stays |
 //! | a view that is there                              | a further layer of it |
 //! | a directory that git ignores, the topmost one     | a view; what is in it already stays on top |
 //! | anything else                                     | plain files; what is there already stays |
@@ -167,6 +168,9 @@ fn in_worktree(
     placed: &mut Placed,
 ) -> Result<(), WorktreeError> {
     let known = Views::of(worktree)?;
+    if known.as_ref().is_some_and(|views| views.manifest.is_copy()) {
+        return targets.iter().try_for_each(|target| target.extract(store, &[], placed));
+    }
     let views = known.iter().flat_map(|v| &v.manifest.views).map(|v| v.path.clone()).collect();
     let mut ground = PlacementLayout::new(worktree, views, store.path());
     if targets.len() > 1 {

@@ -1,0 +1,86 @@
+//! Worktrees that get pushed artifacts by `create`, `adopt`, `fetch` and `sync`: the options and settings hold for these
+//! artifacts, too.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::bench::{Bench, PROGRAM, Said, run};
+
+/// A machine that has built `repo` and pushed it, and another one with a clone in which nothing was built.
+struct Clone {
+    bench: Bench,
+}
+
+impl Clone {
+    fn new(toml: &str) -> Clone {
+        let bench = Bench::empty(None);
+        bench.write("repo/.gitignore", "node_modules/\nbuild/\n");
+        bench.write("repo/package-lock.json", "{\"version\": 1}\n");
+        let url = format!("file://{}", bench.path("remote").to_str().unwrap());
+        bench.write("repo/depsfs.toml", &format!("{toml}[[remote]]\nname = \"team\"\nurl = \"{url}\"\n"));
+        bench.commit("repo", "one");
+        bench.write("repo/node_modules/a/made", "by a\n");
+        bench.write("repo/build/out", "out\n");
+        for args in [&["approve"][..], &["remote", "init"], &["push", "--all"]] {
+            bench.ok("repo", args);
+        }
+        fs::create_dir_all(bench.path("b")).unwrap();
+        bench.git("b", ["clone", "-q", "../repo", "clone"]);
+        let clone = Clone { bench };
+        clone.ok("b/clone", &["approve"]);
+        clone
+    }
+
+    /// Runs depsfs on the second machine; it has to succeed.
+    #[track_caller]
+    fn ok(&self, at: &str, args: &[&str]) -> Said {
+        let path = |at: &str| -> PathBuf { self.bench.path(at) };
+        let mut command = self.bench.command(PROGRAM, at);
+        command.env("HOME", path("b")).env("DEPSFS_STORE", path("b/store"));
+        command.env("XDG_STATE_HOME", path("b/state")).env("XDG_CONFIG_HOME", path("b/config"));
+        let said = run(command.args(args));
+        assert_eq!(said.code, 0, "{args:?}: {said:?}");
+        said
+    }
+
+    /// A worktree of git's own.
+    fn worktree(&self, name: &str) -> String {
+        self.bench.git("b/clone", ["worktree", "add", "-q", &format!("../{name}")]);
+        format!("b/{name}")
+    }
+
+    #[track_caller]
+    fn assert_plain(&self, at: &str) {
+        assert_eq!(self.bench.mounts(), Vec::<String>::new());
+        assert_eq!(self.bench.read(&format!("{at}/node_modules/a/made")), "by a\n");
+    }
+}
+
+/// Its artifact is pushed for its key.
+const WEB: &str = r#"
+[[component]]
+name = "web"
+paths = ["node_modules"]
+key = { files = ["package-lock.json"] }
+"#;
+
+#[test]
+fn pushed_artifacts_of_a_copied_worktree_are_plain_files() {
+    // Those of a component, and those of the commit.
+    for toml in [WEB, ""] {
+        let clone = Clone::new(toml);
+        let said = clone.ok("b/clone", &["create", "one", "--copy", "--allow-unbuilt"]);
+        clone.assert_plain("b/one");
+        assert!(!said.err.contains("instead of a view"), "{said:?}");
+        clone.ok(&clone.worktree("two"), &["adopt", "--copy"]);
+        clone.assert_plain("b/two");
+        clone.bench.git("b/clone", ["config", "depsfs.mode", "copy"]);
+        clone.ok("b/clone", &["create", "three", "--allow-unbuilt"]);
+        clone.assert_plain("b/three");
+        clone.ok(&clone.worktree("four"), &["fetch"]);
+        clone.assert_plain("b/four");
+        for at in ["b/one", "b/two", "b/three", "b/four"] {
+            clone.bench.assert_clean(at);
+        }
+    }
+}
