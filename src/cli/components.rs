@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::make_options::MakeOptions;
 use super::output::{count, size};
 use super::progress::Bar;
 use super::report::Failure;
@@ -140,11 +141,11 @@ impl Foreseen {
 }
 
 /// Looks at the components of a new worktree, and changes nothing.
-pub fn foreseen(plan: &CreatePlan, approved: bool, which: RemoteArgs) -> Result<Foreseen, Failure> {
+pub fn foreseen(plan: &CreatePlan, how: &MakeOptions) -> Result<Foreseen, Failure> {
     if plan.components.is_empty() && !plan.is_unbuilt {
         return Ok(Foreseen::Decided(Vec::new(), String::new()));
     }
-    if !approved && !approve::is_given(&plan.components, &plan.source.common_dir)? {
+    if !how.approve && !approve::is_given(&plan.components, &plan.source.common_dir)? {
         return Ok(Foreseen::Unapproved);
     }
     let path = places::store_path()?;
@@ -152,14 +153,17 @@ pub fn foreseen(plan: &CreatePlan, approved: bool, which: RemoteArgs) -> Result<
     // A store that isn't there holds nothing, and isn't made for a look.
     let is_there = paths::is_dir(&path);
     let outside =
-        Outside::new(Store::open(if is_there { &path } else { &away })?).with_remotes(&plan.components, which);
+        Outside::new(Store::open(if is_there { &path } else { &away })?).with_remotes(&plan.components, how.remote);
     let told = outside.with(false, |supply| plan::foresee(plan, supply));
-    let of_commit = outside.with(false, |supply| foreseen_commit(plan, supply));
+    let of_commit = match how.no_mount {
+        true => Ok(String::new()),
+        false => outside.with(false, |supply| foreseen_commit(plan, supply)),
+    };
     if !is_there {
         paths::remove_tree(&away).map_err(WorktreeError::from)?;
     }
     let of_commit = of_commit?;
-    if plan.is_unbuilt && of_commit.is_empty() {
+    if plan.is_unbuilt && of_commit.is_empty() && (!how.allow_unbuilt || how.frozen_only) {
         return Err(WorktreeError::Unbuilt(plan.source.root.clone()).into());
     }
     Ok(told?.map_or(Foreseen::Unfetched, |decisions| Foreseen::Decided(decisions, of_commit)))

@@ -176,7 +176,7 @@ impl Create {
             ));
         }
         if wish.dry_run {
-            let foreseen = components::foreseen(&plan, self.how.approve, self.how.remote)?;
+            let foreseen = components::foreseen(&plan, &self.how)?;
             let components = foreseen.decisions().map(|all| all.iter().map(ComponentAnswer::from).collect());
             let answer = CreateAnswer { components, ..CreateAnswer::planned(&plan) };
             if self.how.print_path && !output::is_json() {
@@ -191,7 +191,9 @@ impl Create {
             .with_remotes(&plan.components, self.how.remote)
             .with_mtimes(mtimes)
             .with_copy(copy);
-        let of_commit = match (&plan.commit, plan.needs_commit_artifact()) {
+        // Not mounted, it would not be put in place.
+        let looks = !self.how.no_mount && plan.needs_commit_artifact();
+        let of_commit = match (&plan.commit, looks) {
             (Some(at), true) => outside.with(true, |supply| commit::nearest(&plan.source.git(), at, supply))?,
             _ => None,
         };

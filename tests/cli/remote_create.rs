@@ -84,3 +84,20 @@ fn pushed_artifacts_of_a_copied_worktree_are_plain_files() {
         }
     }
 }
+
+#[test]
+fn a_worktree_that_is_not_mounted_gets_nothing_of_its_commit_and_downloads_nothing() {
+    let clone = Clone::new("");
+    let url = clone.bench.path("remote");
+    fs::rename(&url, clone.bench.path("away")).unwrap();
+    let one = ["create", "one", "--no-mount", "--allow-unbuilt", "--dry-run"];
+    for args in [&one[..], &one[..4]] {
+        let said = clone.ok("b/clone", args);
+        assert!(!said.err.contains("remote") && !said.out.contains("pushed:"), "{said:?}");
+    }
+    fs::rename(clone.bench.path("away"), &url).unwrap();
+    let said = clone.ok("b/clone", &["create", "two", "--no-mount", "--allow-unbuilt"]);
+    assert!(!said.out.contains("pushed:") && !clone.bench.is_there("b/two/build"), "{said:?}");
+    let said = clone.ok("b/clone", &["create", "three", "--dry-run"]);
+    assert!(said.out.contains("pushed:"), "{said:?}");
+}
