@@ -60,11 +60,16 @@ impl Outside {
         Outside { store: Arc::new(store), env, bar, mtimes: true, copy: false }
     }
 
-    /// For the artifacts of a worktree that is there. Its views, if it has any, stay what they are.
+    /// For the artifacts of a worktree that is there, as git's configuration says. Its views, if it has any, stay what
+    /// they are.
+    ///
+    /// # Errors
+    /// The configuration cannot be read; `depsfs.mode` is none of the known words.
     pub fn for_checkout(store: Store, checkout: &Checkout) -> Result<Outside, Failure> {
         let settings = Settings::load(&checkout.git()).map_err(WorktreeError::from)?;
         let has_views = Views::of(checkout)?.is_some_and(|views| !views.manifest.views.is_empty());
-        Ok(Outside::new(store).with_copy(!has_views && copies::wanted(false, &settings)?))
+        let copy = !has_views && copies::wanted(false, &settings)?;
+        Ok(Outside::new(store).with_mtimes(settings.mtimes()).with_copy(copy))
     }
 
     /// Looks at the remotes of these components, too, unless the options say otherwise.
@@ -76,6 +81,12 @@ impl Outside {
             self.env.remotes.clear();
             self.env.endpoint = Environment::default().endpoint;
         }
+        self
+    }
+
+    /// Leaves tracked files their times, whatever the configuration says.
+    pub fn without_mtimes(mut self, yes: bool) -> Outside {
+        self.mtimes &= !yes;
         self
     }
 

@@ -314,7 +314,7 @@ impl Create {
         record::concerns(&checkout.root);
         let outside = Outside::for_checkout(store, &checkout)?
             .with_remotes(&components, self.how.remote)
-            .with_mtimes(!self.how.no_mtimes);
+            .without_mtimes(self.how.no_mtimes);
         let done = components::go_on(&checkout, &components, &outside)?;
         let answer =
             CreateAnswer { worktree: checkout.root.as_path().into(), mounted: true, ..CreateAnswer::default() };

@@ -101,3 +101,29 @@ fn a_worktree_that_is_not_mounted_gets_nothing_of_its_commit_and_downloads_nothi
     let said = clone.ok("b/clone", &["create", "three", "--dry-run"]);
     assert!(said.out.contains("pushed:"), "{said:?}");
 }
+
+#[test]
+fn tracked_files_keep_their_times_with_fetch_sync_and_resume_where_the_configuration_says_so() {
+    // Those of a component, and those of the commit.
+    for toml in [WEB, ""] {
+        let clone = Clone::new(toml);
+        clone.bench.git("b/clone", ["config", "depsfs.mtimes", "false"]);
+        let (fetched, synced) = (clone.worktree("fetched"), clone.worktree("synced"));
+        let pending = "b/pending".to_owned();
+        let mut all = vec![(fetched.clone(), vec!["fetch"])];
+        if toml == WEB {
+            // They have no artifact yet.
+            clone.ok(&synced, &["adopt", "--allow-unbuilt", "--no-remote"]);
+            clone.ok("b/clone", &["create", "pending", "--no-mount"]);
+            all.extend([(synced, vec!["sync"]), (pending, vec!["create", "--resume"])]);
+        }
+        for (at, args) in all {
+            let lock = clone.bench.path(&format!("{at}/package-lock.json"));
+            let time = || fs::metadata(&lock).unwrap().modified().unwrap();
+            let before = time();
+            clone.ok(&at, &args);
+            assert_eq!(clone.bench.read(&format!("{at}/node_modules/a/made")), "by a\n", "{args:?}");
+            assert_eq!(time(), before, "{args:?}");
+        }
+    }
+}
