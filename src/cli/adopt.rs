@@ -134,7 +134,9 @@ impl Adopt {
         let store = Arc::new(places::store()?);
         record::begin("adopt", store.path());
         record::concerns(&target.root);
-        let adopted = adopt::adopt(&plan, &target, &store, how, Arc::new(Bar::new()))?;
+        // One bar for all that comes.
+        let bar = from_team.as_ref().map_or_else(|| Arc::new(Bar::new()), |outside| outside.bar.clone());
+        let adopted = adopt::adopt(&plan, &target, &store, how, bar)?;
         let mut said = words("adopted", &plan, &adopted, how) + &shape_line(because);
         if how.mount && how.shape == Shape::Worktree {
             said += "  shells:   those that stand in it see the plain directory until they enter it anew\n";
