@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::make_options::MakeOptions;
 use super::output::{count, size};
 use super::progress::Bar;
 use super::report::Failure;
@@ -151,8 +150,20 @@ impl Foreseen {
     }
 }
 
+/// How the components of a new worktree are looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Preview {
+    /// Their commands count as approved.
+    pub approve: bool,
+    /// Nothing is mounted, so that no directory of the commit is brought.
+    pub no_mount: bool,
+    /// That nothing is shared is an error.
+    pub must_share: bool,
+    pub remote: RemoteArgs,
+}
+
 /// Looks at the components of a new worktree, and changes nothing.
-pub fn foreseen(plan: &CreatePlan, how: &MakeOptions) -> Result<Foreseen, Failure> {
+pub fn foreseen(plan: &CreatePlan, how: Preview) -> Result<Foreseen, Failure> {
     if plan.components.is_empty() && !plan.is_unbuilt {
         return Ok(Foreseen::Decided(Vec::new(), String::new()));
     }
@@ -174,7 +185,7 @@ pub fn foreseen(plan: &CreatePlan, how: &MakeOptions) -> Result<Foreseen, Failur
         paths::remove_tree(&away).map_err(WorktreeError::from)?;
     }
     let of_commit = of_commit?;
-    if plan.is_unbuilt && of_commit.is_empty() && (!how.allow_unbuilt || how.frozen_only) {
+    if plan.is_unbuilt && of_commit.is_empty() && how.must_share {
         return Err(WorktreeError::Unbuilt(plan.source.root.clone()).into());
     }
     Ok(told?.map_or(Foreseen::Unfetched, |decisions| Foreseen::Decided(decisions, of_commit)))

@@ -176,7 +176,7 @@ impl Create {
             ));
         }
         if wish.dry_run {
-            let foreseen = components::foreseen(&plan, &self.how)?;
+            let foreseen = components::foreseen(&plan, self.how.preview())?;
             let components = foreseen.decisions().map(|all| all.iter().map(ComponentAnswer::from).collect());
             let answer = CreateAnswer { components, ..CreateAnswer::planned(&plan) };
             if self.how.print_path && !output::is_json() {

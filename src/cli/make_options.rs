@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::components::RemoteArgs;
+use super::components::{Preview, RemoteArgs};
 use super::view_option::ViewOption;
 
 /// How a worktree is made.
@@ -47,4 +47,16 @@ pub struct MakeOptions {
     /// Print the path of the worktree alone on stdout, for scripts; the report is on stderr
     #[arg(long)]
     pub print_path: bool,
+}
+
+impl MakeOptions {
+    /// As a look at the components of the worktree takes them.
+    pub fn preview(&self) -> Preview {
+        Preview {
+            approve: self.approve,
+            no_mount: self.no_mount,
+            must_share: !self.allow_unbuilt || self.frozen_only,
+            remote: self.remote,
+        }
+    }
 }
