@@ -121,6 +121,8 @@ pub fn fsync(fd: impl AsFd) -> io::Result<()> {
     Ok(rfs::fsync(fd)?)
 }
 
+/// Waits until the bytes and the size of an open file are on disk (fdatasync(2)). Its times, mode and name are not
+/// promised.
 pub(crate) fn fdatasync(fd: impl AsFd) -> io::Result<()> {
     fault::point(Call::Sync)?;
     Ok(rfs::fdatasync(fd)?)

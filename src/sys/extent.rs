@@ -51,6 +51,8 @@ pub struct Extent {
 }
 
 impl Extent {
+    /// All bytes of an open file, up to its length at the time of each read. Reads use offsets: the position of the
+    /// descriptor never moves.
     pub fn whole(file: impl Into<Arc<OwnedFd>>) -> Extent {
         Extent { file: file.into(), part: None }
     }

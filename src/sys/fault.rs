@@ -83,6 +83,7 @@ mod planned {
     pub struct Numbers(());
 
     impl Numbers {
+        /// Maps the inode numbers that this thread's later calls of `stat` return. Other threads see the real ones.
         pub fn lay(of: fn(u64) -> u64) -> Numbers {
             NUMBER.set(of);
             Numbers(())
@@ -95,6 +96,7 @@ mod planned {
         }
     }
 
+    /// As `number` of the program: the number that the laid function makes of `ino`, else `ino`.
     pub fn number(ino: u64) -> u64 {
         NUMBER.get()(ino)
     }
@@ -111,6 +113,8 @@ mod planned {
     }
 
     impl Stall {
+        /// Holds each later call of this kind, of this thread and of those that it starts through [`inherit`]. One
+        /// stall holds at a time: a second one replaces the first.
         pub fn lay(call: Call) -> Stall {
             let held = Arc::new(Held { call, state: Mutex::default(), changed: Condvar::new() });
             STALL.set(Some(held.clone()));
@@ -124,6 +128,7 @@ mod planned {
             assert!(!waited.timed_out(), "no call came");
         }
 
+        /// Lets one call return that waits now, or the next one that comes. The others go on waiting.
         pub fn let_one_through(&self) {
             let mut state = self.0.state.lock();
             (state.0, state.1) = (state.0.saturating_sub(1), state.1 + 1);
@@ -177,6 +182,8 @@ mod planned {
     pub struct Guard(Arc<State>);
 
     impl Plan {
+        /// Counts, and fails, later calls of this thread and of those that it starts through [`inherit`]. One plan
+        /// holds at a time: a second one replaces the first.
         pub fn lay(self) -> Guard {
             let state = State {
                 plan: self,
@@ -196,6 +203,8 @@ mod planned {
             self.0.seen.load(Ordering::Relaxed)
         }
 
+        /// The calls that failed so far, in order, each with its backtrace; an empty text unless `DEPSFS_FAULT_TRACE`
+        /// is set.
         pub fn failed(&self) -> Vec<(Call, String)> {
             self.0.failed.lock().clone()
         }
@@ -227,6 +236,8 @@ mod planned {
         PLAN.with_borrow(Option::clone)
     }
 
+    /// As `point` of the program. It waits first while a [`Stall`] holds calls of this kind; the error is the plan's
+    /// `errno`.
     pub fn point(call: Call) -> io::Result<()> {
         if let Some(held) = STALL.with_borrow(Option::clone).filter(|held| held.call == call) {
             held.wait();
@@ -237,6 +248,7 @@ mod planned {
         }
     }
 
+    /// As `room` of the program: all of `len`, half of it if the plan tears this write, or the plan's error.
     pub fn room(len: usize) -> io::Result<usize> {
         let Some(state) = plan() else { return Ok(len) };
         if state.is_torn.swap(false, Ordering::Relaxed) {

@@ -69,10 +69,12 @@ impl Stat {
         FileType::from_raw_mode(self.mode)
     }
 
+    /// False for a symlink to a directory if the metadata is that of the link (lstat(2)).
     pub fn is_dir(&self) -> bool {
         self.kind() == FileType::Directory
     }
 
+    /// Whether it is a regular file: no directory, symlink, fifo, socket or device.
     pub fn is_file(&self) -> bool {
         self.kind() == FileType::RegularFile
     }
@@ -267,6 +269,7 @@ pub fn mknod_at(dir: impl AsFd, name: &[u8], mode: u32, rdev: u64) -> io::Result
     Ok(rfs::mknodat(dir, name, kind, Mode::from_raw_mode(mode & 0o7777), rdev)?)
 }
 
+/// Makes a symlink called `name`, whose target is stored to the letter (symlinkat(2)). EEXIST if the name is taken.
 pub(crate) fn symlink_at(target: &[u8], dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     fault::point(Call::Add)?;
     Ok(rfs::symlinkat(target, dir, name)?)
@@ -298,6 +301,8 @@ pub fn unlink_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     Ok(rfs::unlinkat(dir, name, AtFlags::empty())?)
 }
 
+/// Removes an empty directory (unlinkat(2), AT_REMOVEDIR): ENOTEMPTY if it is not, EBUSY if something is mounted on it,
+/// ENOTDIR for a symlink.
 pub(crate) fn rmdir_at(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     fault::point(Call::Remove)?;
     Ok(rfs::unlinkat(dir, name, AtFlags::REMOVEDIR)?)

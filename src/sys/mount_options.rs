@@ -19,6 +19,7 @@ pub struct Options {
 }
 
 impl Options {
+    /// The source field of the kernel's mount table: `fsname` if the caller set one, else [`SOURCE`].
     pub(super) fn source(&self) -> &str {
         self.fsname.as_deref().unwrap_or(SOURCE)
     }

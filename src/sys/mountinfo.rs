@@ -84,6 +84,8 @@ impl MountTable {
         Ok(table)
     }
 
+    /// A table of these mounts, which are in the order of /proc/self/mountinfo: of several at one path, the last is on
+    /// top.
     pub fn new(all: Vec<MountPoint>) -> MountTable {
         let mut table = MountTable::default();
         for (n, mount) in all.iter().enumerate() {
@@ -93,6 +95,7 @@ impl MountTable {
         MountTable { all, ..table }
     }
 
+    /// All mounts of this process's namespace, in the order of /proc/self/mountinfo.
     pub fn all(&self) -> &[MountPoint] {
         &self.all
     }

@@ -20,14 +20,18 @@ pub struct Ready {
 }
 
 impl Readiness {
+    /// An empty set, close-on-exec. EMFILE or ENFILE if no descriptor is free.
     pub fn new() -> io::Result<Readiness> {
         Ok(Readiness(epoll::create(epoll::CreateFlags::CLOEXEC)?))
     }
 
+    /// Reports `fd` under `key` as soon as it can be read, and again as long as it can (level-triggered). EEXIST if it
+    /// is in the set.
     pub fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         Ok(epoll::add(&self.0, fd, epoll::EventData::new_u64(key), epoll::EventFlags::IN)?)
     }
 
+    /// Takes `fd` out. It must still be open: closing it does not take it out while a duplicate is open (epoll(7)).
     pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(epoll::delete(&self.0, fd)?)
     }

@@ -132,6 +132,9 @@ enum Event {
 }
 
 impl<'a> Running<'a> {
+    /// Takes over a child that was just started: its pipes, and the time limit of `rules`, which begins now. `input` is
+    /// written to its standard input, which is then closed; `sinks` are those of its standard output and its standard
+    /// error.
     pub(super) fn new(mut child: Child, input: Vec<u8>, sinks: (Sink<'a>, Sink<'a>), rules: Rules) -> Running<'a> {
         let stdin = child.stdin.take().map(|pipe| (pipe, input));
         if let Some((pipe, _)) = &stdin {

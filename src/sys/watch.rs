@@ -13,6 +13,8 @@ use super::IoError;
 pub struct Watch(OwnedFd);
 
 impl Watch {
+    /// Watches one directory, not those below it (inotify(7)). A file that is there already does not make it readable;
+    /// one that is written in place doesn't either.
     pub fn renames_into(dir: &Path) -> Result<Watch, IoError> {
         let make = || {
             let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
