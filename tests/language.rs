@@ -257,9 +257,11 @@ fn undocumented(code: &str) -> Vec<(&'static str, usize, String)> {
         if !["fn", "unsafe", "struct", "enum", "trait", "const", "static", "type"].contains(&keyword) {
             continue;
         }
-        let is_above = |line: &&&str| line.starts_with("///") || line.starts_with("#[") || line.ends_with(")]");
-        let above: Vec<&str> = lines[..n].iter().rev().take_while(is_above).copied().collect();
-        if !above.iter().any(|line| line.starts_with("///")) {
+        // A macro writes the comment of its caller as `$(#[$doc])*`.
+        let is_doc = |line: &str| line.starts_with("///") || line.starts_with("$(#[");
+        let is_above = |line: &&&str| is_doc(line) || line.starts_with("#[") || line.ends_with(")]");
+        let mut above = lines[..n].iter().rev().take_while(is_above);
+        if !above.any(|line| is_doc(line)) {
             found.push(("undocumented item", n + 1, item.to_owned()));
         }
     }

@@ -14,6 +14,8 @@ use std::path::Path;
 
 use crate::sys::{IoError, path as paths};
 
+/// Why nothing is at a path: a guess from the directory around it (the table above). Nothing is deleted for
+/// [`Absence::Away`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
     /// Somebody deleted it.

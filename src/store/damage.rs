@@ -21,6 +21,7 @@ pub struct Damage {
     pub kind: DamageKind,
 }
 
+/// The defect of a file of the store, with a reason for messages. The order of variants is the order of reports.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DamageKind {
     /// The bytes are not those of the name.

@@ -47,6 +47,7 @@ pub struct Entries<'s> {
 }
 
 impl<'s> Entries<'s> {
+    /// The entries of this store; nothing is read yet.
     pub(super) fn of(store: &'s Store) -> Entries<'s> {
         Entries { store }
     }

@@ -58,6 +58,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
+    /// The word for messages.
     pub fn name(self) -> &'static str {
         match self {
             FileKind::Manifest => "manifest",

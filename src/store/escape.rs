@@ -42,10 +42,12 @@ pub mod path {
     use super::*;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// As [`escape`]: any bytes, so that a path need not be UTF-8.
     pub(crate) fn serialize<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&escape(path.as_os_str().as_bytes()))
     }
 
+    /// The path of an escaped text. A broken escape and a NUL byte are errors; neither an empty nor a relative path is.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
         let text = String::deserialize(d)?;
         let bytes = unescape(&text).ok_or_else(|| serde::de::Error::custom("a path has a broken % escape"))?;
@@ -64,10 +66,12 @@ pub mod optional_path {
     #[derive(Serialize, Deserialize)]
     struct Escaped(#[serde(with = "super::path")] PathBuf);
 
+    /// `null` for no path.
     pub(crate) fn serialize<S: Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S::Error> {
         path.clone().map(Escaped).serialize(s)
     }
 
+    /// No path for `null`; errors as those of [`super::path::deserialize`].
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<PathBuf>, D::Error> {
         Ok(Option::<Escaped>::deserialize(d)?.map(|e| e.0))
     }

@@ -28,6 +28,7 @@ const HASH: usize = 56;
 pub struct FileTimes(u64, u64, Timespec, Timespec);
 
 impl FileTimes {
+    /// Of metadata that was read from an open file of the store, or from its name.
     pub fn of(stat: &Stat) -> FileTimes {
         FileTimes(stat.ino, stat.size, stat.mtime, stat.ctime)
     }

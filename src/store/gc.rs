@@ -25,6 +25,7 @@ use crate::sys::path as paths;
 
 const DAY: i64 = 86_400;
 
+/// The caller's choices for one gc. Times are those of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GcOptions {
     /// Only say what would be deleted.

@@ -39,6 +39,8 @@ pub struct Lost {
 }
 
 impl Lost {
+    /// An empty list. `store` is absolute; notes of other processes in its `damaged/` are not read before
+    /// [`Store::heed_notes`].
     pub(super) fn of(store: &Path) -> Lost {
         let (met, has_met, bad, has_bad) = Default::default();
         Lost { store: store.into(), met, has_met, bad, has_bad }
@@ -118,6 +120,8 @@ impl Lost {
         self.has_bad.load(Ordering::Relaxed)
     }
 
+    /// Whether `file`, open, is the object's file that was read as damaged and has not changed since. A changed file is
+    /// forgotten: it is to be read again.
     pub(super) fn is_known_bad(&self, id: &ObjectId, file: impl AsFd) -> bool {
         if !self.knows_bad() {
             return false;

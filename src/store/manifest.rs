@@ -67,6 +67,8 @@ impl From<Timespec> for CopyTime {
     }
 }
 
+/// The file `manifest.json` in a worktree's state directory: the mounts that its user wants. Commands write it while
+/// they hold `manifest.lock` beside it; the daemon only reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {

@@ -190,14 +190,17 @@ impl Store {
         &self.path
     }
 
+    /// The objects and packs of this store. The clones of a `Store` share them.
     pub fn objects(&self) -> &Arc<Objects> {
         &self.objects
     }
 
+    /// The named trees. Nothing is read until a method is called.
     pub fn entries(&self) -> Entries<'_> {
         Entries::of(self)
     }
 
+    /// The worktrees whose trees gc keeps. Nothing is read until a method is called.
     pub fn roots(&self) -> Roots<'_> {
         Roots::of(self)
     }

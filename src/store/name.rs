@@ -56,10 +56,13 @@ impl Name {
         Name { cookie: Cookie(cookie.saturating_add(1)), bytes: Box::default() }
     }
 
+    /// 1 to 255 bytes without `/` and NUL, never `.` or `..`; not always UTF-8. Those of a [`Name::bound_after`] are
+    /// empty.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// The hash of the bytes: the position in a listing. Different names may share one.
     pub fn cookie(&self) -> Cookie {
         self.cookie
     }

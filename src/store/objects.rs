@@ -22,6 +22,7 @@ pub struct Objects {
 }
 
 impl Objects {
+    /// The objects of the store at this absolute path. Packs are read when they are needed.
     pub(super) fn open_dir(store: &Path) -> Result<Objects, StoreError> {
         let path = store.join("objects");
         Ok(Objects { dir: paths::open_dir(&path)?, path, packs: Packs::of(store), lost: Lost::of(store) })
@@ -81,6 +82,7 @@ impl Objects {
         &self.lost
     }
 
+    /// Whether a file or a pack has the object; false also if the look-up fails. Its bytes are not checked.
     pub fn contains(&self, id: &ObjectId) -> bool {
         self.size_of(id).is_some()
     }
@@ -117,6 +119,7 @@ impl Objects {
         fs::stat_at(&self.dir, id.place().as_bytes()).ok().filter(|s| s.is_file()).map(|s| s.size)
     }
 
+    /// The packs that this process knows: those of a gc or an import meanwhile are found by [`Packs::look_again`].
     pub(super) fn packs(&self) -> &Packs {
         &self.packs
     }

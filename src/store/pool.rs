@@ -20,6 +20,7 @@ pub struct JobQueue<J> {
 }
 
 impl<J> JobQueue<J> {
+    /// Adds a job, for the next thread that is free. The last one added is taken first.
     pub fn push(&self, job: J) {
         self.state.lock().jobs.push(job);
         self.more.notify_one();

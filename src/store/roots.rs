@@ -44,6 +44,8 @@ pub struct Root {
     pub named: Option<BTreeSet<TreeId>>,
 }
 
+/// The state of the manifest that a root names, as gc and doctor distinguish it. Only the trees of a
+/// [`RootState::Dead`] one may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootState {
     Live(Box<Manifest>),
@@ -90,6 +92,7 @@ pub struct Roots<'s> {
 }
 
 impl<'s> Roots<'s> {
+    /// The roots of this store; nothing is read yet.
     pub(super) fn of(store: &'s Store) -> Roots<'s> {
         Roots { store }
     }

@@ -48,6 +48,7 @@ pub struct Stage {
     _share: StoreShare,
 }
 
+/// The place of an object that this stage holds already.
 #[derive(Clone, Copy)]
 pub(super) enum Staged {
     Loose(Loose),
@@ -69,6 +70,8 @@ pub(super) struct Packing {
 }
 
 impl Stage {
+    /// An empty stage in a directory of its own in `tmp`. It holds the store's lock shared until it is dropped. A dry
+    /// store's stage writes nothing.
     pub(super) fn new(store: &Store) -> Result<Stage, StoreError> {
         let share = store.share()?;
         // From here on gc takes nothing away; what it took before must not count as there.
@@ -192,6 +195,7 @@ impl Stage {
         Ok(fd)
     }
 
+    /// The error of a write to the stage's file of this number.
     pub(super) fn failed(&self, file: u32, e: io::Error) -> StoreError {
         IoError::of("write", &self.path.join(name_of(file)))(e).into()
     }

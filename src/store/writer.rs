@@ -18,10 +18,13 @@ pub struct ObjectWriter<'s> {
 }
 
 impl<'s> ObjectWriter<'s> {
+    /// A writer of an object without bytes yet. Dropped before it is finished, it leaves a file in the stage, which
+    /// goes with the stage.
     pub(super) fn new(stage: &'s Stage) -> ObjectWriter<'s> {
         ObjectWriter { stage, memory: Vec::new(), file: None, hasher: blake3::Hasher::new(), at: 0, data: 0 }
     }
 
+    /// Adds bytes to the end. They stay in memory up to [`IN_MEMORY`] bytes in all, then go to a file of the stage.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         if self.stage.is_dry() {
             self.seen(bytes);
@@ -86,6 +89,7 @@ impl<'s> ObjectWriter<'s> {
         fs::duplicate(fd.as_fd()).map(Some).map_err(|e| self.stage.failed(*file, e))
     }
 
+    /// Counts and hashes bytes that lie in the file already, or that a dry store does not write.
     pub(super) fn seen(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
         self.at += bytes.len() as u64;

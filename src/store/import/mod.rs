@@ -120,6 +120,7 @@ pub struct Skipped {
     pub why: SkipReason,
 }
 
+/// The reason, with the text that follows the path in a message (`Display`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
     /// A socket or device.

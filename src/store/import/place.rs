@@ -30,6 +30,8 @@ pub(super) struct SourceDir {
 pub(super) const DEPTH: usize = 1000;
 
 impl SourceDir {
+    /// The directory that is imported: `path` as the caller wrote it, for messages; `dev` is its device number, in
+    /// which the walk stays.
     pub fn root(path: &Path, fd: OwnedFd, in_view: bool, dev: u64) -> SourceDir {
         SourceDir { fd, name: path.as_os_str().as_bytes().into(), parent: None, in_view, dev, depth: 0 }
     }
@@ -41,6 +43,8 @@ impl SourceDir {
         if name.is_empty() { dir } else { dir.join(std::ffi::OsStr::from_bytes(name)) }
     }
 
+    /// The error of a system call on `name` in this directory; an empty name means the directory itself. `verb` follows
+    /// "cannot" in the message.
     pub fn failed(&self, verb: &'static str, name: &[u8], e: io::Error) -> ImportError {
         IoError::of(verb, &self.path_of(name))(e).into()
     }
@@ -75,6 +79,8 @@ fn stat_all(place: &SourceDir) -> io::Result<Vec<(Name, Stat)>> {
     names.map(stat).collect()
 }
 
+/// The target of a symlink, to the letter. If the name is gone or is no symlink any more, the error is
+/// [`ImportError::Changed`].
 pub(super) fn read_link(place: &SourceDir, name: &Name) -> Result<Box<[u8]>, ImportError> {
     match fs::readlink_at(&place.fd, name.bytes()) {
         Ok(target) => Ok(target.into()),

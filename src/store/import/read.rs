@@ -10,6 +10,8 @@ use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::terminal::DisplayName;
 
 impl Scan<'_> {
+    /// Stores the contents of a job's files in the stage and adds each, with its number, to `out`. A file that changes
+    /// while it is read is read again, a few times.
     pub(super) fn read(&self, job: ReadJob, out: &mut Findings) -> Result<(), ImportError> {
         for (number, name) in job.files {
             let found = self.read_file(&job.place, &name, out)?;

@@ -27,6 +27,7 @@ use crate::sys::fs::{self, FileType, Stat};
 const JOB_FILES: usize = 32;
 const JOB_BYTES: u64 = 4 << 20;
 
+/// A unit of work of the walk's threads. A directory's job adds those of its subdirectories and files to the queue.
 pub(super) enum Job {
     Root { place: Arc<SourceDir>, stat: Stat, key: DirKey },
     Dir { parent: Arc<SourceDir>, name: Box<[u8]>, key: DirKey },
@@ -49,6 +50,8 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
+    /// A walk that has met nothing yet. `previous` is the last import of the same directory: its unchanged files are
+    /// not read. `watched` is the path that is looked for in files that are read.
     pub fn new(
         stage: &'a Stage,
         objects: &'a Objects,
@@ -61,6 +64,8 @@ impl<'a> Scan<'a> {
         Scan { stage, objects, previous, progress, watched, shared, next_file, next_dir, linked: Mutex::default() }
     }
 
+    /// Does one job: its findings are added to `out`, the jobs that it leads to are pushed to `queue`. Called by
+    /// several threads, each with an `out` of its own.
     pub fn work(&self, job: Job, out: &mut Findings, queue: &JobQueue<Job>) -> Result<(), ImportError> {
         if self.progress.is_cancelled() {
             return Err(ImportError::Cancelled);

@@ -112,6 +112,8 @@ pub(super) struct KeptTrees<'a> {
 }
 
 impl<'a> KeptTrees<'a> {
+    /// `dev` is the view's device number. `files` and `dirs` are those that the walk looked at: their inodes with
+    /// several names may have another one among the trees.
     pub fn new<'f>(
         (shared, dev): (&'a dyn Shared, u64),
         files: impl Iterator<Item = &'f Stat>,
@@ -125,6 +127,8 @@ impl<'a> KeptTrees<'a> {
         KeptTrees { shared, dev, linked, stats: ImportStats::default() }
     }
 
+    /// The metadata of directory `number` as its tree has it, counted in the statistics: without set-user-ID bit, and
+    /// with the xattrs `user.*` only. The default if no tree has it.
     pub fn dir_meta(&mut self, number: u64) -> NodeMeta {
         self.stats.dirs += 1;
         let Some((tree, node)) = self.shared.source(number) else { return NodeMeta::default() };
@@ -132,6 +136,7 @@ impl<'a> KeptTrees<'a> {
         NodeMeta { perm: meta.perm & 0o3777, mtime: meta.mtime, xattrs: of_user(meta.xattrs) }
     }
 
+    /// The names in directory `dir` as the trees have them, in any order. Their contents are not read.
     pub fn names(&self, dir: u64) -> Vec<(Name, FoundEntry)> {
         let named = |(name, number)| Some((Name::new(name).ok()?, as_it_was(self.shared, number)));
         self.shared.entries(dir).filter_map(named).collect()

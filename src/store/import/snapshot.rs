@@ -50,6 +50,8 @@ pub(super) struct Ident {
 }
 
 impl Ident {
+    /// The identity of the file with this metadata, at its state of now: a later change of its inode makes another
+    /// `ctime`.
     pub fn of(stat: &Stat) -> Ident {
         Ident { dev: stat.dev, ino: stat.ino, ctime: stat.ctime }
     }
@@ -90,6 +92,7 @@ impl Previous {
         &self.bytes[from..from + u32_at(&self.bytes, 28) as usize]
     }
 
+    /// The record of a node of `tree`. One that the snapshot lacks has the default identity, which no file has.
     pub fn seen(&self, n: Node) -> SeenDir {
         let holds = self.bytes.get(HEADER + n.0 as usize * RECORD + 28).copied().unwrap_or_default();
         SeenDir { ident: self.ident(n), holds: Holds::of_byte(holds) }

@@ -27,6 +27,7 @@ impl PathScan {
         is_one.then(|| PathScan { finder: memmem::Finder::new(path).into_owned() })
     }
 
+    /// Absolute, without a slash at its end, longer than `/`.
     pub fn path(&self) -> &[u8] {
         self.finder.needle()
     }

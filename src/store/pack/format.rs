@@ -21,10 +21,15 @@
 use crate::store::tree::{u32_at, u64_at};
 use crate::store::{ObjectId, PackId};
 
+/// The first eight bytes of a pack.
 pub(super) const MAGIC: [u8; 8] = *b"depsfs P";
+/// The only version that is read and written. Other bytes get another version.
 pub(super) const VERSION: u32 = 1;
+/// The length of the header in bytes: the offset of the first object.
 pub(super) const HEADER: usize = 64;
+/// The length of the fan-out in bytes: for each first byte of an id, a `u32` with the number of ids that begin so or lower.
 pub(super) const FAN_OUT: usize = 256 * 4;
+/// The length of an index record in bytes.
 pub(super) const RECORD: usize = 44;
 
 /// Why bytes are not a pack.
@@ -47,6 +52,8 @@ pub(super) struct PackLayout {
 }
 
 impl PackLayout {
+    /// Of the first [`HEADER`] bytes of a file of `len` bytes. The index must end where the file ends, and reserved
+    /// bytes must be zero.
     pub fn read(header: &[u8], len: u64) -> Result<PackLayout, PackError> {
         if header.get(..8) != Some(&MAGIC[..]) {
             return Err(PackError::Magic);
@@ -60,10 +67,12 @@ impl PackLayout {
         if fits && reserved.iter().all(|b| *b == 0) { Ok(layout) } else { Err(PackError::Length) }
     }
 
+    /// The length of fan-out and records in bytes.
     pub fn index_len(&self) -> usize {
         FAN_OUT + self.objects as usize * RECORD
     }
 
+    /// The header of a pack with these fields.
     pub fn header(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         out[..8].copy_from_slice(&MAGIC);

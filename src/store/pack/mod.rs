@@ -54,6 +54,7 @@ impl Pack {
         Ok((Pack { id, layout, index }, file))
     }
 
+    /// The name of the file: the hash of its index, which holds the ids of its objects.
     pub fn id(&self) -> PackId {
         self.id
     }

@@ -51,10 +51,12 @@ impl Packs {
         Packs { path: store.join("packs"), known: Mutex::default() }
     }
 
+    /// The absolute path of `packs`. The directory may be missing.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// The absolute path that a pack has or would have: 64 hexadecimal digits in `packs`.
     pub fn path_of(&self, id: &PackId) -> PathBuf {
         self.path.join(id.hex())
     }

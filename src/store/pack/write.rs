@@ -50,6 +50,7 @@ impl PackWriter {
         self.written + self.buffer.len() as u64
     }
 
+    /// The objects so far, in the order in which they were added, not in that of the index.
     pub fn records(&self) -> &[PackRecord] {
         &self.records
     }

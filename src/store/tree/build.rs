@@ -106,6 +106,8 @@ impl TreeBuilder {
         Ok(())
     }
 
+    /// The slot of `name` in the directory `parent`; `None` also if `parent` is no directory, or a slot of another
+    /// builder.
     pub fn find(&self, parent: Slot, name: &Name) -> Option<Slot> {
         self.nodes.get(parent.0 as usize)?.children.get(name).copied()
     }
@@ -121,6 +123,7 @@ impl TreeBuilder {
         &mut self.nodes[at].meta
     }
 
+    /// False also for a slot of another builder.
     pub fn is_dir(&self, slot: Slot) -> bool {
         self.nodes.get(slot.0 as usize).is_some_and(|n| n.item == Item::Dir)
     }

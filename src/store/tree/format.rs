@@ -39,13 +39,21 @@
 //! A directory's number is greater than its parent's, and a file's is greater than that of the directory
 //! of its first name: so no walk, up or down, can go in a circle, whatever the bytes say.
 
+/// The first eight bytes of a tree.
 pub(super) const MAGIC: [u8; 8] = *b"depsfs T";
+/// The only version that is read and written. Other bytes get another version.
 pub(super) const VERSION: u32 = 1;
+/// The length of the header in bytes.
 pub(super) const HEADER: usize = 64;
+/// The length of a node's record in bytes.
 pub(super) const NODE: usize = 48;
+/// The length of a directory entry's record in bytes.
 pub(super) const ENTRY: usize = 16;
+/// The length of the record of a further name of a file, in bytes.
 pub(super) const LINK: usize = 12;
+/// The length of an extended attribute's record in bytes.
 pub(super) const XATTR: usize = 16;
+/// The length of an object id in bytes.
 pub(super) const OBJECT: usize = 32;
 
 /// Node flag: the xattr section has records of this node.
@@ -75,6 +83,7 @@ fn take<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     at.checked_add(N).and_then(|end| bytes.get(at..end)).and_then(|s| s.try_into().ok()).unwrap_or([0; N])
 }
 
+/// A little-endian number; 0 if it does not lie inside `bytes`.
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(take(bytes, at))
 }
@@ -165,6 +174,7 @@ pub(super) struct RawNode {
 }
 
 impl RawNode {
+    /// The record that begins at offset `at`; zeros if it does not lie inside `bytes`. Its numbers are not checked.
     pub fn read(bytes: &[u8], at: usize) -> RawNode {
         let record: [u8; NODE] = take(bytes, at);
         RawNode {
@@ -182,6 +192,7 @@ impl RawNode {
         }
     }
 
+    /// Adds the [`NODE`] bytes of the record to `out`, little-endian.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.size.to_le_bytes());
         out.extend_from_slice(&self.mtime_sec.to_le_bytes());

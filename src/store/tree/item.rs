@@ -13,6 +13,7 @@ pub type Xattr = (Box<[u8]>, Box<[u8]>);
 pub struct Slot(pub(super) u32);
 
 impl Slot {
+    /// The root directory, which every builder has from the start.
     pub const ROOT: Slot = Slot(0);
 
     /// Slots are numbered from 0 as they are added.
@@ -49,6 +50,7 @@ pub enum BuildError {
     TooLarge,
 }
 
+/// A node of a tree that is being built, at the index of its slot.
 pub(super) struct BuiltNode {
     pub meta: NodeMeta,
     pub item: Item,

@@ -37,6 +37,7 @@ use crate::sys::mmap::Map;
 pub struct Node(pub u32);
 
 impl Node {
+    /// The root directory of every tree.
     pub const ROOT: Node = Node(0);
 }
 
@@ -101,6 +102,7 @@ impl Tree {
         Ok(tree)
     }
 
+    /// The name of the tree's file in the store; it is not computed again from the bytes.
     pub fn id(&self) -> TreeId {
         self.id
     }
@@ -113,6 +115,7 @@ impl Tree {
         }
     }
 
+    /// The number of nodes, root included: nodes are numbered from 0 to one less. A file of several names is one.
     pub fn node_count(&self) -> u32 {
         self.layout.nodes
     }

@@ -10,6 +10,7 @@ use tar::{GnuSparseHeader, Header};
 
 use super::refused::Refused;
 
+/// The unit of an archive in bytes: a header has one, data is padded to whole ones.
 pub(super) const BLOCK: usize = 512;
 
 /// Whether the checksum is right: the sum of all bytes, its own taken as spaces.

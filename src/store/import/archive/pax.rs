@@ -29,11 +29,13 @@ impl Extra {
         own.or_else(|| self.global.get(key)).map(|v| &v[..]).filter(|v| !v.is_empty())
     }
 
+    /// The value of a PAX key as a decimal number; `None` if the key is absent or empty.
     pub fn number(&self, key: &[u8]) -> Result<Option<u64>, Refused> {
         self.get(key).map(decimal).transpose()
     }
 }
 
+/// The (offset, length) pairs in bytes of a sparse map; an odd number at the end is dropped.
 pub(super) fn pairs(numbers: &[u64]) -> Vec<(u64, u64)> {
     numbers.chunks_exact(2).map(|p| (p[0], p[1])).collect()
 }
@@ -54,6 +56,7 @@ pub(super) fn sparse(size: u64, mut data: Vec<(u64, u64)>, stored: u64) -> Resul
     Ok(MemberKind::File { size, data })
 }
 
+/// A decimal number in ASCII digits, without sign or spaces. An empty text and one above 2⁶⁴-1 are refused.
 pub(super) fn decimal(text: &[u8]) -> Result<u64, Refused> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(text).ok().filter(|_| digits).and_then(|s| s.parse().ok());

@@ -32,6 +32,7 @@ pub struct ArchivePlan<'l> {
 }
 
 impl<'l> ArchivePlan<'l> {
+    /// A plan with the root directory only, of mode [`DIR_MODE`]. `limits` bound members, bytes of content and memory.
     pub fn new(limits: &'l ArchiveLimits) -> ArchivePlan<'l> {
         let builder = TreeBuilder::new(NodeMeta { perm: DIR_MODE, ..NodeMeta::default() });
         ArchivePlan { builder, limits, members: 0, bytes: 0, memory: 0, implied: HashSet::from([Slot::ROOT]) }

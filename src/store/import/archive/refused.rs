@@ -60,6 +60,7 @@ impl Refused {
         kind(shown(name))
     }
 
+    /// For a defect of the archive's format. `what` is a clause of this program, without a member's name.
     pub(super) fn corrupt(what: &str) -> Refused {
         Refused::Corrupt(what.into())
     }

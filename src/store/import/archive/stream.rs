@@ -20,6 +20,7 @@ const PIECE: usize = 256 * 1024;
 /// Pieces that may wait.
 const PIECES: usize = 4;
 
+/// The compression of an archive; in it is always a tar stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Tar,
@@ -55,6 +56,8 @@ pub(super) struct Source<'p> {
 }
 
 impl<'p> Source<'p> {
+    /// An open archive, and its first bytes: 512, or fewer if it is shorter. Reads begin at offset 0 again. The file's
+    /// length begins the progress.
     pub fn open(path: &Path, progress: &'p dyn Progress) -> Result<(Source<'p>, Vec<u8>), IoError> {
         let file = fs::open_path(path, OpenFlags::RDONLY, 0).map_err(IoError::of("open", path))?;
         let mut start = vec![0; 512];

@@ -57,6 +57,7 @@ pub struct Tar<R> {
 }
 
 impl<R: Read> Tar<R> {
+    /// A stream of any length; [`Tar::within`] bounds one that is not trusted.
     pub fn new(from: R) -> Tar<R> {
         Tar { from, left: 0, padding: 0, global: Rc::default(), global_bytes: 0, room: u64::MAX, most: u64::MAX }
     }
