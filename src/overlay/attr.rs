@@ -328,6 +328,8 @@ pub(super) fn without_set_id(mode: u32, gid: u32, caller: Caller) -> u32 {
     if mode & 0o010 != 0 || !is_member { mode & !SET_ID } else { mode & !0o4000 }
 }
 
+/// The attributes of an inode whose upper file has `stat`; the journal's metadata is not applied yet. The generation is
+/// the birth time for a file of the upper alone, else 0.
 pub(super) fn plain_attr(ino: Ino, stat: &Stat) -> Attr {
     Attr {
         ino,

@@ -13,10 +13,12 @@ pub(super) struct FdCache<V> {
 }
 
 impl<V> FdCache<V> {
+    /// An empty cache. `capacity` counts open descriptors; callers that hold a value keep it open beyond that.
     pub fn new(capacity: usize) -> FdCache<V> {
         FdCache { capacity, clock: 0, held: HashMap::new() }
     }
 
+    /// The value of this inode, which becomes the one used last. `None` means only that it has to be opened.
     pub fn find(&mut self, ino: Ino) -> Option<Arc<V>> {
         self.clock += 1;
         let (used, value) = self.held.get_mut(&ino)?;
@@ -39,10 +41,12 @@ impl<V> FdCache<V> {
         self.held.insert(ino, (self.clock, value));
     }
 
+    /// Drops the value of this inode, if there is one: it is about another file now, or open in another way.
     pub fn forget(&mut self, ino: Ino) {
         self.held.remove(&ino);
     }
 
+    /// Drops all values, to free descriptors; callers go on with those that they hold.
     pub fn clear(&mut self) {
         self.held.clear();
     }

@@ -206,6 +206,8 @@ impl View {
         Ok(attr)
     }
 
+    /// Counts one more lookup of the kernel, which it gives back with FORGET. An inode that the view has not handed out
+    /// is not counted.
     pub(super) fn reference(&mut self, ino: Ino) {
         if let Some(seen) = self.seen.get_mut(&ino) {
             seen.lookups += 1;

@@ -7,6 +7,7 @@ use crate::sys::reason;
 
 use super::journal::JournalError;
 
+/// The reason why an operation of a view failed. An error that the operating system returned keeps its errno.
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     #[error("no such name")]
@@ -53,6 +54,7 @@ pub enum OverlayError {
     Journal(#[from] JournalError),
 }
 
+/// The result of every operation of a view.
 pub type Result<T> = std::result::Result<T, OverlayError>;
 
 /// For `map_err(upper("create a file"))`: a failed call on the upper.

@@ -179,6 +179,8 @@ impl View {
         }
     }
 
+    /// The bytes of a lower file, from its object: not those of its copy if it has one. The bytes of a small object are
+    /// checked. If descriptors run out, those of the caches are closed, and it is tried once more.
     pub(super) fn open_object(&mut self, ino: Ino) -> Result<Extent> {
         let (tree, node) = self.lower.source(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
         let (id, size) = (tree.object(node).ok_or(OverlayError::Invalid), tree.stat(node).size);
@@ -201,6 +203,8 @@ impl View {
         }
     }
 
+    /// An own descriptor of an upper file, also of one without a name that is open still. The user's own modes do not
+    /// hinder: a file without the permission is opened all the same. No copy-up happens.
     pub(super) fn open_upper(&mut self, ino: Ino, flags: OpenFlags) -> Result<OwnedFd> {
         if self.is_gone(ino) {
             let file = self.orphan_fd(ino)?.ok_or(OverlayError::UnknownInode(ino.0))?;

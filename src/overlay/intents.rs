@@ -34,10 +34,13 @@ pub(super) struct Intent {
 }
 
 impl Intent {
+    /// The name in the work directory: `copy.`, then boot id, inode number and birth in hexadecimal, and object id,
+    /// with dots between.
     pub fn name(&self) -> String {
         format!("{PREFIX}{}.{:016x}.{:016x}.{}", self.boot, self.real, self.born, self.object)
     }
 
+    /// The intent that a name stands for; `None` for any other name, and for one that is cut.
     pub fn of_name(name: &[u8]) -> Option<Intent> {
         let mut fields = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?.split('.');
         let mut next = || fields.next();

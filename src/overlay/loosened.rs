@@ -36,6 +36,7 @@ impl Note {
         format!("{PREFIX}{:016x}.{:016x}.{:o}.{:o}", self.real, self.born, self.mode, self.loosened)
     }
 
+    /// The note that a name in the work directory stands for; `None` for any other name, and for a mode above 07777.
     pub fn of_name(name: &[u8]) -> Option<Note> {
         let fields: Vec<&str> = std::str::from_utf8(name).ok()?.strip_prefix(PREFIX)?.split('.').collect();
         let [real, born, mode, loosened] = fields[..] else { return None };

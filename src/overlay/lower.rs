@@ -44,6 +44,7 @@ impl LowerGraft {
     }
 }
 
+/// The grafts of a view as one read-only tree: inode numbers of the view on one side, nodes of trees on the other.
 #[derive(Default)]
 pub(super) struct Lower {
     /// The live ones first.
@@ -211,6 +212,7 @@ impl Lower {
         Ino(self.grafts[n.graft].base + u64::from(n.node.0))
     }
 
+    /// The inode number that the view shows for a node: of a merged directory's layers all have one.
     pub fn ino(&self, n: LowerNode) -> Ino {
         match self.alias.get(&n) {
             Some(ino) => *ino,
@@ -275,6 +277,8 @@ impl Lower {
         own.map(|n| n.node)
     }
 
+    /// The type of a lower inode; `None` for one of the upper, and for an unknown number. Of a merged directory it is
+    /// that of its first layer.
     pub fn kind(&self, ino: Ino) -> Option<FileType> {
         self.source(ino).map(|(tree, node)| tree.stat(node).kind)
     }
@@ -304,6 +308,7 @@ impl Lower {
         self.grafts.len() == 1
     }
 
+    /// Whether a tree has this inode as a directory; false for a directory of the upper alone.
     pub fn is_dir(&self, ino: Ino) -> bool {
         self.kind(ino) == Some(FileType::Directory)
     }

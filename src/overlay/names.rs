@@ -25,6 +25,7 @@ impl Default for LocationSet {
 }
 
 impl LocationSet {
+    /// Adds a location; nothing happens if it is there.
     pub fn add(&mut self, dir: Ino, name: &Name) {
         match self {
             LocationSet::Few(few) if few.iter().any(|(d, n)| *d == dir && n == name) => {}
@@ -45,6 +46,7 @@ impl LocationSet {
         }
     }
 
+    /// Takes a location out; nothing happens if it is not there.
     pub fn remove(&mut self, dir: Ino, name: &Name) {
         match self {
             LocationSet::Few(few) => few.retain(|(d, n)| *d != dir || n != name),

@@ -35,6 +35,7 @@ const RECORD_BYTES: u64 = 128;
 const TIDY_AT_OPEN: u64 = 16 << 10;
 const TIDY_IN_USE: u64 = 1 << 20;
 
+/// The parts of a view besides its upper, which [`Overlay::open`] takes as an open directory.
 pub struct OverlayConfig {
     /// Holds `journal`, which may only mark that the journal is in the upper (`state_dir.rs`). Must exist.
     pub state_dir: PathBuf,
@@ -238,6 +239,7 @@ impl View {
         Ok(false)
     }
 
+    /// Replaces the journal by the shortest one with the same state, in one rename; either is whole after a crash.
     pub(super) fn rewrite_journal(&mut self) -> Result<()> {
         let records = self.all_records();
         Ok(self.journal.rewrite(records)?)

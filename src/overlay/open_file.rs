@@ -61,10 +61,12 @@ impl Drop for OpenFile {
 pub(super) struct DelayedFlush(pub Vec<Weak<OpenFile>>);
 
 impl DelayedFlush {
+    /// Whether no file waits. One that was closed meanwhile counts until the next round.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Starts the kernel's write-back of those that are open still, without waiting for the disk.
     pub fn write_back(self) {
         self.0.iter().filter_map(Weak::upgrade).for_each(|file| file.write_back_what_is_due());
     }

@@ -138,6 +138,8 @@ impl View {
         Ok(file)
     }
 
+    /// The target of a symlink, to the letter: that of the upper, else that of the tree. [`OverlayError::Invalid`] for
+    /// another type.
     pub(super) fn target(&mut self, ino: Ino) -> Result<Vec<u8>> {
         if self.has_upper_bytes(ino) {
             let fd = self.upper_path_fd(ino)?;

@@ -18,6 +18,8 @@ use super::types::Ino;
 use super::view::View;
 
 impl View {
+    /// Mends the records in memory as the table says, after a replay that met damage. The caller writes the journal
+    /// anew.
     pub(super) fn make_sound(&mut self) {
         self.drop_unknown();
         for dir in self.moved_dirs() {

@@ -156,6 +156,7 @@ impl Delta {
         }
     }
 
+    /// The journal's entry for a name of a directory; `None` if upper and lower alone decide.
     pub fn name(&self, dir: Ino, name: &Name) -> Option<Override> {
         self.names.get(&dir)?.get(name).copied()
     }
@@ -172,14 +173,17 @@ impl Delta {
         !self.names.is_empty() || !self.opaque.is_empty()
     }
 
+    /// Whether the journal has an entry for any name in `dir`. An opaque directory may have none.
     pub fn has_overrides(&self, dir: Ino) -> bool {
         self.names.contains_key(&dir)
     }
 
+    /// Whether the lower's names in `dir` are hidden (overlayfs: `opaque`).
     pub fn is_opaque(&self, dir: Ino) -> bool {
         self.opaque.contains(&dir)
     }
 
+    /// The metadata that the journal records for an inode; `None` if it has that of the upper's file, or of the tree.
     pub fn meta(&self, ino: Ino) -> Option<&MetaChange> {
         self.metas.get(&ino)
     }
@@ -209,6 +213,7 @@ impl Delta {
         self.moved_to.keys().copied().collect()
     }
 
+    /// The locations that a lower inode was moved to, several for a hard-linked file; empty if it was never moved.
     pub fn moved_to(&self, ino: Ino) -> &[(Ino, Name)] {
         self.moved_to.get(&ino).map_or(&[], Vec::as_slice)
     }
@@ -231,6 +236,7 @@ impl Delta {
         self.named_upper_dirs().into_iter().chain(self.places.keys().copied()).collect()
     }
 
+    /// The directory and name of a directory of the upper alone, recorded when another record named it; else `None`.
     pub fn place(&self, ino: Ino) -> Option<&(Ino, Name)> {
         self.places.get(&ino)
     }

@@ -9,6 +9,7 @@ use crate::sys::fs::{SetTime, Timespec};
 pub struct Ino(pub u64);
 
 impl Ino {
+    /// The view's root directory: 1, as the kernel requires of FUSE.
     pub const ROOT: Ino = Ino(1);
 }
 

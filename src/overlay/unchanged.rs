@@ -107,6 +107,7 @@ impl Unchanged {
         Unchanged { lower, touched }
     }
 
+    /// Whether the trees have this inode as a directory.
     pub fn is_dir(&self, ino: Ino) -> bool {
         self.lower.is_dir(ino)
     }

@@ -25,6 +25,8 @@ pub(super) const KEPT_LISTINGS: usize = 16;
 /// The names in one directory of the upper, in listing order.
 pub(super) type Listing = BTreeMap<Name, (FileType, u64)>;
 
+/// The worktree's own directory below the mount, with what is kept open and in memory of it. Access is by descriptor:
+/// the path leads into the mount.
 pub(super) struct Upper {
     pub root: Arc<OwnedFd>,
     /// A directory of ours in the same file system, to make things aside in.

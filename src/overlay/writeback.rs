@@ -106,6 +106,7 @@ impl View {
         Ok(())
     }
 
+    /// Flushes every copy that has an intent, and waits for the disk. At an error the rest keep their intents.
     pub(super) fn flush_all(&mut self) -> Result<()> {
         while let Some(intent) = self.writeback.intents.values().next().cloned() {
             if let Some(file) = self.copy_of(&intent)? {
@@ -127,6 +128,7 @@ impl View {
         Ok((stat.ino == intent.real && stat.born == intent.born).then(|| file.clone()))
     }
 
+    /// The inode number that the copy has in the view: that of the lower file that it is of, else the upper's.
     pub(super) fn inode_of_intent(&self, intent: &Intent) -> Ino {
         self.delta.origin(intent.real).unwrap_or(Ino::of_upper(intent.real))
     }
@@ -166,6 +168,8 @@ impl View {
         }
     }
 
+    /// After a write to a truncated file: the flusher starts the write-back of its bytes within a moment, and does not
+    /// keep it open for that.
     pub(super) fn write_back_later(&mut self, file: &Arc<OpenFile>) {
         self.writeback.truncated.0.push(Arc::downgrade(file));
         self.start_flusher();

@@ -113,6 +113,7 @@ impl Check {
 }
 
 impl Record {
+    /// The length in bytes that it takes in a frame, without the frame's head.
     pub(super) fn encoded_len(&self) -> usize {
         let mut out = Vec::new();
         self.encode(&mut out);

@@ -15,6 +15,7 @@ pub const ELSEWHERE: u32 = 2;
 /// The prefix of the name of a damaged journal's copy.
 pub const DAMAGED: &str = "journal.damaged";
 
+/// The first bytes of a journal of this format version; the reserved ones are zero.
 pub(super) fn header_of(version: u32) -> [u8; HEADER] {
     let mut out = [0; HEADER];
     out[..8].copy_from_slice(MAGIC);
@@ -69,6 +70,7 @@ pub fn copy(from: &OwnedFd, to: &OwnedFd, path: &Path) -> Result<(), JournalErro
     put(to, &path, &contents(&file, &path)?).map(drop)
 }
 
+/// All bytes of an open journal, header included, from offset 0. `path` is for the error alone.
 pub(super) fn contents(file: &OwnedFd, path: &Path) -> Result<Vec<u8>, JournalError> {
     let size = fs::stat(file).map_err(IoError::of("read", path))?.size;
     let mut bytes = vec![0; size as usize];

@@ -11,11 +11,14 @@ pub(super) const VERSION: u32 = 1;
 /// The version of a journal with records or frames that version 1 doesn't have.
 pub(super) const NEWER: u32 = 4;
 
+/// The length of the header in bytes: the offset of the first frame.
 pub(super) const HEADER: usize = 16;
 
 /// No payload is longer.
 pub(super) const FRAME_MAX: usize = 16 << 20;
 
+/// The reason why a journal could not be read or written. Damage inside it is none: it is mended, or skipped and
+/// reported.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error(transparent)]

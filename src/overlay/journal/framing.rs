@@ -88,6 +88,7 @@ impl Frames {
         });
     }
 
+    /// The frames and the unreadable pieces between them, in the order of the file. A torn end is not among them.
     pub fn pieces(&self) -> impl Iterator<Item = JournalPiece> {
         self.parts.iter().map(|part| match part {
             FramePart::Sound(at) => {
