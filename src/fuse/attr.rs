@@ -15,6 +15,8 @@ pub fn ino(number: INodeNo) -> Ino {
     Ino::of_kernel(number.0)
 }
 
+/// The user and group of the program that the kernel asks for (fsuid and fsgid); both are 0 for requests of the kernel
+/// itself.
 pub fn caller(request: &Request) -> Caller {
     Caller { uid: request.uid(), gid: request.gid() }
 }
@@ -24,6 +26,7 @@ pub fn ordinary(request: &Request) -> Option<Caller> {
     (request.uid() != 0).then(|| caller(request))
 }
 
+/// The attributes in fuser's form. A creation time is not reported: Linux does not ask for it.
 pub fn file_attr(attr: &Attr) -> FileAttr {
     FileAttr {
         ino: INodeNo(attr.ino.0),
@@ -90,6 +93,7 @@ fn system_time(t: Timespec) -> SystemTime {
     seconds.and_then(|s| s.checked_add(Duration::from_nanos(t.nsec.into()))).unwrap_or(UNIX_EPOCH)
 }
 
+/// The change of a time in SETATTR; `None` from the kernel keeps it. Now is taken when the change is made.
 pub fn set_time(time: Option<TimeOrNow>) -> SetTime {
     match time {
         None => SetTime::Keep,

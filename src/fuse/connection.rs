@@ -20,6 +20,7 @@ use crate::sys::fs::FileType;
 /// Called when the connection has ended and its view is closed.
 pub type OnEnd = Box<dyn FnOnce() + Send>;
 
+/// A FUSE connection that this process serves, shared by the workers that answer its requests one after the other.
 pub struct ServedConnection {
     /// Its number in the pool.
     pub key: AtomicU64,
@@ -44,6 +45,7 @@ impl ServedConnection {
         }
     }
 
+    /// Answers MKNOD: a regular file is made as by CREATE, other types with `rdev` as the kernel encodes it.
     pub fn node(
         &self,
         request: &Request,
@@ -59,6 +61,7 @@ impl ServedConnection {
         }
     }
 
+    /// Whether the caller may use the virtual xattrs: root and the worktree's owner may.
     pub fn may_ask(&self, request: &Request) -> bool {
         request.uid() == 0 || request.uid() == self.view.owner
     }

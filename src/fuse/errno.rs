@@ -44,6 +44,7 @@ pub fn to_errno(error: &OverlayError) -> Errno {
     }
 }
 
+/// The errno for a name that no file of a view can have.
 pub fn of_name(error: NameError) -> Errno {
     match error {
         NameError::Malformed => Errno::EINVAL,

@@ -10,6 +10,8 @@ use super::errno::RequestOutcome;
 use super::worker::Answering;
 use crate::overlay::Ino;
 
+/// Answers READDIR from the cookie `after` on (0: from the start) with names, types and inode numbers, as many as the
+/// kernel's buffer takes. An empty reply ends the listing.
 pub fn plain(on: &Answering<'_>, dir: Ino, after: u64, mut reply: ReplyDirectory) {
     let done = on.view.overlay.readdir(dir, after, false, &mut |entry| {
         !reply.add(INodeNo(entry.ino.0), entry.cookie, kind(entry.mode), OsStr::from_bytes(entry.name))

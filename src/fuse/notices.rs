@@ -61,6 +61,7 @@ struct NoticeQueue {
 }
 
 impl Notices {
+    /// The notices of one connection, of which nothing is sent yet. `threads` send those that may wait for the kernel.
     pub fn new(device: Arc<OwnedFd>, passthrough: Arc<Passthrough>, threads: Blocking) -> Notices {
         Notices(Arc::new(NoticesShared { device, passthrough, threads, queue: Mutex::default() }))
     }

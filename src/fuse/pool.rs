@@ -40,7 +40,7 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Pool(Arc<PoolShared>);
 
-pub struct PoolShared {
+struct PoolShared {
     readiness: Readiness,
     /// The number of connections that wait for a worker, to be read without a lock.
     waiting: AtomicUsize,

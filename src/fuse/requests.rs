@@ -35,6 +35,7 @@ operations! {
 }
 
 impl Operation {
+    /// The name in counters and log: that of fuser's method, in lower case.
     pub fn name(self) -> &'static str {
         NAMES[self as usize]
     }

@@ -45,6 +45,8 @@ pub struct Exchange {
 pub struct IsResend(pub bool);
 
 impl IsResend {
+    /// By bit 63 of `unique`, which the kernel sets (FUSE_NOTIFY_RESEND, Linux 6.9), or because the request was
+    /// retained from an earlier server.
     pub fn of(request: &Request) -> IsResend {
         IsResend(request.unique().0 & SENT_AGAIN != 0 || RETAINED.get())
     }

@@ -104,6 +104,8 @@ impl Session {
         self.connection.view.passthrough.least()
     }
 
+    /// A handle by which changes beside the mount, of grafts for example, invalidate what the kernel has cached of this
+    /// view.
     pub fn caches(&self) -> Caches {
         Caches(self.connection.notices.clone())
     }

@@ -33,6 +33,7 @@ use crate::overlay::{ChangeKind, Ino, Laid, Overlay, OverlayError};
 use crate::store::escape::escape;
 use crate::store::{Name, ObjectId, TreeId};
 
+/// The prefix of all virtual xattrs, which no file stores. Names that programs set with it are queries.
 pub const PREFIX: &[u8] = b"user.depsfs.";
 
 /// The longest answer; the kernel allows 64 KiB (xattr(7)).

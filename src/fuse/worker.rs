@@ -55,6 +55,7 @@ pub trait ConnectionSource: Send + Sync {
     fn null_device(&self) -> BorrowedFd<'_>;
 }
 
+/// The state of one worker, shared by its own thread and by those that call it.
 pub struct Worker {
     source: Arc<dyn ConnectionSource>,
     /// The socket; the session's number refers to it, too, at the beginning.
@@ -81,6 +82,7 @@ struct WorkerState {
     resending: Option<RequestSlot>,
 }
 
+/// The phase of a worker; the table above shows what its descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Parked,
