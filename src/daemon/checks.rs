@@ -43,6 +43,7 @@ pub struct Rounds {
 }
 
 impl Rounds {
+    /// No round is due before [`Rounds::begin`]. The variable `DEPSFS_CHECK`, in milliseconds, sets the delay.
     pub fn new() -> Rounds {
         let wish = after(&wish());
         let period = wish.map_or(PERIOD, |after| after.clamp(SHORTEST, PERIOD));
@@ -114,6 +115,7 @@ struct CheckJob {
 }
 
 impl Checks {
+    /// Nothing to check, and no notes read yet. The start of this server is now.
     pub fn new() -> Arc<Checks> {
         let (notes, is_waited, todo) = Default::default();
         Arc::new(Checks { began: Timespec::now(), notes, is_waited, todo })

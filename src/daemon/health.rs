@@ -36,6 +36,8 @@ impl Health {
     }
 }
 
+/// The state of the daemon of this state directory (absolute). It waits for no process and no view; a file that can't
+/// be read counts as absent.
 pub(crate) fn health(state_dir: &Path) -> Health {
     let dir = StateDir::new(state_dir);
     let keeper = dir.living_keeper().ok().flatten().flatten();

@@ -48,6 +48,7 @@ pub(crate) use release::Released;
 pub(crate) use state::SETTLED;
 pub use state::{DaemonState, KEEPER_VERB};
 
+/// The reason why a request to a daemon failed. The views stay as they were unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     #[error(transparent)]

@@ -16,6 +16,8 @@ pub struct Program {
 }
 
 impl Program {
+    /// The program at a path, or at a link in /proc. Its file stays open, so that a later one at the path is another
+    /// program.
     pub fn open(path: &Path) -> Result<Program, IoError> {
         let file = open_path(path, OpenFlags::PATH, 0).map_err(IoError::of("open", path))?;
         Program::of(file).map_err(IoError::of("look at", path))
@@ -26,6 +28,7 @@ impl Program {
         Program::open(Path::new("/proc/self/exe"))
     }
 
+    /// As [`Program::open`], of an open file (O_PATH is enough).
     pub fn of(file: OwnedFd) -> std::io::Result<Program> {
         let s = fs::stat(&file)?;
         Ok(Program { build: format!("{}:{}:{}:{}.{}", s.dev, s.ino, s.size, s.mtime.sec, s.mtime.nsec), file })

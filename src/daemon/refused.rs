@@ -21,6 +21,8 @@ struct Refusal {
 pub struct Refusals(Vec<Refusal>);
 
 impl Refusals {
+    /// Takes over a connection: every request of it, those that a dead server had read included, fails with EIO from
+    /// now on. `view` is its id, for the log.
     pub fn add(&mut self, connection: ConnectionId, device: OwnedFd, view: &str) {
         if let Err(e) = fuse_dev::resend(device.as_fd()) {
             // Kernels before 6.9.

@@ -33,6 +33,7 @@ pub enum ServeError {
     Remembered,
 }
 
+/// The overlays that this server has, each with its connections.
 #[derive(Default)]
 pub struct Served(Mutex<Vec<ServedShared>>);
 
@@ -119,6 +120,7 @@ impl Served {
         }
     }
 
+    /// After a connection has ended. Its overlay is dropped with the last connection that shares it.
     pub fn end(&self, connection: ConnectionId) {
         self.all().iter_mut().for_each(|shared| shared.connections.retain(|c| c.connection != connection));
     }

@@ -34,18 +34,23 @@ pub const KEEPER_VERB: &str = "keeper";
 pub struct StateDir(PathBuf);
 
 impl StateDir {
+    /// Of an absolute path; the directory need not exist.
     pub fn new(path: &Path) -> StateDir {
         StateDir(path.to_path_buf())
     }
 
+    /// The absolute path of the state directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
+    /// The manifest's path. Commands write it; daemons read it.
     pub fn manifest(&self) -> PathBuf {
         self.0.join("manifest.json")
     }
 
+    /// The path of the state that the keeper writes ([`DaemonState`]). After the keeper's death it stays, and is out of
+    /// date.
     pub fn daemon_json(&self) -> PathBuf {
         self.0.join("daemon.json")
     }
@@ -54,6 +59,7 @@ impl StateDir {
         self.0.join("daemon.json.spare")
     }
 
+    /// The path of the log of keeper and servers, which they append to.
     pub fn log(&self) -> PathBuf {
         self.0.join("daemon.log")
     }
@@ -68,6 +74,7 @@ impl StateDir {
         self.view(id).join("dropped")
     }
 
+    /// Whether the user deleted the view's mount point; then it is not mounted before `reset` brings it back.
     pub(crate) fn is_dropped(&self, id: &str) -> bool {
         paths::is_there(&self.dropped(id))
     }
@@ -182,6 +189,7 @@ pub struct DaemonState {
     pub views: Vec<ViewState>,
 }
 
+/// The state of one view in `daemon.json`. A field that an older keeper does not write has its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ViewState {

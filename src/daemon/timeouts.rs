@@ -34,6 +34,7 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// The silence begins now. The variable `DEPSFS_SILENCE_MS` replaces its length, for tests.
     pub fn new() -> Patience {
         let silence = std::env::var(VARIABLE).ok().and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
         Patience::of(silence.unwrap_or(SILENCE))

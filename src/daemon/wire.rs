@@ -36,6 +36,8 @@ pub fn understands(protocol: u32) -> bool {
 /// Numbers one FUSE connection for as long as the keeper lives; a view that is mounted again has another.
 pub type ConnectionId = u64;
 
+/// A message of the keeper to its server, as JSON. Fields that a later version adds have a default: the two may be of
+/// different builds.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToServer {
     /// Comes first, with the daemon's lock: a server whose keeper died holds it until it has ended. Before the lock, where
@@ -54,6 +56,7 @@ pub enum ToServer {
     Regraft { connection: ConnectionId, view: Box<ViewSpec>, generation: u64 },
 }
 
+/// A connection that the server shall serve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Serve {
     pub connection: ConnectionId,
@@ -83,6 +86,7 @@ pub struct Serve {
     pub passed: Vec<Passed>,
 }
 
+/// A message of a server to its keeper, as JSON; see [`ToServer`].
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromServer {
     /// It answers. `offer` is for the next server.
@@ -111,6 +115,8 @@ pub enum FromServer {
     Ended { connection: ConnectionId },
 }
 
+/// Sends one message, with at most three descriptors: a message that is too long for the socket takes a fourth, of a
+/// file. It waits while the socket is full; EPIPE if the other process is gone.
 pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let bytes = serde_json::to_vec(message).map_err(io::Error::other)?;
     if bytes.len() <= socket::LONGEST {

@@ -17,6 +17,7 @@ use crate::sys::{IoError, fs, fuse_dev, mount, path as paths};
 
 use crate::daemon::mounts;
 
+/// A mounted view with its descriptors. It outlives servers, and is dropped when the kernel has ended the connection.
 pub struct Connection {
     /// As it is served.
     pub view: ViewSpec,

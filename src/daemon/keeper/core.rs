@@ -13,6 +13,8 @@ use crate::daemon::wire::ConnectionId;
 use crate::store::{Manifest, RootHold};
 use crate::sys::lock::Lock;
 
+/// The state of the keeper, which has one thread. Descriptors in it are closed when the keeper ends, and views that are
+/// mounted then fail with ENOTCONN.
 pub struct Keeper {
     pub state: StateDir,
     pub lock: Lock,

@@ -46,6 +46,7 @@ impl CrashHistory {
         self.backoff >= TOO_MUCH || self.times.len() >= IN_AN_HOUR
     }
 
+    /// The reason, after [`CrashHistory::note`] returned true, as a clause of an error message.
     pub fn words(&self) -> String {
         match self.backoff >= TOO_MUCH {
             true => format!("the server died {} times in a row", self.in_a_row),

@@ -35,6 +35,7 @@ impl Default for KeeperProgress {
 }
 
 impl KeeperProgress {
+    /// At the start of a comparison of the manifest with the mounts.
     pub fn begin(&mut self) {
         self.begun = Instant::now();
         self.reported = self.begun;
@@ -46,6 +47,8 @@ impl KeeperProgress {
         self.has_news = true;
     }
 
+    /// At the end of that comparison: one that was slow is logged. `connections` is the number of views that the keeper
+    /// has.
     pub fn end(&self, connections: usize) {
         let took = self.begun.elapsed();
         if took > SLOW {

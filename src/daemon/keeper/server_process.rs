@@ -9,6 +9,7 @@ use crate::sys::process::{self, Ask, ProcessId, ProcessIdentity};
 /// How long a killed server may wait in a system call for another file system.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
+/// A server that this keeper started and has not reaped yet.
 pub struct ServerProcess {
     pub pid: ProcessId,
     /// When it was started; see [`crate::sys::proc::started`].
