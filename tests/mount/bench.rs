@@ -111,12 +111,17 @@ impl Bench {
 
     /// Daemons are started with this variable and its value.
     pub fn start_with(&mut self, variable: &str) {
-        self.program = self.dir.join("with a wish");
-        let script = format!("#!/bin/sh\n{variable} exec '{PROGRAM}' \"$@\"\n");
+        self.program = self.script("with a wish", &format!("{variable} exec '{PROGRAM}' \"$@\""));
+    }
+
+    /// A program that is a script of the shell.
+    pub fn script(&self, name: &str, line: &str) -> PathBuf {
         // By another process: what another thread starts meanwhile would hold the script open to write (ETXTBSY).
-        let write = "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"";
-        let made = Command::new("sh").args(["-c", write, "sh", &script]).arg(&self.program).status().expect("sh");
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+        let program = self.dir.join(name);
+        let made = Command::new("sh").args(["-c", write, "sh", line]).arg(&program).status().expect("sh");
         assert!(made.success());
+        program
     }
 
     /// Mounts, and shows the daemon's log when not all views are there afterwards.
@@ -129,7 +134,7 @@ impl Bench {
     /// Unmounts. A process that another test starts has our open files for a moment, until it runs its own program:
     /// that is waited out.
     pub fn unmount(&self) {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
             match client::unmount(&self.state_dir(), false) {
                 Err(DaemonError::Busy { .. }) if Instant::now() < until => {}

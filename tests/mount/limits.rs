@@ -213,9 +213,8 @@ fn over_a_quota_each_operation_is_done_or_answers_edquot() {
 #[test]
 fn with_64_descriptors_hundreds_of_open_changed_and_deleted_files_are_served() {
     let bench = bench!("a");
-    let program = bench.dir.join("few descriptors");
-    fs::write(&program, format!("#!/bin/sh\nulimit -Sn 64 && ulimit -Hn 64 && exec '{PROGRAM}' \"$@\"\n")).unwrap();
-    chmod(program.clone(), 0o755).unwrap();
+    let program =
+        bench.script("few descriptors", &format!("ulimit -Sn 64 && ulimit -Hn 64 && exec '{PROGRAM}' \"$@\""));
     let state = depsfs::daemon::client::mount_with(&program, &bench.state_dir()).unwrap();
     let server = state.server_pid.unwrap();
     let limits = fs::read_to_string(format!("/proc/{server}/limits")).unwrap();
