@@ -8,6 +8,7 @@ use crate::store::import::ImportError;
 use crate::sys::IoError;
 use crate::sys::terminal::DisplayName;
 
+/// The reason why an artifact was not fetched, imported or uploaded. The store keeps what was complete before.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     #[error(transparent)]

@@ -92,10 +92,12 @@ impl Checkout {
         self.git_dir.join("depsfs")
     }
 
+    /// git in the top directory of this checkout.
     pub fn git(&self) -> Git {
         Git::at(&self.root)
     }
 
+    /// Whether it was made by `git worktree add`; false for the main checkout, and for a submodule's.
     pub fn is_linked(&self) -> bool {
         self.git_dir != self.common_dir
     }

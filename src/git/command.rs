@@ -60,6 +60,7 @@ pub enum NewHead<'a> {
 }
 
 impl Git {
+    /// git in this directory, with the user's configuration; a signal ends it. Nothing is run yet.
     pub fn at(dir: &Path) -> Git {
         Git {
             dir: dir.to_path_buf(),
@@ -249,6 +250,7 @@ impl Git {
         self.in_new_worktree().run("read-tree", args, None).map(drop)
     }
 
+    /// The same for commands that write only to a worktree which is removed if they fail: a signal kills them at once.
     pub(crate) fn in_new_worktree(&self) -> Git {
         Git { killed: true, ..self.apart() }
     }
@@ -258,6 +260,7 @@ impl Git {
         Git { literal: true, ..self.clone() }
     }
 
+    /// The same in a process group of its own: the terminal's Ctrl-C does not reach it, and it can ask for no password.
     pub(crate) fn apart(&self) -> Git {
         Git { apart: true, ..self.clone() }
     }
@@ -308,6 +311,8 @@ impl Git {
         }
     }
 
+    /// Runs git with an option that ends each path by NUL (`-z`). The paths are those that git prints, mostly relative
+    /// to the checkout's top; empty ones are dropped. `what` is the subcommand, for the error.
     pub(crate) fn paths<I, S>(
         &self,
         what: &'static str,

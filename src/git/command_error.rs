@@ -7,6 +7,8 @@ use crate::sys::{IoError, reason};
 /// The oldest git that supports all commands that depsfs runs.
 pub const OLDEST: (u32, u32) = (2, 32);
 
+/// The reason why a git command gave no result. `what` is the subcommand without its arguments; `code` is `None` if a
+/// signal ended git.
 #[derive(Debug, thiserror::Error)]
 pub enum GitError {
     #[error("cannot run git: {}", reason(.0))]

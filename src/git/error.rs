@@ -11,6 +11,7 @@ use super::submodule::SubmoduleError;
 use crate::sys::IoError;
 use crate::sys::terminal::DisplayName;
 
+/// The reason why a repository could not be read as depsfs needs it. Reading changes nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum RepositoryError {
     #[error(transparent)]

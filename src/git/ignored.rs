@@ -41,6 +41,7 @@ pub enum LeftOut {
 }
 
 impl LeftOut {
+    /// The reason as a clause that follows the path in a message.
     pub fn words(self) -> &'static str {
         match self {
             LeftOut::Empty => "it is empty",
@@ -53,6 +54,7 @@ impl LeftOut {
     }
 }
 
+/// The ignored paths of a checkout could not be listed, or one of them could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum IgnoredError {
     #[error(transparent)]

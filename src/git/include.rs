@@ -21,6 +21,7 @@ pub enum IncludeError {
     Pattern(#[from] BadPattern),
 }
 
+/// The name of the file in the top directory of a checkout. Its syntax is that of `.gitignore`.
 pub const FILE: &str = ".worktreeinclude";
 
 /// The patterns of a `.worktreeinclude`.

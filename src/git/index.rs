@@ -42,6 +42,7 @@ pub struct NewStat<'a> {
 }
 
 impl StatData {
+    /// Cut as git cuts it: the lower 32 bits of inode number and size. Device, user and group are not compared.
     pub fn of(stat: &Stat) -> StatData {
         let (ctime, mtime) = (time(stat.ctime), time(stat.mtime));
         StatData { ctime, mtime, ino: stat.ino as u32, size: stat.size as u32 }
@@ -112,6 +113,7 @@ pub fn write_stats(of: &Checkout, stats: &[NewStat<'_>], with_trees: bool) -> Re
 }
 
 impl<'a> Tracked<'a> {
+    /// Relative to the checkout's top, with slashes, as bytes.
     pub fn path(&self) -> &'a [u8] {
         &self.entry.path
     }
@@ -121,6 +123,7 @@ impl<'a> Tracked<'a> {
         self.entry.mode
     }
 
+    /// The blob's object id in binary: 20 bytes (SHA-1).
     pub fn id(&self) -> &'a [u8] {
         self.entry.id.as_bytes()
     }
@@ -130,6 +133,7 @@ impl<'a> Tracked<'a> {
         self.entry.flags & HIDING.0 == 0 && self.entry.flags_extended & HIDING.1 == 0
     }
 
+    /// As git last wrote it; all zeros for an entry that git has never compared with the disk.
     pub fn stat_data(&self) -> StatData {
         let time = |t: IndexTime| (t.seconds(), t.nanoseconds());
         let entry = self.entry;

@@ -21,6 +21,7 @@ pub struct WorktreeNames {
     pub whole: Option<PathBuf>,
 }
 
+/// The reason why no worktree can have the requested name. Nothing was looked up or made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NamingError {
     #[error("no directory name can be made of {}", .0.shown())]

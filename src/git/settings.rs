@@ -48,6 +48,7 @@ pub struct Settings {
     pairs: Vec<(String, String)>,
 }
 
+/// A pattern in `.gitignore` syntax that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {why}")]
 pub struct BadPattern {
@@ -56,6 +57,7 @@ pub struct BadPattern {
     pub why: ignore::Error,
 }
 
+/// A value of a configuration key that depsfs does not know. There is no default for it: the command fails.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} is {}, and not one of {known}", value.shown())]
 pub struct BadSetting {
@@ -65,6 +67,8 @@ pub struct BadSetting {
 }
 
 impl Settings {
+    /// The configuration of system, user and repository, in git's order of precedence. One git process; later changes
+    /// are not seen.
     pub fn load(git: &Git) -> Result<Settings, GitError> {
         git.config().map(|pairs| Settings { pairs })
     }
@@ -130,6 +134,7 @@ impl Settings {
         }
     }
 
+    /// Whether `remote.<name>.url` is set, whatever its value.
     pub fn has_remote(&self, name: &str) -> bool {
         self.value(&format!("remote.{name}.url")).is_some()
     }

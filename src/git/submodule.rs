@@ -15,6 +15,7 @@ use crate::sys::path;
 
 /// The commit of the source's clone when the new worktree's was cloned from it: `remove` counts only commits beyond it.
 const FROM_SOURCE: &str = "refs/depsfs/source";
+/// As an argument of `git rev-list`: the commits that a submodule's clone has from the source.
 pub const FROM_SOURCE_GLOB: &str = "--glob=refs/depsfs/*";
 
 /// An initialised submodule of a checkout, with those inside it.

@@ -7,6 +7,8 @@ use super::command::GitError;
 use crate::sys::IoError;
 use crate::sys::terminal::DisplayName;
 
+/// The reason why the submodules of a checkout cannot be taken over. Paths are relative to the checkout that holds the
+/// submodule.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmoduleError {
     #[error(transparent)]
