@@ -27,6 +27,9 @@ pub enum Access {
 }
 
 impl Access {
+    /// The content of a view, mounted or not. An unmounted one is opened in this process, which holds the daemon's lock
+    /// until the value and its clones for other views are dropped. If a daemon serves other views of the worktree, it
+    /// is [`ViewsError::View`].
     pub fn open(views: &Views, view: &ViewSpec) -> Result<Access, ViewsError> {
         if view.is_copy() {
             return Ok(Access::Copied(Box::new(CopiedView::open(views, view)?)));
@@ -172,6 +175,8 @@ impl Access {
         }
     }
 
+    /// Whether a directory is at this path, relative to the view (empty: the view's root). A missing path in an
+    /// unmounted view is an error, which [`Access::is_there`] finds out.
     pub fn is_dir(&self, at: &Path) -> Result<bool, ViewsError> {
         let at = &*self.inside(at);
         match self {

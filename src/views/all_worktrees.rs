@@ -21,6 +21,7 @@ pub struct KnownWorktree {
     is_away: bool,
 }
 
+/// The outcome for one worktree when its artifacts are unmounted.
 pub enum DetachOutcome {
     Done,
     /// There is no such directory any more.

@@ -25,6 +25,7 @@ pub enum Difference {
 }
 
 impl Difference {
+    /// The letter before the path, as git has it: A, M or D.
     pub fn letter(self) -> char {
         match self {
             Difference::Added => 'A',

@@ -98,7 +98,7 @@ impl Default for EmbeddedPaths {
 }
 
 impl EmbeddedPaths {
-    /// Loads the record of a worktree; an absent or unreadable one is empty.
+    /// Loads the record of a worktree; one that is absent, malformed or of a later version is empty.
     ///
     /// # Errors
     /// The file can't be read.
@@ -166,6 +166,7 @@ impl Traced {
         self.traces.iter().filter(|t| t.relocated).map(|t| &*t.path)
     }
 
+    /// The number of files that hold the worktree's own path by now.
     pub fn relocated(&self) -> usize {
         self.done().count()
     }

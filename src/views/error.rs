@@ -11,6 +11,8 @@ use crate::sys::IoError;
 use crate::sys::interrupt::Interrupted;
 use crate::sys::terminal::{DisplayName, listed};
 
+/// The reason why the views of a worktree could not be read or changed. Upper and journal are as they were, unless a
+/// variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewsError {
     #[error(transparent)]

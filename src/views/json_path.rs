@@ -13,10 +13,12 @@ pub fn text(path: &Path) -> String {
     escape(path.as_os_str().as_bytes())
 }
 
+/// For `#[serde(serialize_with = …)]` of a path: as [`text`].
 pub fn path<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&text(path))
 }
 
+/// The same for an optional path: `null` if there is none.
 pub fn optional<S: Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S::Error> {
     match path {
         Some(path) => s.serialize_some(&text(path)),
@@ -24,6 +26,7 @@ pub fn optional<S: Serializer>(path: &Option<PathBuf>, s: S) -> Result<S::Ok, S:
     }
 }
 
+/// The same for several paths: an array of texts.
 pub fn list<S: Serializer>(paths: &[PathBuf], s: S) -> Result<S::Ok, S::Error> {
     s.collect_seq(paths.iter().map(|p| text(p)))
 }

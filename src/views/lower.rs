@@ -13,6 +13,8 @@ use crate::sys::fs::FileType;
 pub struct GraftedTrees(pub Vec<(PathBuf, Arc<Tree>)>);
 
 impl GraftedTrees {
+    /// Opens the trees of these grafts, the last of which wins. Paths are relative to the view; a tree that is gone
+    /// from the store is an error.
     pub fn of<'a>(store: &Store, grafts: impl Iterator<Item = &'a Graft>) -> Result<GraftedTrees, StoreError> {
         let trees = grafts.map(|g| Ok((g.at.clone(), store.tree(g.tree)?)));
         Ok(GraftedTrees(trees.collect::<Result<_, StoreError>>()?))

@@ -68,6 +68,8 @@ impl Views {
         if path::is_there(&manifest_file(&state_dir)) { Views::load(&state_dir).map(Some) } else { Ok(None) }
     }
 
+    /// The manifest in this state directory (absolute), with the worktree's present path: after `git worktree move` the
+    /// file is corrected if no other process has its lock.
     pub fn load(state_dir: &Path) -> Result<Views, ViewsError> {
         let manifest = Manifest::load(&manifest_file(state_dir))?;
         let mut views = Views { state_dir: state_dir.into(), manifest };
@@ -90,6 +92,8 @@ impl Views {
         client::state(&self.state_dir)
     }
 
+    /// Whether a living daemon has mounted this view, or the mount that shows it. False for plain files, and while a
+    /// dead daemon's mount is left.
     pub fn is_mounted(&self, view: &ViewSpec) -> bool {
         client::is_mounted(&self.state_dir, self.manifest.mount_id(view))
     }
@@ -161,6 +165,8 @@ impl Views {
         done
     }
 
+    /// Unmounts all views and ends the daemon. `lazy`: views in use are detached (MNT_DETACH) and live on until their
+    /// last user is gone; else they make it fail, with nothing unmounted.
     pub fn unmount(&self, lazy: bool) -> Result<(), ViewsError> {
         self.release(lazy).map(drop)
     }
@@ -295,6 +301,7 @@ pub struct ManifestLock {
 }
 
 impl ManifestLock {
+    /// Waits, as long as it takes, until no other process holds the lock. The state directory must exist.
     pub fn wait(state_dir: &Path) -> Result<ManifestLock, ViewsError> {
         let (path, file) = ManifestLock::file(state_dir)?;
         Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
@@ -326,6 +333,7 @@ fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, ViewsError> {
     root.filter(|r| path::is_dir(r)).map(|r| path::canonical(&r)).transpose().map_err(ViewsError::from)
 }
 
+/// The path of the manifest in a state directory, there or not.
 pub fn manifest_file(state_dir: &Path) -> PathBuf {
     state_dir.join("manifest.json")
 }

@@ -50,6 +50,7 @@ pub struct WorktreeStatus {
     pub stats: Option<Stats>,
 }
 
+/// The daemon of a worktree, which answers the requests to its views.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Daemon {
     /// The keeper.
@@ -60,6 +61,7 @@ pub struct Daemon {
     pub trouble: Option<String>,
 }
 
+/// One artifact of a worktree, and how its directory shows it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct ViewStatus {
     #[serde(serialize_with = "super::json_path::path")]
