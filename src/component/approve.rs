@@ -27,10 +27,13 @@ impl Approval {
         (!commands.is_empty()).then(|| Approval { repository: repository.into(), commands })
     }
 
+    /// Whether these very commands were approved. `states` is the user's state directory (absolute); another command,
+    /// or another text of one, needs a new approval.
     pub fn is_given(&self, states: &Path) -> bool {
         path::is_there(&self.file(states))
     }
 
+    /// Approves these commands, for all worktrees of the repository; on disk when it returns. Repeating is harmless.
     pub fn give(&self, states: &Path) -> Result<(), ComponentError> {
         path::make_private_dirs(&states.join("approved"))?;
         Ok(path::replace_synced(&self.file(states), self.words().as_bytes())?)

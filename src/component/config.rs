@@ -106,6 +106,7 @@ pub struct Key {
     pub timeout: Option<Duration>,
 }
 
+/// A fault of a `depsfs.toml`, as `file, line n: why`. Lines count from 1; `None` if the fault has no line of its own.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}: {why}", file.shown(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
 pub struct ConfigError {

@@ -134,10 +134,12 @@ impl Components {
         Ok(Components { all, undeclared, shell, shell_is_foreign, users_shell, remotes })
     }
 
+    /// Whether neither the repository nor the user declares a component.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
+    /// The component with exactly this name.
     pub fn named(&self, name: &str) -> Option<&Declared> {
         self.all.iter().find(|d| d.component.name == name)
     }
@@ -191,6 +193,8 @@ impl Declared {
         self.patterns.iter().any(|p| p.holds(path))
     }
 
+    /// Whether an artifact of it is a pattern, whose directories only a checkout shows; [`Declared::literals`] has the
+    /// others.
     pub(crate) fn has_globs(&self) -> bool {
         self.patterns.iter().any(|p| p.literal().is_none())
     }

@@ -9,6 +9,7 @@ use crate::git::command::GitError;
 use crate::sys::IoError;
 use crate::sys::terminal::DisplayName;
 
+/// The reason why components could not be read, keyed, built or approved.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     #[error(transparent)]

@@ -41,6 +41,7 @@ pub enum Keyed {
 }
 
 impl Keyed {
+    /// The key, as a part of artifact names; `None` if there is none, for whatever reason.
     pub fn key(&self) -> Option<&str> {
         match self {
             Keyed::Key(key) => Some(key),

@@ -83,6 +83,7 @@ impl ComponentsRecord {
         }
     }
 
+    /// The content of the file: JSON that people can read, with a line end.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("strings and numbers are always JSON");
         bytes.push(b'\n');
@@ -108,6 +109,7 @@ impl ComponentsRecord {
         record.save(state_dir)
     }
 
+    /// The entry of the component with this name; `None` if the worktree was made before it was declared.
     pub fn of(&self, name: &str) -> Option<&KnownComponent> {
         self.components.iter().find(|c| c.name == name)
     }

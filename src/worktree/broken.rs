@@ -34,6 +34,7 @@ pub struct Broken {
     pub fault: Fault,
 }
 
+/// The defect of a registered worktree. A lost git directory counts before all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// There is no directory.
@@ -49,6 +50,7 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The defect as a clause of a message.
     pub fn words(self) -> &'static str {
         match self {
             Fault::NoPlace => "its directory is gone",

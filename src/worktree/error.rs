@@ -19,6 +19,8 @@ use crate::sys::interrupt::Interrupted;
 use crate::sys::terminal::{DisplayName, listed};
 use crate::{git, views};
 
+/// The reason why a worktree could not be made, changed or removed. A command that makes one has taken back its steps;
+/// [`WorktreeError::Undone`] names what is left.
 #[derive(Debug, thiserror::Error)]
 pub enum WorktreeError {
     #[error(transparent)]
@@ -125,6 +127,7 @@ pub enum Risk {
 }
 
 impl Risk {
+    /// The work that would be lost, as a part of a list in a message.
     pub fn words(&self) -> String {
         match self {
             Risk::Changes(paths) => format!("uncommitted changes ({})", listed(paths)),

@@ -18,6 +18,8 @@ use crate::sys::fs::{self, OpenFlags, SetTime, Stat};
 use crate::sys::log::OrWarn;
 use crate::sys::{IoError, path, spawn};
 
+/// The times of tracked files could not be set. The files and the index are whole, and only git's next `status` is
+/// slower.
 #[derive(Debug, thiserror::Error)]
 pub enum MtimeError {
     #[error(transparent)]
@@ -89,6 +91,7 @@ pub(super) fn pair_up<'a>(old: &'a Index, new: &'a Index) -> (Vec<SameBlob<'a>>,
     (pairs, unequal)
 }
 
+/// Whether git's mode is that of a regular file or a symlink: not a directory, nor a submodule.
 pub(super) fn is_file(mode: u32) -> bool {
     matches!(mode & 0o170000, 0o100000 | 0o120000)
 }

@@ -228,6 +228,8 @@ pub(crate) fn refuse_locked(checkout: &Checkout) -> Result<(), WorktreeError> {
     refuse_lock(&checkout.root, &checkout.git_dir)
 }
 
+/// As [`refuse_locked`], of a worktree that need not be there: `git_dir` is its private git directory, `root` is for
+/// the error.
 pub(crate) fn refuse_lock(root: &Path, git_dir: &Path) -> Result<(), WorktreeError> {
     let reason = path::read_if_there(&git_dir.join("locked"))?;
     match reason.map(|r| String::from_utf8_lossy(&r).trim().to_owned()) {

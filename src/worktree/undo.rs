@@ -61,10 +61,12 @@ pub struct Undo<'a> {
 }
 
 impl<'a> Undo<'a> {
+    /// Nothing made yet. `source` is a checkout of the repository, in which git removes worktree and branch again.
     pub fn new(source: &'a Checkout, store: &'a Store) -> Undo<'a> {
         Undo { source, store, made: Vec::new() }
     }
 
+    /// The directory of a worktree, before git makes it: absolute, and everything in it goes.
     pub fn directory(&mut self, path: &Path) {
         self.made.push(UndoStep::Directory(path.into()));
     }
@@ -132,6 +134,7 @@ impl<'a> Undo<'a> {
         self.made.push(UndoStep::Root(manifest.into()));
     }
 
+    /// The views of a state directory, before they are mounted: its daemon unmounts them and ends.
     pub fn views(&mut self, state_dir: &Path) {
         self.made.push(UndoStep::Views(state_dir.into()));
     }

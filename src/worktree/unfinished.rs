@@ -176,14 +176,17 @@ impl Killed {
         }
     }
 
+    /// The absolute path of the worktree that was to be made; it may not be there.
     pub fn worktree(&self) -> &Path {
         &self.record.worktree
     }
 
+    /// The branch that was to be checked out, without `refs/heads/`; there or not.
     pub fn branch(&self) -> &str {
         &self.record.branch
     }
 
+    /// The process that was killed: another one may have its number by now.
     pub fn pid(&self) -> ProcessId {
         self.record.pid
     }

@@ -77,6 +77,7 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The artifact's origin as a clause that follows the component's name in a message.
     pub fn words(&self) -> String {
         let artifact = self.artifact.as_deref().unwrap_or_default();
         match &self.way {

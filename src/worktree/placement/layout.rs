@@ -68,6 +68,8 @@ struct MemberSpot {
 }
 
 impl<'a> PlacementLayout<'a> {
+    /// Of a worktree whose artifact directories are `views`, relative to it. `store` is the store's absolute path,
+    /// which no artifact may cover. git is queried when a path needs it.
     pub fn new(worktree: &'a Checkout, views: BTreeSet<PathBuf>, store: &'a Path) -> PlacementLayout<'a> {
         let cwd = path::canonical(Path::new(".")).ok();
         PlacementLayout { worktree, views, store, cwd, limits: None, indexes: HashMap::new(), foreseen: HashMap::new() }

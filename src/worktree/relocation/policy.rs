@@ -34,6 +34,7 @@ pub struct Policies {
 }
 
 impl Policies {
+    /// `components` may have policies of their own. A value of `depsfs.absolutePaths` that is not known is an error.
     pub fn new(settings: &Settings, components: Components) -> Result<Policies, BadSetting> {
         Ok(Policies { general: settings.absolute_paths()?, components })
     }

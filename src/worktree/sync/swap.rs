@@ -24,6 +24,7 @@ pub struct Swap {
 }
 
 impl Swap {
+    /// From the live grafts of `view` to those of `snapshot`. All trees are opened; nothing is changed.
     pub fn of(store: &Store, view: ViewSpec, snapshot: Snapshot) -> Result<Swap, WorktreeError> {
         let (old, new) = (GraftedTrees::of(store, live(&view))?, GraftedTrees::of(store, snapshot.grafts.iter())?);
         Ok(Swap { view, snapshot, old, new })
