@@ -8,6 +8,7 @@ use crate::sys::{kernel, path};
 const ENABLED: &str = "/sys/module/apparmor/parameters/enabled";
 const LOGS: [&str; 3] = ["/var/log/audit/audit.log", "/var/log/kern.log", "/var/log/syslog"];
 
+/// One row: whether AppArmor is active, and its denials to fusermount3 and depsfs in the logs that this user may read.
 pub fn row() -> Row {
     let check = "apparmor";
     let enabled = path::read_if_there(Path::new(ENABLED)).ok().flatten();

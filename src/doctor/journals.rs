@@ -7,6 +7,7 @@ use crate::store::Manifest;
 use crate::sys::terminal::{DisplayName, shell_word};
 use crate::views::set::{self, Views};
 
+/// A row for each journal that was found damaged, by the copy that was kept of it; one row if there is none.
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut dirs: Vec<PathBuf> = sight.worktrees().map(|(dir, _)| dir).collect();
     let mut rows = Vec::new();

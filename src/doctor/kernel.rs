@@ -17,6 +17,8 @@ const FUSE_HAS_RESEND: u64 = 1 << 39;
 /// The number of worktrees that are tried for clones.
 const TRIED: usize = 3;
 
+/// Three rows: the kernel's version, the fast paths of views (for a mounted one, as the kernel offered them to it),
+/// other features.
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let release = kernel::release();
     let version = kernel::version(&release);

@@ -12,6 +12,7 @@ const FEW_WATCHES: u64 = 65_536;
 const FEW_INSTANCES: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Two rows: the limits of inotify, and git's version. git gets five seconds to answer.
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     vec![inotify(), git(sight)]
 }

@@ -36,6 +36,7 @@ use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::process;
 use crate::worktree::WorktreeError;
 
+/// The result of one check. Only `fail` makes the exit code 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {

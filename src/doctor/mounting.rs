@@ -11,6 +11,7 @@ use crate::sys::{fuse_dev, fusermount, kernel, path, proc, reason};
 
 const DEVICE: &str = "/dev/fuse";
 
+/// Four rows, one for each thing that a mount needs: /dev/fuse, fusermount3, `user_allow_other`, the limit on mounts.
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     vec![device(sight), fusermount3(sight), user_allow_other(sight), mount_max(sight)]
 }

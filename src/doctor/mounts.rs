@@ -46,6 +46,8 @@ struct Finding<'a> {
     answering: Vec<ProcessId>,
 }
 
+/// A row for each mount without a daemon, and for each daemon that is hung, stopped or refuses. Nothing waits for a
+/// view or a daemon.
 pub fn rows(sight: &DoctorFacts) -> Result<Vec<Row>, WorktreeError> {
     let held = proc::fuse_connections();
     let known = known(sight, held.as_ref())?;

@@ -45,6 +45,8 @@ fn remedy(e: &StoreError) -> &'static str {
     }
 }
 
+/// Rows of the store: its path, its operation log, its leftovers, its hashes, or why it cannot be read; and rows of
+/// free space.
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = Vec::new();
     match (&sight.store, &sight.no_store) {

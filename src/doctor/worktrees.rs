@@ -22,6 +22,7 @@ use crate::worktree::{Risk, WorktreeError, remove, sole_holder};
 /// The time limit for a look at a worktree.
 const LOOKED_FOR: Duration = Duration::from_secs(2);
 
+/// Rows of worktrees that are gone or broken, of creates that were killed, and of roots that belong to no worktree.
 pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
     let mut rows = gone(sight);
     rows.extend(headless(sight));
