@@ -67,9 +67,10 @@ fn the_reader_of_sentences_finds_those_of_comments_and_messages_and_no_others() 
 #[test]
 fn the_reader_of_items_finds_those_without_a_comment() {
     let text = "/// It is.\n#[derive(Debug)]\npub struct A;\npub struct B;\n    /// # Errors\n    pub fn a() -> io::Result<()> {\n\
-                /// It may fail.\npub(super) fn b(\n    c: u8,\n) -> Result<u8> {\n\npub(crate) fn d() -> u8 {\npub use x;\n";
+                /// It may fail.\npub(super) fn b(\n    c: u8,\n) -> Result<u8> {\n\npub(crate) fn d() -> u8 {\npub use x;\n\
+                /// It is.\n#[help(a = \"b\n  c\")]\npub struct E;\n#[help(\n  c)]\npub struct F;\n        $(#[$doc])*\npub struct $g;\n";
     let found: Vec<_> = undocumented(text).into_iter().map(|(rule, line, _)| (rule, line)).collect();
-    let expected = [("undocumented item", 4), ("undocumented item", 12)];
+    let expected = [("undocumented item", 4), ("undocumented item", 12), ("undocumented item", 20)];
     assert_eq!(found, expected);
 }
 
@@ -259,7 +260,13 @@ fn undocumented(code: &str) -> Vec<(&'static str, usize, String)> {
         }
         // A macro writes the comment of its caller as `$(#[$doc])*`.
         let is_doc = |line: &str| line.starts_with("///") || line.starts_with("$(#[");
-        let is_above = |line: &&&str| is_doc(line) || line.starts_with("#[") || line.ends_with(")]");
+        // An attribute of several lines ends so, and begins further up.
+        let mut is_inside = false;
+        let is_above = |line: &&&str| {
+            let is_attribute = is_inside || line.ends_with(")]");
+            is_inside = is_attribute && !line.starts_with("#[");
+            is_attribute || is_doc(line) || line.starts_with("#[")
+        };
         let mut above = lines[..n].iter().rev().take_while(is_above);
         if !above.any(|line| is_doc(line)) {
             found.push(("undocumented item", n + 1, item.to_owned()));

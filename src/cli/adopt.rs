@@ -76,10 +76,13 @@ pub struct Adopt {
 }
 
 impl Adopt {
+    /// The directory as it was given, for messages; the working directory by default.
     pub fn place(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new("."))
     }
 
+    /// Prints the answer that `create` prints. A failed adopt is taken back; a worktree that is adopted already is only
+    /// mounted.
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let target = named::checkout(self.path.as_deref())?;

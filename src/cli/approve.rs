@@ -31,6 +31,7 @@ pub struct Approve {
 }
 
 impl Approve {
+    /// Approves the commands of the file on disk and of that at HEAD without a question, and prints them in full.
     pub fn run(self) -> Result<(), Failure> {
         let checkout = named::checkout(self.checkout.as_deref())?;
         let user = places::user();

@@ -60,6 +60,7 @@ enum CacheVerb {
 }
 
 impl CacheCommand {
+    /// The first words of the message if it fails.
     pub fn failing(&self) -> String {
         match &self.verb {
             CacheVerb::Get { name, .. } => format!("{name} is not in place"),
@@ -68,6 +69,8 @@ impl CacheCommand {
         }
     }
 
+    /// Prints progress and results on stderr. A miss is no message. Every failure but a signal is exit code 1: a script
+    /// builds then.
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         process::raise_open_files();

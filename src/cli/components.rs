@@ -54,6 +54,8 @@ impl RemoteArgs {
 }
 
 impl Outside {
+    /// For artifacts in this store and at the build cache's remote (from the environment): views, with the source's
+    /// times, until the `with_…` calls change that.
     pub fn new(store: Store) -> Outside {
         let (env, bar) = (cache::environment(), Arc::new(Bar::new()));
         Outside { store: Arc::new(store), env, bar, mtimes: true, copy: false }

@@ -92,6 +92,7 @@ pub struct Create {
 }
 
 impl Create {
+    /// The name as it was given, for messages; without one (`--resume`) other words for it.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("the worktree")
     }
@@ -143,6 +144,8 @@ impl Create {
         Ok(self)
     }
 
+    /// Prints the report on stdout, or the path alone (`--print-path`); with `--exec` the command follows. A failed create
+    /// is taken back, but a failed build leaves the worktree.
     pub fn run(self) -> Result<(), Failure> {
         let this = self.named()?;
         this.make_or_go_on()

@@ -42,6 +42,8 @@ impl Diff {
         places.into_iter().map(|place| Ok((places::views_at(&place)?, place))).collect()
     }
 
+    /// Prints one line for each difference: a letter, and the path from the top of the worktree. No difference is no
+    /// line, and exit code 0.
     pub fn run(self) -> Result<(), Failure> {
         let mut found = Vec::new();
         for (views, place) in self.places()? {

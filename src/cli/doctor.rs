@@ -26,6 +26,7 @@ pub struct Doctor {
 }
 
 impl Doctor {
+    /// Prints all rows, then fails with [`Failure::Unwell`] if a check does. Without `--fix` nothing is changed.
     pub fn run(self) -> Result<(), Failure> {
         let store = match places::store_path() {
             Err(relative @ Failure::RelativeStore(_)) => return Err(relative),

@@ -48,6 +48,8 @@ pub struct Gc {
 const CLEANED: &str = "the store was cleaned up";
 
 impl Gc {
+    /// Prints the freed bytes and what was deleted for them. While an import or a create runs, it fails and deletes
+    /// nothing.
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let options = GcOptions { dry_run: self.dry_run, keep_days: self.keep_days, now: Timespec::now() };

@@ -20,6 +20,7 @@ pub struct Help {
 }
 
 impl Help {
+    /// Prints to stdout. An unknown name is [`Failure::Usage`].
     pub fn run(self) -> Result<(), Failure> {
         let mut command = super::Cli::command();
         command.build();

@@ -30,6 +30,7 @@ pub struct Init {
 }
 
 impl Init {
+    /// Writes `depsfs.toml` at the top of the checkout, or prints it; a file that is there is never replaced.
     pub fn run(self) -> Result<(), Failure> {
         if self.schema {
             return output::json(&schemars::schema_for!(Config));

@@ -30,6 +30,7 @@ pub struct List {
 }
 
 impl List {
+    /// Prints a line for each worktree of this repository; outside any, for each that the store knows.
     pub fn run(self) -> Result<(), Failure> {
         let listed = match Checkout::of_any_repository(Path::new(".")).map_err(WorktreeError::from)? {
             Some(checkout) if !self.all => list::of_repository(&checkout)?,

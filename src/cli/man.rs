@@ -19,6 +19,7 @@ pub struct Man {
 }
 
 impl Man {
+    /// Prints roff to stdout, or writes all pages below a directory.
     pub fn run(self) -> Result<(), Failure> {
         let mut command = super::Cli::command();
         command.build();

@@ -72,6 +72,7 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// Returns when every view answers. Views that are mounted stay mounted, also if another one fails.
     pub fn run(self) -> Result<(), Failure> {
         if self.all {
             let outcome = mount_all::mount(&places::store()?, places::states().ok().as_deref())?;

@@ -20,6 +20,7 @@ pub fn store_path() -> Result<PathBuf, Failure> {
     }
 }
 
+/// The store at [`store_path`], made if it is not there.
 pub fn store() -> Result<Store, Failure> {
     Ok(Store::open(&store_path()?)?)
 }

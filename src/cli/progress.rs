@@ -31,6 +31,8 @@ struct FileCounts {
 }
 
 impl Bar {
+    /// A bar that draws nothing before its first step; it never does if stderr is no terminal, or with `--quiet` or
+    /// `--json`.
     pub fn new() -> Bar {
         let is_shown = std::io::stderr().is_terminal() && !output::is_quiet() && !output::is_json();
         let bar = if is_shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };

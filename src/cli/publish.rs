@@ -58,6 +58,8 @@ impl Publish {
         words.into()
     }
 
+    /// Mounts the worktree, then puts its directories into the store, and with `--push` at the team's remote.
+    /// Components that were published before a failure stay so.
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let named = named::paths(&self.paths)?;

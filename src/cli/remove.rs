@@ -82,6 +82,8 @@ impl Remove {
         }
     }
 
+    /// Removes one worktree and all in it, or with `--dry-run` prints what would go. Work that would be lost is refused
+    /// before anything is changed.
     pub fn run(self) -> Result<(), Failure> {
         let unfinished = match self.dry_run {
             true => self.killed(remove::would_take_back)?,

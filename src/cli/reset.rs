@@ -37,6 +37,8 @@ pub struct Reset {
 }
 
 impl Reset {
+    /// Prints the user's changes below all paths, asks, and drops them. Nothing is dropped before every path was
+    /// checked.
     pub fn run(self) -> Result<(), Failure> {
         let (mut all, mut changes) = (Vec::new(), Vec::new());
         for path in named::paths(&self.paths)?.or_top() {

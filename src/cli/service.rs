@@ -48,6 +48,8 @@ enum What {
 }
 
 impl Service {
+    /// Writes or removes the user's unit, and calls systemctl; without systemd the unit is only written, and a note
+    /// says so.
     pub fn run(self) -> Result<(), Failure> {
         match self.what {
             What::Install => install(),
@@ -57,6 +59,7 @@ impl Service {
         }
     }
 
+    /// The first words of the message if it fails.
     pub fn failing(&self) -> String {
         match self.what {
             What::Install => "the service was not installed",

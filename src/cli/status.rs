@@ -40,6 +40,8 @@ pub struct Status {
 }
 
 impl Status {
+    /// Prints the status of one worktree, or of all of a repository. Views that are not mounted are
+    /// [`Failure::ViewsMissing`]: exit code 1, without a message.
     pub fn run(self) -> Result<(), Failure> {
         let views = match named::views(self.worktree.as_deref()) {
             Err(none) if !self.paths && !self.stats => return self.overview(none),

@@ -58,6 +58,7 @@ enum StoreVerb {
 }
 
 impl StoreCommand {
+    /// The first words of the message if it fails.
     pub fn failing(&self) -> String {
         match &self.verb {
             StoreVerb::Add { source, .. } => format!("{} was not added", source.shown()),
@@ -67,6 +68,7 @@ impl StoreCommand {
         }
     }
 
+    /// Opens or makes the store, whose path the environment sets, and prints the verb's answer.
     pub fn run(self) -> Result<(), Failure> {
         let store = places::store()?;
         match self.verb {

@@ -51,6 +51,8 @@ pub struct SyncCommand {
 }
 
 impl SyncCommand {
+    /// Brings other artifacts to one worktree and prints a line for each component. Components that were done before a
+    /// failure stay so; a second run goes on.
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let mut views = named::views(self.worktree.as_deref())?;

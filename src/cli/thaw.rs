@@ -39,6 +39,7 @@ pub struct Thaw {
 }
 
 impl Thaw {
+    /// Copies out each path, after all paths were checked. Of several, those before a failure are thawed.
     pub fn run(self) -> Result<(), Failure> {
         // All are looked at before one is changed.
         let mut all = Vec::new();

@@ -17,6 +17,7 @@ macro_rules! topic {
     };
 }
 
+/// All topics, in the order in which `depsfs help` lists them. The texts are the Markdown files in `topics/`.
 pub const TOPICS: [Topic; 12] = [
     topic!("worktrees", "create, look at, change, sync and remove worktrees; mounts at boot"),
     topic!("components", "depsfs.toml: which artifacts fit which commit, and who builds them"),
@@ -32,6 +33,7 @@ pub const TOPICS: [Topic; 12] = [
     topic!("json", "exit codes and machine-readable output"),
 ];
 
+/// The topic with exactly this name.
 pub fn find(name: &str) -> Option<&'static Topic> {
     TOPICS.iter().find(|topic| topic.name == name)
 }

@@ -42,6 +42,8 @@ pub struct Unmount {
 }
 
 impl Unmount {
+    /// Unmounts one worktree's views, or one directory's, and ends its daemon. A view in use refuses all of it, unless
+    /// `--lazy`.
     pub fn run(self) -> Result<(), Failure> {
         let views = match &self.at {
             Some(dir) => Views::mounted_at(dir, &places::states()?)?,
