@@ -68,8 +68,7 @@ impl Views {
         if path::is_there(&manifest_file(&state_dir)) { Views::load(&state_dir).map(Some) } else { Ok(None) }
     }
 
-    /// The manifest in this state directory (absolute), with the worktree's present path: after `git worktree move` the
-    /// file is corrected if no other process has its lock.
+    /// Those of an absolute state directory, at the worktree's present path (also after `git worktree move`).
     pub fn load(state_dir: &Path) -> Result<Views, ViewsError> {
         let manifest = Manifest::load(&manifest_file(state_dir))?;
         let mut views = Views { state_dir: state_dir.into(), manifest };
@@ -92,8 +91,7 @@ impl Views {
         client::state(&self.state_dir)
     }
 
-    /// Whether a living daemon has mounted this view, or the mount that shows it. False for plain files, and while a
-    /// dead daemon's mount is left.
+    /// Whether a living daemon has mounted it, or the mount that shows it. False for plain files and dead mounts.
     pub fn is_mounted(&self, view: &ViewSpec) -> bool {
         client::is_mounted(&self.state_dir, self.manifest.mount_id(view))
     }
@@ -165,8 +163,7 @@ impl Views {
         done
     }
 
-    /// Unmounts all views and ends the daemon. `lazy`: views in use are detached (MNT_DETACH) and live on until their
-    /// last user is gone; else they make it fail, with nothing unmounted.
+    /// Unmounts all views. `lazy`: those in use are detached, and live on for their users; else nothing is unmounted.
     pub fn unmount(&self, lazy: bool) -> Result<(), ViewsError> {
         self.release(lazy).map(drop)
     }
@@ -293,8 +290,7 @@ fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), ViewsError> {
     Ok((absolute, real))
 }
 
-/// Lock for reading, changing and writing the manifest: one process at a time. The kernel releases it if the process
-/// dies.
+/// The right to change the manifest, of one process at a time. The kernel releases it if the process dies.
 #[derive(Debug)]
 pub struct ManifestLock {
     _lock: Lock,

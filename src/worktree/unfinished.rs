@@ -233,8 +233,7 @@ impl Killed {
         Ok(UndoOutcome::TakenBack)
     }
 
-    /// Completes git's part, for views to follow: tracked files that are not there, or are written in part, are made. No
-    /// other one is changed.
+    /// Completes git's part, before the views: makes tracked files that are absent, or written in part, and no others.
     ///
     /// # Errors
     /// git fails, or a file can't be read.
