@@ -2,7 +2,7 @@
 //!
 //! | file | contents |
 //! |------|----------|
-//! | `set` | a worktree's manifest, its state directory, its mounts, and the lock of the manifest |
+//! | `set`, `manifest_lock` | a worktree's manifest, its state directory, its mounts, and the lock of the manifest |
 //! | `reshape` | `depsfs mount --view`: the other way to mount the views |
 //! | `whole` | one mount of all views, or a mount for each |
 //! | `mounted` | requests to a mounted view |
@@ -36,6 +36,7 @@ pub(crate) mod json_path;
 pub(crate) mod layers;
 pub(crate) mod lockfile;
 pub(crate) mod lower;
+mod manifest_lock;
 mod mount_undo;
 mod mounted;
 pub(crate) mod nested_upper;

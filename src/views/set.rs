@@ -1,21 +1,20 @@
 //! The views of one worktree, as the commands see them: its manifest, what is mounted, where a path lies.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::error::{NOT_MOUNTED_HINT, ViewsError};
+pub use super::manifest_lock::ManifestLock;
 use crate::daemon::{DaemonError, DaemonState, Released, SETTLED, client};
 use crate::git;
 use crate::git::checkout::Checkout;
 use crate::overlay::journal::DAMAGED;
 use crate::store::manifest::{Graft, Manifest, Shape, ViewSpec, joined};
 use crate::store::{Store, frame};
-use crate::sys::fs::{OpenFlags, Timespec, open_path};
-use crate::sys::lock::Lock;
+use crate::sys::fs::Timespec;
 use crate::sys::mountinfo::MountTable;
-use crate::sys::{IoError, path, time};
+use crate::sys::{path, time};
 
 /// In a state directory: the path of the one that is meant.
 const ELSEWHERE: &str = "elsewhere";
@@ -68,7 +67,8 @@ impl Views {
         if path::is_there(&manifest_file(&state_dir)) { Views::load(&state_dir).map(Some) } else { Ok(None) }
     }
 
-    /// Those of an absolute state directory, at the worktree's present path (also after `git worktree move`).
+    /// Those of an absolute state directory, with the worktree's present path: after `git worktree move` the manifest is
+    /// corrected, if no other process has its lock.
     pub fn load(state_dir: &Path) -> Result<Views, ViewsError> {
         let manifest = Manifest::load(&manifest_file(state_dir))?;
         let mut views = Views { state_dir: state_dir.into(), manifest };
@@ -288,33 +288,6 @@ fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), ViewsError> {
     let is_mounted = |at: &PathBuf| MountTable::current().is_ok_and(|table| table.at(at).next().is_some());
     let real = beside.map(|at| if is_mounted(&at) { at } else { path::canonical(&at).unwrap_or(at) });
     Ok((absolute, real))
-}
-
-/// The right to change the manifest, of one process at a time. The kernel releases it if the process dies.
-#[derive(Debug)]
-pub struct ManifestLock {
-    _lock: Lock,
-}
-
-impl ManifestLock {
-    /// Waits, as long as it takes, until no other process holds the lock. The state directory must exist.
-    pub fn wait(state_dir: &Path) -> Result<ManifestLock, ViewsError> {
-        let (path, file) = ManifestLock::file(state_dir)?;
-        Ok(ManifestLock { _lock: Lock::exclusive(file).map_err(IoError::of("lock", &path))? })
-    }
-
-    /// `None` while another process holds it.
-    fn attempt(state_dir: &Path) -> Result<Option<ManifestLock>, ViewsError> {
-        let (path, file) = ManifestLock::file(state_dir)?;
-        let lock = Lock::try_exclusive(file).map_err(IoError::of("lock", &path))?;
-        Ok(lock.map(|_lock| ManifestLock { _lock }))
-    }
-
-    fn file(state_dir: &Path) -> Result<(PathBuf, OwnedFd), ViewsError> {
-        let path = state_dir.join("manifest.lock");
-        let file = open_path(&path, OpenFlags::RDWR | OpenFlags::CREATE, 0o600).map_err(IoError::of("open", &path))?;
-        Ok((path, file))
-    }
 }
 
 /// The new location of a moved worktree (`git worktree move`), from its registration.
