@@ -136,8 +136,11 @@ impl Bench {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // A program by another process: what another thread starts meanwhile would hold it open to write (ETXTBSY).
         if text.starts_with("#!") {
-            let wrote = Command::new("sh").args(["-c", "printf %s \"$1\" > \"$2\"", "sh", text]).arg(&path).status();
-            assert!(wrote.unwrap().success());
+            let mut writer = Command::new("sh");
+            let writer = writer.args(["-c", "cat > \"$1\"", "sh"]).arg(&path).stdin(std::process::Stdio::piped());
+            let mut writer = writer.spawn().unwrap();
+            std::io::Write::write_all(&mut writer.stdin.take().unwrap(), text.as_bytes()).unwrap();
+            assert!(writer.wait().unwrap().success());
         } else {
             fs::write(&path, text).unwrap();
         }
