@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -51,79 +52,96 @@ fn run() -> io::Result<()> {
         std::process::abort();
     }));
     let mut buf = Vec::new();
-    let mut server: Option<Arc<Server>> = None;
-    let mut refusals = Refusals::default();
-    let mut rounds = Rounds::new();
+    let mut control = KeeperRequests { socket, server: None, refusals: Refusals::default(), rounds: Rounds::new() };
     loop {
-        let ended = refusals.answer_until_message(&socket, rounds.left())?;
-        for connection in &ended {
-            server.iter().for_each(|server| server.tell(&FromServer::Ended { connection: *connection }));
-        }
-        if !ended.is_empty() {
+        if !control.wait()? {
             continue;
         }
-        if !rounds.wait(socket.as_fd())? {
-            server.iter().for_each(|server| server.clone().look());
-            continue;
-        }
-        let (message, mut fds) = match wire::receive::<ToServer>(socket.as_fd(), &mut buf) {
-            Ok(Some(received)) => received,
+        match wire::receive::<ToServer>(control.socket.as_fd(), &mut buf) {
+            Ok(Some((message, fds))) => control.carry_out(message, fds)?,
             Ok(None) => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {
                 tracing::warn!("a message of the keeper is not understood: {e}");
-                continue;
             }
             Err(e) => return Err(e),
-        };
+        }
+    }
+}
+
+/// The main thread, which carries out the keeper's messages one after the other.
+struct KeeperRequests {
+    socket: Arc<OwnedFd>,
+    /// From the first message on.
+    server: Option<Arc<Server>>,
+    refusals: Refusals,
+    rounds: Rounds,
+}
+
+impl KeeperRequests {
+    /// Waits for a message, refuses requests meanwhile, and looks at objects when it is time. `false`: no message came.
+    fn wait(&mut self) -> io::Result<bool> {
+        let ended = self.refusals.answer_until_message(&self.socket, self.rounds.left())?;
+        for connection in &ended {
+            self.server.iter().for_each(|server| server.tell(&FromServer::Ended { connection: *connection }));
+        }
+        if !ended.is_empty() {
+            return Ok(false);
+        }
+        let has_come = self.rounds.wait(self.socket.as_fd())?;
+        if !has_come {
+            self.server.iter().for_each(|server| server.clone().look());
+        }
+        Ok(has_come)
+    }
+
+    /// `fds` came with the message.
+    fn carry_out(&mut self, message: ToServer, fds: Vec<OwnedFd>) -> io::Result<()> {
         match message {
             ToServer::Hello { protocol, .. } if !wire::understands(protocol) => {
-                return Err(io::Error::other(format!(
-                    "the keeper speaks protocol {protocol}, which this depsfs does not know"
-                )));
+                Err(io::Error::other(format!("the keeper speaks protocol {protocol}, which this depsfs does not know")))
             }
             ToServer::Hello { state_dir, .. } => {
-                let state = StateDir::new(&state_dir);
-                let ((served, whole), checks) = (Default::default(), Checks::new());
-                let (socket, lock) = (socket.clone(), fds.pop());
-                if let Some(memory) = fds.pop() {
-                    crate::fuse::adopt_requests(&memory).or_warn("requests are not retained for the next server");
-                }
-                let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", MOST_WAITING));
-                let pool = OnceLock::new();
-                let parts = Server { state, socket, served, checks, control, blocking, pool, whole, _lock: lock };
-                server = Some(Arc::new(parts));
+                self.server = Some(Arc::new(Server::new(&state_dir, self.socket.clone(), fds)));
+                Ok(())
             }
-            ToServer::Leave => {
-                if let Some(pool) = server.as_ref().and_then(|server| server.pool.get())
-                    && !pool.drain(DRAIN_LIMIT)
-                {
-                    tracing::info!("some requests take long: the next server answers them");
-                }
-                let _whole = server.as_ref().map(|server| server.whole.write());
-                // With the lock held: no change that can't be made twice is under way.
-                #[expect(clippy::disallowed_methods, reason = "returning would drop the lock first")]
-                std::process::exit(0);
-            }
+            ToServer::Leave => self.leave(),
             ToServer::Regraft { connection, view, generation } => {
-                let Some(server) = server.clone() else { continue };
-                rounds.begin();
+                let Some(server) = self.server.clone() else { return Ok(()) };
+                self.rounds.begin();
                 let control = server.control.clone();
                 control.spawn(move || server.regraft(connection, &view, generation));
+                Ok(())
             }
-            ToServer::Serve(serve) => {
-                let (Some(server), Some(upper), Some(device)) = (&server, fds.pop(), fds.pop()) else {
-                    return Err(io::Error::other("a message without what belongs to it"));
-                };
-                if serve.refuse {
-                    refusals.add(serve.connection, device, &serve.view.id);
-                } else {
-                    rounds.begin();
-                    server.start_pool()?;
-                    let (server, control) = (server.clone(), server.control.clone());
-                    control.spawn(move || server.serve(*serve, device, upper));
-                }
-            }
+            ToServer::Serve(serve) => self.serve(*serve, fds),
         }
+    }
+
+    fn serve(&mut self, serve: Serve, mut fds: Vec<OwnedFd>) -> io::Result<()> {
+        let (Some(server), Some(upper), Some(device)) = (&self.server, fds.pop(), fds.pop()) else {
+            return Err(io::Error::other("a message without what belongs to it"));
+        };
+        if serve.refuse {
+            self.refusals.add(serve.connection, device, &serve.view.id);
+            return Ok(());
+        }
+        self.rounds.begin();
+        server.start_pool()?;
+        let (server, control) = (server.clone(), server.control.clone());
+        control.spawn(move || server.serve(serve, device, upper));
+        Ok(())
+    }
+
+    /// Ends this process when the requests that it has read are answered.
+    fn leave(&self) -> ! {
+        if let Some(pool) = self.server.as_ref().and_then(|server| server.pool.get())
+            && !pool.drain(DRAIN_LIMIT)
+        {
+            tracing::info!("some requests take long: the next server answers them");
+        }
+        let _whole = self.server.as_ref().map(|server| server.whole.write());
+        // With the lock held: no change that can't be made twice is under way.
+        #[expect(clippy::disallowed_methods, reason = "returning would drop the lock first")]
+        std::process::exit(0);
     }
 }
 
@@ -144,6 +162,18 @@ struct Server {
 }
 
 impl Server {
+    /// `fds` came with the keeper's first message ([`ToServer::Hello`]).
+    fn new(state_dir: &Path, socket: Arc<OwnedFd>, mut fds: Vec<OwnedFd>) -> Server {
+        let state = StateDir::new(state_dir);
+        let ((served, whole), checks) = (Default::default(), Checks::new());
+        let lock = fds.pop();
+        if let Some(memory) = fds.pop() {
+            crate::fuse::adopt_requests(&memory).or_warn("requests are not retained for the next server");
+        }
+        let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", MOST_WAITING));
+        Server { state, socket, served, checks, control, blocking, pool: OnceLock::new(), whole, _lock: lock }
+    }
+
     fn start_pool(&self) -> io::Result<()> {
         if self.pool.get().is_none() && self.pool.set(Pool::new(self.blocking.clone())?).is_err() {
             tracing::debug!("another thread has started the pool");

@@ -227,40 +227,48 @@ fn become_keeper(bequest: Bequest, program: &Program, state_dir: &Path, handover
     bequest.become_program(&program.path(), &args)
 }
 
+/// A connection as it was. Connections on one upper share its lock, which came as one descriptor.
+fn restored_connection(
+    c: HandedConnection,
+    left: &mut Inheritance,
+    locks: &mut HashMap<Number, Rc<Lock>>,
+) -> io::Result<Connection> {
+    let alone = match c.alone {
+        None => None,
+        Some(number) => Some(match locks.get(&number) {
+            Some(lock) => lock.clone(),
+            None => locks.entry(number).or_insert(Rc::new(Lock::inherited(left.take(number)?))).clone(),
+        }),
+    };
+    Ok(Connection {
+        view: c.view,
+        generation: c.generation,
+        wanted: c.wanted,
+        path: c.path,
+        options: c.options,
+        upper: left.take(c.upper)?,
+        upper_id: c.upper_id,
+        alone,
+        device: left.take(c.device)?,
+        device_number: c.device_number,
+        offer: c.offer,
+        exchange: c.exchange,
+        passes: c.passes,
+        passed: c.passed.into_iter().map(|passed| (passed.ino, passed)).collect(),
+        answered: c.answered,
+        identity: c.identity,
+        refused: c.refused,
+        mounted: c.mounted,
+    })
+}
+
 /// The keeper as it was.
 fn restored(handover: Handover, state_dir: &Path, left: &mut Inheritance) -> io::Result<Keeper> {
     drop(left.take(handover.head.program)?);
     let mut locks: HashMap<Number, Rc<Lock>> = HashMap::new();
     let mut connections = BTreeMap::new();
     for c in handover.connections {
-        let alone = match c.alone {
-            None => None,
-            Some(number) => Some(match locks.get(&number) {
-                Some(lock) => lock.clone(),
-                None => locks.entry(number).or_insert(Rc::new(Lock::inherited(left.take(number)?))).clone(),
-            }),
-        };
-        let connection = Connection {
-            view: c.view,
-            generation: c.generation,
-            wanted: c.wanted,
-            path: c.path,
-            options: c.options,
-            upper: left.take(c.upper)?,
-            upper_id: c.upper_id,
-            alone,
-            device: left.take(c.device)?,
-            device_number: c.device_number,
-            offer: c.offer,
-            exchange: c.exchange,
-            passes: c.passes,
-            passed: c.passed.into_iter().map(|passed| (passed.ino, passed)).collect(),
-            answered: c.answered,
-            identity: c.identity,
-            refused: c.refused,
-            mounted: c.mounted,
-        };
-        connections.insert(c.id, connection);
+        connections.insert(c.id, restored_connection(c, left, &mut locks)?);
     }
     let server = handover.server.map(|server| {
         let serving = server.serving.and_then(|for_| Instant::now().checked_sub(for_));

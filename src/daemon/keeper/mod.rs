@@ -188,18 +188,7 @@ impl Keeper {
                 self.version = version;
                 self.follows = self.follows.map(|_| handover);
                 self.former = None;
-                if let Some(known) = self.connections.get_mut(&connection) {
-                    if known.offer.is_none() {
-                        known.identity = self.state.view_identity(&known.view.id);
-                    }
-                    (known.offer, known.answered, known.passes) = (Some(offer), true, passes);
-                }
-                if let Some(server) =
-                    self.server.as_mut().filter(|_| self.connections.values().all(|c| c.answered || c.refused))
-                {
-                    server.serving = server.serving.or(Some(Instant::now()));
-                }
-                return self.ask_to_regraft(connection);
+                return self.answers(connection, offer, passes);
             }
             FromServer::Regrafted { connection, error } => {
                 if let Some(connection) = self.connections.get_mut(&connection)
@@ -245,6 +234,21 @@ impl Keeper {
         if self.pending {
             self.work(|| "the server has answered".into());
         }
+    }
+
+    /// After the server's report that it answers the requests of a connection.
+    fn answers(&mut self, connection: ConnectionId, offer: fuse_dev::KernelOffer, passes: Option<u64>) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            if known.offer.is_none() {
+                known.identity = self.state.view_identity(&known.view.id);
+            }
+            (known.offer, known.answered, known.passes) = (Some(offer), true, passes);
+        }
+        let serves_all = self.connections.values().all(|c| c.answered || c.refused);
+        if let Some(server) = self.server.as_mut().filter(|_| serves_all) {
+            server.serving = server.serving.or(Some(Instant::now()));
+        }
+        self.ask_to_regraft(connection);
     }
 
     fn detach_all(&mut self) {
