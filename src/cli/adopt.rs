@@ -22,6 +22,7 @@ use crate::sys::interrupt;
 use crate::sys::terminal::DisplayName;
 use crate::views::copied;
 use crate::views::reshape;
+use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::adopt;
 use crate::worktree::artifacts::commit::{self, CommitArtifact};
@@ -88,21 +89,8 @@ impl Adopt {
         let target = named::checkout(self.path.as_deref())?;
         let source = adopt::source_of(&target, self.source.as_deref())?;
         let _alone = adopt::lock(&target)?;
-        if let Some(mut views) = adopt::present(&target, &source, self.source.is_some())? {
-            let store = places::store_of(&views)?;
-            copied::complete(&mut views, &store, CopyMode::Complete, &Bar::new())?;
-            if !self.no_mount {
-                views.mount()?;
-            }
-            let made = CreateAnswer {
-                worktree: target.root.as_path().into(),
-                source: Some(source.root.as_path().into()),
-                mounted: !self.no_mount,
-                views: JsonPath::list(views.manifest.views.iter().map(|view| &view.path)),
-                ..CreateAnswer::default()
-            };
-            let text = || format!("{} has its views already\n", target.root.shown());
-            return output::done_answer("the worktree has its views", &AdoptAnswer { had_views: true, made }, text);
+        if let Some(views) = adopt::present(&target, &source, self.source.is_some())? {
+            return self.mount_present(views, &target, &source);
         }
         mount_source(&source)?;
         let declared = load::on_disk(&target, &places::user())?;
@@ -111,13 +99,9 @@ impl Adopt {
         let plan = plan::of_existing(source, &target, &declared, allow_unbuilt, &places::store_path()?)?;
         let mtimes = !self.no_mtimes && plan.settings.mtimes();
         let copy = !self.no_mount && copies::wanted(self.copy, &plan.settings)?;
-        let from_team = match looks && !self.no_mount && plan.ignored.directories.is_empty() {
-            true => {
-                let outside = Outside::new(places::store()?).with_remotes(&declared, self.remote);
-                Some(outside.with_mtimes(mtimes).with_copy(copy))
-            }
-            false => None,
-        };
+        let is_from_team = looks && !self.no_mount && plan.ignored.directories.is_empty();
+        let from_team = if is_from_team { Some(Outside::new(places::store()?)) } else { None };
+        let from_team = from_team.map(|o| o.with_remotes(&declared, self.remote).with_mtimes(mtimes).with_copy(copy));
         let of_commit = from_team
             .as_ref()
             .map(|outside| outside.with(true, |supply| commit::nearest(&target.git(), "HEAD", supply)));
@@ -150,6 +134,24 @@ impl Adopt {
         let made = CreateAnswer { base_ref: None, ..CreateAnswer::made(&plan, &adopted, how.mount) };
         let answer = AdoptAnswer { had_views: false, made };
         output::done_answer(format!("{} was adopted", adopted.worktree.shown()), &answer, || said)
+    }
+
+    /// For a worktree that was adopted before: completes its copies and mounts its views.
+    fn mount_present(&self, mut views: Views, target: &Checkout, source: &Checkout) -> Result<(), Failure> {
+        let store = places::store_of(&views)?;
+        copied::complete(&mut views, &store, CopyMode::Complete, &Bar::new())?;
+        if !self.no_mount {
+            views.mount()?;
+        }
+        let made = CreateAnswer {
+            worktree: target.root.as_path().into(),
+            source: Some(source.root.as_path().into()),
+            mounted: !self.no_mount,
+            views: JsonPath::list(views.manifest.views.iter().map(|view| &view.path)),
+            ..CreateAnswer::default()
+        };
+        let text = || format!("{} has its views already\n", target.root.shown());
+        output::done_answer("the worktree has its views", &AdoptAnswer { had_views: true, made }, text)
     }
 
     /// Whether the team's remotes may be looked at: those of a repository after their approval.

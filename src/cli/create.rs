@@ -160,17 +160,7 @@ impl Create {
         if !self.how.dry_run {
             mount_source(&source)?;
         }
-        let wish = CreateRequest {
-            name: self.name.clone().unwrap_or_default(),
-            base: self.base_ref.clone(),
-            branch: self.branch_request(),
-            no_track: self.no_track,
-            path: self.how.path.clone(),
-            frozen_only: self.how.frozen_only,
-            allow_unbuilt: self.how.allow_unbuilt,
-            dry_run: self.how.dry_run,
-            user: places::user(),
-        };
+        let wish = self.request();
         let plan = plan::plan(source, &wish, &places::store_path()?)?;
         if let Some(beside) = &plan.beside {
             let (name, beside) = (wish.name.word(), beside.word());
@@ -179,13 +169,7 @@ impl Create {
             ));
         }
         if wish.dry_run {
-            let foreseen = components::foreseen(&plan, self.how.preview())?;
-            let components = foreseen.decisions().map(|all| all.iter().map(ComponentAnswer::from).collect());
-            let answer = CreateAnswer { components, ..CreateAnswer::planned(&plan) };
-            if self.how.print_path && !output::is_json() {
-                return output::path(&plan.names.path);
-            }
-            return output::answer(&answer, || plan.words() + &foreseen.words());
+            return self.preview(&plan);
         }
         approve::ensure(&plan.components, &plan.source.common_dir, self.how.approve)?;
         let mtimes = !self.how.no_mtimes && plan.settings.mtimes();
@@ -201,15 +185,7 @@ impl Create {
             _ => None,
         };
         if let (Some(found), Some(at)) = (&of_commit, &plan.commit) {
-            let drifted = commit::drifted(&plan.source.git(), at, found)?;
-            if self.how.frozen_only && !drifted.is_empty() {
-                return Err(WorktreeError::WouldBuild(drifted).into());
-            }
-            let names: Vec<String> = drifted.iter().map(|lock| lock.shown().to_string()).collect();
-            if !names.is_empty() {
-                let names = names.join(", ");
-                output::note(&format!("note: {names}: other than the pushed artifacts were made with"));
-            }
+            self.note_drift(&plan.source, at, found)?;
         }
         if plan.is_unbuilt && of_commit.is_none() && (!self.how.allow_unbuilt || self.how.frozen_only) {
             return Err(WorktreeError::Unbuilt(plan.source.root).into());
@@ -227,6 +203,45 @@ impl Create {
             record::end(0, None);
         }
         if self.exec { exec::execute(Some(&plan.names.path), &self.command) } else { Ok(()) }
+    }
+
+    fn request(&self) -> CreateRequest {
+        CreateRequest {
+            name: self.name.clone().unwrap_or_default(),
+            base: self.base_ref.clone(),
+            branch: self.branch_request(),
+            no_track: self.no_track,
+            path: self.how.path.clone(),
+            frozen_only: self.how.frozen_only,
+            allow_unbuilt: self.how.allow_unbuilt,
+            dry_run: self.how.dry_run,
+            user: places::user(),
+        }
+    }
+
+    /// Prints the plan, and changes nothing.
+    fn preview(&self, plan: &CreatePlan) -> Result<(), Failure> {
+        let foreseen = components::foreseen(plan, self.how.preview())?;
+        let components = foreseen.decisions().map(|all| all.iter().map(ComponentAnswer::from).collect());
+        let answer = CreateAnswer { components, ..CreateAnswer::planned(plan) };
+        if self.how.print_path && !output::is_json() {
+            return output::path(&plan.names.path);
+        }
+        output::answer(&answer, || plan.words() + &foreseen.words())
+    }
+
+    /// A note of the lock files of the commit `at` that pushed artifacts were not made with; refused with `--frozen-only`.
+    fn note_drift(&self, source: &Checkout, at: &str, found: &CommitArtifact) -> Result<(), Failure> {
+        let drifted = commit::drifted(&source.git(), at, found)?;
+        if self.how.frozen_only && !drifted.is_empty() {
+            return Err(WorktreeError::WouldBuild(drifted).into());
+        }
+        let names: Vec<String> = drifted.iter().map(|lock| lock.shown().to_string()).collect();
+        if !names.is_empty() {
+            let names = names.join(", ");
+            output::note(&format!("note: {names}: other than the pushed artifacts were made with"));
+        }
+        Ok(())
     }
 
     fn branch_request(&self) -> BranchRequest {

@@ -12,7 +12,7 @@ use super::places;
 use super::push::Push;
 use super::report::Failure;
 use super::{record, remote};
-use crate::component::Declared;
+use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::sys::{interrupt, path as paths};
 use crate::views::set::Views;
@@ -82,17 +82,7 @@ impl Publish {
         if self.push {
             remote::find(&components, None)?;
         }
-        let mut wanted = Vec::new();
-        for path in given {
-            let whole = paths::canonical(path).map_err(WorktreeError::from)?;
-            let at = whole.strip_prefix(&checkout.root).unwrap_or(&whole).to_path_buf();
-            let found: Vec<String> =
-                components.all.iter().filter(|d| d.holds(&at)).map(|d| d.component.name.clone()).collect();
-            if found.is_empty() {
-                return Err(Failure::Usage("no component has an artifact at one of the paths", "give --name"));
-            }
-            wanted.extend(found);
-        }
+        let wanted = makers(&components, checkout, given)?;
         let is_wanted = |d: &Declared| match given.is_empty() {
             true => d.component.key.is_some(),
             false => wanted.contains(&d.component.name),
@@ -140,6 +130,22 @@ impl Publish {
         output::done_answer(done, &answer, text)?;
         ended
     }
+}
+
+/// The names of the components that make artifacts at these paths. A path without one is wrong usage.
+fn makers(components: &Components, checkout: &Checkout, given: &[PathBuf]) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for path in given {
+        let whole = paths::canonical(path).map_err(WorktreeError::from)?;
+        let at = whole.strip_prefix(&checkout.root).unwrap_or(&whole).to_path_buf();
+        let found: Vec<String> =
+            components.all.iter().filter(|d| d.holds(&at)).map(|d| d.component.name.clone()).collect();
+        if found.is_empty() {
+            return Err(Failure::Usage("no component has an artifact at one of the paths", "give --name"));
+        }
+        names.extend(found);
+    }
+    Ok(names)
 }
 
 /// Publishes paths as one entry, at their places seen from the worktree that was named, else the working directory.

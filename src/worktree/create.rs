@@ -201,21 +201,7 @@ pub(super) fn furnish(
     let mut manifest = manifest_builder::describe(plan, store, new, settled.snapshots, &mut created)?;
     manifest.allow_other = how.allow_other;
     manifest.set_shape(how.shape);
-    undo.state(&new.state_dir())?;
-    path::make_private_dirs(&new.state_dir())?;
-    let file = set::manifest_file(&new.state_dir());
-    {
-        let _lock = ManifestLock::wait(&new.state_dir())?;
-        if path::is_there(&file) {
-            manifest_builder::join(&mut manifest, Manifest::load(&file)?, how.copy);
-        } else {
-            manifest_builder::copy_all(&mut manifest, how.copy);
-            undo.root(&file);
-        }
-        frame::complete(store, &mut manifest)?;
-        store.roots().add(&file, &manifest.trees())?;
-        manifest.save(&file)?;
-    }
+    save_manifest(&mut manifest, store, &new.state_dir(), how.copy, undo)?;
     settled.record.save(&new.state_dir())?;
     created.traced = settled.record.artifacts;
     let mut timed = Some(timed);
@@ -236,6 +222,29 @@ pub(super) fn furnish(
     created.branch = plan.names.branch.clone();
     created.commit = plan.commit.clone().unwrap_or_default();
     Ok(created)
+}
+
+/// Step 6. The views of a manifest that is there already stay in it.
+fn save_manifest(
+    manifest: &mut Manifest,
+    store: &Store,
+    state_dir: &Path,
+    copy: bool,
+    undo: &mut Undo<'_>,
+) -> Result<(), WorktreeError> {
+    undo.state(state_dir)?;
+    path::make_private_dirs(state_dir)?;
+    let file = set::manifest_file(state_dir);
+    let _lock = ManifestLock::wait(state_dir)?;
+    if path::is_there(&file) {
+        manifest_builder::join(manifest, Manifest::load(&file)?, copy);
+    } else {
+        manifest_builder::copy_all(manifest, copy);
+        undo.root(&file);
+    }
+    frame::complete(store, manifest)?;
+    store.roots().add(&file, &manifest.trees())?;
+    Ok(manifest.save(&file)?)
 }
 
 fn make_branch(plan: &CreatePlan, undo: &mut Undo<'_>) -> Result<(), WorktreeError> {
