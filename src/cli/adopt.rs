@@ -167,7 +167,7 @@ impl Adopt {
     }
 }
 
-/// Brings what the remotes have, and says what came.
+/// Brings the remotes' artifacts, and returns a line for each.
 fn bring(
     target: &Checkout,
     declared: &Components,

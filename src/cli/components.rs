@@ -61,8 +61,8 @@ impl Outside {
         Outside { store: Arc::new(store), env, bar, mtimes: true, copy: false }
     }
 
-    /// For the artifacts of a worktree that is there, as git's configuration says. Its views, if it has any, stay what
-    /// they are.
+    /// For the artifacts of a worktree that is there, with the settings of git's configuration. Its views, if it has
+    /// any, stay what they are.
     ///
     /// # Errors
     /// The configuration cannot be read; `depsfs.mode` is none of the known words.
@@ -85,7 +85,7 @@ impl Outside {
         self
     }
 
-    /// Leaves tracked files their times, whatever the configuration says.
+    /// Leaves tracked files their times, whatever the configuration has.
     pub fn without_mtimes(mut self, yes: bool) -> Outside {
         self.mtimes &= !yes;
         self
@@ -137,7 +137,7 @@ pub enum Foreseen {
 }
 
 impl Foreseen {
-    /// A line for each component, or one that says why there are none.
+    /// A line for each component, or one with the reason why there are none.
     pub fn words(&self) -> String {
         match self {
             Foreseen::Decided(decisions, of_commit) => of_commit.clone() + &lines(decisions),

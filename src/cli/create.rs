@@ -191,7 +191,7 @@ impl Create {
             return Err(WorktreeError::Unbuilt(plan.source.root).into());
         }
         if self.how.frozen_only && !plan.components.is_empty() {
-            // Fetched, not only asked for: what is promised has to be there.
+            // Fetched, not only looked up: the artifacts have to be there.
             let foreseen = outside.with(true, |supply| artifacts::plan::foresee(&plan, supply))?;
             artifacts::plan::refuse_builds(&foreseen.unwrap_or_default())?;
         }

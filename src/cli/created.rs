@@ -49,7 +49,7 @@ fn branch_words(plan: &CreatePlan) -> String {
     }
 }
 
-/// That the worktree is one view, though nobody asked for it.
+/// That the worktree is one view, though no option requested it.
 pub(super) fn shape_line(because: Option<WholeReason>) -> String {
     because.map_or_else(String::new, |why| format!("  view:     the whole worktree is one mount, as {why}\n"))
 }

@@ -50,8 +50,8 @@ pub fn answer(answer: &impl Answer, text: impl FnOnce() -> String) -> Result<(),
     if is_json() { bytes(answers::pretty(answer).as_bytes()) } else { print(&text()) }
 }
 
-/// As [`answer`], for what was done, or with `dry_run` would be. When it can't be written, the failure says that it was
-/// done all the same.
+/// As [`answer`], for what was done, or with `dry_run` would be. When it can't be written, the failure reports that it
+/// was done all the same.
 ///
 /// # Errors
 /// Standard output can't be written.
@@ -82,7 +82,7 @@ pub fn path(path: &Path) -> Result<(), Failure> {
 /// Above the output of a dry run.
 pub const DRY_RUN: &str = "Dry run (no changes made):\n";
 
-/// Writes one line on stderr, unless the program is quiet. That nobody reads it is no error.
+/// Writes one line on stderr, unless the program is quiet. A closed stderr is no error.
 pub fn note(line: &str) {
     if is_quiet() {
         return;
@@ -107,7 +107,7 @@ pub fn dry(dry_run: bool, text: String) -> String {
     if dry_run { format!("{DRY_RUN}{text}") } else { text }
 }
 
-/// Writes what was done, unless the program is quiet. When that can't be written, the failure says that it was done all the same.
+/// Writes what was done, unless the program is quiet. When that can't be written, the failure reports that it was done.
 pub fn done(done: impl Into<String>, text: &str) -> Result<(), Failure> {
     if is_quiet() { Ok(()) } else { unless_written(done, print(text)) }
 }

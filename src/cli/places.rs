@@ -25,7 +25,7 @@ pub fn store() -> Result<Store, Failure> {
     Ok(Store::open(&store_path()?)?)
 }
 
-/// The store that a worktree has its views of, whatever the environment says.
+/// The store that a worktree has its views of, whatever the environment has.
 pub fn store_of(views: &Views) -> Result<Store, Failure> {
     Ok(Store::existing(&views.manifest.store)?)
 }

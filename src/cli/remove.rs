@@ -141,7 +141,7 @@ impl Remove {
     }
 }
 
-/// The record is in the store that its views are of: afterwards nothing says which one that was.
+/// The record is in the store that its views are of: afterwards its path is not found any more.
 fn begin_record(worktree: &RemoveTarget) {
     let (root, views) = match worktree {
         RemoveTarget::Whole(checkout) => (&checkout.root, Views::of(checkout).ok().flatten()),

@@ -104,7 +104,7 @@ fn uninstall() -> Result<(), Failure> {
     if !path::is_there(&file) {
         return output::answer(&answer(false), || "not installed\n".into());
     }
-    // Without systemd nothing runs; with it, what fails here is told, and the unit goes all the same.
+    // Without systemd nothing runs; with it, a failure here is reported, and the unit goes all the same.
     if let Err(why) = systemctl(&["disable", "--now", UNIT]) {
         output::note(&format!("depsfs: systemd did not stop it: {why}"));
     }
@@ -138,7 +138,7 @@ fn systemctl(args: &[&str]) -> Result<String, String> {
     invocation::output(&program, &args, PATIENCE).map_err(|e| e.to_string())
 }
 
-/// One word that systemctl(1) says of the unit. It says "inactive" with a failure, and nothing when it can't ask.
+/// One word that systemctl(1) prints of the unit: "inactive" with a failure, and nothing if systemd can't be reached.
 fn ask(what: &str) -> Option<String> {
     let program = proc::find_program("systemctl", &[])?;
     let said = invocation::answer(&program, &["--user", what, UNIT], PATIENCE).ok()?;
@@ -210,7 +210,7 @@ fn mount() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Without systemd there is nobody to tell.
+/// Nothing is sent without systemd (`$NOTIFY_SOCKET`).
 fn tell(what: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(what) {
         output::note(&format!("depsfs: systemd cannot be told: {e}"));

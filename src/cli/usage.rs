@@ -5,7 +5,7 @@ use super::output;
 
 const WRONG_USAGE: u8 = 2;
 
-/// Prints what the parser has to say, which may be help that was asked for; returns the exit code.
+/// Prints the parser's text, which may be the requested help; returns the exit code.
 pub fn report(wrong: &clap::Error) -> u8 {
     // The option counts also behind the error; what follows `--` is no option.
     let asks_for_json = std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json");

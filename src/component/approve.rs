@@ -1,8 +1,8 @@
 //! Commands that come from a repository run only after the user has approved them: all of them together, by their hash.
 //!
-//! Below the user's state directory, `approved/<hash>` holds what was approved, for the eyes of people; that it is there
-//! is what counts. The hash is of the repository's path and of every command with the directory it runs in: another
-//! command, or the same in another clone, is asked for again.
+//! Below the user's state directory, `approved/<hash>` holds what was approved, for the eyes of people; that it is
+//! there is what counts. The hash is of the repository's path and of every command with the directory it runs in:
+//! another command, or the same in another clone, needs an approval of its own.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

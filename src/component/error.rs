@@ -20,7 +20,7 @@ pub enum ComponentError {
     Git(#[from] GitError),
     #[error(transparent)]
     Views(#[from] crate::views::ViewsError),
-    /// Commands of a repository that nobody has approved.
+    /// Commands of a repository that the user has not approved.
     #[error("{} runs commands that were not approved: {}", file.shown(), first(.commands))]
     Unapproved { file: PathBuf, commands: Vec<Foreign> },
     #[error("component {} was not built: {why}", component.shown())]

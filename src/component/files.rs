@@ -54,7 +54,7 @@ impl Files<'_> {
         self.identified(found)
     }
 
-    /// All that git knows of, by name.
+    /// All tracked files, and in a checkout those that git would add, by name.
     fn list(&self) -> Result<Known, ComponentError> {
         let seen = |(mode, id, path): (u32, String, PathBuf)| (path, SeenFile { mode, id: Some(id) });
         match self {

@@ -1,8 +1,8 @@
 //! The key of a component: what its artifacts depend on, as 16 hex digits or as a command prints it.
 //!
-//! A key of files is a hash of their names and of the ids of their contents as git has them, of the build command, and of
-//! the keys of the components it comes after. So it is the same for files on disk and for a commit that is nowhere
-//! checked out. A key command is asked, in a checkout; the same command in the same directory once only.
+//! A key of files is a hash of their names and of the ids of their contents as git has them, of the build command, and
+//! of the keys of the components it comes after. So it is the same for files on disk and for a commit that is nowhere
+//! checked out. A key command runs in a checkout; the same command in the same directory runs once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! The tools that `depsfs init` knows by a file of theirs, with what each makes, of what, and how.
+//! The tools that `depsfs init` recognises by a file of theirs, with what each makes, of what, and how.
 
 /// How a file in a directory becomes a component there.
 pub(super) struct Tool {

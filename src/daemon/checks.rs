@@ -83,7 +83,7 @@ fn after(wish: &str) -> Option<Duration> {
 pub struct ShownTrees {
     pub store: Store,
     pub overlay: Weak<Overlay>,
-    /// Nobody has taken up its large objects.
+    /// Its large objects are not queued for the checks yet.
     pub is_new: bool,
 }
 
@@ -121,8 +121,8 @@ impl Checks {
         Arc::new(Checks { began: Timespec::now(), notes, is_waited, todo })
     }
 
-    /// Tells the views what is noted of their objects, and has those be checked that are large. `again` has somebody look
-    /// once more.
+    /// Passes the notes about their objects to the views, and has the large ones checked. `again` requests another
+    /// look.
     pub fn look(self: &Arc<Self>, shown: impl FnOnce() -> Vec<ShownTrees>, again: impl Fn() + Send + 'static) {
         if self.is_waited.swap(true, Ordering::SeqCst) {
             return;

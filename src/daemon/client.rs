@@ -31,7 +31,7 @@ const LONG_LOG: u64 = 1 << 20;
 
 /// Mounts every view of the worktree's manifest: starts the daemon, or has it compare, and has its server replaced when
 /// that runs another build than this program. Returns when each is mounted
-/// or has failed; the state says which, and why. Views that the user dropped stay unmounted.
+/// or has failed; the state has the reason of each failure. Views that the user dropped stay unmounted.
 ///
 /// # Errors
 /// As [`DaemonError`] describes: no daemon could be started, it is silent, or its mounts failed.
@@ -83,7 +83,7 @@ pub fn mount_with(program: &Path, state_dir: &Path) -> Result<DaemonState, Daemo
     }
 }
 
-/// Starts a keeper and waits until it says that it is ready, or why it isn't.
+/// Starts a keeper and waits until it reports that it is ready, or why it isn't.
 fn start(program: &Path, dir: &StateDir) -> Result<DaemonState, DaemonError> {
     let log = dir.log();
     if paths::stat(&log)?.is_some_and(|s| s.size > LONG_LOG) {
@@ -183,7 +183,7 @@ pub fn is_mounted(state_dir: &Path, view_id: &str) -> bool {
     known::look(&StateDir::new(state_dir)).is_some_and(|known| known.mounted.contains(view_id))
 }
 
-/// As `release::unmount`, whoever has the views open or mounted elsewhere.
+/// As `release::unmount`, also if a process has the views open or mounted elsewhere.
 ///
 /// # Errors
 /// [`DaemonError::Busy`] while a program uses a view, unless `lazy`. The daemon is stopped or silent.

@@ -47,7 +47,7 @@ impl FastPath {
             return FastPath { least: serve.passes, ..none };
         }
         let wish = Wish::of(std::env::var(VARIABLE).as_deref().unwrap_or_default());
-        // The kernel lets nobody else (FUSE_DEV_IOC_BACKING_OPEN).
+        // The kernel allows it to no other user (FUSE_DEV_IOC_BACKING_OPEN).
         if !serve.notes_passed || process::user() != 0 {
             return none;
         }

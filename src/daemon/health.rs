@@ -51,8 +51,8 @@ pub(crate) fn health(state_dir: &Path) -> Health {
     Health { keeper, server, refuses, views: state.views, retains: state.retains, processes }
 }
 
-/// The mounted views of which requests wait for an answer that nobody will give: a server had read them when it died,
-/// the kernel does not send them again, and they were not retained. Takes a moment when there may be one.
+/// The mounted views of which requests wait for an answer that no server will give: a server had read them when it
+/// died, the kernel does not send them again, and they were not retained. Takes a moment when there may be one.
 pub fn hung(state_dir: &Path) -> Vec<ViewState> {
     let health = health(state_dir);
     let (Some(server), false) = (health.server, health.retains) else { return Vec::new() };

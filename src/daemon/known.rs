@@ -1,7 +1,7 @@
 //! The mounts of a daemon, remembered in this process as long as it is still so.
 //!
-//! A command asks for each of many views whether it is mounted. `daemon.json` and the kernel's table name all of them: so
-//! both are read again only when they have changed, which costs the same however many views there are.
+//! A command looks up for each of many views whether it is mounted. `daemon.json` and the kernel's table name all of
+//! them: so both are read again only when they have changed, which costs the same however many views there are.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;

@@ -6,15 +6,15 @@
 //!    └────────── daemon.json ◀──────────┘                                   └─▶ overlay, store
 //! ```
 //!
-//! There is no control socket for the outside: `manifest.json` says what is wanted, a signal makes the keeper
-//! compare, `daemon.json` says what is there. The keeper never touches a path inside a view: whoever did would
-//! wait for the server, and the keeper is who restarts it.
+//! There is no control socket for the outside: `manifest.json` has the wanted mounts, a signal makes the keeper
+//! compare, `daemon.json` has the present ones. The keeper never touches a path inside a view: a process that does
+//! waits for the server, and the keeper has to restart it.
 //!
 //! | dies            | then                                                                                    |
 //! |-----------------|-----------------------------------------------------------------------------------------|
 //! | the server      | the keeper starts another on the same connections; programs notice a pause              |
-//! | another build   | asked to mount by one, the keeper has its server replaced by that of the other build    |
-//! | again and again | the views answer EIO until `mount` is asked for again                                   |
+//! | another build   | if it requests a mount, the keeper has its server replaced by that of the other build   |
+//! | again and again | the views answer EIO until the next `mount`                                             |
 //! | the keeper      | the server ends too; the next `mount` detaches the dead mounts and mounts anew           |
 
 mod checks;
@@ -58,7 +58,7 @@ pub enum DaemonError {
     /// Views that a program uses; nothing was unmounted. `user` is one of those programs, if it was found.
     #[error("{} in use{}", listed(paths), by(user))]
     Busy { paths: Vec<PathBuf>, user: Option<(ProcessId, String)> },
-    /// A process of it that somebody has stopped (SIGSTOP, a debugger).
+    /// A process of it was stopped (SIGSTOP, a debugger).
     #[error("the daemon does not answer: its {which}, process {pid}, is stopped")]
     Stopped { which: &'static str, pid: ProcessId },
     /// Its keeper is of another depsfs, for which servers of this one can't serve. Nothing was changed.

@@ -51,7 +51,7 @@ pub fn detach(mounts: &MountTable, path: &Path, device: Option<(u32, u32)>) -> i
     }
 }
 
-/// Detaches whatever views a daemon that is gone has left at `path`: nobody answers for them.
+/// Detaches whatever views a daemon that is gone has left at `path`: no server answers for them.
 pub fn detach_dead(mounts: &MountTable, path: &Path) -> io::Result<()> {
     let ours = mounts.at(path).rev().take_while(|m| m.kind == mount::KIND).count();
     (0..ours).try_for_each(|_| mount::unmount(path, true))

@@ -1,6 +1,6 @@
 //! Which build of depsfs a daemon's servers run: a newer one replaces the server of a living daemon, in place.
 //!
-//! A client that asks the keeper to compare names its own program by an open descriptor of it, which travels in the
+//! A client that requests a comparison names its own program by an open descriptor of it, which travels in the
 //! signal: a path could be another's by the time it is read.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

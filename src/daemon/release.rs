@@ -1,7 +1,7 @@
 //! Unmounting views: all of a worktree, one of them, or those that a daemon has left when it died.
 //!
-//! A view that is unmounted may be mounted elsewhere all the same: a mount namespace that was made while it was there has
-//! a copy (mount_namespaces(7)). Nobody waits for that: the daemon goes on for it until the copy is gone.
+//! A view that is unmounted may be mounted elsewhere all the same: a mount namespace that was made while it was there
+//! has a copy (mount_namespaces(7)). No command waits for that: the daemon goes on for it until the copy is gone.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -22,9 +22,9 @@ use crate::sys::{IoError, mount, mount_use, path as paths, proc};
 const GLANCE: Duration = Duration::from_millis(200);
 /// How soon a view is usually gone that was unmounted: after that, a copy of the mount is looked for.
 const SOON: Duration = Duration::from_millis(50);
-/// How long a view is waited for that is not gone, when no copy is found: the namespace may be somebody else's.
+/// How long a view is waited for that is not gone, when no copy is found: the namespace may be another user's.
 const LATE: Duration = Duration::from_secs(5);
-/// How long to wait for the end of a daemon when nobody is found who has its views, or when it is one of before, which
+/// The wait for the end of a daemon if no process is found that has its views, or if it is an older one, which
 /// does not report whether they are open somewhere.
 const LINGER: Duration = Duration::from_millis(500);
 /// How long a keeper may take from getting its lock to writing its number.
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The outcome of unmounting views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// Nobody has them any more, and the file system of the upper is free.
+    /// No process has them any more, and the file system of the upper is free.
     Gone,
     /// They live on where they are open, or mounted in another mount namespace; a process in one, when it is found.
     Held(Option<ProcessId>),
@@ -44,8 +44,8 @@ pub enum Released {
     Left,
 }
 
-/// Unmounts every view of the worktree and ends its daemon. When one is in use and `lazy` isn't asked for, all of them
-/// are mounted afterwards. Lazily unmounted views live on, unseen, for whoever has them open. Fine when nothing was
+/// Unmounts every view of the worktree and ends its daemon. When one is in use, without `lazy`, all of them are mounted
+/// afterwards. Lazily unmounted views live on, unseen, for processes that have them open. Fine when nothing was
 /// mounted.
 ///
 /// # Errors
@@ -206,7 +206,8 @@ pub fn take_down(dir: &StateDir, pid: ProcessId, views: &[ViewState]) -> Result<
     Ok(())
 }
 
-/// Unmounts a view that nobody seems to use. A look-up on its way, or a process that is ending, uses it for a moment.
+/// Unmounts a view that no process seems to use. A look-up on its way, or a process that is ending, uses it for a
+/// moment.
 fn unmount_idle(path: &Path) -> io::Result<()> {
     let until = Instant::now() + GLANCE;
     loop {
@@ -252,7 +253,7 @@ pub fn detach_dead(dir: &StateDir, manifest: Option<&Manifest>) -> Result<(), Da
 }
 
 fn signal(dir: &StateDir, pid: ProcessId, what: Ask) -> Result<(), DaemonError> {
-    // One that is gone is noticed by whoever waits for it.
+    // Its end is noticed by the caller that waits for it.
     dir.process(pid).signal(what).map(drop).map_err(|_| DaemonError::Silent { log: dir.log() })
 }
 

@@ -47,7 +47,7 @@ struct ServedShared {
     store: Store,
     grafts: Vec<Graft>,
     connections: Vec<SeenNotes>,
-    /// It shows trees whose large objects nobody has taken up to check.
+    /// It shows trees whose large objects are not queued for the checks yet.
     is_new: bool,
 }
 

@@ -207,7 +207,7 @@ impl Server {
         }
     }
 
-    /// Has somebody look what is known of the objects that are shown.
+    /// Has a thread read the notes of the objects that are shown, and check the large ones.
     fn look(self: Arc<Self>) {
         let control = self.control.clone();
         control.spawn(move || {

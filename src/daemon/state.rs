@@ -3,7 +3,7 @@
 //! ```text
 //! manifest.json      what is wanted
 //! daemon.lock        held by keeper and server as long as they live; holds the keeper's process id
-//! client.lock        held by whoever mounts or unmounts: one at a time
+//! client.lock        held by a command that mounts or unmounts: one at a time
 //! daemon.json        what is there
 //! daemon.json.spare  the one before; the two change places
 //! daemon.log         what the keeper and its servers had to say
@@ -179,7 +179,7 @@ pub struct DaemonState {
     pub ending: bool,
     /// The fault of the daemon as a whole, in words.
     pub trouble: Option<String>,
-    /// Its views answer EIO, as `trouble` says why.
+    /// Its views answer EIO, for the reason in `trouble`.
     pub refusing: bool,
     /// Its servers read requests into memory that outlives them, for kernels that send none again.
     pub retains: bool,
@@ -234,7 +234,7 @@ impl DaemonState {
     }
 
     /// Makes no name: git may be deleting this directory, and fails when something appears in it meanwhile. Then
-    /// there is nobody left to tell.
+    /// no reader is left.
     pub(super) fn save(&self, dir: &StateDir) -> Result<(), IoError> {
         let text = serde_json::to_vec_pretty(self).expect("numbers, text and lists become JSON");
         paths::swap_in(&dir.daemon_json(), &dir.daemon_json_spare(), &text).map(drop)

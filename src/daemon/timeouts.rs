@@ -82,7 +82,7 @@ impl Patience {
     }
 }
 
-/// Waits until `daemon.json` says what is waited for; `None` when the daemon has ended before.
+/// Waits until `daemon.json` has the awaited state; `None` when the daemon has ended before.
 pub fn wait_for(
     dir: &StateDir,
     pid: ProcessId,

@@ -111,7 +111,7 @@ pub enum FromServer {
     Passed { connection: ConnectionId, passed: Passed },
     /// The user deleted the last name in it, so it was detached.
     Dropped { connection: ConnectionId },
-    /// Unmounted, and nobody has it open any more.
+    /// Unmounted, and no process has it open any more.
     Ended { connection: ConnectionId },
 }
 
@@ -144,7 +144,7 @@ pub fn receive<M: DeserializeOwned>(
         IN_FILE if !fds.is_empty() => serde_json::from_slice(&socket::read_memory_file(fds.remove(0))?),
         text => serde_json::from_slice(text),
     };
-    // As said by a process of a later version, which has more to say.
+    // As sent by a process of a later version, with more fields.
     let message = message.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     Ok(Some((message, fds)))
 }

@@ -1,4 +1,4 @@
-//! Journals that were damaged: their copies are there until somebody has looked.
+//! Journals that were damaged: their copies are there until the user removes them.
 
 use std::path::PathBuf;
 

@@ -5,15 +5,15 @@
 //! | `mounting`  | /dev/fuse, fusermount3, `user_allow_other`, `mount_max`                                  |
 //! | `apparmor`  | what AppArmor has denied                                                                 |
 //! | `kernel`    | the kernel's version, and which fast paths are on                                        |
-//! | `mounts`    | views that nobody answers for (dead), whose daemon does not answer (hung), or has given up; that are missing |
+//! | `mounts`    | views without a server (dead), whose daemon does not answer (hung), or has given up; that are missing |
 //! | `journals`  | copies of journals that were damaged                                                     |
 //! | `worktrees` | worktrees of which a part is gone, roots that name nothing                               |
-//! | `lost`      | stores that mounted views miss something of                                              |
+//! | `lost`      | stores that lack a part of what mounted views show                                      |
 //! | `store`     | leftovers, free space, a sample of the hashes                                            |
 //! | `machine`   | inotify's limits, git                                                                    |
 //!
 //! Nothing here may hang: no path inside a view is touched, nor one beneath another FUSE mount; whether a daemon
-//! answers is told from the kernel's tables and from what `/proc` says of its processes.
+//! answers shows in the kernel's tables and in `/proc`.
 
 mod apparmor;
 mod copies;
@@ -132,7 +132,7 @@ impl DoctorFacts {
         })
     }
 
-    /// Directories that may make whoever looks at them wait.
+    /// Directories at which a system call may wait for a FUSE server.
     fn fuse_places(&self) -> Vec<PathBuf> {
         self.mounts.iter().filter(|m| is_fuse(m)).map(|m| m.path.clone()).collect()
     }
@@ -150,7 +150,7 @@ fn is_fuse(mount: &MountPoint) -> bool {
     mount.kind == "fuse" || mount.kind.starts_with("fuse.")
 }
 
-/// Whether whoever looks at this path asks a FUSE server: the innermost mount above it is one.
+/// Whether a look at this path waits for a FUSE server: the innermost mount above it is one.
 fn is_in_fuse(mounts: &[MountPoint], path: &Path) -> bool {
     let above = mounts.iter().filter(|m| path.starts_with(&m.path));
     // Of several at one path, the last one is on top.

@@ -35,7 +35,7 @@ fn device(sight: &DoctorFacts) -> Row {
             Row::fail(check, format!("{DEVICE} is no device"), remedy)
         }
         Err(e) => Row::fail(check, format!("cannot open {DEVICE} (mode {mode:o}): {}", reason(&e)), open_it),
-        // Somebody may have meant it so: that is nothing to undo without being asked.
+        // The user may have meant it so: it is not undone without a request.
         Ok(_) if sight.is_root && !is_open_to_all => {
             let who = match mode & 0o060 == 0o060 {
                 true => format!("only root and group {} can mount", stat.gid),

@@ -123,8 +123,8 @@ fn known(sight: &DoctorFacts, held: Option<&ConnectionHolders>) -> Result<Vec<Kn
         }
         let Ok(manifest) = crate::store::Manifest::load(&set::manifest_file(&state_dir)) else { continue };
         let mut health = health(&state_dir);
-        // A directory above one may have been renamed. Numbers are used again: those of a daemon that is gone tell nothing
-        // while somebody has the connection.
+        // A directory above one may have been renamed. Numbers are used again: those of a daemon that is gone mean
+        // nothing while a process has the connection.
         let is_free = |minor| held.is_some_and(|held| !held.contains_key(&minor));
         let lives = health.keeper.is_some();
         for view in health.views.iter_mut().filter(|v| lives || v.device.is_some_and(|(_, minor)| is_free(minor))) {
@@ -156,7 +156,7 @@ fn findings<'a>(sight: &'a DoctorFacts, known: &'a [KnownView], held: Option<&Co
         let by_device = held.and_then(|held| held.get(&mount.device.1)).cloned().unwrap_or_default();
         let by_state = teller.map(|k| k.health.processes().iter().map(|p| p.pid).collect()).unwrap_or_default();
         if held.is_none() && owner.is_none() {
-            // Somebody's, and this kernel doesn't tell whose.
+            // A process has it, and this kernel does not report which.
             continue;
         }
         let answering = if by_device.is_empty() { by_state } else { by_device };
@@ -171,7 +171,7 @@ fn findings<'a>(sight: &'a DoctorFacts, known: &'a [KnownView], held: Option<&Co
     findings
 }
 
-/// Those that hang, with why: of all, nobody is waited for longer than of one.
+/// Those that hang, with why: all together are waited for no longer than one.
 fn hung<'a>(alive: &'a [Finding<'a>]) -> Vec<(&'a Finding<'a>, String)> {
     let (stopped, others): (Vec<_>, Vec<_>) = alive.iter().partition(|f| !f.stopped().is_empty());
     let mut hung: Vec<_> = stopped
@@ -244,7 +244,7 @@ impl Finding<'_> {
 
     /// Whether requests wait for an answer.
     fn is_awaited(&self) -> bool {
-        // An ordinary user is not told how many requests wait where fusectl isn't mounted.
+        // An ordinary user cannot read how many requests wait if fusectl isn't mounted.
         let in_a_request = || self.answering.iter().any(|pid| proc::waits_in_a_request(*pid));
         let is_waiting = |m: &&MountPoint| fuse_dev::waiting(m.device.1).map_or_else(in_a_request, |n| n > 0);
         self.mounts.iter().any(is_waiting)
@@ -262,7 +262,7 @@ impl Finding<'_> {
         let connections: Vec<u32> = self.mounts.iter().map(|m| m.device.1).collect();
         let words = format!("{}: mounted, but {why}", self.words());
         if self.known.is_none() {
-            // Of another store: whoever stopped it may have meant to.
+            // Of another store: the user who stopped it may have meant to.
             return Row::warn("hung_mounts", words, remedy);
         }
         let row = Row::fail("hung_mounts", words, remedy);
@@ -276,7 +276,7 @@ fn joined(pids: &[ProcessId]) -> String {
     pids.iter().map(ProcessId::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// Detaches those that are still dead: somebody may have mounted them again since.
+/// Detaches those that are still dead: the user may have mounted them again since.
 fn detach(dead: &[(PathBuf, (u32, u32))]) -> Result<(), WorktreeError> {
     for (path, device) in dead {
         let is_held = proc::fuse_connections().is_some_and(|held| held.contains_key(&device.1));

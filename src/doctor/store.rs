@@ -20,7 +20,7 @@ const SAMPLED_FOR: Duration = Duration::from_millis(1500);
 const TOO_LITTLE: u64 = 64 << 20;
 const LITTLE: u64 = 2 << 30;
 
-/// The store, when it is there and may be looked at; else what is to be said of it.
+/// The store, if it is there and may be read; else the row that reports why not.
 pub fn open(place: Option<&Path>, mounts: &[MountPoint]) -> Result<Option<Store>, Row> {
     let check = "store";
     let Some(place) = place else {

@@ -48,7 +48,7 @@ macro_rules! checked {
 impl Filesystem for Adapter {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let on = self.0.request(Operation::Lookup, parent, Some(name));
-        // Of a file handle the kernel asks with these names, of a number that it has forgotten (FUSE_EXPORT_SUPPORT).
+        // For a file handle the kernel sends these names, with a number that it has forgotten (FUSE_EXPORT_SUPPORT).
         match name.as_bytes() {
             b"." => numbered(&on, parent, on.view.overlay.lookup_number(ino(parent)), reply),
             b".." => entry(&on, on.view.overlay.lookup_parent(ino(parent)), reply),

@@ -15,7 +15,7 @@ pub fn ino(number: INodeNo) -> Ino {
     Ino::of_kernel(number.0)
 }
 
-/// The user and group of the program that the kernel asks for (fsuid and fsgid); both are 0 for requests of the kernel
+/// The user and group of the program that caused the request (fsuid and fsgid); both are 0 for requests of the kernel
 /// itself.
 pub fn caller(request: &Request) -> Caller {
     Caller { uid: request.uid(), gid: request.gid() }

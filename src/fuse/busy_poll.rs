@@ -68,7 +68,7 @@ impl Linger {
         self.0.lock().answered = None;
     }
 
-    /// Something was done that nobody waited for: the thread looks out as long as is left. Whether it did.
+    /// Work was done that no program waited for: the thread polls for the rest of its time. Returns whether it did.
     pub fn aside(&self, device: BorrowedFd<'_>) -> bool {
         let answered = self.0.lock().answered;
         let Some((since, true)) = answered else { return false };

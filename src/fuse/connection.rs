@@ -34,7 +34,7 @@ pub struct ServedConnection {
 }
 
 impl ServedConnection {
-    /// After a name of `parent` was deleted: if it was the view's last, whoever waits for that is told first.
+    /// After a name of `parent` was deleted: if it was the view's last, the callback runs before the answer.
     pub fn removed(&self, parent: Ino) {
         if parent == Ino::ROOT && self.view.facts.has_names.load(Ordering::Relaxed) && self.view.overlay.root_is_empty()
         {
@@ -66,7 +66,7 @@ impl ServedConnection {
         request.uid() == 0 || request.uid() == self.view.owner
     }
 
-    /// Closes the view of a connection that has ended, and says so.
+    /// Closes the view of a connection that has ended, and reports the end.
     pub fn end(self: Arc<Self>) {
         if let Err(e) = self.view.overlay.flush() {
             tracing::error!(view = self.view.id, "not everything was written to disk: {e}");

@@ -24,7 +24,7 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_EXPORT_SUPPORT,
 ];
 
-/// Capabilities that a test wants to be missing.
+/// Capabilities that are to be missing, for a test.
 fn hidden() -> InitFlags {
     let flags = [
         (KernelFeature::Resend, InitFlags::FUSE_HAS_RESEND),
@@ -34,7 +34,7 @@ fn hidden() -> InitFlags {
     flags.into_iter().filter(|(feature, _)| is_without(*feature)).map(|(_, flag)| flag).collect()
 }
 
-/// Asks for what a view wants; returns what the kernel had to offer, from which a later server can begin.
+/// Requests the capabilities that a view uses; returns the kernel's offer, from which a later server can begin.
 pub fn answer(config: &mut KernelConfig, passthrough: &Passthrough) -> KernelOffer {
     let max_readahead = config.set_max_readahead(u32::MAX).err().unwrap_or(0);
     let offer = KernelOffer {

@@ -67,7 +67,7 @@ pub use pool::Pool;
 pub use retained::adopt as adopt_requests;
 pub use session::{Caches, Session};
 
-/// How long the kernel may keep what it was told.
+/// How long the kernel may keep names and attributes.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The view that a session serves, and its callbacks.

@@ -66,12 +66,12 @@ impl Notices {
         Notices(Arc::new(NoticesShared { device, passthrough, threads, queue: Mutex::default() }))
     }
 
-    /// To be called before a change of content is answered. When it took the file's set-id bits, the kernel is told to
-    /// forget the mode: after direct writes, fallocate and copy_file_range it goes on with the one it has.
+    /// To be called before a change of content is answered. When it took the file's set-id bits, a notice has the
+    /// kernel forget the mode: after direct writes, fallocate and copy_file_range it goes on with the one it has.
     pub fn changed(&self, ino: Ino, done: Result<Wrote, OverlayError>) -> Result<usize, OverlayError> {
         let done = done?;
         if done.lost_set_id {
-            // Attributes, no pages. An error means that the kernel knows nothing of the file.
+            // Attributes, no pages. An error means that the kernel has nothing of the file.
             fuse_dev::forget_inode(self.0.device.as_fd(), ino.0, -1).or_debug("the kernel knows no such file");
         }
         Ok(done.bytes)

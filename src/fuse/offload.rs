@@ -28,7 +28,7 @@ pub trait Reply {
     const HAS_BYTES: bool;
 
     fn give(self, on: &Answering<'_>, done: Result<usize, OverlayError>);
-    /// Gives an answer that nobody hears.
+    /// Gives an answer that is discarded.
     fn give_up(self);
 }
 

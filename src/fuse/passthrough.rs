@@ -118,7 +118,7 @@ impl Passthrough {
         }
     }
 
-    /// How long the kernel may keep what it is told of a file under its inode number, of which the store has this.
+    /// How long the kernel may keep the attributes of a file under its inode number, of which the store has this.
     pub fn lasts(&self, ino: Ino, stored: impl Fn() -> Option<Stored>) -> Duration {
         match self.place(ino, stored) {
             Place::Ordinary | Place::First => FOREVER,
@@ -126,13 +126,13 @@ impl Passthrough {
         }
     }
 
-    /// Whether whoever asks under this number has the store's bytes in sight while the view shows others.
+    /// Whether a program with a file open under this number sees the store's bytes while the view shows others.
     pub fn is_outdated(&self, overlay: &Overlay, number: INodeNo) -> bool {
         let stored = || overlay.stored(ino(number));
         ino(number).0 == number.0 && self.is_passed(stored) && stored().is_some_and(|s| s.copied)
     }
 
-    /// Before the size is set under this number: whether that has to be asked for again.
+    /// Before the size is set under this number: whether the request has to be sent again.
     pub fn moves(&self, overlay: &Overlay, number: INodeNo) -> bool {
         let moves = ino(number).0 == number.0 && self.is_passed(|| overlay.stored(ino(number)));
         if moves {
@@ -242,7 +242,7 @@ impl Passthrough {
         (self.tell)(Passed { ino: ino.0, backing: None });
         let before = known.insert(ino, KnownFile::Moved);
         let Some(device) = self.device.get() else { return };
-        // Attributes, no pages. An error means that the kernel knows nothing of the file.
+        // Attributes, no pages. An error means that the kernel has nothing of the file.
         fuse_dev::forget_inode(device.as_fd(), ino.0, -1).or_debug("the kernel knows no such file");
         if let Some(KnownFile::Backed(id)) = before {
             self.close(id);

@@ -25,7 +25,7 @@ pub fn entry(on: &Answering<'_>, made: Result<Attr, OverlayError>, reply: ReplyE
     }
 }
 
-/// Answers a request that makes `name` in a directory, of the kind that `mode` says.
+/// Answers a request that makes `name` in a directory, of the type in `mode`.
 pub fn made(
     on: &Answering<'_>,
     by: &Request,
@@ -49,7 +49,7 @@ pub fn found(on: &Answering<'_>, found: Result<Attr, OverlayError>, reply: Reply
     }
 }
 
-/// Answers what looks for a number: a file that the kernel knows by another one now isn't found by this.
+/// Answers a request by number: a file that has another number in the kernel by now isn't found by this.
 pub fn numbered(on: &Answering<'_>, number: INodeNo, found: Result<Attr, OverlayError>, reply: ReplyEntry) {
     match found {
         Ok(attr) if on.view.passthrough.named(&on.view.overlay, &attr).0.ino != number => {
@@ -60,7 +60,7 @@ pub fn numbered(on: &Answering<'_>, number: INodeNo, found: Result<Attr, Overlay
     }
 }
 
-/// Answers what asks for attributes, or changes them.
+/// Answers a request that reads or changes attributes.
 pub fn attributes(on: &Answering<'_>, now: Result<Attr, OverlayError>, reply: ReplyAttr) {
     match now {
         Ok(attr) => {
@@ -122,7 +122,7 @@ pub fn written(on: &Answering<'_>, done: Result<usize, OverlayError>, reply: Rep
     }
 }
 
-/// Answers `getxattr` and `listxattr`: size 0 asks for the length.
+/// Answers `getxattr` and `listxattr`: size 0 requests the length.
 pub fn sized(on: &Answering<'_>, value: Result<Vec<u8>, OverlayError>, size: u32, reply: ReplyXattr) {
     match value {
         Ok(value) if size == 0 => reply.size(value.len() as u32),

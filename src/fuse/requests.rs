@@ -76,7 +76,7 @@ impl Requests {
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// All of them, as `user.depsfs.stats` reports them: operations that were never asked for are left out.
+    /// All of them, as `user.depsfs.stats` reports them: operations that were never requested are left out.
     pub fn to_json(&self) -> Map<String, Value> {
         let count = |(name, count): (&&str, &AtomicU64)| (name.to_string(), count.load(Ordering::Relaxed).into());
         let counts: Map<String, Value> = NAMES.iter().zip(&self.counts).map(count).filter(|(_, n)| *n != 0).collect();

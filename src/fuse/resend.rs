@@ -1,12 +1,12 @@
 //! Requests that may have been carried out already: after a server's death the kernel sends again what it had read.
 //!
-//! The kernel asks to make a name only when there is none, and to remove or move one only when there is; it holds the
+//! The kernel requests a new name only when there is none, and to remove or move one only when there is; it holds the
 //! directory's lock until it is answered, and every change passes through the view. So when a request that was sent
 //! again meets its own result (the name is there, or is gone), that is what it is, and the answer is success. Writes,
 //! truncations and metadata name what shall hold afterwards, and are simply done again.
 //!
-//! Only an exchange of two names leaves nothing that tells whether it was done: both names are there before and after.
-//! So whoever serves says first what is at the names ([`Exchange`]), and the next server is told ([`ServedView::exchange`]).
+//! Only an exchange of two names leaves no trace of whether it was done: both names are there before and after. So the
+//! server first reports what is at the names ([`Exchange`]), and the next server gets it ([`ServedView::exchange`]).
 
 use std::cell::Cell;
 
@@ -51,8 +51,8 @@ impl IsResend {
         IsResend(request.unique().0 & SENT_AGAIN != 0 || RETAINED.get())
     }
 
-    /// The outcome of making `name` for `maker`, of the kind and with the bits that a mode says: there already means that
-    /// it was made, unless it shows that it is something else. Without one, a further name was made for what is somebody's.
+    /// The outcome of making `name` for `maker`, of the type and with the bits of a mode: there already means that it
+    /// was made, unless it shows that it is something else. Without one, a further name was made for an existing file.
     pub fn made(
         self,
         done: Result<Attr, OverlayError>,

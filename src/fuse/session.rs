@@ -6,7 +6,7 @@
 //!
 //! | step                                  | a crash right after it leaves                                    |
 //! |---------------------------------------|------------------------------------------------------------------|
-//! | 1. the kernel re-sends                | requests in the queue again, for whoever comes next              |
+//! | 1. the kernel re-sends                | requests in the queue again, for the next server                 |
 //! | 2. requests are answered              | those read and unanswered wait for the next server's step 1      |
 
 use std::io;
@@ -43,7 +43,7 @@ impl Caches {
         }
     }
 
-    /// Waits until the kernel has forgotten everything it was told to; `false` after `limit`.
+    /// Waits until the kernel has forgotten everything that notices named; `false` after `limit`.
     pub fn wait(&self, limit: Duration) -> bool {
         self.0.wait(limit)
     }

@@ -1,17 +1,17 @@
-//! `user.depsfs.*`: what the command line asks of a mounted view, and asks it to do. Never listed.
+//! `user.depsfs.*`: the queries and requests of the command line to a mounted view. Never listed.
 //!
 //! | on        | name                | get or set                                                               |
 //! |-----------|---------------------|--------------------------------------------------------------------------|
 //! | any       | `view`              | get: one JSON object about the whole view, see [`value`]                   |
-//! | the root  | `stats`             | get: one JSON object: what was asked of this connection, and done for it, since its server started |
+//! | the root  | `stats`             | get: one JSON object: the counters of this connection since its server started |
 //! | a file    | `object`            | get: hex of the object, while the content is the store's                   |
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie, each with its own; empty at the end |
 //! | the root  | `grafts.<n>`        | get: JSON lines, the trees of the lower from number n on; empty at the end  |
-//! | the root  | `touched.<inode>`   | get: lines, inode numbers above that one that the journal speaks of; empty at the end |
+//! | the root  | `touched.<inode>`   | get: lines, inode numbers above that one that the journal names; empty at the end |
 //! | any dir   | `own-names.<cookie>` | get: lines, cookies and names after the cookie that upper or journal have something at; empty at the end; none where nothing else shows |
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
 //! | any dir   | `thaw-name`         | set to a name: the same for what is there, which may be a symlink         |
-//! | any dir   | `reset`             | set to a name: that name is again what the store says                      |
+//! | any dir   | `reset`             | set to a name: that name is again as in the store                        |
 //! | any dir   | `give-up`           | set to hash, mode and name: that file goes, if it is still just that        |
 //! | the root  | `uncover`           | set to the hex of a tree, and after a space the path of its graft, if that is not the root: what of it was deleted shows again |
 //! | a graft's root | `covered.<tree>` | get: one JSON object: members that don't show                           |
@@ -44,10 +44,10 @@ const CHANGES: usize = 256;
 const NUMBERS: usize = 1500;
 /// Names of one query.
 const NAMES: usize = 1500;
-/// Grafts told at once, each in at most 150 bytes.
+/// Grafts of one answer, each in at most 150 bytes.
 const GRAFTS: usize = 200;
 
-/// The value of `PREFIX` + `name`. `view` tells version, view, generation, whether nothing differs from the store
+/// The value of `PREFIX` + `name`. `view` has version, view, generation, whether nothing differs from the store
 /// (`clean`), and how many notices to the kernel are still to be sent (`pending`).
 pub fn value(on: &ServedConnection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, OverlayError> {
     let view = &on.view;
@@ -102,7 +102,7 @@ pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, 
     }
 }
 
-/// Does what setting `PREFIX` + `name` asks for.
+/// Carries out a request: `PREFIX` + `name` was set.
 fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]) -> Result<(), OverlayError> {
     match name {
         b"thaw" if value == b"1" => view.overlay.thaw(ino),

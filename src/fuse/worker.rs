@@ -6,9 +6,9 @@
 //! the next request: a view that is busy costs no more than with a thread of its own. While a worker has a connection,
 //! no other thread reads its device, so the requests of one connection are answered in their order.
 //!
-//! A thread that needs a waiting worker *calls* it: its number is made to refer to a socket on which a request for
-//! nobody waits ([`fuse_dev::call`]), and a signal has its read(2) begin again. Without a connection a worker waits on
-//! that socket.
+//! A thread that needs a waiting worker *calls* it: its number is made to refer to a socket on which a request without
+//! an answer waits ([`fuse_dev::call`]), and a signal has its read(2) begin again. Without a connection a worker waits
+//! on that socket.
 //!
 //! | phase   | the number refers to | what happens next                                                         |
 //! |---------|----------------------|---------------------------------------------------------------------------|
@@ -239,7 +239,7 @@ impl Worker {
         }
     }
 
-    /// A request was read: whose it is. To be told when it is answered ([`Worker::rest`]).
+    /// A request was read: whose it is. The caller reports its answer by [`Worker::rest`].
     fn begin(&self) -> Arc<ServedConnection> {
         let mut state = self.state.lock();
         let connection = state.connection.clone().expect("the socket carries calls");
@@ -290,10 +290,10 @@ impl Worker {
         state.refer_to(connection.device.as_fd());
     }
 
-    /// The session has ended: the connection that it had, which ended it, or `Err` when it was told to.
+    /// The session has ended: the connection that it had, which ended it, or `Err` when it was made to end.
     pub fn ended(&self) -> Result<Option<Arc<ServedConnection>>, ()> {
         let mut state = self.state.lock();
-        // Only now may the number be closed, and used for something else: nobody has it refer to anything any more.
+        // Only now may the number be closed, and used for something else: no thread has it refer to anything any more.
         state.number = None;
         match std::mem::replace(&mut state.phase, Phase::Gone) {
             Phase::Gone => Err(()),

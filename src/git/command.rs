@@ -36,7 +36,7 @@ pub struct Git {
 /// Whether a new branch tracks the branch that it starts at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracking {
-    /// As `branch.autoSetupMerge` says.
+    /// As git decides by `branch.autoSetupMerge`.
     AsConfigured,
     Yes,
     No,

@@ -1,4 +1,4 @@
-//! `.worktreeinclude`: what a repository wants copied into new worktrees, for all tools that make them.
+//! `.worktreeinclude`: the files that new worktrees of a repository get as copies, from every tool that makes them.
 //!
 //! Patterns as in .gitignore, in a file at the top of the source, tracked or not. Of the paths that git ignores those are
 //! copied that a pattern names, and no others: the list decides, also in directories that are not shared because

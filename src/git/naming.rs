@@ -2,7 +2,7 @@
 //!
 //! | what   | rule |
 //! |--------|------|
-//! | path   | `--path`; else as `depsfs.path` says; else beside the source checkout, named after the last segment of `<name>`, or, where that is taken, after all of it with `-` for `/` |
+//! | path   | `--path`; else by `depsfs.path`; else beside the source checkout, named after the last segment of `<name>`, or, where that is taken, after all of it with `-` for `/` |
 //! | branch | `--branch`; else `<name>` if it has a slash; else `<initials>/<name>`; else `<name>` |
 //!
 //! The initials are git's `user.initials`, else the first letters of `user.name`.

@@ -77,7 +77,7 @@ pub fn initialise(
     for module in of_source.iter().filter(|m| tracked.contains(&m.path)) {
         let checkout = match Checkout::at(&new.root.join(&module.path))? {
             Some(there) => there,
-            // Somebody's files lie where it would be checked out.
+            // The user's files lie where it would be checked out.
             None if !path::list(&new.root.join(&module.path))?.is_empty() => continue,
             None => initialise_one(module, new, made)?,
         };

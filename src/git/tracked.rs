@@ -20,7 +20,7 @@ impl Git {
     /// A commit and its first parents, at most `count` in all, the nearest first.
     ///
     /// # Errors
-    /// git fails, or knows no such commit.
+    /// git fails, or there is no such commit.
     pub fn first_parents(&self, commit: &str, count: usize) -> Result<Vec<String>, GitError> {
         let count = format!("--max-count={count}");
         let out =

@@ -44,7 +44,7 @@ impl Overlay {
         left.min(len as u64) > MANY || !matches!(bytes.read_now(&mut [0], offset), Ok(Some(_)))
     }
 
-    /// Has the object of a file open, once: the kernel then knows it.
+    /// Opens the object of a file once: a later open finds name and inode in the kernel's caches.
     pub(crate) fn fetch_object(&self, ino: Ino) {
         self.fetch_up_to(ino, 0);
     }

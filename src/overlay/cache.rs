@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::types::Ino;
 
-/// At most `capacity` values. Dropping one from here closes it only when nobody else holds it.
+/// At most `capacity` values. One that is dropped here is closed when its last user drops it.
 pub(super) struct FdCache<V> {
     capacity: usize,
     clock: u64,

@@ -264,7 +264,7 @@ impl View {
         let fd = self.ensure_dir(dir)?;
         let kept = fs::stat(&fd).map_err(upper("look at a directory"))?;
         match fs::link_at(first.0, first.1.bytes(), &fd, name.bytes()) {
-            // Somebody put a file of his own there meanwhile.
+            // The user put a file there meanwhile.
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
             other => other.map_err(upper("link a file"))?,
         }

@@ -1,11 +1,11 @@
 //! *Give up*: a private copy that still holds just what an artifact held goes, so that it doesn't hide what is newer.
 //!
-//! Comparing and removing are one step: the view is locked, and a lease guarantees that nobody has the upper's file
+//! Comparing and removing are one step: the view is locked, and a lease guarantees that no process has the upper's file
 //! open for writing. A writer that had found the file before may write to it a moment later, through an inode that no
 //! name leads to: then it becomes the worktree's own again, at its name.
 //!
 //! A long file is compared before that, while others use the view. The later check is only that it is the same file
-//! with the same size and times: nobody had it open for writing when it was first looked at, so a later writer opens it
+//! with the same size and times: no process had it open for writing at the first look, so a later writer opens it
 //! first and moves its times ([`TICK`]).
 //!
 //! | step                                | a crash right after it leaves                      |
@@ -53,8 +53,8 @@ impl Overlay {
         found.is_ok_and(|found| found.upper.is_some_and(|stat| stat.is_file() && stat.size >= LONG))
     }
 
-    /// Gives up the upper's file at `name`, if it has this content and mode (07777), and nobody is writing to it. Whether
-    /// it did.
+    /// Gives up the upper's file at `name`, if it has this content and mode (07777), and no process writes to it.
+    /// Whether it did.
     ///
     /// # Errors
     /// The upper or the journal cannot be changed.
@@ -196,7 +196,7 @@ impl View {
         Ok(names)
     }
 
-    /// Some names of a file may be those of others, which somebody put there while the view was not mounted.
+    /// Some names of a file may be those of others, which the user put there while the view was not mounted.
     fn leave_out_taken(&mut self, names: &mut Vec<(Ino, Name)>) -> Result<()> {
         let mut free = Vec::with_capacity(names.len());
         for (dir, name) in names.drain(..) {

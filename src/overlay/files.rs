@@ -15,7 +15,7 @@ use super::types::Ino;
 use super::types::Stale;
 use super::view::{OrphanBacking, View};
 
-/// An object whose bytes nobody has compared with its name yet.
+/// An object whose bytes were not compared with its name yet.
 pub(super) struct Unchecked {
     tree: Arc<Tree>,
     node: Node,
@@ -71,7 +71,8 @@ impl View {
         }
     }
 
-    /// As [`View::open_to_read`]; a small object whose bytes nobody has compared with its name comes with what that takes.
+    /// As [`View::open_to_read`]; a small object whose bytes were not compared with its name comes with what that
+    /// takes.
     pub(super) fn open_unchecked(&mut self, ino: Ino) -> Result<(Extent, Option<Unchecked>)> {
         let Some(file) = self.files.find(ino) else { return self.open_afresh(ino) };
         // A file of the upper may be open to read only, too: it is no object, though it was one.

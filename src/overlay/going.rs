@@ -18,8 +18,8 @@ pub(super) fn known_grafts(frames: &Frames) -> Vec<Record> {
     Record::last_of_grafts(plain.flatten())
 }
 
-/// The grafts as the journal knows them, where some were retired while the view was not mounted that may have what was
-/// moved or changed. Of a `damaged` journal those that it doesn't know may have shown, too.
+/// The grafts as the journal records them, where some were retired while the view was not mounted that may have what
+/// was moved or changed. Of a `damaged` journal those that it lacks may have shown, too.
 pub(super) fn before_retired(
     specs: &[GraftSpec],
     frames: &Frames,

@@ -224,7 +224,7 @@ impl View {
         Ok(before)
     }
 
-    /// Has the journal say which grafts show, and in which order, where it says something else.
+    /// Records the grafts that show, and their order, if the journal has others.
     ///
     /// # Errors
     /// A call on the upper or the journal that fails.

@@ -14,7 +14,7 @@ use super::view::Overlay;
 use super::view::View;
 
 impl Overlay {
-    /// The large objects that the view shows, and how many bytes each should have. Nobody reads all of one before it is
+    /// The large objects that the view shows, and how many bytes each should have. None is read whole before it is
     /// served.
     pub fn large_objects(&self) -> Vec<(ObjectId, u64)> {
         let view = self.view.lock();

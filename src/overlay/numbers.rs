@@ -29,7 +29,7 @@ pub const OTHER: u64 = 1 << 61;
 
 const _: () = assert!(Ino::ROOT.0 < FIRST_BASE && FIRST_BASE < LOWER_END);
 const _: () = assert!(LOWER_END <= UPPER_BASE && UPPER_BASE < UPPER_END && UPPER_END <= FOLDED_BASE);
-// One bit tells the second numbers from all others, the ranges have the same length, and none is negative.
+// One bit distinguishes the second numbers from all others, the ranges have the same length, and none is negative.
 const _: () = assert!(OTHER.is_power_of_two() && (UPPER_END - 1) & OTHER == 0);
 const _: () = assert!(FOLDED_BASE & OTHER == 0 && (FOLDED_END - 1) & OTHER == 0);
 const _: () = assert!(UPPER_END <= OTHER && OTHER + UPPER_END <= FOLDED_BASE);

@@ -102,7 +102,7 @@ impl View {
         fs::duplicate(aside.as_fd()).map_err(upper("open a directory"))
     }
 
-    /// Nobody holds the file any more.
+    /// No process holds the file any more.
     pub(super) fn drop_orphan(&mut self, ino: Ino) {
         let Some(orphan) = self.orphans.remove(&ino) else { return };
         self.files.forget(ino);

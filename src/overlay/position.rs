@@ -10,9 +10,9 @@
 //! | 0 .. 42  | tag    | [`FIRST_TAG`] .. [`END`]: a keyed hash of the name; [`END`] for the last name of its region |
 //!
 //! Names are listed by (region, tag). Regions follow each other as cookies do, so nothing has to be sorted but the few
-//! names of one region, and most regions have one name, whose tag nobody computes. The hash behind cookies has no key:
-//! names with equal cookies can be made at will, any number of them, and then they are all in one region. There they
-//! are told apart by their tags.
+//! names of one region, and most regions have one name, whose tag is never computed. The hash behind cookies has no
+//! key: names with equal cookies can be made at will, any number of them, and then they are all in one region. There
+//! they have different tags.
 //!
 //! A name that is removed takes nothing along: the names after it keep their positions, and those before it have their own
 //! tags to be known by, also one that is now the last and has [`END`].

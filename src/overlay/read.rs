@@ -57,7 +57,7 @@ impl Overlay {
         self.read_checked(range, file, Extent::read_now, done)
     }
 
-    /// Reads; a small object that nobody has compared with its name is read whole first. The view is not locked.
+    /// Reads; a small object that was not compared with its name yet is read whole first. The view is not locked.
     fn read_checked<R>(
         &self,
         range: ReadRange,

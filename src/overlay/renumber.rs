@@ -98,9 +98,9 @@ impl View {
         self.rewrite_journal()
     }
 
-    /// Directories of the same upper that were renamed while it was not mounted: what the journal says of them goes along.
-    /// One that was born before the journal was last `written`, in nanoseconds, is the one that the journal names; a later
-    /// one has the number of one that was deleted.
+    /// Directories of the same upper that were renamed while it was not mounted: their records in the journal go along.
+    /// One that was born before the journal was last `written`, in nanoseconds, is the one that the journal names; a
+    /// later one has the number of one that was deleted.
     ///
     /// # Errors
     /// A call on the upper or the journal that fails.

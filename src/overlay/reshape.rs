@@ -32,7 +32,7 @@ struct NumberedTree {
     at: PathBuf,
 }
 
-/// All that a journal says.
+/// All records of a journal.
 #[derive(Debug)]
 pub struct JournalContent {
     trees: Vec<NumberedTree>,

@@ -98,7 +98,7 @@ impl Overlay {
     ///
     /// | step                                   | a crash right after it leaves                          |
     /// |----------------------------------------|--------------------------------------------------------|
-    /// | 1. the journal in the state directory  | a directory of ours in the upper that nobody reads     |
+    /// | 1. the journal in the state directory  | a directory of ours in the upper that is not read     |
     /// | 2. the directory is deleted            | an upper without anything of ours                      |
     pub(crate) fn leave_upper(&self) -> Result<()> {
         let mut view = self.view.lock();

@@ -1,4 +1,4 @@
-//! Copies whose bytes are not on disk yet: nobody waits for them, and a power cut can't tear them.
+//! Copies whose bytes are not on disk yet: no request waits for them, and a power cut can't tear them.
 //!
 //! A copy gets its name at once; its bytes follow when the kernel writes them, or a moment later when they are
 //! flushed here. Until then an empty file in the work directory, the intent, names the copy and its object:

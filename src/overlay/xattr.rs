@@ -148,7 +148,7 @@ impl View {
         Ok(Some(probe))
     }
 
-    /// A file of the upper's file system that nobody finds.
+    /// A file of the upper's file system that no user finds.
     ///
     /// # Errors
     /// When that file system is full or read-only.

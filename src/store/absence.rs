@@ -18,7 +18,7 @@ use crate::sys::{IoError, path as paths};
 /// [`Absence::Away`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// Somebody deleted it.
+    /// It was deleted.
     Gone,
     /// It may come back.
     Away,

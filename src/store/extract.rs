@@ -143,7 +143,7 @@ impl<'a> Extraction<'a> {
             _ => self.regular(entry, into, path),
         };
         match made {
-            // Somebody was faster.
+            // Another process was faster.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 self.done.kept.push(path.into());
                 return Ok(false);

@@ -1,7 +1,7 @@
 //! A file as it was at a time, and the note of it that the store keeps: another look that finds the same has the same bytes.
 //!
 //! A note is the content of a file in `checked` or `damaged`, which has the name of the object. One that is of another
-//! version, or damaged, says nothing. Version 1, little-endian:
+//! version, or damaged, counts for nothing. Version 1, little-endian:
 //!
 //! | offset | size | field                   | offset | size | field                                          |
 //! |--------|------|-------------------------|--------|------|------------------------------------------------|

@@ -257,7 +257,7 @@ impl Store {
         Ok(paths::empty_dir(&self.path().join("snapshots"))?)
     }
 
-    /// The leftovers of interrupted imports. The lock tells them from the files of imports that run, which look the same.
+    /// The leftovers of interrupted imports. Imports that run have files that look the same: the lock excludes those.
     ///
     /// # Errors
     /// The directory cannot be read.

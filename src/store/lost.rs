@@ -98,7 +98,7 @@ impl Lost {
         }
     }
 
-    /// The bytes of an object were read, and are what its name says.
+    /// The bytes of an object were read, and have the hash in its name.
     pub fn is_sound(&self, id: &ObjectId) {
         if self.has_met.load(Ordering::Relaxed) && self.met.lock().remove(id) {
             tracing::info!("object {id} is whole again");

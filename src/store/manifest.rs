@@ -141,12 +141,12 @@ pub struct Graft {
     pub entry: Option<String>,
     /// In words, where the tree came from.
     pub origin: String,
-    /// Replaced or taken away: not shown, but kept for what a view's journal still says of it.
+    /// Replaced or taken away: not shown, but kept for the records of it in a view's journal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retired: bool,
 }
 
-/// A file that says which artifacts are wanted, as it was when they were shared.
+/// A lock file of a package manager, from which artifacts are made, as it was when they were shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockFile {

@@ -16,7 +16,7 @@
 //! private            the directory was made, or has been made, 0700 ([`private`]): a later chmod is its owner's
 //! lock               shared by imports and creates, exclusive for gc
 //! log/               what commands changed, when, with which outcome ([`OperationLog`]); nothing depends on it
-//! turns              of those that import the same thing at once, one after the other ([`Store::turn`])
+//! turns              of those that import the same thing at once, one after the other ([`Store::single_flight`])
 //! ```
 //!
 //! Readers never lock. A name in `objects`, `trees` or `entries` stands for whole bytes, after a power cut too, and
@@ -139,7 +139,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `path`, made when it is absent or an empty directory. Nobody but its owner may.
+    /// Opens the store at `path`, made when it is absent or an empty directory. Only its owner may.
     ///
     /// # Errors
     /// The store is of an unknown version, belongs to another user, or cannot be created.
@@ -228,7 +228,7 @@ impl Store {
         }
     }
 
-    /// The right to bring into the store what this hash stands for: another process that wants the same waits until the
+    /// The right to bring into the store what this hash stands for: another process with the same hash waits until the
     /// value is dropped, and then finds it done. `None` for a store that nothing is brought into.
     ///
     /// # Errors

@@ -119,7 +119,7 @@ impl Objects {
         fs::stat_at(&self.dir, id.place().as_bytes()).ok().filter(|s| s.is_file()).map(|s| s.size)
     }
 
-    /// The packs that this process knows: those of a gc or an import meanwhile are found by [`Packs::look_again`].
+    /// The packs that this process has found so far; [`Packs::look_again`] finds those of a later gc or import.
     pub(super) fn packs(&self) -> &Packs {
         &self.packs
     }

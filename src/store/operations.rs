@@ -141,7 +141,8 @@ impl OperationLog {
             fs::read_at(&file, &mut last, size - 1)?;
         }
         let line = if last == [b'\n'] { line.to_vec() } else { [b"\n", line].concat() };
-        // With O_APPEND the offset of pwrite(2) counts for nothing: the bytes go to the end, whoever else writes.
+        // With O_APPEND the offset of pwrite(2) counts for nothing: the bytes go to the end, also if other processes
+        // write.
         fs::write_all_at(&file, &line, 0)?;
         Ok(size + line.len() as u64)
     }

@@ -38,7 +38,7 @@ pub struct Root {
     /// The path that the manifest has or had; nothing when the root's own file is damaged.
     pub manifest: Option<PathBuf>,
     pub state: RootState,
-    /// The trees that a living daemon needs, whatever the manifest says; nothing when none lives.
+    /// The trees that a living daemon needs, whatever is in the manifest; `None` if none lives.
     pub held: Option<BTreeSet<TreeId>>,
     /// The trees that the root names itself; `None`: an older depsfs wrote it, and named none.
     pub named: Option<BTreeSet<TreeId>>,

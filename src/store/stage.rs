@@ -153,7 +153,7 @@ impl Stage {
 
     /// Takes a finished file as the object `id`, or removes it when that is there already.
     pub(super) fn take(&self, file: u32, id: ObjectId, size: u64) -> io::Result<()> {
-        // Another worker's copy first: the store is asked only for one that this stage does not have.
+        // Another worker's copy first: the store is searched only for one that this stage does not have.
         let is_new = !self.has_staged(&id) && !self.objects.contains_whole(&id, size);
         match is_new && self.is_first(id, Staged::Loose(Loose { file, size })) {
             true => Ok(()),

@@ -40,7 +40,7 @@ pub fn read_at(fd: impl AsFd, buf: &mut [u8], offset: u64) -> io::Result<usize> 
     Ok(done)
 }
 
-/// Writes at `offset`; fewer bytes than asked only when some were written before an error.
+/// Writes at `offset`; fewer bytes than `bytes` has only when some were written before an error.
 ///
 /// # Errors
 /// As pwrite(2).

@@ -48,7 +48,7 @@ pub fn fill_missing(from: impl AsFd, to: impl AsFd) -> io::Result<bool> {
     Ok(filled)
 }
 
-/// Copies the data, not the holes, between two offsets; says whether there was any.
+/// Copies the data, not the holes, between two offsets; returns whether there was any.
 fn copy_data(from: impl AsFd, to: impl AsFd, mut at: u64, end: u64) -> io::Result<bool> {
     let mut any = false;
     while at < end {

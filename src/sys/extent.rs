@@ -101,8 +101,8 @@ impl Extent {
         }
     }
 
-    /// As [`Extent::read_at`], for a reader that keeps what it reads: what it reads of a long file, and is not in memory for
-    /// somebody else, does not stay there.
+    /// As [`Extent::read_at`], for a reader that keeps what it reads: pages of a long file that were not in memory for
+    /// another reader do not stay there.
     pub(crate) fn read_to_keep(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         if self.part.is_some() || buf.len() < MUCH {
             return self.read_at(buf, offset);
@@ -162,7 +162,7 @@ impl Extent {
         self.read_at(&mut vec![0; len], 0).map(drop)
     }
 
-    /// Reads all of `buf`, which the file has, and has the page cache keep none of it that nobody else had there.
+    /// Reads all of `buf`, which the file has, and leaves no page in the page cache that was not there before.
     fn read_and_leave(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let want = buf.len();
         if let Ok(n) = preadv2(&self.file, buf, offset, dontcache())
@@ -170,8 +170,8 @@ impl Extent {
         {
             return Ok(n);
         }
-        // A kernel without, or a file that was cut meanwhile. Here the advice says which pages go, whoever they are there
-        // for: so what is all in memory stays.
+        // A kernel without, or a file that was cut meanwhile. Here the advice names the pages that go, for whichever
+        // reader they are there in memory: so if all are there, they stay.
         if self.read_from_memory(buf, offset) {
             return Ok(want);
         }

@@ -43,7 +43,7 @@ pub fn number(ino: u64) -> u64 {
     ino
 }
 
-/// As [`point`], for an open: one that may make a file wants room.
+/// As [`point`], for an open: one that may make a file needs room.
 #[inline(always)]
 pub fn point_to_open(flags: rustix::fs::OFlags) -> io::Result<()> {
     let makes = flags.contains(rustix::fs::OFlags::CREATE);
@@ -164,8 +164,8 @@ mod planned {
         /// And all after it.
         pub for_ever: bool,
         pub errno: i32,
-        /// A write of 16 bytes or more that is to fail writes half of them; the next one fails. So it is with what the
-        /// layers above write: what a program is told when its own write is cut short is for the program to see.
+        /// A write of 16 bytes or more that is to fail writes half of them; the next one fails. So it is with the
+        /// writes of the layers above; a program whose own write is cut short gets the shorter count.
         pub torn: bool,
     }
 

@@ -65,7 +65,7 @@ const ALL: [(KernelFeature, &str); 14] = [
     (Tmpfile, "tmpfile"),
 ];
 
-/// Whether a test wants a feature to be missing.
+/// Whether a feature is to be missing, for a test.
 pub(crate) fn is_without(feature: KernelFeature) -> bool {
     static HIDDEN: OnceLock<u32> = OnceLock::new();
     let hidden = HIDDEN.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! File calls relative to an open directory: the one place that asks the kernel for files.
+//! File calls relative to an open directory: the one place with system calls on files.
 //!
 //! Everything here takes a directory descriptor and a name (bytes), or an open descriptor, and returns
 //! the kernel's own error. Nothing follows a symlink in the last component.
@@ -58,8 +58,8 @@ pub struct Stat {
     pub atime: Timespec,
     pub mtime: Timespec,
     pub ctime: Timespec,
-    /// When it was made, in nanoseconds since 1970, where the file system says; else 0. With the inode number it tells a
-    /// file from a later one that got the same number.
+    /// When it was made, in nanoseconds since 1970, if the file system records it; else 0. With the inode number it
+    /// distinguishes a file from a later one that got the same number.
     pub born: u64,
 }
 

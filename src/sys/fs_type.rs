@@ -41,7 +41,8 @@ pub fn copies_every_byte(fd: impl AsFd) -> bool {
     rfs::fstatfs(fd).is_ok_and(|s| matches!(s.f_type, EXT4_SUPER_MAGIC | TMPFS_MAGIC))
 }
 
-/// How many names a file may have in the file system that holds `fd` (`_PC_LINK_MAX`, fpathconf(3)), if it says so.
+/// How many names a file may have in the file system that holds `fd` (`_PC_LINK_MAX`, fpathconf(3)); `None` if it
+/// reports none.
 pub fn most_links(fd: impl AsFd) -> Option<u64> {
     // SAFETY: the descriptor is open while `fd` is borrowed; the call touches no memory of ours.
     let most = unsafe { libc::fpathconf(fd.as_fd().as_raw_fd(), libc::_PC_LINK_MAX) };

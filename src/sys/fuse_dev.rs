@@ -1,4 +1,4 @@
-//! The FUSE device itself: what has to be said to it beside what the FUSE library says.
+//! The FUSE device itself: the messages to it that the FUSE library does not send.
 //!
 //! Layouts are those of `linux/fuse.h`, in the machine's byte order.
 //!
@@ -97,7 +97,7 @@ fn connections() -> Option<&'static OwnedFd> {
     OPEN.get_or_init(|| mounted().or_else(opened)).as_ref()
 }
 
-/// How many requests of a connection wait for an answer; `None` when that isn't told.
+/// How many requests of a connection wait for an answer; `None` if the kernel does not report it.
 pub fn waiting(connection: u32) -> Option<u64> {
     let file = rustix::fs::openat(
         connections()?,
@@ -182,7 +182,8 @@ pub fn has_request(device: BorrowedFd<'_>) -> bool {
     !matches!(poll(&mut [PollFd::from_borrowed_fd(device, PollFlags::IN)], Some(&Timespec::default())), Ok(0))
 }
 
-/// Whether a connection still has a file system: it ends when that is mounted nowhere any more and nobody has it open.
+/// Whether a connection still has a file system: it ends when that is mounted nowhere any more and no process has it
+/// open.
 pub fn is_connected(device: BorrowedFd<'_>) -> bool {
     let mut polls = [PollFd::from_borrowed_fd(device, PollFlags::empty())];
     match poll(&mut polls, Some(&Timespec::default())) {
@@ -191,7 +192,7 @@ pub fn is_connected(device: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// The number of a descriptor that somebody else owns, and which is made to refer to one file after another.
+/// The number of a descriptor that another owner closes, and which is made to refer to one file after another.
 #[derive(Debug)]
 pub struct DescriptorSlot(RawFd);
 
@@ -272,7 +273,7 @@ pub fn try_backing(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<(
     Ok(())
 }
 
-/// Has the kernel close a file that it reads in a view's stead, once nobody has it open.
+/// Has the kernel close a file that it reads in a view's stead, once no process has it open.
 pub fn close_backing(device: BorrowedFd<'_>, id: u32) -> io::Result<()> {
     // SAFETY: the call reads the number at this address, which lives as long.
     match unsafe { libc::ioctl(device.as_raw_fd(), BACKING_CLOSE, &raw const id) } {
@@ -281,10 +282,10 @@ pub fn close_backing(device: BorrowedFd<'_>, id: u32) -> io::Result<()> {
     }
 }
 
-/// The inode that no file has, of which [`call`] says that it is forgotten.
+/// The inode that no file has, which [`call`] has forgotten.
 pub const NOBODY: u64 = u64::MAX;
 
-/// A request that nobody answers, for whoever reads it where a device's requests are read: FUSE_FORGET of [`NOBODY`].
+/// A request without an answer, for a thread that reads there as from a device: FUSE_FORGET of [`NOBODY`].
 pub fn call() -> [u8; IN_HEADER + 8] {
     let mut request = [0; IN_HEADER + 8];
     request[..4].copy_from_slice(&((IN_HEADER + 8) as u32).to_ne_bytes());
@@ -293,7 +294,7 @@ pub fn call() -> [u8; IN_HEADER + 8] {
     request
 }
 
-/// A request to end, for whoever reads it there.
+/// A request to end, for a thread that reads there.
 pub fn farewell() -> [u8; IN_HEADER] {
     let mut request = [0; IN_HEADER];
     request[..4].copy_from_slice(&(IN_HEADER as u32).to_ne_bytes());

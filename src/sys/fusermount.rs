@@ -59,7 +59,7 @@ pub fn mount(at: &Path, how: &Options) -> io::Result<OwnedFd> {
         it.env("_FUSE_COMMFD", theirs.as_raw_fd().to_string()).keep_open(theirs.as_fd());
     })?;
     drop(theirs);
-    // One byte with the descriptor; nothing when it failed, and then its stderr says why.
+    // One byte with the descriptor; nothing when it failed, and then its stderr has the reason.
     let received = socket::receive(ours.as_fd(), &mut [0; 1]);
     finish(child.finish()?)?;
     match received?.1.pop() {

@@ -46,7 +46,7 @@ pub fn raised() -> Option<i32> {
     }
 }
 
-/// A signal asked the program to end.
+/// The program received a signal to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interrupted by signal {0}")]
 pub struct Interrupted(pub i32);

@@ -142,7 +142,7 @@ impl<'a> Invocation<'a> {
     pub fn start(mut self) -> io::Result<Running<'a>> {
         self.command.stdout(stdio(&self.stdout)?).stderr(stdio(&self.stderr)?);
         let child = self.command.spawn().map_err(|e| match e.kind() {
-            // execvp(3): so it says of every absent program when a directory of PATH is closed to this user.
+            // execvp(3) has this errno for every absent program if this user may not search a directory of PATH.
             io::ErrorKind::PermissionDenied if is_absent(&self.command) => io::Error::from_raw_os_error(libc::ENOENT),
             _ => e,
         })?;

@@ -1,10 +1,10 @@
-//! Whether anybody has a file open for writing, told by a lease (`fcntl(2)`, F_SETLEASE).
+//! Whether any process has a file open for writing, by a lease (`fcntl(2)`, F_SETLEASE).
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-/// Which signal tells of a lease that is to be broken (`fcntl.h`).
+/// The command that sets the signal for a lease that is to be broken (`fcntl.h`).
 const F_SETSIG: libc::c_int = 10;
 
 /// While it is held, no process has the file open for writing, nor mapped so: not by any path, not beneath a mount.
@@ -29,7 +29,7 @@ impl ReadLease {
         }
     }
 
-    /// Nobody waits to write.
+    /// No process waits to write.
     pub fn stands(&self) -> bool {
         control(&self.file, libc::F_GETLEASE, 0).is_ok_and(|kind| kind == libc::F_RDLCK)
     }

@@ -14,29 +14,29 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Waits until nobody holds `file` exclusively.
+    /// Waits until no other process holds `file` exclusively.
     pub fn shared(file: OwnedFd) -> io::Result<Lock> {
         wait(&file, Op::LockShared)?;
         Ok(Lock { file })
     }
 
-    /// Waits until nobody else holds `file`.
+    /// Waits until no other process holds `file`.
     pub fn exclusive(file: OwnedFd) -> io::Result<Lock> {
         wait(&file, Op::LockExclusive)?;
         Ok(Lock { file })
     }
 
-    /// The shared lock, or nothing while somebody holds `file` exclusively.
+    /// The shared lock, or nothing while another process holds `file` exclusively.
     pub fn try_shared(file: OwnedFd) -> io::Result<Option<Lock>> {
         attempt(file, Op::NonBlockingLockShared)
     }
 
-    /// The exclusive lock, or nothing while somebody else holds `file`.
+    /// The exclusive lock, or nothing while another process holds `file`.
     pub fn try_exclusive(file: OwnedFd) -> io::Result<Option<Lock>> {
         attempt(file, Op::NonBlockingLockExclusive)
     }
 
-    /// One of 2⁶² locks that a file has for whoever names their numbers, or nothing while somebody else holds that one
+    /// One of 2⁶² locks that a file has, each with a number, or nothing while another process holds that one
     /// (`fcntl(2)`, F_OFD_SETLK: also given back when the last descriptor is closed). `file` is open for writing, and
     /// holds no other lock.
     pub fn try_numbered(file: OwnedFd, number: u64) -> io::Result<Option<Lock>> {
@@ -57,7 +57,7 @@ impl Lock {
         Lock { file }
     }
 
-    /// Replaces what the lock's file holds, for whoever looks who has it.
+    /// Replaces the content of the lock's file, which names the holder for other processes.
     pub fn write(&self, text: &[u8]) -> io::Result<()> {
         // In this order it needs no room where there was a text before.
         super::fs::write_at(&self.file, text, 0)?;

@@ -42,7 +42,7 @@ pub fn begin(default: &str) {
     }
 }
 
-/// For a result whose error changes nothing: the work goes on, and the log tells of it.
+/// For a result whose error changes nothing: the work goes on, and the error is logged.
 pub trait OrWarn<T> {
     /// The value; an error is a warning that begins with `so`, the consequence.
     fn or_warn(self, so: &str) -> Option<T>;

@@ -1,4 +1,4 @@
-//! Changes of what a file is said to be: mode, owner, times. Reached as part of [`super::fs`].
+//! Changes of a file's metadata: mode, owner, times. Reached as part of [`super::fs`].
 
 use std::io;
 use std::os::fd::AsFd;

@@ -2,7 +2,7 @@
 //!
 //! A page of a mapped file that the kernel can't read (a bad sector, or a file that was truncated) is SIGBUS for the
 //! thread that touches it (`mmap(2)`). The handler here puts a page of zeros in its place and marks the map as damaged:
-//! the thread goes on, and whoever answers from a map looks at [`Map::is_damaged`] before the answer leaves. A fault
+//! the thread goes on, and a caller that answers from a map calls [`Map::is_damaged`] before the answer leaves. A fault
 //! anywhere else ends the process as before.
 
 use std::cell::UnsafeCell;
@@ -46,9 +46,9 @@ impl Map {
         Map { map, tail, noted }
     }
 
-    /// Whether some of these bytes could not be read, and are zeros by now. Once said it stays so.
+    /// Whether some of these bytes could not be read, and are zeros by now. Once true it stays true.
     ///
-    /// A file that was cut has zeros up to the end of its last page, and no signal tells: so the end is looked at.
+    /// A file that was cut has zeros up to the end of its last page, and there is no signal: so the end is compared.
     pub fn is_damaged(&self) -> bool {
         let is_cut = tail(&self.map) != self.tail;
         is_cut || (LOST.load(Ordering::Relaxed) != 0 && self.noted.damaged.load(Ordering::Acquire))
@@ -134,7 +134,7 @@ static BEFORE: Before = Before(UnsafeCell::new(MaybeUninit::zeroed()));
 fn catch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: sysconf(3) of a number that every system knows.
+        // SAFETY: sysconf(3) of a name that every system has.
         PAGE.store(unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize, Ordering::Relaxed);
         // SAFETY: the handler does nothing that is not async-signal-safe, see there; the structures are zeroed ones of
         // the right type. Without the handler (an error) a fault ends the process, as it would have before.
@@ -185,7 +185,7 @@ unsafe fn replace_page(address: usize) -> bool {
             let page = PAGE.load(Ordering::Relaxed);
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
             let at = (address / page * page) as *mut libc::c_void;
-            // First: who reads the zeros must find it said.
+            // First: a reader of the zeros must find the mark.
             range.damaged.store(true, Ordering::Release);
             LOST.fetch_add(1, Ordering::Release);
             // SAFETY: the page belongs to a live map of ours, of which `memmap2` unmaps all addresses at its end.

@@ -1,5 +1,5 @@
 //! The calls of the operating system: files, maps, mounts, processes. The only layer with `unsafe`
-//! and raw system calls; it knows nothing of stores, views or worktrees.
+//! and raw system calls; stores, views and worktrees do not occur in it.
 
 mod content;
 pub(crate) mod contention;

@@ -16,7 +16,7 @@ use super::terminal::DisplayName;
 /// The file system type a view shows in mountinfo, `df` and `findmnt`.
 pub const KIND: &str = "fuse.depsfs";
 /// Mounts a new FUSE connection over the directory `at`, open as `over`; gives its device. Nothing answers
-/// it yet: whoever looks at the path from now on waits for the first server.
+/// it yet: a process that looks at the path from now on waits for the first server.
 ///
 /// # Errors
 /// As mount(2).
@@ -43,7 +43,7 @@ pub fn room() -> Option<usize> {
     Some(limit.saturating_sub(there))
 }
 
-/// Why no view can be mounted here, as far as that can be told without trying, in words.
+/// The reason why no view can be mounted here, in words, as far as it shows without a mount.
 pub(crate) fn is_possible() -> Result<(), String> {
     let device = super::fuse_dev::open();
     let device = device.map_err(|e| format!("/dev/fuse cannot be opened: {}", super::reason(&e)))?;

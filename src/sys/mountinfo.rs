@@ -66,7 +66,7 @@ impl MountTable {
     }
 
     /// As it is now, read again only when something was mounted or unmounted since the last call in this process: the
-    /// kernel tells that of an open table (proc_pid_mounts(5), poll).
+    /// kernel reports that of an open table (proc_pid_mounts(5), poll).
     ///
     /// # Errors
     /// /proc cannot be read.
@@ -76,7 +76,7 @@ impl MountTable {
         if let Some(seen) = seen.as_ref().filter(|seen| !seen.has_changed()) {
             return Ok(seen.table.clone());
         }
-        // Opened before it is read: a change between the two is told at the next call.
+        // Opened before it is read: a change between the two is reported at the next call.
         let file = super::fs::open_path(Path::new(TABLE), super::fs::OpenFlags::RDONLY, 0);
         let file = file.map_err(IoError::of("open", Path::new(TABLE)))?;
         let table = Arc::new(MountTable::read()?);

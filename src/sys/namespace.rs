@@ -53,7 +53,7 @@ pub struct NamespaceError {
 }
 
 impl Namespace {
-    /// An empty one: of root directly, of another user in a user namespace. `in_user_namespace` asks for the latter.
+    /// An empty one: of root directly, of another user in a user namespace. `in_user_namespace` selects the latter.
     pub fn new(in_user_namespace: bool) -> Namespace {
         let is_of_user = in_user_namespace || !rustix::process::geteuid().is_root();
         let mut steps = vec![NamespaceStep::Unshare];

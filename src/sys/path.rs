@@ -62,7 +62,7 @@ pub(crate) fn is_there(path: &Path) -> bool {
     !matches!(stat(path), Ok(None))
 }
 
-/// Whether a FUSE file system is mounted here that nobody serves any more.
+/// Whether a FUSE file system is mounted here that no server answers for any more.
 pub(crate) fn is_disconnected(path: &Path) -> bool {
     stat(path).is_err_and(|e| e.source.raw_os_error() == Some(libc::ENOTCONN))
 }
@@ -103,14 +103,14 @@ pub(crate) fn make_dirs(path: &Path) -> Result<(), IoError> {
     fault::point(Call::Add).and_then(|()| fs::create_dir_all(path)).map_err(IoError::of("create", path))
 }
 
-/// As [`make_dirs`], for directories of ours: nobody else may enter them, whatever the umask is.
+/// As [`make_dirs`], for directories of ours: no other user may enter them, whatever the umask is.
 pub(crate) fn make_private_dirs(path: &Path) -> Result<(), IoError> {
     let mut builder = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(path).map_err(IoError::of("create", path))
 }
 
-/// As [`make_dir`], for a directory that nobody else may enter.
+/// As [`make_dir`], for a directory that no other user may enter.
 pub(crate) fn make_private_dir(path: &Path) -> Result<bool, IoError> {
     let builder = &mut fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
@@ -217,7 +217,7 @@ pub(crate) fn replace_through(
     written.map_err(IoError::of("write", aside))?.rename_to(path).map_err(IoError::of("rename", aside))
 }
 
-/// A name beside `path` that nobody else uses: no other thread of this process, and no other process.
+/// A name beside `path` that no other thread of this process uses, and no other process.
 fn aside(path: &Path) -> PathBuf {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -322,7 +322,7 @@ pub(crate) fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), I
         .map_err(IoError::of("set the time of", path))
 }
 
-/// The path from the root on, with symlinks and `..` as they are. The file system is not asked about it; only a relative
+/// The path from the root on, with symlinks and `..` as they are. The file system is not looked at; only a relative
 /// one needs the working directory, which may have been deleted.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, IoError> {
     std::path::absolute(path).map_err(|e| {

@@ -118,8 +118,9 @@ const IDLE: [&[u8]; 8] = [
     b"__skb_wait",
 ];
 
-/// Whether a thread of a server that answers requests (`fuser-…`, `blocking`) waits for something else than the next one,
-/// told by the kernel function it sleeps in (`/proc/<pid>/task/<tid>/wchan`); not while it runs, nor where that isn't told.
+/// Whether a thread of a server that answers requests (`fuser-…`, `blocking`) waits for something else than the next
+/// one, by the kernel function it sleeps in (`/proc/<pid>/task/<tid>/wchan`). False while it runs, or if that can't be
+/// read.
 pub fn waits_in_a_request(pid: ProcessId) -> bool {
     let read = |file: PathBuf| paths::read_if_there(&file).ok().flatten().unwrap_or_default();
     let tasks = PathBuf::from(format!("/proc/{pid}/task"));
@@ -146,7 +147,7 @@ pub fn fuse_connections() -> Option<BTreeMap<u32, Vec<ProcessId>>> {
             let Ok(Some(text)) = paths::read_if_there(&info) else { continue };
             match connection(&String::from_utf8_lossy(&text)) {
                 Some(connection) => held.entry(connection).or_default().push(pid),
-                // Nor is anything told of one that nothing was mounted with yet.
+                // A connection that nothing was mounted with yet has no number, too.
                 None => silent = true,
             }
         }

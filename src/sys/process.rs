@@ -41,7 +41,7 @@ pub fn enter(dir: &Path) -> Result<(), super::IoError> {
     std::env::set_current_dir(dir).map_err(super::IoError::of("go to", dir))
 }
 
-/// Starts `program` in a session of its own, as nobody's child: it outlives the caller and leaves no zombie.
+/// Starts `program` in a session of its own, with init as its parent: it outlives the caller and leaves no zombie.
 /// Of the caller's descriptors it has only `given` (see [`given`]); stdin is empty, output goes to `log`.
 pub(crate) fn start_apart(
     program: &Path,
@@ -118,7 +118,7 @@ fn close_on_exec_above(last: i32) {
             unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
     };
-    // SAFETY: plain system calls; the kernel writes at most the length of the buffer, and says how much.
+    // SAFETY: plain system calls; the kernel writes at most the length of the buffer, and returns how much.
     let dir = unsafe { libc::open(c"/proc/self/fd".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) };
     if dir < 0 {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -145,7 +145,7 @@ fn close_on_exec_above(last: i32) {
 /// # Errors
 /// EBADF: the process was started without one.
 pub fn given() -> io::Result<OwnedFd> {
-    // SAFETY: checked to be open; whoever started this process put it there for us, and nothing else owns it.
+    // SAFETY: checked to be open; the process that started this one put it there for us, and nothing else owns it.
     unsafe {
         if libc::fcntl(GIVEN, libc::F_SETFD, libc::FD_CLOEXEC) < 0 {
             return Err(io::Error::last_os_error());
@@ -166,7 +166,7 @@ pub(super) fn keep_open(command: &mut Command, fd: BorrowedFd<'_>) {
     };
 }
 
-/// The children that have ended since the last call, with what is to be said of it ("signal 9", "exit code 1").
+/// The children that have ended since the last call, with its end in words ("signal 9", "exit code 1").
 pub fn reap() -> Vec<(ProcessId, String)> {
     let mut ended = Vec::new();
     while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
@@ -180,8 +180,8 @@ pub fn reap() -> Vec<(ProcessId, String)> {
     ended
 }
 
-/// Waits until one of `fds` is readable or closed at its other end; says which are. All `false`: time is up. A signal
-/// doesn't end the waiting.
+/// Waits until one of `fds` is readable or closed at its other end; returns which are. All `false`: time is up. A
+/// signal doesn't end the waiting.
 pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], limit: Option<Duration>) -> io::Result<Vec<bool>> {
     let mut polls: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
     let until = limit.map(|limit| Instant::now() + limit);
@@ -219,7 +219,7 @@ pub fn respect_quotas() {
     let header = [VERSION_3, 0];
     // Effective, permitted, inheritable; twice, for 64 bits.
     let mut sets = [0_u32; 6];
-    // SAFETY: both arrays have the layout and length that version 3 of capget(2) asks for, and outlive the calls.
+    // SAFETY: both arrays have the layout and length that version 3 of capget(2) requires, and outlive the calls.
     unsafe {
         if libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) == 0 {
             sets[0] &= !SYS_RESOURCE;
@@ -239,7 +239,7 @@ pub fn allocate_big_from_kernel() {
     };
 }
 
-/// From now on new files get exactly the mode they are asked for.
+/// From now on new files get exactly the requested mode.
 pub fn clear_umask() {
     rustix::process::umask(rustix::fs::Mode::empty());
 }

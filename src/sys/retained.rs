@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use rustix::fs::MemfdFlags;
 
-/// The size and alignment of fuser's read buffer: the largest `max_write` that it knows, and a page.
+/// The size and alignment of fuser's read buffer: the largest `max_write` that it supports, and a page.
 const BUFFER: usize = (16 << 20) + PAGE;
 const PAGE: usize = 4096;
 /// The longest request that the kernel sends: `max_write` (1 MiB) and its headers.

@@ -2,8 +2,8 @@
 //!
 //! | step                          | a crash right after it leaves                                    |
 //! |-------------------------------|------------------------------------------------------------------|
-//! | 1. it is made and written     | the temporary name, which its directory's owner knows to remove  |
-//! | 2. it is synced, if asked for | the same                                                         |
+//! | 1. it is made and written     | the temporary name, which its directory's owner removes          |
+//! | 2. it is synced, if requested | the same                                                         |
 //! | 3. it is renamed              | the whole file, after step 2 also if the power was cut           |
 
 use std::io;
@@ -80,7 +80,7 @@ impl TemporaryFile<'static> {
 impl Drop for TemporaryFile<'_> {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // It stays under a name that its directory's owner knows to remove.
+            // It stays under a name that its directory's owner removes.
             let _ = fs::unlink_at(self.dir, &self.name);
         }
     }

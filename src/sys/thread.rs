@@ -1,4 +1,4 @@
-//! One thread that another one gets out of a blocking read(2), or that nobody waits for any longer.
+//! One thread that another one gets out of a blocking read(2), or that no thread waits for any longer.
 
 use std::io;
 use std::sync::mpsc;

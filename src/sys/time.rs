@@ -29,7 +29,7 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
-/// Milliseconds of a clock that never goes back, exact to some: for what is asked for very often.
+/// Milliseconds of a clock that never goes back, exact to some: for very frequent calls.
 pub fn coarse_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
     now.tv_sec as u64 * 1000 + now.tv_nsec as u64 / 1_000_000

@@ -20,7 +20,7 @@ pub fn without_userinfo(text: &str) -> String {
     out
 }
 
-/// A password may hold an `@` that nobody has escaped.
+/// A password may hold an `@` that is not escaped.
 fn host(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }

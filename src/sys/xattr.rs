@@ -24,7 +24,7 @@ pub fn xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The value of a long extended attribute of an open file or directory, asked for once: it may cost work to make.
+/// The value of a long extended attribute of an open file or directory, requested once: it may cost work to make.
 pub(crate) fn long_xattr(fd: impl AsFd, name: &[u8]) -> io::Result<Vec<u8>> {
     fault::point(Call::Look)?;
     let mut buf = vec![0; LONGEST];

@@ -9,7 +9,7 @@ use super::status;
 use crate::store::Store;
 use crate::sys::spawn;
 
-/// How many worktrees are asked at once: one that hangs is waited for, up to a limit of time.
+/// The number of worktrees that are queried at once: one that hangs is waited for, up to a limit of time.
 const AT_ONCE: usize = 32;
 
 /// The activity of one worktree.

@@ -103,7 +103,7 @@ pub fn would(views: &Views, view: &ViewSpec, inside: &Path) -> Result<u64, Views
     Ok(nodes)
 }
 
-/// Unmounts one view; who uses it is named. Nobody waits for those who have it in another mount namespace.
+/// Unmounts one view; the error names a program that uses it. Copies in other mount namespaces are not waited for.
 pub fn release(views: &Views, view: &ViewSpec) -> Result<Released, ViewsError> {
     match client::unmount_view(&views.state_dir, views.manifest.mount_id(view), false) {
         Err(DaemonError::Busy { paths, .. }) => Err(ViewsError::Busy { view: views.mount_place(view), by: paths }),

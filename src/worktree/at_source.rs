@@ -1,5 +1,5 @@
 //! A mount namespace in which a worktree lies at its source's path as well: what holds the source's path, be it in a
-//! form that nobody can rewrite, means the worktree there.
+//! form that cannot be rewritten, means the worktree there.
 //!
 //! | path in the namespace        | contents                                            |
 //! |------------------------------|-----------------------------------------------------|

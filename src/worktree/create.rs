@@ -287,7 +287,7 @@ impl Timed {
         let mut pairs = vec![(plan.source.clone(), new.clone())];
         pairs.extend(modules.iter().map(|(_, source, new)| (source.clone(), new.clone())));
         let thread = spawn::detached(move || {
-            // Nobody listens to it when the create has failed meanwhile.
+            // No thread receives it when the create has failed meanwhile.
             let times = pairs.iter().map(|(source, new)| mtime::take_over(source, new)).sum();
             sender.send(times).or_debug("the create has failed");
         });

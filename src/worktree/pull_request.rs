@@ -14,7 +14,7 @@ use crate::git::command::GitError;
 use crate::git::settings::Settings;
 use crate::sys::interrupt::Interrupted;
 
-/// Without `--remote`, the remotes that are asked, in this order: pull requests of a fork are those of its origin.
+/// Without `--remote`, the remotes that are queried, in this order: pull requests of a fork are those of its origin.
 const REMOTES: [&str; 2] = ["upstream", "origin"];
 
 /// A pull request as a remote has it.
@@ -31,7 +31,7 @@ pub struct PullRequest {
 /// Looks a pull request up. Nothing is fetched.
 ///
 /// # Errors
-/// There is no such remote, or none that has it; a remote can't be asked.
+/// There is no such remote, or none that has it; a remote can't be reached.
 pub fn find(source: &Checkout, remote: Option<&str>, number: u64) -> Result<PullRequest, WorktreeError> {
     let settings = Settings::load(&source.git())?;
     let all: Vec<&str> = settings.remotes().collect();

@@ -161,7 +161,7 @@ pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, Worktre
     Ok(removed)
 }
 
-/// The outcome of [`remove_broken`], as far as it can be told without the repair.
+/// The outcome of [`remove_broken`], as far as it shows without the repair.
 fn would_remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, WorktreeError> {
     refuse_risks(&broken.root, broken.risks()?, accept)?;
     let branch_deleted = broken.branch().filter(|_| accept.delete_branch);

@@ -17,7 +17,7 @@ pub struct ShapeChoice {
     pub because: Option<WholeReason>,
 }
 
-/// Why a worktree is one view though nobody asked for that.
+/// Why a worktree is one view though no option requested that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WholeReason {
     ManyViews(usize),
@@ -61,7 +61,7 @@ fn automatic(views: usize, room: Option<usize>) -> ShapeChoice {
     ShapeChoice { shape, because }
 }
 
-/// Whether a mount of this shape lets other users in without being asked to: with it, root and containers would see none
+/// Whether a mount of this shape lets other users in by default: with it, root and containers would see none
 /// of the sources. The kernel checks permissions as on other file systems. An ordinary user needs `user_allow_other`.
 pub fn lets_others_in(shape: Shape) -> bool {
     shape == Shape::Worktree && (process::user() == 0 || fusermount::allows_other() == Some(true))

@@ -74,7 +74,7 @@ impl Snapshots {
         spawn::detached(move || {
             let source = SourceViews { views: views.as_ref(), store: &store, mount: OnceLock::new() };
             let take = |at: &PathBuf| take(&store, &root, at, &source, record.of(at), &*inner);
-            // Nobody listens any more when the create has failed meanwhile.
+            // No thread receives it any more when the create has failed meanwhile.
             // The cost of a small one is the wait for the disk.
             sender.send(spawn::try_map(&directories, AT_ONCE, take)).or_debug("the create has failed");
         });

@@ -129,7 +129,7 @@ pub struct Killed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UndoOutcome {
     TakenBack,
-    /// Somebody has worked in it: it stays, as any other worktree.
+    /// The user has worked in it: it stays, as any other worktree.
     Kept,
 }
 
@@ -200,7 +200,7 @@ impl Killed {
         Ok(!self.is_somebodys(git_dir.as_deref())?)
     }
 
-    /// Whether somebody has worked in it. git registers a worktree before it writes into its directory: without a
+    /// Whether the user has worked in it. git registers a worktree before it writes into its directory: without a
     /// registration, other files are a user's.
     fn is_somebodys(&self, git_dir: Option<&Path>) -> Result<bool, WorktreeError> {
         let is_foreign = git_dir.is_none() && !path::list(&self.record.worktree)?.is_empty();
@@ -296,7 +296,7 @@ impl Killed {
             let differences = Differences::of(&views);
             for view in &views.manifest.views {
                 match differences.since_made(view) {
-                    // Killed before it was mounted: nobody was in it.
+                    // Killed before it was mounted: no program was in it.
                     Err(ViewsError::View { .. }) => {}
                     Ok(found) if found.is_empty() => {}
                     found => return Ok(found.map(|_| true)?),

@@ -116,8 +116,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// The path at which it is mounted ([`mounts::whereabouts`]). Once a connection has ended, the kernel gives its device number to
-    /// the next mount: what the table says of that number then is somebody else's.
+    /// The path at which it is mounted ([`mounts::whereabouts`]). Once a connection has ended, the kernel gives its
+    /// device number to the next mount: the table's entry for that number is then another mount's.
     pub fn place<'a>(&'a self, mounts: &'a MountTable) -> Option<&'a Path> {
         if self.is_alive() { mounts::whereabouts(mounts, &self.path, self.device_number) } else { None }
     }

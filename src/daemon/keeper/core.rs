@@ -30,8 +30,8 @@ pub struct Keeper {
     pub former: Option<Program>,
     /// The program of a client that has requested a comparison.
     pub offered: Option<Program>,
-    /// Servers are of another build than this program: which handover of keepers that build understands, once one of its
-    /// servers has said it (0 until then).
+    /// Servers are of another build than this program: which handover of keepers that build understands, once one of
+    /// its servers has reported it (0 until then).
     pub follows: Option<u32>,
     /// Of the server.
     pub version: String,
@@ -44,7 +44,7 @@ pub struct Keeper {
     pub trouble: Option<String>,
     /// A comparison has begun and some views are neither served nor failed yet.
     pub pending: bool,
-    /// Another comparison was asked for meanwhile.
+    /// Another comparison was requested meanwhile.
     pub again: bool,
     pub ending: bool,
     /// Of the manifest that was compared with to the end.

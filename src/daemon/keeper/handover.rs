@@ -34,7 +34,7 @@ use crate::sys::lock::Lock;
 use crate::sys::process::{ProcessId, Signals};
 use crate::sys::{mount, program, socket};
 
-/// The version alone, and the descriptor of the program that wrote it: whatever else a later one says.
+/// The version alone, and the descriptor of the program that wrote it: the rest may differ in a later version.
 #[derive(Serialize, Deserialize)]
 struct HandoverHead {
     version: u32,

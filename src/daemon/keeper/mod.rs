@@ -4,7 +4,7 @@
 //! | it gets              | it does                                                                        |
 //! |----------------------|--------------------------------------------------------------------------------|
 //! | SIGHUP               | compares what is mounted with the manifest (`reconcile`)                       |
-//! | SIGTERM              | detaches everything, ends when nobody has a view open; the second time at once |
+//! | SIGTERM              | detaches everything, ends when no process has a view open; the second time at once |
 //! | SIGCHLD              | starts another server (`supervise`)                                            |
 //! | a server's message   | notes it in `daemon.json`                                                      |
 //! | the last view's end  | ends                                                                           |
@@ -46,7 +46,8 @@ use crate::sys::{IoError, fs, fuse_dev, log, mountinfo, program, retained};
 /// How long the lock may be held by processes that only look whether a daemon lives.
 const PROBED_FOR: Duration = Duration::from_secs(10);
 
-/// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits; or as [`handover::go_on`] says.
+/// Runs as `depsfs keeper <state directory>`, with the pipe on which the client waits; or goes on for another
+/// ([`handover::go_on`]).
 pub fn main(args: &[OsString]) -> ExitCode {
     log::begin("info");
     process::set_name(c"depsfs-keeper");
@@ -76,7 +77,7 @@ fn run(state_dir: &Path, ready: OwnedFd) -> io::Result<()> {
     let said = lock.write(format!("{}\n", process::id()).as_bytes());
     let said = said.map_err(IoError::of("write", state.path())).and_then(|()| DaemonState::prepare(&state));
     if let Err(e) = said {
-        // A daemon that nobody can find must not mount anything.
+        // A daemon that no command can find must not mount anything.
         fs::write_all(&ready, e.to_string().as_bytes())?;
         return Err(io::Error::other(e));
     }
@@ -288,7 +289,7 @@ impl Keeper {
         self.progress.end(self.connections.len());
         self.generation = self.manifest.as_ref().map_or(0, |m| m.generation);
         self.reconciled += 1;
-        // Made here only: later, whoever removed it may be removing all there is.
+        // Made here only: later, the program that removed it may be removing all there is.
         if self.connections.values().any(|c| c.mounted)
             && let Err(e) = worktree_lock::keep(self.state.path(), true)
         {

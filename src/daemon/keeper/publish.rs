@@ -18,7 +18,8 @@ use crate::sys::terminal::DisplayName;
 use crate::sys::{IoError, fs, path as paths, proc, process, time};
 
 impl Keeper {
-    /// Notes one step of long work, and reports it when the last report is a while ago. `done` says in words how far it is.
+    /// Notes one step of long work, and reports it when the last report is a while ago. `done` returns in words how far
+    /// it is.
     pub fn work(&mut self, done: impl FnOnce() -> String) {
         self.progress.count += 1;
         if self.progress.reported.elapsed() < EVERY {
@@ -105,8 +106,8 @@ impl Keeper {
         }
     }
 
-    /// After views that were served: no file is made any more, as whoever has unmounted the last one may be removing
-    /// this directory now.
+    /// After views that were served: no file is made any more, as the program that unmounted the last one may be
+    /// removing this directory now.
     pub fn leave(&self) -> Result<(), IoError> {
         paths::remove_file(&self.state.daemon_json())?;
         worktree_lock::keep(self.state.path(), false)

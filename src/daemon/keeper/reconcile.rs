@@ -1,4 +1,4 @@
-//! Making what is mounted what the manifest wants.
+//! Reconciling: the mounts become those of the manifest.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -59,9 +59,9 @@ impl Keeper {
         self.begin(new)
     }
 
-    /// Views that begin anew, while somebody still has them as they were: open, or mounted in another mount namespace.
-    /// An overlay whose journal was deleted must change nothing in the upper any more. So another server takes over, which
-    /// answers EIO for those.
+    /// Views that begin anew, while a process still has them as they were: open, or mounted in another mount namespace.
+    /// An overlay whose journal was deleted must change nothing in the upper any more. So another server takes over,
+    /// which answers EIO for those.
     fn let_go(&mut self, wanted: &HashMap<&str, &ViewSpec>) {
         let begins_anew = |c: &&mut Connection| {
             let id = c.view.id.as_str();
@@ -109,7 +109,7 @@ impl Keeper {
         new
     }
 
-    /// Has the server show what the manifest wants in views that are mounted already.
+    /// Has the server show the manifest's grafts in views that are mounted already.
     fn change_grafts(&mut self, manifest: &Manifest, wanted: &HashMap<&str, &ViewSpec>) {
         let mut changed = Vec::new();
         for (id, connection) in self.connections.iter_mut().filter(|(_, c)| c.mounted) {
@@ -130,7 +130,7 @@ impl Keeper {
         trees.extend(self.connections.values().flat_map(|c| &c.view.grafts).map(|g| g.tree));
         match Store::existing(&manifest.store).and_then(|store| store.roots().hold(&path, &trees)) {
             Ok(hold) => self.hold = Some(hold),
-            // As in a store that belongs to somebody else: the manifest alone keeps them.
+            // As in a store of another user: the manifest alone keeps them.
             Err(e) => tracing::warn!("the store's trees are not held: {e}"),
         }
         // Only one that is still there was there for gc, too, if that looked before.

@@ -57,8 +57,8 @@ impl Keeper {
         wire::send(server.socket.as_fd(), &ToServer::Serve(Box::new(serve)), &fds)
     }
 
-    /// Asks the server for the grafts that a connection shall show. One that no server answers yet is asked about
-    /// when it is ready; a server that dies meanwhile leaves the question to the next.
+    /// Sends the server the grafts that a connection shall show. For one that no server answers yet, they are sent
+    /// when it is ready; if a server dies meanwhile, the next one gets them.
     pub fn ask_to_regraft(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id).filter(|c| c.answered) else { return };
         let (Some((view, generation)), Some(server)) = (&connection.wanted, &self.server) else { return };
@@ -163,7 +163,7 @@ impl Keeper {
     }
 
     /// A new server for every connection. One that no server has answered yet can't be taken over (its handshake is
-    /// lost), and nobody waits for it yet: it is mounted anew.
+    /// lost), and no program waits for it yet: it is mounted anew.
     pub fn restart(&mut self) {
         let unanswered: Vec<_> =
             self.connections.iter().filter(|(_, c)| c.offer.is_none()).map(|(id, _)| *id).collect();
@@ -179,7 +179,7 @@ impl Keeper {
         self.publish();
     }
 
-    /// Being asked to compare is the way out of having given up: the refusing server makes room for a serving one.
+    /// A request to compare is the way out of having given up: the refusing server makes room for a serving one.
     pub fn recover(&mut self) {
         if !std::mem::take(&mut self.crashes.given_up) {
             return;

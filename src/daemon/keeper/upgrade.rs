@@ -18,7 +18,7 @@ use super::core::Keeper;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Keeper {
-    /// Goes over to the program of the client that has asked, if that is another one.
+    /// Goes over to the program of the client that sent the request, if that is another one.
     pub fn upgrade(&mut self) {
         let Some(program) = self.offered.take().filter(|p| p.build() != self.program.build()) else { return };
         tracing::info!("servers are of another build from now on");

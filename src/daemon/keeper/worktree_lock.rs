@@ -8,7 +8,7 @@ use crate::sys::{IoError, path as paths};
 /// The reason that git prints when it refuses.
 const REASON: &[u8] = b"depsfs: artifact views are mounted; `depsfs unmount` first\n";
 
-/// Makes or removes the lock beside the state directory. A lock of somebody else stays as it is; a main checkout,
+/// Makes or removes the lock beside the state directory. A lock that the user set stays as it is; a main checkout,
 /// or a directory without git, has none.
 pub fn keep(state_dir: &Path, wanted: bool) -> Result<(), IoError> {
     let Some(git_dir) = state_dir.parent().filter(|dir| paths::is_there(&dir.join("gitdir"))) else { return Ok(()) };

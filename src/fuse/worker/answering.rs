@@ -44,7 +44,7 @@ impl Worker {
         self.answering(Then::LookOut, operation, number, name)
     }
 
-    /// To be held while something is done that nobody waits for; the worker stays with its connection.
+    /// To be held during work that no program waits for; the worker stays with its connection.
     pub fn aside(&self, operation: Operation, number: INodeNo) -> Answering<'_> {
         self.answering(Then::Stay, operation, number, None)
     }
@@ -127,7 +127,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Does what it asks for.
+    /// Carries it out.
     pub fn work<R>(&self, work: impl FnOnce() -> R) -> R {
         self.span.in_scope(work)
     }

@@ -1,4 +1,5 @@
-//! Frames in the bytes of a file: each has a length, a checksum and a payload, and what is no frame is told apart.
+//! Frames in the bytes of a file: each has a length, a checksum and a payload, and bytes that are no frame are
+//! recognised.
 //!
 //! | offset | size | what                                        |
 //! |--------|------|---------------------------------------------|

@@ -21,7 +21,7 @@ pub struct MetaChange {
 }
 
 impl MetaChange {
-    /// Whether it says more than times.
+    /// Whether it holds more than times.
     pub fn is_dressed(&self) -> bool {
         self.mode.is_some() || self.uid.is_some() || self.gid.is_some() || self.xattrs.is_some()
     }
@@ -127,7 +127,7 @@ impl Record {
 }
 
 impl Record {
-    /// Whether it says that a graft is retired.
+    /// Whether it retires a graft.
     pub fn is_retirement(&self) -> bool {
         matches!(self, Record::Graft { nodes: 0, .. })
     }
@@ -141,7 +141,7 @@ impl Record {
         }
     }
 
-    /// The last records of each graft, in the order in which they were said.
+    /// The last records of each graft, in the order in which they were written.
     pub fn last_of_grafts(records: impl IntoIterator<Item = Record>) -> Vec<Record> {
         let mut last: Vec<Record> = Vec::new();
         for record in records {

@@ -60,7 +60,7 @@ pub struct PlainCopied {
 /// left out with all that is below them.
 ///
 /// # Errors
-/// An object cannot be read, or has other bytes than its name says; a file cannot be written.
+/// An object cannot be read, or has other bytes than its name stands for; a file cannot be written.
 pub fn copy_tree(
     store: &Store,
     (tree, top): (&Tree, Node),

@@ -248,7 +248,7 @@ impl Tree {
         })
     }
 
-    /// Whether these are exactly the bytes that [`TreeBuilder`] writes for what the tree says: a tree is sound
+    /// Whether these are exactly the bytes that [`TreeBuilder`] writes for the tree's content: a tree is sound
     /// when building it again gives it back.
     ///
     /// # Errors
@@ -308,7 +308,7 @@ impl Tree {
         let at = self.layout.entries_at + entry as usize * ENTRY;
         let node = Node(self.u32(at + 12));
         let raw = self.raw(node)?;
-        // A directory has one name, the one its record tells of: nothing is reached twice or from below.
+        // A directory has one name, the one in its record: nothing is reached twice or from below.
         let own = raw.parent == dir.0 && raw.entry == entry && node > dir;
         if kind_of(raw.mode)? == FileType::Directory && !own {
             return None;

@@ -9,7 +9,7 @@ use crate::sys::fs::FileType;
 
 impl Tree {
     /// Whether each name has its own cookie and its place in the order, each number leads to what is there, and each
-    /// node has the name that its record tells of. Then the files of more than [`crate::store::id::LARGE`] bytes.
+    /// node has the name in its record. Then the files of more than [`crate::store::id::LARGE`] bytes.
     ///
     /// # Errors
     /// The first thing that is wrong.

@@ -28,7 +28,7 @@ const COMMITS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct CommitArtifact {
     pub commit: String,
-    /// How many commits it lies before the one that was asked for.
+    /// The number of commits from it to the requested one.
     pub behind: usize,
     /// The name of its entry.
     pub entry: String,
@@ -61,7 +61,7 @@ pub fn nearest(git: &Git, commit: &str, supply: &ArtifactSources<'_>) -> Result<
     if supply.env.team.is_empty() {
         return Ok(None);
     }
-    // One search for all asks once; the entry's name in the store is that of the commit which was found.
+    // One search for all sends one request; the entry's name in the store is that of the commit which was found.
     let wanted: Vec<String> = all.iter().map(|(place, _)| place.clone()).collect();
     let name = |place: &str| {
         let found = all.iter().find(|(other, _)| other == place);

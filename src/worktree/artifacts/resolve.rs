@@ -111,7 +111,7 @@ impl Decision {
         }
     }
 
-    /// Whether its artifact is not available without a build, or nobody knows which one it is.
+    /// Whether its artifact is not available without a build, or its name is not known.
     pub fn needs_build(&self) -> bool {
         match self.way {
             ArtifactSource::Build | ArtifactSource::Stale => true,

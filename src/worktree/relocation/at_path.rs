@@ -5,7 +5,7 @@
 //! |---------------------------------------------|---------------------------------------------|
 //! | 1. the lock is taken, shared                | nothing                                     |
 //! | 2. each file gets the path of the source    | some with it: the next step 4 mends them    |
-//! | 3. the record says so; the command runs     | all with it: the next `mount`, `sync` or `exec` does step 4 |
+//! | 3. the record is written; the command runs  | all with it: the next `mount`, `sync` or `exec` does step 4 |
 //! | 4. the last one gives them the worktree's   | done                                        |
 
 use std::collections::HashSet;

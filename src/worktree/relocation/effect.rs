@@ -100,7 +100,7 @@ fn elf(bytes: &Extent, head: &[u8], watched: &PathScan) -> Option<Effect> {
     names.any(holds).then_some(Effect::Libraries)
 }
 
-/// A part of a file; nothing if it is not there, or too long for what it is said to be.
+/// A part of a file; nothing if it is not there, or too long for its kind.
 fn read(bytes: &Extent, at: u64, len: u64) -> Option<Vec<u8>> {
     let mut part = vec![0; usize::try_from(len).ok().filter(|_| len <= LONGEST * 64)?];
     let n = bytes.read_at(&mut part, at).ok()?;

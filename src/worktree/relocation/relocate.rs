@@ -247,7 +247,7 @@ fn replace(
 }
 
 /// Puts a new file in another one's place and keeps the time of the directory. The two names are exchanged, so that the
-/// replaced file can be checked: if it is not the old one (somebody has written to it meanwhile), it is restored. Returns
+/// replaced file can be checked: if it is not the old one (another program has written to it), it is restored. Returns
 /// whether the new one is there. A crash leaves one of the two, and perhaps the other under a temporary name.
 ///
 /// # Errors
