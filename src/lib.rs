@@ -100,6 +100,7 @@
 //! (`views/all_worktrees.rs`).
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 #![warn(clippy::missing_errors_doc)]
 // The documentation is for those who change the program.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -19,6 +19,7 @@ const FILE: &str = "components.json";
 #[serde(deny_unknown_fields)]
 pub struct ComponentsRecord {
     version: u32,
+    /// Each by name once. Of a component that the worktree has never met there is none.
     pub components: Vec<KnownComponent>,
 }
 
@@ -26,6 +27,7 @@ pub struct ComponentsRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KnownComponent {
+    /// As `depsfs.toml` declares it.
     pub name: String,
     /// The key its artifacts were made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -33,6 +35,7 @@ pub struct KnownComponent {
     /// The entries of the store that it shows, or was published as.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<String>,
+    /// How far its artifacts are, as of the last command that changed them.
     pub state: ComponentState,
 }
 

@@ -49,6 +49,7 @@ pub(crate) use state::SETTLED;
 pub use state::{DaemonState, KEEPER_VERB};
 
 /// The reason why a request to a daemon failed. The views stay as they were unless a variant says otherwise.
+#[allow(missing_docs, reason = "the message of a variant is its documentation")]
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     #[error(transparent)]

@@ -157,6 +157,7 @@ fn open(path: &Path) -> Result<std::os::fd::OwnedFd, IoError> {
 pub struct DaemonState {
     /// The keeper.
     pub pid: ProcessId,
+    /// `None` between two servers.
     pub server_pid: Option<ProcessId>,
     /// When both were started ([`crate::sys::proc::started`]): a number may be another process's by the time it is read.
     pub started: Option<u64>,
@@ -186,6 +187,7 @@ pub struct DaemonState {
     /// How many views have no place any more and are open, or mounted in another mount namespace. `None`: a keeper of
     /// before, which does not report it.
     pub held: Option<usize>,
+    /// A state for each view of the manifest, mounted or not.
     pub views: Vec<ViewState>,
 }
 

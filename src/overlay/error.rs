@@ -8,6 +8,7 @@ use crate::sys::reason;
 use super::journal::JournalError;
 
 /// The reason why an operation of a view failed. An error that the operating system returned keeps its errno.
+#[allow(missing_docs, reason = "the message of a variant is its documentation")]
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     #[error("no such name")]

@@ -29,6 +29,7 @@ use super::view::View;
 pub struct GraftSpec {
     /// Relative to the view's root; empty for the root itself.
     pub at: PathBuf,
+    /// Opened and checked; it stays mapped as long as the view shows it.
     pub tree: Arc<Tree>,
     /// It is shown no more, but the journal may still speak of it.
     pub retired: bool,

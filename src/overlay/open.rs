@@ -41,6 +41,7 @@ pub struct OverlayConfig {
     pub state_dir: PathBuf,
     /// A later one wins where two have the same name.
     pub grafts: Vec<GraftSpec>,
+    /// Of the store that has the trees of all grafts.
     pub objects: Arc<Objects>,
     /// A server before this one served the same connection: what it kept for programs is served on. Else what an
     /// earlier crash left is deleted.

@@ -23,6 +23,7 @@ const PIECE: usize = 1 << 20;
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checked {
+    /// All bytes were read, now or by an earlier check, and have the hash in the name.
     Sound,
     /// The damage is noted.
     Damaged,

@@ -21,7 +21,9 @@ pub struct Damage {
     pub kind: DamageKind,
 }
 
-/// The defect of a file of the store, with a reason for messages. The order of variants is the order of reports.
+/// The defect of a file of the store, with a reason for messages; `needed_by` names the tree, entry or worktree. The
+/// order of variants is the order of reports.
+#[allow(missing_docs, reason = "the comment of the type has the fields")]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DamageKind {
     /// The bytes are not those of the name.

@@ -20,16 +20,22 @@ pub struct Provenance {
     pub command: String,
     /// RFC 3339, UTC.
     pub created: String,
+    /// Regular files, by name.
     pub files: u64,
+    /// The bytes of the tree's files, hard-linked ones once.
     pub bytes: u64,
 }
 
 /// A named tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The file's name in `entries`: see [`StoreError::EntryName`] for the rules.
     pub name: String,
+    /// It is in the store, unless it was deleted by hand.
     pub tree: TreeId,
+    /// As it was when the name was given to this tree.
     pub provenance: Provenance,
+    /// The last use: the mtime of the entry's file, from which gc counts days.
     pub used: Timespec,
 }
 

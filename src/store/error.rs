@@ -9,6 +9,7 @@ use crate::sys::IoError;
 use crate::sys::terminal::DisplayName;
 
 /// An error of the store layer, apart from those of an import's source.
+#[allow(missing_docs, reason = "the message of a variant is its documentation")]
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(transparent)]
@@ -47,7 +48,8 @@ pub enum StoreError {
     Build(#[from] BuildError),
 }
 
-/// Which file cannot be read, which decides on what helps.
+/// The kind of a file that cannot be read, which decides on the hint.
+#[allow(missing_docs, reason = "the comment of the type has the variants")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// Of a worktree.

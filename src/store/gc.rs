@@ -32,6 +32,7 @@ pub struct GcOptions {
     pub dry_run: bool,
     /// Entries that were not used for so many days lose their name, unless a worktree uses their tree.
     pub keep_days: u32,
+    /// The time from which days are counted.
     pub now: Timespec,
 }
 
@@ -40,6 +41,7 @@ pub struct GcOptions {
 pub struct GcReport {
     /// Manifests that were found alive, and those that are gone while their views are still open somewhere.
     pub live_roots: u64,
+    /// The manifests that are gone, absolute. Their roots are deleted.
     pub dead_roots: Vec<PathBuf>,
     /// Worktrees that are not there and may come back: their trees are kept.
     pub away: Vec<AwayRoot>,
@@ -47,9 +49,13 @@ pub struct GcReport {
     pub forgotten: Vec<PathBuf>,
     /// By name.
     pub entries: Vec<String>,
+    /// Files of `trees`.
     pub trees: u64,
+    /// Objects, loose or in packs.
     pub objects: u64,
+    /// Files of `snapshots`: the next import of such a directory reads it whole.
     pub snapshots: u64,
+    /// Names in `tmp` of imports that have ended.
     pub temporaries: u64,
     /// Disk space of all that.
     pub bytes: u64,
@@ -58,6 +64,7 @@ pub struct GcReport {
 /// A worktree that is away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwayRoot {
+    /// Absolute; it is not there now.
     pub manifest: PathBuf,
     /// The bytes of the files in trees that no worktree that is there and no entry needs, each tree of them in full.
     pub bytes: u64,

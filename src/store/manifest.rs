@@ -44,6 +44,7 @@ impl Shape {
 }
 
 /// How far the trees of a view have been copied into the worktree, as plain files.
+#[allow(missing_docs, reason = "the comment of the type has the fields")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum CopyState {
@@ -57,7 +58,9 @@ pub enum CopyState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CopyTime {
+    /// Negative before 1970.
     pub sec: i64,
+    /// Below 10⁹.
     pub nsec: u32,
 }
 
@@ -72,25 +75,31 @@ impl From<Timespec> for CopyTime {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// That of the format; [`Manifest::update_version`] sets the lowest that has all fields in use.
     pub version: u32,
     /// Absolute.
     #[serde(with = "escape::path")]
     pub worktree: PathBuf,
+    /// Absolute; it may be gone.
     #[serde(with = "escape::path")]
     pub store: PathBuf,
     /// The checkout the artifacts came from.
     #[serde(with = "escape::optional_path")]
     pub source: Option<PathBuf>,
+    /// The commit that the worktree was made at, in hexadecimal. Later checkouts do not change it.
     pub commit: Option<String>,
     /// RFC 3339, UTC.
     pub created: String,
+    /// Other users may enter the views (`allow_other`, mount.fuse3(8)).
     pub allow_other: bool,
+    /// One mount for each view, or one for all.
     #[serde(default, skip_serializing_if = "Shape::is_directories")]
     pub shape: Shape,
     /// For [`Shape::Worktree`]: trees of directories alone, which hold the places of all views
     /// ([`crate::store::frame`]).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<TreeId>,
+    /// One for each artifact directory, also those that are plain files.
     pub views: Vec<ViewSpec>,
     /// Grows with every change.
     pub generation: u64,
@@ -105,11 +114,14 @@ pub struct ViewSpec {
     /// Relative to the worktree; empty for the worktree itself.
     #[serde(with = "escape::path")]
     pub path: PathBuf,
+    /// The trees that it shows, a later one over an earlier one, and retired ones.
     pub grafts: Vec<Graft>,
+    /// As they were when the artifacts were taken: `status` reports those that differ now.
     pub lockfiles: Vec<LockFile>,
     /// The directory of its own files (its upper), absolute; `None`: the directory that it is mounted over.
     #[serde(default, with = "escape::optional_path", skip_serializing_if = "Option::is_none")]
     pub upper: Option<PathBuf>,
+    /// Every change fails with EROFS.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub read_only: bool,
     /// Programs in it can't be run.
@@ -137,7 +149,9 @@ pub struct Graft {
     /// Relative to the view; empty for its root.
     #[serde(with = "escape::path")]
     pub at: PathBuf,
+    /// In the manifest's store.
     pub tree: TreeId,
+    /// The entry that it was taken from by name; that may name another tree by now.
     pub entry: Option<String>,
     /// In words, where the tree came from.
     pub origin: String,
@@ -150,6 +164,7 @@ pub struct Graft {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockFile {
+    /// Relative to the worktree.
     #[serde(with = "escape::path")]
     pub path: PathBuf,
     /// 64 hex digits of its content.

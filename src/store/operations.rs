@@ -38,15 +38,20 @@ pub struct LoggedOperation {
     pub verb: String,
     /// Paths, or names of entries, that it changed.
     pub targets: Vec<String>,
+    /// A command that was killed leaves no record.
     pub outcome: OperationOutcome,
     /// The result in a few words, or the cause of the failure.
     pub detail: Option<String>,
+    /// Of the command.
     pub exit_code: u8,
+    /// From the first change to the end of the command.
     pub milliseconds: u64,
+    /// The process that ran the command.
     pub pid: u32,
 }
 
-/// The outcome of an operation.
+/// The outcome of an operation: done, or failed in whole or in part.
+#[allow(missing_docs, reason = "the comment of the type has the variants")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OperationOutcome {

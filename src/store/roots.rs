@@ -37,6 +37,7 @@ pub struct Root {
     pub file: PathBuf,
     /// The path that the manifest has or had; nothing when the root's own file is damaged.
     pub manifest: Option<PathBuf>,
+    /// As it was when the root was read.
     pub state: RootState,
     /// The trees that a living daemon needs, whatever is in the manifest; `None` if none lives.
     pub held: Option<BTreeSet<TreeId>>,
@@ -48,6 +49,7 @@ pub struct Root {
 /// [`RootState::Dead`] one may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootState {
+    /// The manifest is there, and is this one.
     Live(Box<Manifest>),
     /// The manifest is gone.
     Dead,

@@ -29,7 +29,9 @@ pub(super) const FULL: u64 = 256 << 20;
 /// The object of one added file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Added {
+    /// The hash of the bytes.
     pub id: ObjectId,
+    /// In bytes, holes included.
     pub size: u64,
     /// Units of 512 bytes, holes not counted.
     pub blocks: u64,

@@ -82,7 +82,9 @@ fn bit(feature: KernelFeature) -> u32 {
 
 /// A feature that system calls alone show, its name, and whether it can be used here.
 pub struct Probed {
+    /// For people, as kernel and manual pages have it.
     pub name: &'static str,
+    /// False if the kernel, a filter or the test's setting refuses it.
     pub is_there: bool,
     /// The consequence of its absence.
     pub without: &'static str,

@@ -26,7 +26,9 @@ pub(crate) use rustix::fs::{Mode, StatVfs};
 /// A point in time: whole seconds since 1970 (may be negative) and nanoseconds below 10⁹.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timespec {
+    /// Rounded down, so that `nsec` is never negative.
     pub sec: i64,
+    /// Added to `sec`.
     pub nsec: u32,
 }
 
@@ -43,6 +45,7 @@ const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 /// The attributes of a file, as `statx(2)` reports them. `mode` holds type and permission bits; `blocks` counts 512
 /// bytes.
+#[allow(missing_docs, reason = "the fields are those of stat(2)")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     pub dev: u64,
@@ -326,7 +329,9 @@ pub fn is_symlink_error(e: &io::Error) -> bool {
 /// A name in a directory as `getdents64(2)` gives it; `.` and `..` are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirEntry {
+    /// Without slash and NUL; not always UTF-8.
     pub name: Vec<u8>,
+    /// Of a mount point, that of the directory beneath the mount.
     pub ino: u64,
     /// `FileType::Unknown` on file systems that don't say.
     pub kind: FileType,

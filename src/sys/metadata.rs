@@ -55,8 +55,11 @@ pub fn chown(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()
 /// Which time to give a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetTime {
+    /// The time stays (UTIME_OMIT).
     Keep,
+    /// The kernel's time at the call (UTIME_NOW).
     Now,
+    /// This time, cut to what the file system can store.
     At(Timespec),
 }
 

@@ -69,7 +69,9 @@ pub fn reason(e: &io::Error) -> String {
 pub struct IoError {
     /// The operation, as in "cannot *read* file".
     pub verb: &'static str,
+    /// As the caller named it; not always absolute.
     pub path: PathBuf,
+    /// Mostly an errno; [`IoError::errno`] has it.
     pub source: io::Error,
 }
 

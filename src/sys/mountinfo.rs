@@ -17,6 +17,7 @@ const TABLE: &str = "/proc/self/mountinfo";
 /// One mount of this process's mount namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountPoint {
+    /// The mount point, absolute, without the escapes of the table.
     pub path: PathBuf,
     /// With the subtype, as in `fuse.depsfs`.
     pub kind: String,

@@ -47,6 +47,7 @@ pub struct Namespace {
 pub struct NamespaceError {
     /// Words with a verb: `mount /a at /b`.
     pub step: String,
+    /// The errno of the step.
     pub source: io::Error,
     /// It is the user namespace that is refused, and the setting that allows it, as far as one is known.
     pub forbidden: Option<&'static str>,
@@ -155,7 +156,9 @@ pub struct Started(Child);
 /// The end of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandEnd {
+    /// It ended by itself, with this exit code.
     Code(u8),
+    /// This signal ended it.
     Signal(i32),
 }
 

@@ -15,6 +15,7 @@ use super::{fs, path as paths};
 /// A process, seen for a moment (proc_pid_stat(5)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcStat {
+    /// By SIGSTOP, a terminal or a debugger.
     pub is_stopped: bool,
     /// In clock ticks, all threads together.
     pub cpu: u64,

@@ -19,6 +19,7 @@ pub(super) const FRAME_MAX: usize = 16 << 20;
 
 /// The reason why a journal could not be read or written. Damage inside it is none: it is mended, or skipped and
 /// reported.
+#[allow(missing_docs, reason = "the message of a variant is its documentation")]
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     #[error(transparent)]

@@ -8,6 +8,7 @@ use crate::sys::fs::Timespec;
 use super::super::types::Ino;
 
 /// Metadata of a file whose bytes are still the store's. A `None` means the tree's value.
+#[allow(missing_docs, reason = "the fields are those of stat(2)")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetaChange {
     pub mode: Option<u32>,
@@ -33,79 +34,40 @@ impl MetaChange {
     }
 }
 
-/// One part of the state that a plain directory can't hold.
+/// One part of the state that a plain directory can't hold. `dir` and `name` are a location; `ino` is an inode number of
+/// the view, `real` one of the upper's file system, and `born` the birth of that inode in nanoseconds since 1970.
+/// `time` becomes mtime and ctime of `dir` (of `Xattr`: ctime of the file); `None` leaves them.
+#[allow(missing_docs, reason = "the comment of the type has the fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    Root {
-        real: u64,
-        born: u64,
-    },
-    /// A tree shows, above those that the journal named before it. With no `nodes`, as no tree is: it is retired, and
-    /// what was moved out of it is kept. A program that doesn't know the second passes it over.
-    Graft {
-        base: u64,
-        nodes: u32,
-        tree: TreeId,
-        at: Vec<u8>,
-    },
+    /// The upper that the journal belongs to: the inode number and birth of its root directory.
+    Root { real: u64, born: u64 },
+    /// A tree shows at the path `at`, above those that the journal named before it. Its `nodes` have the inode numbers
+    /// from `base` on. With no `nodes`, as no tree is: it is retired, and what was moved out of it is kept. A program
+    /// that doesn't know the second passes it over.
+    Graft { base: u64, nodes: u32, tree: TreeId, at: Vec<u8> },
     /// The lower's entry at this name is hidden.
-    Whiteout {
-        dir: Ino,
-        name: Name,
-        time: Option<Timespec>,
-    },
+    Whiteout { dir: Ino, name: Name, time: Option<Timespec> },
     /// At this name is the store's file or directory `ino`, wherever it was before.
-    Moved {
-        dir: Ino,
-        name: Name,
-        ino: Ino,
-        time: Option<Timespec>,
-    },
+    Moved { dir: Ino, name: Name, ino: Ino, time: Option<Timespec> },
     /// The name is again what lies below.
-    Unset {
-        dir: Ino,
-        name: Name,
-        time: Option<Timespec>,
-    },
+    Unset { dir: Ino, name: Name, time: Option<Timespec> },
     /// Nothing of what lies below shows in this directory.
-    Opaque {
-        dir: Ino,
-    },
+    Opaque { dir: Ino },
     /// All records about names in this directory are void (it was removed, or starts anew).
-    Cleared {
-        dir: Ino,
-    },
-    Meta {
-        ino: Ino,
-        meta: MetaChange,
-    },
+    Cleared { dir: Ino },
+    /// All metadata of a lower file that differs from its tree's; the default: none does.
+    Meta { ino: Ino, meta: MetaChange },
     /// The upper's inode `real` holds this file now.
-    Copied {
-        ino: Ino,
-        real: u64,
-        born: u64,
-    },
-    Uncopied {
-        ino: Ino,
-    },
+    Copied { ino: Ino, real: u64, born: u64 },
+    /// The file has no copy any more: its tree's bytes show.
+    Uncopied { ino: Ino },
     /// The location of a directory that is only in the upper; kept for those that other records name.
-    Place {
-        ino: Ino,
-        dir: Ino,
-        name: Name,
-    },
+    Place { ino: Ino, dir: Ino, name: Name },
     /// One extended attribute of an uncopied file has this value, or is gone; the others stay. Of a newer format.
-    Xattr {
-        ino: Ino,
-        name: Vec<u8>,
-        value: Option<Vec<u8>>,
-        time: Timespec,
-    },
+    Xattr { ino: Ino, name: Vec<u8>, value: Option<Vec<u8>>, time: Timespec },
     /// As [`Record::Meta`], but the extended attributes stay as they are. Of a newer format.
-    Dress {
-        ino: Ino,
-        meta: MetaChange,
-    },
+    Dress { ino: Ino, meta: MetaChange },
 }
 
 impl Record {
@@ -160,6 +122,7 @@ impl Record {
 }
 
 /// The check, after a crash, whether the change of a prepared frame took place in the upper.
+#[allow(missing_docs, reason = "the comment of the type has the fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Check {
     /// It did if `name` in `dir` is the upper's inode `real`.
@@ -171,11 +134,15 @@ pub enum Check {
 /// The contents of one append to the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
+    /// The records hold.
     Plain(Vec<Record>),
+    /// The records hold if the change of the upper took place, which the next frame or the check decides.
     Prepared(Check, Vec<Record>),
     /// These hold with the next plain or prepared frame, or not at all. Of a newer format.
     Part(Vec<Record>),
+    /// The prepared frame before it holds.
     Done,
+    /// The prepared frame before it is void.
     Undone,
 }
 

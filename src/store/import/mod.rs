@@ -40,7 +40,9 @@ pub(in crate::store) fn snapshot_tree(bytes: &[u8]) -> Option<TreeId> {
 /// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported {
+    /// It is in the store, with all its objects, on disk.
     pub tree: TreeId,
+    /// For reports only.
     pub stats: ImportStats,
     /// Files that can't be in a tree and were left out (only of directories: archives with such members are refused).
     /// Each is reported when it is met: not again while its directory doesn't change.
@@ -57,6 +59,7 @@ pub struct Imported {
 pub struct Holding {
     /// Relative to the directory that was imported.
     pub path: PathBuf,
+    /// Never [`Holds::Nothing`].
     pub holds: Holds,
 }
 
@@ -64,6 +67,7 @@ pub struct Holding {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Holds {
+    /// Neither in its bytes nor as a target.
     #[default]
     Nothing = 0,
     /// In bytes without a zero among them.
@@ -90,12 +94,15 @@ impl Holds {
 pub struct ImportStats {
     /// Regular files, by name: a file with two names counts twice.
     pub files: u64,
+    /// Directories, the imported one included.
     pub dirs: u64,
+    /// Symlinks, by name.
     pub symlinks: u64,
     /// The bytes of the tree's files, hard-linked ones once.
     pub bytes: u64,
     /// Files whose bytes were read; 0 for a directory that didn't change since its last import.
     pub files_read: u64,
+    /// The bytes of those.
     pub bytes_read: u64,
     /// Objects that the store didn't have.
     pub new_objects: u64,
@@ -116,7 +123,9 @@ impl ImportStats {
 /// Something that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
+    /// As the caller named the source, joined with the path in it.
     pub path: PathBuf,
+    /// See [`SkipReason`].
     pub why: SkipReason,
 }
 
@@ -139,6 +148,7 @@ impl fmt::Display for SkipReason {
 }
 
 /// Why an import failed.
+#[allow(missing_docs, reason = "the message of a variant is its documentation")]
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error(transparent)]

@@ -26,6 +26,7 @@ pub trait Shared: Sync {
     /// The attributes of the directory cannot be read.
     fn own_names(&self, dir: &OwnedFd) -> io::Result<Option<HashSet<Name>>>;
 
+    /// Whether the trees have this number as a directory.
     fn is_dir(&self, number: u64) -> bool;
 
     /// The names that the trees give the directory of this number, each with its own number.

@@ -25,12 +25,17 @@ impl Slot {
 /// The metadata of every type of node. `perm` is cut to 07777; xattrs are sorted by name when they are written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeMeta {
+    /// Permission bits, with set-id and sticky bits.
     pub perm: u32,
+    /// The time of the last change; other times are not kept.
     pub mtime: Timespec,
+    /// Each name once.
     pub xattrs: Vec<Xattr>,
 }
 
-/// The type of a node, with its content.
+/// The type of a node, with its content: of a file the object of its bytes, their number, and the disk space in units of
+/// 512 bytes; of a symlink the target, to the letter.
+#[allow(missing_docs, reason = "the comment of the type has the fields")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     Dir,
@@ -40,6 +45,7 @@ pub enum Item {
 }
 
 /// Why a tree cannot be built.
+#[allow(missing_docs, reason = "the message of a variant is its documentation")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     #[error("a name below something that is not a directory")]

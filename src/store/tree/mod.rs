@@ -43,6 +43,7 @@ impl Node {
 
 /// The attributes of a node in a tree. `perm` holds the bits of 07777, `blocks` counts 512 bytes; a directory's
 /// `nlink` is 2 plus its subdirectories, a file's the number of its names in this tree.
+#[allow(missing_docs, reason = "the fields are those of stat(2)")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeStat {
     pub kind: FileType,
@@ -56,8 +57,11 @@ pub struct NodeStat {
 /// One name of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeEntry<'a> {
+    /// Its position: entries are in the order of their cookies, then of their names.
     pub cookie: Cookie,
+    /// As [`crate::store::Name::bytes`].
     pub name: &'a [u8],
+    /// Several entries of files may have the same one: hard links.
     pub node: Node,
 }
 

@@ -22,6 +22,7 @@ const XATTR_BYTES: u64 = 100;
 
 /// A tree that grows with each member. Files have no object yet: their bytes come after their header.
 pub struct ArchivePlan<'l> {
+    /// The members so far; the caller sets the objects of its files.
     pub builder: TreeBuilder,
     limits: &'l ArchiveLimits,
     members: u64,

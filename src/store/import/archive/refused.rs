@@ -3,6 +3,7 @@
 use crate::store::escape::escape;
 
 /// The reason to refuse an archive. Names are shown as [`escape`] writes them.
+#[allow(missing_docs, reason = "the message of a variant is its documentation")]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("it is neither tar, gzip nor zstd")]
