@@ -158,3 +158,68 @@ fn a_worktree_with_many_artifact_directories_is_one_view_unless_another_shape_is
     assert!(bench.mounts().len() == 2 && !said.contains("view: "), "{said}");
     bench.ok("repo", ["remove", "three"]);
 }
+
+/// Ways to delete the directory `at` of the working directory, with everything in it.
+fn deletions(at: &str) -> Vec<Vec<String>> {
+    let python = format!("import shutil; shutil.rmtree('{at}')");
+    let sync = format!("fs.rmSync('{at}', {{recursive: true}})");
+    let promise =
+        format!("fs.promises.rm('{at}', {{recursive: true}}).catch(e => {{ console.error(e); process.exit(1) }})");
+    let ways: [&[&str]; 6] = [
+        &["rm", "-rf", at],
+        &["find", at, "-delete"],
+        &["python3", "-c", &python],
+        &["node", "-e", &sync],
+        &["node", "-e", &promise],
+        &["git", "clean", "-ffdxq", at],
+    ];
+    ways.iter().map(|way| way.iter().map(|word| word.to_string()).collect()).collect()
+}
+
+#[test]
+fn every_way_to_delete_deep_artifacts_their_packages_and_the_worktree_leaves_nothing_of_them() {
+    let bench = created();
+    let delete = |way: &[String], place: &str| run(bench.command(&way[0], place).args(&way[1..]));
+    let ways = deletions("packages/a").into_iter().zip(deletions("packages")).zip(deletions("fix"));
+    for ((package, all), worktree) in ways {
+        let program = package[0].as_str();
+        if run(bench.command("sh", "").args(["-c", &format!("command -v {program}")])).code != 0 {
+            println!("skipped: {program}, because it is not installed");
+            continue;
+        }
+        for (way, at) in [(&package, "fix/packages/a"), (&all, "fix/packages")] {
+            let said = delete(way, "fix");
+            assert_eq!((said.code, said.err.as_str()), (0, ""), "{way:?}");
+            // git leaves what it tracks.
+            let left = if program == "git" { "fix/packages/a/build" } else { at };
+            assert!(!bench.is_there(left), "{way:?}");
+            assert_eq!(bench.ok("fix", ["diff"]), "D packages/a/build\nD packages/a/node_modules\n", "{way:?}");
+            bench.git("fix", ["checkout", "-q", "."]);
+            bench.ok("fix", ["reset", "--yes", "packages/a/build"]);
+        }
+        match program {
+            "git" => drop(bench.ok("repo", ["remove", "fix"])),
+            // Node begins with an rmdir(2) of the worktree, which is a mount point: the kernel returns EBUSY before it
+            // sends a request (vfs_rmdir, is_local_mountpoint), and Node gives up.
+            "node" => {
+                assert!(delete(&worktree, "").err.contains("EBUSY"), "{worktree:?}");
+                bench.ok("repo", ["remove", "fix"]);
+            }
+            _ => {
+                let said = delete(&worktree, "");
+                assert_eq!((said.code, said.err.as_str()), (0, ""), "{worktree:?}");
+                bench.git("repo", ["worktree", "prune"]);
+            }
+        }
+        assert!(!bench.is_there("fix") && bench.mounts().is_empty(), "{worktree:?}");
+        bench.ok("repo", ["create", "fix", "--view", "worktree"]);
+    }
+    bench.write("fix/packages/a/build/own", "own\n");
+    for at in ["fix/packages/a", "fix/packages", "fix"] {
+        fs::remove_dir_all(bench.path(at)).unwrap();
+        assert!(!bench.is_there(at), "{at}");
+    }
+    assert!(bench.mounts().is_empty());
+    bench.git("repo", ["worktree", "prune"]);
+    bench.assert_sound();
+}
