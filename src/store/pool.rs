@@ -43,6 +43,12 @@ impl<J> JobQueue<J> {
         }
     }
 
+    /// The only job that waits, before any worker was started.
+    fn next_alone(&self) -> Option<J> {
+        let mut state = self.state.lock();
+        if state.jobs.len() == 1 { state.jobs.pop() } else { None }
+    }
+
     fn stop(&self) {
         self.state.lock().stopped = true;
         self.more.notify_all();
@@ -55,7 +61,8 @@ pub fn cores() -> usize {
 }
 
 /// Does `first` and all jobs that come of it. Each worker has a value of its own, made by `start`; they come
-/// back when everything is done. The first error stops all workers and comes back instead.
+/// back when everything is done. The first error stops all workers and comes back instead. Other threads are started
+/// when two jobs wait at the same time: a chain of jobs, as in a directory of one file, is done by the caller alone.
 pub fn run<J: Send, W: Send, E: Send>(
     first: Vec<J>,
     start: impl Fn() -> W + Sync,
@@ -75,17 +82,37 @@ pub fn run<J: Send, W: Send, E: Send>(
         }
         Ok(own)
     };
+    let mut alone = start();
+    while let Some(job) = queue.next_alone() {
+        work(job, &mut alone, &queue)?;
+    }
+    if queue.state.lock().jobs.is_empty() {
+        return Ok(vec![alone]);
+    }
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..cores()).map(|_| spawn::scoped(scope, fault::inherit(&worker))).collect();
         let mine = worker();
         let done = std::iter::once(mine).chain(others.into_iter().map(spawn::ScopedWork::join));
-        done.collect()
+        std::iter::once(Ok(alone)).chain(done).collect()
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_of_jobs_is_done_by_the_caller_alone() {
+        let mine = std::thread::current().id();
+        let next = |job: u32, alone: &mut u32, queue: &JobQueue<u32>| -> Result<(), ()> {
+            *alone += u32::from(std::thread::current().id() == mine);
+            if job > 0 {
+                queue.push(job - 1);
+            }
+            Ok(())
+        };
+        assert_eq!(run(vec![100], || 0, next), Ok(vec![101]));
+    }
 
     #[test]
     fn jobs_that_jobs_made_are_done_and_an_error_ends_all() {

@@ -68,17 +68,18 @@ impl Stage {
             self.write_loose(file, &bytes)?;
             loose.push((record.id, Loose { file, size: record.len.into() }));
         }
-        fs::unlink_at(&self.dir, name_of(file).as_bytes()).map_err(failed)?;
+        fs::unlink_at(&*self.dir().map_err(failed)?, name_of(file).as_bytes()).map_err(failed)?;
         Ok(packs)
     }
 
     fn sync_bytes(&self, loose: &[(ObjectId, Loose)]) -> Result<(), StoreError> {
-        let one_journal = fs_type::commits_names_in_order(&self.dir);
+        let dir = &*self.dir().map_err(IoError::of("open", self.path()))?;
+        let one_journal = fs_type::commits_names_in_order(dir);
         if loose.len() > SYNC_EACH && !one_journal {
-            return Ok(fs::syncfs(&self.dir).map_err(IoError::of("sync", self.path()))?);
+            return Ok(fs::syncfs(dir).map_err(IoError::of("sync", self.path()))?);
         }
         for (_, Loose { file, .. }) in loose {
-            let open = || fs::open_at(&self.dir, name_of(*file).as_bytes(), OpenFlags::RDONLY, 0);
+            let open = || fs::open_at(dir, name_of(*file).as_bytes(), OpenFlags::RDONLY, 0);
             let sync = |fd| if one_journal { copy::write_back(fd) } else { fs::fdatasync(fd) };
             open().and_then(sync).map_err(IoError::of("sync", self.path()))?;
         }
@@ -86,8 +87,9 @@ impl Stage {
     }
 
     fn name_all(&self, part: &[(ObjectId, Loose)]) -> Result<(), StoreError> {
+        let dir = &*self.dir().map_err(IoError::of("open", self.path()))?;
         for (id, Loose { file, size }) in part {
-            let taken = self.objects.take(&self.dir, name_of(*file).as_bytes(), id, *size);
+            let taken = self.objects.take(dir, name_of(*file).as_bytes(), id, *size);
             taken.map_err(IoError::of("name", &self.objects.path_of(id)))?;
         }
         Ok(())
@@ -98,24 +100,26 @@ impl Stage {
             return Ok(());
         }
         self.store.allow_packs()?;
+        let dir = &*self.dir().map_err(IoError::of("open", self.path()))?;
         for (file, id) in packs {
-            self.objects.packs().take(&self.dir, name_of(*file).as_bytes(), id)?;
+            self.objects.packs().take(dir, name_of(*file).as_bytes(), id)?;
         }
         Ok(())
     }
 
     fn sync_names(&self, loose: &[(ObjectId, Loose)], has_packs: bool) -> Result<(), StoreError> {
         let sync = || -> io::Result<()> {
-            if !fs_type::commits_names_in_order(&self.dir) {
+            let dir = &*self.dir()?;
+            if !fs_type::commits_names_in_order(dir) {
                 return match loose.len() <= SYNC_EACH {
                     true => self.objects.sync_names(loose.iter().map(|s| s.0)),
-                    false => fs::syncfs(&self.dir),
+                    false => fs::syncfs(dir),
                 };
             }
             // The last change of all.
             let flags = OpenFlags::WRONLY | OpenFlags::CREATE;
-            fs::open_at(&self.dir, b"last", flags, 0o600)?;
-            fs::fsync(&self.dir)
+            fs::open_at(dir, b"last", flags, 0o600)?;
+            fs::fsync(dir)
         };
         sync().map_err(IoError::of("sync", self.objects.path()))?;
         if has_packs { self.objects.packs().sync_names() } else { Ok(()) }

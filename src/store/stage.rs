@@ -42,7 +42,8 @@ pub struct Stage {
     pub(super) store: Store,
     pub(super) objects: Arc<Objects>,
     path: PathBuf,
-    pub(super) dir: OwnedFd,
+    /// Made with the first file in it: an import that finds nothing new makes none.
+    dir: Mutex<Option<Arc<OwnedFd>>>,
     next: AtomicU32,
     /// Shared by the workers of an import, each of which holds it for one look-up.
     pub(super) staged: Mutex<HashMap<ObjectId, Staged>>,
@@ -72,7 +73,7 @@ pub(super) struct Packing {
 }
 
 impl Stage {
-    /// An empty stage in a directory of its own in `tmp`. It holds the store's lock shared until it is dropped. A dry
+    /// An empty stage, in a directory of its own in `tmp` as soon as it has a file. It holds the store's lock shared until it is dropped. A dry
     /// store's stage writes nothing.
     pub(super) fn new(store: &Store) -> Result<Stage, StoreError> {
         let share = store.share()?;
@@ -82,20 +83,30 @@ impl Stage {
             true => store.path().to_path_buf(),
             false => store.path().join("tmp").join(super::aside_name()),
         };
-        if !store.is_dry() {
-            paths::make_dir(&path)?;
-        }
-        let dir = paths::open_dir(&path)?;
         Ok(Stage {
             store: store.clone(),
             objects: store.objects().clone(),
             path,
-            dir,
+            dir: Mutex::default(),
             next: AtomicU32::new(0),
             staged: Mutex::default(),
             packing: Mutex::default(),
             _share: share,
         })
+    }
+
+    /// The stage's directory, made if this is the first use.
+    pub(super) fn dir(&self) -> io::Result<Arc<OwnedFd>> {
+        let mut made = self.dir.lock();
+        if let Some(dir) = &*made {
+            return Ok(dir.clone());
+        }
+        if !self.is_dry() {
+            paths::make_dir(&self.path).map_err(|e| e.source)?;
+        }
+        let dir = Arc::new(paths::open_dir(&self.path).map_err(|e| e.source)?);
+        *made = Some(dir.clone());
+        Ok(dir)
     }
 
     /// Adds content that is in memory; nothing is written when the store or this stage has it.
@@ -159,7 +170,7 @@ impl Stage {
         let is_new = !self.has_staged(&id) && !self.objects.contains_whole(&id, size);
         match is_new && self.is_first(id, Staged::Loose(Loose { file, size })) {
             true => Ok(()),
-            false => fs::unlink_at(&self.dir, name_of(file).as_bytes()),
+            false => fs::unlink_at(&*self.dir()?, name_of(file).as_bytes()),
         }
     }
 
@@ -191,7 +202,7 @@ impl Stage {
 
     fn create(&self, file: u32) -> io::Result<OwnedFd> {
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
-        let fd = fs::open_at(&self.dir, name_of(file).as_bytes(), flags, 0o444)?;
+        let fd = fs::open_at(&*self.dir()?, name_of(file).as_bytes(), flags, 0o444)?;
         // Independent of the umask: the mode of the store's directory decides which users may read.
         fs::chmod(&fd, 0o444)?;
         Ok(fd)
@@ -205,7 +216,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        if !self.is_dry() {
+        if !self.is_dry() && self.dir.lock().is_some() {
             // Files that can't be removed now are in `tmp`, where gc sweeps.
             paths::remove_tree(&self.path).or_warn("the staged files stay for gc");
         }
@@ -246,6 +257,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let stage = store.stage().unwrap();
+        assert_eq!(names(&store, "tmp"), 0, "no file, no directory");
         let small = stage.add_bytes(b"small").unwrap();
         let big = add_big(&stage);
         assert_eq!((big.size, big.blocks), (3 << 20, 3 << 11));

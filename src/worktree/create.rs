@@ -13,6 +13,7 @@
 //! A crash (`kill -9`) leaves what was made until then, and a record of it that was made first (`unfinished.rs`): the next
 //! create of the name, `remove` and `doctor --fix` take it back.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
@@ -158,7 +159,8 @@ fn make(
     submodule::initialise(&plan.modules, &new, Path::new(""), &mut |made| undo.submodule(made))?;
     let choice = select::choose(plan, &new, supply)?;
     let mut late = choice.ignored.directories.clone();
-    late.retain(|at| !early.directories.contains(at));
+    let begun: HashSet<&PathBuf> = early.directories.iter().collect();
+    late.retain(|at| !begun.contains(at));
     let more = Snapshots::start(plan, &late, store, progress.clone())?;
     let mut created = furnish(plan, &choice.ignored, store, how, &new, &[&snapshots, &more], undo)?;
     if how.copy {
@@ -194,7 +196,8 @@ pub(super) fn furnish(
         taken.extend(snapshots.wait()?);
     }
     interrupt::check()?;
-    taken.retain(|s| fitting.directories.contains(&s.path));
+    let fit_in: HashSet<&PathBuf> = fitting.directories.iter().collect();
+    taken.retain(|s| fit_in.contains(&s.path));
     let settled = relocation::settle(store, &new.root, taken, &plan.policies, undo)?;
     let excluded = settled.excluded.into_iter();
     created.unfit.extend(excluded.map(|at| (at, UnfitReason::HoldsSourcePath)));
