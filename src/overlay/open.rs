@@ -72,6 +72,7 @@ impl Overlay {
             files: FdCache::new(KEPT_FILES),
             owner: (stat.uid, stat.gid),
             seen: Default::default(),
+            unwalked: Default::default(),
             orphans: Default::default(),
             read_at: Default::default(),
             subdirs: Default::default(),
@@ -205,7 +206,7 @@ impl View {
         }
         if !lost.is_empty() {
             // It may have another name than in the journal: hard links are the upper's alone.
-            self.search(Ino::ROOT)?;
+            self.search_all()?;
         }
         for (ino, born) in lost {
             if self.seen.contains_key(&ino) {

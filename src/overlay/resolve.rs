@@ -165,16 +165,39 @@ impl View {
         if let Some(place) = self.delta.place(ino) {
             return Ok(Some(place.clone()));
         }
-        self.search(Ino::ROOT)?;
+        self.search(ino)?;
         Ok(self.seen.get(&ino).and_then(|seen| seen.names.first()).cloned())
     }
 
-    /// Walks the upper below `start` and notes every file's names.
-    pub(super) fn search(&mut self, start: Ino) -> Result<()> {
-        self.walk_upper(start, &mut |_, _, _| {})
+    /// Walks the upper until a name of `ino` is noted, and notes all names on the way. The next search goes on where
+    /// this one ended, and begins anew if that finds nothing: a server that takes over walks each directory about once.
+    pub(super) fn search(&mut self, ino: Ino) -> Result<()> {
+        for mut todo in [std::mem::take(&mut self.unwalked), vec![Ino::ROOT]] {
+            while let Some(dir) = todo.pop() {
+                // One that went since, or that the kernel forgot, has no name here.
+                let is_known = !dir.is_upper() || self.seen.contains_key(&dir) || self.delta.place(dir).is_some();
+                if !is_known || self.is_gone(dir) {
+                    continue;
+                }
+                match self.walk_directory(dir, &mut todo, &mut |_, _, _| {}) {
+                    Err(OverlayError::NotFound) => continue,
+                    walked => walked?,
+                }
+                if self.seen.get(&ino).is_some_and(|seen| seen.names.first().is_some()) {
+                    self.unwalked = todo;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// As [`View::search`], and calls `each` with every file's directory and entry there; a directory comes before all in it.
+    /// Walks the whole upper, and notes every file's names.
+    pub(super) fn search_all(&mut self) -> Result<()> {
+        self.walk_upper(Ino::ROOT, &mut |_, _, _| {})
+    }
+
+    /// As [`View::search_all`], below `start`, and calls `each` with every file's directory and entry there; a directory comes before all in it.
     pub(super) fn walk_upper(
         &mut self,
         start: Ino,
@@ -182,22 +205,33 @@ impl View {
     ) -> Result<()> {
         let mut todo = vec![start];
         while let Some(dir) = todo.pop() {
-            let Some(fd) = self.dir_fd(dir)? else { continue };
-            let aside = self.upper.aside.as_deref();
-            let open = despite_mode(aside, &fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
-            for entry in fs::list(&open).map_err(upper("list a directory"))? {
-                let Ok(name) = Name::new(&entry.name) else { continue };
-                if self.is_home(dir, &entry.name) {
-                    continue;
-                }
-                each(dir, &fd, &entry);
-                let ino = self.identity(self.lower_named(dir, &name), entry.kind, entry.ino);
-                if entry.kind == FileType::Directory {
-                    todo.push(ino);
-                }
-                if entry.kind != FileType::Directory || ino.is_upper() {
-                    self.see(ino, dir, &name);
-                }
+            self.walk_directory(dir, &mut todo, each)?;
+        }
+        Ok(())
+    }
+
+    /// One directory of a walk; the directories in it are added to `todo`.
+    fn walk_directory(
+        &mut self,
+        dir: Ino,
+        todo: &mut Vec<Ino>,
+        each: &mut dyn FnMut(Ino, &Arc<OwnedFd>, &fs::DirEntry),
+    ) -> Result<()> {
+        let Some(fd) = self.dir_fd(dir)? else { return Ok(()) };
+        let aside = self.upper.aside.as_deref();
+        let open = despite_mode(aside, &fd, || fs::open_dir_at(&fd, b".")).map_err(upper("open a directory"))?;
+        for entry in fs::list(&open).map_err(upper("list a directory"))? {
+            let Ok(name) = Name::new(&entry.name) else { continue };
+            if self.is_home(dir, &entry.name) {
+                continue;
+            }
+            each(dir, &fd, &entry);
+            let ino = self.identity(self.lower_named(dir, &name), entry.kind, entry.ino);
+            if entry.kind == FileType::Directory {
+                todo.push(ino);
+            }
+            if entry.kind != FileType::Directory || ino.is_upper() {
+                self.see(ino, dir, &name);
             }
         }
         Ok(())
@@ -228,7 +262,7 @@ impl View {
                 return Ok((fd, name, stat));
             }
         }
-        self.search(Ino::ROOT)?;
+        self.search(ino)?;
         let (dir, name) = self.upper_name(ino)?.ok_or(OverlayError::UnknownInode(ino.0))?;
         let (fd, stat) = self.has(dir, &name, ino)?.ok_or(OverlayError::UnknownInode(ino.0))?;
         Ok((fd, name, stat))

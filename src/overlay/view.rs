@@ -39,6 +39,8 @@ pub(super) struct View {
     pub owner: (u32, u32),
     /// Inodes with a file in the upper that the kernel holds.
     pub seen: HashMap<Ino, KernelInode>,
+    /// The directories that the last search of the upper did not come to.
+    pub unwalked: Vec<Ino>,
     /// Files without a name that the kernel still holds.
     pub orphans: HashMap<Ino, Orphan>,
     /// When what the store has was last read.

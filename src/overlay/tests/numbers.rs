@@ -60,3 +60,38 @@ fn of_forty_new_files_none_is_stale() {
         case.overlay().forget(ino, 1);
     }
 }
+
+#[test]
+fn a_server_that_takes_over_finds_each_number_and_walks_no_further_than_to_its_name() {
+    let lab = Lab::new();
+    let case = lab.case();
+    let (overlay, by) = (case.overlay(), case.caller());
+    let mut files = Vec::new();
+    for n in 0..12 {
+        let dir = overlay.mkdir(Ino::ROOT, &name(&format!("many {n}")), 0o755, by).expect("made").ino;
+        files.extend((0..4).map(|f| {
+            let file = name(&format!("file {f}"));
+            (dir, overlay.create(dir, &file, 0o644, by, true).expect("created").ino, file)
+        }));
+    }
+    case.cool();
+    overlay.view.lock().seen.clear();
+    overlay.getattr(files[20].1).expect("found");
+    let unwalked = overlay.view.lock().unwalked.clone();
+    assert!(!unwalked.is_empty(), "all directories were walked for one name");
+    // Of those that wait: one is renamed, one goes, one loses a file to a directory that was walked, one is forgotten.
+    let waits = |(dir, ..): &&(Ino, Ino, Name)| unwalked.contains(dir);
+    let waiting: Vec<_> = files.iter().filter(waits).collect();
+    let place = |dir: Ino| overlay.view.lock().dir_place(dir).expect("somewhere").1;
+    let (moved, gone, emptier, forgotten) = (waiting[0].0, waiting[4].0, waiting[8], waiting[12].0);
+    overlay.rename(Ino::ROOT, &place(moved), files[20].0, &name("moved"), RenameFlags::empty()).expect("renamed");
+    for (_, _, file) in files.iter().filter(|(dir, ..)| *dir == gone) {
+        overlay.unlink(gone, file).expect("unlinked");
+    }
+    overlay.rmdir(Ino::ROOT, &place(gone)).expect("removed");
+    overlay.rename(emptier.0, &emptier.2, files[20].0, &name("taken"), RenameFlags::empty()).expect("renamed");
+    overlay.forget(forgotten, u64::MAX);
+    for (_, ino, _) in files.iter().filter(|(dir, ..)| *dir != gone) {
+        assert_eq!(overlay.getattr(*ino).expect("found").ino, *ino);
+    }
+}
