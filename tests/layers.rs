@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "layers/maps.rs"]
+mod maps;
 #[path = "layers/messages.rs"]
 mod messages;
 

@@ -197,7 +197,7 @@ mod tests {
         let candidate = |value: &str| Candidate { value: value.into(), help: "on main".into() };
         assert!(!is_offered(&candidate("--delete-branch"), "") && !is_offered(&candidate("-rf"), ""));
         assert!(is_offered(&candidate("--stats"), "-") && is_offered(&candidate("fix"), ""));
-        assert!(!is_offered(&candidate("fix"), "fo") && !is_offered(&candidate("f;x"), "f"));
+        assert!(!is_offered(&candidate("fix"), "gi") && !is_offered(&candidate("f;x"), "f"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! | file | contents |
 //! |------|----------|
 //! | `config`, `pattern`, `template`, `order` | `depsfs.toml`: its keys, patterns and names |
-//! | `init` | a first `depsfs.toml`, from the files of a checkout |
+//! | `init`, `tools` | a first `depsfs.toml`, from the files of a checkout |
 //! | `load`, `declared`, `foreign`, `approve` | the components of a checkout and of its user, and which commands may run |
 //! | `key`, `files` | the inputs of artifacts, as a key |
 //! | `record` | `components.json`: the artifacts that a worktree's components have |

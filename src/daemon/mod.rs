@@ -16,6 +16,14 @@
 //! | another build   | if it requests a mount, the keeper has its server replaced by that of the other build   |
 //! | again and again | the views answer EIO until the next `mount`                                             |
 //! | the keeper      | the server ends too; the next `mount` detaches the dead mounts and mounts anew           |
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `client`, `release`, `timeouts`, `known` | requests of commands to a daemon, and the time that they wait |
+//! | `health`, `mounts` | the state of a daemon and its mounts, without a request |
+//! | `state`, `wire`, `program` | files, messages, and the builds of the two processes |
+//! | `keeper/` | the process that holds mounts and devices |
+//! | `server`, `served`, `checks`, `fast_path`, `refused` | the process that answers |
 
 mod checks;
 pub mod client;

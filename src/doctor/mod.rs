@@ -1,6 +1,6 @@
 //! `depsfs doctor`: looks at everything that has to be right for views to work, and repairs what it can.
 //!
-//! | file        | what it looks at                                                                        |
+//! | file        | subject                                                                                 |
 //! |-------------|-----------------------------------------------------------------------------------------|
 //! | `mounting`  | /dev/fuse, fusermount3, `user_allow_other`, `mount_max`                                  |
 //! | `apparmor`  | what AppArmor has denied                                                                 |
@@ -8,6 +8,7 @@
 //! | `mounts`    | views without a server (dead), whose daemon does not answer (hung), or has given up; that are missing |
 //! | `journals`  | copies of journals that were damaged                                                     |
 //! | `worktrees` | worktrees of which a part is gone, roots that name nothing                               |
+//! | `copies`    | plain copies of artifacts that are not complete                                          |
 //! | `lost`      | stores that lack a part of what mounted views show                                      |
 //! | `store`     | leftovers, free space, a sample of the hashes                                            |
 //! | `machine`   | inotify's limits, git                                                                    |

@@ -12,7 +12,7 @@
 //! | `listing`         | directories, plain and with attributes                            |
 //! | `attr`            | the kernel's and the overlay's words for the same things          |
 //! | `errno`           | errors as error numbers                                           |
-//! | `virtual_xattr`   | `user.depsfs.*`: questions and requests of the command line       |
+//! | `virtual_xattr`   | `user.depsfs.*`: queries and requests of the command line         |
 //! | `offload`         | requests that take long, without making others wait              |
 //! | `notices`         | invalidation of the kernel's cache                                |
 //! | `pool`            | the workers of a server, and their assignment to connections     |
@@ -22,6 +22,7 @@
 //! | `requests`        | counters of requests, and a span of each for the log              |
 //! | `session`         | the beginning of a connection, for its first server and any later |
 //! | `worker`          | a thread that answers for one connection after another           |
+//! | `worker_session`, `config` | the session that such a thread runs, and its configuration |
 //!
 //! **Zero-message opens.** `open`, `opendir`, `create` and `flush` are answered with ENOSYS once; from then on the
 //! kernel opens files without a message, keeps their pages and listings, and sends no handles. So there is no state per

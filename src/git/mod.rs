@@ -8,6 +8,7 @@
 //! | `ignored`, `include` | ignored paths: those that a new worktree shares, and those that it copies |
 //! | `submodule`, `submodule_error`, `gitmodules` | initialised submodules, and the names that `.gitmodules` gives them |
 //! | `naming` | the directory and the branch of a new worktree |
+//! | `hooks` | the directory of hooks, and the list of paths to ignore |
 //! | `settings` | the keys `depsfs.*` of git's configuration |
 
 pub mod checkout;

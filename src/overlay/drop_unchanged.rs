@@ -1,4 +1,4 @@
-//! *Give up*: a private copy that still holds just what an artifact held goes, so that it doesn't hide what is newer.
+//! A private copy that still holds just what an artifact held goes, so that it doesn't hide what is newer.
 //!
 //! Comparing and removing are one step: the view is locked, and a lease guarantees that no process has the upper's file
 //! open for writing. A writer that had found the file before may write to it a moment later, through an inode that no

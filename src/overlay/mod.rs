@@ -8,6 +8,25 @@
 //!
 //! A name resolves in that order. Every method takes and returns what the kernel's FUSE protocol needs, but nothing
 //! here depends on FUSE: the tests drive it directly.
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `view`, `types` | the state behind the view's one lock, and its small types |
+//! | `open`, `state_dir`, `recheck`, `intact` | a view is opened; its journal and work directory; trees that change while it is open |
+//! | `resolve`, `names`, `position`, `readdir`, `merged` | which file a name is, the names of a file, and listings in their order |
+//! | `attr`, `xattr`, `atime` | metadata, extended attributes, access times |
+//! | `read`, `at_hand`, `files`, `cache`, `dirs` | bytes to read, from memory or the disk; open files and directories |
+//! | `create`, `remove`, `rename`, `write` | one file for each kind of change |
+//! | `copy_up`, `changing` | the first write to a shared file; the order of a change's steps |
+//! | `writeback`, `intents`, `lacking`, `open_file`, `sync` | bytes that are not on disk yet, and `fsync` |
+//! | `orphan` | deleted files that are still open |
+//! | `upper`, `loosened`, `restore_modes` | the worktree's own directory, and its files without permission for the server |
+//! | `lower`, `stored`, `lost` | the grafts as one tree; the store's version of a file; results of checks |
+//! | `journal/`, `state`, `sound` | the records on disk, in memory, and their repair |
+//! | `numbers`, `renumber` | inode numbers, also of an upper that was copied |
+//! | `graft`, `compare`, `going`, `reshape` | other trees, while the view is mounted or not |
+//! | `changes`, `unchanged`, `counters` | what differs from the store, what does not, and how much was done |
+//! | `restore`, `shadowed`, `drop_unchanged` | `thaw` and `reset`; deleted files of a graft show again; equal copies are dropped |
 
 mod at_hand;
 mod atime;

@@ -1,4 +1,4 @@
-//! *Uncover*: a graft's files show again where the worktree had deleted them. Files that the worktree has made since
+//! A graft's files show again where the worktree had deleted them. Files that the worktree has made since
 //! stay.
 //!
 //! | at a member's name                    | then                                                            |

@@ -17,6 +17,8 @@
 //! | file | contents |
 //! |------|----------|
 //! | `spec` | a remote as configuration declares it |
+//! | `no_client` | the client of a depsfs that was built without remotes |
+//! | `prune` | the deletion of old entries |
 //! | `client` | requests to the object store: the only file that names its crate and tokio |
 //! | `layout` | the names of remote objects |
 //! | `frames`, `pack`, `entry`, `times` | the formats |

@@ -34,6 +34,19 @@
 //! only. An object or tree that another import named a moment ago counts as there. Its bytes are on disk; its name gets
 //! there with the sync of what is named later, as file systems with one journal (ext4, xfs) promise. Snapshots are
 //! never synced: a torn one is not used.
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `objects`, `pack/`, `stage`, `writer`, `publish` | bytes of files: found, collected unseen by an import, named at its end |
+//! | `tree/`, `trees` | indexes of directories: their format, and those that are open |
+//! | `entries`, `versioned` | names for trees, and JSON files with a version |
+//! | `roots`, `manifest`, `frame`, `absence` | worktrees that use the store, their manifests, and worktrees that are away |
+//! | `locks`, `private` | the lock of imports and gc; the permissions of the store |
+//! | `import/`, `extract`, `plain_copy/` | directories and archives become trees; trees become plain files |
+//! | `gc`, `repack` | the deletion of trees, objects and packs |
+//! | `check`, `verify`, `damage`, `lost`, `file_times` | damage: found, noted, reported |
+//! | `operations`, `progress` | the log of commands; progress and its cancellation |
+//! | `id`, `name`, `escape`, `pool` | hashes, file names, names as text, work for all cores |
 
 mod absence;
 mod check;

@@ -1,5 +1,21 @@
 //! The calls of the operating system: files, maps, mounts, processes. The only layer with `unsafe`
 //! and raw system calls; stores, views and worktrees do not occur in it.
+//!
+//! | file | contents |
+//! |------|----------|
+//! | `fs`, `content`, `metadata`, `xattr`, `path`, `stream` | files: by an open directory, by path, as a stream |
+//! | `extent`, `mmap`, `copy`, `temporary`, `descent` | parts of files, maps, copies, files that are renamed into place, deep directories |
+//! | `fs_type`, `feature`, `kernel`, `contention` | abilities of file systems and of the kernel, and the load of the machine |
+//! | `lock`, `lease`, `single_flight` | locks that end with their holder |
+//! | `mount`, `mount_options`, `mountinfo`, `mount_use`, `fusermount` | mounts: made, removed, listed, in use |
+//! | `fuse_dev`, `retained`, `readiness` | the FUSE device, requests that outlive a server, waiting for many descriptors |
+//! | `namespace` | programs in a mount namespace of their own |
+//! | `process`, `proc`, `program`, `inherit`, `signal`, `interrupt`, `watch` | processes: started, looked at, replaced, signalled |
+//! | `invocation`, `running`, `shell` | other programs: the one runner, and commands of the user |
+//! | `spawn`, `thread` | threads |
+//! | `socket` | messages between keeper and server |
+//! | `log`, `terminal`, `time`, `url` | text for logs and terminals |
+//! | `fault` | errors for tests |
 
 mod content;
 pub(crate) mod contention;

@@ -8,7 +8,8 @@
 //! | `mounted` | requests to a mounted view |
 //! | `access` | one view, through its mount or in this process |
 //! | `copied/` | a view that is plain files |
-//! | `layers`, `lower` | the grafts of a view: added for artifacts, and read as one tree |
+//! | `layers`, `lower`, `origin` | the grafts of a view: added for artifacts, read as one tree, and where they came from |
+//! | `in_use` | views that a program uses, which are refused |
 //! | `stats` | the counters of a worktree's daemon |
 //! | `status`, `diff`, `thaw`, `reset` | one file for each verb that works on views |
 //! | `drop_unchanged` | private copies that equal the store are dropped before the trees change |

@@ -3,13 +3,15 @@
 //! | file | contents |
 //! |------|----------|
 //! | `plan`, `create`, `created`, `fit`, `snapshot`, `mtime`, `manifest_builder` | `create`: first everything is checked, then made |
+//! | `adopt`, `conflict` | the same for a worktree that exists, and the files in its way |
+//! | `branch` | the commit and the branch of a new worktree |
+//! | `unfit`, `shape` | artifacts that are not taken, and one view or several |
 //! | `copies` | artifacts as plain files (`--copy`) |
 //! | `pull_request` | `pr`: the commits of a pull request as the start of a worktree |
 //! | `undo`, `unfinished` | a failed create is taken back; the record of a create that was killed |
 //! | `copy_checkout` | tracked files copied from the source, if a checkout would write the same bytes |
 //! | `recorded_times` | the times of tracked files, as another machine has recorded them |
 //! | `at_source` | a mount namespace in which a worktree lies at its source's path |
-//! | `adopt`, `conflict` | the same for a worktree that exists, and the files in its way |
 //! | `relocation/` | files of artifacts that hold the source's absolute path |
 //! | `artifacts/` | how components get their artifacts |
 //! | `placement/` | where an artifact of the build cache goes |
