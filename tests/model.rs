@@ -27,9 +27,9 @@ proptest! {
     }
 }
 
-/// How many sequences to try: `DEPSFS_MODEL_CASES`, else what a minute affords in CI.
+/// How many sequences to try: `DEPSFS_MODEL_CASES`, else what ten seconds afford.
 fn cases() -> u32 {
-    std::env::var("DEPSFS_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(256)
+    std::env::var("DEPSFS_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(128)
 }
 
 /// Runs the operations on both sides; after each one, after a remount, and in a copy of the upper both must be the same.

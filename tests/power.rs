@@ -27,7 +27,7 @@ use std::path::Path;
 use disk::{Disk, Kind};
 
 /// How many cuts, when nobody says.
-const CUTS: usize = 60;
+const CUTS: usize = 40;
 
 /// Random numbers that come again (splitmix64).
 pub struct Random(pub u64);

