@@ -26,6 +26,8 @@ const VERSION: u32 = 1;
 pub const LONGEST: u64 = 16 << 20;
 /// The largest tree that a reader accepts.
 const LARGEST_TREE: u64 = 1 << 30;
+/// The largest file that a reader accepts: that of ext4.
+const LARGEST_FILE: u64 = 16 << 40;
 /// The content of a part of a large file.
 pub const PART: u64 = 31 << 20;
 
@@ -153,7 +155,7 @@ impl RemoteEntry {
             ));
         }
         if !entry.has_sound_keys() {
-            return Err("it names objects that lie elsewhere than objects do".into());
+            return Err("it names objects that lie elsewhere than objects do, or are larger than they are".into());
         }
         match time::from_rfc3339(&entry.until) {
             Some(until) if until > now.sec => Ok(entry),
@@ -167,7 +169,10 @@ impl RemoteEntry {
         let times =
             |t: &RemoteTimes| layout::is_key_of(&t.key, "times", &t.id.hex()) && t.size <= super::times::LONGEST;
         let pack = |p: &RemotePack| layout::is_key_of(&p.key, "packs", &p.id.hex()) && p.index < p.size;
-        let object = |o: &RemoteObject| layout::is_key_of(&layout::object(&o.month, &o.id, 0), "objects", &o.id.hex());
+        let object = |o: &RemoteObject| {
+            let key = layout::object(&o.month, &o.id, 0);
+            layout::is_key_of(&key, "objects", &o.id.hex()) && o.size <= LARGEST_FILE
+        };
         tree && self.times.iter().all(times) && self.packs.iter().all(pack) && self.objects.iter().all(object)
     }
 }
@@ -236,6 +241,17 @@ pub mod tests {
             made: String::new(),
         });
         bad.iter().for_each(|entry| assert!(parse(entry).unwrap_err().contains("elsewhere"), "{entry:?}"));
+    }
+
+    #[test]
+    fn no_number_of_an_entry_has_a_reader_take_memory_without_bounds() {
+        let parse = |entry: &RemoteEntry| RemoteEntry::parse(&entry.text(), "main", "entries/web-1", NOW);
+        let object = |size| RemoteObject { id: ObjectId([3; 32]), month: "202611".into(), size, made: String::new() };
+        let mut entry = sample();
+        entry.objects = vec![object(16 << 40)];
+        assert!(parse(&entry).is_ok());
+        entry.objects = vec![object(1 << 63), object(1 << 63)];
+        assert!(parse(&entry).unwrap_err().contains("larger"));
     }
 
     #[test]

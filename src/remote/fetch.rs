@@ -96,8 +96,8 @@ impl Fetch<'_> {
         let stage = self.store.stage()?;
         let large: Vec<&RemoteObject> = entry.objects.iter().filter(|o| absent.get(&o.id) == Some(&o.size)).collect();
         let runs = self.runs(entry, &absent)?;
-        let of_large: u64 = large.iter().map(|o| o.size).sum();
-        let bytes = runs.iter().map(|run| run.at.end - run.at.start).sum::<u64>() + of_large / 3;
+        let of_large = large.iter().fold(0u64, |all, object| all.saturating_add(object.size));
+        let bytes = runs.iter().fold(of_large / 3, |all, run| all.saturating_add(run.at.end - run.at.start));
         self.progress.begin("fetching from the remote", Some(bytes));
         for some in runs.chunks(AT_ONCE) {
             let contents =
@@ -179,9 +179,9 @@ impl Fetch<'_> {
     /// A file over 8 MiB, part by part.
     fn large(&self, stage: &Stage, object: &RemoteObject) -> Result<(), RemoteError> {
         let mut writer = stage.writer();
-        let numbers: Vec<u64> = (0..object.parts()).collect();
-        for some in numbers.chunks(AT_ONCE / 2) {
-            let parts = spawn::try_map(some, AT_ONCE / 2, |n| {
+        for first in (0..object.parts()).step_by(AT_ONCE / 2) {
+            let some: Vec<u64> = (first..object.parts()).take(AT_ONCE / 2).collect();
+            let parts = spawn::try_map(&some, AT_ONCE / 2, |n| {
                 self.check_cancelled()?;
                 self.whole(&layout::object(&object.month, &object.id, *n), object.part_len(*n))
             })?;
