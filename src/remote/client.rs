@@ -2,7 +2,7 @@
 //!
 //! Calls may come from several threads at once. A signal that the program has caught ends a request.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
+    BackoffConfig, ClientOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ObjectStore,
+    ObjectStoreExt, PutMode, RetryConfig,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -25,11 +26,9 @@ use crate::sys::interrupt;
 use crate::sys::invocation::Invocation;
 use crate::sys::invocation::Sink;
 
-/// How long a look for entries may take in all.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// A transfer that brings nothing for as long is tried again.
-const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// The bytes that a machine on a slow line sends in a second.
+const SLOWEST: u64 = 64 << 10;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: usize = 4;
 /// A signal is noticed within this time.
@@ -37,12 +36,32 @@ const TICK: Duration = Duration::from_millis(100);
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(60);
 const THREADS: usize = 2;
 
+/// Time limits of requests.
+#[derive(Clone, Copy)]
+pub struct ClientLimits {
+    /// How long a look for entries may take in all.
+    pub probe: Duration,
+    /// A transfer that brings nothing for as long is tried again. Of a request with a body, reqwest begins to count before
+    /// that is sent: [`create_timeout`] bounds it instead.
+    pub read: Duration,
+}
+
+impl Default for ClientLimits {
+    fn default() -> ClientLimits {
+        ClientLimits { probe: Duration::from_secs(5), read: Duration::from_secs(15) }
+    }
+}
+
 /// The object store of one remote.
 pub struct Client {
     name: String,
     store: Arc<dyn ObjectStore>,
+    /// The same, for requests with a body.
+    writes: Arc<dyn ObjectStore>,
     prefix: String,
-    runtime: Runtime,
+    limits: ClientLimits,
+    /// `None` only while the value is dropped.
+    runtime: Option<Runtime>,
     requests: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
@@ -53,21 +72,31 @@ impl Client {
     ///
     /// # Errors
     /// The remote's directory is absent, its address is unsound, or it has no credentials.
-    pub fn open(spec: &RemoteSpec) -> Result<Client, RemoteError> {
+    pub fn open(spec: &RemoteSpec, limits: ClientLimits) -> Result<Client, RemoteError> {
         let wrong = |why: String| RemoteError::Spec { remote: spec.name.clone(), why };
         let unreachable = |e: Error| RemoteError::Unreachable { remote: spec.name.clone(), why: words(&e) };
-        let (store, prefix): (Arc<dyn ObjectStore>, String) = match Address::parse(&spec.url).map_err(wrong)? {
-            Address::Directory(at) => {
-                (Arc::new(LocalFileSystem::new_with_prefix(at).map_err(unreachable)?), String::new())
-            }
-            Address::S3 { bucket, prefix } => (Arc::new(s3(spec, &bucket)?), prefix),
-        };
+        let (store, writes, prefix): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>, String) =
+            match Address::parse(&spec.url).map_err(wrong)? {
+                Address::Directory(at) => {
+                    let store = Arc::new(LocalFileSystem::new_with_prefix(at).map_err(unreachable)?);
+                    (store.clone(), store, String::new())
+                }
+                Address::S3 { bucket, prefix } => {
+                    let builder = s3(spec, &bucket)?;
+                    let build = |builder: AmazonS3Builder| builder.build().map_err(|e| wrong(words(&e)));
+                    let reads = options(spec).with_read_timeout(limits.read);
+                    let reads = build(builder.clone().with_client_options(reads))?;
+                    (Arc::new(reads), Arc::new(build(builder.with_client_options(options(spec)))?), prefix)
+                }
+            };
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
         Ok(Client {
             name: spec.name.clone(),
             store,
+            writes,
             prefix: [prefix.as_str(), layout::ROOT].join("/").trim_start_matches('/').to_owned(),
-            runtime: runtime.map_err(|e| wrong(format!("no thread can be had: {}", crate::sys::reason(&e))))?,
+            limits,
+            runtime: Some(runtime.map_err(|e| wrong(format!("no thread can be had: {}", crate::sys::reason(&e))))?),
             requests: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -88,17 +117,20 @@ impl Client {
         self.run(self.fetch(key, range, at_most))?
     }
 
-    /// The bytes of some objects, all requested at once, within [`PROBE_TIMEOUT`].
+    /// The bytes of some objects, all requested at once, within [`ClientLimits::probe`].
     ///
     /// # Errors
     /// As of [`Client::get`], for each; or none of them arrived in time.
     pub fn probe(&self, keys: &[String], at_most: u64) -> Result<Vec<Fetched>, RemoteError> {
-        let late = || RemoteError::Unreachable { remote: self.name.clone(), why: "no answer within 5 s".into() };
+        let late = || {
+            let why = format!("no answer within {} s", self.limits.probe.as_secs());
+            RemoteError::Unreachable { remote: self.name.clone(), why }
+        };
         let all = async {
             let mut answers = Vec::new();
             let mut requests: Vec<_> = keys.iter().map(|key| Box::pin(self.fetch(key, None, at_most))).collect();
             // Each is polled until all are done: together they take as long as the slowest.
-            std::future::poll_fn(|context| {
+            poll_fn(|context| {
                 answers.resize_with(requests.len(), || None);
                 for (request, answer) in requests.iter_mut().zip(&mut answers) {
                     if answer.is_none()
@@ -114,7 +146,7 @@ impl Client {
             })
             .await
         };
-        self.run(async { tokio::time::timeout(PROBE_TIMEOUT, all).await })?.map_err(|_| late())
+        self.run(async { tokio::time::timeout(self.limits.probe, all).await })?.map_err(|_| late())
     }
 
     async fn fetch(&self, key: &str, range: Option<Range<u64>>, at_most: u64) -> Fetched {
@@ -125,13 +157,16 @@ impl Client {
             Err(Error::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(self.failed(&e)),
         };
-        if answer.range.end - answer.range.start > at_most {
+        let too_long = || {
             let why = "it is longer than such objects are".into();
-            return Err(RemoteError::Damaged { remote: self.name.clone(), key: key.into(), why });
+            RemoteError::Damaged { remote: self.name.clone(), key: key.into(), why }
+        };
+        if answer.range.end - answer.range.start > at_most {
+            return Err(too_long());
         }
-        let bytes = answer.bytes().await.map_err(|e| self.failed(&e))?;
+        let bytes = body(answer, at_most).await.map_err(|e| self.failed(&e))?.ok_or_else(too_long)?;
         self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        Ok(Some(bytes.to_vec()))
+        Ok(Some(bytes))
     }
 
     /// Makes an object; `false` if it is there already.
@@ -141,7 +176,13 @@ impl Client {
     pub fn create(&self, key: &str, bytes: Vec<u8>) -> Result<bool, RemoteError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let (len, place) = (bytes.len() as u64, self.key(key)?);
-        match self.run(self.store.put_opts(&place, bytes.into(), PutMode::Create.into()))? {
+        let limit = create_timeout(len);
+        let put = self.writes.put_opts(&place, bytes.into(), PutMode::Create.into());
+        let late = |_| {
+            let why = format!("it did not take {len} bytes within {} s", limit.as_secs());
+            RemoteError::Unreachable { remote: self.name.clone(), why }
+        };
+        match self.run(async { tokio::time::timeout(limit, put).await })?.map_err(late)? {
             Ok(_) => {
                 self.sent.fetch_add(len, Ordering::Relaxed);
                 Ok(true)
@@ -209,7 +250,7 @@ impl Client {
 
     /// Runs a request to its end, or until a signal.
     fn run<T>(&self, request: impl Future<Output = T>) -> Result<T, RemoteError> {
-        self.runtime.block_on(async {
+        self.runtime.as_ref().expect("it is dropped with the value").block_on(async {
             let mut request = pin!(request);
             loop {
                 if let Ok(done) = tokio::time::timeout(TICK, request.as_mut()).await {
@@ -233,6 +274,31 @@ impl Client {
     }
 }
 
+impl Drop for Client {
+    /// A read of a directory on a server that hangs may never end, and is left to itself.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The bytes of an answer; `None` if there are more than `at_most`, whatever its header says.
+async fn body(answer: GetResult, at_most: u64) -> Result<Option<Vec<u8>>, Error> {
+    let GetResultPayload::Stream(mut parts) = answer.payload else {
+        return Ok(Some(answer.bytes().await?.to_vec()));
+    };
+    let mut bytes = Vec::new();
+    while let Some(part) = poll_fn(|context| parts.as_mut().poll_next(context)).await {
+        let part = part?;
+        if bytes.len() as u64 + part.len() as u64 > at_most {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&part);
+    }
+    Ok(Some(bytes))
+}
+
 /// The error's innermost cause in one line, without the secrets of an address.
 fn words(e: &Error) -> String {
     let mut cause: &dyn std::error::Error = e;
@@ -247,21 +313,29 @@ fn words(e: &Error) -> String {
     crate::sys::url::without_userinfo(text.lines().next().unwrap_or_default())
 }
 
-fn s3(spec: &RemoteSpec, bucket: &str) -> Result<impl ObjectStore + use<>, RemoteError> {
-    // A second remote finds it installed.
-    rustls::crypto::ring::default_provider().install_default().unwrap_or(());
-    let options = ClientOptions::new()
+/// How long sending an object of `len` bytes may take, with all attempts.
+fn create_timeout(len: u64) -> Duration {
+    2 * RETRY_TIMEOUT + Duration::from_secs(len / SLOWEST)
+}
+
+fn options(spec: &RemoteSpec) -> ClientOptions {
+    ClientOptions::new()
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_timeout_disabled()
-        .with_read_timeout(READ_TIMEOUT)
-        .with_allow_http(spec.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")));
+        .with_allow_http(spec.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")))
+}
+
+/// A bucket, but for the options of its HTTP client.
+fn s3(spec: &RemoteSpec, bucket: &str) -> Result<AmazonS3Builder, RemoteError> {
+    // A second remote finds it installed.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or(());
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
     let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT };
     let mut builder = match spec.credentials {
         None | Some(Credentials::Env) => AmazonS3Builder::from_env(),
         Some(Credentials::Aws | Credentials::None) => AmazonS3Builder::new(),
     };
-    builder = builder.with_bucket_name(bucket).with_client_options(options).with_retry(retry);
+    builder = builder.with_bucket_name(bucket).with_retry(retry);
     if let Some(region) = &spec.region {
         builder = builder.with_region(region);
     }
@@ -270,13 +344,12 @@ fn s3(spec: &RemoteSpec, bucket: &str) -> Result<impl ObjectStore + use<>, Remot
     }
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_of_profile = spec.credentials.is_none() && is_set("AWS_PROFILE") && !is_set("AWS_ACCESS_KEY_ID");
-    builder = match spec.credentials {
+    Ok(match spec.credentials {
         Some(Credentials::None) => builder.with_skip_signature(true),
         Some(Credentials::Aws) => exported(spec, builder)?,
         _ if is_of_profile => exported(spec, builder)?,
         _ => builder,
-    };
-    builder.build().map_err(|e| RemoteError::Spec { remote: spec.name.clone(), why: words(&e) })
+    })
 }
 
 /// Credentials of `aws configure export-credentials`: they stay in the memory of this process.

@@ -168,7 +168,8 @@ impl RemoteEntry {
         let tree = self.tree.iter().all(|t| layout::is_key_of(&t.key, "trees", &t.id.hex()) && t.size <= LARGEST_TREE);
         let times =
             |t: &RemoteTimes| layout::is_key_of(&t.key, "times", &t.id.hex()) && t.size <= super::times::LONGEST;
-        let pack = |p: &RemotePack| layout::is_key_of(&p.key, "packs", &p.id.hex()) && p.index < p.size;
+        let is_tail = |p: &RemotePack| p.index < p.size && p.size - p.index <= super::pack::LONGEST_TAIL;
+        let pack = |p: &RemotePack| layout::is_key_of(&p.key, "packs", &p.id.hex()) && is_tail(p);
         let object = |o: &RemoteObject| {
             let key = layout::object(&o.month, &o.id, 0);
             layout::is_key_of(&key, "objects", &o.id.hex()) && o.size <= LARGEST_FILE
@@ -251,6 +252,9 @@ pub mod tests {
         entry.objects = vec![object(16 << 40)];
         assert!(parse(&entry).is_ok());
         entry.objects = vec![object(1 << 63), object(1 << 63)];
+        assert!(parse(&entry).unwrap_err().contains("larger"));
+        let mut entry = sample();
+        entry.packs[0].size = 1 << 40;
         assert!(parse(&entry).unwrap_err().contains("larger"));
     }
 

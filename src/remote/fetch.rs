@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use super::entry::{RemoteEntry, RemoteObject, RemotePack};
 use super::opened::OpenRemote;
-use super::pack::{FrameObjects, PackTail};
+use super::pack::{FrameObjects, PackTail, SLACK};
 use super::times::TrackedTimes;
 use super::{RemoteError, frames, layout};
 use crate::store::{ObjectId, Progress, Stage, Store, Tree, TreeId};
@@ -28,8 +28,6 @@ const AT_ONCE: usize = 8;
 const GAP: u64 = 256 << 10;
 /// The most that one request brings.
 const RUN: u64 = 8 << 20;
-/// The most that a compressed content is longer than the content.
-const SLACK: u64 = 1 << 20;
 
 /// Brings the tree of an entry with all its objects, and the times.
 ///
@@ -100,8 +98,8 @@ impl Fetch<'_> {
         let bytes = runs.iter().fold(of_large / 3, |all, run| all.saturating_add(run.at.end - run.at.start));
         self.progress.begin("fetching from the remote", Some(bytes));
         for some in runs.chunks(AT_ONCE) {
-            let contents =
-                spawn::try_map(some, AT_ONCE, |run| self.get(&run.pack.key, Some(run.at.clone()), RUN + SLACK))?;
+            let get = |run: &PackRun<'_>| self.get(&run.pack.key, Some(run.at.clone()), run.at.end - run.at.start);
+            let contents = spawn::try_map(some, AT_ONCE, get)?;
             for (run, bytes) in some.iter().zip(contents) {
                 self.check_cancelled()?;
                 self.add(&stage, run, &bytes, &mut absent)?;

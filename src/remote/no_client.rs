@@ -10,7 +10,12 @@ use super::{RemoteError, RemoteSpec};
 /// A client that no value exists of.
 pub struct NoClient(Infallible);
 
+/// The limits of its requests.
+#[derive(Default)]
+pub struct NoLimits;
+
 pub use NoClient as Client;
+pub use NoLimits as ClientLimits;
 
 /// The calls of the client that requests; none can be made.
 impl NoClient {
@@ -18,7 +23,7 @@ impl NoClient {
     ///
     /// # Errors
     /// Always: [`RemoteError::NotBuilt`].
-    pub fn open(_: &RemoteSpec) -> Result<NoClient, RemoteError> {
+    pub fn open(_: &RemoteSpec, _: NoLimits) -> Result<NoClient, RemoteError> {
         Err(RemoteError::NotBuilt)
     }
 

@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::Client;
+use super::client::{Client, ClientLimits};
 use super::entry::{self, RemoteEntry, RemotePack};
-use super::pack::PackTail;
+use super::pack::{LONGEST_TAIL, PackTail};
 use super::spec::Address;
 use super::{RemoteError, RemoteSpec, layout, sign};
 use crate::sys::fs::Timespec;
@@ -74,7 +74,11 @@ impl OpenRemote {
         if let Some(why) = spec.fault() {
             return Err(RemoteError::Spec { remote: spec.name.clone(), why });
         }
-        Ok(OpenRemote { spec: spec.clone(), client: Client::open(spec)?, settings: OnceLock::new() })
+        Ok(OpenRemote {
+            spec: spec.clone(),
+            client: Client::open(spec, ClientLimits::default())?,
+            settings: OnceLock::new(),
+        })
     }
 
     /// Sets a remote up; `false` if it was.
@@ -193,7 +197,7 @@ impl OpenRemote {
 
     /// The end of a pack: the objects that it holds.
     pub(super) fn tail_of(&self, pack: &RemotePack) -> Result<PackTail, RemoteError> {
-        let tail = self.client.get(&pack.key, Some(pack.index..pack.size), pack.size)?;
+        let tail = self.client.get(&pack.key, Some(pack.index..pack.size), LONGEST_TAIL)?;
         let tail = tail.ok_or_else(|| self.damaged(&pack.key, "it is gone, though its entry names it"))?;
         PackTail::read(&pack.id, &tail, pack.size).map_err(|why| self.damaged(&pack.key, why))
     }

@@ -22,6 +22,10 @@ const FULL: usize = 22 << 20;
 const LARGEST_FRAME: u32 = (LARGEST_OBJECT as u32) + FRAME as u32;
 /// The largest index that a reader accepts.
 const LARGEST_INDEX: u32 = 256 << 20;
+/// The most that compressed bytes are longer than their content; and the most of a seek table.
+pub const SLACK: u64 = 1 << 20;
+/// The longest end of a pack that a reader accepts, from its index on.
+pub const LONGEST_TAIL: u64 = LARGEST_INDEX as u64 + SLACK;
 
 /// A pack that grows in memory.
 #[derive(Default)]
@@ -105,8 +109,9 @@ impl PackTail {
         let begin = size.checked_sub(tail.len() as u64).and_then(|before| index.at.checked_sub(before));
         let compressed = begin.and_then(|begin| tail.get(begin as usize..begin as usize + index.len as usize));
         let compressed = compressed.ok_or("its index lies elsewhere than its entry names")?;
-        let is_bounded = index.content_len <= LARGEST_INDEX && frames.iter().all(|f| f.content_len <= LARGEST_FRAME);
-        if !is_bounded {
+        let is_sound =
+            |f: &ZstdFrame| f.content_len <= LARGEST_FRAME && u64::from(f.len) <= u64::from(LARGEST_FRAME) + SLACK;
+        if index.content_len > LARGEST_INDEX || !frames.iter().all(is_sound) {
             return Err("a frame is longer than frames are");
         }
         let content = frames::decompress(compressed, index.content_len as usize).ok_or("its index is damaged")?;

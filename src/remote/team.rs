@@ -99,6 +99,8 @@ impl Team {
     /// A signal came, or the store cannot be written.
     pub fn bring(&self, search: &Search<'_>) -> Result<Option<Received>, RemoteError> {
         self.first(search, |remote, entry| {
+            // gc must not come between the import and the name.
+            let _share = search.store.share()?;
             let (tree, times) = fetch::bring(remote, search.store, &entry, search.progress)?;
             let Some(tree) = tree else { return Ok(None) };
             let received = Received {
@@ -154,6 +156,9 @@ impl Team {
                     Ok(Some(taken)) => return Ok(Some(taken)),
                     Ok(None) => {}
                     Err(e) => member.failed(e, search.say)?,
+                }
+                if member.is_down.load(Ordering::Relaxed) {
+                    break;
                 }
             }
         }
