@@ -187,6 +187,9 @@ fn pushed_answer(name: String, outcome: &PushOutcome) -> PushedAnswer {
 
 fn line(name: &str, outcome: &PushOutcome, dry_run: bool) -> String {
     let name = name.shown();
+    if let Some(why) = &outcome.unusable {
+        return format!("{name} is not pushed, as its name is taken: {why}\n");
+    }
     if outcome.was_there {
         return format!("{name} is there already\n");
     }

@@ -45,6 +45,9 @@ mod opened;
 mod pack;
 mod prune;
 mod push;
+#[cfg(all(test, feature = "remote"))]
+#[path = "tests/round_trip.rs"]
+mod round_trip;
 mod secrets;
 mod sign;
 mod spec;

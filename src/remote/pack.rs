@@ -26,6 +26,8 @@ const LARGEST_INDEX: u32 = 256 << 20;
 pub const SLACK: u64 = 1 << 20;
 /// The longest end of a pack that a reader accepts, from its index on.
 pub const LONGEST_TAIL: u64 = LARGEST_INDEX as u64 + SLACK;
+/// The largest pack that is read whole.
+pub const LARGEST_PACK: u64 = FULL as u64 + LARGEST_OBJECT + LONGEST_TAIL;
 
 /// A pack that grows in memory.
 #[derive(Default)]

@@ -50,6 +50,8 @@ pub struct PushItem {
 pub struct PushOutcome {
     /// It was there.
     pub was_there: bool,
+    /// The reason why the entry that is there cannot be used; it is not replaced.
+    pub unusable: Option<String>,
     /// Files whose bytes the remote did not have, relative to the artifact.
     pub new_files: Vec<PathBuf>,
     pub new_bytes: u64,
@@ -75,7 +77,8 @@ pub struct Pusher<'a> {
     base: PushBase,
     /// Packs and large files of the entries until now.
     named: (BTreeMap<PackId, RemotePack>, HashMap<ObjectId, RemoteObject>),
-    times: Option<RemoteTimes>,
+    /// With the time when they were made.
+    times: Option<(RemoteTimes, i64)>,
     progress: &'a dyn Progress,
 }
 
@@ -176,9 +179,13 @@ impl<'a> Pusher<'a> {
     fn send_times(&mut self, times: &TrackedTimes) -> Result<(), RemoteError> {
         let (id, bytes) = times.bytes();
         let key = layout::times(&layout::month(self.now), &id);
-        self.remote.client.create(&key, super::frames::compress(&bytes))?;
-        self.times = Some(RemoteTimes { id, key, size: bytes.len() as u64 });
+        let made = self.uploads().create_or_time(&key, &bytes)?;
+        self.times = Some((RemoteTimes { id, key, size: bytes.len() as u64 }, made));
         Ok(())
+    }
+
+    fn uploads(&self) -> Uploads<'a> {
+        Uploads { remote: self.remote, store: self.store, now: self.now, progress: self.progress }
     }
 
     /// The outcome that pushing an entry will have, as far as is known before; nothing is sent.
@@ -187,7 +194,14 @@ impl<'a> Pusher<'a> {
         let there =
             self.remote.entries_of(&lines, std::slice::from_ref(&item.place), &self.store.path().join("tmp"))?;
         if let Some(entry) = there.into_iter().next() {
-            let entry = entry?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(e @ (RemoteError::Damaged { .. } | RemoteError::Untrusted { .. })) => {
+                    let unusable = Some(e.to_string());
+                    return Ok(PushOutcome { was_there: true, unusable, ..PushOutcome::default() });
+                }
+                Err(e) => return Err(e),
+            };
             self.learn_entry(&entry)?;
             self.name(&entry.packs, &entry.objects);
             return Ok(PushOutcome { was_there: true, ..PushOutcome::default() });
@@ -206,15 +220,14 @@ impl<'a> Pusher<'a> {
             // The bytes were searched by the check; the remote has those that the check did not search.
             let fresh = self.fresh(&opened, &[])?;
             outcome = outcome_of(&fresh);
-            let uploads = Uploads { remote: self.remote, store: self.store, now: self.now, progress: self.progress };
-            let sent = uploads.send(&fresh)?;
+            let sent = self.uploads().send(&fresh)?;
             for (pack, records) in sent.packs {
                 self.base.packed.extend(records.iter().map(|id| (*id, pack.id)));
                 self.base.packs.insert(pack.id, pack);
             }
             self.base.large.extend(sent.large.into_iter().map(|object| (object.id, object)));
             (packs, objects) = self.needed(&opened);
-            tree = Some(uploads.tree(&opened)?);
+            tree = Some(self.uploads().tree(&opened)?);
         }
         self.name(&packs, &objects);
         if item.checkout.is_some() {
@@ -230,7 +243,7 @@ impl<'a> Pusher<'a> {
         let is_known = |id: &ObjectId| {
             self.base.large.contains_key(id) || known.is_some_and(|_| self.base.packed.contains_key(id))
         };
-        Fresh::of(self.store, tree, &is_known, scans, &self.allow)
+        Fresh::of(self.store, tree, &is_known, scans, &self.allow, self.progress)
     }
 
     /// How many packs of the base a tree needs, unless these are too many.
@@ -276,13 +289,14 @@ impl<'a> Pusher<'a> {
     fn entry(
         &self,
         item: &PushItem,
-        tree: Option<RemoteTree>,
+        tree: Option<(RemoteTree, i64)>,
         packs: Vec<RemotePack>,
         objects: Vec<RemoteObject>,
     ) -> Result<bool, RemoteError> {
         let made = packs.iter().map(|pack| &pack.made).chain(objects.iter().map(|object| &object.made));
-        let oldest =
-            made.filter_map(|made| time::from_rfc3339(made)).chain([self.now.sec]).min().unwrap_or(self.now.sec);
+        let others = [tree.as_ref().map(|(_, made)| *made), self.times.as_ref().map(|(_, made)| *made)];
+        let made = made.filter_map(|made| time::from_rfc3339(made)).chain(others.into_iter().flatten());
+        let oldest = made.chain([self.now.sec]).min().unwrap_or(self.now.sec);
         let until = Timespec { sec: self.settings.until(oldest), nsec: 0 };
         let entry = RemoteEntry {
             version: RemoteEntry::VERSION,
@@ -290,10 +304,10 @@ impl<'a> Pusher<'a> {
             place: item.place.clone(),
             made: time::rfc3339(self.now),
             until: time::rfc3339(until),
-            tree,
+            tree: tree.map(|(tree, _)| tree),
             packs,
             objects,
-            times: self.times.clone(),
+            times: self.times.as_ref().map(|(times, _)| times.clone()),
             checkout: item.checkout.clone(),
             provenance: item.provenance.clone(),
         };
@@ -317,5 +331,5 @@ impl<'a> Pusher<'a> {
 }
 
 fn outcome_of(fresh: &Fresh) -> PushOutcome {
-    PushOutcome { was_there: false, new_files: fresh.files.clone(), new_bytes: fresh.bytes }
+    PushOutcome { new_files: fresh.files.clone(), new_bytes: fresh.bytes, ..PushOutcome::default() }
 }

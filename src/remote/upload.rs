@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use ignore::gitignore::Gitignore;
 
 use super::entry::{PART, RemoteObject, RemotePack, RemoteTree};
+use super::layout::{self, ObjectStat};
 use super::opened::OpenRemote;
-use super::pack::{BuiltPack, LARGEST_OBJECT, PackBuilder, PackTail};
+use super::pack::{BuiltPack, LARGEST_OBJECT, LARGEST_PACK, PackBuilder, PackTail};
 use super::secrets::{self, RefusedFile};
-use super::{RemoteError, frames, layout};
+use super::{RemoteError, frames};
 use crate::store::import::{Holds, PathScan};
 use crate::store::{ObjectId, Progress, Store, StoreError, Tree};
 use crate::sys::IoError;
@@ -33,18 +34,22 @@ impl Fresh {
     /// Looks at a tree, and at the bytes that the remote lacks.
     ///
     /// # Errors
-    /// [`RemoteError::Refused`] names all files that must not be pushed; an object cannot be read.
+    /// [`RemoteError::Refused`] names all files that must not be pushed; an object cannot be read; a signal came.
     pub fn of(
         store: &Store,
         tree: &Tree,
         is_known: &dyn Fn(&ObjectId) -> bool,
         scans: &[PathScan],
         allow: &Gitignore,
+        progress: &dyn Progress,
     ) -> Result<Fresh, RemoteError> {
         let mut refused = secrets::named(tree, allow);
         let mut fresh = Fresh { small: Vec::new(), large: Vec::new(), files: Vec::new(), bytes: 0 };
         let (mut seen, mut buffer, mut failed) = (HashSet::new(), vec![0; BUFFER], None);
         secrets::each_file(tree, |path, _, node| {
+            if failed.is_some() {
+                return;
+            }
             let holds = |yes: bool| yes && !secrets::is_allowed(allow, path);
             if tree.kind(node) == Some(FileType::Symlink) {
                 if holds(scans.iter().any(|scan| scan.is_target(tree.target(node)))) {
@@ -54,7 +59,7 @@ impl Fresh {
             }
             let Some(id) = tree.object(node).filter(|id| !is_known(id) && seen.insert(*id)) else { return };
             let size = tree.stat(node).size;
-            match holds_path(store, &id, size, scans, &mut buffer) {
+            match holds_path(store, &id, size, scans, &mut buffer, progress) {
                 Ok(yes) if holds(yes) => refused.push(RefusedFile { path: path.into(), holds_path: true }),
                 Ok(_) => {}
                 Err(e) => failed = Some(e),
@@ -91,6 +96,7 @@ fn holds_path(
     size: u64,
     scans: &[PathScan],
     buffer: &mut [u8],
+    progress: &dyn Progress,
 ) -> Result<bool, RemoteError> {
     if scans.is_empty() {
         return Ok(false);
@@ -100,6 +106,9 @@ fn holds_path(
     let mut files: Vec<_> = scans.iter().map(PathScan::file).collect();
     let mut at = 0;
     while !files.is_empty() {
+        if progress.is_cancelled() {
+            return Err(RemoteError::Interrupted);
+        }
         let n = content.read_at(buffer, at).map_err(failed)?;
         if n == 0 {
             break;
@@ -193,17 +202,35 @@ impl Uploads<'_> {
             used: pack.records.len() as u64,
             made: time::rfc3339(self.now),
         };
-        if !self.remote.client.create(&named.key, pack.bytes.clone())? {
-            self.is_there(&mut named)?;
+        if let Some(stat) = self.create_or_stat(&named.key, pack.bytes.clone())? {
+            self.is_there(&mut named, stat)?;
         }
         Ok(named)
     }
 
+    /// Makes an object; the facts of one that is there already.
+    fn create_or_stat(&self, key: &str, bytes: Vec<u8>) -> Result<Option<ObjectStat>, RemoteError> {
+        if self.remote.client.create(key, bytes)? {
+            return Ok(None);
+        }
+        let gone = || self.remote.damaged(key, "it can neither be made nor read");
+        self.remote.client.stat(key)?.ok_or_else(gone).map(Some)
+    }
+
+    /// Makes an object in zstd. Returns when it was made, now or earlier, in seconds since 1970: the remote may delete
+    /// an object that was there before one that is new.
+    ///
+    /// # Errors
+    /// The remote does not answer.
+    pub fn create_or_time(&self, key: &str, content: &[u8]) -> Result<i64, RemoteError> {
+        let there = self.create_or_stat(key, frames::compress(content))?;
+        Ok(there.map_or(self.now.sec, |stat| stat.modified.min(self.now.sec)))
+    }
+
     /// Another machine has pushed the pack, perhaps in frames of other sizes.
-    fn is_there(&self, pack: &mut RemotePack) -> Result<(), RemoteError> {
+    fn is_there(&self, pack: &mut RemotePack, stat: ObjectStat) -> Result<(), RemoteError> {
         let gone = || self.remote.damaged(&pack.key, "it can neither be made nor read");
-        let stat = self.remote.client.stat(&pack.key)?.ok_or_else(gone)?;
-        let bytes = self.remote.client.get(&pack.key, None, stat.size)?.ok_or_else(gone)?;
+        let bytes = self.remote.client.get(&pack.key, None, LARGEST_PACK)?.ok_or_else(gone)?;
         let frames = frames::read_table(&bytes, stat.size).unwrap_or_default();
         let index = frames
             .last()
@@ -217,13 +244,15 @@ impl Uploads<'_> {
     }
 
     fn large(&self, id: ObjectId, size: u64) -> Result<RemoteObject, RemoteError> {
-        let object = RemoteObject { id, month: layout::month(self.now), size, made: time::rfc3339(self.now) };
+        let mut object = RemoteObject { id, month: layout::month(self.now), size, made: time::rfc3339(self.now) };
         self.check_large(&id, size)?;
         let numbers: Vec<u64> = (0..object.parts()).collect();
-        spawn::try_map(&numbers, AT_ONCE, |n| {
+        let made = spawn::try_map(&numbers, AT_ONCE, |n| {
             let bytes = self.read(&id, size, n * PART, object.part_len(*n))?;
-            self.remote.client.create(&layout::object(&object.month, &id, *n), frames::compress(&bytes)).map(drop)
+            self.create_or_time(&layout::object(&object.month, &id, *n), &bytes)
         })?;
+        let sec = made.into_iter().min().unwrap_or(self.now.sec);
+        object.made = time::rfc3339(Timespec { sec, nsec: 0 });
         Ok(object)
     }
 
@@ -237,17 +266,17 @@ impl Uploads<'_> {
         }
     }
 
-    /// Sends the tree.
+    /// Sends the tree. Returns when it was made, too.
     ///
     /// # Errors
     /// The remote does not answer.
-    pub fn tree(&self, tree: &Tree) -> Result<RemoteTree, RemoteError> {
+    pub fn tree(&self, tree: &Tree) -> Result<(RemoteTree, i64), RemoteError> {
         let named = RemoteTree {
             id: tree.id(),
             key: layout::tree(&layout::month(self.now), &tree.id()),
             size: tree.bytes().len() as u64,
         };
-        self.remote.client.create(&named.key, frames::compress(tree.bytes()))?;
-        Ok(named)
+        let made = self.create_or_time(&named.key, tree.bytes())?;
+        Ok((named, made))
     }
 }
