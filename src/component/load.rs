@@ -30,7 +30,7 @@ pub fn at_commit(
     user: &UserConfigPaths,
 ) -> Result<Components, ComponentError> {
     let text = match commit {
-        Some(commit) => source.git().blob(&format!("{commit}:{FILE}"))?,
+        Some(commit) => source.git().blob(format!("{commit}:{FILE}"))?,
         None => None,
     };
     let text = match text {

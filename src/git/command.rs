@@ -111,8 +111,8 @@ impl Git {
     }
 
     /// The bytes of a blob such as `HEAD:Cargo.lock`; `None` when there is none.
-    pub fn blob(&self, name: &str) -> Result<Option<Vec<u8>>, GitError> {
-        match self.run("cat-file", ["cat-file", "blob", name], None) {
+    pub fn blob(&self, name: impl AsRef<OsStr>) -> Result<Option<Vec<u8>>, GitError> {
+        match self.run("cat-file", ["cat-file".as_ref(), "blob".as_ref(), name.as_ref()], None) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(GitError::Failed { .. }) => Ok(None),
             Err(e) => Err(e),
@@ -144,6 +144,23 @@ impl Git {
             // 1: none of them is ignored.
             Err(GitError::Failed { code: Some(1), .. }) => Ok(Vec::new()),
             found => Ok(found?.into_iter().map(|p| p.strip_prefix(".").map_or(p.clone(), Path::to_path_buf)).collect()),
+        }
+    }
+
+    /// As [`Git::check_ignored`], for paths of which git may refuse some: one in a submodule that isn't initialised, or
+    /// beyond a symlink. Those count as not ignored, and don't spoil the others' answer.
+    ///
+    /// # Errors
+    /// git can't be run, or a signal came.
+    pub fn check_ignored_each(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>, GitError> {
+        match self.check_ignored(paths) {
+            Err(GitError::Failed { .. }) if paths.len() > 1 => {
+                let one = |path: &PathBuf| self.check_ignored_each(std::slice::from_ref(path));
+                let all: Result<Vec<Vec<PathBuf>>, GitError> = paths.iter().map(one).collect();
+                Ok(all?.concat())
+            }
+            Err(GitError::Failed { .. }) => Ok(Vec::new()),
+            found => found,
         }
     }
 

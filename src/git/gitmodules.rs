@@ -30,7 +30,7 @@ impl GitModules {
 
     /// That of a commit.
     fn at(git: &Git, commit: &str) -> Result<GitModules, SubmoduleError> {
-        let text = git.blob(&format!("{commit}:.gitmodules"))?.unwrap_or_default();
+        let text = git.blob(format!("{commit}:.gitmodules"))?.unwrap_or_default();
         Ok(GitModules(git.settings_of(text)?))
     }
 

@@ -307,7 +307,7 @@ impl CreatePlan {
         let views = Views::of(&self.source)?;
         for artifact in self.ignored.directories.iter().filter(|d| self.is_undeclared(d)) {
             for (at, hash) in made_with(&self.source, views.as_ref(), artifact)? {
-                let there = self.source.git().blob(&format!("{commit}:{}", at.to_string_lossy()))?;
+                let there = self.source.git().blob(format!("{commit}:{}", at.to_string_lossy()))?;
                 // A lock file that is not in the commit is no difference.
                 let is_same = there.is_none_or(|bytes| blake3::hash(&bytes).to_hex().as_str() == hash);
                 if !is_same && !differ.contains(artifact) {

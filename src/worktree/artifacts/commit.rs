@@ -128,7 +128,7 @@ pub fn place(
     let _share = supply.store.share()?;
     let listed = found.received.checkout.as_ref().map(directories).unwrap_or_default();
     let asked: Vec<PathBuf> = listed.iter().map(|at| at.join("")).collect();
-    let ignored = to.git().check_ignored(&asked).map_err(crate::git::RepositoryError::from)?;
+    let ignored = to.git().check_ignored_each(&asked).map_err(crate::git::RepositoryError::from)?;
     let is_ignored = |at: &PathBuf| ignored.iter().any(|other| crate::git::checkout::plain(other) == *at);
     let kept: Vec<PathBuf> = listed.into_iter().filter(is_ignored).collect();
     let tree = part_of(supply, found.received.tree, &kept)?;
@@ -154,10 +154,16 @@ pub fn place(
 pub fn drifted(git: &Git, commit: &str, found: &CommitArtifact) -> Result<Vec<PathBuf>, WorktreeError> {
     let mut differ = Vec::new();
     for (path, hash) in found.received.checkout.iter().flat_map(|checkout| &checkout.lockfiles) {
-        let there = git.blob(&format!("{commit}:{path}")).map_err(crate::git::RepositoryError::from)?;
+        let Some(path) = recorded_path(path) else {
+            // One that cannot be looked at may differ.
+            differ.push(PathBuf::from(path));
+            continue;
+        };
+        let name = [commit.as_ref(), OsStr::new(":"), path.as_os_str()].map(OsStr::as_bytes).concat();
+        let there = git.blob(OsStr::from_bytes(&name)).map_err(crate::git::RepositoryError::from)?;
         // A lock file that is not in the commit is no difference.
         if there.is_some_and(|bytes| blake3::hash(&bytes).to_hex().as_str() != hash) {
-            differ.push(PathBuf::from(path));
+            differ.push(path);
         }
     }
     Ok(differ)
@@ -165,12 +171,15 @@ pub fn drifted(git: &Git, commit: &str, found: &CommitArtifact) -> Result<Vec<Pa
 
 /// The directories that an entry lists. A path that leads elsewhere is none.
 fn directories(of: &RemoteCheckout) -> Vec<PathBuf> {
-    let path = |text: &String| {
-        let path = PathBuf::from(OsStr::from_bytes(&escape::unescape(text)?));
-        let is_plain = path.components().all(|c| matches!(c, Component::Normal(_)));
-        (is_plain && !path.as_os_str().is_empty()).then_some(path)
-    };
-    of.directories.iter().filter_map(path).collect()
+    of.directories.iter().filter_map(|text| recorded_path(text)).collect()
+}
+
+/// A path below the top that an entry names, escaped. `None`: it leads elsewhere, or can be none.
+fn recorded_path(text: &str) -> Option<PathBuf> {
+    let bytes = escape::unescape(text).filter(|bytes| !bytes.contains(&0))?;
+    let path = PathBuf::from(OsStr::from_bytes(&bytes));
+    let is_plain = path.components().all(|c| matches!(c, Component::Normal(_)));
+    (is_plain && !path.as_os_str().is_empty()).then_some(path)
 }
 
 /// The tree of these directories of a tree, and nothing else of it.

@@ -19,7 +19,7 @@ use crate::component::key::{self, Keyed, Keys};
 use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent};
 use crate::component::{Components, Declared};
 use crate::git::checkout::Checkout;
-use crate::remote::Received;
+use crate::remote::{Received, TrackedTimes};
 use crate::store::{Store, Tree};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
@@ -195,13 +195,21 @@ fn artifacts(task: &MaterializeTask<'_>, record: &ComponentsRecord, all: &mut [B
     ComponentsRecord::change(&task.checkout.state_dir(), |record| {
         in_place.into_iter().for_each(|known| record.set(known))
     })?;
-    for (_, artifact, ..) in fetched.iter().filter(|_| task.supply.mtimes) {
-        let received = Received::of(store, &artifact.entry, artifact.tree);
-        if let Some(times) = received.and_then(|received| received.times) {
-            recorded_times::apply(task.checkout, &times)?;
-        }
+    let artifacts = fetched.iter().map(|(_, artifact, ..)| artifact).filter(|_| task.supply.mtimes);
+    for times in distinct_times(store, artifacts) {
+        recorded_times::apply(task.checkout, &times)?;
     }
     Ok(())
+}
+
+/// The times of tracked files that came with some artifacts. Those of one push have the same: each is there once.
+fn distinct_times<'a>(store: &Store, artifacts: impl Iterator<Item = &'a Artifact>) -> Vec<TrackedTimes> {
+    let mut distinct = Vec::new();
+    for artifact in artifacts {
+        let received = Received::of(store, &artifact.entry, artifact.tree);
+        distinct.extend(received.and_then(|received| received.times).filter(|times| !distinct.contains(times)));
+    }
+    distinct
 }
 
 /// Leaves of some paths those whose artifact has other contents now than the one before had.

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::Gitignore;
 
 use crate::git::checkout::Checkout;
-use crate::git::command::GitError;
 use crate::git::index::Index;
 use crate::git::settings::Settings;
 use crate::store::{Node, Tree};
@@ -203,16 +202,7 @@ impl<'a> PlacementLayout<'a> {
     fn ask_git(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, WorktreeError> {
         // With the slash, a pattern for directories matches one that isn't there yet.
         let slashed: Vec<PathBuf> = dirs.iter().map(|d| self.inside(d, home).join("")).collect();
-        let answer: BTreeSet<PathBuf> = match home.git().check_ignored(&slashed) {
-            Ok(ignored) => ignored.into_iter().collect(),
-            // One in a submodule that isn't initialised spoils the others' answer.
-            Err(GitError::Failed { .. }) if slashed.len() > 1 => {
-                let one = |dir: &PathBuf| home.git().check_ignored(std::slice::from_ref(dir)).unwrap_or_default();
-                slashed.iter().flat_map(one).collect()
-            }
-            Err(GitError::Failed { .. }) => BTreeSet::new(),
-            Err(e) => return Err(e.into()),
-        };
+        let answer: BTreeSet<PathBuf> = home.git().check_ignored_each(&slashed)?.into_iter().collect();
         Ok(slashed.iter().map(|d| answer.contains(d)).collect())
     }
 
