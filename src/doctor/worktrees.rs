@@ -19,7 +19,7 @@ use crate::worktree::broken::{Broken, Fault};
 use crate::worktree::unfinished::Killed;
 use crate::worktree::{Risk, WorktreeError, remove, sole_holder};
 
-/// The time limit for a look at a worktree.
+/// The time limit for the looks at worktrees that may hang.
 const LOOKED_FOR: Duration = Duration::from_secs(2);
 
 /// Rows of worktrees that are gone or broken, of creates that were killed, and of roots that belong to no worktree.
@@ -145,12 +145,17 @@ fn forget(store: &Store, state_dir: &Path) -> Result<(), WorktreeError> {
 /// Worktrees whose git directory is gone while their views are still mounted.
 fn headless(sight: &DoctorFacts) -> Vec<Row> {
     let held = sight.roots.iter().filter(|r| r.state == RootState::Dead && r.held.is_some());
+    let held: Vec<&Path> = held.filter_map(|r| r.manifest.as_deref()?.parent()?.parent()).collect();
+    if held.is_empty() {
+        return Vec::new();
+    }
+    // Their daemon's views are those that lie around a `.git` file which leads there.
+    let tops = sight.mounts.iter().filter(|m| m.kind == mount::KIND).flat_map(|m| m.path.ancestors());
+    let mut all = broken_at(sight, tops.collect());
     let mut rows = Vec::new();
-    for git_dir in held.filter_map(|r| r.manifest.as_deref()?.parent()?.parent()) {
-        // Their daemon's views are those that lie around a `.git` file which leads there.
-        let tops = sight.mounts.iter().filter(|m| m.kind == mount::KIND).flat_map(|m| m.path.ancestors());
-        let broken = tops.filter_map(|dir| broken_at(sight, dir)).find(|broken| broken.git_dir == git_dir);
-        let Some(broken) = broken else { continue };
+    for git_dir in held {
+        let Some(at) = all.iter().position(|broken| broken.git_dir == git_dir) else { continue };
+        let broken = all.remove(at);
         let words = format!("{}: {}, and views are mounted in it", broken.root.shown(), broken.fault.words());
         let row = Row::warn("worktrees", words, format!("depsfs remove {}", shell_word(&broken.root)));
         rows.push(row.fixed_by(move || broken.unmount(true)));
@@ -158,11 +163,15 @@ fn headless(sight: &DoctorFacts) -> Vec<Row> {
     rows
 }
 
-/// The broken worktree at a directory, which may be a view itself: that is looked at with a time limit.
-fn broken_at(sight: &DoctorFacts, dir: &Path) -> Option<Broken> {
-    let place = dir.to_path_buf();
-    let look = move || Broken::at(&place).ok().flatten();
-    if is_in_fuse(&sight.mounts, dir) { thread::within(LOOKED_FOR, look)? } else { look() }
+/// The broken worktrees at some directories. Those that may be views themselves are looked at with a time limit for all.
+fn broken_at(sight: &DoctorFacts, dirs: BTreeSet<&Path>) -> Vec<Broken> {
+    let (views, plain): (Vec<&Path>, Vec<&Path>) = dirs.into_iter().partition(|dir| is_in_fuse(&sight.mounts, dir));
+    let looks = views.into_iter().map(|dir| {
+        let place = dir.to_path_buf();
+        move || Broken::at(&place).ok().flatten()
+    });
+    let in_views = thread::all_within(LOOKED_FOR, looks).into_iter().flatten();
+    plain.into_iter().filter_map(|dir| Broken::at(dir).ok().flatten()).chain(in_views).collect()
 }
 
 /// Worktrees that a create was making when it was killed, in this repository and in those that are known.

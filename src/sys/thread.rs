@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, sigaction};
 
@@ -45,6 +45,25 @@ pub fn within<T: Send + 'static>(limit: Duration, look: impl FnOnce() -> T + Sen
     answer.recv_timeout(limit).ok()
 }
 
+/// The answers of some looks that are made at once, as [`within`] makes one: of those that have one within the limit.
+pub fn all_within<T: Send + 'static, L: FnOnce() -> T + Send + 'static>(
+    limit: Duration,
+    looks: impl Iterator<Item = L>,
+) -> Vec<T> {
+    let (sender, answers) = mpsc::channel();
+    let until = Instant::now() + limit;
+    for look in looks {
+        let sender = sender.clone();
+        let run = move || drop(sender.send(look()));
+        if std::thread::Builder::new().name("look".into()).spawn(run).is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let next = || answers.recv_timeout(until.saturating_duration_since(Instant::now())).ok();
+    std::iter::from_fn(next).collect()
+}
+
 /// From now on this thread gets a processor and a disk only while they are idle: the lowest priority of nice(2), and
 /// the idle class of ioprio_set(2), for which there is no wrapper. If the kernel refuses, the priority stays as it was.
 pub fn go_to_background() {
@@ -83,6 +102,24 @@ mod tests {
         });
         assert_eq!(background.join().expect("no panic"), (19, 3));
         assert_eq!(rank(), before);
+    }
+
+    #[test]
+    fn a_look_that_hangs_takes_no_time_from_the_others() {
+        let (never, hangs) = channel::<()>();
+        let hangs = std::sync::Mutex::new(hangs);
+        let hangs = std::sync::Arc::new(hangs);
+        let looks = (0..4).map(|n| {
+            let hangs = hangs.clone();
+            move || match n {
+                0 => hangs.lock().expect("one at a time").recv().map_or(0, |()| 0),
+                n => n,
+            }
+        });
+        let mut found = all_within(Duration::from_secs(2), looks);
+        found.sort_unstable();
+        drop(never);
+        assert_eq!(found, [1, 2, 3]);
     }
 
     #[test]
