@@ -4,6 +4,7 @@
 mod case;
 
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use case::Case;
@@ -11,7 +12,7 @@ use depsfs::overlay::{Caller, GraftSpec, Ino, Overlay, OverlayConfig, OverlayErr
 use depsfs::store::import::import_dir;
 use depsfs::store::pack::Pack;
 use depsfs::store::{DamageKind, GcOptions, GcReport, Name, Node, ObjectId, Provenance, Store, StoreError, TreeId};
-use depsfs::sys::fs::Timespec;
+use depsfs::sys::fs::{FallocateFlags, Timespec};
 
 impl Case {
     /// Imports files named by these numbers, and gives the tree an entry of this name.
@@ -184,6 +185,102 @@ fn verify_names_the_pack_in_which_an_object_is_damaged_and_gc_leaves_it_alone() 
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(said(&case).contains(&(path, DamageKind::Bytes)));
+}
+
+/// A store whose pack has a hole, opened anew, with some files and one of zeros in it; none if the file system
+/// makes no holes. `within` selects the part that becomes a hole.
+fn with_hole(within: impl Fn(&Pack) -> Range<u64>) -> Option<(Case, TreeId)> {
+    let case = Case::new();
+    let dir = case.dir.path().join("t");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("zeros"), vec![0; ZEROS]).unwrap();
+    FILES.for_each(|n| fs::write(dir.join(n.to_string()), content(n)).unwrap());
+    let tree = import_dir(&case.store, &dir, &()).unwrap().tree;
+    case.store.entries().put("t", tree, Provenance::default()).unwrap();
+    let (path, pack) = case.packs().remove(0);
+    let hole = within(&pack);
+    // Of whole blocks: part of one is not a hole, but zeros.
+    let (start, end) = (hole.start.next_multiple_of(4096), hole.end / 4096 * 4096);
+    let good = fs::read(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, good).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if let Err(e) = depsfs::sys::fs::fallocate(&file, flags, start, end - start) {
+        println!("skipped: a hole in a pack, because the file system makes none: {e}");
+        return None;
+    }
+    Some((Case { store: Store::open(case.store.path()).unwrap(), dir: case.dir }, tree))
+}
+
+/// Files of more than 2 KiB each.
+const FILES: Range<u32> = 600..700;
+/// The size of a file of zeros.
+const ZEROS: usize = 60_000;
+
+#[test]
+fn bytes_in_a_hole_of_a_pack_are_absent_and_never_zeros_and_an_import_fills_them() {
+    let Some((case, tree)) = with_hole(|pack| 64..pack.content_bytes()) else { return };
+    let is_here = |n: u32| case.store.objects().contains_whole(&ObjectId::of(&content(n)), content(n).len() as u64);
+    let absent: Vec<u32> = FILES.filter(|n| !is_here(*n)).collect();
+    assert!(absent.len() > 80, "{absent:?}");
+    let view = case.view("v", tree);
+    for n in FILES {
+        let answer = read(&view, find(&view, n));
+        match absent.contains(&n) {
+            true => assert!(matches!(answer, Err(OverlayError::LostObject { .. })), "{n}: {answer:?}"),
+            false => assert_eq!(answer.unwrap(), content(n)),
+        }
+    }
+    let first = find(&view, absent[0]);
+    assert!(matches!(view.write(first, 1, b"x", None), Err(OverlayError::LostObject { .. })));
+    assert!(matches!(view.thaw(first), Err(OverlayError::LostObject { .. })));
+    assert!(!case.store.verify(&()).unwrap().is_empty());
+    // As `store add` of the same files, which have not changed.
+    let again = import_dir(&case.store, &case.dir.path().join("t"), &()).unwrap();
+    assert_eq!((again.tree, again.stats.new_objects), (tree, absent.len() as u64));
+    assert!(case.is_whole(tree));
+    assert_eq!(read(&view, first).unwrap(), content(absent[0]));
+    assert_eq!(case.store.verify(&()).unwrap(), []);
+}
+
+#[test]
+fn an_import_fills_what_is_absent_before_anybody_has_missed_it_and_gc_tidies_up() {
+    let Some((case, tree)) = with_hole(|pack| 64..pack.content_bytes()) else { return };
+    let again = import_dir(&case.store, &case.dir.path().join("t"), &()).unwrap();
+    assert!(again.tree == tree && again.stats.new_objects > 80);
+    assert!(case.is_whole(tree));
+    case.gc_as_announced();
+    assert!(case.is_whole(tree) && case.packs().iter().all(|(_, pack)| pack.is_whole()));
+}
+
+#[test]
+fn gc_keeps_the_rest_of_a_pack_with_a_hole() {
+    let Some((case, tree)) = with_hole(|pack| {
+        let record = pack.find(&ObjectId::of(&content(650))).unwrap();
+        record.offset.saturating_sub(4096)..record.offset + 8192
+    }) else {
+        return;
+    };
+    let here =
+        |case: &Case| case.store.tree(tree).unwrap().objects().filter(|o| case.store.objects().contains(o)).count();
+    let before = here(&case);
+    assert!((80..101).contains(&before), "{before}");
+    case.gc(false).unwrap();
+    assert_eq!((here(&case), case.packs()[0].1.records().count()), (before, before));
+    assert_eq!(case.gc(true).unwrap(), GcReport::default());
+}
+
+#[test]
+fn zeros_that_a_copy_made_a_hole_of_are_there() {
+    let Some((case, tree)) = with_hole(|pack| {
+        let record = pack.find(&ObjectId::of(&[0; ZEROS])).unwrap();
+        record.offset..record.offset + u64::from(record.len)
+    }) else {
+        return;
+    };
+    assert!(case.is_whole(tree));
+    assert_eq!(case.gc_as_announced(), GcReport::default());
 }
 
 #[test]

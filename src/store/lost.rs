@@ -263,7 +263,12 @@ impl Store {
         for id in self.lost_objects()? {
             match self.objects().sound_content(&id) {
                 Ok(_) => {}
-                Err(StoreError::NoObject(_)) => continue,
+                Err(StoreError::NoObject(_)) => {
+                    if let Some(pack) = self.objects().packs().pack_without(&id)? {
+                        self.salvage(pack)?;
+                    }
+                    continue;
+                }
                 Err(StoreError::BadObject { .. }) => self.drop_object(&id)?,
                 // A bad sector, which no reader gets anything of.
                 Err(StoreError::Io(e)) if e.errno() == libc::EIO => self.drop_object(&id)?,

@@ -7,7 +7,8 @@
 //! | 3. the old ones deleted                              | the same                                             |
 //!
 //! A process that has an old pack open reads on in it; another finds the objects in the new one. An object that two
-//! packs have, of imports that ran side by side, counts in the larger one only.
+//! packs have, of imports that ran side by side, counts in the larger one only. A pack with holes is written anew without
+//! the objects that were there.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -51,7 +52,7 @@ impl Store {
         let mut all: Vec<Worth> = Vec::new();
         for pack in packs {
             let mut worth = Worth { live: vec![], dead: 0, pack };
-            for record in worth.pack.records() {
+            for record in worth.pack.records().filter(|record| !worth.pack.is_absent(&record.id)) {
                 match is_kept(&record.id) {
                     true if counted.insert(record.id) => worth.live.push(record),
                     true => {}
@@ -68,7 +69,8 @@ impl Store {
         let mut plan = Repacking { go: vec![], stay: vec![], objects: 0, bytes: 0 };
         for mut worth in all {
             let live: u64 = worth.live.iter().map(|r| u64::from(r.len)).sum();
-            if worth.live.is_empty() || live * 2 < worth.pack.content_bytes() || (are_many && is_small(&worth)) {
+            let is_waste = worth.live.is_empty() || live * 2 < worth.pack.content_bytes();
+            if is_waste || !worth.pack.is_whole() || (are_many && is_small(&worth)) {
                 plan.objects += worth.dead;
                 plan.bytes += disk_of(worth.pack.file_bytes());
                 worth.live.sort_unstable_by_key(|r| r.offset);

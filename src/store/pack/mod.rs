@@ -4,9 +4,12 @@
 //! for one reader instead of SIGBUS for the whole daemon, what was read once is not counted as the daemon's memory,
 //! and what is not in memory is noticed and read with its neighbours ([`Extent`]).
 //!
+//! Objects in a hole of the file are absent ([`holes`]): the index lists them, and no look-up finds them.
+//!
 //! Every accessor is total: whatever bytes the file holds, it returns (perhaps nothing) and never panics.
 
 mod format;
+mod holes;
 mod parts;
 mod set;
 #[cfg(test)]
@@ -14,6 +17,7 @@ mod tests;
 mod write;
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +39,7 @@ pub struct Pack {
     id: PackId,
     layout: PackLayout,
     index: Map,
+    absent: HashSet<ObjectId>,
 }
 
 impl Pack {
@@ -51,7 +56,9 @@ impl Pack {
         let (n, len) = read.map_err(failed)?;
         let layout = PackLayout::read(&header[..n], len).map_err(|source| StoreError::BadPack { id, source })?;
         let index = Map::part(&file, layout.index, layout.index_len()).map_err(IoError::of("map", path))?;
-        Ok((Pack { id, layout, index }, file))
+        let mut pack = Pack { id, layout, index, absent: HashSet::new() };
+        pack.absent = holes::absent(&pack, &file).map_err(IoError::of("read", path))?;
+        Ok((pack, file))
     }
 
     /// The name of the file: the hash of its index, which holds the ids of its objects.
@@ -62,6 +69,16 @@ impl Pack {
     /// Whether the index is the one that the name stands for.
     pub fn has_sound_index(&self) -> bool {
         PackId::of(&self.index) == self.id
+    }
+
+    /// Whether the file had no hole in the place of an object's bytes when it was opened.
+    pub fn is_whole(&self) -> bool {
+        self.absent.is_empty()
+    }
+
+    /// Whether an object that the index lists has a hole in its place.
+    pub fn is_absent(&self, id: &ObjectId) -> bool {
+        self.absent.contains(id)
     }
 
     /// How many bytes its objects have, those not needed any more included.
@@ -85,7 +102,7 @@ impl Pack {
         (0..self.layout.objects).map(|n| format::record(&self.index, n))
     }
 
-    /// The location of an object's bytes, if this pack holds them.
+    /// The location of an object's bytes, if this pack holds them, and they are not absent.
     pub fn find(&self, id: &ObjectId) -> Option<PackRecord> {
         let count = |byte: usize| crate::store::tree::u32_at(&self.index, byte * 4).min(self.layout.objects);
         let first = usize::from(id.0[0]);
@@ -96,7 +113,7 @@ impl Pack {
             match record.id.cmp(id) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
-                Ordering::Equal => return Some(record).filter(|r| self.holds(r)),
+                Ordering::Equal => return Some(record).filter(|r| self.holds(r) && !self.is_absent(&r.id)),
             }
         }
         None

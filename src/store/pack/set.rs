@@ -95,6 +95,13 @@ impl Packs {
         Ok(self.find(&mut known, id)?.map(|(at, _)| known.packs[at].pack.id()))
     }
 
+    /// The pack that lists an object whose bytes are absent.
+    pub fn pack_without(&self, id: &ObjectId) -> Result<Option<PackId>, StoreError> {
+        let mut known = self.known.lock();
+        self.refresh(&mut known)?;
+        Ok(known.packs.iter().find(|kept| kept.pack.is_absent(id)).map(|kept| kept.pack.id()))
+    }
+
     /// Calls `each` with how many bytes each object has, or nothing for one that no pack has. The directory is looked at
     /// once.
     pub fn sizes_of(
@@ -161,7 +168,8 @@ impl Packs {
         let before = std::mem::take(&mut known.packs);
         let (mut there, mut new) = (Vec::new(), Vec::new());
         for id in self.names()?.0 {
-            match before.iter().any(|kept| kept.pack.id() == id) {
+            // One with holes may have been replaced.
+            match before.iter().any(|kept| kept.pack.id() == id && kept.pack.is_whole()) {
                 true => there.push(id),
                 false => new.extend(self.open(id)?),
             }
