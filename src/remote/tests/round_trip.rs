@@ -1,5 +1,8 @@
 //! Tests of a remote with both of its sides: pushed from one store, fetched into another.
 
+#[path = "damage.rs"]
+mod damage;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
