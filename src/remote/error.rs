@@ -17,6 +17,8 @@ pub enum RemoteError {
     Unreachable { remote: String, why: String },
     #[error("the remote {} refuses access: {why}", remote.shown())]
     Denied { remote: String, why: String },
+    #[error("the remote {} is only read: its address is that of a web server", remote.shown())]
+    ReadOnly { remote: String },
     #[error("the remote {} has no remote.json: it was not set up", remote.shown())]
     NotSetUp { remote: String },
     #[error("the remote {} has format {found}, this depsfs knows 1", remote.shown())]

@@ -133,7 +133,7 @@ impl OpenRemote {
         let not_written = match self.client.create(layout::SETTINGS, settings_bytes(keep_days)) {
             Ok(false) => None,
             Ok(true) => Some("it replaces objects that are there".into()),
-            Err(e @ RemoteError::Denied { .. }) => Some(e.to_string()),
+            Err(e @ (RemoteError::Denied { .. } | RemoteError::ReadOnly { .. })) => Some(e.to_string()),
             Err(e) => return Err(e),
         };
         Ok(RemoteCheck { keep_days, not_written })

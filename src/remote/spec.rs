@@ -13,7 +13,7 @@ use super::layout;
 pub struct RemoteTable {
     /// Its name; no other remote has it.
     pub name: String,
-    /// Its address: `s3://bucket/prefix` or `file:///directory`.
+    /// Its address: `s3://bucket/prefix`, `file:///directory`, or, to read only, `https://host/path`.
     pub url: String,
     /// The region of an S3 bucket.
     pub region: Option<String>,
@@ -174,7 +174,14 @@ fn hash_of(file: &Path) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Directory(PathBuf),
-    S3 { bucket: String, prefix: String },
+    S3 {
+        bucket: String,
+        prefix: String,
+    },
+    /// A web server, such as a CDN before a bucket: it is only read.
+    Web {
+        url: String,
+    },
 }
 
 impl Address {
@@ -204,7 +211,19 @@ impl Address {
                 }
                 Ok(Address::S3 { bucket: bucket.into(), prefix: prefix.into() })
             }
-            _ => Err(format!("the address {url:?} is neither s3://bucket/prefix nor file:///directory")),
+            Some(("https" | "http", rest)) => {
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "._~-:/".contains(c);
+                if rest.starts_with(['/', ':', '-']) || rest.is_empty() || !rest.chars().all(is_plain) {
+                    return Err(format!("the address {url:?} is not made of a host and a path alone"));
+                }
+                if rest.trim_end_matches('/').split('/').any(|s| s.is_empty() || s == "." || s == "..") {
+                    return Err(format!("the address {url:?} has an empty or relative segment"));
+                }
+                Ok(Address::Web { url: url.trim_end_matches('/').into() })
+            }
+            _ => Err(format!(
+                "the address {url:?} is none of s3://bucket/prefix, file:///directory and https://host/path"
+            )),
         }
     }
 }
@@ -214,12 +233,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_bucket_or_an_absolute_directory() {
+    fn an_address_is_a_bucket_an_absolute_directory_or_a_web_server() {
         let s3 = |bucket: &str, prefix: &str| Ok(Address::S3 { bucket: bucket.into(), prefix: prefix.into() });
         assert_eq!(Address::parse("s3://b/p/q/"), s3("b", "p/q"));
         assert_eq!(Address::parse("s3://b/p_1/q-2.3"), s3("b", "p_1/q-2.3"));
         assert_eq!(Address::parse("s3://b"), s3("b", ""));
         assert_eq!(Address::parse("file:///srv/x"), Ok(Address::Directory("/srv/x".into())));
+        let web = |url: &str| Ok(Address::Web { url: url.into() });
+        assert_eq!(Address::parse("https://cdn.example.org/depsfs/"), web("https://cdn.example.org/depsfs"));
+        assert_eq!(Address::parse("http://127.0.0.1:80"), web("http://127.0.0.1:80"));
+        for bad in ["https://", "https:///x", "https://u:p@h/x", "https://h/x?sig=1", "https://h/../x", "https://h//x"]
+        {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
         for bad in ["file://srv/x", "s3://", "s3://b/../c", "s3://b//c", "ftp://x", "/srv", "s3://u:p@b/x", "s3://b c"]
         {
             assert!(Address::parse(bad).is_err(), "{bad}");

@@ -2,6 +2,8 @@
 
 #[path = "damage.rs"]
 mod damage;
+#[path = "web.rs"]
+mod web;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
