@@ -181,7 +181,13 @@ impl Create {
         // Not mounted, it would not be put in place.
         let looks = !self.how.no_mount && plan.needs_commit_artifact();
         let of_commit = match (&plan.commit, looks) {
-            (Some(at), true) => outside.with(true, |supply| commit::nearest(&plan.source.git(), at, supply))?,
+            (Some(at), true) => {
+                outside.with(true, |supply| match commit::nearest(&plan.source.git(), at, supply)? {
+                    // Components may be had elsewhere.
+                    None if plan.components.is_empty() => commit::must_be_absent(at, supply).map(|()| None),
+                    found => Ok(found),
+                })?
+            }
             _ => None,
         };
         if let (Some(found), Some(at)) = (&of_commit, &plan.commit) {

@@ -78,6 +78,8 @@ impl FetchCommand {
                 lines += &components::commit_line(&found, &placed);
                 answer.directories = placed.iter().map(|at| at.as_path().into()).collect();
                 answer.commit = Some(found.commit);
+            } else {
+                outside.with(true, |supply| commit::must_be_absent("HEAD", supply))?;
             }
         }
         (answer.requests, answer.bytes_received) = outside.requests();

@@ -22,10 +22,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::error::Fetched;
 use super::layout::{self, ObjectStat};
 use super::spec::{Address, Credentials};
-use super::{RemoteError, RemoteSpec};
+use super::{RemoteError, RemoteSpec, credentials};
 use crate::sys::interrupt;
-use crate::sys::invocation::Invocation;
-use crate::sys::invocation::Sink;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The bytes that a machine on a slow line sends in a second.
@@ -34,7 +32,6 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: usize = 4;
 /// A signal is noticed within this time.
 const TICK: Duration = Duration::from_millis(100);
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(60);
 const THREADS: usize = 2;
 
 /// Time limits of requests.
@@ -60,6 +57,8 @@ pub struct Client {
     /// The same, for requests with a body; `None` if it is only read.
     writes: Option<Arc<dyn ObjectStore>>,
     prefix: String,
+    /// The source of the credentials, for messages; nothing without any.
+    credentials: Option<&'static str>,
     limits: ClientLimits,
     /// `None` only while the value is dropped.
     runtime: Option<Runtime>,
@@ -103,6 +102,7 @@ impl Client {
             store,
             writes,
             prefix: [prefix.as_str(), layout::ROOT].join("/").trim_start_matches('/').to_owned(),
+            credentials: credentials::source(spec),
             limits,
             runtime: Some(runtime.map_err(|e| wrong(format!("no thread can be had: {}", crate::sys::reason(&e))))?),
             requests: AtomicU64::new(0),
@@ -280,7 +280,8 @@ impl Client {
         let remote = self.name.clone();
         match e {
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-                RemoteError::Denied { remote, why: words(e) }
+                let of = self.credentials.map_or_else(String::new, |of| format!(" for {of}"));
+                RemoteError::Denied { remote, why: words(e) + &of }
             }
             _ => RemoteError::Unreachable { remote, why: words(e) },
         }
@@ -318,8 +319,9 @@ fn words(e: &Error) -> String {
     while let Some(next) = cause.source() {
         cause = next;
     }
+    let is_local = cause.is::<std::io::Error>();
     let text = match e {
-        Error::PermissionDenied { .. } => "status 403".into(),
+        Error::PermissionDenied { .. } if !is_local => "status 403".into(),
         Error::Unauthenticated { .. } => "status 401".into(),
         _ => cause.to_string(),
     };
@@ -361,29 +363,19 @@ fn s3(spec: &RemoteSpec, bucket: &str) -> Result<AmazonS3Builder, RemoteError> {
     if let Some(endpoint) = &spec.endpoint {
         builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
     }
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let is_of_profile = spec.credentials.is_none() && is_set("AWS_PROFILE") && !is_set("AWS_ACCESS_KEY_ID");
     Ok(match spec.credentials {
         Some(Credentials::None) => builder.with_skip_signature(true),
         Some(Credentials::Aws) => exported(spec, builder)?,
-        _ if is_of_profile => exported(spec, builder)?,
+        _ if credentials::is_of_profile(spec) => exported(spec, builder)?,
         _ => builder,
     })
 }
 
-/// Credentials of `aws configure export-credentials`: they stay in the memory of this process.
+/// A bucket with the credentials of the program `aws`.
 fn exported(spec: &RemoteSpec, builder: AmazonS3Builder) -> Result<AmazonS3Builder, RemoteError> {
-    let denied = |why: &str| RemoteError::Denied { remote: spec.name.clone(), why: why.into() };
-    let mut it = Invocation::new("aws");
-    it.args(["configure", "export-credentials", "--format", "process"]);
-    it.stdout(Sink::Keep(64 << 10)).stderr(Sink::Null).limit(Some(CREDENTIALS_TIMEOUT));
-    let done = it.run().map_err(|_| denied("the program aws cannot be started"))?;
-    let failed = || denied("aws configure export-credentials has none");
-    let found: serde_json::Value = serde_json::from_slice(&done.stdout).map_err(|_| failed())?;
-    let field = |name: &str| found.get(name).and_then(serde_json::Value::as_str);
-    let (id, secret) = field("AccessKeyId").zip(field("SecretAccessKey")).ok_or_else(failed)?;
-    let builder = builder.with_access_key_id(id).with_secret_access_key(secret);
-    Ok(match field("SessionToken") {
+    let found = credentials::exported(spec)?;
+    let builder = builder.with_access_key_id(found.id).with_secret_access_key(found.secret);
+    Ok(match found.token {
         Some(token) => builder.with_config(AmazonS3ConfigKey::Token, token),
         None => builder,
     })

@@ -20,6 +20,7 @@
 //! | `no_client` | the client of a depsfs that was built without remotes |
 //! | `prune` | the deletion of old entries |
 //! | `client` | requests to the object store: the only file that names its crate and tokio |
+//! | `credentials` | the source of a bucket's credentials |
 //! | `layout` | the names of remote objects |
 //! | `frames`, `pack`, `entry`, `times` | the formats |
 //! | `secrets` | files that are never pushed |
@@ -36,6 +37,8 @@ mod client;
 #[cfg(not(feature = "remote"))]
 #[path = "no_client.rs"]
 mod client;
+#[cfg(feature = "remote")]
+mod credentials;
 mod entry;
 mod error;
 mod fetch;

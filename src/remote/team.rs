@@ -29,6 +29,8 @@ struct TeamMember {
     spec: RemoteSpec,
     opened: OnceLock<Option<OpenRemote>>,
     is_down: AtomicBool,
+    /// Why it refused access.
+    refused: OnceLock<String>,
 }
 
 /// The record of an entry that came from a remote, kept beside the entry in the store.
@@ -76,7 +78,12 @@ pub struct Search<'a> {
 impl Team {
     /// These remotes, in their order.
     pub fn of(specs: Vec<RemoteSpec>) -> Team {
-        let member = |spec| TeamMember { spec, opened: OnceLock::new(), is_down: AtomicBool::new(false) };
+        let member = |spec| TeamMember {
+            spec,
+            opened: OnceLock::new(),
+            is_down: AtomicBool::new(false),
+            refused: OnceLock::new(),
+        };
         Team { members: specs.into_iter().map(member).collect() }
     }
 
@@ -123,6 +130,14 @@ impl Team {
             };
             search.store.entries().put(&name, tree, provenance)?;
             Ok(Some(received))
+        })
+    }
+
+    /// The error of the first remote that refused access, if one did: what it has is not known to be absent.
+    pub fn refusal(&self) -> Option<RemoteError> {
+        self.members.iter().find_map(|member| {
+            let why = member.refused.get()?.clone();
+            Some(RemoteError::Denied { remote: member.spec.name.clone(), why })
         })
     }
 
@@ -174,11 +189,20 @@ impl TeamMember {
         let open = || match OpenRemote::open(&self.spec) {
             Ok(remote) => Some(remote),
             Err(e) => {
-                say(&format!("{e}; going on without it"));
+                self.give_up(&e, say);
                 None
             }
         };
         self.opened.get_or_init(open).as_ref()
+    }
+
+    /// Reports that the remote is asked for nothing more. A refusal may end the command later.
+    fn give_up(&self, e: &RemoteError, say: &dyn Fn(&str)) {
+        let RemoteError::Denied { why, .. } = e else {
+            return say(&format!("{e}; going on without it"));
+        };
+        self.refused.get_or_init(|| why.clone());
+        say(&e.to_string());
     }
 
     /// Reports an error that is one of the remote; returns one of this machine.
@@ -192,7 +216,7 @@ impl TeamMember {
             e => {
                 // Of several threads one reports it.
                 if !self.is_down.swap(true, Ordering::Relaxed) {
-                    say(&format!("{e}; going on without it"));
+                    self.give_up(&e, say);
                 }
                 Ok(())
             }

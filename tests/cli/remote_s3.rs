@@ -136,30 +136,51 @@ fn a_bucket_has_what_sixteen_machines_push_at_once_and_another_gets_it_whole() {
     assert!(said.code == 0 && said.out.contains("deleted 0 objects"), "{said:?}");
 }
 
+/// The port of a server that gives each request the same answer, or none. It ends with the test's process.
+fn answering(answer: Option<&'static [u8]>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { break };
+            if let Some(answer) = answer {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).and_then(|_| stream.write_all(answer));
+            } else {
+                kept.push(stream);
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn a_remote_that_refuses_access_is_no_miss_and_its_credentials_are_named() {
+    let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let bench = bench(answering(Some(answer)));
+    let refused = "the remote team refuses access: status 403 for the credentials in AWS_ACCESS_KEY_ID";
+    let said = depsfs(&bench, "repo", "store", &["create", "w"]);
+    assert!(said.code == 1 && said.err.contains(refused) && said.err.contains("aws sso login"), "{said:?}");
+    assert!(!said.err.contains("building web") && !said.err.contains("s3cr3t"), "{said:?}");
+    // The worktree is there, and goes on as its user decides.
+    let said = depsfs(&bench, "w", "store", &["create", "--resume", "--no-remote"]);
+    assert!(said.code == 0 && said.err.contains("building web"), "{said:?}");
+    assert_eq!(bench.read("w/node_modules/a/made"), "built\n");
+    // Another source has it: a warning.
+    let said = depsfs(&bench, "repo", "store", &["create", "again"]);
+    assert_eq!((said.code, bench.read("again/node_modules/a/made").as_str()), (0, "built\n"), "{said:?}");
+}
+
 #[test]
 fn a_server_that_fails_is_a_miss_that_is_named_once_and_never_a_hang() {
-    let answers: [(&str, Option<&[u8]>); 4] = [
+    let answers: [(&str, Option<&[u8]>); 3] = [
         ("no answer within 5 s", None),
-        ("status 403", Some(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")),
         ("", Some(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")),
         ("", Some(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\ncut")),
     ];
     for (n, (words, answer)) in answers.into_iter().enumerate() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let bench = bench(listener.local_addr().unwrap().port());
-        // It ends with the test's process.
-        std::thread::spawn(move || {
-            let mut kept = Vec::new();
-            for stream in listener.incoming() {
-                let Ok(mut stream) = stream else { break };
-                if let Some(answer) = answer {
-                    let mut request = [0; 4096];
-                    let _ = stream.read(&mut request).and_then(|_| stream.write_all(answer));
-                } else {
-                    kept.push(stream);
-                }
-            }
-        });
+        let bench = bench(answering(answer));
         let begun = Instant::now();
         let said = depsfs(&bench, "repo", "store", &["create", "w"]);
         assert!(begun.elapsed() < Duration::from_secs(45), "{n}: {:?}", begun.elapsed());

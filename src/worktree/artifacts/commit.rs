@@ -83,6 +83,14 @@ pub fn nearest(git: &Git, commit: &str, supply: &ArtifactSources<'_>) -> Result<
     }))
 }
 
+/// That no remote refused access: one that did may have the artifact directories of a commit that was not found.
+///
+/// # Errors
+/// A remote refused access.
+pub fn must_be_absent(commit: &str, supply: &ArtifactSources<'_>) -> Result<(), WorktreeError> {
+    supply.env.team.refusal().map_or(Ok(()), |refusal| Err(failed(commit, refusal).into()))
+}
+
 /// The nearest commit whose artifact directories the store or a remote has; nothing is fetched.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use crate::cache::{Artifact, ArtifactName};
 use crate::component::files::Files;
 use crate::component::key::{self, Keyed, Keys};
 use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent};
-use crate::component::{Components, Declared};
+use crate::component::{ComponentError, Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::remote::{Received, TrackedTimes};
 use crate::store::{Store, Tree};
@@ -89,6 +89,7 @@ pub fn bring(task: &MaterializeTask<'_>) -> Result<Vec<Brought>, WorktreeError> 
     let (record, decisions) = decisions(task)?;
     let mut all = not_done(&record, decisions);
     artifacts(task, &record, &mut all)?;
+    refuse_blind_builds(task, &all)?;
     for brought in all.iter_mut().filter(|b| task.builds && b.decision.way == ArtifactSource::Build) {
         let Some(declared) = task.components.named(&brought.decision.component) else { continue };
         let key = brought.decision.key.key();
@@ -101,6 +102,17 @@ pub fn bring(task: &MaterializeTask<'_>) -> Result<Vec<Brought>, WorktreeError> 
         brought.done = true;
     }
     Ok(all)
+}
+
+/// A remote that refused access may have the artifact that would be built.
+fn refuse_blind_builds(task: &MaterializeTask<'_>, all: &[Brought]) -> Result<(), WorktreeError> {
+    let built = all.iter().filter(|b| task.builds && b.decision.way == ArtifactSource::Build);
+    let Some((brought, name)) = built.filter_map(|b| Some((b, b.decision.artifact.clone()?))).next() else {
+        return Ok(());
+    };
+    let Some(refusal) = task.supply.env.team.refusal() else { return Ok(()) };
+    let component = brought.decision.component.clone();
+    Err(ComponentError::Fetch { component, name, source: Box::new(refusal.into()) }.into())
 }
 
 /// Remembers what became of a component, beside the entries that it had until now.
