@@ -94,6 +94,7 @@ for block in text.split("\x01")[1:]:
     rows.append((at, f'<tspan fill="#7ee787">$ </tspan><tspan fill="#ffffff">{html.escape(command)}</tspan>'))
     at += 0.5
     # A progress bar is overwritten by what comes after it; only colors are kept of the escape sequences.
+    output = re.sub(r"(?m)^[^\n]*[\u2588\u2591][^\n]*\n", "", output)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-ln-z]", "", output)
     plain = re.sub(r"(\x1b\[[0-9;]*m)*[\u2800-\u28ff][^\n]*? {3,}\r?", "\r", plain)
     lines = [line.split("\r")[-1] for line in plain.split("\n") if line.split("\r")[-1].strip() or "\r" not in line]
