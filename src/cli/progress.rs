@@ -58,8 +58,9 @@ impl Bar {
             out.write_str(&words(done, all, state.pos(), state.len())).unwrap_or_default();
         };
         let left = |state: &ProgressState, out: &mut dyn Write| {
-            let words = if state.pos() == 0 { String::new() } else { left(state.eta()) };
-            out.write_str(&words).unwrap_or_default();
+            if is_estimable(state.pos(), state.len()) {
+                out.write_str(&left(state.eta())).unwrap_or_default();
+            }
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
         style.with_key("counts", counts).with_key("left", left)
@@ -149,7 +150,8 @@ fn words(files: u64, all_files: u64, bytes: u64, all_bytes: Option<u64>) -> Stri
     let mut words = Vec::new();
     match (files, all_files) {
         (0, 0) => {}
-        (_, 0) => words.push(count(files, "file")),
+        // Files can be done before they are expected.
+        (_, all) if files > all => words.push(count(files, "file")),
         _ => words.push(format!("{} of {}", number(files), count(all_files, "file"))),
     }
     match (bytes, all_bytes) {
@@ -158,6 +160,12 @@ fn words(files: u64, all_files: u64, bytes: u64, all_bytes: Option<u64>) -> Stri
         _ => words.push(size(bytes)),
     }
     if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
+}
+
+/// Whether the speed so far says how long the rest takes: not from the first bytes, which may all be of small files, and
+/// not while more is done than was expected.
+fn is_estimable(bytes: u64, all_bytes: Option<u64>) -> bool {
+    all_bytes.is_some_and(|all| bytes > all / 100 && bytes < all)
 }
 
 fn left(time: Duration) -> String {
@@ -180,6 +188,10 @@ mod tests {
         assert_eq!(words(1234, 5000, 45_000_000, Some(847_000_000)), ": 1,234 of 5,000 files, 45.0 MB of 847 MB");
         assert_eq!(words(0, 0, 0, Some(2000)), ": 0 B of 2.0 kB");
         assert_eq!(words(0, 0, 3000, Some(2000)), ": 3.0 kB");
+        assert_eq!(words(303, 300, 2000, Some(2000)), ": 303 files, 2.0 kB of 2.0 kB");
+        let estimable = [(0, None), (5, None), (0, Some(100)), (1, Some(100)), (2, Some(100)), (100, Some(100))];
+        let expected = [false, false, false, false, true, false];
+        assert_eq!(estimable.map(|(bytes, all)| is_estimable(bytes, all)), expected);
         let times = [(0, "0 s left"), (99, "99 s left"), (100, "1 min left"), (3 * 3600, "3 h left")];
         times.iter().for_each(|(n, text)| assert_eq!(left(Duration::from_secs(*n)), *text));
     }
