@@ -158,10 +158,11 @@ pub(crate) fn repository(root: &Path) -> Result<Repository, git2::Error> {
     Repository::open_ext(root, flags, std::iter::empty::<&OsStr>())
 }
 
-/// The path that a git file of one line holds, a relative one taken from `base` (`worktree.useRelativePaths`).
-fn pointed_at(base: &Path, bytes: &[u8]) -> Option<PathBuf> {
-    let line = bytes.split(|b| *b == b'\n' || *b == 0).next()?;
-    (!line.is_empty()).then(|| plain(&base.join(OsStr::from_bytes(line))))
+/// The path that a git file holds (`gitdir`, `commondir`, `.git` behind its first word), a relative one taken from `base`
+/// (`worktree.useRelativePaths`). As in git, the path ends at the end of the file: it may hold line ends.
+pub fn pointed_at(base: &Path, bytes: &[u8]) -> Option<PathBuf> {
+    let path = bytes.split(|b| *b == 0).next()?.trim_ascii_end();
+    (!path.is_empty()).then(|| plain(&base.join(OsStr::from_bytes(path))))
 }
 
 /// The path without `.` and with each `..` taken literally.

@@ -294,11 +294,8 @@ fn places(place: &Path) -> Result<(PathBuf, Option<PathBuf>), ViewsError> {
 fn moved_to(state_dir: &Path) -> Result<Option<PathBuf>, ViewsError> {
     let Some(git_dir) = state_dir.parent() else { return Ok(None) };
     let pointer = path::read_if_there(&git_dir.join("gitdir"))?;
-    let root = pointer.and_then(|bytes| {
-        let line = bytes.split(|b| *b == b'\n').next()?;
-        let dot_git = git_dir.join(std::ffi::OsStr::from_bytes(line));
-        crate::git::checkout::plain(&dot_git).parent().map(Path::to_path_buf)
-    });
+    let dot_git = pointer.and_then(|bytes| crate::git::checkout::pointed_at(git_dir, &bytes));
+    let root = dot_git.as_deref().and_then(Path::parent).map(Path::to_path_buf);
     root.filter(|r| path::is_dir(r)).map(|r| path::canonical(&r)).transpose().map_err(ViewsError::from)
 }
 

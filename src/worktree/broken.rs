@@ -78,7 +78,7 @@ impl Broken {
         let Some(git_dir) = state_dir.parent() else { return Ok(None) };
         let line = |file: &str| path::read_if_there(&git_dir.join(file));
         let (Some(common_dir), Some(told)) = (line("commondir")?, line("gitdir")?) else { return Ok(None) };
-        let absolute = |line: &[u8]| checkout::plain(&git_dir.join(OsStr::from_bytes(line.trim_ascii_end())));
+        let absolute = |bytes: &[u8]| checkout::pointed_at(git_dir, bytes).unwrap_or_else(|| git_dir.into());
         // `git worktree move`, and repair, update git's registration; the manifest is updated later.
         let root = absolute(&told).parent().map(Path::to_path_buf).filter(|root| path::is_there(root));
         Broken::of(&absolute(&common_dir), root.as_deref().unwrap_or(place), git_dir)
@@ -193,8 +193,7 @@ fn led_to(root: &Path) -> Result<Option<PathBuf>, IoError> {
         return Ok(None);
     }
     let bytes = path::read_if_there(&dot_git)?.unwrap_or_default();
-    let line = bytes.split(|b| *b == b'\n').next().and_then(|line| line.strip_prefix(b"gitdir: "));
-    Ok(line.map(|to| checkout::plain(&root.join(OsStr::from_bytes(to)))))
+    Ok(bytes.strip_prefix(b"gitdir: ").and_then(|to| checkout::pointed_at(root, to)))
 }
 
 /// The views of this user below a directory, in the order in which they were mounted.
