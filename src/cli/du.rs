@@ -45,7 +45,7 @@ impl Du {
     /// The registrations of git, or the roots of the store, can't be read.
     pub fn run(self) -> Result<(), Failure> {
         let only = match &self.worktree {
-            Some(word) => Some(named::views(Some(word))?.manifest.worktree),
+            Some(word) => Some(named::views(Some(word))?.top()),
             None => None,
         };
         let place = only.as_deref().unwrap_or(Path::new("."));

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::set::Views;
-use crate::sys::{fs, time};
+use crate::sys::{fs, reason, time};
 
 /// The time limit for the replies of all views together.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -93,9 +93,9 @@ pub fn stats(views: &Views) -> Stats {
     for (path, _) in places {
         let left = until.saturating_duration_since(Instant::now());
         let answer = match (&started, answers.recv_timeout(left)) {
-            (Err(e), _) => Err(e.to_string()),
+            (Err(e), _) => Err(reason(e)),
             (_, Err(_)) => Err(format!("it does not answer within {}", time::seconds(LIMIT))),
-            (_, Ok(answer)) => answer.map_err(|e| e.to_string()),
+            (_, Ok(answer)) => answer.map_err(|e| reason(&e)),
         };
         let counted = answer.and_then(|text| serde_json::from_slice::<RequestStats>(&text).map_err(|e| e.to_string()));
         let error = counted.as_ref().err().cloned();

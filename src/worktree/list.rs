@@ -148,7 +148,8 @@ fn row(state_dir: &Path, at: usize, with_views: &mut Vec<(usize, Views)>) -> Lis
     let recorded = manifest.views.iter().flat_map(|view| &view.lockfiles);
     let drift = lockfile::drifted(&manifest.worktree, recorded.map(|file| (file.path.as_path(), file.blake3.as_str())));
     let listed = ListedWorktree {
-        path: manifest.worktree.clone(),
+        // Without its git directory, a worktree looks like a directory that entries are mounted at.
+        path: if broken.is_some() { manifest.worktree.clone() } else { views.top() },
         trouble: broken.or(branch.as_ref().err().map(ToString::to_string)),
         branch: branch.unwrap_or_default(),
         source: manifest.source.clone(),

@@ -77,3 +77,16 @@ fn a_name_or_branch_that_would_control_the_terminal_is_printed_in_quotes() {
     assert!(table.contains("e\\033[2Kvil") && table.contains("\\342\\200\\256x"), "{table}");
     assert!(!table.contains('\x1b') && !table.contains('\u{202e}'), "{table}");
 }
+
+#[test]
+fn a_directory_that_entries_are_mounted_at_is_listed_itself_and_not_the_one_above() {
+    let bench = Bench::new();
+    bench.ok("repo", ["store", "add", "build", "--name", "built"]);
+    bench.ok("", ["mount", "built", "--at", "at"]);
+    let at = bench.path("at");
+    let listed = json(&bench.ok("repo", ["list", "--all", "--json"]));
+    assert_eq!(listed["worktrees"][0]["path"], at.to_str().unwrap(), "{listed}");
+    let counted = json(&bench.ok("repo", ["du", "--all", "--json"]));
+    assert!(counted.to_string().contains(&format!("\"{}\"", at.display())), "{counted}");
+    bench.ok("", ["unmount", "--at", "at"]);
+}
