@@ -119,7 +119,9 @@ fn branches() -> Vec<Candidate> {
 fn views(first: Option<&String>) -> Vec<Candidate> {
     let named = first.and_then(|word| {
         let here = Checkout::of_any_repository(".".as_ref()).ok().flatten()?;
-        find::only(word.as_ref(), find::readings(&here, word.as_ref()).ok()?).ok().flatten()
+        let readings = find::readings(&here, word.as_ref()).ok()?;
+        let readings = if readings.is_empty() { find::by_last_part(&here, word.as_ref()).ok()? } else { readings };
+        find::only(word.as_ref(), readings).ok().flatten()
     });
     let top = named.as_ref().map(|worktree| worktree.root.clone());
     let Ok(views) = places::views_at(top.as_deref().unwrap_or(".".as_ref())) else { return vec![] };

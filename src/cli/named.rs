@@ -1,7 +1,7 @@
 //! The worktree, or the paths in its views, that the words of a command line name.
 //!
 //! A word is a path, or the name or the branch of a worktree of this repository. If it can be both, it is refused:
-//! `./WORD` is the path.
+//! `./WORD` is the path. A word that is none of them can be the last part of a branch.
 
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,10 @@ pub fn place(word: Option<&Path>) -> Result<PathBuf, Failure> {
     match find::only(word.as_os_str(), readings)? {
         Some(worktree) => Ok(worktree.whole(&here)?.root),
         None if is_deleted(word) => Ok(word.into()),
-        None => Err(WorktreeError::NoWorktree(word.into()).into()),
+        None => match find::only(word.as_os_str(), find::by_last_part(&here, word.as_os_str())?)? {
+            Some(worktree) => Ok(worktree.whole(&here)?.root),
+            None => Err(WorktreeError::NoWorktree(word.into()).into()),
+        },
     }
 }
 
@@ -84,6 +87,7 @@ pub fn paths(words: &[PathBuf]) -> Result<NamedPaths, Failure> {
         unless_ambiguous(first, readings.iter().filter(|reading| reading.worktree.root != whole))?;
         return Ok(as_paths());
     }
+    let readings = if readings.is_empty() { find::by_last_part(&here, first.as_os_str())? } else { readings };
     let Some(worktree) = find::only(first.as_os_str(), readings)? else { return Ok(as_paths()) };
     let top = worktree.whole(&here)?.root;
     let paths = rest.iter().map(|path| top.join(path)).collect();

@@ -6,6 +6,9 @@
 //! | branch  | the branch that is checked out in it; `refs/heads/BRANCH` has no other reading       |
 //! | path    | a path in it: the caller's reading, since only the caller has a working directory    |
 //!
+//! A word that has none of these readings is the last part of a branch: `fix` for `al/fix`, which `depsfs create fix` has
+//! made, wherever its directory lies.
+//!
 //! Two readings that lead to different worktrees make a word ambiguous. No reading has precedence.
 
 use std::ffi::OsStr;
@@ -67,6 +70,17 @@ pub fn readings(from: &Checkout, word: &OsStr) -> Result<Vec<NameReading>, Workt
         }
     }
     Ok(found)
+}
+
+/// The worktrees on a branch whose last part the word is, for a word without a reading.
+///
+/// # Errors
+/// As [`readings`].
+pub fn by_last_part(from: &Checkout, word: &OsStr) -> Result<Vec<NameReading>, WorktreeError> {
+    let mut found = all(from)?;
+    let ends_so = |branch: &OsStr| branch.as_bytes().rsplitn(2, |b| *b == b'/').next() == Some(word.as_bytes());
+    found.retain(|worktree| branch_of(&worktree.git_dir).ok().flatten().is_some_and(|branch| ends_so(&branch)));
+    Ok(found.into_iter().map(|worktree| NameReading { worktree, by_branch: true }).collect())
 }
 
 /// One that git can't read has no branch: its fault is reported when it is the worktree that is meant.

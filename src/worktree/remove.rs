@@ -78,6 +78,9 @@ pub fn target(from: &Checkout, name: &Path) -> Result<RemoveTarget, WorktreeErro
     let by_path = find::all(from)?.into_iter().find(|worktree| worktree.root == as_path);
     let mut readings = if find::is_path_only(name) { vec![] } else { find::readings(from, name.as_os_str())? };
     let found = match by_path {
+        None if readings.is_empty() && !find::is_path_only(name) => {
+            find::only(name.as_os_str(), find::by_last_part(from, name.as_os_str())?)?
+        }
         None => find::only(name.as_os_str(), readings)?,
         Some(worktree) => {
             readings.retain(|reading| reading.worktree != worktree);

@@ -161,3 +161,42 @@ fn colours_are_for_terminals_unless_they_are_asked_for() {
     assert!(help(&["--color=always", "status", "--help"]).contains('\x1b'));
     assert!(!help(&["--color=never", "status", "--help"]).contains('\x1b'));
 }
+
+#[test]
+fn the_name_that_create_was_given_finds_its_worktree_wherever_that_lies() {
+    let bench = Bench::new();
+    bench.ok("repo", ["create", "far", "--path", "../else/where"]);
+    bench.ok("repo", ["create", "near"]);
+    let whole = format!("{}\n", bench.path("else/where").to_str().unwrap());
+    assert_eq!(bench.ok("repo", ["path", "far"]), whole);
+    bench.write("else/where/build/mine.o", "mine\n");
+    assert_eq!(bench.ok("near/src", ["diff", "far", "build"]), "A build/mine.o\n");
+    // A path and a whole name go before the last part of a branch.
+    bench.git("near", ["branch", "-m", "al/near", "al/src"]);
+    assert_eq!(bench.ok("repo", ["path", "src"]), bench.ok("repo", ["path"]));
+    bench.git("near", ["branch", "-m", "al/src", "x/far"]);
+    let said = bench.depsfs("repo", ["path", "far"]);
+    assert!(said.code == 3 && said.err.contains("far can mean "), "{said:?}");
+    bench.git("near", ["branch", "-m", "x/far", "near"]);
+    bench.ok("repo", ["remove", "far"]);
+    assert!(!bench.is_there("else/where") && bench.is_there("near"));
+}
+
+#[test]
+fn a_worktree_with_a_line_end_in_its_path_is_found_listed_and_removed() {
+    let bench = Bench::new();
+    let name = "a\nb";
+    bench.git("repo", ["worktree", "add", "-q", "-b", "x", &format!("../{name}")]);
+    bench.ok("repo", ["adopt", "x"]);
+    let whole = bench.path(name).to_str().unwrap().to_owned();
+    assert_eq!(bench.ok("repo", ["path", "x"]), format!("{whole}\n"));
+    let listed = crate::bench::json(&bench.ok("repo", ["list", "--json"]));
+    assert_eq!(listed["worktrees"][1]["path"], whole.replace('\n', "%0A"), "{listed}");
+    assert_eq!(listed["worktrees"][1]["trouble"], serde_json::Value::Null, "{listed}");
+    bench.write(&format!("{name}/build/mine.o"), "mine\n");
+    assert_eq!(bench.ok("repo", ["diff", "x"]), "A build/mine.o\n");
+    bench.ok("repo", ["unmount", "x"]);
+    bench.ok("repo", ["mount", "x"]);
+    bench.ok("repo", ["remove", "x"]);
+    assert!(!bench.is_there(name));
+}
