@@ -55,6 +55,9 @@ pub enum Failure {
     Refused { what: &'static str, why: String, hint: &'static str },
     #[error("the option {} is not known", .0.shown())]
     MountOption(String),
+    /// Of `depsfs help`, with a name that is similar.
+    #[error("there is no verb or topic {}", name.shown())]
+    NoHelp { name: String, similar: Option<String> },
     #[error("{} failed (see above)", count(*.0 as u64, "check"))]
     Unwell(usize),
     #[error("{failed} of {} not mounted (see above)", count(*all as u64, "worktree") + if *failed == 1 { " was" } else { " were" })]

@@ -37,6 +37,14 @@ pub fn io(e: &io::Error) -> String {
     .into()
 }
 
+/// The hint for a name that `depsfs help` does not have.
+pub fn help(similar: Option<&str>) -> String {
+    match similar {
+        Some(similar) => format!("depsfs help {similar} is similar; depsfs help lists them"),
+        None => "depsfs help lists them".into(),
+    }
+}
+
 /// The hint for a standard output that cannot be written.
 pub fn output(e: &io::Error) -> String {
     match e.kind() {

@@ -38,18 +38,37 @@ impl Man {
         {
             return output::print(&topic.page());
         }
-        let unknown = Failure::Usage("there is no such verb or topic", "depsfs help lists them");
-        let command = help::subcommand(&command, &self.names).ok_or(unknown)?;
+        let found = help::subcommand(&command, &self.names);
+        let command = found.ok_or_else(|| help::unknown(&command, &self.names))?;
         output::bytes(&page(command)?)
     }
 }
 
-/// The page of a verb.
+/// The page of a verb. Its synopsis is the usage that its help prints: that of the library has neither the values of
+/// options nor the `--` before a command.
 fn page(command: &Command) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut text).map_err(Failure::Output)?;
-    Ok(text)
+    let text = String::from_utf8(text).expect("the help of every verb is UTF-8");
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").replace('\\', "\\e").replace('-', "\\-");
+    let with_usage = text.split_once(SYNOPSIS).and_then(|(before, rest)| {
+        let after = &rest[rest.find(".SH ")?..];
+        Some(format!("{before}{SYNOPSIS}{}\n{after}", usage.lines().map(str::trim).collect::<Vec<_>>().join("\n.br\n")))
+    });
+    Ok(with_examples(&with_usage.unwrap_or(text)).into_bytes())
 }
+
+/// The text after the options under a heading of its own, with its lines as they are.
+fn with_examples(page: &str) -> String {
+    let Some((before, extra)) = page.split_once(".SH EXTRA\n") else { return page.into() };
+    let (extra, after) = extra.find("\n.SH ").map_or((extra, ""), |end| extra.split_at(end + 1));
+    let (heading, lines) = extra.split_once('\n').unwrap_or(("", extra));
+    let word = heading.split([' ', ':']).next().unwrap_or_default().to_uppercase();
+    format!("{before}.SH {word}\n.nf\n{}\n.fi\n{after}", lines.trim_end())
+}
+
+const SYNOPSIS: &str = ".SH SYNOPSIS\n";
 
 /// The pages of a command and of all its visible verbs, each with the name of its file.
 fn of_all(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> Result<(), Failure> {

@@ -20,9 +20,11 @@ use crate::{git, views};
 /// Views can't be mounted on this machine.
 const NO_MOUNTS_HINT: &str = "depsfs create --copy and adopt --copy make plain files, without views; depsfs doctor names what is missing for views; nothing was made";
 
-const FAILED: u8 = 1;
+/// The exit code of a failure.
+pub const FAILED: u8 = 1;
 const USAGE: u8 = 2;
-const REFUSED: u8 = 3;
+/// The exit code of a refusal: nothing was changed.
+pub const REFUSED: u8 = 3;
 
 /// The exit code and the hint of every failure there is.
 pub fn judge(failure: &Failure) -> (u8, String) {
@@ -51,6 +53,7 @@ pub fn judge(failure: &Failure) -> (u8, String) {
         ),
         Failure::Refused { hint, .. } => (REFUSED, (*hint).into()),
         Failure::Usage(_, hint) => (USAGE, (*hint).into()),
+        Failure::NoHelp { similar, .. } => (USAGE, hints::help(similar.as_deref())),
         Failure::MountOption(_) => (USAGE, "depsfs mount --help lists the options".into()),
         Failure::Unwell(_) => {
             (FAILED, "each line above names its remedy; depsfs doctor --fix applies those marked so".into())

@@ -45,8 +45,14 @@ fn help_for_what_is_not_there_is_wrong_usage() {
     for args in [["help", "nosuch"], ["man", "nosuch"]] {
         let asked = depsfs(&args);
         assert_eq!((asked.status.code(), asked.stdout.len()), (Some(2), 0));
-        assert!(String::from_utf8_lossy(&asked.stderr).contains("hint: depsfs help lists them"));
+        let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+        assert!(
+            said.contains("there is no verb or topic nosuch") && said.contains("hint: depsfs help lists them"),
+            "{said}"
+        );
     }
+    let said = String::from_utf8(depsfs(&["help", "creat"]).stderr).unwrap();
+    assert!(said.contains("hint: depsfs help create is similar; "), "{said}");
 }
 
 #[test]
@@ -76,5 +82,19 @@ fn the_help_of_each_verb_has_examples_and_lines_that_fit_100_columns() {
         assert!(help.contains("\nExamples:\n"), "{verb} has no example: {help}");
         let long: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
         assert!(long.is_empty(), "{verb}: {long:?}");
+    }
+}
+
+#[test]
+fn the_synopsis_of_a_manual_page_is_the_usage_that_the_help_prints() {
+    for verb in [&["exec"][..], &["create"], &["store", "add"], &["mount"], &[]] {
+        let help = String::from_utf8(depsfs(&[verb, &["--help"]].concat()).stdout).unwrap();
+        let usage = help.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap();
+        let page = String::from_utf8(depsfs(&[&["man"], verb].concat()).stdout).unwrap();
+        let synopsis = page.split(".SH SYNOPSIS\n").nth(1).and_then(|rest| rest.split(".SH ").next()).unwrap();
+        assert_eq!(synopsis.replace("\\-", "-").trim_end(), usage, "{page}");
+        let heading = if verb.is_empty() { ".SH TOPICS\n.nf\n  " } else { ".SH EXAMPLES\n.nf\n  depsfs " };
+        assert_eq!(page.contains(heading), verb.len() < 2, "{page}");
+        assert!(!page.contains(".SH EXTRA"), "{page}");
     }
 }

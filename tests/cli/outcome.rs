@@ -48,7 +48,9 @@ fn what_is_done_but_cannot_be_reported_is_said_to_be_done() {
             _ => {}
         }
     }
-    for read_only in [&["init", "--print"][..], &["store", "list"], &["doctor"], &["create", "other", "--dry-run"]] {
+    let dry_run: &[&str] = &["create", "other", "--dry-run"];
+    let helps: [&[&str]; 4] = [&["--help"], &["-h"], &["--version"], &["store", "add", "--help"]];
+    for read_only in [&["init", "--print"][..], &["store", "list"], &["doctor"], dry_run].into_iter().chain(helps) {
         let said = to_full(&bench, "repo", read_only);
         assert_eq!(said.code, 1, "{said:?}");
         assert!(said.err.starts_with("depsfs: the answer could not be written\n"), "{said:?}");
