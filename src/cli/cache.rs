@@ -9,6 +9,7 @@ use super::answers::{Answer, CacheExistsAnswer, CacheGetAnswer, CachePutAnswer, 
 use super::output;
 use super::places;
 use super::progress::Bar;
+use super::record;
 use super::report::Failure;
 use crate::cache::{self, Artifact, ArtifactName, Environment, Put, RemoteRules, Reporting};
 use crate::git::checkout::Checkout;
@@ -45,18 +46,25 @@ enum CacheVerb {
     /// on top; others are plain files. With CI=1, without git or FUSE, and in a worktree of create --copy, all are plain
     /// files. Existing files are never overwritten, but reported.
     Get {
+        /// Name of the artifact, such as noir-0123456789abcdef.tar.gz
         name: String,
+        /// Directory that the files are put below
         #[arg(default_value = ".")]
         out_dir: PathBuf,
     },
     /// Save paths as an artifact: in $CACHE_LOCAL_DIR, and at the remote unless CI=0
     Put {
+        /// Name of the artifact, such as noir-0123456789abcdef.tar.gz
         name: String,
+        /// Files and directories, relative to the working directory
         #[arg(required = true)]
         paths: Vec<PathBuf>,
     },
     /// Exit code 0 when the store, $CACHE_LOCAL_DIR or the remote has the artifact, else 1
-    Exists { name: String },
+    Exists {
+        /// Name of the artifact
+        name: String,
+    },
 }
 
 impl CacheCommand {
@@ -108,6 +116,9 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
     // Until the artifact is in a manifest, or extracted.
     let _share = store.share()?;
     let artifact = fetch(&store, name, &env)?;
+    record::begin("cache get", store.path());
+    record::concerns_name(name.as_str());
+    record::concerns(out_dir);
     let placed = placement::place(
         &store,
         &[PlaceRequest { artifact: &artifact, out_dir, instead_of: &[], reveal: true }],
@@ -136,6 +147,10 @@ fn fetch(store: &Store, name: &ArtifactName, env: &Environment) -> Result<Artifa
 
 fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
     let base = paths::canonical(Path::new(".")).map_err(WorktreeError::from)?;
+    if let Ok(store) = places::store_path() {
+        record::begin("cache put", &store);
+        record::concerns_name(name.as_str());
+    }
     let bar = Bar::new();
     let line = |words: &str| bar.say(words);
     let put =
@@ -144,6 +159,7 @@ fn put(name: &ArtifactName, given: &[PathBuf]) -> Result<(), Failure> {
     let mut answer = CachePutAnswer { name: name.to_string(), skipped: None, file: None, uploaded: false };
     match put {
         Put::Skipped(why) => {
+            record::forget();
             say(&format!("Not saving {name}: {why}."));
             answer.skipped = Some(why.to_string());
         }

@@ -25,9 +25,9 @@ const NAMED: usize = 3;
 
 /// Show what depsfs did: when, to what, and with which outcome
 ///
-/// One line for each create, adopt, sync, reset, thaw, publish, remove, gc, store add and doctor --fix that changed
-/// something or failed, the newest first. Dry runs and refused commands leave no record. The log is in the store, of
-/// bounded size.
+/// One line for each command that changed something or failed, the newest first: create, mount, sync, cache get, gc and
+/// all others that change worktrees, the store, a remote or hooks. Dry runs, refused commands, and a mount of what is
+/// mounted leave no record. The log is in the store, of bounded size.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct LogCommand {

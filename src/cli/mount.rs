@@ -11,7 +11,7 @@ use super::output::{self, count};
 use super::progress::Bar;
 use super::report::Failure;
 use super::view_option::ViewOption;
-use super::{mount_all, named, places};
+use super::{mount_all, named, places, record};
 use crate::store::Store;
 use crate::sys::terminal::DisplayName;
 use crate::views::copied;
@@ -152,6 +152,8 @@ impl Mount {
             Some(path) => Store::open(&crate::sys::path::absolute(path)?)?,
             None => places::store()?,
         };
+        record::begin("mount", store.path());
+        record::concerns(dir);
         let states = places::states().ok();
         for left_out in standalone_mount::mount(&store, &wish, dir, states.as_deref(), &Bar::new())? {
             output::note(&format!("left out {}: {}", left_out.path.shown(), left_out.why));
@@ -176,6 +178,11 @@ impl Mount {
 
     /// Without any `-o` the views have the options that they had.
     fn mount_worktree(&self, mut views: Views, options: &MountOptions) -> Result<(), Failure> {
+        let is_settled = views.manifest.views.iter().all(|view| views.is_settled(view));
+        if !is_settled || self.view.is_some() || self.allow_other.is_some() || !self.options.is_empty() {
+            record::begin("mount", &views.manifest.store);
+            record::concerns(&views.manifest.worktree);
+        }
         relocation::follow(&views)?;
         let bar = Bar::new();
         copied::to_views(&mut views, &bar)?;
@@ -183,6 +190,7 @@ impl Mount {
         if let Some(view) = self.view
             && reshape::reshape(&mut views, view.into())?
         {
+            record::changed();
             views.manifest.allow_other |= shape::lets_others_in(view.into());
             let allow_other = views.manifest.allow_other;
             views.mount_changed(|manifest| manifest.allow_other = allow_other)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::answers::{JsonPath, MountAnswer, MountedAnswer, MountedState};
 use super::report::Failure;
-use super::{output, places, report};
+use super::{output, places, record, report};
 use crate::store::Store;
 use crate::sys::log::OrWarn;
 use crate::sys::terminal::DisplayName;
@@ -22,18 +22,29 @@ pub struct AllMounted {
 pub fn mount(store: &Store, states: Option<&Path>) -> Result<AllMounted, Failure> {
     let (mut places, mut reported) = (Vec::new(), Ok(()));
     for known in all_worktrees::known(store, states)? {
+        let at = known.place.clone();
         let (path, place) = (JsonPath::from(known.place.as_path()), known.place.shown().to_string());
-        if let Some(views) = known.views() {
+        let views = known.views();
+        let is_settled = views.as_ref().is_none_or(|v| v.manifest.views.iter().all(|view| v.is_settled(view)));
+        if let Some(views) = views {
             relocation::follow(&views).or_warn("files keep the path that the worktree had before it was moved");
         }
         let (state, line) = match known.mount() {
-            DetachOutcome::Done => (MountedState::Mounted, format!("mounted {place}\n")),
+            DetachOutcome::Done => {
+                if !is_settled {
+                    record::begin("mount --all", store.path());
+                    record::concerns(&at);
+                }
+                (MountedState::Mounted, format!("mounted {place}\n"))
+            }
             DetachOutcome::Gone => (MountedState::Gone, format!("gone    {place} (depsfs doctor --fix forgets it)\n")),
             DetachOutcome::Away => {
                 (MountedState::Away, format!("away    {place} (on a disk that is not mounted, or moved)\n"))
             }
             DetachOutcome::Plain => continue,
             DetachOutcome::Failed(e) => {
+                record::begin("mount --all", store.path());
+                record::concerns(&at);
                 report::print(&format!("{place} is not mounted"), &e.into());
                 (MountedState::Failed, String::new())
             }
@@ -51,10 +62,14 @@ pub fn mount(store: &Store, states: Option<&Path>) -> Result<AllMounted, Failure
 /// Unmounts each that nobody uses; those in use stay.
 pub fn unmount() -> Result<(), Failure> {
     let mut reported = Ok(());
-    for known in all_worktrees::known(&places::store()?, places::states().ok().as_deref())? {
+    let store = places::store()?;
+    for known in all_worktrees::known(&store, places::states().ok().as_deref())? {
+        let at = known.place.clone();
         let place = known.place.shown().to_string();
         match known.unmount() {
             DetachOutcome::Done => {
+                record::begin("unmount --all", store.path());
+                record::concerns(&at);
                 reported = reported.and(output::done("the views were unmounted", &format!("unmounted {place}\n")));
             }
             DetachOutcome::Gone | DetachOutcome::Away | DetachOutcome::Plain => {}

@@ -1,7 +1,8 @@
 //! The record of a command in the operation log, which `depsfs log` prints.
 //!
 //! A verb calls [`begin`] when it has looked at everything and starts to change something: a dry run, and a command that
-//! is refused before that, leave no record. The record is written when the command has ended.
+//! is refused before that, leave no record. A verb with several targets calls [`changed`] after each of them: a refusal of
+//! a later one is a failure then. The record is written when the command has ended.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,10 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use crate::git::checkout;
 use crate::store::{LoggedOperation, OperationLog, OperationOutcome, escape};
 use crate::sys::log::OrWarn;
+use crate::sys::path;
 use crate::views::set;
 
 /// An operation that has begun.
@@ -20,6 +23,8 @@ struct BegunOperation {
     targets: Vec<String>,
     detail: Option<String>,
     begun: Instant,
+    /// Whether something was changed already.
+    has_changed: bool,
 }
 
 static CURRENT: Mutex<Option<BegunOperation>> = Mutex::new(None);
@@ -29,13 +34,14 @@ pub fn begin(verb: &'static str, store: &Path) {
     let mut current = CURRENT.lock();
     if current.is_none() {
         let (store, begun) = (store.into(), Instant::now());
-        *current = Some(BegunOperation { store, verb, targets: Vec::new(), detail: None, begun });
+        *current = Some(BegunOperation { store, verb, targets: Vec::new(), detail: None, begun, has_changed: false });
     }
 }
 
 /// The operation concerns this path.
 pub fn concerns(path: &Path) {
-    concerns_bytes(path.as_os_str().as_bytes());
+    let whole = path::absolute(path).unwrap_or_else(|_| path.into());
+    concerns_bytes(checkout::plain(&whole).as_os_str().as_bytes());
 }
 
 /// The operation concerns this name, which is no path.
@@ -58,6 +64,23 @@ pub fn detail(words: String) {
     if let Some(current) = CURRENT.lock().as_mut() {
         current.detail = Some(words);
     }
+}
+
+/// A part of the operation is done.
+pub fn changed() {
+    if let Some(current) = CURRENT.lock().as_mut() {
+        current.has_changed = true;
+    }
+}
+
+/// Whether a part of the operation is done: what ends it now is no refusal.
+pub fn has_changed() -> bool {
+    CURRENT.lock().as_ref().is_some_and(|current| current.has_changed)
+}
+
+/// The operation changes nothing after all.
+pub fn forget() {
+    *CURRENT.lock() = None;
 }
 
 /// The operation has ended, with an exit code and the cause of a failure: its record is written, unless it was refused. A

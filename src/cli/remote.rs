@@ -10,7 +10,7 @@ use super::confirm::confirm;
 use super::output::{self, count, size};
 use super::progress::Bar;
 use super::report::Failure;
-use super::{approve, places};
+use super::{approve, places, record};
 use crate::component::{Components, load};
 use crate::git::checkout::Checkout;
 use crate::remote::{Address, OpenRemote, RemoteError, RemoteSpec};
@@ -118,8 +118,20 @@ fn chosen(name: Option<&str>) -> Result<RemoteSpec, Failure> {
     Ok(spec)
 }
 
+/// The log is that of the user's store.
+fn begin_record(verb: &'static str, spec: &RemoteSpec) {
+    if let Ok(store) = places::store_path() {
+        record::begin(verb, &store);
+        record::concerns_name(&spec.shown_url());
+    }
+}
+
 fn init(spec: &RemoteSpec, keep_days: u32) -> Result<(), Failure> {
+    begin_record("remote init", spec);
     let made = OpenRemote::init(spec, keep_days)?;
+    if !made {
+        record::forget();
+    }
     let (name, url) = (spec.name.shown(), spec.shown_url());
     let words = if made { "set up" } else { "was set up before" };
     let answer = RemoteInitAnswer { name: spec.name.clone(), url: url.clone(), was_there: !made };
@@ -212,8 +224,10 @@ fn prune(spec: &RemoteSpec, dry_run: bool) -> Result<(), Failure> {
     if old.objects > 0 && !confirm(&format!("Delete {words} of {}?", spec.name.shown()))? {
         return Err(Failure::Declined);
     }
+    begin_record("remote prune", spec);
     let pruned = remote.prune(false, Timespec::now(), &bar)?;
     drop(bar);
+    record::detail(format!("deleted {}, {}", count(pruned.objects, "object"), size(pruned.bytes)));
     let answer = RemotePruneAnswer { dry_run, objects: pruned.objects, bytes: pruned.bytes };
     let text = || format!("deleted {}, {}\n", count(pruned.objects, "object"), size(pruned.bytes));
     output::done_answer("the remote was pruned", &answer, text)

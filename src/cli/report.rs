@@ -11,7 +11,8 @@
 use super::answers::{self, ErrorAnswer};
 pub use super::failure::Failure;
 use super::output::{self, count};
-use super::remedies::judge;
+use super::record;
+use super::remedies::{self, judge};
 use crate::component;
 use crate::worktree::WorktreeError;
 
@@ -24,6 +25,8 @@ pub fn interrupted() -> Option<u8> {
 /// Prints a failure on stderr; returns the exit code.
 pub fn print(what: &str, failure: &Failure) -> u8 {
     let (code, hint) = judge(failure);
+    // A refusal promises that nothing was changed.
+    let code = if code == remedies::REFUSED && record::has_changed() { remedies::FAILED } else { code };
     let code = interrupted().unwrap_or(code);
     // A worktree was made, and stays.
     let kept = matches!(failure, Failure::Worktree(WorktreeError::Component(component::ComponentError::Build { .. })));

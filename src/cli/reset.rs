@@ -84,6 +84,7 @@ impl Reset {
             record::concerns(&views.place(view).join(inside));
             say_held(reset::reset(views, view, inside)?, "that copy answers errors from now on");
             relocation::again(views, view, inside)?;
+            record::changed();
         }
         record::detail(format!("dropped {}", count(lost, "change")));
         output::done_answer("the changes were dropped", &answer(true), || dropped)

@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use super::answers::{ServiceAnswer, ServiceInstallAnswer, ServiceUninstallAnswer};
 use super::mount_all::{self, AllMounted};
 use super::report::Failure;
-use super::{output, places};
+use super::{output, places, record};
 use crate::sys::log::OrWarn;
 use crate::sys::process::{self, Signalled, Signals};
 use crate::sys::terminal::DisplayName;
@@ -206,6 +206,7 @@ fn mount() -> Result<(), Failure> {
         0 => format!("{all} mounted"),
         _ => format!("{all} mounted, {failed} could not be: see the journal"),
     };
+    record::end(u8::from(failed > 0), None);
     tell(&[NotifyState::Ready, NotifyState::Status(&words)]);
     Ok(())
 }

@@ -38,6 +38,7 @@ enum StoreVerb {
     ///
     /// An archive that is damaged, truncated or holds what would land outside is refused whole.
     Add {
+        /// The archive or directory
         source: PathBuf,
         /// Name of the entry [default: the name of the file, without .tar.gz, .zst and .tar]
         #[arg(long)]
@@ -139,6 +140,7 @@ fn remove(store: &Opened, names: &[String]) -> Result<(), Failure> {
     for name in names {
         store.entries().remove(name)?;
         record::concerns_name(name);
+        record::changed();
     }
     let text = || names.iter().map(|name| format!("removed {}; depsfs gc frees its files\n", name.shown())).collect();
     output::done_answer("the entries were removed", &StoreRemoveAnswer { removed: names.to_vec() }, text)

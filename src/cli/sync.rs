@@ -71,6 +71,9 @@ impl SyncCommand {
             true => components::would_bring(&checkout, &components, &outside)?,
             false => components::bring(&checkout, &components, &outside, self.build)?,
         };
+        if brought.iter().any(|brought| brought.done) {
+            record::changed();
+        }
         let synced = match components::source_of(&checkout)? {
             Some(source) => {
                 // Placing artifacts has changed the manifest.

@@ -65,6 +65,7 @@ impl Thaw {
                 nodes += 1;
                 bar.tick();
             })?;
+            record::changed();
             drop(bar);
             if let Some(released) = whole {
                 say_held(released, "it goes on with it as it was");

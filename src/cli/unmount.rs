@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::answers::UnmountAnswer;
 use super::report::Failure;
-use super::{named, output, places};
+use super::{named, output, places, record};
 use crate::daemon::Released;
 use crate::sys::proc;
 use crate::sys::terminal::DisplayName;
@@ -54,7 +54,13 @@ impl Unmount {
         }
         let released = match self.dry_run {
             true => views.refuse_all_busy(self.lazy).map(|()| Released::Gone)?,
-            false => views.release(self.lazy)?,
+            false => {
+                if views.manifest.views.iter().any(|view| views.is_mounted(view)) {
+                    record::begin("unmount", &views.manifest.store);
+                    record::concerns(&views.top());
+                }
+                views.release(self.lazy)?
+            }
         };
         let is_copy = views.manifest.is_copy();
         let place = self.at.unwrap_or(views.manifest.worktree);

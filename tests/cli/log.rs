@@ -54,6 +54,74 @@ fn each_operation_that_changes_something_is_logged_with_its_target_and_no_other(
 }
 
 #[test]
+fn mounts_artifacts_remotes_and_hooks_are_in_the_log_and_what_changes_nothing_is_not() {
+    let bench = Bench::new();
+    let fix = bench.path("fix").display().to_string();
+    bench.ok("repo", ["create", "fix"]);
+    bench.ok("repo", ["mount", "fix"]);
+    bench.ok("repo", ["mount", "--all"]);
+    bench.ok("repo", ["unmount", "fix", "--dry-run"]);
+    bench.ok("repo", ["unmount", "fix"]);
+    bench.ok("repo", ["unmount", "fix"]);
+    bench.ok("repo", ["mount", "fix"]);
+    bench.ok("repo", ["unmount", "fix"]);
+    bench.ok("repo", ["mount", "--all"]);
+    bench.ok("repo", ["store", "add", "build", "--name", "noir-0123456789abcdef"]);
+    bench.ok("", ["mount", "noir-0123456789abcdef", "--at", "at"]);
+    let at = bench.path("at").display().to_string();
+    bench.ok("", ["unmount", "--at", "at"]);
+    bench.ok("repo", ["cache", "get", "noir-0123456789abcdef.tar.gz", "../out"]);
+    assert_eq!(bench.depsfs("repo", ["cache", "get", "none-0123456789abcdef.tar.gz"]).code, 1);
+    bench.ok("repo", ["cache", "put", "own-0123456789abcdef.tar.gz", "build"]);
+    bench.ok("repo", ["hook", "status"]);
+    bench.ok("repo", ["hook", "uninstall"]);
+    bench.ok("repo", ["hook", "install"]);
+    bench.ok("repo", ["hook", "uninstall"]);
+    let operations = logged(&bench, &[]);
+    let expected = [
+        "hook uninstall",
+        "hook install",
+        "cache get",
+        "unmount",
+        "mount",
+        "store add",
+        "mount --all",
+        "unmount",
+        "mount",
+        "unmount",
+        "create",
+    ];
+    assert_eq!(verbs(&operations), expected);
+    assert!(operations.iter().all(|operation| operation["outcome"] == "done"), "{operations:#?}");
+    assert_eq!((&operations[3]["targets"], &operations[4]["targets"]), (&json!([at]), &json!([at])));
+    assert_eq!(operations[2]["targets"], json!(["noir-0123456789abcdef.tar.gz", bench.path("out")]));
+    assert_eq!(verbs(&logged(&bench, &["fix", "-n", "3"])), ["mount --all", "unmount", "mount"]);
+    assert_eq!(operations[6]["targets"], json!([fix]));
+    bench.ok("repo", ["unmount", "fix"]);
+}
+
+#[test]
+fn a_command_that_is_refused_after_a_part_of_it_was_done_has_failed_and_is_logged() {
+    let bench = Bench::new().with_mounts_of_directories();
+    bench.ok("repo", ["create", "fix"]);
+    let mut user =
+        std::process::Command::new("sleep").arg("60").current_dir(bench.path("fix/node_modules")).spawn().unwrap();
+    let refused = bench.depsfs("fix", ["thaw", "node_modules"]);
+    let partly = bench.depsfs("fix", ["thaw", "build", "node_modules", "--json"]);
+    user.kill().unwrap();
+    user.wait().unwrap();
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert_eq!(partly.code, 1, "{partly:?}");
+    assert_eq!(bench::json(&partly.err)["exit_code"], 1, "{partly:?}");
+    let operations = logged(&bench, &["--failed"]);
+    assert_eq!(verbs(&operations), ["thaw"]);
+    let targets = json!([bench.path("fix/build"), bench.path("fix/node_modules")]);
+    assert_eq!((&operations[0]["targets"], &operations[0]["exit_code"]), (&targets, &json!(1)));
+    assert!(operations[0]["detail"].as_str().unwrap().contains("is in use"), "{operations:#?}");
+    bench.ok("repo", ["unmount", "fix"]);
+}
+
+#[test]
 fn a_failure_is_logged_with_its_cause_and_doctor_reads_it() {
     let bench = Bench::new();
     bench.write("repo/.gitattributes", "*.c filter=broken\n");

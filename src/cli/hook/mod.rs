@@ -24,7 +24,7 @@ use kept::KeptFile;
 
 use super::answers::{HookAnswer, HookInstallAnswer, HookStatusAnswer, HookUninstallAnswer};
 use super::report::Failure;
-use super::{output, places};
+use super::{output, places, record};
 use crate::git::checkout::Checkout;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
@@ -138,6 +138,13 @@ impl Hook {
     }
 }
 
+/// The log is that of the user's store; without a store there is none.
+fn begin_record(verb: &'static str) {
+    if let Ok(store) = places::store_path() {
+        record::begin(verb, &store);
+    }
+}
+
 impl HookScope {
     fn here(user: bool, callers: &[HookCaller]) -> Result<HookScope, Failure> {
         if user && callers.iter().any(|caller| *caller != HookCaller::Claude) {
@@ -155,9 +162,12 @@ impl HookScope {
 
     fn install(&self, callers: &[HookCaller]) -> Result<(), Failure> {
         let (mut lines, mut hooks, mut failed) = (String::new(), Vec::new(), None);
+        begin_record("hook install");
         for caller in callers {
             match self.install_one(*caller) {
                 Ok((file, notes)) => {
+                    record::concerns(&file);
+                    record::changed();
                     lines += &format!("installed {}: {}\n", caller.name(), file.shown());
                     lines.extend(notes.iter().map(|note| format!("{note}\n")));
                     hooks.push(answer(*caller, HookState::Current, &file));
@@ -217,6 +227,7 @@ impl HookScope {
     fn uninstall(&self, callers: &[HookCaller]) -> Result<(), Failure> {
         let chosen = if callers.is_empty() { self.scope() } else { callers.to_vec() };
         let (mut lines, mut hooks) = (String::new(), Vec::new());
+        begin_record("hook uninstall");
         // The last first: a directory that the first was made in is empty then.
         for caller in chosen.into_iter().rev() {
             let (file, was_there) = match caller {
@@ -228,9 +239,14 @@ impl HookScope {
                 caller => self.uninstall_file(caller)?,
             };
             if was_there {
+                record::concerns(&file);
+                record::changed();
                 lines = format!("uninstalled {}: {}\n{lines}", caller.name(), file.shown());
                 hooks.insert(0, answer(caller, HookState::Absent, &file));
             }
+        }
+        if lines.is_empty() {
+            record::forget();
         }
         let text = || if lines.is_empty() { "nothing is installed\n".into() } else { lines };
         output::done_answer("the hooks were uninstalled", &HookUninstallAnswer { hooks }, text)
