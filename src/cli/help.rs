@@ -44,7 +44,7 @@ pub fn unknown(command: &Command, names: &[String]) -> Failure {
     let shown = above.get_subcommands().filter(|verb| !verb.is_hide_set()).map(Command::get_name);
     let topics = TOPICS.iter().map(|topic| topic.name).filter(|_| names.len() == 1);
     let scored = shown.chain(topics).map(|known| (distance(last, known), known));
-    let similar = scored.min().filter(|(steps, known)| *steps <= known.chars().count() / 3);
+    let similar = scored.min().filter(|(steps, known)| *steps <= known.chars().count().div_ceil(3));
     let begin = names.split_last().map(|(_, above)| above.join(" ")).filter(|above| !above.is_empty());
     let whole = |known: &str| begin.iter().map(String::as_str).chain([known]).collect::<Vec<_>>().join(" ");
     Failure::NoHelp { name, similar: similar.map(|(_, known)| whole(known)) }

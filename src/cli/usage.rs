@@ -1,6 +1,6 @@
 //! Wrong usage, as the parser of arguments finds it: its own words for people, one object for scripts.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
 use super::answers::{self, ErrorAnswer};
 use super::report::Failure;
@@ -32,7 +32,7 @@ pub fn report(wrong: &clap::Error) -> u8 {
 
 /// Prints help that was asked for, or the version; a standard output that can't be written is an error, as for an answer.
 fn help(wanted: &clap::Error) -> u8 {
-    match wanted.print().and_then(|()| std::io::stdout().flush()) {
+    match wanted.print() {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => report::print("the text was not written", &Failure::Output(e)),
         _ => 0,
     }
