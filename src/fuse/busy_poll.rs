@@ -31,36 +31,36 @@ const SLEEPS_THAT_COUNT: u32 = 3;
 
 /// The requests of one connection, which one thread at a time answers.
 #[derive(Default)]
-pub struct Linger(Mutex<PollState>);
+pub struct BusyPoll(Mutex<PollState>);
 
 #[derive(Default)]
 struct PollState {
     gaps: Gaps,
-    /// When the last request was answered, and whether the thread looked out then.
+    /// When the last request was answered, and whether the thread spun then.
     answered: Option<(Instant, bool)>,
 }
 
-impl Linger {
+impl BusyPoll {
     /// A request has come.
     pub fn begin(&self, now: Instant) {
         let mut state = self.0.lock();
-        if let Some((since, looked_out)) = state.answered.take() {
-            state.gaps.note(looked_out, now.saturating_duration_since(since));
+        if let Some((since, spun)) = state.answered.take() {
+            state.gaps.note(spun, now.saturating_duration_since(since));
         }
     }
 
-    /// It has been answered: the thread may look out for the next one of `device`. Whether it did.
+    /// It has been answered: the thread may spin for the next one of `device`. Returns whether it did.
     pub fn end(&self, device: BorrowedFd<'_>, now: Instant) -> bool {
-        let looks_out = {
+        let spins = {
             let mut state = self.0.lock();
-            let looks_out = state.gaps.look_out() && !is_contended(now);
-            state.answered = Some((now, looks_out));
-            looks_out
+            let spins = state.gaps.spins_next() && !is_contended(now);
+            state.answered = Some((now, spins));
+            spins
         };
-        if looks_out {
-            look_out(device, now);
+        if spins {
+            spin(device, now);
         }
-        looks_out
+        spins
     }
 
     /// A request is answered later, elsewhere: its program waits for that, and may not be back soon.
@@ -68,16 +68,16 @@ impl Linger {
         self.0.lock().answered = None;
     }
 
-    /// Work was done that no program waited for: the thread polls for the rest of its time. Returns whether it did.
+    /// Work was done that no program waited for: the thread spins for the rest of its time. Returns whether it did.
     pub fn aside(&self, device: BorrowedFd<'_>) -> bool {
         let answered = self.0.lock().answered;
         let Some((since, true)) = answered else { return false };
-        look_out(device, since);
+        spin(device, since);
         true
     }
 }
 
-fn look_out(device: BorrowedFd<'_>, since: Instant) {
+fn spin(device: BorrowedFd<'_>, since: Instant) {
     while since.elapsed() < LONGEST && !fuse_dev::has_request(device) {
         std::hint::spin_loop();
     }
@@ -102,8 +102,8 @@ impl Default for Gaps {
 }
 
 impl Gaps {
-    /// Whether to look out after this answer.
-    fn look_out(&mut self) -> bool {
+    /// Whether to spin after this answer.
+    fn spins_next(&mut self) -> bool {
         if self.sleeps > 0 {
             return false;
         }
@@ -117,14 +117,14 @@ impl Gaps {
     }
 
     /// Records the gap after one reply.
-    fn note(&mut self, looked_out: bool, gap: Duration) {
+    fn note(&mut self, spun: bool, gap: Duration) {
         let is_early = self.sleeps > SLEEPS_THAT_COUNT;
         self.sleeps = self.sleeps.saturating_sub(1);
         if gap > BURST || is_early {
             return;
         }
-        let is_try = looked_out != self.is_awake;
-        let average = if looked_out { &mut self.awake } else { &mut self.asleep };
+        let is_try = spun != self.is_awake;
+        let average = if spun { &mut self.awake } else { &mut self.asleep };
         // There are few tries: each counts for more.
         let weight = if is_try { 2 } else { 8 };
         let gap = (gap.as_nanos() as u64).max(1);
@@ -143,50 +143,50 @@ impl Gaps {
 mod tests {
     use super::*;
 
-    /// Of `n` gaps of so many microseconds, asleep and awake: how many were looked out.
-    fn looked_out(gaps: &mut Gaps, n: usize, asleep: u64, awake: u64) -> usize {
+    /// Of `n` gaps of so many microseconds, asleep and awake: how many of them spun.
+    fn spun(gaps: &mut Gaps, n: usize, asleep: u64, awake: u64) -> usize {
         let one = |gaps: &mut Gaps| {
-            let looks_out = gaps.look_out();
-            gaps.note(looks_out, Duration::from_micros(if looks_out { awake } else { asleep }));
-            looks_out
+            let spins = gaps.spins_next();
+            gaps.note(spins, Duration::from_micros(if spins { awake } else { asleep }));
+            spins
         };
         (0..n).filter(|_| one(gaps)).count()
     }
 
     #[test]
-    fn where_waking_takes_long_it_looks_out() {
-        assert!(looked_out(&mut Gaps::default(), 1000, 60, 20) > 900);
+    fn where_waking_takes_long_it_spins() {
+        assert!(spun(&mut Gaps::default(), 1000, 60, 20) > 900);
     }
 
     #[test]
     fn where_server_and_program_share_a_processor_it_never_does() {
-        assert_eq!(looked_out(&mut Gaps::default(), 1000, 5, 60), 0);
+        assert_eq!(spun(&mut Gaps::default(), 1000, 5, 60), 0);
     }
 
     #[test]
     fn where_waking_is_cheap_or_the_program_computes_it_hardly_ever_does() {
         for (asleep, awake) in [(25, 21), (300, 290), (80, 80)] {
-            assert!(looked_out(&mut Gaps::default(), 10_000, asleep, awake) < 100, "{asleep} {awake}");
+            assert!(spun(&mut Gaps::default(), 10_000, asleep, awake) < 100, "{asleep} {awake}");
         }
     }
 
     #[test]
     fn it_notices_when_that_changes() {
         let mut gaps = Gaps::default();
-        looked_out(&mut gaps, 10_000, 60, 20);
-        assert!(looked_out(&mut gaps, 2_000, 5, 60) < 400, "another program came to the other processor");
-        assert!(looked_out(&mut gaps, 2_000, 60, 20) > 1_600, "it went again");
+        spun(&mut gaps, 10_000, 60, 20);
+        assert!(spun(&mut gaps, 2_000, 5, 60) < 400, "another program came to the other processor");
+        assert!(spun(&mut gaps, 2_000, 60, 20) > 1_600, "it went again");
     }
 
     #[test]
     fn where_the_program_comes_to_the_servers_processor_once_that_sleeps_it_sleeps() {
         let (mut gaps, mut slept) = (Gaps::default(), 0);
         let mut one = || {
-            let looks_out = gaps.look_out();
-            slept = if looks_out { 0 } else { slept + 1 };
+            let spins = gaps.spins_next();
+            slept = if spins { 0 } else { slept + 1 };
             let asleep = if slept > 2 { 5 } else { 90 };
-            gaps.note(looks_out, Duration::from_micros(if looks_out { 45 } else { asleep }));
-            looks_out
+            gaps.note(spins, Duration::from_micros(if spins { 45 } else { asleep }));
+            spins
         };
         (0..1000).for_each(|_| _ = one());
         assert!((0..1000).filter(|_| one()).count() < 10);
@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn a_pause_says_nothing() {
         let mut gaps = Gaps::default();
-        looked_out(&mut gaps, 1000, 60, 20);
-        looked_out(&mut gaps, 1000, 5_000_000, 5_000_000);
-        assert!(looked_out(&mut gaps, 100, 60, 20) > 90);
+        spun(&mut gaps, 1000, 60, 20);
+        spun(&mut gaps, 1000, 5_000_000, 5_000_000);
+        assert!(spun(&mut gaps, 100, 60, 20) > 90);
     }
 }

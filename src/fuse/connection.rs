@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::ServedView;
 use super::attr::caller;
-use super::busy_poll::Linger;
+use super::busy_poll::BusyPoll;
 use super::notices::Notices;
 use super::requests::Requests;
 use super::retained::RetainedQueue;
@@ -27,7 +27,7 @@ pub struct ServedConnection {
     pub view: ServedView,
     pub device: Arc<OwnedFd>,
     pub notices: Notices,
-    pub linger: Linger,
+    pub busy_poll: BusyPoll,
     pub requests: Arc<Requests>,
     pub retained: RetainedQueue,
     pub on_end: Mutex<Option<OnEnd>>,

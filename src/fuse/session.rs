@@ -89,8 +89,8 @@ impl Session {
         let told = notices.clone();
         view.overlay.on_stale(move |stale| told.send(stale.into()));
         view.passthrough.begin(device.clone());
-        let (key, linger, requests, retained, on_end) = Default::default();
-        let connection = ServedConnection { key, view, device, notices, linger, requests, retained, on_end };
+        let (key, busy_poll, requests, retained, on_end) = Default::default();
+        let connection = ServedConnection { key, view, device, notices, busy_poll, requests, retained, on_end };
         Session { connection, offer }
     }
 

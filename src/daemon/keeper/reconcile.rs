@@ -15,7 +15,7 @@ use crate::daemon::mounts;
 use crate::daemon::wire::ConnectionId;
 
 impl Keeper {
-    /// Mounts what is missing, detaches what is no longer wanted. Views become ready later; see `settle`.
+    /// Mounts what is missing, detaches what is no longer wanted. Views become ready later, with the reports of the server ([`Keeper::received`]).
     pub fn reconcile(&mut self) {
         self.pending = true;
         self.progress.begin();

@@ -17,7 +17,7 @@ use crate::fuse::errno::RequestOutcome;
 use crate::fuse::requests::{self, Operation, Requests};
 use crate::fuse::retained::KeptRequest;
 
-/// A request that is being answered, and the connection that it is of. When it has been, the worker may look out for the
+/// A request that is being answered, and the connection that it is of. When it has been, the worker may spin for the
 /// next one, or turn to another connection.
 pub struct Answering<'a> {
     worker: &'a Worker,
@@ -33,7 +33,7 @@ pub struct Answering<'a> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Then {
-    LookOut,
+    Spin,
     /// Look out as long as is left, and turn to no other connection.
     Stay,
 }
@@ -41,7 +41,7 @@ enum Then {
 impl Worker {
     /// To be held while a request is answered.
     pub fn request(&self, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
-        self.answering(Then::LookOut, operation, number, name)
+        self.answering(Then::Spin, operation, number, name)
     }
 
     /// To be held during work that no program waits for; the worker stays with its connection.
@@ -52,8 +52,8 @@ impl Worker {
     fn answering(&self, then: Then, operation: Operation, number: INodeNo, name: Option<&OsStr>) -> Answering<'_> {
         let connection = self.begin();
         let began = (then != Then::Stay).then(Instant::now);
-        if let (Then::LookOut, Some(now)) = (then, began) {
-            connection.linger.begin(now);
+        if let (Then::Spin, Some(now)) = (then, began) {
+            connection.busy_poll.begin(now);
         }
         let span = requests::span(&connection.view.id, operation, number, name).entered();
         Answering { worker: self, connection, then, operation, began, outcome: Cell::new(Some(0)), span }
@@ -94,13 +94,13 @@ impl Deref for Answering<'_> {
 impl Drop for Answering<'_> {
     fn drop(&mut self) {
         let (now, device) = (Instant::now(), self.connection.device.as_fd());
-        let looked_out = match self.then {
+        let spun = match self.then {
             _ if self.outcome.get().is_none() => {
-                self.connection.linger.pause();
+                self.connection.busy_poll.pause();
                 false
             }
-            Then::LookOut => self.connection.linger.end(device, now),
-            Then::Stay => self.connection.linger.aside(device),
+            Then::Spin => self.connection.busy_poll.end(device, now),
+            Then::Stay => self.connection.busy_poll.aside(device),
         };
         if let Some(errno) = self.outcome.get() {
             let took = self.began.map(|began| now - began);
@@ -110,7 +110,7 @@ impl Drop for Answering<'_> {
         if self.then != Then::Stay && self.worker.source.is_draining() {
             return self.worker.park();
         }
-        let resends = self.worker.rest(if looked_out { Instant::now() } else { now }, &self.connection);
+        let resends = self.worker.rest(if spun { Instant::now() } else { now }, &self.connection);
         if self.then != Then::Stay && !resends {
             self.worker.take_waiting();
         }
