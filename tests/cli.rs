@@ -90,6 +90,8 @@ mod ordinary;
 mod outcome;
 #[path = "cli/overview.rs"]
 mod overview;
+#[path = "cli/partly_tracked.rs"]
+mod partly_tracked;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/progress.rs"]

@@ -15,6 +15,7 @@ use ignore::gitignore::Gitignore;
 use super::checkout::Checkout;
 use super::command::GitError;
 use super::include::Included;
+use super::partly_tracked;
 use super::submodule::Submodule;
 use crate::sys::fs::{FileType, OpenFlags, open_path};
 use crate::sys::{IoError, path};
@@ -26,6 +27,10 @@ pub struct Ignored {
     pub files: Vec<PathBuf>,
     /// Directories that are left out, and why, for `--dry-run` and the summary.
     pub left_out: Vec<(PathBuf, LeftOut)>,
+    /// Those of `directories` in which git tracks a file or two ([`super::partly_tracked`]).
+    pub partly_tracked: Vec<PathBuf>,
+    /// Paths below them that are the source checkout's: no artifact has them.
+    pub of_checkout: Vec<PathBuf>,
 }
 
 /// Why an ignored directory is not shared.
@@ -71,6 +76,8 @@ pub struct IgnoredLimits<'a> {
     pub store: &'a Path,
     /// The tops of all worktrees of the repository.
     pub worktrees: &'a [PathBuf],
+    /// Paths in the checkout that are views of their own already: a directory above one stays in its parts.
+    pub views: &'a [PathBuf],
 }
 
 impl IgnoredLimits<'_> {
@@ -90,12 +97,13 @@ pub fn find(
     modules: &[(PathBuf, &Submodule)],
     limits: &IgnoredLimits<'_>,
 ) -> Result<Ignored, IgnoredError> {
-    let mut listed = topmost(listed);
-    for (at, module) in modules {
-        listed.extend(topmost(module.checkout.git().ignored()?).into_iter().map(|p| at.join(p)));
-    }
     let mut found = Ignored::default();
-    for listed in listed {
+    let parts = ListedParts { source, modules, limits };
+    let mut all = parts.joined(Path::new(""), source, listed, &mut found)?;
+    for (at, module) in modules {
+        all.extend(parts.joined(at, &module.checkout, module.checkout.git().ignored()?, &mut found)?);
+    }
+    for listed in all {
         let at = without_slash(&listed);
         let is_dir = at.as_os_str().len() < listed.as_os_str().len();
         let whole = source.root.join(&at);
@@ -123,7 +131,45 @@ pub fn find(
     }
     found.directories.sort();
     found.files.sort();
+    found.partly_tracked.retain(|at| found.directories.contains(at));
     Ok(found)
+}
+
+/// The listed paths of a source and its submodules, while partly tracked directories are put in the place of their parts.
+struct ListedParts<'a> {
+    source: &'a Checkout,
+    modules: &'a [(PathBuf, &'a Submodule)],
+    limits: &'a IgnoredLimits<'a>,
+}
+
+impl ListedParts<'_> {
+    /// The listed paths of the checkout at `at`, relative to the source.
+    fn joined(
+        &self,
+        at: &Path,
+        of: &Checkout,
+        listed: Vec<PathBuf>,
+        found: &mut Ignored,
+    ) -> Result<Vec<PathBuf>, IgnoredError> {
+        let listed = topmost(listed);
+        let below: Vec<PathBuf> = listed.iter().map(|path| at.join(without_slash(path))).collect();
+        let (listed, partly) = partly_tracked::join(of, listed, &|dir| self.stays_apart(&at.join(dir), &below))?;
+        found.of_checkout.extend(of.git().own_of_checkout(&partly)?.into_iter().map(|path| at.join(path)));
+        found.partly_tracked.extend(partly.into_iter().map(|dir| at.join(dir)));
+        Ok(listed.into_iter().map(|path| at.join(path)).collect())
+    }
+
+    /// Whether a part of a directory is no part of an artifact.
+    fn stays_apart(&self, dir: &Path, listed: &[PathBuf]) -> bool {
+        let whole = self.source.root.join(dir);
+        let is_excluded = |at: &Path| self.limits.excluded.matched_path_or_any_parents(at, true).is_ignore();
+        let is_other = |at: &PathBuf| is_excluded(at) || path::is_there(&self.source.root.join(at).join(".git"));
+        self.limits.views.iter().any(|view| view != dir && view.starts_with(dir))
+            || self.modules.iter().any(|(module, _)| module.starts_with(dir))
+            || self.limits.store.starts_with(&whole)
+            || self.limits.worktrees.iter().any(|worktree| worktree.starts_with(&whole))
+            || (!is_excluded(dir) && listed.iter().filter(|at| at.starts_with(dir)).any(is_other))
+    }
 }
 
 /// Drops each directory of which git lists something below: it isn't ignored itself, only all it holds is.

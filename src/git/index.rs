@@ -77,17 +77,6 @@ impl Index {
         let repository = checkout::repository(&of.root).ok()?;
         found.map(|t| repository.find_blob(t.entry.id).ok().map(|blob| blob.content().to_vec())).collect()
     }
-
-    /// Whether a tracked path is `path` or lies below it.
-    pub fn tracks_below(&self, path: &[u8]) -> bool {
-        let from = self.entries.partition_point(|e| e.path[..] < *path);
-        let below = |e: &IndexEntry| match e.path.strip_prefix(path) {
-            Some(rest) => rest.is_empty() || rest[0] == b'/',
-            None => false,
-        };
-        // Names such as `path.c` and `path-x` may stand between `path` and `path/…`.
-        self.entries[from..].iter().take_while(|e| e.path.starts_with(path)).any(below)
-    }
 }
 
 /// Writes new stat data of some entries into the index of a checkout, under git's lock. libgit2 marks entries

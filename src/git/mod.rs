@@ -6,6 +6,7 @@
 //! | `checkout`, `index` | a checkout and its index, read by libgit2 |
 //! | `tracked`, `checkout_filters` | tracked files, and whether a checkout writes blobs unchanged |
 //! | `ignored`, `include` | ignored paths: those that a new worktree shares, and those that it copies |
+//! | `partly_tracked` | artifact directories in which git tracks a file or two |
 //! | `submodule`, `submodule_error`, `gitmodules` | initialised submodules, and the names that `.gitmodules` gives them |
 //! | `naming` | the directory and the branch of a new worktree |
 //! | `hooks` | the directory of hooks, and the list of paths to ignore |
@@ -24,6 +25,7 @@ pub mod include;
 pub mod index;
 pub mod naming;
 mod output;
+pub mod partly_tracked;
 pub mod settings;
 pub mod submodule;
 mod submodule_error;

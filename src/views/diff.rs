@@ -10,6 +10,7 @@ use super::changed_source::{Changed, ChangedMount};
 use super::embedded_paths::EmbeddedPaths;
 use super::lower::{GraftedTrees, live};
 use super::set::Views;
+use crate::git::partly_tracked::{self, OwnPaths};
 use crate::overlay::ChangeKind;
 use crate::store::Store;
 use crate::store::manifest::{ViewSpec, joined};
@@ -49,12 +50,14 @@ pub struct Differences<'a> {
     /// Of the one mount: the access to one of its views.
     access: OnceCell<Access>,
     mount: OnceCell<Option<Arc<ChangedMount>>>,
+    /// The paths in views that are the checkout's.
+    own: OwnPaths,
 }
 
 impl<'a> Differences<'a> {
     /// Those of this worktree; nothing is opened yet.
     pub fn of(views: &'a Views) -> Differences<'a> {
-        Differences { views, access: OnceCell::new(), mount: OnceCell::new() }
+        Differences { views, access: OnceCell::new(), mount: OnceCell::new(), own: OwnPaths::default() }
     }
 
     fn access(&self, view: &ViewSpec) -> Result<Access, ViewsError> {
@@ -84,7 +87,8 @@ impl<'a> Differences<'a> {
         mount.and_then(|mount| Changed::in_mount(mount, &self.views.place(view))).is_some_and(|view| view.is_clean())
     }
 
-    /// All differences at and below `inside` of one view, with paths relative to the worktree, parents first.
+    /// All differences at and below `inside` of one view, with paths relative to the worktree, parents first. The
+    /// checkout's own files are none.
     ///
     /// # Errors
     /// The view does not answer, or can't be read.
@@ -93,13 +97,29 @@ impl<'a> Differences<'a> {
         if views.is_dropped(view) {
             found.push((Difference::Deleted, view.path.clone()));
             plain(&views.manifest.worktree, &view.path.join(inside), &mut found)?;
+            self.drop_own(view, &mut found)?;
             return Ok(found);
         }
         let access = self.access(view)?;
         if !self.is_unchanged(&access, view) {
             through(&access, view, inside, &mut found)?;
         }
+        self.drop_own(view, &mut found)?;
         Ok(found)
+    }
+
+    /// Drops what git tracks or doesn't ignore, and directories that hold it.
+    fn drop_own(&self, view: &ViewSpec, found: &mut Vec<(Difference, PathBuf)>) -> Result<(), ViewsError> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let own = self.own.below(&self.views.place(view))?;
+        found.retain(|(kind, at)| {
+            let inside = at.strip_prefix(&view.path).unwrap_or(at);
+            let is_above = *kind == Difference::Added && partly_tracked::has_below(&own, inside);
+            !is_above && !partly_tracked::holds(&own, inside)
+        });
+        Ok(())
     }
 
     /// As [`Differences::of_view`] of a whole view, without the files that relocation wrote: they have the times of the files they hide.

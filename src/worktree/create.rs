@@ -208,8 +208,8 @@ pub(super) fn furnish(
     settled.record.save(&new.state_dir())?;
     created.traced = settled.record.artifacts;
     let mut timed = Some(timed);
-    if how.shape == Shape::Worktree {
-        // Not through the view.
+    if how.shape == Shape::Worktree || !ignored.partly_tracked.is_empty() {
+        // Not through the view, nor while one is mounted over tracked files.
         created.timed = timed.take().map_or(Ok(0), Timed::wait)?;
     }
     if how.mount && !manifest.views.is_empty() {

@@ -1,6 +1,7 @@
 //! Which of the source's ignored paths have their place in another worktree.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +15,9 @@ use super::plan::CreatePlan;
 use super::relocation;
 use super::undo::Undo;
 use super::unfit::UnfitReason;
-use crate::git::checkout::{Checkout, plain};
+use crate::git::checkout::Checkout;
 use crate::git::ignored::Ignored;
-use crate::git::index::Index;
+use crate::git::partly_tracked::{TrackedPaths, names_to_ask};
 use crate::git::settings::AbsolutePaths;
 use crate::sys::interrupt;
 use crate::sys::log::OrWarn;
@@ -91,7 +92,7 @@ fn placed(
     for (((above, checkout), directories), files) in all.into_iter().zip(directories).zip(files) {
         let (reachable, blocked) = reachable(&checkout.root, directories);
         all_unfit.extend(blocked.into_iter().map(|(at, why)| (above.join(at), why)));
-        let mut asked = asked(checkout, reachable, files)?;
+        let mut asked = asked(checkout, (plan, above), reachable, files)?;
         for one in &mut asked {
             one.is_ignored = patterns.say(&above.join(&one.path), one.is_dir).unwrap_or(one.is_ignored);
         }
@@ -150,23 +151,40 @@ fn reachable(root: &Path, directories: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<(Path
 }
 
 /// Queries the index and git.
-fn asked(checkout: &Checkout, directories: Vec<PathBuf>, files: Vec<PathBuf>) -> Result<Vec<Asked>, WorktreeError> {
-    let index = Index::read(checkout);
-    // With a slash at the end, a pattern for directories fits one that isn't there.
-    let slashed = directories.into_iter().map(|at| (at.join(""), true));
-    let files = files.into_iter().filter(|at| conflict::in_the_way(&checkout.root, at).is_none()).map(|at| (at, false));
-    let all: Vec<(PathBuf, bool)> = slashed.chain(files).collect();
-    let paths: Vec<PathBuf> = all.iter().map(|(at, _)| at.clone()).collect();
-    let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&paths)?.into_iter().collect();
-    let ask = |(at, is_dir): (PathBuf, bool)| {
-        let path = plain(&at);
-        let is_tracked = match &index {
-            Some(index) => index.tracks_below(path.as_os_str().as_bytes()),
-            None => path::is_there(&checkout.root.join(&path)),
+fn asked(
+    checkout: &Checkout,
+    (plan, above): (&CreatePlan, &Path),
+    directories: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+) -> Result<Vec<Asked>, WorktreeError> {
+    let tracked = TrackedPaths::read(checkout)?;
+    let mut asked = Vec::new();
+    for path in directories {
+        let is_partly = tracked.has_below(&path) || plan.ignored.partly_tracked.contains(&above.join(&path));
+        let names = match is_partly {
+            true => names_to_ask(&tracked, &path, &names_in_source(plan, &above.join(&path))?),
+            // With a slash at the end, a pattern for directories fits one that isn't there.
+            false => vec![path.join("")],
         };
-        Asked { path, is_dir, is_tracked, is_ignored: ignored.contains(&at) }
+        asked.push((path, true, names));
+    }
+    let files = files.into_iter().filter(|at| conflict::in_the_way(&checkout.root, at).is_none());
+    asked.extend(files.map(|at| (at.clone(), false, vec![at])));
+    let names: Vec<PathBuf> = asked.iter().flat_map(|(_, _, names)| names.clone()).collect();
+    let ignored: BTreeSet<PathBuf> = checkout.git().check_ignored(&names)?.into_iter().collect();
+    let answered = |(path, is_dir, names): (PathBuf, bool, Vec<PathBuf>)| {
+        let is_artifact = is_dir && tracked.are_few_below(&path);
+        let is_tracked = tracked.covers(&path) && !(is_artifact && tracked.has_below(&path));
+        Asked { path, is_dir, is_tracked, is_ignored: names.iter().all(|name| ignored.contains(name)) }
     };
-    Ok(all.into_iter().map(ask).collect())
+    Ok(asked.into_iter().map(answered).collect())
+}
+
+/// The names in an artifact directory of the source, without those that are the checkout's.
+fn names_in_source(plan: &CreatePlan, at: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
+    let names = path::list(&plan.source.root.join(at))?;
+    let names = names.iter().map(|entry| PathBuf::from(OsStr::from_bytes(&entry.name)));
+    Ok(names.filter(|name| !plan.ignored.of_checkout.contains(&at.join(name))).collect())
 }
 
 /// The paths that have their place, and the others with the reasons.

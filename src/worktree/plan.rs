@@ -90,7 +90,7 @@ pub fn plan(source: Checkout, wish: &CreateRequest, store: &Path) -> Result<Crea
     if let Some(commit) = &commit {
         submodule::check(&source, commit, &modules)?;
     }
-    let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
+    let ignored = find_ignored(&source, listed, &modules, &settings, (store, &[]))?;
     let components = load::at_commit(&source, &settings, commit.as_deref(), &wish.user)?;
     // Fetched or built artifacts need no files of the source.
     let is_unbuilt = ignored.directories.is_empty() && components.is_empty();
@@ -131,7 +131,9 @@ pub fn of_existing(
     let (listed, settings) = look(&source)?;
     let policies = Policies::new(&settings, declared.clone())?;
     let modules = submodule::initialised(&source)?;
-    let ignored = find_ignored(&source, listed, &modules, &settings, store)?;
+    let shown = Views::of(target)?.map(|views| views.manifest.views).unwrap_or_default();
+    let shown: Vec<PathBuf> = shown.into_iter().map(|view| view.path).collect();
+    let ignored = find_ignored(&source, listed, &modules, &settings, (store, &shown))?;
     if ignored.directories.is_empty() && !allow_unbuilt {
         return Err(WorktreeError::Unbuilt(source.root));
     }
@@ -234,7 +236,7 @@ fn fetch(git: &Git, settings: &Settings, base: &str) -> Result<(), WorktreeError
 pub fn undeclared(checkout: &Checkout, components: &Components, store: &Path) -> Result<Vec<PathBuf>, WorktreeError> {
     let (listed, settings) = look(checkout)?;
     let modules = submodule::initialised(checkout)?;
-    let mut ignored = find_ignored(checkout, listed, &modules, &settings, store)?;
+    let mut ignored = find_ignored(checkout, listed, &modules, &settings, (store, &[]))?;
     ignored.directories.retain(|at| components.covering(at).next().is_none());
     Ok(ignored.directories)
 }
@@ -244,7 +246,7 @@ fn find_ignored(
     listed: Vec<PathBuf>,
     modules: &[Submodule],
     settings: &Settings,
-    store: &Path,
+    (store, views): (&Path, &[PathBuf]),
 ) -> Result<Ignored, WorktreeError> {
     let excluded = settings.excluded(&source.root)?;
     let mut worktrees: Vec<PathBuf> = source.registered()?.into_iter().map(|(root, _)| root).collect();
@@ -252,7 +254,8 @@ fn find_ignored(
     let mut flat = Vec::new();
     modules.iter().for_each(|m| m.flatten(Path::new(""), &mut flat));
     let included = Included::load(&source.root)?;
-    let limits = IgnoredLimits { excluded: &excluded, included: included.as_ref(), store, worktrees: &worktrees };
+    let limits =
+        IgnoredLimits { excluded: &excluded, included: included.as_ref(), store, worktrees: &worktrees, views };
     Ok(ignored::find(source, listed, &flat, &limits)?)
 }
 

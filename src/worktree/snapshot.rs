@@ -13,7 +13,7 @@ use super::plan::CreatePlan;
 use super::relocation::policy;
 use crate::store::import::{ImportError, Imported, files_lost, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
-use crate::store::{Progress, Store, Tree};
+use crate::store::{Progress, Store, Tree, TreeBuilder};
 use crate::sys::interrupt::Interrupted;
 use crate::sys::log::OrWarn;
 use crate::sys::{fs, interrupt, spawn};
@@ -67,12 +67,13 @@ impl Snapshots {
         let stop = Arc::new(AtomicBool::new(false));
         let inner = Arc::new(WatchedProgress { progress, stop: stop.clone() });
         let root = plan.source.root.clone();
+        let of_checkout = plan.ignored.of_checkout.clone();
         let directories = directories.to_vec();
         let views = Views::of(&plan.source)?;
         let record = views.as_ref().map(|v| EmbeddedPaths::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();
         spawn::detached(move || {
-            let source = SourceViews { views: views.as_ref(), store: &store, mount: OnceLock::new() };
+            let source = SourceViews { views: views.as_ref(), store: &store, mount: OnceLock::new(), of_checkout };
             let take = |at: &PathBuf| take(&store, &root, at, &source, record.of(at), &*inner);
             // No thread receives it any more when the create has failed meanwhile.
             // The cost of a small one is the wait for the disk.
@@ -161,13 +162,34 @@ fn take(
         let traces = policy::of(Vec::new(), root, inherited);
         return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces, lost });
     }
-    let imported = import(store, &whole, root, views.changed(&whole, at), progress)?;
+    let mut imported = import(store, &whole, root, views.changed(&whole, at), progress)?;
+    leave_out(store, &mut imported, views.of_checkout.iter().filter_map(|path| path.strip_prefix(at).ok()))?;
     let origin = format!("snapshot of {}", whole.to_string_lossy());
     let graft = Graft { at: PathBuf::new(), tree: imported.tree, entry: None, origin, retired: false };
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
     let traces = policy::of(imported.holding, root, inherited);
     let lost = imported.lost.iter().map(|file| at.join(file)).collect();
     Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces, lost })
+}
+
+/// Takes some paths out of an imported tree.
+fn leave_out<'a>(
+    store: &Store,
+    imported: &mut Imported,
+    paths: impl Iterator<Item = &'a Path>,
+) -> Result<(), WorktreeError> {
+    let paths: Vec<&Path> = paths.collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let mut builder = TreeBuilder::from_tree(&*store.tree(imported.tree)?);
+    paths.iter().for_each(|path| builder.remove(path));
+    imported.tree = store.put_tree(&builder)?;
+    let is_in = |at: &Path| !paths.iter().any(|path| at.starts_with(path));
+    imported.holding.retain(|holding| is_in(&holding.path));
+    imported.lost.retain(|at| is_in(at));
+    (imported.stats.files, imported.stats.bytes) = size_of(&*store.tree(imported.tree)?);
+    Ok(())
 }
 
 /// A directory is read whole, once; a view of trees of this store where it was changed.
@@ -192,6 +214,8 @@ struct SourceViews<'a> {
     store: &'a Store,
     /// The mount of all of them, where they are one.
     mount: OnceLock<Option<Arc<ChangedMount>>>,
+    /// Paths that are the checkout's, and no artifact has.
+    of_checkout: Vec<PathBuf>,
 }
 
 impl SourceViews<'_> {

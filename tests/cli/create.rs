@@ -103,7 +103,8 @@ fn what_the_new_commit_tracks_or_does_not_ignore_stays_out() {
     let bench = Bench::new();
     bench.git("repo", ["checkout", "-q", "-b", "other"]);
     bench.write("repo/.gitignore", "build/\n.env\n");
-    bench.git("repo", ["add", "-f", "build/out.o", ".gitignore"]);
+    (0..17).for_each(|n| bench.write(&format!("repo/build/{n}.o"), "tracked\n"));
+    bench.git("repo", ["add", "-f", "build", ".gitignore"]);
     bench.git("repo", ["commit", "-q", "-m", "build is tracked here, node_modules not ignored"]);
     bench.git("repo", ["checkout", "-q", "main"]);
     bench.write("repo/build/out.o", "object\n");

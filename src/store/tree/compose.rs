@@ -22,6 +22,25 @@ impl TreeBuilder {
         Ok(at)
     }
 
+    /// Removes an entry with all below it, and the directories above it that are empty then.
+    pub(crate) fn remove(&mut self, path: &Path) {
+        let names: Option<Vec<Name>> = path.iter().map(|part| Name::new(part.as_encoded_bytes()).ok()).collect();
+        let mut dirs = vec![Slot::ROOT];
+        let Some((last, above)) = names.as_deref().and_then(<[Name]>::split_last) else { return };
+        for name in above {
+            let Some(next) = dirs.last().and_then(|dir| self.find(*dir, name)) else { return };
+            dirs.push(next);
+        }
+        let mut name = last;
+        for (depth, dir) in dirs.into_iter().enumerate().rev() {
+            let children = &mut self.nodes[dir.index()].children;
+            if children.remove(name).is_none() || !children.is_empty() || depth == 0 {
+                return;
+            }
+            name = &above[depth - 1];
+        }
+    }
+
     /// Lays all of `tree` at a directory: what has the same name there is replaced, directories merge.
     ///
     /// # Errors

@@ -1,11 +1,13 @@
 //! The differences between a copied view and its trees: by size, mode and times, and by content where these leave a doubt.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::super::ViewsError;
 use super::super::lower::{GraftedTrees, live};
 use super::super::set::Views;
+use crate::git::partly_tracked::OwnPaths;
 use crate::overlay::{Change, ChangeKind};
 use crate::store::manifest::{CopyState, CopyTime, ViewSpec};
 use crate::store::plain_copy::begins_with;
@@ -25,6 +27,8 @@ pub struct CopiedView {
     pub(super) path: PathBuf,
     /// When the copy wrote its files; `None` as long as it isn't complete.
     written: Option<(CopyTime, CopyTime)>,
+    /// The paths in it that are the checkout's, when they were looked for.
+    own: OnceCell<Vec<PathBuf>>,
 }
 
 impl CopiedView {
@@ -47,7 +51,20 @@ impl CopiedView {
             written,
             views: views.clone(),
             path: view.path.clone(),
+            own: OnceCell::new(),
         })
+    }
+
+    /// The paths in it that are the checkout's.
+    ///
+    /// # Errors
+    /// git fails or can't be run.
+    pub(super) fn own(&self) -> Result<&[PathBuf], ViewsError> {
+        if let Some(own) = self.own.get() {
+            return Ok(own);
+        }
+        let own = OwnPaths::default().below(&self.place)?;
+        Ok(self.own.get_or_init(|| own))
     }
 
     /// The path of an entry.

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::super::ViewsError;
 use super::super::set::{ManifestLock, Views};
 use super::{CopiedView, complete};
+use crate::git::partly_tracked;
 use crate::overlay::ChangeKind;
 use crate::store::manifest::{CopyState, ViewSpec};
 use crate::store::plain_copy::{self, CopyMode};
@@ -47,6 +48,13 @@ impl CopiedView {
     pub fn restore(&self, inside: &Path) -> Result<(), ViewsError> {
         let at = self.at(inside);
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
+        let own = self.own()?;
+        if partly_tracked::holds(own, inside) {
+            return Ok(());
+        }
+        if partly_tracked::has_below(own, inside) && path::is_dir(&at) {
+            return self.restore_below(inside);
+        }
         let dir = super::open_inside(&self.views, self.path.join(inside).parent().unwrap_or(Path::new("")))?;
         let kept = fs::stat(&dir).map_err(IoError::of("stat", parent))?;
         match self.lower.find(inside) {

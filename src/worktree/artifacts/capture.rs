@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::component::Declared;
 use crate::git::checkout::Checkout;
+use crate::git::partly_tracked::OwnPaths;
 use crate::store::import::{self, ImportError, Imported, import_dir};
 use crate::store::tree::{Item, NodeMeta};
 use crate::store::{CopyError, Name, Progress, Provenance, Store, StoreError, TreeBuilder, TreeId, escape};
@@ -45,7 +46,7 @@ pub fn artifacts(checkout: &Checkout, declared: &Declared) -> Result<Vec<PathBuf
 pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Progress) -> Result<Frozen, WorktreeError> {
     let meta = |at: &Path| Ok::<_, WorktreeError>(paths::stat(at)?.map(meta_of).unwrap_or_default());
     let mut builder = TreeBuilder::new(meta(base)?);
-    let (mut files, mut bytes) = (0, 0);
+    let ((mut files, mut bytes), own) = ((0, 0), OwnPaths::default());
     for path in paths {
         let whole = base.join(path);
         let stat = paths::stat(&whole)?.ok_or_else(|| gone(&whole))?;
@@ -54,6 +55,7 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
             let at =
                 builder.dir_at(path, &NodeMeta { perm: 0o755, ..NodeMeta::default() }).map_err(StoreError::from)?;
             builder.lay(at, &*store.tree(imported.tree)?).map_err(StoreError::from)?;
+            own.below(&whole)?.iter().for_each(|file| builder.remove(&path.join(file)));
             files += imported.stats.files;
             bytes += imported.stats.bytes;
         } else {

@@ -13,6 +13,7 @@ use crate::cache::{Artifact, ArtifactName};
 use crate::component::{ComponentError, template};
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
+use crate::git::partly_tracked;
 use crate::remote::{self, Received, RemoteCheckout, Search};
 use crate::store::tree::NodeMeta;
 use crate::store::{Name, Node, StoreError, Tree, TreeBuilder, TreeId, escape};
@@ -135,10 +136,8 @@ pub fn place(
 ) -> Result<Vec<PathBuf>, WorktreeError> {
     let _share = supply.store.share()?;
     let listed = found.received.checkout.as_ref().map(directories).unwrap_or_default();
-    let asked: Vec<PathBuf> = listed.iter().map(|at| at.join("")).collect();
-    let ignored = to.git().check_ignored_each(&asked).map_err(crate::git::RepositoryError::from)?;
-    let is_ignored = |at: &PathBuf| ignored.iter().any(|other| crate::git::checkout::plain(other) == *at);
-    let kept: Vec<PathBuf> = listed.into_iter().filter(is_ignored).collect();
+    let ignored = partly_tracked::ignores(to, &listed).map_err(crate::git::RepositoryError::from)?;
+    let kept: Vec<PathBuf> = listed.into_iter().zip(ignored).filter_map(|(at, is)| is.then_some(at)).collect();
     let tree = part_of(supply, found.received.tree, &kept)?;
     let name = ArtifactName::new(&found.entry).map_err(|e| ComponentError::Fetch {
         component: "commit".into(),

@@ -1,6 +1,7 @@
 //! Which directories of a worktree an artifact's members can be shown in: views that are there, and directories that
 //! git ignores and that can become one.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::Gitignore;
 
 use crate::git::checkout::Checkout;
-use crate::git::index::Index;
+use crate::git::partly_tracked::TrackedPaths;
 use crate::git::settings::Settings;
 use crate::store::{Node, Tree};
 use crate::sys::fs::FileType;
@@ -24,7 +25,8 @@ pub struct PlacementLayout<'a> {
     store: &'a Path,
     cwd: Option<PathBuf>,
     limits: Option<LayoutLimits>,
-    indexes: HashMap<PathBuf, Option<Index>>,
+    /// By checkout.
+    tracked: HashMap<PathBuf, TrackedPaths>,
     /// By checkout and directory: whether git ignores it.
     foreseen: HashMap<(PathBuf, PathBuf), bool>,
 }
@@ -71,7 +73,7 @@ impl<'a> PlacementLayout<'a> {
     /// which no artifact may cover. git is queried when a path needs it.
     pub fn new(worktree: &'a Checkout, views: BTreeSet<PathBuf>, store: &'a Path) -> PlacementLayout<'a> {
         let cwd = path::canonical(Path::new(".")).ok();
-        PlacementLayout { worktree, views, store, cwd, limits: None, indexes: HashMap::new(), foreseen: HashMap::new() }
+        PlacementLayout { worktree, views, store, cwd, limits: None, tracked: HashMap::new(), foreseen: HashMap::new() }
     }
 
     /// The targets of the members of `tree`, placed at `out`, a path in the worktree that lies in the checkout `home`
@@ -237,11 +239,11 @@ impl<'a> PlacementLayout<'a> {
             return Ok(false);
         }
         let inside = self.inside(at, home);
-        let index = self.indexes.entry(home.root.clone()).or_insert_with(|| Index::read(home));
-        Ok(match index {
-            Some(index) => !index.tracks_below(inside.as_os_str().as_bytes()),
-            None => !path::is_there(&whole),
-        })
+        let tracked = match self.tracked.entry(home.root.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(TrackedPaths::read(home)?),
+        };
+        Ok(!tracked.covers(&inside))
     }
 
     fn limits(&mut self) -> Result<&LayoutLimits, WorktreeError> {

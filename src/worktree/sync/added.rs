@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::{SyncTask, Synced, TakePolicy, fits};
 use crate::daemon::client;
 use crate::git::ignored::Ignored;
+use crate::git::partly_tracked::{self, OwnPaths};
 use crate::git::settings::AbsolutePaths;
 use crate::git::submodule;
 use crate::store::manifest::{CopyState, ViewSpec};
@@ -34,11 +35,11 @@ pub fn add(
     task: &SyncTask<'_>,
     synced: &mut Synced,
 ) -> Result<(), WorktreeError> {
-    let mut wanted = Vec::new();
+    let (mut wanted, own) = (Vec::new(), OwnPaths::default());
     for at in &plan.ignored.directories {
         let takes = (task.takes)(at);
         let is_free = views.manifest.views.iter().all(|v| is_apart(&v.path, at));
-        if takes != TakePolicy::No && is_free && is_vacant(&task.target.root.join(at))? {
+        if takes != TakePolicy::No && is_free && is_vacant(&own, &task.target.root.join(at))? {
             fits(plan, task, at, takes, &mut wanted, synced)?;
         }
     }
@@ -81,9 +82,17 @@ fn is_apart(a: &Path, b: &Path) -> bool {
     !a.starts_with(b) && !b.starts_with(a)
 }
 
-/// Nothing of the worktree's own is there.
-fn is_vacant(place: &Path) -> Result<bool, WorktreeError> {
-    Ok(!path::is_there(place) || (path::is_dir(place) && path::list(place)?.is_empty()))
+/// Nothing of the worktree's own is there, tracked files apart.
+fn is_vacant(own: &OwnPaths, place: &Path) -> Result<bool, WorktreeError> {
+    if !path::is_dir(place) {
+        return Ok(!path::is_there(place));
+    }
+    let names = path::list(place)?;
+    if names.is_empty() {
+        return Ok(true);
+    }
+    let own = own.below(place)?;
+    Ok(names.iter().all(|entry| partly_tracked::has_below(&own, &path::child(Path::new(""), &entry.name))))
 }
 
 /// The directories that git also ignores in the worktree, and that nothing is in the way of.
