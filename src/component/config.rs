@@ -32,6 +32,8 @@ pub struct Config {
     /// The program and arguments that run commands; the command is the last argument.
     #[schemars(default = "shell")]
     pub shell: Option<Vec<String>>,
+    /// The path at which builds find the worktree: its own, or that of the source checkout, as in `depsfs exec`.
+    pub paths: BuildPaths,
     /// The components, in the order in which they are built.
     pub component: Vec<Component>,
     /// The object stores in which the team shares artifacts, in the order in which they are asked.
@@ -47,6 +49,17 @@ pub enum Undeclared {
     Share,
     /// A new worktree doesn't get them.
     Leave,
+}
+
+/// The path at which builds find the worktree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BuildPaths {
+    /// Its own.
+    #[default]
+    Worktree,
+    /// That of the source checkout, which is the same for all of its worktrees.
+    Source,
 }
 
 /// One thing that is built: which artifacts it makes, and how a worktree gets them.
@@ -285,6 +298,7 @@ mod tests {
             (format!("{one}paths = [\"x\"]\ntimeout = \"soon\"\n"), "line 4: \"soon\" is no time"),
             (format!("{one}paths = [\"x\"]\nabsolute-paths = \"move\"\n"), "line 4: unknown variant `move`"),
             ("shell = []\n".into(), "shell names no program"),
+            ("paths = \"here\"\n".into(), "depsfs.toml, line 1: unknown variant `here`"),
             ("[[component]\n".into(), "depsfs.toml, line 1: "),
         ];
         for (text, expected) in table {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::config::{self, Component, Config, ConfigError, FILE, Undeclared};
+use super::config::{self, BuildPaths, Component, Config, ConfigError, FILE, Undeclared};
 pub(crate) use super::foreign::Foreign;
 use super::order;
 use super::pattern::Pattern;
@@ -24,6 +24,8 @@ use crate::sys::path;
 pub struct UserFile {
     undeclared: Option<Undeclared>,
     shell: Option<Vec<String>>,
+    /// As in a repository's file, and in its place.
+    paths: Option<BuildPaths>,
     component: Vec<Component>,
     repository: Vec<Repository>,
     /// By name: remotes of the user's own, and the user's part of a repository's.
@@ -64,6 +66,8 @@ pub struct Declared {
 pub struct Components {
     pub all: Vec<Declared>,
     pub undeclared: Undeclared,
+    /// The path at which builds find the worktree.
+    pub paths: BuildPaths,
     /// The shell that runs the commands of the repository's components.
     shell: Vec<String>,
     /// The repository itself names that shell.
@@ -112,6 +116,7 @@ impl Components {
         let shell = user.shell.clone().unwrap_or_else(|| config.shell());
         let users_shell = if shell_is_foreign { Config::default().shell() } else { shell.clone() };
         let undeclared = user.undeclared.unwrap_or(config.undeclared);
+        let paths = user.paths.unwrap_or(config.paths);
         let mut all: Vec<(Component, bool)> = config.component.into_iter().map(|c| (c, is_users)).collect();
         for component in user.component {
             match all.iter_mut().find(|(c, _)| c.name == component.name) {
@@ -131,7 +136,7 @@ impl Components {
             Declared { patterns: component.patterns(), component, is_users }
         };
         let all = order.into_iter().map(declared).collect();
-        Ok(Components { all, undeclared, shell, shell_is_foreign, users_shell, remotes })
+        Ok(Components { all, undeclared, paths, shell, shell_is_foreign, users_shell, remotes })
     }
 
     /// Whether neither the repository nor the user declares a component.

@@ -25,6 +25,6 @@ pub mod record;
 pub(crate) mod template;
 mod tools;
 
-pub(crate) use config::{Config, ConfigError, Undeclared};
+pub(crate) use config::{BuildPaths, Config, ConfigError, Undeclared};
 pub(crate) use declared::{Components, Declared, Identity};
 pub(crate) use error::{ComponentError, NO_DIRECTORY_HINT};

@@ -283,3 +283,56 @@ fn create_exec_runs_a_command_there_at_once_and_ends_with_its_code() {
     }
     assert!(!bench.is_there("other"));
 }
+
+#[test]
+fn a_build_with_the_paths_of_the_source_makes_the_same_in_every_worktree() {
+    let bench = Bench::empty(None);
+    if !can_exec(&bench) {
+        return;
+    }
+    bench.write("repo/.gitignore", "out/\n");
+    bench.write("repo/lib/src", "one\n");
+    bench.write(
+        "repo/depsfs.toml",
+        "paths = \"source\"\n[[component]]\nname = \"lib\"\ndir = \"lib\"\npaths = [\"out\"]\nkey = { files = [\"src\"] }\n\
+         build = \"mkdir -p out; pwd > out/where; echo $DEPSFS_WORKTREE > out/worktree; cat src > out/lib\"\n",
+    );
+    bench.commit("repo", "one");
+    bench.ok("repo", ["approve"]);
+    bench.ok("repo", ["create", "fix"]);
+    let where_built = format!("{}\n", bench.path("repo/lib").display());
+    assert_eq!((bench.read("fix/lib/out/where"), bench.read("fix/lib/out/lib")), (where_built.clone(), "one\n".into()));
+    assert_eq!(bench.read("fix/lib/out/worktree"), format!("{}\n", bench.path("fix").display()));
+    assert!(!bench.is_there("repo/lib/out"));
+    bench.ok("repo", ["create", "next"]);
+    assert_eq!(bench.read("next/lib/out/where"), where_built);
+    assert!(inside(&bench, "next", "test \"$PWD/lib\" = \"$(cat lib/out/where)\"").code == 0);
+    for at in ["repo", "fix", "next"] {
+        bench.assert_clean(at);
+    }
+    for at in ["fix", "next"] {
+        bench.ok("repo", ["remove", at]);
+    }
+}
+
+#[test]
+fn a_build_with_the_paths_of_the_source_names_what_forbids_its_namespace() {
+    if crate::bench::is_root() {
+        println!("skipped: root needs no user namespace");
+        return;
+    }
+    let bench = Bench::empty(None);
+    if can_exec(&bench) {
+        println!("skipped: user namespaces are allowed here");
+        return;
+    }
+    bench.write("repo/.gitignore", "out/\n");
+    bench.write(
+        "repo/depsfs.toml",
+        "paths = \"source\"\n[[component]]\nname = \"lib\"\npaths = [\"out\"]\nbuild = \"mkdir out\"\n",
+    );
+    bench.commit("repo", "one");
+    bench.ok("repo", ["approve"]);
+    let said = bench.depsfs("repo", ["create", "fix"]);
+    assert!(said.code != 0 && said.err.contains("the command was not started"), "{said:?}");
+}

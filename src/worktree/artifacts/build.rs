@@ -2,7 +2,7 @@
 
 use super::resolve::ArtifactSources;
 use crate::component::key;
-use crate::component::{ComponentError, Components, Declared, NO_DIRECTORY_HINT};
+use crate::component::{BuildPaths, ComponentError, Components, Declared, NO_DIRECTORY_HINT};
 use crate::git::checkout::Checkout;
 use crate::git::command::LOCAL_VARIABLES;
 use crate::sys::path;
@@ -10,6 +10,8 @@ use crate::sys::reason;
 use crate::sys::shell::{self, Ended, Shell};
 use crate::sys::terminal::DisplayName;
 
+/// This program, as `depsfs exec` of the working directory's worktree, which lies at the source's path then.
+const IN_NAMESPACE: [&str; 3] = ["/proc/self/exe", "exec", "--"];
 const RESUME_HINT: &str = "mend it, then go on with depsfs create --resume";
 
 /// Runs its build command in a checkout, with what it prints on stderr.
@@ -37,7 +39,9 @@ pub fn build(
     set.extend(key.map(|key| ("DEPSFS_KEY", key.into())));
     let limit = component.timeout;
     let shell = components.shell_of(declared);
-    let run = Shell { shell, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
+    let at_source: Vec<String> = IN_NAMESPACE.map(str::to_owned).into_iter().chain(shell.iter().cloned()).collect();
+    let argv = if components.paths == BuildPaths::Source { &at_source } else { shell };
+    let run = Shell { shell: argv, command, dir: &dir, set: &set, unset: &LOCAL_VARIABLES, limit };
     match shell::run(&run)
         .map_err(|e| wrong(format!("cannot start {}: {}", shell[0].word(), reason(&e)), RESUME_HINT))?
     {
