@@ -2,7 +2,11 @@
 # Runs real tools in a worktree after an edit, and watches with strace that they used the worktree's files: nothing below
 # the source checkout is opened to write, and none of its tracked files or artifacts to read. One line for each tool.
 #
-#   scripts/tools.sh [NAME…]     names: make cmake-make cmake-ninja cmake-ninja-exec autotools venv-pip npm cargo
+#   scripts/tools.sh [NAME…]
+#
+# Names: make cmake-make cmake-ninja cmake-ninja-exec meson autotools libtool ccache go cargo cargo-build-script venv-pip
+# venv-editable uv pre-commit npm pnpm yarn node-gyp tsc vite jest husky. A tool that is not in PATH is skipped.
+# uv and venv-editable fetch their build backend; every other row is offline.
 #
 # DEPSFS: the program to test [default: target/release/depsfs, else target/debug/depsfs].
 set -u
@@ -109,4 +113,61 @@ row npm "npm node" 'echo "node_modules/" >.gitignore; mkdir -p pkg
 row cargo cargo 'echo "target/" >.gitignore; cargo init -q --vcs none --name p .; printf "fn main() { println!(\"rust {}\", env!(\"CARGO_MANIFEST_DIR\")); }\n" >src/main.rs
     cargo generate-lockfile -q --offline' 'cargo build -q --offline' \
     'sed -i s/rust/edited/ src/main.rs' 'cargo run -q --offline' "edited $top/cargo/fix"
+
+row meson "meson ninja cc" "$c_sources"'
+    printf "project(\x27p\x27, \x27c\x27)\nexecutable(\x27p\x27, [\x27src/main.c\x27, \x27src/f.c\x27])\n" >meson.build' \
+    "meson setup build && ninja -C build" "$edit" "ninja -C build && build/p" "f 44"
+row libtool "libtool cc" "$c_sources" \
+    'mkdir -p build && libtool --tag=CC --mode=compile cc -c src/f.c -o build/f.lo && libtool --tag=CC --mode=link cc -rpath "$PWD/build" -o build/libf.la build/f.lo && libtool --tag=CC --mode=link cc src/main.c build/libf.la -o build/p' "$edit" \
+    'libtool --tag=CC --mode=compile cc -c src/f.c -o build/f.lo && libtool --tag=CC --mode=link cc -rpath "$PWD/build" -o build/libf.la build/f.lo && libtool --tag=CC --mode=link cc src/main.c build/libf.la -o build/p && build/p' "f 44"
+row ccache "ccache cc make" "$c_sources"'
+    printf "build/p: src/main.c src/f.c src/f.h\n\tmkdir -p build\n\tccache cc -g -c -o build/f.o \$(CURDIR)/src/f.c\n\tccache cc -g -c -o build/main.o \$(CURDIR)/src/main.c\n\tcc -o build/p build/main.o build/f.o\n" >Makefile' \
+    'export CCACHE_DIR=$top/ccache; make' "$edit" 'export CCACHE_DIR=$top/ccache; make && build/p' "f 44"
+row go "go" 'echo "bin/" >.gitignore; printf "module p\n\ngo 1.19\n" >go.mod; mkdir -p sub
+    printf "package sub\n\nfunc F() int { return 3 }\n" >sub/f.go; printf "package main\n\nimport \"p/sub\"\n\nfunc main() { println(\"f\", sub.F()) }\n" >main.go' \
+    'GOFLAGS=-buildvcs=false go build -o bin/p .' 'sed -i s/3/44/ sub/f.go' 'GOFLAGS=-buildvcs=false go build -o bin/p . && bin/p' "f 44"
+row cargo-build-script cargo 'echo "target/" >.gitignore; cargo init -q --vcs none --name p .; echo one >input
+    printf "fn main() {\n    let dir = std::env::var(\"CARGO_MANIFEST_DIR\").unwrap();\n    println!(\"cargo:rerun-if-changed={dir}/input\");\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    std::fs::copy(format!(\"{dir}/input\"), format!(\"{out}/input\")).unwrap();\n}\n" >build.rs
+    printf "fn main() { print!(\"script {}\", include_str!(concat!(env!(\"OUT_DIR\"), \"/input\"))); }\n" >src/main.rs
+    cargo generate-lockfile -q --offline' 'cargo build -q --offline' 'echo two >input' 'cargo run -q --offline' "script two"
+row venv-editable python3 'printf ".venv/\n*.egg-info/\n" >.gitignore; printf "x = 1\n" >mine.py
+    printf "[build-system]\nrequires = [\"setuptools\"]\nbuild-backend = \"setuptools.build_meta\"\n[project]\nname = \"mine\"\nversion = \"1\"\n[project.scripts]\nmine = \"mine:main\"\n[tool.setuptools]\npy-modules = [\"mine\"]\n" >pyproject.toml
+    printf "def main():\n    print(\"mine one\", __file__)\n" >mine.py' \
+    'test -e .venv || { python3 -m venv .venv && .venv/bin/pip install -q setuptools wheel && .venv/bin/pip install -q --no-build-isolation --no-deps -e .; }' \
+    'sed -i s/one/two/ mine.py' '.venv/bin/mine' "mine two $top/venv-editable/fix/mine.py"
+row uv "uv python3" 'printf ".venv/\n" >.gitignore; mkdir -p lib/src/lib app
+    printf "[project]\nname = \"root\"\nversion = \"1\"\nrequires-python = \">=3.8\"\ndependencies = [\"lib\"]\n[tool.uv.sources]\nlib = { workspace = true }\n[tool.uv.workspace]\nmembers = [\"lib\"]\n" >pyproject.toml
+    printf "[project]\nname = \"lib\"\nversion = \"1\"\nrequires-python = \">=3.8\"\n[project.scripts]\nlib = \"lib:main\"\n[build-system]\nrequires = [\"hatchling\"]\nbuild-backend = \"hatchling.build\"\n" >lib/pyproject.toml
+    printf "def main():\n    print(\"lib one\", __file__)\n" >lib/src/lib/__init__.py; uv lock -q' \
+    'uv sync -q' 'sed -i s/one/two/ lib/src/lib/__init__.py' '.venv/bin/lib; uv run --offline -q lib' "lib two $top/uv/fix/lib"
+row pre-commit "pre-commit python3" 'echo "x" >x.txt; echo "build/" >.gitignore; mkdir build; touch build/x; printf "repos:\n- repo: local\n  hooks:\n  - {id: own, name: own, entry: ./check.sh, language: script, files: txt}\n" >.pre-commit-config.yaml
+    printf "#!/bin/sh\necho checked \"\$PWD\" >&2\ncat \"\$@\" >&2\nexit 0\n" >check.sh; chmod +x check.sh' \
+    'pre-commit install -q 2>&1 || pre-commit install' 'echo edited >x.txt; git add x.txt' 'pre-commit run -v' "edited"
+row pnpm "pnpm node" 'printf "node_modules/\n" >.gitignore; mkdir -p packages/a packages/b; printf "packages:\n- packages/*\n" >pnpm-workspace.yaml
+    echo "{\"name\":\"root\",\"private\":true}" >package.json
+    echo "{\"name\":\"a\",\"version\":\"1.0.0\",\"bin\":\"run.js\"}" >packages/a/package.json; printf "#!/usr/bin/env node\nconsole.log(\"run one\", __filename)\n" >packages/a/run.js; chmod +x packages/a/run.js
+    echo "{\"name\":\"b\",\"version\":\"1.0.0\",\"dependencies\":{\"a\":\"workspace:*\"}}" >packages/b/package.json; pnpm install --silent --offline' true \
+    'sed -i s/one/two/ packages/a/run.js' 'packages/b/node_modules/.bin/a' "run two $top/pnpm/fix/packages/a"
+row yarn "yarn node" 'printf "node_modules/\n" >.gitignore; mkdir -p packages/a
+    echo "{\"name\":\"root\",\"private\":true,\"workspaces\":[\"packages/*\"]}" >package.json
+    echo "{\"name\":\"a\",\"version\":\"1.0.0\",\"bin\":\"run.js\"}" >packages/a/package.json; printf "#!/usr/bin/env node\nconsole.log(\"run one\", __filename)\n" >packages/a/run.js; chmod +x packages/a/run.js
+    yarn install --silent --offline' true 'sed -i s/one/two/ packages/a/run.js' 'node_modules/.bin/a' "run two $top/yarn/fix/packages/a"
+row node-gyp "node-gyp node make c++" 'printf "build/\n" >.gitignore
+    printf "{\x27targets\x27:[{\x27target_name\x27:\x27own\x27,\x27sources\x27:[\x27own.c\x27]}]}" >binding.gyp; echo "{\"name\":\"own\",\"version\":\"1.0.0\"}" >package.json
+    printf "#include <node_api.h>\nNAPI_MODULE_INIT() { napi_value v; napi_create_int32(env, 3, &v); return v; }\n" >own.c' \
+    'node-gyp configure build --nodedir="$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")"' 'sed -i s/3,/44,/ own.c' \
+    'node-gyp build && node -p "\"f \" + require(\"./build/Release/own.node\")"' "f 44"
+row tsc "tsc node" 'printf "dist/\n*.tsbuildinfo\n" >.gitignore; mkdir -p a b
+    echo "{\"files\":[],\"references\":[{\"path\":\"a\"},{\"path\":\"b\"}]}" >tsconfig.json
+    for p in a b; do echo "{\"compilerOptions\":{\"composite\":true,\"outDir\":\"dist\",\"rootDir\":\".\",\"types\":[],\"module\":\"commonjs\"},\"include\":[\"*.ts\"],\"references\":$([ $p = b ] && echo "[{\"path\":\"../a\"}]" || echo "[]")}" >$p/tsconfig.json; done
+    echo "export const f = 3" >a/f.ts; printf "import { f } from \"../a/f\"\nexport const g = \"f \" + f\n" >b/g.ts' \
+    'tsc -b' 'echo "export const f = 44" >a/f.ts' 'tsc -b -v && cat a/dist/f.js' "f = 44"
+row vite "vite node" 'printf "node_modules/\ndist/\n" >.gitignore; echo "{\"name\":\"p\",\"private\":true}" >package.json; mkdir -p node_modules/dep
+    echo "<script type=module src=/main.js></script>" >index.html; echo "document.title = \"f 3\"" >main.js; echo "{\"name\":\"dep\"}" >node_modules/dep/package.json' \
+    'vite build --logLevel error' 'echo "document.title = \"f 44\"" >main.js' 'vite build --logLevel error && cat dist/assets/*.js' "f 44"
+row jest "jest node" 'printf "node_modules/\n.cache/\n" >.gitignore; echo "{\"name\":\"p\",\"private\":true,\"jest\":{\"cacheDirectory\":\".cache/jest\"}}" >package.json
+    echo "exports.f = 3" >f.js; echo "test(\"f\", () => console.log(\"f\", require(\"./f\").f))" >f.test.js; mkdir -p node_modules; touch node_modules/x' \
+    'jest --ci --runInBand' 'echo "exports.f = 44" >f.js' 'jest --ci --runInBand' "f 44"
+row husky "husky node npm" 'printf "node_modules/\n.husky/_/\n" >.gitignore; echo "{\"name\":\"p\",\"private\":true}" >package.json; mkdir -p node_modules; touch node_modules/x; husky
+    printf "echo hook in \"\$PWD\"\n" >.husky/pre-commit' 'husky' 'echo x >x.txt; git add x.txt' 'git commit -qm two' "hook in $top/husky/fix"
 exit $failed
