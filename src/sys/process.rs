@@ -138,6 +138,8 @@ fn close_on_exec_above(last: i32) {
             at += usize::from(u16::from_ne_bytes([buf[at + LENGTH], buf[at + LENGTH + 1]])).max(NAME);
         }
     }
+    // SAFETY: opened above, and known to nobody else. Its number may lie below `last`.
+    unsafe { libc::close(dir) };
 }
 
 /// The descriptor this process was started with by [`start_apart`] or [`start_child`]; to be taken once.

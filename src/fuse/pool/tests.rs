@@ -85,6 +85,16 @@ impl Bench {
         Bench { pool, whole: Arc::default(), blocking, dir: tempfile::tempdir().expect("a directory") }
     }
 
+    /// Waits until so many workers have read a request that is not answered.
+    fn wait_for_busy(&self, n: usize) {
+        let until = Instant::now() + PATIENCE;
+        let busy = || self.pool.0.state.lock().workers.iter().filter(|w| w.look().0 == Phase::Busy).count();
+        while busy() != n {
+            assert!(Instant::now() < until, "not {n} workers, but {}", busy());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     fn connect(&self, n: usize) -> Vec<Kernel> {
         (0..n).map(|i| self.connection(i)).collect()
     }
@@ -183,7 +193,7 @@ fn when_all_workers_are_held_up_the_others_connections_are_answered_all_the_same
     let whole = bench.whole.write();
     let body = [&1u64.to_ne_bytes()[..], &[0; 8], b"a\0b\0"].concat();
     let asked: Vec<u64> = held.iter_mut().map(|kernel| kernel.send(RENAME2, &body)).collect();
-    std::thread::sleep(Duration::from_millis(50));
+    bench.wait_for_busy(8);
     other.looks_up();
     assert!(bench.workers() > 8, "{} workers", bench.workers());
     drop(whole);
@@ -214,10 +224,11 @@ fn a_pool_that_is_drained_answers_what_it_has_read_and_reads_nothing_more() {
     let bench = Bench::new();
     let mut kernels = bench.connect(3);
     kernels.iter_mut().for_each(Kernel::looks_up);
+    bench.wait_for_busy(0);
     let whole = bench.whole.write();
     let body = [&1u64.to_ne_bytes()[..], &[0; 8], b"a\0b\0"].concat();
     let asked = kernels[0].send(RENAME2, &body);
-    std::thread::sleep(Duration::from_millis(50));
+    bench.wait_for_busy(1);
     assert!(!bench.pool.drain(Duration::from_millis(50)), "a request is not answered yet");
     drop(whole);
     assert!(bench.pool.drain(PATIENCE));
