@@ -103,11 +103,11 @@ impl Checkout {
     }
 
     /// The branch that is checked out; `None` when HEAD is detached.
-    pub fn branch(&self) -> Result<Option<String>, GitError> {
+    pub fn branch(&self) -> Result<Option<OsString>, GitError> {
         let Ok(repository) = repository(&self.root) else { return self.git().branch() };
         let head = repository.find_reference("HEAD");
         let branch = head.as_ref().ok().and_then(|h| h.symbolic_target_bytes()?.strip_prefix(b"refs/heads/"));
-        Ok(branch.map(|b| String::from_utf8_lossy(b).into_owned()))
+        Ok(branch.map(|b| OsStr::from_bytes(b).to_owned()))
     }
 
     /// The tops of all linked worktrees that are registered with this repository, there or not, with their
@@ -144,7 +144,7 @@ pub fn branch_of(git_dir: &Path) -> Result<Option<OsString>, GitError> {
     let Some(head) = path::read_if_there(&git_dir.join("HEAD"))? else { return Ok(None) };
     match head.trim_ascii_end().strip_prefix(b"ref: ") {
         // A reftable has a HEAD that is valid for no program that reads files.
-        Some(b"refs/heads/.invalid") => Ok(Git::at(git_dir).branch()?.map(OsString::from)),
+        Some(b"refs/heads/.invalid") => Ok(Git::at(git_dir).branch()?),
         target => {
             let branch = target.and_then(|target| target.strip_prefix(b"refs/heads/"));
             Ok(branch.map(|branch| OsStr::from_bytes(branch).to_owned()))

@@ -235,8 +235,9 @@ impl Git {
     }
 
     /// Deletes a branch and its configuration, merged or not.
-    pub fn delete_branch(&self, branch: &str) -> Result<(), GitError> {
-        self.run("branch -D", ["branch", "--quiet", "-D", "--", branch], None).map(drop)
+    pub fn delete_branch(&self, branch: impl AsRef<OsStr>) -> Result<(), GitError> {
+        let args = ["branch", "--quiet", "-D", "--"].map(OsStr::new);
+        self.run("branch -D", args.into_iter().chain([branch.as_ref()]), None).map(drop)
     }
 
     /// Makes a worktree at `path`, which may be an empty directory, with its files or without.
@@ -312,17 +313,21 @@ impl Git {
     }
 
     /// How many commits `of` reaches that none of the `known` revision arguments does.
-    pub fn count_commits(&self, of: &[&str], known: &[&str]) -> Result<u64, GitError> {
+    pub fn count_commits<S: AsRef<OsStr>>(&self, of: &[&str], known: &[S]) -> Result<u64, GitError> {
         let what = "rev-list";
-        let args = ["rev-list", "--count"].iter().chain(of).chain(&["--not"]).chain(known).chain(&["--"]);
-        let out = self.run(what, args.map(OsStr::new), None)?;
+        let args = ["rev-list", "--count"].iter().chain(of).chain(&["--not"]).map(OsStr::new);
+        let args = args.chain(known.iter().map(AsRef::as_ref)).chain([OsStr::new("--")]);
+        let out = self.run(what, args, None)?;
         String::from_utf8_lossy(&out).trim().parse().map_err(|_| GitError::Unreadable { what })
     }
 
     /// The branch HEAD stands for (`None`: detached), for a repository libgit2 declines.
-    pub fn branch(&self) -> Result<Option<String>, GitError> {
+    pub fn branch(&self) -> Result<Option<OsString>, GitError> {
         match self.run("symbolic-ref", ["symbolic-ref", "--quiet", "HEAD"], None) {
-            Ok(out) => Ok(String::from_utf8_lossy(&out).trim().strip_prefix("refs/heads/").map(str::to_owned)),
+            Ok(out) => {
+                let branch = out.trim_ascii_end().strip_prefix(b"refs/heads/");
+                Ok(branch.map(|branch| OsString::from_vec(branch.to_vec())))
+            }
             Err(GitError::Failed { code: Some(1), .. }) => Ok(None),
             Err(e) => Err(e),
         }

@@ -10,6 +10,7 @@
 //! `-b` refuses a branch that exists; `-B` moves it; `--detach` needs none. A branch that another worktree has checked
 //! out is always refused.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::error::WorktreeError;
@@ -162,7 +163,7 @@ fn holder(source: &Checkout, branch: &str) -> Result<Option<PathBuf>, WorktreeEr
         all.extend(Checkout::at(&root)?);
     }
     for checkout in all {
-        if checkout.branch()?.as_deref() == Some(branch) {
+        if checkout.branch()?.as_deref() == Some(OsStr::new(branch)) {
             return Ok(Some(checkout.root));
         }
     }

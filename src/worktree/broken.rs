@@ -9,7 +9,7 @@
 //!
 //! Nothing here touches a path in a view before that is unmounted.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -151,7 +151,7 @@ impl Broken {
     }
 
     /// The branch that it has checked out.
-    pub fn branch(&self) -> Option<String> {
+    pub fn branch(&self) -> Option<OsString> {
         Git::at(&self.git_dir).branch().ok().flatten()
     }
 }

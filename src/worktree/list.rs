@@ -151,7 +151,7 @@ fn row(state_dir: &Path, at: usize, with_views: &mut Vec<(usize, Views)>) -> Lis
         // Without its git directory, a worktree looks like a directory that entries are mounted at.
         path: if broken.is_some() { manifest.worktree.clone() } else { views.top() },
         trouble: broken.or(branch.as_ref().err().map(ToString::to_string)),
-        branch: branch.unwrap_or_default(),
+        branch: branch.unwrap_or_default().map(|branch| branch.to_string_lossy().into_owned()),
         source: manifest.source.clone(),
         created: manifest.created.clone(),
         // The others became plain files when a user dropped their views.

@@ -138,7 +138,7 @@ pub fn of_existing(
         return Err(WorktreeError::Unbuilt(source.root));
     }
     let head = target.git().resolve(&["HEAD^{commit}".into()])?.pop().flatten();
-    let branch = target.branch()?.unwrap_or_else(|| DETACHED.into());
+    let branch = target.branch()?.map_or_else(|| DETACHED.into(), |branch| branch.to_string_lossy().into_owned());
     let names = WorktreeNames { path: target.root.clone(), branch, whole: None };
     let (base, commit) = (String::from("HEAD"), head.map(|object| object.id));
     let components = Components::default();

@@ -9,6 +9,7 @@
 //! Ignored files don't block, in a view or beside it: every used worktree has some, so a flag for them would always be
 //! typed and protect nothing. The changes in views are counted and reported.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::broken::Broken;
@@ -159,15 +160,20 @@ pub fn remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, Worktre
     let mut removed = Removed { worktree: broken.root.clone(), ..Removed::default() };
     if let Some(branch) = branch {
         Git::at(&broken.common_dir).delete_branch(&branch)?;
-        removed.branch_deleted = Some(branch);
+        removed.branch_deleted = Some(shown(branch));
     }
     Ok(removed)
+}
+
+/// The name of a branch for the report: it need not be UTF-8.
+fn shown(branch: OsString) -> String {
+    branch.to_string_lossy().into_owned()
 }
 
 /// The outcome of [`remove_broken`], as far as it shows without the repair.
 fn would_remove_broken(broken: &Broken, accept: Accept) -> Result<Removed, WorktreeError> {
     refuse_risks(&broken.root, broken.risks()?, accept)?;
-    let branch_deleted = broken.branch().filter(|_| accept.delete_branch);
+    let branch_deleted = broken.branch().filter(|_| accept.delete_branch).map(shown);
     Ok(Removed { worktree: broken.root.clone(), branch_deleted, ..Removed::default() })
 }
 
@@ -198,7 +204,7 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeEr
         }
     }
     if accept.dry_run {
-        removed.branch_deleted = branch.filter(|_| accept.delete_branch);
+        removed.branch_deleted = branch.filter(|_| accept.delete_branch).map(shown);
         return Ok(removed);
     }
     from.git().remove_worktree(&checkout.root)?;
@@ -212,7 +218,7 @@ pub fn remove(checkout: &Checkout, accept: Accept) -> Result<Removed, WorktreeEr
     }
     if let Some(branch) = branch.filter(|_| accept.delete_branch) {
         from.git().delete_branch(&branch)?;
-        removed.branch_deleted = Some(branch);
+        removed.branch_deleted = Some(shown(branch));
     }
     Ok(removed)
 }
@@ -241,7 +247,7 @@ pub(crate) fn refuse_lock(root: &Path, git_dir: &Path) -> Result<(), WorktreeErr
     }
 }
 
-fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Result<Vec<Risk>, WorktreeError> {
+fn risks(checkout: &Checkout, branch: Option<&OsStr>, delete_branch: bool) -> Result<Vec<Risk>, WorktreeError> {
     let mut found = Vec::new();
     let (untracked, changed): (Vec<_>, Vec<_>) =
         checkout.git().status()?.into_iter().partition(|(letters, _)| letters == "??");
@@ -258,8 +264,10 @@ fn risks(checkout: &Checkout, branch: Option<&str>, delete_branch: bool) -> Resu
     let (of, count) = match branch {
         None => ("its HEAD", git.count_commits(&["HEAD"], &known)?),
         Some(branch) if delete_branch => {
-            let others = format!("--exclude={branch}");
-            ("its branch", git.count_commits(&["HEAD"], &[&others, "--branches", "--remotes", "--tags"])?)
+            let mut others = OsString::from("--exclude=");
+            others.push(branch);
+            let known = std::iter::once(others).chain(known.map(OsString::from)).collect::<Vec<_>>();
+            ("its branch", git.count_commits(&["HEAD"], &known)?)
         }
         Some(_) => ("", 0),
     };

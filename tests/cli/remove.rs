@@ -1,6 +1,10 @@
 //! `depsfs remove` refuses to lose work, one flag per risk.
 
-use crate::bench::Bench;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use crate::bench::{Bench, run};
 
 fn created() -> Bench {
     let bench = Bench::new();
@@ -188,4 +192,22 @@ fn a_worktree_whose_git_directory_is_gone_is_removed_by_its_path_with_its_views(
     assert_eq!(bench.read("fix/build/mine.o"), "artifact\n");
     bench.ok("repo", ["remove", "../fix", "--discard-untracked"]);
     assert!(!bench.is_there("fix"));
+}
+
+#[test]
+fn a_branch_whose_name_is_not_utf8_is_deleted_under_its_own_name_and_its_commits_are_a_risk() {
+    let bench = Bench::new();
+    let branch = OsStr::from_bytes(b"odd-\xff");
+    // The name that it would have if its bytes were replaced.
+    bench.git("repo", ["branch", "odd-\u{fffd}"]);
+    let add = |command: &mut Command| run(command.args(["worktree", "add", "-q", "../odd", "-b"]).arg(branch));
+    assert_eq!(add(&mut bench.command("git", "repo")).code, 0);
+    bench.ok("repo", ["adopt", "odd"]);
+    bench.write("odd/src/new.c", "new\n");
+    bench.commit("odd", "only here");
+    let refused = bench.depsfs("repo", ["remove", "odd", "--delete-branch"]);
+    assert!(refused.code == 3 && refused.err.contains("its branch"), "{refused:?}");
+    bench.ok("repo", ["remove", "odd", "--delete-branch", "--discard-commits"]);
+    assert!(!bench.is_there("odd"));
+    assert_eq!(bench.git("repo", ["for-each-ref", "--format=%(refname)", "refs/heads/odd*"]).lines().count(), 1);
 }

@@ -123,7 +123,7 @@ fn refuse_another(source: &Checkout, at: &Path, branch: &str) -> Result<(), Fail
     let its = found.as_ref().map(Checkout::branch).transpose().map_err(WorktreeError::from)?;
     let why = match its {
         Some(Some(its)) if its == branch => return Ok(()),
-        Some(Some(its)) => format!("{} is a worktree with the branch {its}, not {branch}", at.shown()),
+        Some(Some(its)) => format!("{} is a worktree with the branch {}, not {branch}", at.shown(), its.shown()),
         Some(None) => format!("{} is a worktree without a branch, not one with {branch}", at.shown()),
         None => format!("{} is there, and is no worktree of this repository", at.shown()),
     };
