@@ -29,7 +29,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The bytes that a machine on a slow line sends in a second.
 const SLOWEST: u64 = 64 << 10;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-const RETRIES: usize = 4;
 /// A signal is noticed within this time.
 const TICK: Duration = Duration::from_millis(100);
 const THREADS: usize = 2;
@@ -42,11 +41,13 @@ pub struct ClientLimits {
     /// A transfer that brings nothing for as long is tried again. Of a request with a body, reqwest begins to count before
     /// that is sent: [`create_timeout`] bounds it instead.
     pub read: Duration,
+    /// How often a request is tried again.
+    pub retries: usize,
 }
 
 impl Default for ClientLimits {
     fn default() -> ClientLimits {
-        ClientLimits { probe: Duration::from_secs(5), read: Duration::from_secs(15) }
+        ClientLimits { probe: Duration::from_secs(5), read: Duration::from_secs(15), retries: 4 }
     }
 }
 
@@ -83,7 +84,7 @@ impl Client {
                     (store.clone(), Some(store), String::new())
                 }
                 Address::S3 { bucket, prefix } => {
-                    let builder = s3(spec, &bucket)?;
+                    let builder = s3(spec, &bucket)?.with_retry(retry(limits));
                     let build = |builder: AmazonS3Builder| builder.build().map_err(|e| wrong(words(&e)));
                     let reads = build(builder.clone().with_client_options(reads_of(spec)))?;
                     let writes = build(builder.with_client_options(options(spec)))?;
@@ -91,7 +92,7 @@ impl Client {
                 }
                 Address::Web { url } => {
                     install_tls();
-                    let builder = HttpBuilder::new().with_url(url).with_retry(retry());
+                    let builder = HttpBuilder::new().with_url(url).with_retry(retry(limits));
                     let store = builder.with_client_options(reads_of(spec)).build();
                     (Arc::new(store.map_err(|e| wrong(words(&e)))?), None, String::new())
                 }
@@ -344,19 +345,19 @@ fn install_tls() {
     rustls::crypto::ring::default_provider().install_default().unwrap_or(());
 }
 
-fn retry() -> RetryConfig {
+fn retry(limits: ClientLimits) -> RetryConfig {
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
-    RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY_TIMEOUT }
+    RetryConfig { backoff, max_retries: limits.retries, retry_timeout: RETRY_TIMEOUT }
 }
 
-/// A bucket, but for the options of its HTTP client.
+/// A bucket, but for the options of its HTTP client and its retries.
 fn s3(spec: &RemoteSpec, bucket: &str) -> Result<AmazonS3Builder, RemoteError> {
     install_tls();
     let mut builder = match spec.credentials {
         None | Some(Credentials::Env) => AmazonS3Builder::from_env(),
         Some(Credentials::Aws | Credentials::None) => AmazonS3Builder::new(),
     };
-    builder = builder.with_bucket_name(bucket).with_retry(retry());
+    builder = builder.with_bucket_name(bucket);
     if let Some(region) = &spec.region {
         builder = builder.with_region(region);
     }

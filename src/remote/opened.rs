@@ -71,14 +71,18 @@ impl OpenRemote {
     /// # Errors
     /// Its address is unsound, its directory absent, or it has no credentials.
     pub fn open(spec: &RemoteSpec) -> Result<OpenRemote, RemoteError> {
+        OpenRemote::open_with(spec, ClientLimits::default())
+    }
+
+    /// As [`OpenRemote::open`], with these limits of its requests.
+    ///
+    /// # Errors
+    /// As of [`OpenRemote::open`].
+    pub(super) fn open_with(spec: &RemoteSpec, limits: ClientLimits) -> Result<OpenRemote, RemoteError> {
         if let Some(why) = spec.fault() {
             return Err(RemoteError::Spec { remote: spec.name.clone(), why });
         }
-        Ok(OpenRemote {
-            spec: spec.clone(),
-            client: Client::open(spec, ClientLimits::default())?,
-            settings: OnceLock::new(),
-        })
+        Ok(OpenRemote { spec: spec.clone(), client: Client::open(spec, limits)?, settings: OnceLock::new() })
     }
 
     /// Sets a remote up; `false` if it was.

@@ -1,5 +1,7 @@
 //! Tests of a remote with both of its sides: pushed from one store, fetched into another.
 
+#[path = "cut.rs"]
+mod cut;
 #[path = "damage.rs"]
 mod damage;
 #[path = "web.rs"]
@@ -21,7 +23,8 @@ use crate::store::{Progress, Store, TreeId};
 
 const DAY: u64 = 86_400;
 /// Limits that a test can wait for.
-const SHORT: ClientLimits = ClientLimits { probe: Duration::from_millis(300), read: Duration::from_millis(300) };
+const SHORT: ClientLimits =
+    ClientLimits { probe: Duration::from_millis(300), read: Duration::from_millis(300), retries: 4 };
 
 /// A remote in a directory, the store of the machine that pushes, and that of one that fetches.
 struct TwoMachines {
