@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{DoctorFacts, Row, few, is_in_fuse};
 use crate::git::checkout::Checkout;
@@ -12,7 +12,7 @@ use crate::sys::{mount, path, thread};
 use crate::views::set::Views;
 use crate::views::status;
 
-/// The time limit for looking at worktrees that are one view.
+/// The time within which one more of the worktrees that are one view has to answer.
 const LOOKED_FOR: Duration = Duration::from_secs(2);
 
 /// A row for each store that mounted views miss something of.
@@ -43,17 +43,18 @@ fn note(lost: &mut BTreeMap<(PathBuf, String), Vec<String>>, store: &Path, why: 
 /// The worktrees that views of this user are mounted in, each once. Worktrees in another FUSE mount are skipped.
 fn mounted(sight: &DoctorFacts) -> Vec<Views> {
     let ours = sight.mounts.iter().filter(|m| m.kind == mount::KIND && (sight.is_root || m.user == Some(sight.user)));
-    let (mut found, until) = (BTreeMap::new(), Instant::now() + LOOKED_FOR);
+    let (mut found, mut looks) = (Vec::new(), Vec::new());
     for place in ours.map(|m| m.path.clone()) {
         let above = place.parent().filter(|dir| !is_in_fuse(&sight.mounts, dir) && path::is_dir(dir));
-        let views = above.and_then(|dir| views_of(Checkout::containing(dir))).or_else(|| {
+        match above.and_then(|dir| views_of(Checkout::containing(dir))) {
+            Some(views) => found.push(views),
             // A worktree that is one view itself, which may hang.
-            let look = move || views_of(Checkout::at(&place));
-            thread::within(until.saturating_duration_since(Instant::now()), look)?
-        });
-        found.extend(views.map(|views| (views.state_dir.clone(), views)));
+            None => looks.push(move || views_of(Checkout::at(&place))),
+        }
     }
-    found.into_values().collect()
+    found.extend(thread::all_within(LOOKED_FOR, looks.into_iter()).into_iter().flatten());
+    let each: BTreeMap<PathBuf, Views> = found.into_iter().map(|views| (views.state_dir.clone(), views)).collect();
+    each.into_values().collect()
 }
 
 fn views_of(checkout: Result<Option<Checkout>, GitError>) -> Option<Views> {

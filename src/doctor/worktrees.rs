@@ -19,7 +19,7 @@ use crate::worktree::broken::{Broken, Fault};
 use crate::worktree::unfinished::Killed;
 use crate::worktree::{Risk, WorktreeError, remove, sole_holder};
 
-/// The time limit for the looks at worktrees that may hang.
+/// The time within which one more of the worktrees that may hang has to answer.
 const LOOKED_FOR: Duration = Duration::from_secs(2);
 
 /// Rows of worktrees that are gone or broken, of creates that were killed, and of roots that belong to no worktree.
@@ -41,7 +41,7 @@ pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
 
 /// Worktrees of which something is gone while their manifests are there.
 fn gone(sight: &DoctorFacts) -> Vec<Row> {
-    let (mut rows, until) = (Vec::new(), Instant::now() + LOOKED_FOR);
+    let (mut rows, mut until) = (Vec::new(), Instant::now() + LOOKED_FOR);
     for (state_dir, manifest) in sight.worktrees() {
         let place = Views { state_dir: state_dir.clone(), manifest: manifest.clone() }.top();
         let is_own_view = |m: &MountPoint| m.kind == mount::KIND && m.path == place;
@@ -56,6 +56,9 @@ fn gone(sight: &DoctorFacts) -> Vec<Row> {
             true => thread::within(until.saturating_duration_since(Instant::now()), look),
             false => Some(look()),
         };
+        if looked.is_some() {
+            until = Instant::now() + LOOKED_FOR;
+        }
         let found = match looked.unwrap_or((None, true)) {
             (Some(Err(_)), _) if is_view => None,
             (Some(broken), _) => broken_row(sight, &state_dir, &place, broken),
