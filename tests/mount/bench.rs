@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use depsfs::daemon::{DaemonError, DaemonState, client};
-use depsfs::store::manifest::{Graft, ViewSpec};
-use depsfs::store::{Manifest, Store, import};
+use depsfs::store::manifest::{Graft, Shape, ViewSpec};
+use depsfs::store::{Manifest, Store, frame, import};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_depsfs");
 
@@ -78,11 +78,23 @@ impl Bench {
         };
         let views = views.iter().enumerate().map(spec).collect();
         let manifest = Manifest { views, generation: 1, ..Manifest::new(&worktree, store.path()) };
-        let bench = Bench { dir, manifest, program: PROGRAM.into(), _temp: Some(temp) };
+        let mut bench = Bench { dir, manifest, program: PROGRAM.into(), _temp: Some(temp) };
         fs::create_dir_all(bench.state_dir()).expect("made");
         fs::write(bench.dir.join("gitdir/HEAD"), "ref: refs/heads/main\n").expect("written");
+        if std::env::var_os("DEPSFS_TEST_VIEW").is_some_and(|view| view == "worktree") {
+            bench.mount_the_worktree();
+        }
         bench.save();
         bench
+    }
+
+    /// From the next mount on the views are one, of the whole worktree.
+    pub fn mount_the_worktree(&mut self) {
+        self.manifest.set_shape(Shape::Worktree);
+        let store = Store::open(&self.manifest.store).expect("a store");
+        frame::complete(&store, &mut self.manifest).expect("made");
+        self.manifest.update_version();
+        self.save();
     }
 
     /// As a linked worktree has it: beside the state directory lies git's `HEAD`.

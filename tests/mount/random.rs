@@ -1,5 +1,6 @@
-//! Random operations on a mounted view and on a plain directory: the same results, the same in the end, and the
-//! same after a remount and under another server. A failing sequence is shrunk and printed.
+//! Random operations on a mounted view, of a directory or of a whole worktree, and on a plain directory: the same
+//! results, the same in the end, and the same after a remount and under another server. A failing sequence is shrunk and
+//! printed.
 
 use proptest::prelude::*;
 
@@ -14,12 +15,13 @@ proptest! {
     fn any_sequence_on_a_mounted_view_leaves_what_a_plain_directory_has(
         ops in prop::collection::vec(any_op(), 20..120),
         layers in 1usize..4,
+        is_of_worktree in any::<bool>(),
     ) {
         if let Some(why) = crate::bench::cannot_mount() {
             eprintln!("skipped: {why}");
             return Ok(());
         }
-        run(layers, &ops);
+        run(layers, is_of_worktree, &ops);
     }
 }
 
@@ -28,7 +30,7 @@ fn cases() -> u32 {
     std::env::var("DEPSFS_TWIN_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(40)
 }
 
-fn run(layers: usize, ops: &[Op]) {
+fn run(layers: usize, is_of_worktree: bool, ops: &[Op]) {
     let mut bench = Bench::new(&["build"]);
     let graft = bench.manifest.views[0].grafts[0].clone();
     let store = depsfs::store::Store::open(&bench.manifest.store).expect("a store");
@@ -37,6 +39,9 @@ fn run(layers: usize, ops: &[Op]) {
         ..graft.clone()
     };
     bench.manifest.views[0].grafts = fixture::lower(&store, layers).iter().map(of_tree).collect();
+    if is_of_worktree {
+        bench.mount_the_worktree();
+    }
     bench.save();
     bench.mount();
     let twin = bench.dir.join("plain");
