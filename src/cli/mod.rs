@@ -29,6 +29,7 @@ mod global;
 mod help;
 mod hints;
 mod hook;
+mod hung;
 mod init;
 mod json_schema;
 mod list;
@@ -152,7 +153,9 @@ pub fn run() -> u8 {
     }
     let what = verb.failing();
     let is_cache = matches!(verb, Verb::Cache(_));
-    let result = options.apply().and_then(|()| verb.run());
+    let may_hang = verb.looks_here();
+    let result =
+        options.apply().and_then(|()| if may_hang { hung::refuse() } else { Ok(()) }).and_then(|()| verb.run());
     let because = result.as_ref().err().map(ToString::to_string);
     let code = match result {
         Ok(()) => 0,
@@ -212,6 +215,21 @@ impl Verb {
             Verb::Help(v) => v.run(),
             Verb::Man(v) => v.run(),
         }
+    }
+
+    /// Whether it looks at the working directory. A status does so by itself.
+    fn looks_here(&self) -> bool {
+        let looks_nowhere = matches!(
+            self,
+            Verb::Status(_)
+                | Verb::JsonSchema(_)
+                | Verb::ShellInit(_)
+                | Verb::Complete(_)
+                | Verb::Completions(_)
+                | Verb::Help(_)
+                | Verb::Man(_)
+        );
+        !looks_nowhere
     }
 
     /// The first words of the message if it fails.

@@ -351,6 +351,9 @@ fn daemon(e: &DaemonError) -> (u8, String) {
         DaemonError::Start { .. } => {
             (FAILED, "the end of its log names the cause; depsfs doctor checks the machine; then depsfs mount".into())
         }
+        DaemonError::Hung { .. } => {
+            (FAILED, "go to another directory; depsfs doctor --fix there ends the connection and mounts it anew".into())
+        }
         DaemonError::Silent { .. } => (
             FAILED,
             "the end of its log names the step it waits for; depsfs unmount --lazy, then depsfs mount, starts another"

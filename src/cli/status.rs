@@ -7,11 +7,12 @@ use clap::Args;
 use super::answers::ListAnswer;
 use super::output::{self, count};
 use super::report::Failure;
-use super::{embedded, named, overview, stats};
+use super::{embedded, hung, named, overview, stats};
 use crate::git::RepositoryError;
 use crate::git::checkout::Checkout;
 use crate::sys::terminal::DisplayName;
 use crate::views::ViewsError;
+use crate::views::set::Views;
 use crate::views::status::{self, ViewStatus, WorktreeStatus as Seen};
 use crate::worktree::WorktreeError;
 use crate::worktree::list::{self, ListedWorktree};
@@ -43,7 +44,8 @@ impl Status {
     /// Prints the status of one worktree, or of all of a repository. Views that are not mounted are
     /// [`Failure::ViewsMissing`]: exit code 1, without a message.
     pub fn run(self) -> Result<(), Failure> {
-        let views = match named::views(self.worktree.as_deref()) {
+        let hung = if self.worktree.is_none() { hung::daemon_here() } else { None };
+        let views = match hung.map_or_else(|| named::views(self.worktree.as_deref()), |dir| Ok(Views::load(&dir)?)) {
             Err(none) if !self.paths && !self.stats => return self.overview(none),
             views => views?,
         };

@@ -1,10 +1,10 @@
 //! The state of a daemon, read without a request to it: from its lock, its state file, the kernel's tables and `/proc`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::DaemonError;
-use super::state::{DaemonState, StateDir, ViewState};
+use super::state::{DaemonState, KEEPER_VERB, StateDir, ViewState};
 use crate::sys::mountinfo::MountTable;
 use crate::sys::process::{Ask, ProcessId, ProcessIdentity};
 use crate::sys::{IoError, fuse_dev, mount, proc};
@@ -67,6 +67,26 @@ pub fn hung(state_dir: &Path) -> Vec<ViewState> {
         views.retain(waits);
     }
     if proc::work(server).is_more_than(before) { Vec::new() } else { views }
+}
+
+/// The state directory of the daemon that serves the mount around `place` (absolute), if that hangs, as [`hung`] has it.
+/// The mount is found by the kernel's tables: a look-up in it could wait for ever.
+pub(crate) fn hung_around(place: &Path) -> Option<PathBuf> {
+    if fuse_dev::has_resend() {
+        return None;
+    }
+    let mounts = MountTable::current().ok()?;
+    let innermost = place.ancestors().find_map(|at| mounts.at(at).next_back())?;
+    let connection = innermost.device.1;
+    if innermost.kind != mount::KIND || fuse_dev::waiting(connection).is_none_or(|waiting| waiting == 0) {
+        return None;
+    }
+    let holders = proc::fuse_connections()?.remove(&connection)?;
+    let kept_by = |pid| match proc::arguments(pid).as_slice() {
+        [_, verb, dir] if verb == KEEPER_VERB => Some(PathBuf::from(dir)),
+        _ => None,
+    };
+    holders.into_iter().find_map(kept_by).filter(|state_dir| !hung(state_dir).is_empty())
 }
 
 /// Ends a daemon whose connections hang ([`hung`]): the programs that wait get ENOTCONN, and its views can be mounted

@@ -48,9 +48,9 @@ use crate::sys::IoError;
 use crate::sys::process::ProcessId;
 use crate::sys::terminal::DisplayName;
 
-pub(crate) use health::health;
 pub use health::hung;
 pub(crate) use health::{Health, left_mounted};
+pub(crate) use health::{health, hung_around};
 pub(crate) use mounts::whereabouts;
 pub(crate) use release::Released;
 pub(crate) use state::SETTLED;
@@ -80,6 +80,9 @@ pub enum DaemonError {
     Start { why: String, log: PathBuf },
     #[error("the daemon does not answer (its log: {})", log.shown())]
     Silent { log: PathBuf },
+    /// The working directory is in a mount whose requests hang: nothing in it was looked at.
+    #[error("{} does not answer: requests wait for an answer that no server will give", place.shown())]
+    Hung { place: PathBuf },
 }
 
 fn by(user: &Option<(ProcessId, String)>) -> String {

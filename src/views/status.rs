@@ -166,7 +166,9 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     let manifest = &views.manifest;
     let hung = daemon::hung(&views.state_dir);
     let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();
-    let gone = absent(views, state.as_ref());
+    // If a request hangs, each look at the worktree may hang too, and the thread that looks would keep this process alive.
+    let may_look = hung.is_empty() || !views.is_whole();
+    let gone = if may_look { absent(views, state.as_ref()) } else { HashSet::new() };
     let seen = manifest.views.iter().map(|view| {
         let known = all.get(manifest.mount_id(view));
         let is_copy = view.is_copy();
@@ -190,7 +192,7 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
         }
     });
     let seen = seen.collect();
-    let recorded = manifest.views.iter().flat_map(|v| &v.lockfiles);
+    let recorded = manifest.views.iter().filter(|_| may_look).flat_map(|v| &v.lockfiles);
     let drift = lockfile::drifted(&manifest.worktree, recorded.map(|l| (l.path.as_path(), l.blake3.as_str())))?;
     Ok(WorktreeStatus {
         worktree: manifest.worktree.clone(),

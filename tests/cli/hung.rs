@@ -86,3 +86,33 @@ fn a_view_with_a_request_that_nobody_will_answer_is_called_hung_and_doctor_gets_
     assert_eq!(bench.read("fix/build/out.o"), "object\n");
     bench.ok("fix", ["unmount"]);
 }
+
+#[test]
+fn in_a_worktree_whose_requests_hang_a_status_answers_and_no_other_verb_waits() {
+    let counts = std::fs::read_dir("/sys/fs/fuse/connections").is_ok_and(|mut all| all.next().is_some());
+    if !counts && !crate::bench::is_root() {
+        return println!("skipped: fusectl is not mounted, so an ordinary user cannot count waiting requests");
+    }
+    let bench = Bench::new().with_mounts_of_worktrees();
+    let old =
+        |at: &str, args: &[&str]| run(bench.command(PROGRAM, at).args(args).env("DEPSFS_WITHOUT", "resend,retained"));
+    assert_eq!(old("repo", &["create", "fix"]).code, 0);
+    let writer = Writer::start(&bench);
+    hang(&bench);
+    for at in ["fix", "fix/src"] {
+        // A daemon that has something else to do just now does not hang yet.
+        soon("status names the view", || old(at, &["status"]).out.contains("[HUNG]    build"));
+        for verb in ["diff", "list"] {
+            let is_refused =
+                |said: &crate::bench::Said| said.code == 1 && said.err.contains("does not answer: requests");
+            soon("it is refused", || is_refused(&old(at, &[verb])));
+        }
+        assert_eq!(old(at, &["help", "troubleshooting"]).code, 0);
+    }
+    soon("doctor ends the connection", || {
+        drop(old("repo", &["doctor", "--fix"]));
+        old("repo", &["status", "fix"]).code == 0
+    });
+    drop(writer);
+    bench.ok("", ["unmount", "fix"]);
+}
