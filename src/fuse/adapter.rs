@@ -15,14 +15,14 @@ use fuser::{
 use super::attr::{caller, ino, ordinary, set_time};
 use super::errno::RequestOutcome;
 use super::errno::of_name;
-use super::reply::{attributes, data, empty, entry, found, made, numbered, sized, sought, space};
+use super::reply::{attributes, data, empty, entry, found, numbered, sized, sought, space};
 use super::requests::Operation;
 use super::resend::IsResend;
 use super::worker::Worker;
 use super::{listing, offload, virtual_xattr};
-use crate::overlay::{Overlay, OverlayError, ReadRange, SetAttr};
+use crate::overlay::{Caller, Overlay, OverlayError, ReadRange, SetAttr};
 use crate::store::Name;
-use crate::sys::fs::XattrFlags;
+use crate::sys::fs::{FileType, XattrFlags};
 use crate::sys::fuse_dev;
 
 /// The longest piece one `copy_file_range` message copies: other requests wait meanwhile.
@@ -105,15 +105,21 @@ impl Filesystem for Adapter {
     fn mknod(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, rdev: u32, reply: ReplyEntry) {
         let on = self.0.request(Operation::Mknod, parent, Some(name));
         let name = checked!(on, name, reply);
-        let outcome = on.node(request, ino(parent), &name, mode, rdev);
-        made(&on, request, (ino(parent), &name), mode, outcome, reply);
+        let parent = ino(parent);
+        // A regular file is made as by CREATE, other types with `rdev` as the kernel encodes it.
+        let make = move |overlay: &Overlay, name: &Name, by: Caller| match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => overlay.create(parent, name, mode & 0o7777, by, true),
+            _ => overlay.mknod(parent, name, mode, rdev.into(), by),
+        };
+        offload::make(&on, (request, reply), (parent, name, Some(mode)), make);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
         let on = self.0.request(Operation::Mkdir, parent, Some(name));
         let name = checked!(on, name, reply);
-        let outcome = on.view.overlay.mkdir(ino(parent), &name, mode & 0o7777, caller(request));
-        made(&on, request, (ino(parent), &name), libc::S_IFDIR | mode & 0o7777, outcome, reply);
+        let (parent, mode) = (ino(parent), mode & 0o7777);
+        let entry = (parent, name, Some(libc::S_IFDIR | mode));
+        offload::make(&on, (request, reply), entry, move |overlay, name, by| overlay.mkdir(parent, name, mode, by));
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -139,9 +145,11 @@ impl Filesystem for Adapter {
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let on = self.0.request(Operation::Symlink, parent, Some(name));
         let name = checked!(on, name, reply);
-        let target = target.as_os_str().as_bytes();
-        let outcome = on.view.overlay.symlink(ino(parent), &name, target, caller(request));
-        made(&on, request, (ino(parent), &name), libc::S_IFLNK, outcome, reply);
+        let (parent, target) = (ino(parent), target.as_os_str().as_bytes().to_vec());
+        let entry = (parent, name, Some(libc::S_IFLNK));
+        offload::make(&on, (request, reply), entry, move |overlay, name, by| {
+            overlay.symlink(parent, name, &target, by)
+        });
     }
 
     // A rename cannot take the last name out of the view's root: its target lies in the same view.
@@ -158,17 +166,19 @@ impl Filesystem for Adapter {
         let on = self.0.request(Operation::Rename, from, Some(old));
         let (old, new) = (checked!(on, old, reply), checked!(on, new, reply));
         let flags = crate::sys::fs::RenameFlags::from_bits_retain(flags.bits());
-        let (from, to) = ((ino(from), &old), (ino(to), &new));
+        if !flags.contains(crate::sys::fs::RenameFlags::EXCHANGE) {
+            return offload::rename(&on, (request, reply), (ino(from), old), (ino(to), new), flags);
+        }
         let _whole = on.view.whole.read();
-        empty(&on, on.view.rename(request, from, to, flags), reply);
+        empty(&on, on.view.exchange_for(request, (ino(from), &old), (ino(to), &new)), reply);
     }
 
     fn link(&self, request: &Request, number: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let on = self.0.request(Operation::Link, parent, Some(name));
         let name = checked!(on, name, reply);
-        let made = on.view.overlay.link(ino(number), ino(parent), &name);
-        let made = IsResend::of(request).made(made, &on.view.overlay, (ino(parent), &name), None);
-        entry(&on, made, reply);
+        let (number, parent) = (ino(number), ino(parent));
+        let make = move |overlay: &Overlay, name: &Name, _| overlay.link(number, parent, name);
+        offload::make(&on, (request, reply), (parent, name, None), make);
     }
 
     fn open(&self, _: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {

@@ -52,6 +52,27 @@ pub fn generation(attr: &Attr) -> Generation {
     Generation(u64::from((attr.generation ^ (attr.generation >> 32)) as u32))
 }
 
+/// `fuse_entry_out` of `linux/fuse.h`, for an answer without fuser: a name is this file, under `number`, for so long.
+pub fn entry_out(attr: &Attr, number: INodeNo, lasts: Duration) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    let times = [attr.atime, attr.mtime, attr.ctime];
+    let (named, seconds) = ([number.0, generation(attr).0], lasts.as_secs());
+    let whole = [attr.size, attr.blocks].into_iter().chain(times.map(|t| t.sec.cast_unsigned()));
+    for word in named.into_iter().chain([seconds, seconds]) {
+        out.extend(word.to_ne_bytes());
+    }
+    // The nanoseconds of both, then `fuse_attr`.
+    [lasts.subsec_nanos(); 2].iter().for_each(|half| out.extend(half.to_ne_bytes()));
+    for word in [number.0].into_iter().chain(whole) {
+        out.extend(word.to_ne_bytes());
+    }
+    let owner = [attr.mode, attr.nlink, attr.uid, attr.gid, attr.rdev as u32, BLOCK_SIZE, 0];
+    for half in times.map(|t| t.nsec).into_iter().chain(owner) {
+        out.extend(half.to_ne_bytes());
+    }
+    out
+}
+
 /// The negative entry, inode 0: it reports an absent name to the kernel, which then caches it.
 pub fn absent() -> FileAttr {
     FileAttr {
@@ -120,6 +141,34 @@ fn timespec(t: SystemTime) -> Timespec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_has_the_bytes_of_the_kernels_struct() {
+        let time = |sec| Timespec { sec, nsec: 9 };
+        let attr = Attr {
+            ino: Ino(0x11),
+            generation: 5,
+            mode: 0o100644,
+            nlink: 2,
+            uid: 3,
+            gid: 4,
+            rdev: 6,
+            size: 7,
+            blocks: 8,
+            atime: time(-1),
+            mtime: time(2),
+            ctime: time(3),
+        };
+        let out = entry_out(&attr, INodeNo(0x12), Duration::new(10, 11));
+        let word = |at: usize| u64::from_ne_bytes(out[at..at + 8].try_into().expect("eight"));
+        let half = |at: usize| u32::from_ne_bytes(out[at..at + 4].try_into().expect("four"));
+        assert_eq!(out.len(), 128);
+        assert_eq!([0, 8, 16, 24].map(word), [0x12, 5, 10, 10]);
+        assert_eq!([32, 36].map(half), [11, 11]);
+        assert_eq!([40, 48, 56, 64, 72, 80].map(word), [0x12, 7, 8, u64::MAX, 2, 3]);
+        assert_eq!([88, 92, 96].map(half), [9, 9, 9]);
+        assert_eq!([100, 104, 108, 112, 116, 120, 124].map(half), [0o100644, 2, 3, 4, 6, 4096, 0]);
+    }
 
     #[test]
     fn times_before_1970_are_told_as_they_are_and_heard_as_fuser_says_them() {

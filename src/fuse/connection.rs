@@ -8,14 +8,11 @@ use fuser::Request;
 use parking_lot::Mutex;
 
 use super::ServedView;
-use super::attr::caller;
 use super::busy_poll::BusyPoll;
 use super::notices::Notices;
 use super::requests::Requests;
 use super::retained::RetainedQueue;
-use crate::overlay::{Attr, Ino, OverlayError};
-use crate::store::Name;
-use crate::sys::fs::FileType;
+use crate::overlay::Ino;
 
 /// Called when the connection has ended and its view is closed.
 pub type OnEnd = Box<dyn FnOnce() + Send>;
@@ -42,22 +39,6 @@ impl ServedConnection {
                 tracing::error!(view = self.view.id, "emptied, but something of it stays in its directory: {e}");
             }
             (self.view.on_emptied)();
-        }
-    }
-
-    /// Answers MKNOD: a regular file is made as by CREATE, other types with `rdev` as the kernel encodes it.
-    pub fn node(
-        &self,
-        request: &Request,
-        parent: Ino,
-        name: &Name,
-        mode: u32,
-        rdev: u32,
-    ) -> Result<Attr, OverlayError> {
-        let caller = caller(request);
-        match FileType::from_raw_mode(mode) {
-            FileType::RegularFile => self.view.overlay.create(parent, name, mode & 0o7777, caller, true),
-            _ => self.view.overlay.mknod(parent, name, mode, rdev.into(), caller),
         }
     }
 

@@ -4,6 +4,7 @@
 //! |------------------------------------------|------------------------------------------------|------------------------------|
 //! | `read`                                   | its bytes, or its object's name, are not in memory | the kernel has the pages locked: no write to them overtakes |
 //! | `write`, `fallocate`, `copy_file_range`  | the file is to be copied first, and that is long or its object not in memory; a copy is to be settled; much is copied | the kernel holds the file's lock: no other change of it overtakes |
+//! | `mknod`, `mkdir`, `symlink`, `link`, `rename` | records, or the bytes of a file that takes a lower name, have to be on the disk first | the kernel holds the lock of the directory: no other change of its names overtakes |
 //! | `fsync`, `fsyncdir`                      | always                                         | covers what was answered before it was sent; what comes after it need not wait |
 //!
 //! A server that dies meanwhile has not answered, and the next one is sent the request again.
@@ -13,27 +14,40 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use fuser::{Errno, ReplyData, ReplyEmpty, ReplyWrite, Request};
+use fuser::{Errno, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, Request};
 
+use super::Passthrough;
+use super::attr::{caller, entry_out};
 use super::errno::{RequestOutcome, to_errno};
-use super::reply::{empty, written};
+use super::reply::{empty, entry, written};
+use super::resend::IsResend;
 use super::retained::KeptRequest;
 use super::worker::{Answering, Pending};
-use crate::overlay::{Ino, Overlay, OverlayError, ReadRange};
+use crate::overlay::{Attr, Caller, Ino, Overlay, OverlayError, ReadRange};
+use crate::store::Name;
+use crate::sys::fs::RenameFlags;
 use crate::sys::fuse_dev;
 use crate::sys::log::OrWarn;
 
-/// A reply that can be given later: nothing, or how many bytes.
+/// A reply that can be given later: nothing, how many bytes, or the file at a name.
 pub trait Reply {
-    const HAS_BYTES: bool;
+    type Done;
 
-    fn give(self, on: &Answering<'_>, done: Result<usize, OverlayError>);
+    fn give(self, on: &Answering<'_>, done: Result<Self::Done, OverlayError>);
     /// Gives an answer that is discarded.
     fn give_up(self);
+    /// The bytes of the answer, and the number of bytes that it says were written.
+    fn body(view: &ViewParts, done: &Self::Done) -> (Vec<u8>, usize);
+}
+
+/// The parts of a view that a later answer needs.
+pub struct ViewParts {
+    overlay: Arc<Overlay>,
+    passthrough: Arc<Passthrough>,
 }
 
 impl Reply for ReplyEmpty {
-    const HAS_BYTES: bool = false;
+    type Done = usize;
 
     fn give(self, on: &Answering<'_>, done: Result<usize, OverlayError>) {
         empty(on, done.map(drop), self);
@@ -42,10 +56,14 @@ impl Reply for ReplyEmpty {
     fn give_up(self) {
         self.error(Errno::EIO);
     }
+
+    fn body(_: &ViewParts, _: &usize) -> (Vec<u8>, usize) {
+        (Vec::new(), 0)
+    }
 }
 
 impl Reply for ReplyWrite {
-    const HAS_BYTES: bool = true;
+    type Done = usize;
 
     fn give(self, on: &Answering<'_>, done: Result<usize, OverlayError>) {
         written(on, done, self);
@@ -53,6 +71,28 @@ impl Reply for ReplyWrite {
 
     fn give_up(self) {
         self.error(Errno::EIO);
+    }
+
+    fn body(_: &ViewParts, bytes: &usize) -> (Vec<u8>, usize) {
+        // fuse_write_out: size u32, padding u32.
+        ([*bytes as u32, 0].map(u32::to_ne_bytes).concat(), *bytes)
+    }
+}
+
+impl Reply for ReplyEntry {
+    type Done = Attr;
+
+    fn give(self, on: &Answering<'_>, done: Result<Attr, OverlayError>) {
+        entry(on, done, self);
+    }
+
+    fn give_up(self) {
+        self.error(Errno::EIO);
+    }
+
+    fn body(view: &ViewParts, attr: &Attr) -> (Vec<u8>, usize) {
+        let (named, lasts) = view.passthrough.named(&view.overlay, attr);
+        (entry_out(attr, named.ino, lasts), 0)
     }
 }
 
@@ -94,7 +134,7 @@ pub fn read(on: &Answering<'_>, (request, reply): (&Request, ReplyData), range: 
 
 /// Has `change` make a change of a file's bytes, and its outcome answered: now, or from the pool when it is slow. `data`
 /// is what it is given.
-pub fn change<R: Reply>(
+pub fn change<R: Reply<Done = usize>>(
     on: &Answering<'_>,
     (request, reply): (&Request, R),
     (ino, is_slow): (Ino, bool),
@@ -122,26 +162,73 @@ pub fn sync(on: &Answering<'_>, (request, reply): (&Request, ReplyEmpty), ino: I
     }
 }
 
+/// Makes `name` in a directory, of the kind that `mode` says (`None`: a further name of a file), and answers that.
+pub fn make(
+    on: &Answering<'_>,
+    (request, reply): (&Request, ReplyEntry),
+    (parent, name, mode): (Ino, Name, Option<u32>),
+    make: impl FnOnce(&Overlay, &Name, Caller) -> Result<Attr, OverlayError> + Send + 'static,
+) {
+    let (by, again) = (caller(request), IsResend::of(request));
+    names(on, (request, reply), None, move |overlay| {
+        let made = make(overlay, &name, by);
+        again.made(made, overlay, (parent, &name), mode.map(|mode| (by, mode)))
+    });
+}
+
+/// Renames, without an exchange, and answers that.
+pub fn rename(
+    on: &Answering<'_>,
+    (request, reply): (&Request, ReplyEmpty),
+    (from, old): (Ino, Name),
+    (to, new): (Ino, Name),
+    flags: RenameFlags,
+) {
+    let (again, whole) = (IsResend::of(request), on.view.whole.clone());
+    let own = on.view.overlay.hides_lower(to, &new).then(|| (from, old.clone()));
+    names(on, (request, reply), own, move |overlay| {
+        let _whole = whole.read();
+        again.rename(overlay, (from, &old), (to, &new), flags).map(|()| 0)
+    });
+}
+
+/// Has a change of names made, and its outcome answered: by the pool when records, or the bytes of the file at `own`,
+/// have to be on the disk first.
+fn names<R: Reply>(
+    on: &Answering<'_>,
+    (request, reply): (&Request, R),
+    own: Option<(Ino, Name)>,
+    change: impl FnOnce(&Overlay) -> Result<R::Done, OverlayError> + Send + 'static,
+) {
+    let overlay = &on.view.overlay;
+    if own.is_none() && !overlay.waits_for_records() {
+        return reply.give(on, change(overlay));
+    }
+    let overlay = overlay.clone();
+    apart(on, (request, reply), move || {
+        overlay.write_back_records();
+        if let Some((dir, name)) = own {
+            overlay.write_back_named(dir, &name)?;
+        }
+        change(&overlay)
+    });
+}
+
 /// Has `work` done, and its outcome answered, by the pool.
 pub fn apart<R: Reply>(
     on: &Answering<'_>,
     (request, reply): (&Request, R),
-    work: impl FnOnce() -> Result<usize, OverlayError> + Send + 'static,
+    work: impl FnOnce() -> Result<R::Done, OverlayError> + Send + 'static,
 ) {
     let Some(kept) = on.keep() else { return reply.give(on, work()) };
     let later = later(on, request, kept, || reply.give_up());
+    let view = ViewParts { overlay: on.view.overlay.clone(), passthrough: on.view.passthrough.clone() };
     on.view.blocking.spawn(move || {
         let done = later.pending.work(work);
-        // fuse_write_out: size u32, padding u32.
-        let mut body = [0; 8];
-        if let Ok(bytes) = &done
-            && R::HAS_BYTES
-        {
-            body[..4].copy_from_slice(&(*bytes as u32).to_ne_bytes());
-            later.pending.requests().has_written(*bytes);
-        }
-        if done.is_ok() {
-            later.send(Ok(&[if R::HAS_BYTES { &body } else { &[] }]));
+        if let Ok(done) = &done {
+            let (body, bytes) = R::body(&view, done);
+            later.pending.requests().has_written(bytes);
+            later.send(Ok(&[&body]));
         }
         later.ended(done.map(drop));
     });

@@ -2,16 +2,13 @@
 
 use fuser::{
     Errno, INodeNo, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request,
 };
 
 use super::FOREVER;
-use super::attr::{absent, caller, file_attr, generation};
+use super::attr::{absent, file_attr, generation};
 use super::errno::RequestOutcome;
-use super::resend::IsResend;
 use super::worker::Answering;
-use crate::overlay::{Attr, Ino, OverlayError};
-use crate::store::Name;
+use crate::overlay::{Attr, OverlayError};
 use crate::sys::fs::StatVfs;
 
 /// Answers what makes a name.
@@ -23,19 +20,6 @@ pub fn entry(on: &Answering<'_>, made: Result<Attr, OverlayError>, reply: ReplyE
         }
         Err(e) => reply.error(on.failed(&e)),
     }
-}
-
-/// Answers a request that makes `name` in a directory, of the type in `mode`.
-pub fn made(
-    on: &Answering<'_>,
-    by: &Request,
-    at: (Ino, &Name),
-    mode: u32,
-    made: Result<Attr, OverlayError>,
-    reply: ReplyEntry,
-) {
-    let maker = Some((caller(by), mode));
-    entry(on, IsResend::of(by).made(made, &on.view.overlay, at, maker), reply);
 }
 
 /// Answers what looks for a name: that there is none is kept by the kernel, too.

@@ -92,19 +92,10 @@ impl IsResend {
 }
 
 impl ServedView {
-    /// Renames or exchanges, as the flags say.
-    pub fn rename(
-        &self,
-        by: &Request,
-        from: (Ino, &Name),
-        to: (Ino, &Name),
-        flags: RenameFlags,
-    ) -> Result<(), OverlayError> {
-        if flags.contains(RenameFlags::EXCHANGE) {
-            let sign = if IsResend::of(by).0 { SENT_AGAIN } else { 0 };
-            return self.exchange(by.unique().0 | sign, from, to);
-        }
-        IsResend::of(by).rename(&self.overlay, from, to, flags)
+    /// As [`ServedView::exchange`], for a request.
+    pub fn exchange_for(&self, by: &Request, from: (Ino, &Name), to: (Ino, &Name)) -> Result<(), OverlayError> {
+        let sign = if IsResend::of(by).0 { SENT_AGAIN } else { 0 };
+        self.exchange(by.unique().0 | sign, from, to)
     }
 
     /// Exchanges two names, once, whichever servers the request reaches.

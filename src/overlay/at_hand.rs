@@ -8,6 +8,7 @@
 use super::error::{Result, upper};
 use super::types::Ino;
 use super::view::{Overlay, View};
+use crate::store::Name;
 use crate::sys::copy;
 use crate::sys::log::OrWarn;
 
@@ -24,7 +25,10 @@ impl Overlay {
         if view.has_upper_bytes(ino) {
             return false;
         }
-        view.copies_long(ino) || !view.is_at_hand(ino) || view.open_object(ino).is_ok_and(|o| !o.is_in_memory())
+        view.journal.to_write_back().is_some()
+            || view.copies_long(ino)
+            || !view.is_at_hand(ino)
+            || view.open_object(ino).is_ok_and(|o| !o.is_in_memory())
     }
 
     /// As [`Overlay::changes_slowly`], of a change that makes holes: a copy has to be on the disk before.
@@ -51,6 +55,7 @@ impl Overlay {
 
     /// Before a change of a file's bytes: what it needs is in memory and, of a copy, on the disk.
     pub(crate) fn fetch_to_change(&self, ino: Ino) {
+        self.write_back_records();
         self.fetch_up_to(ino, FETCHED);
         self.settle_ahead(ino).or_debug("it is settled while the view is locked");
     }
@@ -69,6 +74,43 @@ impl Overlay {
         {
             bytes.fetch(most).or_debug("an object is not read ahead");
         }
+    }
+
+    /// Whether a change of names in the upper would wait until earlier records are on the disk.
+    pub(crate) fn waits_for_records(&self) -> bool {
+        self.view.lock().journal.to_write_back().is_some()
+    }
+
+    /// Before a change of names in the upper: the records so far are on the disk. After an error the change writes the
+    /// journal anew.
+    pub(crate) fn write_back_records(&self) {
+        let unwritten = self.view.lock().journal.to_write_back();
+        if let Some(records) = unwritten {
+            let written = records.write_back();
+            let noted = self.view.lock().journal.written_back(&records, written);
+            noted.or_debug("the journal is written anew");
+        }
+    }
+
+    /// Whether the lower has a file at a name, as far as it shows: an own file that takes it is written back first.
+    pub(crate) fn hides_lower(&self, dir: Ino, name: &Name) -> bool {
+        self.view.lock().lower_at(dir, name).is_some()
+    }
+
+    /// Before an own file at `name` is renamed over one of the lower: its bytes are on the disk.
+    ///
+    /// # Errors
+    /// They can't be written.
+    pub(crate) fn write_back_named(&self, dir: Ino, name: &Name) -> Result<()> {
+        let own = {
+            let mut view = self.view.lock();
+            match view.resolve(dir, name) {
+                Ok(found) => view.own_bytes(&found)?,
+                // The rename answers with the error.
+                Err(_) => None,
+            }
+        };
+        own.map_or(Ok(()), |fd| copy::write_back(&*fd)).map_err(upper("write a file"))
     }
 
     fn settle_ahead(&self, ino: Ino) -> Result<()> {
@@ -99,9 +141,9 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::time::{Duration, Instant};
 
-    use super::super::{GraftSpec, OverlayConfig, OverlayError, ReadRange};
+    use super::super::{Caller, GraftSpec, OverlayConfig, OverlayError, ReadRange};
     use super::*;
-    use crate::store::{Name, Store, import};
+    use crate::store::{Store, import};
     use crate::sys::fault::{self, Call, Stall};
     use crate::sys::{fs_type, path};
 
@@ -189,6 +231,34 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (view, range) = view(dir.path());
         looks_up_during(&view, Call::Look, move |view| view.fetch_to_change(range.ino));
+    }
+
+    #[test]
+    fn a_lookup_elsewhere_is_answered_while_records_are_written_to_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, _) = view(dir.path());
+        let (file, by) = (Name::new(b"file").expect("a name"), Caller { uid: 0, gid: 0 });
+        view.write_back_records();
+        assert!(!view.waits_for_records());
+        view.unlink(Ino::ROOT, &file).expect("deleted");
+        assert!(view.waits_for_records(), "the upper may not change before the whiteout is on the disk");
+        looks_up_during(&view, Call::Sync, Overlay::write_back_records);
+        assert!(!view.waits_for_records());
+        view.create(Ino::ROOT, &file, 0o600, by, true).expect("made");
+    }
+
+    #[test]
+    fn a_lookup_elsewhere_is_answered_while_a_file_that_takes_a_lower_name_is_written_to_the_disk() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (view, _) = view(dir.path());
+        let [file, new] = ["file", "new"].map(|name| Name::new(name.as_bytes()).expect("a name"));
+        let made = view.create(Ino::ROOT, &new, 0o600, Caller { uid: 0, gid: 0 }, true).expect("made");
+        view.write(made.ino, 0, b"new", None).expect("written");
+        assert!(view.hides_lower(Ino::ROOT, &file) && !view.hides_lower(Ino::ROOT, &new));
+        let own = new.clone();
+        looks_up_during(&view, Call::Sync, move |view| view.write_back_named(Ino::ROOT, &own).expect("written"));
+        view.rename(Ino::ROOT, &new, Ino::ROOT, &file, crate::sys::fs::RenameFlags::empty()).expect("renamed");
+        view.write_back_named(Ino::ROOT, &new).expect("no file is there any more: the rename says so");
     }
 
     #[test]

@@ -109,7 +109,11 @@ impl View {
         file.map_or(Ok(()), |fd| start_write_back(&*fd)).map_err(upper("write a file"))
     }
 
-    fn own_bytes(&mut self, found: &FoundName) -> Result<Option<Arc<OwnedFd>>> {
+    /// The upper's file of a name, opened to read; `None` if that has none, or it is no regular file.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(super) fn own_bytes(&mut self, found: &FoundName) -> Result<Option<Arc<OwnedFd>>> {
         match found.upper {
             Some(stat) if stat.kind() == FileType::RegularFile => Ok(self.open_to_read(found.ino)?.as_file().cloned()),
             _ => Ok(None),

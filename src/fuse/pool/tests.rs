@@ -185,13 +185,18 @@ fn every_answer_reaches_its_own_connection_once_and_in_its_order() {
     });
 }
 
+/// `fuse_rename2_in` with RENAME_EXCHANGE, which is answered by the worker itself, and two names.
+fn exchange() -> Vec<u8> {
+    [&1u64.to_ne_bytes()[..], &2u64.to_ne_bytes(), b"a\0b\0"].concat()
+}
+
 #[test]
 fn when_all_workers_are_held_up_the_others_connections_are_answered_all_the_same() {
     let bench = Bench::new();
     let mut held = bench.connect(8);
     let mut other = bench.connection(100);
     let whole = bench.whole.write();
-    let body = [&1u64.to_ne_bytes()[..], &[0; 8], b"a\0b\0"].concat();
+    let body = exchange();
     let asked: Vec<u64> = held.iter_mut().map(|kernel| kernel.send(RENAME2, &body)).collect();
     bench.wait_for_busy(8);
     other.looks_up();
@@ -226,7 +231,7 @@ fn a_pool_that_is_drained_answers_what_it_has_read_and_reads_nothing_more() {
     kernels.iter_mut().for_each(Kernel::looks_up);
     bench.wait_for_busy(0);
     let whole = bench.whole.write();
-    let body = [&1u64.to_ne_bytes()[..], &[0; 8], b"a\0b\0"].concat();
+    let body = exchange();
     let asked = kernels[0].send(RENAME2, &body);
     bench.wait_for_busy(1);
     assert!(!bench.pool.drain(Duration::from_millis(50)), "a request is not answered yet");

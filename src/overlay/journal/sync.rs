@@ -24,6 +24,11 @@ impl Unsynced {
         let synced = if self.is_renamed { fs::fsync(&*self.file) } else { fs::fdatasync(&*self.file) };
         Ok(synced.map_err(IoError::of("sync", &self.path))?)
     }
+
+    /// Waits until its bytes are written, as [`Journal::precede`] does.
+    pub fn write_back(&self) -> Result<(), JournalError> {
+        Ok(write_back(&*self.file).map_err(IoError::of("write", &self.path))?)
+    }
 }
 
 impl Journal {
@@ -44,6 +49,26 @@ impl Journal {
         Ok(())
     }
 
+    /// The files that [`Journal::precede`] would wait for; `None` if it has nothing to wait for. The wait needs no lock.
+    pub fn to_write_back(&self) -> Option<Unsynced> {
+        self.is_pending.then(|| self.as_it_is())
+    }
+
+    /// To be called after [`Unsynced::write_back`] with its result, whatever was appended meanwhile.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub fn written_back(&mut self, done: &Unsynced, result: Result<(), JournalError>) -> Result<(), JournalError> {
+        // One that was replaced meanwhile is on disk, whole.
+        if Arc::ptr_eq(&self.file, &done.file) {
+            self.is_lost |= result.is_err();
+            if result.is_ok() && self.appended == done.appended {
+                self.is_pending = false;
+            }
+        }
+        result
+    }
+
     /// Waits until everything appended so far is on disk.
     ///
     /// # Errors
@@ -58,12 +83,16 @@ impl Journal {
     /// lock.
     pub fn to_sync(&self) -> Option<Unsynced> {
         let is_due = self.unsynced || self.is_renamed;
-        is_due.then(|| Unsynced {
+        is_due.then(|| self.as_it_is())
+    }
+
+    fn as_it_is(&self) -> Unsynced {
+        Unsynced {
             file: self.file.clone(),
             path: self.path.clone(),
             is_renamed: self.is_renamed,
             appended: self.appended,
-        })
+        }
     }
 
     /// To be called after [`Unsynced::sync`] with its result, whatever was appended meanwhile.

@@ -277,11 +277,29 @@ fn the_end_of_a_change_that_could_not_be_appended_comes_before_everything_else()
 }
 
 #[test]
+fn records_that_were_appended_while_others_were_written_are_to_be_written_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    journal.append(&Frame::Plain(records())).unwrap();
+    let first = journal.to_write_back().expect("records are ordered");
+    journal.append(&Frame::Plain(records())).unwrap();
+    journal.written_back(&first, first.write_back()).unwrap();
+    let both = journal.to_write_back().expect("the second ones are not written");
+    journal.written_back(&both, both.write_back()).unwrap();
+    assert!(journal.to_write_back().is_none());
+}
+
+#[test]
 fn a_journal_that_did_not_reach_its_disk_takes_nothing_more_before_it_was_written_anew() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(dir.path()).unwrap();
     let plan = Plan { calls: |call| call == Call::Sync, from: 0, for_ever: false, errno: libc::EIO, torn: false };
-    for sync in [Journal::sync, Journal::write_back] {
+    let without_lock = |journal: &mut Journal| {
+        let records = journal.to_write_back().expect("records are ordered");
+        let written = records.write_back();
+        journal.written_back(&records, written)
+    };
+    for sync in [Journal::sync, Journal::write_back, without_lock] {
         journal.append(&Frame::Plain(records())).unwrap();
         let guard = plan.lay();
         sync(&mut journal).expect_err("it failed");
