@@ -12,7 +12,7 @@ pub struct NoClient(Infallible);
 
 /// The limits of its requests.
 #[derive(Default)]
-pub struct NoLimits;
+pub struct NoLimits {}
 
 pub use NoClient as Client;
 pub use NoLimits as ClientLimits;
