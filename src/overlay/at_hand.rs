@@ -165,6 +165,12 @@ mod tests {
         (Arc::new(view), ReadRange { ino, offset: 100_000, len: 5000, unnoticed: false })
     }
 
+    /// The user who runs the test.
+    fn ours(view: &Overlay) -> Caller {
+        let root = view.getattr(Ino::ROOT).expect("there");
+        Caller { uid: root.uid, gid: root.gid }
+    }
+
     /// Has `work` done by a thread that stalls in calls of this kind, and a name looked up meanwhile.
     fn looks_up_during(view: &Arc<Overlay>, call: Call, work: impl FnOnce(&Overlay) + Send + 'static) {
         let stall = Stall::lay(call);
@@ -237,7 +243,7 @@ mod tests {
     fn a_lookup_elsewhere_is_answered_while_records_are_written_to_the_disk() {
         let dir = tempfile::tempdir().expect("a directory");
         let (view, _) = view(dir.path());
-        let (file, by) = (Name::new(b"file").expect("a name"), Caller { uid: 0, gid: 0 });
+        let (file, by) = (Name::new(b"file").expect("a name"), ours(&view));
         view.write_back_records();
         assert!(!view.waits_for_records());
         view.unlink(Ino::ROOT, &file).expect("deleted");
@@ -252,7 +258,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (view, _) = view(dir.path());
         let [file, new] = ["file", "new"].map(|name| Name::new(name.as_bytes()).expect("a name"));
-        let made = view.create(Ino::ROOT, &new, 0o600, Caller { uid: 0, gid: 0 }, true).expect("made");
+        let made = view.create(Ino::ROOT, &new, 0o600, ours(&view), true).expect("made");
         view.write(made.ino, 0, b"new", None).expect("written");
         assert!(view.hides_lower(Ino::ROOT, &file) && !view.hides_lower(Ino::ROOT, &new));
         let own = new.clone();
