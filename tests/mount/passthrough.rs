@@ -340,7 +340,13 @@ fn a_program_runs_from_the_stores_file_and_cannot_be_written_meanwhile() {
     assert_eq!(busy, Err(Some(libc::ETXTBSY)));
     assert!(cut.as_ref().is_ok_and(|said| said.contains("busy")), "{cut:?}");
     wait_until("it is free", || rw(&program).is_ok_and(|file| file.write_all_at(b"\x7fELF", 0).is_ok()));
-    let mut own = Command::new(&program).arg("100").spawn().unwrap();
+    // A program that another test just starts has the file open to write until its exec.
+    let mut own = None;
+    wait_until("it starts", || {
+        own = Command::new(&program).arg("100").spawn().ok();
+        own.is_some()
+    });
+    let mut own = own.unwrap();
     assert_eq!(rw(&program).map(drop).map_err(|e| e.raw_os_error()), Err(Some(libc::ETXTBSY)), "and so is the copy");
     own.kill().unwrap();
     own.wait().unwrap();
