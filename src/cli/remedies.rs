@@ -244,6 +244,9 @@ fn store(e: &StoreError) -> (u8, String) {
         StoreError::BadPack { .. } | StoreError::NoObject(_) | StoreError::BadObject { .. } => {
             (FAILED, "depsfs doctor --fix restores it from the checkouts that still have the file".into())
         }
+        StoreError::Absent { .. } | StoreError::NotFetched { .. } => {
+            (FAILED, "depsfs remote check shows whether the remote answers; then run it again".into())
+        }
         StoreError::NoEntry(_) => (REFUSED, "depsfs store list shows the entries".into()),
         StoreError::EntryName(_) => (USAGE, "give another name with --name".into()),
         StoreError::BadFile { kind, .. } => (FAILED, bad_file(*kind).into()),

@@ -13,7 +13,7 @@ use super::progress::Bar;
 use super::record;
 use super::report::Failure;
 use crate::store::import::{ArchiveLimits, import_archive, import_dir};
-use crate::store::{Entry, Provenance, Store as Opened, StoreError, escape};
+use crate::store::{Entry, Provenance, Store as Opened, StoreError, Verified, escape};
 use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path as paths, url};
 use crate::views::set;
@@ -149,13 +149,20 @@ fn remove(store: &Opened, names: &[String]) -> Result<(), Failure> {
 fn verify(store: &Opened) -> Result<(), Failure> {
     interrupt::catch().map_err(Failure::os("catch signals"))?;
     let bar = Bar::new();
-    let damage = store.verify(&bar)?;
+    let Verified { damage, absent } = store.verify_all(&bar)?;
     drop(bar);
     let damaged = damage.iter().map(|d| DamageAnswer { path: d.path.as_path().into(), words: d.to_string() });
-    let answer = StoreVerifyAnswer { sound: damage.is_empty(), damaged: damaged.collect() };
-    output::answer(&answer, || match damage.is_empty() {
-        true => "the store is sound\n".into(),
-        false => damage.iter().map(|d| format!("{d}\n")).collect(),
+    let answer = StoreVerifyAnswer { sound: damage.is_empty(), damaged: damaged.collect(), absent };
+    output::answer(&answer, || {
+        let awaited = match absent {
+            0 => String::new(),
+            1 => "1 object is not here yet: a remote has it\n".into(),
+            n => format!("{n} objects are not here yet: a remote has them\n"),
+        };
+        match damage.is_empty() {
+            true => format!("the store is sound\n{awaited}"),
+            false => damage.iter().map(|d| format!("{d}\n")).collect::<String>() + &awaited,
+        }
     })?;
     if damage.is_empty() { Ok(()) } else { Err(Failure::Damaged(damage.len())) }
 }

@@ -30,6 +30,10 @@ pub enum StoreError {
     BadPack { id: PackId, source: PackError },
     #[error("object {0} is not in the store")]
     NoObject(ObjectId),
+    #[error("object {id} is not here yet: it has to be fetched from its remote")]
+    Absent { id: ObjectId },
+    #[error("object {id} could not be fetched from its remote: {source}")]
+    NotFetched { id: ObjectId, source: super::Unanswered },
     #[error("object {id} is damaged: {why}")]
     BadObject { id: ObjectId, why: &'static str },
     #[error("no entry is named {}", .0.shown())]

@@ -4,7 +4,7 @@
 //! |---------------------------------------------------|--------------------------------------------------|
 //! | 1. the lock, exclusively: no import, no create    | nothing; the kernel takes the lock back          |
 //! | 2. dead roots, old entries, snapshots, `tmp`      | trees that nothing names: the next gc takes them |
-//! | 3. trees, then a sync                             | objects that nothing names: the next gc again    |
+//! | 3. trees, then a sync; then their sources         | objects that nothing names: the next gc again    |
 //! | 4. objects                                        | the same                                         |
 //! | 5. packs, as `repack.rs` says                     | the same                                         |
 //!
@@ -149,12 +149,16 @@ impl Store {
         if trees.0 > 0 && lock.is_some() {
             self.sync()?;
         }
+        for source in self.dead_sources(|id| marked.trees.contains(id))? {
+            report.bytes += free(lock, &source)?;
+        }
         let objects = self.sweep(lock, "objects", |id| marked.objects.contains(&id), progress)?;
         let packs = self.plan_repacking(|id| marked.objects.contains(id))?;
         (report.trees, report.objects) = (trees.0, objects.0 + packs.objects);
         report.bytes += trees.1 + objects.1 + packs.bytes;
         if let Some(lock) = lock {
             self.repack(lock, packs, progress)?;
+            self.drop_bitmaps(lock)?;
             self.drop_notes(lock, |id| marked.objects.contains(id))?;
         }
         Ok(report)

@@ -235,7 +235,7 @@ impl Store {
         let mut damage = Vec::new();
         for id in self.lost_objects()? {
             let (path, kind) = match (self.objects().sound_content(&id), self.objects().packs().pack_of(&id)?) {
-                (Ok(_), _) => continue,
+                (Ok(_) | Err(StoreError::Absent { .. }), _) => continue,
                 (Err(StoreError::NoObject(_)), _) => {
                     (self.objects().path_of(&id), DamageKind::Missing { needed_by: "a view".into() })
                 }
@@ -267,6 +267,10 @@ impl Store {
                     if let Some(pack) = self.objects().packs().pack_without(&id)? {
                         self.salvage(pack)?;
                     }
+                    continue;
+                }
+                Err(StoreError::Absent { .. }) => {
+                    drop_note(self.path(), &id)?;
                     continue;
                 }
                 Err(StoreError::BadObject { .. }) => self.drop_object(&id)?,

@@ -1,11 +1,13 @@
 //! The frozen, content-addressed store that all worktrees share: objects, trees, entries, roots.
 //!
 //! ```text
-//! version            depsfs store 2 (of an older one: 1, until it gets a pack)
+//! version            depsfs store 2 (of an older one: 1, until it gets a pack; 3 once objects may be absent)
 //! CACHEDIR.TAG       backups skip it
 //! objects/ab/cdef…   the bytes of one file, 0444, named by their BLAKE3 hash; never opened for writing again
 //! packs/<hash>       the bytes of many small files ([`pack`]), 0444, in place of as many objects
+//! packs/<hash>.have  which objects of a sparse pack are here ([`sparse`])
 //! trees/ab/cdef…     indexes of directories ([`tree`]), named by their BLAKE3 hash
+//! sources/<hash>     of a tree whose objects are not all here: where they can be had ([`sources`])
 //! entries/<name>     names for trees, and where they came from ([`Entries`])
 //! roots/<hash>       one per worktree: where its manifest is, and what its daemon needs ([`Roots`])
 //! snapshots/<hash>   what an imported directory looked like, so that the next import reads only what changed
@@ -14,6 +16,7 @@
 //! damaged/<hash>     objects that were met damaged or missing ([`Lost`])
 //! tmp/               everything is written here first, then renamed
 //! private            the directory was made, or has been made, 0700 ([`private`]): a later chmod is its owner's
+//! fetcher/           the socket and the log of the process that brings absent objects ([`demand`])
 //! lock               shared by imports and creates, exclusive for gc
 //! log/               what commands changed, when, with which outcome ([`OperationLog`]); nothing depends on it
 //! turns              of those that import the same thing at once, one after the other ([`Store::single_flight`])
@@ -38,8 +41,9 @@
 //! | file | contents |
 //! |------|----------|
 //! | `objects`, `pack/`, `stage`, `writer`, `publish` | bytes of files: found, collected unseen by an import, named at its end |
+//! | `sparse`, `sources`, `demand` | objects that are not here yet: packs without bytes, where they can be had, and the request for one |
 //! | `tree/`, `trees` | indexes of directories: their format, and those that are open |
-//! | `entries`, `versioned` | names for trees, and JSON files with a version |
+//! | `version`, `entries`, `versioned` | the store's version; names for trees, and JSON files with a version |
 //! | `roots`, `manifest`, `frame`, `absence` | worktrees that use the store, their manifests, and worktrees that are away |
 //! | `locks`, `private` | the lock of imports and gc; the permissions of the store |
 //! | `import/`, `extract`, `plain_copy/` | directories and archives become trees; trees become plain files |
@@ -51,6 +55,7 @@
 mod absence;
 mod check;
 mod damage;
+mod demand;
 mod entries;
 mod error;
 pub mod escape;
@@ -77,10 +82,13 @@ mod progress;
 mod publish;
 mod repack;
 mod roots;
+mod sources;
+mod sparse;
 mod stage;
 pub mod tree;
 mod trees;
 mod verify;
+mod version;
 mod versioned;
 mod writer;
 
@@ -97,6 +105,7 @@ pub(crate) use absence::Absence;
 pub use check::Checked;
 pub use damage::DamageKind;
 pub(crate) use damage::{Damage, OTHER_BYTES};
+pub use demand::{Unanswered, demand};
 pub(crate) use entries::Entries;
 pub use entries::{Entry, Provenance};
 pub(crate) use error::FileKind;
@@ -123,6 +132,7 @@ pub use stage::Added;
 pub(crate) use stage::{CopyError, Stage};
 pub use tree::{Node, Tree, TreeBuilder};
 pub(crate) use tree::{NodeStat, TreeEntry};
+pub use verify::Verified;
 pub(crate) use versioned::not_json;
 
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
@@ -131,10 +141,6 @@ use crate::sys::single_flight::SingleFlight;
 use crate::sys::temporary::{Leftover, TemporaryFile};
 use crate::sys::{IoError, copy, fs_type, path as paths};
 
-/// The content of the file `version`: the store may have packs.
-const VERSION: &str = "depsfs store 2\n";
-/// Of a store without packs, which a depsfs from before packs can read too.
-const WITHOUT_PACKS: &str = "depsfs store 1\n";
 /// How long one import waits for another of the same thing.
 const FLIGHT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -177,11 +183,7 @@ impl Store {
 
     fn open_made(path: &Path) -> Result<Store, StoreError> {
         let path = paths::canonical(path)?;
-        let version = paths::read(&path.join("version"))?;
-        if version != VERSION.as_bytes() && version != WITHOUT_PACKS.as_bytes() {
-            let found = String::from_utf8_lossy(&version).trim_end().to_owned();
-            return Err(StoreError::Version { path, found, known: VERSION.trim_end() });
-        }
+        version::check(&path)?;
         let dir = Arc::new(paths::open_dir(&path)?);
         private::tighten(&dir, &path)?;
         let objects = Arc::new(Objects::open_dir(&path)?);
@@ -272,17 +274,6 @@ impl Store {
             false => Ok(()),
         };
         self.single_flight(of, go_on).ok().flatten()
-    }
-
-    /// Makes sure that a depsfs from before packs refuses this store from now on.
-    pub(crate) fn allow_packs(&self) -> Result<(), StoreError> {
-        paths::make_dir(&self.path.join("packs"))?;
-        let version = self.path.join("version");
-        if paths::read(&version)? != VERSION.as_bytes() {
-            paths::replace_synced(&version, VERSION.as_bytes())?;
-            fs::fsync(&self.dir).map_err(IoError::of("sync", &self.path))?;
-        }
-        Ok(())
     }
 
     /// Waits until everything that was done in the store is on disk.
@@ -408,7 +399,7 @@ mod tests {
         let path = dir.path().join("deep/store");
         Store::open(&path).unwrap();
         assert_eq!(Store::open(&path).unwrap().path(), paths::canonical(&path).unwrap());
-        paths::replace(&path.join("version"), b"depsfs store 3\n").unwrap();
+        paths::replace(&path.join("version"), b"depsfs store 4\n").unwrap();
         assert!(matches!(Store::open(&path), Err(StoreError::Version { .. })));
         let other = dir.path().join("other");
         paths::make_dirs(&other.join("src")).unwrap();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::damage::OTHER_BYTES;
 use super::lost::Lost;
 use super::pack::Packs;
+use super::sources::SourcedObjects;
 use super::{Node, ObjectId, StoreError, Tree};
 use crate::sys::extent::{Extent, is_path_in_memory};
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
@@ -19,28 +20,39 @@ pub struct Objects {
     dir: OwnedFd,
     packs: Packs,
     lost: Lost,
+    sourced: SourcedObjects,
 }
 
 impl Objects {
     /// The objects of the store at this absolute path. Packs are read when they are needed.
     pub(super) fn open_dir(store: &Path) -> Result<Objects, StoreError> {
         let path = store.join("objects");
-        Ok(Objects { dir: paths::open_dir(&path)?, path, packs: Packs::of(store), lost: Lost::of(store) })
+        let (packs, lost, sourced) = (Packs::of(store), Lost::of(store), SourcedObjects::of(store));
+        Ok(Objects { dir: paths::open_dir(&path)?, path, packs, lost, sourced })
     }
 
-    /// An object's bytes, to be read. One that is missing is [`StoreError::NoObject`], which is damage.
+    /// An object's bytes, to be read. One that is not here is [`StoreError::Absent`] if a source names it; else it is lost:
+    /// [`StoreError::NoObject`], which is damage.
     ///
     /// # Errors
-    /// [`StoreError::NoObject`] if the store does not have it. It cannot be opened.
+    /// [`StoreError::Absent`], [`StoreError::NoObject`]. It cannot be opened.
     pub fn content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
         if let Some(packed) = self.packs.content(id)? {
             return Ok(packed);
         }
         match fs::open_at(&self.dir, id.place().as_bytes(), OpenFlags::RDONLY, 0) {
             Ok(file) => Ok(Extent::whole(file)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(StoreError::NoObject(*id)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => match self.sourced.name(id)? {
+                true => Err(StoreError::Absent { id: *id }),
+                false => Err(StoreError::NoObject(*id)),
+            },
             Err(e) => Err(IoError::of("open", &self.path_of(id))(e).into()),
         }
+    }
+
+    /// Whether the object is not here, and a source names it; false also if a look-up fails.
+    pub fn is_absent(&self, id: &ObjectId) -> bool {
+        !self.contains(id) && self.sourced.name(id).unwrap_or(false)
     }
 
     /// As [`Objects::content`], of as many bytes as the object should have: fewer are those of a broken disk.
@@ -74,7 +86,10 @@ impl Objects {
     /// Notes that an object is damaged or missing; at the next question it is looked for anew.
     pub fn report_lost(&self, id: &ObjectId, why: &StoreError) {
         self.packs.look_again_soon();
-        self.lost.report(id, why);
+        // One that can be had is not lost.
+        if !matches!(why, StoreError::Absent { .. } | StoreError::NotFetched { .. }) {
+            self.lost.report(id, why);
+        }
     }
 
     /// The damaged objects that this process has met.

@@ -8,7 +8,8 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use super::{StoreError, VERSION};
+use super::StoreError;
+use super::version::VERSION;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::log::OrWarn;
 use crate::sys::{IoError, path as paths, process};
@@ -41,7 +42,18 @@ pub(super) fn make(path: &Path) -> Result<(), StoreError> {
         // Another process may be making the same store: its files, temporary ones too, are expected.
         let ours = |name: &[u8]| {
             DIRS.iter()
-                .chain(&["version", "CACHEDIR.TAG", "lock", "turns", "damaged", "checked", "received", MARK])
+                .chain(&[
+                    "version",
+                    "CACHEDIR.TAG",
+                    "lock",
+                    "turns",
+                    "damaged",
+                    "checked",
+                    "received",
+                    "sources",
+                    "fetcher",
+                    MARK,
+                ])
                 .any(|d| name.starts_with(d.as_bytes()))
         };
         let has_others = paths::list(path)?.iter().any(|e| !ours(&e.name));

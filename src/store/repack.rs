@@ -8,7 +8,8 @@
 //!
 //! A process that has an old pack open reads on in it; another finds the objects in the new one. An object that two
 //! packs have, of imports that ran side by side, counts in the larger one only. A pack with holes is written anew without
-//! the objects that were there.
+//! the objects that were there. A sparse pack stays as it is while a needed object of it is absent everywhere: it is the
+//! place for that object's bytes.
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -29,6 +30,8 @@ struct Worth {
     pack: Arc<Pack>,
     live: Vec<PackRecord>,
     dead: u64,
+    /// Whether it is the place for a needed object that is not here yet.
+    is_awaited: bool,
 }
 
 /// The plan for the packs.
@@ -51,7 +54,11 @@ impl Store {
         let mut counted = HashSet::new();
         let mut all: Vec<Worth> = Vec::new();
         for pack in packs {
-            let mut worth = Worth { live: vec![], dead: 0, pack };
+            let is_awaited = |record: &PackRecord| {
+                pack.may_get(&record.id) && is_kept(&record.id) && !self.objects().contains(&record.id)
+            };
+            let is_awaited = pack.sparse().is_some() && pack.records().any(|record| is_awaited(&record));
+            let mut worth = Worth { live: vec![], dead: 0, is_awaited, pack };
             for record in worth.pack.records().filter(|record| !worth.pack.is_absent(&record.id)) {
                 match is_kept(&record.id) {
                     true if counted.insert(record.id) => worth.live.push(record),
@@ -65,9 +72,9 @@ impl Store {
             }
         }
         let is_small = |w: &Worth| w.pack.content_bytes() < SMALL;
-        let are_many = all.iter().filter(|w| is_small(w) && !w.live.is_empty()).count() > MANY;
+        let are_many = all.iter().filter(|w| is_small(w) && !w.live.is_empty() && !w.is_awaited).count() > MANY;
         let mut plan = Repacking { go: vec![], stay: vec![], objects: 0, bytes: 0 };
-        for mut worth in all {
+        for mut worth in all.into_iter().filter(|worth| !worth.is_awaited) {
             let live: u64 = worth.live.iter().map(|r| u64::from(r.len)).sum();
             let is_waste = worth.live.is_empty() || live * 2 < worth.pack.content_bytes();
             if is_waste || !worth.pack.is_whole() || (are_many && is_small(&worth)) {
@@ -130,12 +137,16 @@ impl Store {
     }
 
     /// Puts the sound objects of a damaged pack into a new one, and deletes it; the lost objects can then be imported
-    /// again. Nothing is done to a pack of a version that isn't known.
+    /// again. Those of a sparse pack count as absent again, and it stays. Nothing is done to a pack of a version that
+    /// isn't known.
     ///
     /// # Errors
     /// The pack is of an unknown version or cannot be read, or the new pack cannot be written.
     pub fn salvage(&self, id: PackId) -> Result<(), StoreError> {
         let _share = self.share()?;
+        if self.forget_damaged(&id)? {
+            return Ok(());
+        }
         let packs = self.objects().packs();
         let path = packs.path_of(&id);
         match Pack::open(id, &path) {

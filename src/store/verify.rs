@@ -48,13 +48,30 @@ struct FoundDamage {
     buf: Vec<u8>,
 }
 
+/// The result of a comparison of everything in a store with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Sorted by path.
+    pub damage: Vec<Damage>,
+    /// How many objects that trees need are not here, and can be had from a source.
+    pub absent: u64,
+}
+
 impl Store {
+    /// As [`Store::verify_all`]: what is damaged.
+    ///
+    /// # Errors
+    /// As [`Store::verify_all`].
+    pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Damage>, StoreError> {
+        Ok(self.verify_all(progress)?.damage)
+    }
+
     /// Reads all objects and trees and compares them with their names; looks that each tree's objects and each
-    /// entry's tree are there. Returns what is damaged, sorted; gc waits meanwhile.
+    /// entry's tree are there; gc waits meanwhile. An object that a source names may be absent.
     ///
     /// # Errors
     /// A directory of the store cannot be read. `progress` is cancelled.
-    pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Damage>, StoreError> {
+    pub fn verify_all(&self, progress: &dyn Progress) -> Result<Verified, StoreError> {
         let _share = self.share()?;
         progress.begin("verifying", None);
         let (packs, mut damage) = self.pack_names()?;
@@ -65,9 +82,14 @@ impl Store {
         let parts = pool::run(buckets, start, work)?;
         damage.extend(self.verify_entries()?);
         damage.extend(self.missing_trees(&self.roots().list()?));
+        let mut absent = std::collections::HashSet::new();
         for found in parts {
             damage.extend(found.damage);
             for (id, (size, tree)) in found.needed {
+                if self.objects().is_absent(&id) {
+                    absent.insert(id);
+                    continue;
+                }
                 let path = self.objects().path_of(&id);
                 // One with other bytes was named already.
                 if !self.objects().contains_whole(&id, size) && !damage.iter().any(|d| d.path == path) {
@@ -82,7 +104,7 @@ impl Store {
             // Everything was read: an object that is still noted is whole, or not needed.
             self.drop_notes_of_damage();
         }
-        Ok(damage)
+        Ok(Verified { damage, absent: absent.len() as u64 })
     }
 
     /// As [`Store::verify`], for as long as `limit`: whichever files come first, others each time. Answers how many
@@ -116,7 +138,8 @@ impl Store {
         let mut damage = found.damage;
         for (id, (size, tree)) in found.needed {
             let path = self.objects().path_of(&id);
-            if !sample.is_cancelled() && !paths::is_there(&path) && !self.objects().contains_whole(&id, size) {
+            let is_here = || paths::is_there(&path) || self.objects().contains_whole(&id, size);
+            if !sample.is_cancelled() && !is_here() && !self.objects().is_absent(&id) {
                 self.objects().lost().note(&id, None);
                 damage.push(Damage { path, kind: DamageKind::Missing { needed_by: format!("tree {tree}") } });
             }
@@ -270,11 +293,11 @@ fn verify_object(path: &Path, id: ObjectId, buf: &mut [u8], progress: &dyn Progr
     fs::stat(&file).map(Some)
 }
 
-/// Compares a pack's index with its name, and each object with its own; notes those that are damaged.
+/// Compares a pack's index with its name, and each object that is here with its own; notes those that are damaged.
 fn verify_pack(
     path: &Path,
     id: PackId,
-    buf: &mut [u8],
+    buf: &mut Vec<u8>,
     lost: &Lost,
     progress: &dyn Progress,
 ) -> Result<Option<DamageKind>, StoreError> {
@@ -287,7 +310,7 @@ fn verify_pack(
         return Ok(Some(DamageKind::Bytes));
     }
     let file = Arc::new(file);
-    let mut records: Vec<PackRecord> = pack.records().collect();
+    let mut records: Vec<PackRecord> = pack.records().filter(|record| !pack.may_get(&record.id)).collect();
     records.sort_unstable_by_key(|r| r.offset);
     // A run that stops half-way reads other objects each time.
     let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() as usize);
@@ -300,6 +323,9 @@ fn verify_pack(
         }
         progress.advance_file(record.len.into());
         let len = record.len as usize;
+        if buf.len() < len && pack.holds(&record) {
+            buf.resize(len, 0);
+        }
         let read = |buf: &mut [u8]| pack.holds(&record) && record.in_pack(file.clone()).read_at(buf, 0).is_ok();
         let is_whole = buf.get_mut(..len).is_some_and(|buf| read(buf) && ObjectId::of(buf) == record.id);
         if !is_whole {

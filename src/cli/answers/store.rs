@@ -63,6 +63,8 @@ pub struct StoreRemoveAnswer {
 pub struct StoreVerifyAnswer {
     pub sound: bool,
     pub damaged: Vec<DamageAnswer>,
+    /// Objects that trees need, that are not here yet, and that a remote has.
+    pub absent: u64,
 }
 
 /// A part of the store that is damaged or missing.

@@ -4,13 +4,15 @@
 //! for one reader instead of SIGBUS for the whole daemon, what was read once is not counted as the daemon's memory,
 //! and what is not in memory is noticed and read with its neighbours ([`Extent`]).
 //!
-//! Objects in a hole of the file are absent ([`holes`]): the index lists them, and no look-up finds them.
+//! The index may list objects whose bytes are absent, and no look-up finds them: those in a hole of the file
+//! ([`holes`]), and those of a sparse pack that were not fetched yet ([`present`]).
 //!
 //! Every accessor is total: whatever bytes the file holds, it returns (perhaps nothing) and never panics.
 
 mod format;
 mod holes;
 mod parts;
+mod present;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use format::{PackError, PackRecord};
+pub(super) use parts::checked_head;
 pub(crate) use parts::{PackHead, pack_head, records_of};
+pub(super) use present::PresentBits;
 pub(super) use set::{Packs, is_racy};
 pub use write::PackWriter;
 
@@ -34,12 +38,23 @@ use crate::sys::fs::{self, OpenFlags};
 use crate::sys::mmap::Map;
 use format::{HEADER, PackLayout};
 
+/// The permission that the file of a sparse pack has, and that of no other.
+const OWNER_MAY_WRITE: u32 = 0o200;
+
 /// The index of a pack. A reader opens the pack itself.
 pub struct Pack {
     id: PackId,
     layout: PackLayout,
     index: Map,
-    absent: HashSet<ObjectId>,
+    gaps: PackGaps,
+}
+
+/// The objects whose bytes are not in the file.
+enum PackGaps {
+    /// Those that lie in holes, mostly none.
+    Holes(HashSet<ObjectId>),
+    /// Those of a sparse pack whose bit is not set.
+    Sparse(PresentBits),
 }
 
 impl Pack {
@@ -52,12 +67,17 @@ impl Pack {
             fs::open_path(path, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", path))?;
         let failed = IoError::of("read", path);
         let mut header = [0; HEADER];
-        let read = fs::read_at(&file, &mut header, 0).and_then(|n| Ok((n, fs::stat(&file)?.size)));
-        let (n, len) = read.map_err(failed)?;
-        let layout = PackLayout::read(&header[..n], len).map_err(|source| StoreError::BadPack { id, source })?;
+        let read = fs::read_at(&file, &mut header, 0).and_then(|n| Ok((n, fs::stat(&file)?)));
+        let (n, stat) = read.map_err(failed)?;
+        let layout = PackLayout::read(&header[..n], stat.size).map_err(|source| StoreError::BadPack { id, source })?;
         let index = Map::part(&file, layout.index, layout.index_len()).map_err(IoError::of("map", path))?;
-        let mut pack = Pack { id, layout, index, absent: HashSet::new() };
-        pack.absent = holes::absent(&pack, &file).map_err(IoError::of("read", path))?;
+        let mut pack = Pack { id, layout, index, gaps: PackGaps::Holes(HashSet::new()) };
+        let may_be_sparse = stat.mode & OWNER_MAY_WRITE != 0;
+        let present = may_be_sparse.then(|| PresentBits::open(path, layout.objects)).transpose();
+        pack.gaps = match present.map_err(IoError::of("read", path))?.flatten() {
+            Some(present) => PackGaps::Sparse(present),
+            None => PackGaps::Holes(holes::absent(&pack, &file).map_err(IoError::of("read", path))?),
+        };
         Ok((pack, file))
     }
 
@@ -71,14 +91,30 @@ impl Pack {
         PackId::of(&self.index) == self.id
     }
 
-    /// Whether the file had no hole in the place of an object's bytes when it was opened.
+    /// Whether the file had the bytes of every object when it was opened.
     pub fn is_whole(&self) -> bool {
-        self.absent.is_empty()
+        matches!(&self.gaps, PackGaps::Holes(absent) if absent.is_empty())
     }
 
-    /// Whether an object that the index lists has a hole in its place.
+    /// The bitmap of a sparse pack.
+    pub(super) fn sparse(&self) -> Option<&PresentBits> {
+        match &self.gaps {
+            PackGaps::Sparse(present) => Some(present),
+            PackGaps::Holes(_) => None,
+        }
+    }
+
+    /// Whether this is a sparse pack that lists an object whose bytes are absent.
+    pub fn may_get(&self, id: &ObjectId) -> bool {
+        self.sparse().is_some() && self.is_absent(id)
+    }
+
+    /// Whether the index lists an object whose bytes are absent.
     pub fn is_absent(&self, id: &ObjectId) -> bool {
-        self.absent.contains(id)
+        match &self.gaps {
+            PackGaps::Holes(absent) => absent.contains(id),
+            PackGaps::Sparse(present) => self.number_of(id).is_some_and(|n| !present.has(n)),
+        }
     }
 
     /// How many bytes its objects have, those not needed any more included.
@@ -104,16 +140,31 @@ impl Pack {
 
     /// The location of an object's bytes, if this pack holds them, and they are not absent.
     pub fn find(&self, id: &ObjectId) -> Option<PackRecord> {
+        let n = self.number_of(id)?;
+        let record = format::record(&self.index, n);
+        let is_here = match &self.gaps {
+            PackGaps::Holes(absent) => !absent.contains(id),
+            PackGaps::Sparse(present) => present.has(n),
+        };
+        Some(record).filter(|record| is_here && self.holds(record))
+    }
+
+    /// The record of an object, absent or not, and its number in the index.
+    pub(super) fn listed(&self, id: &ObjectId) -> Option<(u32, PackRecord)> {
+        let n = self.number_of(id)?;
+        Some((n, format::record(&self.index, n))).filter(|(_, record)| self.holds(record))
+    }
+
+    fn number_of(&self, id: &ObjectId) -> Option<u32> {
         let count = |byte: usize| crate::store::tree::u32_at(&self.index, byte * 4).min(self.layout.objects);
         let first = usize::from(id.0[0]);
         let (mut low, mut high) = (if first == 0 { 0 } else { count(first - 1) }, count(first));
         while low < high {
             let middle = low + (high - low) / 2;
-            let record = format::record(&self.index, middle);
-            match record.id.cmp(id) {
+            match format::record(&self.index, middle).id.cmp(id) {
                 Ordering::Less => low = middle + 1,
                 Ordering::Greater => high = middle,
-                Ordering::Equal => return Some(record).filter(|r| self.holds(r) && !self.is_absent(&r.id)),
+                Ordering::Equal => return Some(middle),
             }
         }
         None

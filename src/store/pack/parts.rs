@@ -22,6 +22,11 @@ pub fn pack_head(records: &mut [PackRecord], end: u64) -> PackHead {
 impl PackHead {
     /// The offset of the first object.
     pub const OBJECTS: u64 = HEADER as u64;
+
+    /// The header of a pack with so many objects, whose bytes end at this offset.
+    pub fn header_of(objects: u32, end: u64) -> Vec<u8> {
+        PackLayout { objects, index: end }.header().to_vec()
+    }
 }
 
 /// The objects that an index lists, if it is the index of the pack `id`, and its objects end at the offset `end`.
@@ -38,6 +43,25 @@ pub fn records_of(index: &[u8], id: &PackId, end: u64) -> Result<Vec<PackRecord>
         r.offset >= PackHead::OBJECTS && r.offset.checked_add(r.len.into()).is_some_and(|stop| stop <= end)
     };
     if all.iter().all(is_inside) { Ok(all) } else { Err(PackError::Length) }
+}
+
+/// The records of a pack whose header and index these are, if nothing in them contradicts each other: the index is that of
+/// the name, sorted, with the fan-out that belongs to it, and no byte of the file is two objects'.
+///
+/// # Errors
+/// They are of another pack, or of none.
+pub fn checked_head(id: &PackId, header: &[u8], index: &[u8]) -> Result<Vec<PackRecord>, PackError> {
+    let end = crate::store::tree::u64_at(header, 16);
+    let layout = PackLayout::read(header, end.saturating_add(index.len() as u64))?;
+    let mut records = records_of(index, id, end)?;
+    if header.len() != HEADER || records.len() as u64 != u64::from(layout.objects) {
+        return Err(PackError::Length);
+    }
+    let is_canonical = format::index(&mut records).0 == index && records.is_sorted_by(|a, b| a.id < b.id);
+    let mut by_offset = records.clone();
+    by_offset.sort_unstable_by_key(|r| (r.offset, r.len));
+    let is_apart = by_offset.is_sorted_by(|a, b| a.offset + u64::from(a.len) <= b.offset);
+    if is_canonical && is_apart { Ok(records) } else { Err(PackError::Length) }
 }
 
 #[cfg(test)]

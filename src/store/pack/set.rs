@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::present::EXTENSION;
 use super::{Pack, PackRecord};
 use crate::store::{ObjectId, PackId, StoreError};
 use crate::sys::extent::Extent;
@@ -95,11 +96,12 @@ impl Packs {
         Ok(self.find(&mut known, id)?.map(|(at, _)| known.packs[at].pack.id()))
     }
 
-    /// The pack that lists an object whose bytes are absent.
+    /// The pack that has a hole in the place of an object. No sparse pack: that gets its objects.
     pub fn pack_without(&self, id: &ObjectId) -> Result<Option<PackId>, StoreError> {
         let mut known = self.known.lock();
         self.refresh(&mut known)?;
-        Ok(known.packs.iter().find(|kept| kept.pack.is_absent(id)).map(|kept| kept.pack.id()))
+        let has_hole = |kept: &&KeptPack| kept.pack.is_absent(id) && !kept.pack.may_get(id);
+        Ok(known.packs.iter().find(has_hole).map(|kept| kept.pack.id()))
     }
 
     /// Calls `each` with how many bytes each object has, or nothing for one that no pack has. The directory is looked at
@@ -111,6 +113,7 @@ impl Packs {
     ) -> Result<(), StoreError> {
         let mut known = self.known.lock();
         self.refresh(&mut known)?;
+        known.look_again(|_| true)?;
         ids.for_each(|id| each(id, known.find(&id).map(|(_, record)| record.len.into())));
         Ok(())
     }
@@ -122,7 +125,9 @@ impl Packs {
 
     /// Notices what has come or gone.
     pub fn look_again(&self) -> Result<(), StoreError> {
-        self.refresh(&mut self.known.lock()).map(drop)
+        let mut known = self.known.lock();
+        self.refresh(&mut known)?;
+        known.look_again(|_| true).map(drop)
     }
 
     /// All packs that are there and have a sound header.
@@ -137,22 +142,43 @@ impl Packs {
     pub fn names(&self) -> Result<(Vec<PackId>, Vec<Vec<u8>>), StoreError> {
         let (mut packs, mut strays) = (Vec::new(), Vec::new());
         for entry in paths::list(&self.path)? {
-            match std::str::from_utf8(&entry.name).ok().and_then(|name| name.parse().ok()) {
-                Some(id) => packs.push(id),
-                None => strays.push(entry.name),
+            let name = std::str::from_utf8(&entry.name).unwrap_or_default();
+            match name.parse() {
+                Ok(id) => packs.push(id),
+                Err(_) if bitmap_of(name).is_some() => {}
+                Err(_) => strays.push(entry.name),
             }
         }
         Ok((packs, strays))
     }
 
+    /// The files of bitmaps that no sparse pack has any more.
+    pub fn unused_bitmaps(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let sparse: Vec<PackId> =
+            self.list()?.iter().filter(|pack| pack.sparse().is_some()).map(|pack| pack.id()).collect();
+        let mut unused = Vec::new();
+        for entry in paths::list(&self.path)? {
+            let name = std::str::from_utf8(&entry.name).unwrap_or_default();
+            if bitmap_of(name).is_some_and(|id| !sparse.contains(&id)) {
+                unused.push(self.path.join(name));
+            }
+        }
+        Ok(unused)
+    }
+
     fn find(&self, known: &mut KnownPack, id: &ObjectId) -> Result<Option<(usize, PackRecord)>, StoreError> {
         if known.looked.is_none_or(|at| at.elapsed() > PERIOD) {
             self.refresh(known)?;
+            // An object that was found damaged is absent again.
+            known.look_again(|_| true)?;
         }
-        match known.find(id) {
-            None if self.refresh(known)? => Ok(known.find(id)),
-            found => Ok(found),
+        if let Some(found) = known.find(id) {
+            return Ok(Some(found));
         }
+        // Another process may have filled a sparse pack, or added a pack.
+        let may_have_come = known.look_again(|pack| pack.may_get(id))?;
+        let has_changed = self.refresh(known)?;
+        Ok(if may_have_come || has_changed { known.find(id) } else { None })
     }
 
     /// Lists the directory again when it has changed; whether it had.
@@ -193,7 +219,8 @@ impl Packs {
         }
     }
 
-    /// Gives a finished pack its name. One that is there has the same objects.
+    /// Gives a finished pack its name. One that is there has the same objects; a sparse one is replaced by a whole one,
+    /// which is read-only, so that the bitmap means nothing any more.
     pub fn take(&self, from: impl AsFd, name: &[u8], id: &PackId) -> Result<(), StoreError> {
         let to = paths::open_dir(&self.path)?;
         let renamed = fs::rename_at(from, name, &to, id.hex().as_bytes(), fs::RenameFlags::empty());
@@ -208,9 +235,27 @@ impl Packs {
 }
 
 impl KnownPack {
+    /// Reads the bitmaps of sparse packs again; whether there was one.
+    fn look_again(&self, is_due: impl Fn(&Pack) -> bool) -> Result<bool, StoreError> {
+        let mut has_read = false;
+        for pack in self.packs.iter().map(|kept| &kept.pack).filter(|pack| is_due(pack)) {
+            if let Some(present) = pack.sparse() {
+                present.look_again().map_err(IoError::of("read", present.path()))?;
+                has_read = true;
+            }
+        }
+        Ok(has_read)
+    }
+
     fn find(&self, id: &ObjectId) -> Option<(usize, PackRecord)> {
         self.packs.iter().enumerate().find_map(|(at, kept)| Some((at, kept.pack.find(id)?)))
     }
+}
+
+/// The pack to which a bitmap of this name belongs.
+fn bitmap_of(name: &str) -> Option<PackId> {
+    let (id, extension) = name.split_once('.')?;
+    id.parse().ok().filter(|_| extension == EXTENSION)
 }
 
 /// Whether a directory of this ctime may change now without a new one.
