@@ -113,7 +113,7 @@ rm -rf "${out:?}/$name"
 find "$root/usr/share/man" -type f -exec gzip -9n {} +
 if command -v dpkg-deb >/dev/null; then
     say ".deb"
-    cargo_tool cargo-deb@3
+    cargo_tool cargo-deb@3.8.0
     deb=$out/depsfs_${version}_$(dpkg --print-architecture).deb
     cargo deb --no-build --no-strip --output "$deb"
     # cargo-deb asks for the glibc of this machine, where the program may need an older one.

@@ -11,6 +11,8 @@ use crate::sys::{IoError, fuse_dev, mount, proc};
 
 /// Requests that wait for so long, while the server does no work, hang.
 const HUNG_AFTER: Duration = Duration::from_secs(1);
+/// A server that works all this time is given up on: whether a request hangs beside its work cannot be seen.
+const HUNG_WITHIN: Duration = Duration::from_secs(10);
 /// How long a killed daemon may take to end.
 const HUNG_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -60,13 +62,19 @@ pub fn hung(state_dir: &Path) -> Vec<ViewState> {
     let waits =
         |view: &ViewState| view.device.is_some_and(|(_, minor)| fuse_dev::waiting(minor).is_some_and(|n| n > 0));
     let mut views: Vec<_> = health.views.into_iter().filter(|v| v.mounted && is_lost(v) && waits(v)).collect();
-    let before = proc::work(server);
-    let until = Instant::now() + HUNG_AFTER;
-    while !views.is_empty() && Instant::now() < until {
-        std::thread::sleep(HUNG_AFTER / 20);
-        views.retain(waits);
+    let end = Instant::now() + HUNG_WITHIN;
+    while !views.is_empty() && Instant::now() < end {
+        let (before, until) = (proc::work(server), Instant::now() + HUNG_AFTER);
+        while !views.is_empty() && Instant::now() < until {
+            std::thread::sleep(HUNG_AFTER / 20);
+            views.retain(waits);
+        }
+        // A server that did something may have answered others only.
+        if !proc::work(server).is_more_than(before) {
+            return views;
+        }
     }
-    if proc::work(server).is_more_than(before) { Vec::new() } else { views }
+    Vec::new()
 }
 
 /// The state directory of the daemon that serves the mount around `place` (absolute), if that hangs, as [`hung`] has it.

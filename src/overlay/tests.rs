@@ -71,7 +71,9 @@ impl std::fmt::Debug for Look {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let head = String::from_utf8_lossy(&self.bytes[..self.bytes.len().min(12)]).into_owned();
         let Look { kind, mode, nlink, owner, size, mtime, ino, xattrs, .. } = self;
-        write!(f, "{kind:o} {mode:o} {nlink} {owner:?} {size} {head:?} {mtime} {ino} {}", xattrs.len())
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let xattrs: Vec<String> = xattrs.iter().map(|(n, v)| text(n) + "=" + &text(v)).collect();
+        write!(f, "{kind:o} {mode:o} {nlink} {owner:?} {size} {head:?} {mtime} {ino} {xattrs:?}")
     }
 }
 
