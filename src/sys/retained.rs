@@ -218,8 +218,7 @@ struct Allocator;
 static ALLOCATOR: Allocator = Allocator;
 
 impl Allocator {
-    /// A buffer of zeros whose first pages are in memory: a thread that is killed while the kernel copies a request to
-    /// a missing page would have that request fail.
+    /// A buffer of zeros in the retained memory, with its first pages there ([`Allocator::ordinary_buffer`]).
     fn buffer() -> Option<*mut u8> {
         let slot = (0..READERS).map(RequestSlot).find(|slot| slot.take())?;
         let address = slot.address() as *mut u8;
@@ -229,6 +228,21 @@ impl Allocator {
             std::ptr::write_bytes(address, 0, LONGEST);
         }
         Some(address)
+    }
+
+    /// A buffer of zeros in ordinary memory, or null. Its first pages are there, as many as the longest request needs: if
+    /// a thread is killed while the kernel copies a request to a page that is missing, that request fails (EIO, see
+    /// `fuse_dev_do_read`).
+    fn ordinary_buffer(layout: Layout) -> *mut u8 {
+        // SAFETY: the layout has a size, that of a buffer.
+        let address = unsafe { System.alloc_zeroed(layout) };
+        if !address.is_null() {
+            for at in (0..LONGEST + PAGE).step_by(PAGE) {
+                // SAFETY: inside the buffer, which is this thread's alone. Volatile: the compiler knows that it is zero.
+                unsafe { address.add(at).write_volatile(0) };
+            }
+        }
+        address
     }
 
     fn slot_at(address: *mut u8) -> Option<RequestSlot> {
@@ -247,12 +261,10 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.size() == BUFFER
-            && BASE.load(Ordering::Relaxed) != 0
-            && layout.align() <= PAGE
-            && let Some(buffer) = Allocator::buffer()
-        {
-            return buffer;
+        if layout.size() == BUFFER {
+            let has_memory = BASE.load(Ordering::Relaxed) != 0 && layout.align() <= PAGE;
+            let retained = if has_memory { Allocator::buffer() } else { None };
+            return retained.unwrap_or_else(|| Allocator::ordinary_buffer(layout));
         }
         // SAFETY: as the caller promises.
         unsafe { System.alloc_zeroed(layout) }
@@ -293,6 +305,28 @@ mod tests {
         bytes[4..8].copy_from_slice(&9_u32.to_ne_bytes());
         bytes[8..16].copy_from_slice(&unique.to_ne_bytes());
         bytes
+    }
+
+    /// Which pages from an address on are in the page table of this process.
+    fn present(address: *const u8, count: usize) -> Vec<bool> {
+        let map = std::fs::File::open("/proc/self/pagemap").expect("it is there");
+        let mut entries = vec![0; count * 8];
+        let at = address as usize / PAGE * 8;
+        std::os::unix::fs::FileExt::read_exact_at(&map, &mut entries, at as u64).expect("read");
+        entries.chunks(8).map(|entry| entry[7] & 0x80 != 0).collect()
+    }
+
+    #[test]
+    fn a_read_buffer_has_the_pages_of_the_longest_request_whether_requests_are_retained_or_not() {
+        let layout = Layout::from_size_align(BUFFER, 1).expect("a layout");
+        let pages = LONGEST / PAGE;
+        let ordinary = Allocator::ordinary_buffer(layout);
+        assert!(present(ordinary, pages).iter().all(|is_there| *is_there));
+        // SAFETY: allocated above, with this layout.
+        unsafe { System.dealloc(ordinary, layout) };
+        adopt(&create().expect("made")).expect("mapped");
+        let retained = vec![0_u8; BUFFER];
+        assert!(present(retained.as_ptr(), pages).iter().all(|is_there| *is_there));
     }
 
     #[test]
