@@ -13,8 +13,12 @@
 #   --fixtures DIR              where the fixtures are kept, made at the first run (default: /var/tmp/depsfs-bench-<uid>)
 #   --npm DIR                   DIR/node_modules is taken instead of what npm would install (847 MB)
 #   --out DIR                   bench.txt, bench.json and bench.svg go there; without it the table is only printed
+#   --against RUN               an earlier bench.json, or a commit whose run was kept: rows that are slower now are named
+#                               (`SLOWER:`), and the exit code is 3
 #   --publish                   they go to scripts/bench, a short table into README.md, and the whole one into the topic
 #                               performance (src/cli/topics/performance.md)
+#
+# A run of everything is kept as target/bench/<commit>.json.
 #
 # Engines: a plain copy on the disk, hard links, reflinks on xfs and btrfs (in files, by loop), the kernel's overlayfs,
 # fuse-overlayfs 1.x and 2.x (FUSE_OVERLAYFS=<program> names another than that in PATH), depsfs as root, depsfs as an
@@ -22,10 +26,13 @@
 # and times, or it ends with an error.
 #
 # Each operation runs on the engines in turn, A B C A B C …; a figure is the ratio of medians to the plain directory.
-# CPU is that of the client and of the daemons that serve it (not of the kernel's own threads); it holds on a busy machine,
-# wall times hold on a quiet one. Where a client waits for one answer after another, its cost depends on where the kernel
-# runs the two: on an idle machine each wakes on a processor that sleeps, which in a virtual machine costs several times
-# what answering does; on a busy one they take turns on the same. `--one-cpu` shows that second case. A `!` marks what is above its limit.
+# CPU is that of the client and of the daemons that serve it (not of the kernel's own threads); it holds on a busy
+# machine, wall times hold on a quiet one. The last columns have the lowest and the highest of all rounds: a limit that
+# holds for the median alone holds by luck. A `!` marks what is above its limit.
+#
+# Where a client waits for one answer after another, its cost depends on where the kernel runs the two: on an idle machine
+# each wakes on a processor that sleeps, which in a virtual machine costs several times what answering does; on a busy
+# one they take turns on the same. `--one-cpu` shows that second case.
 set -euo pipefail
 export LC_ALL=C
 unset CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE

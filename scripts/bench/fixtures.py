@@ -5,6 +5,7 @@
     deps/web      TypeScript and webpack, with a project and 5,700 modules for them
     deps/target   what `cargo build` made of the thirty crates in crate/
     big/          files of 256 MiB and 1 GiB, and bb, a program of 38 MB
+    ci/           a package-lock.json of WEB, and npm's cache with what it names
     lists/        paths in them, one a line, for the load program
 """
 
@@ -26,6 +27,7 @@ def prepare(at, npm_from, say):
     """Makes what is not there yet. `npm_from`: a directory with a node_modules made of NPM, instead of npm."""
     at = Path(at)
     stamp = at / "made"
+    locked(at / "ci", say)
     if stamp.exists() and stamp.read_text() == VERSION:
         return at
     for name in ("deps", "big", "lists", "crate", "npm-cache"):
@@ -71,6 +73,21 @@ def npm(at, where, packages):
     (where / "package.json").write_text('{ "private": true }\n')
     run("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error",
         "--cache", at / "npm-cache", *packages, cwd=where)
+
+
+def locked(where, say):
+    """For `npm ci` without a network."""
+    if (where / "made").exists():
+        return
+    say("fixtures: a package-lock.json")
+    shutil.rmtree(where, ignore_errors=True)
+    where.mkdir(parents=True)
+    (where / "package.json").write_text('{ "private": true }\n')
+    run("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error",
+        "--cache", where / "cache", *WEB, cwd=where)
+    shutil.rmtree(where / "node_modules")
+    run("chmod", "-R", "a+rwX", where)  # npm writes into its cache at each run, whoever runs it
+    (where / "made").touch()
 
 
 def small(where):

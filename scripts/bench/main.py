@@ -22,6 +22,7 @@ from engines import ORDINARY, PARTS, Copy, Depsfs, FuseOverlayfs, Image, Overlay
 from run import IS_ROOT, Failed, run
 
 START = time.monotonic()
+TOP = Path(__file__).resolve().parents[2]
 
 
 def say(words):
@@ -41,6 +42,7 @@ def arguments():
                         help="where they are kept [default: %(default)s]")
     parser.add_argument("--npm", type=Path, help="a directory with node_modules made before, instead of npm install")
     parser.add_argument("--out", type=Path, help="where bench.txt, bench.json and bench.svg go")
+    parser.add_argument("--against", help="an earlier bench.json, or the commit of a run that was kept")
     parser.add_argument("--publish", action="store_true", help="into scripts/bench, the README and the topic performance")
     parser.add_argument("--depsfs", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--ops", type=Path, required=True, help=argparse.SUPPRESS)
@@ -93,14 +95,28 @@ def set_up(chosen, images, given):
 def counts(given):
     subtree, files = (given / "lists/subtree").read_text().split("\n")[:2]
     every = (given / "lists/every").read_text().count("\n")
-    return {"every": every, "lone": every, "subtree": subtree, "subtree_files": int(files)}
+    packages = json.loads((given / "ci/package-lock.json").read_text())["packages"]
+    return {"every": every, "lone": every, "subtree": subtree, "subtree_files": int(files), "locked": len(packages) - 1}
 
 
 def about(args, missing):
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
     return {"date": time.strftime("%Y-%m-%d"), "kernel": os.uname().release, "cpus": os.cpu_count(), "cpu": cpu,
             "load": os.getloadavg()[0], "rounds": args.rounds, "depsfs": run(args.depsfs, "--version").strip(),
-            "missing": missing}
+            "commit": commit(), "missing": missing}
+
+
+def commit():
+    """Of the sources beside this program; with a + if they were changed since."""
+    try:
+        return run("git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*", cwd=TOP).strip()
+    except (Failed, OSError):
+        return "unknown"
+
+
+def kept(name):
+    """Where the figures of a commit are kept."""
+    return TOP / "target/bench" / f"{name}.json"
 
 
 def measure_all(args, given, work):
@@ -109,7 +125,7 @@ def measure_all(args, given, work):
         say(f"without {name}: {why}")
     figures, wrong = measure.Figures(), []
     tools = {"ops": args.ops, "lists": given / "lists", "home": work / "home", "crate": given / "crate",
-             "small_tar": given / "small.tar"}
+             "ci": given / "ci", "small_tar": given / "small.tar"}
     (work / "home").mkdir(mode=0o777)
     (work / "home").chmod(0o777)
     facts, rows = about(args, missing), []
@@ -175,6 +191,14 @@ def grown(args, work):
             (args.out / "scaling.json").write_text(json.dumps({**about(args, {}), "rows": rows}, indent=1) + "\n")
 
 
+def earlier(name):
+    """The figures of an earlier run."""
+    for file in (Path(name), kept(name)):
+        if file.is_file():
+            return json.loads(file.read_text())
+    sys.exit(f"bench: there are no figures of {name}: neither a file, nor {kept(name)}")
+
+
 def split(text):
     return text.split(",") if text else []
 
@@ -182,8 +206,8 @@ def split(text):
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     args = arguments()
-    top = Path(__file__).resolve().parents[2]
-    args.out = args.out or (top / "scripts/bench" if args.publish else None)
+    before = earlier(args.against) if args.against else None
+    args.out = args.out or (TOP / "scripts/bench" if args.publish else None)
     args.rounds = args.rounds or (3 if args.quick else 5)
     args.fixtures.mkdir(mode=0o755, parents=True, exist_ok=True)
     if args.fixtures.stat().st_uid != os.getuid():
@@ -202,16 +226,25 @@ def main():
             shutil.rmtree(work, ignore_errors=True)
     text = report.words(rows, [e.name for e in chosen])
     print(text, end="")
+    if not args.only:
+        kept(facts["commit"]).parent.mkdir(parents=True, exist_ok=True)
+        report.as_json(kept(facts["commit"]), facts, rows, figures)
+        say(f"kept as {kept(facts['commit'])}")
+    worse = list(report.regressions(before, rows)) if before else []
+    for words in worse:
+        print(f"SLOWER: {words}")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "bench.txt").write_text(text)
         report.as_json(args.out / "bench.json", facts, rows, figures)
         chart.chart(args.out / "bench.svg", rows, facts)
     if args.publish:
-        report.publish(top / "README.md", top / "src/cli/topics/performance.md", rows, facts)
+        report.publish(TOP / "README.md", TOP / "src/cli/topics/performance.md", rows, facts)
     say("done")
     if wrong:
         sys.exit("bench: WRONG: " + "; ".join(wrong))
+    if worse:
+        sys.exit(3)
 
 
 if __name__ == "__main__":

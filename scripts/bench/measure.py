@@ -19,6 +19,15 @@ class Figures:
         runs = self.runs.get(key, {}).get(engine)
         return statistics.median(r[which == "cpu"] for r in runs) if runs else None
 
+    def spread(self, key, engine, which):
+        """The lowest and the highest of all rounds: milliseconds, or ratios to the plain directory's median."""
+        runs = self.runs.get(key, {}).get(engine)
+        if not runs:
+            return None
+        seconds = [r[which == "cpu"] for r in runs]
+        plain = 1e-3 if which == "ms" else self.median(key, "plain", which)
+        return [min(seconds) / plain, max(seconds) / plain] if plain else None
+
     def ratio(self, key, engine, which, against="plain"):
         one, other = self.median(key, engine, which), self.median(key, against, which)
         return one / other if one is not None and other else None

@@ -11,6 +11,9 @@
 """
 
 import os
+import subprocess
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +28,23 @@ TOOLCHAIN = {name: os.environ.get(name, str(Path.home() / below))
 
 # open() asks TCGETS of each file, which is a message to a FUSE server.
 PYTHON = "import sys\nfor p in open(sys.argv[1]).read().splitlines():\n    with open(p, 'rb') as f: f.read()"
+
+# Another program's writes, each waited for, until it is ended.
+BUSY = "import os, sys\nf = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o600)\nwhile True:\n" \
+       "    os.pwrite(f, bytes(4 << 20), 0)\n    os.fsync(f)\n"
+
+
+@contextmanager
+def busy_disk(file):
+    """The disk of `file` is kept busy by another process meanwhile."""
+    writer = subprocess.Popen([sys.executable, "-c", BUSY, str(file)])
+    try:
+        yield
+        if writer.poll() is not None:
+            raise Failed(["busy disk"], writer.returncode, "the writer ended")
+    finally:
+        writer.kill()
+        writer.wait()
 
 
 @dataclass
@@ -42,9 +62,13 @@ class Operation:
     expect: int | None = None
     quick: bool = True
     passes: int = 1
+    busy: bool = False
 
     def run(self, engine, tools):
         """(wall, cpu) of one run, which is so many passes; the state has been made."""
+        if self.busy:
+            with busy_disk(Path(tools["home"]).parent / "busy"):
+                return self.once(engine, tools)
         runs = [self.once(engine, tools) for _ in range(self.passes)]
         return tuple(sum(column) for column in zip(*runs))
 
@@ -74,6 +98,8 @@ def table(lists):
                   limits={"cpu": 1.1}, expect=every),
         Operation("walk-first", "the same, first touch after mounting", "deps", "first", ["walk"], below="npm",
                   limits={"cpu": 1.6}, expect=every),
+        Operation("walk-first-8", "8 such walks at once, first touch", "deps", "first", ["walkers", "8"], below="npm",
+                  limits={"wall": 1.6, "cpu": 1.6}, expect=8 * every),
         Operation("lookup-first", f"{lone:,} lone lookups, first touch", "deps", "first", ["lstat", "{lists}/every"],
                   below="npm", limits={"cpu": 7}, expect=lone),
         Operation("walk-cold", "walk + lstat, after drop_caches", "deps", "cold", ["walk"], below="npm",
@@ -86,6 +112,9 @@ def table(lists):
                   limits={"wall": 0.8}, engines=MOUNTED, expect=20000),
         Operation("open-cold-8", "the same by 8 readers, after drop_caches", "deps", "cold",
                   ["readers", "8", "{lists}/small"], below="small", limits={"wall": 0.9}, engines=MOUNTED, expect=20000),
+        Operation("open-cold-8-busy", "the same while another process keeps the disk busy", "deps", "cold",
+                  ["readers", "8", "{lists}/small"], below="small", limits={"wall": 1.0}, engines=MOUNTED, expect=20000,
+                  busy=True, quick=False),
         Operation("python", "Python open().read() of 20,000 small files, warm", "deps", "warm", below="small",
                   program=["python3", "-c", PYTHON, "{lists}/small"], limits={"wall": 2.2, "cpu": 1.6}),
         Operation("rg", "ripgrep over them, warm", "deps", "warm", program=["rg", "-c", "--no-ignore", "needle return"],
@@ -99,6 +128,14 @@ def table(lists):
                            "./some.js", "-o", "{view}/packed"], limits={"cpu": 1.05}),
         Operation("cargo", "cargo build after a touch", "deps", "warm", engines=MOUNTED, quick=False,
                   program=["sh", "-c", "cd {crate} && touch src/main.rs && cargo build -q --offline"], limits={"cpu": 1.05}),
+        Operation("cargo-new", "cargo build from nothing", "deps", "new", engines=MOUNTED, quick=False,
+                  program=["sh", "-c", "cd {crate} && CARGO_TARGET_DIR={view}/fresh-{n} cargo build -q --offline"],
+                  limits={"wall": 1.1}),
+        Operation("npm-ci", f"npm ci of {lists['locked']:,} packages, from npm's cache", "deps", "new", engines=MOUNTED,
+                  quick=False, limits={"wall": 1.1},
+                  program=["sh", "-c", "mkdir ci-{n} && cp {ci}/package.json {ci}/package-lock.json ci-{n} && cd ci-{n} && "
+                           "npm ci --offline --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error "
+                           "--cache {ci}/cache"]),
         Operation("exec", "bb --version (38 MB), 20 times, warm", "big", "warm", limits={"cpu": 1.05},
                   program=["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do ./bb --version; done"]),
         Operation("seq", "1 GiB read in order, warm", "big", "warm", ["seq", "1G"], limits={"cpu": 1.05},

@@ -6,6 +6,7 @@
 //! | call              | what is timed                                              |
 //! |-------------------|------------------------------------------------------------|
 //! | `walk`            | every directory listed, every name in it lstat'ed          |
+//! | `walkers N`       | the same by N threads at once, each all of it              |
 //! | `lstat LIST`      | lstat of each                                              |
 //! | `missing LIST`    | the same, each must answer ENOENT                          |
 //! | `read LIST`       | open, read to the end, close of each                       |
@@ -78,6 +79,7 @@ fn fail(args: &[&str], e: &std::io::Error) -> ! {
 fn run(args: &[&str], paths: &[&str]) -> Outcome {
     match *args {
         ["walk"] => walk(Path::new(".")),
+        ["walkers", n] => walkers(n.parse().expect("a number of walkers")),
         ["lstat", _] => paths.iter().try_fold(0, |n, p| fs::symlink_metadata(p).map(|_| n + 1)),
         ["missing", _] => Ok(paths.iter().filter(|p| fs::symlink_metadata(p).is_err()).count()),
         ["read", _] => read(paths),
@@ -105,6 +107,13 @@ fn walk(dir: &Path) -> Outcome {
         }
     }
     Ok(count)
+}
+
+fn walkers(count: usize) -> Outcome {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count).map(|_| scope.spawn(|| walk(Path::new(".")))).collect();
+        threads.into_iter().map(|t| t.join().expect("no panic")).sum()
+    })
 }
 
 fn read(paths: &[&str]) -> Outcome {

@@ -22,8 +22,9 @@ def rows(operations, figures):
                 else:
                     values = {e: figures.ratio(key, e, which) for e in engines}
                 if values:
+                    spread = {e: figures.spread(key, e, which) for e in engines if e in DEPSFS}
                     yield {"key": key, "what": what, "of": which, "values": values, "limit": limit,
-                           "plain_ms": milliseconds(figures, key, which)}
+                           "plain_ms": milliseconds(figures, key, which), "spread": spread}
 
 
 def milliseconds(figures, key, which):
@@ -34,12 +35,17 @@ def milliseconds(figures, key, which):
 def words(all_rows, engines):
     """The table. Ratios to the plain directory of the same run; `!` marks what is above its limit."""
     engines = [e for e in engines if e != "plain"]
-    head = ["what", "of", "plain ms", *[SHORT.get(e, e) for e in engines], "limit"]
+    spreads = [e for e in engines if e in DEPSFS]
+    head = ["what", "of", "plain ms", *[SHORT.get(e, e) for e in engines], "limit",
+            *[f"{SHORT.get(e, e)}, lowest to highest" for e in spreads]]
     lines = [head]
     for row in all_rows:
         cells = [figure(row["values"].get(e), row, e) for e in engines]
         plain = "" if row["plain_ms"] is None else f"{row['plain_ms']:.0f}" if row["plain_ms"] >= 10 else f"{row['plain_ms']:.2f}"
-        lines.append([row["what"], row["of"], plain, *cells, f"{row['limit']:g}"])
+        between = [row.get("spread", {}).get(e) for e in spreads]
+        lines.append([row["what"], row["of"], plain, *cells, f"{row['limit']:g}",
+                      *[f"{low:.2f} to {high:.2f}" if low is not None else "-" for low, high in
+                        (pair or (None, None) for pair in between)]])
     widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(w) if n < 2 else cell.rjust(w) for n, (cell, w) in enumerate(zip(line, widths))).rstrip()
@@ -60,6 +66,20 @@ def as_json(path, about, all_rows, figures):
     failed = [{"what": k, "engine": e, "why": why} for (k, e), why in figures.failed.items()]
     path.write_text(json.dumps({**about, "rows": list(all_rows), "failed": failed,
                                 "runs_wall_cpu_s": runs}, indent=1) + "\n")
+
+
+def regressions(before, all_rows):
+    """Rows of depsfs that are a tenth above what an earlier run measured, and above all that it saw; in words."""
+    known = {(row["key"], row["of"]): row for row in before["rows"]}
+    for row in all_rows:
+        was = known.get((row["key"], row["of"]))
+        for engine in DEPSFS:
+            old, new = (r["values"].get(engine) if r else None for r in (was, row))
+            if old is None or new is None:
+                continue
+            highest = ((was.get("spread") or {}).get(engine) or (old, old))[1]
+            if new > max(old * 1.1, highest) and new - old > 0.02:
+                yield f"{engine}: {row['what']}: {new:.2f} {row['of']}, {old:.2f} before"
 
 
 PUBLISHED = ["create", "create-all", "remove", "walk", "walk-first", "walk-first@1", "walk-cold", "open", "open-cold", "rg",

@@ -1,4 +1,5 @@
-"""What isn't an operation on a view: create and remove, import, memory, page cache, the first append, versions.
+"""What isn't an operation on a view: create and remove, import, memory, page cache, the first append, versions; git in
+worktrees of both shapes, and a worktree of many packages.
 
 Each function yields rows of the report: their words, a value for each engine, the limit, and the unit.
 """
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 from engines import ORDINARY, Depsfs, FuseOverlayfs, Overlayfs, daemon_pids
-from run import IS_ROOT, Failed, drop_caches, pss_mb, rss_mb, run, timed_ops
+from run import IS_ROOT, Failed, drop_caches, pss_mb, rss_mb, run, timed, timed_ops
 
 TRACKED = 5000
 
@@ -33,22 +34,28 @@ def median_of(count, once):
 
 
 class Repository:
-    """5,000 tracked files and, ignored, the packages; it belongs to `user`, and so do its worktrees and its store."""
+    """5,000 tracked files and, ignored, the packages; it belongs to `user`, and so do its worktrees and its store.
+    `fill` makes other files."""
 
-    def __init__(self, at, given, program, user=None):
+    def __init__(self, at, given, program, user=None, fill=None):
         self.at, self.program, self.user, self.number = at, program, user if IS_ROOT else None, 0
         self.source = at / "source"
         (at / "home").mkdir(parents=True)
-        tracked(self.source)
-        run("cp", "-al", given / "deps/npm/node_modules", self.source / "node_modules")
+        if fill:
+            fill(self.source)
+        else:
+            tracked(self.source)
+            run("cp", "-al", given / "deps/npm/node_modules", self.source / "node_modules")
         if self.user is not None:
             for path in (at, at / "home", self.source):
                 os.chown(path, user, user)
-            run("chown", "-R", f"{user}:{user}", self.source / "src")
-            run("chown", f"{user}:{user}", self.source / ".gitignore")
+            # The packages are hard links to the fixtures.
+            others = [path for path in self.source.iterdir() if fill or path.name != "node_modules"]
+            run("chown", "-R", f"{user}:{user}", *others)
         self.env = {"HOME": str(at / "home"), "DEPSFS_STORE": str(at / "store"), "XDG_STATE_HOME": str(at / "state"),
                     "GIT_CONFIG_NOSYSTEM": "1"}
         self.git("init", "-q", "-b", "main")
+        self.git("config", "gc.auto", "0")
         self.git("config", "user.name", "Bench")
         self.git("config", "user.email", "bench@example.invalid")
         self.git("add", ".")
@@ -269,6 +276,107 @@ def versions(args, given, work, say):
               {"depsfs": du / sum(contents.values())}, 1.0)
 
 
+def beside(kind, repository, shape):
+    """A worktree of git's alone and one of depsfs, with the processes that serve that."""
+    at = repository.at
+    repository.git("worktree", "add", "-q", "--detach", at / f"plain-{kind}")
+    repository.depsfs("create", f"view-{kind}", "--detach", "--view", shape)
+    state = Path(run("git", "rev-parse", "--absolute-git-dir", cwd=at / f"view-{kind}", user=repository.user,
+                     env=repository.env).strip()) / "depsfs"
+    return at / f"plain-{kind}", at / f"view-{kind}", lambda: daemon_pids(state)
+
+
+GIT = {
+    "status": ("git status of 10,000 files, warm", "cpu", 1.2, "git status --porcelain"),
+    "checkout": ("git checkout of 5,000 changed files and back", "cpu", 2.5,
+                 "git checkout -q --detach HEAD~1 && git checkout -q --detach {head}"),
+    "stash": ("git stash of 100 files and back", "cpu", 2,
+              "for f in src/p0/*/*.ts; do echo x >>$f; done; git stash -q; git stash pop -q; git checkout -q ."),
+}
+
+
+def git(args, work, say):
+    """git in a worktree of depsfs against one of its own: 10,000 tracked files, of which 5,000 differ between two commits."""
+    def fill(source):
+        tracked(source, 10000)
+        (source / "node_modules/a").mkdir(parents=True)
+        (source / "node_modules/a/index.js").write_text("a\n")
+
+    figures = {}
+    for name, user in (("depsfs", None), ("depsfs as user", ORDINARY)):
+        if name == "depsfs" and not IS_ROOT:
+            continue
+        repository = Repository(work / f"git{'' if user is None else '-of-user'}", None, args.depsfs, user, fill)
+        files = sorted((repository.source / "src").rglob("*.ts"))[:5000]
+        for path in files:
+            path.write_text(path.read_text() + "changed\n")
+        repository.git("commit", "-qam", "changed")
+        head = run("git", "rev-parse", "HEAD", cwd=repository.source, user=repository.user, env=repository.env).strip()
+        how = {"user": repository.user, "env": repository.env}
+        for shape in ("worktree", "directories"):
+            plain, view, pids = beside(shape, repository, shape)
+            try:
+                first = {at: timed(["git", "status", "--porcelain"], cwd=at, **how)[0] for at in (plain, view)}
+                figures.setdefault(("first", shape), {})[name] = (first[view], first[plain])
+                for key, (_, _, _, words) in GIT.items():
+                    runs = {plain: [], view: []}
+                    for n in range(args.rounds + 1):
+                        for at in (plain, view):
+                            command = ["sh", "-ec", words.format(head=head)]
+                            took = timed(command, pids() if at == view else (), cwd=at, **how)[1]
+                            if n:
+                                runs[at].append(took)
+                    figures.setdefault((key, shape), {})[name] = tuple(statistics.median(runs[at]) for at in (view, plain))
+                for at in (plain, view):
+                    if said := run("git", "status", "--porcelain", cwd=at, **how):
+                        raise Failed(["git", "status"], 0, f"{at} is not clean: {said}")
+            finally:
+                repository.depsfs("unmount", "--lazy", view)
+    for shape, words in (("worktree", "one view"), ("directories", "views of directories")):
+        titles = {"first": ("git status of 10,000 files, the first", "wall", 6), **{k: v[:3] for k, v in GIT.items()}}
+        for key, (title, unit, limit) in titles.items():
+            found = figures[key, shape]
+            values = {name: view / plain for name, (view, plain) in found.items()}
+            plain = next(iter(found.values()))[1] * 1000
+            yield row(f"git-{key}-{shape}", f"{title}, in {words}", unit, values, limit, plain)
+
+
+def many(args, work, say):
+    """A worktree with 400 packages, 801 artifact directories: one view."""
+    def fill(source):
+        for n in range(400):
+            package = source / f"packages/p{n}"
+            for name, text in (("src/index.ts", f"export const n = {n}"), ("dist/index.js", f"exports.n = {n}"),
+                               ("node_modules/.bin/x", "x"), ("../../node_modules/a/index.js", "a")):
+                file = package / name
+                package.mkdir(parents=True, exist_ok=True)
+                Path(os.path.normpath(file)).parent.mkdir(parents=True, exist_ok=True)
+                Path(os.path.normpath(file)).write_text(text + "\n")
+        (source / ".gitignore").write_text("node_modules/\ndist/\n")
+
+    create, remove, memory, threads, plain = {}, {}, {}, {}, None
+    for name, user in (("depsfs", None), ("depsfs as user", ORDINARY)):
+        if name == "depsfs" and not IS_ROOT:
+            continue
+        repository = Repository(work / f"many{'' if user is None else '-of-user'}", None, args.depsfs, user, fill)
+        repository.pair()
+        pairs = [repository.pair() for _ in range(args.rounds)]
+        add, gone, create[name], remove[name] = (statistics.median(column) for column in zip(*pairs))
+        plain = plain or (add * 1000, gone * 1000)
+        create[name], remove[name] = (create[name] - add) * 1000, (remove[name] - gone) * 1000
+        _, view, pids = beside("many", repository, "worktree")
+        try:
+            run("find", ".", "-ls", cwd=view, user=repository.user)
+            memory[name] = rss_mb(pids())
+            threads[name] = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids())
+        finally:
+            repository.depsfs("unmount", "--lazy", view)
+    yield row("create-many", "create of 801 artifact directories, beyond git worktree add", "ms", create, 150, plain[0])
+    yield row("remove-many", "remove of it, beyond git worktree remove", "ms", remove, 300, plain[1])
+    yield row("memory-many", "its daemon's memory after a walk", "MB", memory, 25)
+    yield row("threads-many", "its daemon's threads", "threads", threads, 24)
+
+
 def every(args, chosen, given, work, tools, say):
     """All of it, each by its key; what fails is said and left out."""
     parts = {
@@ -278,6 +386,8 @@ def every(args, chosen, given, work, tools, say):
         "page-cache": lambda: page_cache(args, chosen, tools, say),
         "append": lambda: appends(args, chosen, given, work, tools, say),
         "versions": lambda: versions(args, given, work, say),
+        "git": lambda: git(args, work, say),
+        "many": lambda: many(args, work, say),
     }
     for key, part in parts.items():
         if args.only and key not in args.only.split(","):
