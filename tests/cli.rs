@@ -123,6 +123,8 @@ mod submodules;
 mod sync;
 #[path = "cli/top.rs"]
 mod top;
+#[path = "cli/topics.rs"]
+mod topics;
 #[path = "cli/traces.rs"]
 mod traces;
 #[path = "cli/undo.rs"]

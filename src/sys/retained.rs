@@ -307,7 +307,7 @@ mod tests {
         bytes
     }
 
-    /// Which pages from an address on are in the page table of this process.
+    /// Whether each of `count` pages from an address on is in the page table of this process.
     fn present(address: *const u8, count: usize) -> Vec<bool> {
         let map = std::fs::File::open("/proc/self/pagemap").expect("it is there");
         let mut entries = vec![0; count * 8];
