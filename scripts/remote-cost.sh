@@ -89,10 +89,28 @@ create() { # create <words> <machine> <name>
 
 artifact "$repo/node_modules" 1
 echo "$(find "$repo/node_modules" -type f | wc -l) files, $(du -sm --apparent-size "$repo/node_modules" | cut -f1) MB"
+# lazily <words>: a create on a machine whose configuration has contents come later, and the rest.
+lazily() {
+    mkdir -p "$top/c/home" "$top/c/config/depsfs"
+    printf '[remote.team]\nlazy = true\ncomplete = "on-use"\n' >"$top/c/config/depsfs/config.toml"
+    git clone -q "$repo" "$top/c/clone"
+    machine c "$top/c/clone" "$depsfs" approve >/dev/null
+    machine c "$top/c/clone" "$depsfs" create lazy >"$top/out" || { echo "$1: no view can be mounted"; return; }
+    report "$1" "$top/out"
+    machine c "$top/c/lazy" env DEPSFS_FETCHER_IDLE=1 "$depsfs" fetch >/dev/null
+    for _ in $(seq 100); do
+        grep -q 'ended after' "$top/c/store/fetcher/log" && break
+        sleep 0.1
+    done
+    printf '%-42s %s\n' 'the contents that come later' "$(sed -n 's/.*ended after //p' "$top/c/store/fetcher/log" | tail -n 1)"
+    machine c "$top/c/clone" "$depsfs" remove lazy >/dev/null
+}
+
 push 'first push'
 push 'push of what is there'
 create 'create on a new machine' b one
 create 'second create' b two
+lazily 'create, contents later'
 rm -r "$repo/node_modules"
 artifact "$repo/node_modules" 2
 (cd "$repo" && echo 2 >package-lock.json && git commit -qam two)

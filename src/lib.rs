@@ -34,6 +34,7 @@
 //! | a check of `doctor`                                 | `doctor/mod.rs` and the file beside it for its subject |
 //! | the namespace of `depsfs exec`                      | `worktree/at_source.rs`, `sys/namespace.rs` |
 //! | another remote for artifacts                        | `cache/remote.rs`, `cache/environment.rs`, `mount-helpers/cache-remotes.toml` |
+//! | the order in which contents are fetched             | `remote/fetcher/work.rs` |
 //! | the bytes or names of remote objects                | `remote/layout.rs`, `remote/entry.rs`, `remote/pack.rs` |
 //! | the reply to a FUSE request                         | `fuse/adapter.rs`, then the file of the operation in `overlay/` |
 //! | the hook of a program that makes worktrees          | `cli/hook/caller.rs`, the file of the program beside it, `mount-helpers/` |

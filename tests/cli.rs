@@ -106,6 +106,8 @@ mod remote;
 #[cfg(feature = "remote")]
 #[path = "cli/remote_create.rs"]
 mod remote_create;
+#[path = "cli/remote_lazy.rs"]
+mod remote_lazy;
 #[cfg(feature = "remote")]
 #[path = "cli/remote_s3.rs"]
 mod remote_s3;

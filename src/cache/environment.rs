@@ -28,6 +28,8 @@ pub struct Environment {
     pub endpoint: Endpoint,
     /// The team's object stores.
     pub team: Team,
+    /// Contents of files may come later, while views show them.
+    pub lazy: bool,
 }
 
 impl Default for Environment {
@@ -41,6 +43,7 @@ impl Default for Environment {
             remotes: Vec::new(),
             endpoint: LazyLock::new(Box::new(|| None)),
             team: Team::default(),
+            lazy: false,
         }
     }
 }

@@ -35,12 +35,12 @@ pub fn fetch(
     }
     // Until it is used: gc must not come between.
     let _share = store.share()?;
-    if let Some(found) = known(store, name, to)? {
+    if let Some(found) = known(store, name, env, to)? {
         return Ok(Some(found));
     }
     let go_on = || interrupt::check().map_err(|_| CacheError::Interrupted);
     let _flight = store.single_flight(&blake3::hash(name.stem().as_bytes()), go_on)?;
-    if let Some(found) = known(store, name, to)? {
+    if let Some(found) = known(store, name, env, to)? {
         return Ok(Some(found));
     }
     let local = Local::open(env, to.say);
@@ -92,6 +92,7 @@ pub fn from_team(
         places: &places,
         name: &|_| entry.clone(),
         command: "a remote",
+        lazy: env.lazy,
         say: to.say,
         progress: to.progress,
     })?;
@@ -107,15 +108,23 @@ pub fn from_team(
 /// A signal came.
 pub fn team_has(store: &Store, at: &str, env: &Environment, say: &dyn Fn(&str)) -> Result<bool, CacheError> {
     let places = [remote::entry_place(at)];
-    let search = Search { store, places: &places, name: &|_| String::new(), command: "", say, progress: &() };
+    let search =
+        Search { store, places: &places, name: &|_| String::new(), command: "", lazy: false, say, progress: &() };
     Ok(!env.team.is_empty() && env.team.look(&search)?.is_some())
 }
 
 /// An entry that is there counts as used now.
-fn known(store: &Store, name: &ArtifactName, to: &Reporting<'_>) -> Result<Option<Artifact>, CacheError> {
+fn known(
+    store: &Store,
+    name: &ArtifactName,
+    env: &Environment,
+    to: &Reporting<'_>,
+) -> Result<Option<Artifact>, CacheError> {
     let Some(entry) = name.find(store)? else { return Ok(None) };
-    if !store.is_complete(entry.tree)? {
-        (to.say)(&format!("{name} is in the store, but damaged: it is fetched again."));
+    if !store.is_complete(entry.tree)? && !(env.lazy && store.is_usable(entry.tree)?) {
+        if store.source(&entry.tree)?.is_none() {
+            (to.say)(&format!("{name} is in the store, but damaged: it is fetched again."));
+        }
         return Ok(None);
     }
     to.hit(name);

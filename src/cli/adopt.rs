@@ -183,5 +183,5 @@ fn bring(
         let brought = components::bring(target, declared, outside, false)?;
         lines += &components::done(&brought);
     }
-    Ok(lines + &outside.traffic())
+    Ok(lines + &outside.traffic() + &outside.bring_contents(target)?)
 }

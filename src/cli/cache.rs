@@ -196,6 +196,7 @@ pub fn environment() -> Environment {
         endpoint: LazyLock::new(Box::new(move || text("DEPSFS_CACHE_URL").or_else(configured_endpoint))),
         // The build cache's own verbs have their own remotes.
         team: Team::default(),
+        lazy: false,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cache::Environment;
 use crate::component::{Components, load};
 use crate::git::checkout::Checkout;
 use crate::git::settings::Settings;
-use crate::remote::Team;
+use crate::remote::{Team, fetcher};
 use crate::store::Store;
 use crate::sys::path as paths;
 use crate::sys::terminal::DisplayName;
@@ -33,6 +33,8 @@ pub struct Outside {
     pub bar: Arc<Bar>,
     mtimes: bool,
     copy: bool,
+    /// The command returns when the contents of all files are here.
+    complete: bool,
 }
 
 /// Which remotes are looked at.
@@ -44,6 +46,9 @@ pub struct RemoteArgs {
     /// Take artifacts of this machine only: no remote and no build cache of another is asked
     #[arg(long)]
     offline: bool,
+    /// Wait until the contents of all files are here, where a remote's configuration has them brought later (lazy = true)
+    #[arg(long)]
+    complete: bool,
 }
 
 impl RemoteArgs {
@@ -57,8 +62,9 @@ impl Outside {
     /// For artifacts in this store and at the build cache's remote (from the environment): views, with the source's
     /// times, until the `with_…` calls change that.
     pub fn new(store: Store) -> Outside {
-        let (env, bar) = (cache::environment(), Arc::new(Bar::new()));
-        Outside { store: Arc::new(store), env, bar, mtimes: true, copy: false }
+        let (mut env, bar) = (cache::environment(), Arc::new(Bar::new()));
+        env.lazy = true;
+        Outside { store: Arc::new(store), env, bar, mtimes: true, copy: false, complete: false }
     }
 
     /// For the artifacts of a worktree that is there, with the settings of git's configuration. Its views, if it has
@@ -78,6 +84,9 @@ impl Outside {
         if which.looks() {
             self.env.team = Team::of(components.remotes.clone());
         }
+        // Contents that come later would come from a remote.
+        self.env.lazy &= which.looks();
+        self.complete = which.complete;
         if which.offline {
             self.env.remotes.clear();
             self.env.endpoint = Environment::default().endpoint;
@@ -100,6 +109,7 @@ impl Outside {
     /// Whether artifacts become plain files, and no view is mounted.
     pub fn with_copy(mut self, yes: bool) -> Outside {
         self.copy = yes;
+        self.env.lazy &= !yes;
         self
     }
 
@@ -116,6 +126,39 @@ impl Outside {
             0 => String::new(),
             n => format!("  remote:   {}, {}\n", count(n, "request"), size(traffic.received)),
         }
+    }
+
+    /// Has the contents of a worktree's files brought that are not here yet: waits for them with `--complete`, else they
+    /// come in the background. Returns a line about them.
+    ///
+    /// # Errors
+    /// Waited for, they did not come.
+    pub fn bring_contents(&self, checkout: &Checkout) -> Result<String, Failure> {
+        let trees = match Views::of(checkout)? {
+            Some(views) => views.manifest.trees(),
+            None => return Ok(String::new()),
+        };
+        let mut later = Vec::new();
+        for tree in trees {
+            later.extend(self.store.source(&tree)?.map(|_| tree));
+        }
+        if later.is_empty() {
+            return Ok(String::new());
+        }
+        if self.complete {
+            fetcher::complete(&self.store, &later, &*self.bar)?;
+            return Ok("  contents: all are here\n".into());
+        }
+        if let Err(e) = fetcher::start(&self.store) {
+            self.bar.say(&format!("{e}; files are fetched when they are read"));
+        }
+        Ok("  contents: they come while the views are used; depsfs status says how far\n".into())
+    }
+
+    /// Whether the command returns when the contents of all files are here.
+    pub fn with_complete(mut self, yes: bool) -> Outside {
+        self.complete = yes;
+        self
     }
 
     /// Calls `act` with what artifacts come from.

@@ -311,7 +311,10 @@ impl Create {
             Err(failed) => return Err(failed),
         };
         let answer = answer.with_done(done.iter().map(ComponentAnswer::from).collect());
-        let words = lines + &built(&done) + &outside.traffic() + &next;
+        lines += &built(&done);
+        lines += &outside.traffic();
+        lines += &outside.bring_contents(&new)?;
+        let words = lines + &next;
         reported.and_then(|()| self.report(&made, &answer, &created.worktree, words))
     }
 
@@ -340,12 +343,13 @@ impl Create {
             .with_remotes(&components, self.how.remote)
             .without_mtimes(self.how.no_mtimes);
         let done = components::go_on(&checkout, &components, &outside)?;
+        let contents = outside.bring_contents(&checkout)?;
         let answer =
             CreateAnswer { worktree: checkout.root.as_path().into(), mounted: true, ..CreateAnswer::default() };
         let answer = answer.with_done(done.iter().map(ComponentAnswer::from).collect());
         let words = || match done.is_empty() {
             true => "nothing is left to be done\n".into(),
-            false => components::done(&done),
+            false => components::done(&done) + &contents,
         };
         output::done_answer("the components were fetched or built", &answer, words)
     }

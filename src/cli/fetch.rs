@@ -24,7 +24,8 @@ const EXAMPLES: &str = "Examples:
 /// Bring what the team's remotes have for this worktree
 ///
 /// Components whose artifacts are not in place are fetched, and so are the artifact directories of the nearest commit
-/// that somebody has pushed with depsfs push --all. Nothing is built. The worktree's own files stay on top.
+/// that somebody has pushed with depsfs push --all. Nothing is built. The worktree's own files stay on top. The contents of
+/// all files are here afterwards.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub struct FetchCommand {
@@ -56,7 +57,9 @@ impl FetchCommand {
             }
             None => places::store()?,
         };
-        let outside = Outside::for_checkout(store, &checkout)?.with_remotes(&components, RemoteArgs::default());
+        let outside = Outside::for_checkout(store, &checkout)?
+            .with_remotes(&components, RemoteArgs::default())
+            .with_complete(true);
         record::begin("fetch", outside.store.path());
         record::concerns(&checkout.root);
         let brought = components::bring(&checkout, &components, &outside, false)?;
@@ -82,10 +85,12 @@ impl FetchCommand {
                 outside.with(true, |supply| commit::must_be_absent("HEAD", supply))?;
             }
         }
+        let contents = outside.bring_contents(&checkout)?;
         (answer.requests, answer.bytes_received) = outside.requests();
         output::done_answer("the artifacts were fetched", &answer, || match lines.is_empty() {
+            true if !contents.is_empty() => contents.clone(),
             true => "the remotes have nothing that is not here\n".into(),
-            false => lines + &outside.traffic(),
+            false => lines + &outside.traffic() + &contents,
         })
     }
 }

@@ -24,6 +24,7 @@ mod embedded;
 mod exec;
 mod failure;
 mod fetch;
+mod fetcher;
 mod gc;
 mod global;
 mod help;
@@ -135,6 +136,8 @@ enum Verb {
     Completions(completions::Completions),
     Help(help::Help),
     #[command(hide = true)]
+    Fetcher(fetcher::FetcherCommand),
+    #[command(hide = true)]
     Complete(complete::Complete),
     #[command(hide = true)]
     Man(man::Man),
@@ -210,6 +213,7 @@ impl Verb {
             Verb::Approve(v) => v.run(),
             Verb::JsonSchema(v) => v.run(),
             Verb::ShellInit(v) => v.run(),
+            Verb::Fetcher(v) => v.run(),
             Verb::Complete(v) => v.run(),
             Verb::Completions(v) => v.run(),
             Verb::Help(v) => v.run(),
@@ -222,6 +226,7 @@ impl Verb {
         let looks_nowhere = matches!(
             self,
             Verb::Status(_)
+                | Verb::Fetcher(_)
                 | Verb::JsonSchema(_)
                 | Verb::ShellInit(_)
                 | Verb::Complete(_)
@@ -262,6 +267,7 @@ impl Verb {
             Verb::Publish(v) => v.failing(),
             Verb::Push(_) => "not everything was pushed".into(),
             Verb::Fetch(_) => "not everything was fetched".into(),
+            Verb::Fetcher(_) => "contents are not fetched".into(),
             Verb::Remote(v) => v.failing(),
             Verb::Init(_) => "no depsfs.toml was written".into(),
             Verb::Approve(_) => "nothing was approved".into(),

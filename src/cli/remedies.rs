@@ -336,6 +336,9 @@ fn remote(e: &RemoteError) -> (u8, String) {
         RemoteError::Sign { .. } => (FAILED, "nothing was named; ssh-add -l lists the keys of your agent".into()),
         RemoteError::Store(e) => store(e),
         RemoteError::Io(e) => (FAILED, hints::io(&e.source)),
+        RemoteError::Unfetched { .. } => {
+            (FAILED, "depsfs remote check tests the remote; depsfs fetch brings the rest once it answers".into())
+        }
         RemoteError::Interrupted => (FAILED, "run it again: what was sent is not sent again".into()),
     }
 }

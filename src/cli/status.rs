@@ -13,7 +13,7 @@ use crate::git::checkout::Checkout;
 use crate::sys::terminal::DisplayName;
 use crate::views::ViewsError;
 use crate::views::set::Views;
-use crate::views::status::{self, ViewStatus, WorktreeStatus as Seen};
+use crate::views::status::{self, IncompleteView, ViewStatus, WorktreeStatus as Seen};
 use crate::worktree::WorktreeError;
 use crate::worktree::list::{self, ListedWorktree};
 
@@ -24,7 +24,7 @@ const EXAMPLES: &str = "Examples:
 
 /// Show the views of a worktree, and whether they are there
 ///
-/// One line for each view, [ok] or [MISSING]; then where they come from, and lock files that have changed since. In a main
+/// One line for each view: [ok], [incomplete] while contents of its files are not all here, or [MISSING]; then where they come from, and lock files that have changed since. In a main
 /// checkout, which has no views: all worktrees, as depsfs list prints them. Exit code 1 if a view is missing.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -141,10 +141,26 @@ fn line(view: &ViewStatus) -> String {
     match (view.mounted, view.dropped, &view.error) {
         (true, _, _) if view.hung => format!("[HUNG]    {path} (requests wait for an answer that no server will give)"),
         (true, _, _) if view.refusing => format!("[MISSING] {path} (answers EIO)"),
-        (true, _, _) => format!("[ok]      {path}"),
+        (true, _, _) => match &view.incomplete {
+            Some(incomplete) => format!("[incomplete] {path}: {}", incomplete_words(incomplete)),
+            None => format!("[ok]      {path}"),
+        },
         (false, true, _) if view.remade => format!("[ok]      {path} (plain: deleted and made anew)"),
         (false, true, _) => format!("[MISSING] {path} (deleted; depsfs reset brings it back)"),
         (false, false, Some(why)) => format!("[MISSING] {path} ({why})"),
         (false, false, None) => format!("[MISSING] {path} (not mounted)"),
+    }
+}
+
+/// How much of a view is here, and whether the rest comes.
+fn incomplete_words(view: &IncompleteView) -> String {
+    let share = format!("{} %", view.percent);
+    match &view.silent_since {
+        // Hours and minutes of RFC 3339.
+        Some(since) => {
+            let at = since.get(11..16).unwrap_or(since);
+            format!("{share}, remote {} does not answer since {at} UTC", view.remote.shown())
+        }
+        None => share,
     }
 }

@@ -96,9 +96,10 @@ impl SyncCommand {
             }
             None => Synced::default(),
         };
+        let contents = if self.dry_run { String::new() } else { outside.bring_contents(&checkout)? };
         let done = "the worktree was brought up to date";
         let answer = SyncAnswer::of(&brought, &synced);
-        let text = || words(&brought, &synced, &views);
+        let text = || words(&brought, &synced, &views) + &contents;
         if self.dry_run { output::answer(&answer, text) } else { output::done_answer(done, &answer, text) }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DoctorFacts, Row, is_in_fuse};
+use crate::remote::fetcher::IncompleteTrees;
 use crate::store::{
     Damage, DamageKind, OperationLog, OperationOutcome, PackId, Store, StoreError, escape, frame, import,
 };
@@ -55,6 +56,7 @@ pub fn rows(sight: &DoctorFacts) -> Vec<Row> {
             rows.push(operations(store));
             rows.push(temporaries(sight, store));
             rows.push(hashes(sight, store));
+            rows.extend(contents(store));
         }
         (None, row) => rows.extend(row.iter().map(Row::again)),
     }
@@ -67,6 +69,24 @@ impl Row {
         let remedy = self.remedy.clone();
         Row { state: self.state, remedy, ..Row::ok(self.check, self.reason.clone()) }
     }
+}
+
+/// Trees whose contents are not all here; nothing if there are none.
+fn contents(store: &Store) -> Option<Row> {
+    let check = "contents";
+    let trees = store.sources().unwrap_or_default();
+    let found = match IncompleteTrees::of(store, trees.iter().copied()) {
+        Ok(found) => found?,
+        Err(e) => return Some(Row::warn(check, e.to_string(), "depsfs store verify names what is damaged")),
+    };
+    let words = format!("{} % of those that come from the remote {} are here", found.percent(), found.remote.shown());
+    Some(match found.silent {
+        None => Row::ok(check, words),
+        Some(silent) => {
+            let words = format!("{words}; since {} it does not answer: {}", silent.since, silent.why.shown());
+            Row::warn(check, words, "depsfs remote check tests it; depsfs fetch brings the rest once it answers")
+        }
+    })
 }
 
 /// The operation log: its length, and the last failure in it.

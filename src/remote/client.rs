@@ -45,6 +45,13 @@ pub struct ClientLimits {
     pub retries: usize,
 }
 
+impl ClientLimits {
+    /// Those of the fetcher, which tries again by itself, with a new client.
+    pub fn of_fetcher() -> ClientLimits {
+        ClientLimits { read: Duration::from_secs(5), retries: 0, ..ClientLimits::default() }
+    }
+}
+
 impl Default for ClientLimits {
     fn default() -> ClientLimits {
         ClientLimits { probe: Duration::from_secs(5), read: Duration::from_secs(15), retries: 4 }

@@ -39,6 +39,8 @@ pub enum RemoteError {
     Refused(Vec<RefusedFile>),
     #[error("{} is not signed: {why}", key.shown())]
     Sign { key: PathBuf, why: String },
+    #[error("not all contents are here: {why}")]
+    Unfetched { why: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

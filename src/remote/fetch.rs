@@ -16,20 +16,18 @@ use std::ops::Range;
 
 use super::entry::{RemoteEntry, RemoteObject, RemotePack};
 use super::opened::OpenRemote;
-use super::pack::{FrameObjects, PackTail, SLACK};
+use super::pack::{FrameObjects, PackTail, SLACK, joins};
 use super::times::TrackedTimes;
 use super::{RemoteError, frames, layout};
 use crate::store::{ObjectId, Progress, Stage, Store, Tree, TreeId};
 use crate::sys::spawn;
 
 /// Requests that run at once.
-const AT_ONCE: usize = 8;
-/// Frames with so few bytes between them are requested together.
-const GAP: u64 = 256 << 10;
+pub(super) const AT_ONCE: usize = 8;
 /// The most that one request brings.
 const RUN: u64 = 8 << 20;
 
-/// Brings the tree of an entry with all its objects, and the times.
+/// Brings the tree of an entry, its objects now or later, and the times.
 ///
 /// # Errors
 /// The remote does not answer, or something of the entry is damaged or gone: the store has no new tree.
@@ -38,8 +36,9 @@ pub fn bring(
     store: &Store,
     entry: &RemoteEntry,
     progress: &dyn Progress,
+    contents: ContentPolicy,
 ) -> Result<(Option<TreeId>, Option<TrackedTimes>), RemoteError> {
-    let fetch = Fetch { remote, store, progress };
+    let fetch = EntryFetch { remote, store, progress };
     let times = entry.times.as_ref().map(|times| {
         let bytes = fetch.whole(&times.key, times.size)?;
         let is_its = ObjectId::of(&bytes) == times.id;
@@ -48,24 +47,40 @@ pub fn bring(
     });
     let times = times.transpose()?;
     let Some(named) = &entry.tree else { return Ok((None, times)) };
-    if store.is_complete(named.id)? {
+    let is_here = match contents {
+        ContentPolicy::Whole => store.is_complete(named.id)?,
+        ContentPolicy::Later => store.is_usable(named.id)?,
+    };
+    if is_here {
         return Ok((Some(named.id), times));
     }
     let bytes = fetch.whole(&named.key, named.size)?;
     let tree = Tree::from_bytes(bytes).ok().filter(|tree| tree.id() == named.id && tree.check().is_ok());
     let tree = tree.ok_or_else(|| remote.damaged(&named.key, "its bytes are not those of its name"))?;
-    fetch.objects(entry, &tree, &named.key)?;
+    match contents {
+        ContentPolicy::Whole => fetch.objects(entry, &tree, &named.key)?,
+        ContentPolicy::Later => fetch.without_contents(entry, &tree, &named.key)?,
+    }
     let id = store.put_tree_bytes(tree.bytes())?;
     Ok((Some(id), times))
 }
 
-struct Fetch<'a> {
-    remote: &'a OpenRemote,
-    store: &'a Store,
-    progress: &'a dyn Progress,
+/// Whether the contents of files come with their tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentPolicy {
+    Whole,
+    /// The fetcher brings them.
+    Later,
 }
 
-impl Fetch<'_> {
+/// Requests for the objects of one entry.
+pub(super) struct EntryFetch<'a> {
+    pub remote: &'a OpenRemote,
+    pub store: &'a Store,
+    pub progress: &'a dyn Progress,
+}
+
+impl EntryFetch<'_> {
     /// An object in one zstd frame of `size` bytes of content.
     fn whole(&self, key: &str, size: u64) -> Result<Vec<u8>, RemoteError> {
         let bytes = self.get(key, None, size + SLACK)?;
@@ -73,7 +88,8 @@ impl Fetch<'_> {
             .ok_or_else(|| self.remote.damaged(key, "it is no zstd frame of its size"))
     }
 
-    fn get(&self, key: &str, range: Option<Range<u64>>, at_most: u64) -> Result<Vec<u8>, RemoteError> {
+    /// An object, or a range of one that is as long as requested.
+    pub(super) fn get(&self, key: &str, range: Option<Range<u64>>, at_most: u64) -> Result<Vec<u8>, RemoteError> {
         let len = range.as_ref().map(|range| range.end - range.start);
         let bytes = self.remote.client.get(key, range, at_most)?;
         let bytes = bytes.ok_or_else(|| self.remote.damaged(key, "it is gone, though its entry names it"))?;
@@ -128,11 +144,9 @@ impl Fetch<'_> {
         let (mut runs, mut named): (Vec<PackRun<'_>>, _) = (Vec::new(), std::collections::HashSet::new());
         for (pack, tail) in packs.into_iter().zip(tails) {
             for frame in tail.frames_with(|id| absent.contains_key(id) && named.insert(*id)) {
-                let at = frame.frame.at..frame.frame.at + u64::from(frame.frame.len);
+                let at = frame.place();
                 match runs.last_mut() {
-                    Some(PackRun { pack: last, at: run, frames })
-                        if last.key == pack.key && at.start <= run.end + GAP && at.end - run.start <= RUN =>
-                    {
+                    Some(PackRun { pack: last, at: run, frames }) if last.key == pack.key && joins(run, &at, RUN) => {
                         run.end = at.end;
                         frames.push(frame);
                     }
@@ -143,7 +157,8 @@ impl Fetch<'_> {
         Ok(runs)
     }
 
-    fn tail(&self, pack: &RemotePack) -> Result<PackTail, RemoteError> {
+    /// The end of a pack.
+    pub(super) fn tail(&self, pack: &RemotePack) -> Result<PackTail, RemoteError> {
         let tail = self.remote.tail_of(pack)?;
         self.progress.advance(pack.size - pack.index);
         Ok(tail)
@@ -158,15 +173,12 @@ impl Fetch<'_> {
         absent: &mut HashMap<ObjectId, u64>,
     ) -> Result<(), RemoteError> {
         let damaged = |why: &str| self.remote.damaged(&run.pack.key, why);
-        for FrameObjects { frame, objects } in &run.frames {
-            let from = (frame.at - run.at.start) as usize;
-            let compressed = bytes.get(from..from + frame.len as usize).ok_or_else(|| damaged("a frame was cut"))?;
-            let content = frames::decompress(compressed, frame.content_len as usize);
-            let content = content.ok_or_else(|| damaged("a frame is no zstd frame of its size"))?;
-            for (id, place) in objects {
-                let object = content.get(place.clone()).ok_or_else(|| damaged("an object lies outside its frame"))?;
-                if ObjectId::of(object) != *id || absent.remove(id) != Some(object.len() as u64) {
-                    return Err(damaged(&format!("the bytes of the object {id} are not those of its name")));
+        for frame in &run.frames {
+            let content = frame.content(bytes, &run.at).map_err(|why| damaged(&why))?;
+            for (id, place) in &frame.objects {
+                let object = &content[place.clone()];
+                if absent.remove(id) != Some(object.len() as u64) {
+                    return Err(damaged(&format!("the object {id} has another length than the tree says")));
                 }
                 stage.add_bytes(object)?;
             }
@@ -175,7 +187,7 @@ impl Fetch<'_> {
     }
 
     /// A file over 8 MiB, part by part.
-    fn large(&self, stage: &Stage, object: &RemoteObject) -> Result<(), RemoteError> {
+    pub(super) fn large(&self, stage: &Stage, object: &RemoteObject) -> Result<(), RemoteError> {
         let mut writer = stage.writer();
         for first in (0..object.parts()).step_by(AT_ONCE / 2) {
             let some: Vec<u64> = (first..object.parts()).take(AT_ONCE / 2).collect();

@@ -66,15 +66,24 @@ pub fn read_table(tail: &[u8], size: u64) -> Option<Vec<ZstdFrame>> {
     if !is_table {
         return None;
     }
-    let (mut at, mut content, mut frames) = (0u64, 0u64, Vec::with_capacity(count));
-    for n in 0..count {
-        let place = begin + HEAD + n * RECORD;
-        let frame = ZstdFrame { at, len: u32_at(tail, place)?, content, content_len: u32_at(tail, place + 4)? };
-        at += u64::from(frame.len);
-        content += u64::from(frame.content_len);
-        frames.push(frame);
-    }
+    let place = |n| begin + HEAD + n * RECORD;
+    let sizes: Option<Vec<(u32, u32)>> =
+        (0..count).map(|n| Some((u32_at(tail, place(n))?, u32_at(tail, place(n) + 4)?))).collect();
+    let frames = in_a_row(&sizes?);
+    let at = frames.last().map_or(0, |last| last.at + u64::from(last.len));
     (at.checked_add(len as u64)? == size).then_some(frames)
+}
+
+/// Frames that follow each other, by compressed size and size of the content.
+pub fn in_a_row(sizes: &[(u32, u32)]) -> Vec<ZstdFrame> {
+    let (mut at, mut content) = (0u64, 0u64);
+    let frame = |(len, content_len): &(u32, u32)| {
+        let frame = ZstdFrame { at, len: *len, content, content_len: *content_len };
+        at += u64::from(*len);
+        content += u64::from(*content_len);
+        frame
+    };
+    sizes.iter().map(frame).collect()
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {

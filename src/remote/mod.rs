@@ -28,6 +28,7 @@
 //! | `opened` | one remote with its client: set up, checked, read |
 //! | `push`, `upload` | a tree of the store becomes an entry of the remote |
 //! | `fetch`, `team` | an entry of one of the remotes becomes an entry of the store |
+//! | `lazy`, `source`, `fetcher/` | the same with contents that come later: their source, and the process that brings them |
 //!
 //! Nothing that arrives is used before it was compared with its name: objects, trees and packs are named by their
 //! hashes, an entry holds its own name and line, and is signed where signers are set.
@@ -42,8 +43,10 @@ mod credentials;
 mod entry;
 mod error;
 mod fetch;
+pub mod fetcher;
 mod frames;
 mod layout;
+mod lazy;
 mod opened;
 mod pack;
 mod prune;
@@ -53,6 +56,7 @@ mod push;
 mod round_trip;
 mod secrets;
 mod sign;
+mod source;
 mod spec;
 mod team;
 mod times;
@@ -61,8 +65,9 @@ mod upload;
 pub use entry::{RemoteCheckout, RemoteProvenance};
 pub use error::RemoteError;
 pub use layout::{commit_place, entry_place};
+pub use lazy::inherit_source;
 pub use opened::OpenRemote;
 pub use push::{PushItem, PushOptions, PushOutcome, Pusher};
-pub use spec::{Address, RemoteSpec, RemoteTable, UserRemote};
+pub use spec::{Address, Completion, RemoteSpec, RemoteTable, UserRemote};
 pub use team::{Received, Search, Team};
 pub use times::{TrackedTime, TrackedTimes};

@@ -14,6 +14,13 @@ pub struct NoClient(Infallible);
 #[derive(Default)]
 pub struct NoLimits {}
 
+impl NoLimits {
+    /// None.
+    pub fn of_fetcher() -> NoLimits {
+        NoLimits {}
+    }
+}
+
 pub use NoClient as Client;
 pub use NoLimits as ClientLimits;
 

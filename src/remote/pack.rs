@@ -29,6 +29,9 @@ pub const LONGEST_TAIL: u64 = LARGEST_INDEX as u64 + SLACK;
 /// The largest pack that is read whole.
 pub const LARGEST_PACK: u64 = FULL as u64 + LARGEST_OBJECT + LONGEST_TAIL;
 
+/// Frames with so few bytes between them are requested together.
+const GAP: u64 = 256 << 10;
+
 /// A pack that grows in memory.
 #[derive(Default)]
 pub struct PackBuilder {
@@ -98,9 +101,30 @@ impl PackBuilder {
 pub struct PackTail {
     frames: Vec<ZstdFrame>,
     records: Vec<PackRecord>,
+    /// The offset at which the objects end in the pack.
+    end: u64,
 }
 
 impl PackTail {
+    /// Of frames and objects that were read before; `None` if no frame follows the objects.
+    pub fn of(sizes: &[(u32, u32)], mut records: Vec<PackRecord>) -> Option<PackTail> {
+        let all = frames::in_a_row(sizes);
+        let (index, frames) = all.split_last()?;
+        records.sort_unstable_by_key(|record| record.offset);
+        Some(PackTail { frames: frames.to_vec(), records, end: index.content })
+    }
+
+    /// The sizes of its frames, compressed and not, for [`PackTail::of`].
+    pub fn sizes(&self) -> Vec<(u32, u32)> {
+        // Of the last one, the index, nobody asks for the size.
+        self.frames.iter().map(|frame| (frame.len, frame.content_len)).chain([(0, 0)]).collect()
+    }
+
+    /// The header and the index of the pack.
+    pub fn head(&self) -> PackHead {
+        pack_head(&mut self.records.clone(), self.end)
+    }
+
     /// Reads the end of a pack's file of `size` bytes, from its index on.
     ///
     /// # Errors
@@ -119,7 +143,7 @@ impl PackTail {
         let content = frames::decompress(compressed, index.content_len as usize).ok_or("its index is damaged")?;
         let mut records = records_of(&content, id, index.content).map_err(|_| "its index is that of another pack")?;
         records.sort_unstable_by_key(|record| record.offset);
-        Ok(PackTail { frames: frames.to_vec(), records })
+        Ok(PackTail { frames: frames.to_vec(), records, end: index.content })
     }
 
     /// All objects, in the order of their bytes.
@@ -152,6 +176,37 @@ impl PackTail {
 pub struct FrameObjects {
     pub frame: ZstdFrame,
     pub objects: Vec<(ObjectId, Range<usize>)>,
+}
+
+impl FrameObjects {
+    /// Its place among the compressed bytes of the pack.
+    pub fn place(&self) -> Range<u64> {
+        self.frame.at..self.frame.at + u64::from(self.frame.len)
+    }
+
+    /// Its content, from the bytes of `run`, which holds it. Each of its objects has the hash in its name.
+    ///
+    /// # Errors
+    /// The part that is damaged, in words.
+    pub fn content(&self, bytes: &[u8], run: &Range<u64>) -> Result<Vec<u8>, String> {
+        let from = self.frame.at.checked_sub(run.start).map(|from| from as usize);
+        let compressed = from.and_then(|from| bytes.get(from..from + self.frame.len as usize));
+        let compressed = compressed.ok_or("a frame was cut")?;
+        let content = frames::decompress(compressed, self.frame.content_len as usize);
+        let content = content.ok_or("a frame is no zstd frame of its size")?;
+        for (id, place) in &self.objects {
+            let object = content.get(place.clone()).ok_or("an object lies outside its frame")?;
+            if ObjectId::of(object) != *id {
+                return Err(format!("the bytes of the object {id} are not those of its name"));
+            }
+        }
+        Ok(content)
+    }
+}
+
+/// Whether a frame at this place of a pack is requested with the run before it, which grows to `most` bytes.
+pub fn joins(run: &Range<u64>, frame: &Range<u64>, most: u64) -> bool {
+    run.end <= frame.start && frame.start <= run.end + GAP && frame.end - run.start <= most
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::layout;
 
@@ -48,10 +48,25 @@ pub struct UserRemote {
     pub credentials: Option<Credentials>,
     /// Files that may be pushed though their names or contents are refused otherwise; patterns of .gitignore.
     pub allow: Vec<String>,
+    /// Contents of files are brought after a create, while the views are used [default: before].
+    pub lazy: Option<bool>,
+    /// With `lazy`: when contents that no program has read are brought [default: `always`].
+    pub complete: Option<Completion>,
+}
+
+/// When the contents of a view that no program has read are brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Completion {
+    /// In the background, right after the view is mounted.
+    #[default]
+    Always,
+    /// When a program reads them, or with `depsfs fetch`.
+    OnUse,
 }
 
 /// The source of a remote's credentials. They are never stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Credentials {
     /// The variables `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`; a web identity; the instance.
@@ -77,6 +92,9 @@ pub struct RemoteSpec {
     pub signing_key: Option<PathBuf>,
     pub credentials: Option<Credentials>,
     pub allow: Vec<String>,
+    /// Contents of files are brought while the views are used.
+    pub lazy: bool,
+    pub completion: Completion,
     /// It stands in a file of the user's own: it needs no approval.
     pub is_users: bool,
 }
@@ -126,6 +144,8 @@ impl RemoteSpec {
         self.signing_key = user.signing_key.as_ref().map(at_home);
         self.credentials = user.credentials;
         self.allow.clone_from(&user.allow);
+        self.lazy = user.lazy.unwrap_or(self.lazy);
+        self.completion = user.complete.unwrap_or_default();
         self
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::entry::RemoteEntry;
+use super::fetch::ContentPolicy;
 use super::opened::{OpenRemote, Traffic};
 use super::times::TrackedTimes;
 use super::{RemoteCheckout, RemoteError, RemoteSpec, fetch};
@@ -71,6 +72,8 @@ pub struct Search<'a> {
     /// The name that the entry of a place gets in the store.
     pub name: &'a dyn Fn(&str) -> String,
     pub command: &'a str,
+    /// ContentPolicy of files may come later, if the remote's configuration says so.
+    pub lazy: bool,
     pub say: &'a (dyn Fn(&str) + 'a),
     pub progress: &'a dyn Progress,
 }
@@ -108,7 +111,8 @@ impl Team {
         self.first(search, |remote, entry| {
             // gc must not come between the import and the name.
             let _share = search.store.share()?;
-            let (tree, times) = fetch::bring(remote, search.store, &entry, search.progress)?;
+            let contents = if search.lazy && remote.spec.lazy { ContentPolicy::Later } else { ContentPolicy::Whole };
+            let (tree, times) = fetch::bring(remote, search.store, &entry, search.progress, contents)?;
             let Some(tree) = tree else { return Ok(None) };
             let received = Received {
                 version: VERSION,

@@ -92,7 +92,7 @@ pub fn demand(
             Err(e) => {
                 if started.is_none_or(|at| at.elapsed() > STARTING) {
                     started = Some(Instant::now());
-                    start(store).or_debug("no fetcher was started");
+                    start_fetcher(store).or_debug("no fetcher was started");
                 }
                 last = Some(e);
             }
@@ -153,8 +153,11 @@ fn answer(line: &[u8]) -> Option<Result<(), Unanswered>> {
     }
 }
 
-/// Starts a fetcher, which outlives the caller.
-fn start(store: &Path) -> io::Result<()> {
+/// Starts a fetcher, which outlives the caller. `store` is absolute.
+///
+/// # Errors
+/// No process can be started.
+pub fn start_fetcher(store: &Path) -> io::Result<()> {
     let dir = store.join(FETCHER_DIR);
     paths::make_private_dir(&dir).map_err(|e| e.source)?;
     let flags = OpenFlags::WRONLY | OpenFlags::CREATE | OpenFlags::APPEND | OpenFlags::NOFOLLOW;

@@ -105,7 +105,7 @@ pub(crate) use absence::Absence;
 pub use check::Checked;
 pub use damage::DamageKind;
 pub(crate) use damage::{Damage, OTHER_BYTES};
-pub use demand::{Unanswered, demand};
+pub use demand::{FETCHER_DIR, SOCKET as FETCHER_SOCKET, Unanswered, demand, start_fetcher};
 pub(crate) use entries::Entries;
 pub use entries::{Entry, Provenance};
 pub(crate) use error::FileKind;

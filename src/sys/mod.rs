@@ -13,7 +13,7 @@
 //! | `process`, `proc`, `program`, `inherit`, `signal`, `interrupt`, `watch` | processes: started, looked at, replaced, signalled |
 //! | `invocation`, `running`, `shell` | other programs: the one runner, and commands of the user |
 //! | `spawn`, `thread` | threads |
-//! | `socket` | messages between keeper and server |
+//! | `socket`, `local_socket` | messages between keeper and server; sockets in a directory |
 //! | `log`, `terminal`, `time`, `url` | text for logs and terminals |
 //! | `fault` | errors for tests |
 
@@ -33,6 +33,7 @@ pub(crate) mod interrupt;
 pub(crate) mod invocation;
 pub(crate) mod kernel;
 pub(crate) mod lease;
+pub(crate) mod local_socket;
 pub(crate) mod lock;
 pub(crate) mod log;
 mod metadata;

@@ -13,8 +13,10 @@ use super::lockfile;
 use super::set::Views;
 use super::stats::{self, Stats};
 use crate::daemon::{self, DaemonState};
-use crate::store::manifest::{CopyState, Shape};
+use crate::remote::fetcher::IncompleteTrees;
+use crate::store::manifest::{CopyState, Shape, ViewSpec};
 use crate::store::{Manifest, ObjectId, Store};
+use crate::sys::log::OrWarn;
 use crate::sys::{path, thread};
 
 /// The time limit for looking at all views of one mount.
@@ -81,11 +83,43 @@ pub struct ViewStatus {
     pub mode: Option<&'static str>,
     /// The reason why it is not mounted, if it is known.
     pub error: Option<String>,
+    /// Contents of its files are not all here yet.
+    pub incomplete: Option<IncompleteView>,
     /// The origins of its grafts.
     pub origin: Vec<String>,
     /// Copies of its journal that was damaged, until they are deleted.
     #[serde(serialize_with = "super::json_path::list")]
     pub damaged_journals: Vec<PathBuf>,
+}
+
+/// A view whose contents are not all here: files that are not are fetched when they are read.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct IncompleteView {
+    /// The share of the bytes that is here.
+    pub percent: u64,
+    pub bytes_here: u64,
+    pub bytes: u64,
+    pub remote: String,
+    /// Since when the remote does not answer, if it does not.
+    pub silent_since: Option<String>,
+    pub because: Option<String>,
+}
+
+impl IncompleteView {
+    /// Of a view; nothing if all is here, or it is not known.
+    fn of(store: Option<&Store>, view: &ViewSpec) -> Option<IncompleteView> {
+        let trees = view.grafts.iter().map(|graft| graft.tree);
+        let found = IncompleteTrees::of(store?, trees).or_debug("the contents of a view are not counted").flatten()?;
+        let (silent_since, because) = found.silent.clone().map(|silent| (silent.since, silent.why)).unzip();
+        Some(IncompleteView {
+            percent: found.percent(),
+            bytes_here: found.here,
+            bytes: found.all,
+            remote: found.remote,
+            silent_since,
+            because,
+        })
+    }
 }
 
 impl WorktreeStatus {
@@ -169,6 +203,7 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     // If a request hangs, each look at the worktree may hang too, and the thread that looks would keep this process alive.
     let may_look = hung.is_empty() || !views.is_whole();
     let gone = if may_look { absent(views, state.as_ref()) } else { HashSet::new() };
+    let store = Store::existing(&manifest.store).ok();
     let seen = manifest.views.iter().map(|view| {
         let known = all.get(manifest.mount_id(view));
         let is_copy = view.is_copy();
@@ -187,6 +222,7 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
                 && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
             mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),
             error: known.and_then(|v| v.error.clone()),
+            incomplete: IncompleteView::of(store.as_ref(), view).filter(|_| !is_copy),
             origin: view.grafts.iter().map(|g| g.origin.clone()).collect(),
             damaged_journals: views.damaged(view),
         }

@@ -3,16 +3,17 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::bench::{Bench, PROGRAM, Said, run};
 
 /// A machine that has built `repo` and pushed it, and another one with a clone in which nothing was built.
-struct Clone {
-    bench: Bench,
+pub struct Clone {
+    pub bench: Bench,
 }
 
 impl Clone {
-    fn new(toml: &str) -> Clone {
+    pub fn new(toml: &str) -> Clone {
         let bench = Bench::empty(None);
         bench.write("repo/.gitignore", "node_modules/\nbuild/\n");
         bench.write("repo/package-lock.json", "{\"version\": 1}\n");
@@ -31,14 +32,20 @@ impl Clone {
         clone
     }
 
-    /// Runs depsfs on the second machine; it has to succeed.
-    #[track_caller]
-    fn ok(&self, at: &str, args: &[&str]) -> Said {
+    /// A command on the second machine.
+    pub fn command(&self, program: &str, at: &str) -> Command {
         let path = |at: &str| -> PathBuf { self.bench.path(at) };
-        let mut command = self.bench.command(PROGRAM, at);
+        let mut command = self.bench.command(program, at);
         command.env("HOME", path("b")).env("DEPSFS_STORE", path("b/store"));
         command.env("XDG_STATE_HOME", path("b/state")).env("XDG_CONFIG_HOME", path("b/config"));
-        let said = run(command.args(args));
+        command.env("DEPSFS_FETCHER_IDLE", "2").env("DEPSFS_FETCH_WAIT", "3");
+        command
+    }
+
+    /// Runs depsfs on the second machine; it has to succeed.
+    #[track_caller]
+    pub fn ok(&self, at: &str, args: &[&str]) -> Said {
+        let said = run(self.command(PROGRAM, at).args(args));
         assert_eq!(said.code, 0, "{args:?}: {said:?}");
         said
     }
@@ -57,7 +64,7 @@ impl Clone {
 }
 
 /// Its artifact is pushed for its key.
-const WEB: &str = r#"
+pub const WEB: &str = r#"
 [[component]]
 name = "web"
 paths = ["node_modules"]

@@ -4,6 +4,8 @@
 mod cut;
 #[path = "damage.rs"]
 mod damage;
+#[path = "fetcher.rs"]
+mod lazy_contents;
 #[path = "web.rs"]
 mod web;
 
@@ -93,6 +95,7 @@ impl TwoMachines {
             places: &places,
             name: &named,
             command: "a test",
+            lazy: true,
             say: &|words| said.borrow_mut().push(words.to_owned()),
             progress: &(),
         };

@@ -55,7 +55,11 @@ pub fn nearest(git: &Git, commit: &str, supply: &ArtifactSources<'_>) -> Result<
         let entry = entry_name(commit);
         let Some(known) = supply.store.entries().get(&entry)? else { continue };
         let received = Received::of(supply.store, &entry, known.tree);
-        if let Some(received) = received.filter(|_| supply.store.is_complete(known.tree).unwrap_or(false)) {
+        let is_here = match supply.env.lazy {
+            true => supply.store.is_usable(known.tree),
+            false => supply.store.is_complete(known.tree),
+        };
+        if let Some(received) = received.filter(|_| is_here.unwrap_or(false)) {
             return Ok(Some(CommitArtifact { commit: commit.clone(), behind, entry, received }));
         }
     }
@@ -73,6 +77,7 @@ pub fn nearest(git: &Git, commit: &str, supply: &ArtifactSources<'_>) -> Result<
         places: &wanted,
         name: &name,
         command: "a remote",
+        lazy: supply.env.lazy,
         say: supply.say,
         progress: supply.progress,
     };
@@ -109,6 +114,7 @@ pub fn look(git: &Git, commit: &str, supply: &ArtifactSources<'_>) -> Result<Opt
         places: &wanted,
         name: &|_| String::new(),
         command: "",
+        lazy: false,
         say: supply.say,
         progress: &(),
     };
@@ -201,7 +207,9 @@ fn part_of(supply: &ArtifactSources<'_>, tree: TreeId, kept: &[PathBuf]) -> Resu
         let slot = builder.dir_at(at, &meta).map_err(StoreError::from)?;
         builder.lay(slot, &part).map_err(StoreError::from)?;
     }
-    Ok(store.put_tree(&builder)?)
+    let part = store.put_tree(&builder)?;
+    remote::inherit_source(store, tree, part)?;
+    Ok(part)
 }
 
 fn directory_at(tree: &Tree, at: &Path) -> Option<Node> {

@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 use self::layout::{Parts, PlacementLayout, ViewPart, resolved};
 use super::error::WorktreeError;
 use crate::cache::Artifact;
+use crate::component::ComponentError;
 use crate::git::checkout::Checkout;
+use crate::remote::{self, fetcher};
 use crate::store::import::refuse_git;
 use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
 use crate::sys::path;
@@ -125,6 +127,14 @@ impl<'a> PlaceTarget<'a> {
 
     /// Writes as plain files what isn't in one of `parts`.
     fn extract(&self, store: &Store, parts: &[&ViewPart], placed: &mut Placed) -> Result<(), WorktreeError> {
+        if store.source(&self.tree.id())?.is_some() {
+            let name = self.wish.artifact.name.as_str().to_owned();
+            fetcher::complete(store, &[self.tree.id()], &()).map_err(|e| ComponentError::Fetch {
+                component: "artifact".into(),
+                name,
+                source: Box::new(e.into()),
+            })?;
+        }
         path::make_dirs(&self.out)?;
         let into = path::open_dir(&self.out)?;
         let skip = |dir: &Path| parts.iter().any(|p| p.from == dir);
@@ -158,7 +168,9 @@ fn part_tree(store: &Store, tree: &Tree, part: &ViewPart) -> Result<TreeId, Work
         return Ok(tree.id());
     }
     let builder = TreeBuilder::part_of(tree, part.node, &part.prefix).map_err(crate::store::StoreError::from)?;
-    Ok(store.put_tree(&builder)?)
+    let part = store.put_tree(&builder)?;
+    remote::inherit_source(store, tree.id(), part)?;
+    Ok(part)
 }
 
 fn in_worktree(

@@ -1,0 +1,32 @@
+//! `depsfs fetcher`, which other processes of depsfs start: it brings contents of files that are not here yet.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::report::Failure;
+use crate::remote::fetcher::{self, FetcherOptions};
+use crate::sys::{interrupt, log, process};
+
+/// Bring contents that views wait for, until there is nothing to do
+#[derive(Args)]
+pub struct FetcherCommand {
+    /// The store that they come into
+    #[arg(long, value_name = "PATH")]
+    store: PathBuf,
+}
+
+impl FetcherCommand {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// The store cannot be opened, or the fetcher's socket not be made.
+    pub fn run(self) -> Result<(), Failure> {
+        log::begin("info");
+        interrupt::catch().map_err(Failure::os("catch signals"))?;
+        process::set_name(c"depsfs-fetcher");
+        // No mount and no worktree is in use by it.
+        process::enter(Path::new("/")).map_err(crate::remote::RemoteError::from)?;
+        Ok(fetcher::run(&self.store, FetcherOptions::from_environment())?)
+    }
+}

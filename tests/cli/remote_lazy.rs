@@ -1,0 +1,123 @@
+//! Contents that come while the views are used: `lazy = true` of a remote in the user's own configuration.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::remote_create::{Clone, WEB};
+
+/// Longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(50);
+
+impl Clone {
+    /// With a user's configuration of the remote.
+    fn lazy(toml: &str, complete: &str) -> Clone {
+        let clone = Clone::new(toml);
+        let config = format!("[remote.team]\nlazy = true\ncomplete = \"{complete}\"\n");
+        clone.bench.write("b/config/depsfs/config.toml", &config);
+        clone
+    }
+
+    /// The remote is gone, or back.
+    fn is_away(&self, yes: bool) {
+        let (at, away) = (self.bench.path("remote"), self.bench.path("away"));
+        if yes { fs::rename(at, away) } else { fs::rename(away, at) }.unwrap();
+    }
+
+    /// Waits until the status has these words.
+    #[track_caller]
+    fn wait_for_status(&self, at: &str, words: &str) -> String {
+        let until = Instant::now() + LONG;
+        loop {
+            let said = self.ok(at, &["status"]).out;
+            if said.contains(words) {
+                return said;
+            }
+            assert!(Instant::now() < until, "{said}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The fetchers of the second machine's store.
+    fn fetchers(&self) -> Vec<i32> {
+        let store = self.bench.path("b/store").to_string_lossy().into_owned();
+        let is_its = |pid: &i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            words.contains(&&b"fetcher"[..]) && words.contains(&store.as_bytes())
+        };
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_its).collect()
+    }
+
+    #[track_caller]
+    fn wait_for_no_fetcher(&self) {
+        let until = Instant::now() + LONG;
+        while !self.fetchers().is_empty() {
+            assert!(Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn made(&self, at: &str) -> PathBuf {
+        self.bench.path(&format!("{at}/node_modules/a/made"))
+    }
+}
+
+#[test]
+fn a_view_lists_without_the_remote_and_fetch_completes_it() {
+    // The artifact of a component, and those of the commit.
+    for toml in [WEB, ""] {
+        let clone = Clone::lazy(toml, "on-use");
+        let said = clone.ok("b/clone", &["create", "one", "--allow-unbuilt"]).out;
+        assert!(said.contains("contents: they come while the views are used"), "{said}");
+        let incomplete = clone.wait_for_status("b/one", "[incomplete] node_modules: 0 %");
+        assert!(!incomplete.contains("does not answer"), "{incomplete}");
+        clone.is_away(true);
+        let meta = fs::metadata(clone.made("b/one")).unwrap();
+        assert_eq!(meta.len(), 5);
+        clone.is_away(false);
+        let said = clone.ok("b/one", &["fetch"]).out;
+        assert!(said.contains("contents: all are here") || said.contains("nothing that is not here"), "{said}");
+        assert!(!clone.ok("b/one", &["status"]).out.contains("[incomplete]"));
+        clone.wait_for_no_fetcher();
+        clone.is_away(true);
+        assert_eq!(fs::read(clone.made("b/one")).unwrap(), b"by a\n");
+        // The same artifact is used again.
+        let said = clone.ok("b/clone", &["create", "two", "--allow-unbuilt"]).out;
+        assert!(!said.contains("remote:"), "{said}");
+        assert_eq!(fs::read(clone.made("b/two")).unwrap(), b"by a\n");
+        for at in ["b/one", "b/two"] {
+            clone.bench.assert_clean(at);
+            clone.ok("b/clone", &["remove", &at[2..]]);
+        }
+    }
+}
+
+#[test]
+fn views_complete_themselves_and_the_fetcher_ends() {
+    let clone = Clone::lazy(WEB, "always");
+    clone.ok("b/clone", &["create", "one"]);
+    clone.wait_for_status("b/one", "[ok]      node_modules");
+    clone.wait_for_no_fetcher();
+    clone.is_away(true);
+    assert_eq!(fs::read(clone.made("b/one")).unwrap(), b"by a\n");
+    clone.ok("b/clone", &["remove", "one"]);
+}
+
+#[test]
+fn create_waits_for_all_contents_on_request_and_copies_have_them() {
+    let clone = Clone::lazy(WEB, "on-use");
+    let said = clone.ok("b/clone", &["create", "one", "--complete"]).out;
+    assert!(said.contains("contents: all are here"), "{said}");
+    clone.is_away(true);
+    assert_eq!(fs::read(clone.made("b/one")).unwrap(), b"by a\n");
+    clone.is_away(false);
+    clone.ok("b/clone", &["remove", "one"]);
+    let other = Clone::lazy(WEB, "on-use");
+    other.ok("b/clone", &["create", "lazy"]);
+    other.ok("b/clone", &["create", "copied", "--copy"]);
+    other.is_away(true);
+    assert_eq!(fs::read(other.made("b/copied")).unwrap(), b"by a\n");
+    other.ok("b/clone", &["remove", "lazy"]);
+}
