@@ -161,7 +161,7 @@ fn of_views(e: &views::ViewsError) -> (u8, String) {
         Error::View { hint, .. } => (FAILED, (*hint).into()),
         Error::TooManyViews { .. } => (
             REFUSED,
-            "raise mount_max in /etc/fuse.conf, or exclude directories with git config --add depsfs.exclude".into(),
+            "depsfs doctor shows the limit (mount_max); git config --add depsfs.exclude leaves directories out".into(),
         ),
         Error::NoViews(_) => (REFUSED, "depsfs create makes a worktree with views, depsfs adopt gives it some".into()),
         Error::NothingAt(_) => (REFUSED, "findmnt lists every mount; those of depsfs are named so".into()),

@@ -22,6 +22,7 @@ fn more_views_than_fusermount_mounts_are_refused_before_anything_is_made() {
     let refused = bench.depsfs("repo", ["create", "fix"]);
     assert_eq!(refused.code, 3, "{refused:?}");
     assert!(refused.err.contains("1002 views") && refused.err.contains("mount_max"), "{refused:?}");
+    assert!(refused.err.contains("hint: depsfs doctor"), "{refused:?}");
     assert!(!bench.is_there("fix") && !bench.is_there("repo/.git/worktrees"));
     assert_eq!(bench.git("repo", ["branch", "--format=%(refname:short)"]), "main");
     bench.git("repo", ["config", "depsfs.exclude", "p/"]);
