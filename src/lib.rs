@@ -72,8 +72,8 @@
 //! searches for the source's absolute path, `store/import/watch.rs`; of a changed view it queries the changes, and
 //! copies the rest from its trees, `views/changed_source.rs`, `store/import/shared.rs`, `overlay/unchanged.rs`).
 //! Artifacts without a place at the new commit are left out (`worktree/fit.rs`). Tracked files take
-//! the source's times (`worktree/mtime.rs`), files with embedded paths of the source are relocated on request
-//! (`worktree/relocation/mod.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
+//! the source's times (`worktree/mtime.rs`), files with embedded paths of the source are noted, for the view to
+//! relocate them (`worktree/relocation/mod.rs`, `overlay/relocated.rs`), manifest and root are written (`store/manifest.rs`, `store/roots.rs`),
 //! and the daemon is started (`daemon/client.rs`): its keeper mounts (`daemon/keeper/reconcile.rs`, `sys/mount.rs`,
 //! or `sys/fusermount.rs` for an ordinary user) and starts a server (`daemon/keeper/supervise.rs`), which opens the
 //! overlay (`daemon/server.rs`, `overlay/open.rs`) and answers. One request to each view tests the answer

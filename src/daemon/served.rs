@@ -1,6 +1,7 @@
 //! The views of a server: each view's overlay, the grafts it shows, and the connections through which it is seen.
 
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -10,7 +11,8 @@ use super::fast_path::FastPath;
 use super::state::{SETTLED, StateDir};
 use super::wire::{ConnectionId, Serve};
 use crate::fuse::{Caches, Facts};
-use crate::overlay::{self, GraftSpec, Overlay, OverlayConfig};
+use crate::overlay::{self, GraftSpec, Overlay, OverlayConfig, Relocations};
+use crate::store::embedded_paths::EmbeddedPaths;
 use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{Node, Store, StoreError};
 use crate::sys::{IoError, fs, path as paths, reason};
@@ -41,6 +43,8 @@ pub struct Served(Mutex<Vec<ServedShared>>);
 /// one journal: they share it.
 struct ServedShared {
     view: String,
+    /// Relative to the worktree.
+    path: PathBuf,
     /// The directory underneath, as device and inode.
     upper: (u64, u64),
     overlay: Weak<Overlay>,
@@ -95,6 +99,7 @@ impl Served {
         let takeover = serve.offer.is_some();
         let config = OverlayConfig { state_dir: state_dir.clone(), grafts, objects: store.objects().clone(), takeover };
         let overlay = Arc::new(Overlay::open(upper, config)?);
+        overlay.relocate(relocations(state, &serve.view.path));
         if has_retired && !takeover {
             paths::replace(&state_dir.join(SETTLED), serve.generation.to_string().as_bytes())?;
         }
@@ -102,6 +107,7 @@ impl Served {
         facts.generation.store(serve.generation, Ordering::Relaxed);
         all.push(ServedShared {
             view: serve.view.id.clone(),
+            path: serve.view.path.clone(),
             upper: (stat.dev, stat.ino),
             overlay: Arc::downgrade(&overlay),
             store,
@@ -136,6 +142,18 @@ impl Served {
         shown.collect()
     }
 
+    /// Reads the record of embedded paths again, for the view that a connection shows.
+    pub fn relocate(&self, connection: ConnectionId, state: &StateDir) {
+        let all = self.all();
+        let shared = all.iter().find(|s| s.connections.iter().any(|c| c.connection == connection));
+        if let Some(shared) = shared
+            && let Some(overlay) = shared.overlay.upgrade()
+        {
+            let stale = overlay.relocate(relocations(state, &shared.path));
+            shared.connections.iter().for_each(|seen| seen.caches.iter().for_each(|caches| caches.forget(&stale)));
+        }
+    }
+
     /// Shows other grafts; the next lookup sees them when this returns.
     pub fn regraft(&self, connection: ConnectionId, view: &ViewSpec, generation: u64) -> Result<(), ServeError> {
         let caches = {
@@ -166,6 +184,17 @@ impl ServedShared {
         }
         self.connections.iter().for_each(|seen| seen.facts.generation.store(generation, Ordering::Relaxed));
         Ok(())
+    }
+}
+
+/// Those of the view that is mounted at `mount`. A record that cannot be read relocates nothing.
+fn relocations(state: &StateDir, mount: &Path) -> Relocations {
+    match EmbeddedPaths::load(state.path()) {
+        Ok(record) => Relocations::of(&record, mount),
+        Err(e) => {
+            tracing::error!("files show the path of the source: {e}");
+            Relocations::default()
+        }
     }
 }
 

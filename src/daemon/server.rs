@@ -238,6 +238,7 @@ impl Server {
             exchange_before: serve.exchange,
             on_exchange: self.clone().on_exchange(connection),
             on_emptied: self.clone().on_emptied(serve),
+            on_relocated: self.clone().on_relocated(connection),
         };
         let session = match offer {
             None => Session::first(view, device, fast.sample, self.pool())?,
@@ -270,6 +271,10 @@ impl Server {
             Ok(true) => self.tell(&FromServer::Dropped { connection: serve.connection }),
             Err(e) => tracing::error!(view = serve.view.id, "emptied, but not detached: {e}"),
         })
+    }
+
+    fn on_relocated(self: Arc<Self>, connection: ConnectionId) -> Arc<dyn Fn() + Send + Sync> {
+        Arc::new(move || self.served.relocate(connection, &self.state))
     }
 
     /// The user deleted the last name: the mount goes, so that the `rmdir` that follows meets the plain directory

@@ -91,6 +91,9 @@ pub struct ServedView {
     pub on_exchange: Box<dyn Fn(Exchange) + Send + Sync>,
     /// Called when the user has deleted the last name in the view's root, before that request is answered.
     pub on_emptied: Box<dyn Fn() + Send + Sync>,
+    /// Called when the record of embedded paths was changed: relocated files show another path, or are others. Queues
+    /// what the kernel must drop.
+    pub on_relocated: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Read by each change that moves names, while it is made and answered.

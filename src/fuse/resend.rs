@@ -244,6 +244,7 @@ mod tests {
                 exchange_before,
                 on_exchange: Box::new(move |e| *said.lock().expect("ours") = Some(e)),
                 on_emptied: Box::new(|| ()),
+                on_relocated: std::sync::Arc::new(|| ()),
             }
         };
         let (a, b, root) = (name("a"), name("b"), Ino::ROOT);

@@ -13,6 +13,7 @@
 //! | any dir   | `thaw-name`         | set to a name: the same for what is there, which may be a symlink         |
 //! | any dir   | `reset`             | set to a name: that name is again as in the store                        |
 //! | any dir   | `give-up`           | set to hash, mode and name: that file goes, if it is still just that        |
+//! | the root  | `relocations`       | set to `1`: the record of embedded paths is read again                    |
 //! | the root  | `uncover`           | set to the hex of a tree, and after a space the path of its graft, if that is not the root: what of it was deleted shows again |
 //! | a graft's root | `covered.<tree>` | get: one JSON object: members that don't show                           |
 
@@ -94,6 +95,13 @@ fn stats(on: &ServedConnection) -> String {
 /// Answers the setting of `PREFIX` + `name`: now, or from a thread when that takes long.
 pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, reply): (&Request, ReplyEmpty)) {
     match copy(value) {
+        _ if name == b"relocations" && ino == Ino::ROOT => {
+            let on_relocated = on.view.on_relocated.clone();
+            offload::apart(on, (by, reply), move || {
+                on_relocated();
+                Ok(0)
+            });
+        }
         Some(copy) if name == b"give-up" && on.view.overlay.compares_long(ino, &copy.2) => {
             let (overlay, notices) = (on.view.overlay.clone(), on.notices.clone());
             offload::apart(on, (by, reply), move || give_up(&overlay, &notices, ino, copy).map(|()| 0));

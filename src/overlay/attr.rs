@@ -19,6 +19,8 @@ const SET_ID: u32 = 0o6000;
 
 /// The size of a directory, in bytes, as on ext4.
 const DIR_SIZE: u64 = 4096;
+/// The space of a relocated file is counted in blocks of so many bytes.
+const BLOCK: u64 = 4096;
 
 impl View {
     /// The metadata of a file that [`View::resolve`] found.
@@ -85,6 +87,7 @@ impl View {
         let (tree, node) = self.lower.source(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
         let stat = tree.stat(node);
         let is_dir = stat.kind == FileType::Directory;
+        let relocated = if self.relocated.has(ino) { self.relocated.len_of(ino, stat.size) } else { None };
         let nlink = match (is_dir, stat.nlink) {
             (true, _) => 2 + self.subdirectories(ino)?,
             (false, n) if !self.delta.says_names() && (n == 1 || self.lower.is_one_tree()) => n,
@@ -99,8 +102,12 @@ impl View {
             uid: self.owner.0,
             gid: self.owner.1,
             rdev: 0,
-            size: if is_dir { DIR_SIZE } else { stat.size },
-            blocks: if is_dir { DIR_SIZE / 512 } else { stat.blocks },
+            size: if is_dir { DIR_SIZE } else { relocated.unwrap_or(stat.size) },
+            blocks: match relocated {
+                _ if is_dir => DIR_SIZE / 512,
+                Some(size) if stat.kind == FileType::RegularFile => size.div_ceil(BLOCK) * (BLOCK / 512),
+                _ => stat.blocks,
+            },
             atime: stat.mtime,
             mtime: stat.mtime,
             ctime: stat.mtime,

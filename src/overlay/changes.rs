@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 
 use crate::store::{Name, ObjectId};
+use crate::sys::extent::Extent;
 use crate::sys::fs::FileType;
 
 use super::error::{OverlayError, Result};
@@ -33,10 +34,10 @@ impl Overlay {
         Ok(out)
     }
 
-    /// Nothing of this view differs from the store, times included.
+    /// Nothing of this view differs from the store, times and relocated files included.
     pub fn is_clean(&self) -> bool {
         let mut view = self.view.lock();
-        view.delta.is_empty() && view.listing(Ino::ROOT).is_ok_and(|l| l.is_empty())
+        view.delta.is_empty() && view.relocated.is_empty() && view.listing(Ino::ROOT).is_ok_and(|l| l.is_empty())
     }
 }
 
@@ -124,18 +125,19 @@ impl View {
     /// Whether a file of the upper has the contents of the store's `stored`.
     pub(super) fn same_bytes(&mut self, ino: &Ino, stored: Ino, size: u64) -> Result<bool> {
         let Some((tree, node)) = self.lower.source(stored) else { return Ok(false) };
-        match tree.stat(node).kind {
-            FileType::RegularFile if tree.stat(node).size == size => {}
+        let stat = tree.stat(node);
+        match stat.kind {
+            FileType::RegularFile if self.relocated.len_of(stored, stat.size).unwrap_or(stat.size) == size => {}
             FileType::Symlink => {
-                let target = tree.target(node).to_vec();
-                return Ok(self.target(*ino)? == target);
+                let target = self.lower_target(stored);
+                return Ok(Some(self.target(*ino)?) == target);
             }
             FileType::Fifo => return Ok(true),
             _ => return Ok(false),
         }
         let Some(id) = tree.object(node) else { return Ok(false) };
-        let file = self.open_to_read(*ino)?;
-        let hash = ObjectId::of_extent(&file).map_err(super::error::upper("read a file"))?;
-        Ok(hash == id)
+        let hash_of = |bytes: &Extent| ObjectId::of_extent(bytes).map_err(super::error::upper("read a file"));
+        let id = if self.relocated.differs(stored) { hash_of(&self.open_object(stored)?)? } else { id };
+        Ok(hash_of(&self.open_to_read(*ino)?)? == id)
     }
 }

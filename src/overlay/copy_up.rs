@@ -190,7 +190,7 @@ impl View {
     fn copy_node(&mut self, ino: Ino, attr: &Attr) -> Result<()> {
         let names = self.names_of_copy(ino)?;
         let (dir, name) = names.first().ok_or(OverlayError::NotFound)?.clone();
-        let target = self.lower.source(ino).map(|(tree, node)| tree.target(node).to_vec());
+        let target = self.lower_target(ino);
         let kind = FileType::from_raw_mode(attr.mode);
         let aside = match &self.upper.aside {
             Some(aside) => fs::duplicate(aside.as_fd()).map_err(upper("open a directory"))?,

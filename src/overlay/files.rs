@@ -91,7 +91,7 @@ impl View {
             if is_own { Extent::whole(self.open_upper(ino, OpenFlags::RDONLY)?) } else { self.open_object(ino)? };
         // A part of a pack has no descriptor of its own, and is found again without a system call.
         if let Some(fd) = bytes.as_file() {
-            if !is_own {
+            if !is_own && !self.relocated.differs(ino) {
                 self.lower.watch(ino, FileTimes::of(&fs::stat(fd).map_err(upper("look at an object"))?));
             }
             self.files.keep(ino, Arc::new(OpenFile { fd: fd.clone(), writable: false, truncated: None }));
@@ -132,6 +132,12 @@ impl View {
 
     /// The data for the check of the small object that holds this file's bytes; `None` if no check is due.
     pub(super) fn unchecked(&self, ino: Ino) -> Option<Unchecked> {
+        // A relocated file is made of an object that was checked.
+        if self.relocated.differs(ino) { None } else { self.unchecked_object(ino) }
+    }
+
+    /// As [`View::unchecked`], of the object that a relocated file is made of, too.
+    pub(super) fn unchecked_object(&self, ino: Ino) -> Option<Unchecked> {
         let (tree, node) = self.lower.shared_source(ino)?;
         let size = tree.stat(node).size;
         if size == 0 || size > LARGE || tree.is_checked(node) {
@@ -183,6 +189,11 @@ impl View {
     /// The bytes of a lower file, from its object: not those of its copy if it has one. The bytes of a small object are
     /// checked. If descriptors run out, those of the caches are closed, and it is tried once more.
     pub(super) fn open_object(&mut self, ino: Ino) -> Result<Extent> {
+        let object = self.open_stored(ino)?;
+        if self.relocated.differs(ino) { self.relocated_bytes(ino, object) } else { Ok(object) }
+    }
+
+    fn open_stored(&mut self, ino: Ino) -> Result<Extent> {
         let (tree, node) = self.lower.source(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
         let (id, size) = (tree.object(node).ok_or(OverlayError::Invalid), tree.stat(node).size);
         self.lower.must_be_sound()?;

@@ -168,6 +168,7 @@ impl View {
     fn regraft(&mut self, specs: Vec<GraftSpec>) -> Result<Vec<Stale>> {
         let copied: HashSet<Ino> = self.delta.all_copied().map(|(ino, _)| ino).collect();
         let before = self.change_grafts(specs)?;
+        self.find_relocated();
         let kept = self.lower.kept_numbers();
         self.read_at.retain(|ino, _| !self.lower.is_retired(*ino) || kept.contains_key(ino));
         let mut stale = Vec::new();

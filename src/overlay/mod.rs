@@ -22,6 +22,7 @@
 //! | `orphan` | deleted files that are still open |
 //! | `upper`, `loosened`, `restore_modes` | the worktree's own directory, and its files without permission for the server |
 //! | `lower`, `stored`, `lost` | the grafts as one tree; the store's version of a file; results of checks |
+//! | `relocated`, `relocations` | files that show the worktree's path in place of the source's |
 //! | `journal/`, `state`, `sound` | the records on disk, in memory, and their repair |
 //! | `numbers`, `renumber` | inode numbers, also of an upper that was copied |
 //! | `graft`, `compare`, `going`, `reshape` | other trees, while the view is mounted or not |
@@ -61,6 +62,8 @@ mod position;
 mod read;
 mod readdir;
 mod recheck;
+mod relocated;
+mod relocations;
 mod remove;
 mod rename;
 mod renumber;
@@ -96,6 +99,7 @@ pub use graft::GraftSpec;
 pub(crate) use numbers::{LOWER_END, OTHER};
 pub use open::OverlayConfig;
 pub(crate) use read::ReadRange;
+pub use relocations::Relocations;
 pub(crate) use types::Stored;
 pub use types::{Attr, Caller, Change, ChangeKind, DirListing, Ino, SetAttr, Stale};
 pub(crate) use unchanged::{Laid, Unchanged};

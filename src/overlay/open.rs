@@ -66,6 +66,7 @@ impl Overlay {
         let mut view = View {
             objects: config.objects,
             lower: Lower::default(),
+            relocated: Default::default(),
             delta: Delta::default(),
             journal,
             upper: own,

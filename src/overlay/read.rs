@@ -147,7 +147,7 @@ impl View {
         }
         let (tree, node) = self.lower.source(ino).ok_or(OverlayError::UnknownInode(ino.0))?;
         let target = match tree.stat(node).kind {
-            FileType::Symlink => Ok(tree.target(node).to_vec()),
+            FileType::Symlink => self.lower_target(ino).ok_or(OverlayError::Invalid),
             _ => Err(OverlayError::Invalid),
         };
         self.lower.must_be_sound()?;

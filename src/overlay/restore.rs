@@ -55,9 +55,9 @@ impl Overlay {
 }
 
 impl View {
-    /// The object that holds a regular file's bytes in the lower.
+    /// The object that holds a regular file's bytes in the lower. A relocated one has none.
     pub(super) fn lower_object(&self, ino: Ino) -> Option<ObjectId> {
-        let (tree, node) = self.lower.source(ino)?;
+        let (tree, node) = self.lower.source(ino).filter(|_| !self.relocated.has(ino))?;
         if tree.stat(node).kind == FileType::RegularFile { tree.object(node) } else { None }
     }
 

@@ -12,7 +12,7 @@ use super::view::Overlay;
 use super::view::View;
 
 impl Overlay {
-    /// The store's file under this inode number; `None` if there is no regular file.
+    /// The store's file under this inode number; `None` if there is no regular file, or it is relocated.
     pub fn stored(&self, ino: Ino) -> Option<Stored> {
         self.view.lock().stored(ino)
     }
@@ -43,7 +43,7 @@ impl Overlay {
 impl View {
     /// See [`Overlay::stored`].
     pub(super) fn stored(&self, ino: Ino) -> Option<Stored> {
-        let (tree, node) = self.lower.source(ino)?;
+        let (tree, node) = self.lower.source(ino).filter(|_| !self.relocated.has(ino))?;
         let stat = tree.stat(node);
         let is_file = stat.kind == FileType::RegularFile;
         is_file.then(|| Stored { size: stat.size, copied: self.has_upper_bytes(ino) })

@@ -38,11 +38,15 @@ impl Overlay {
         view.lower.grafts().iter().map(laid).collect()
     }
 
-    /// The inodes above `after` with records in the journal: of names in them, their metadata, the location of their
-    /// bytes. In order; at most `limit`.
+    /// The inodes above `after` with records in the journal (of names in them, their metadata, the location of their
+    /// bytes), and those of relocated files. In order; at most `limit`.
     pub fn touched(&self, after: Ino, limit: usize) -> Vec<Ino> {
-        let mut all: Vec<Ino> = self.view.lock().delta.touched().into_iter().filter(|ino| *ino > after).collect();
+        let view = self.view.lock();
+        let touched = view.delta.touched().into_iter().chain(view.relocated.inodes());
+        let mut all: Vec<Ino> = touched.filter(|ino| *ino > after).collect();
+        drop(view);
         all.sort_unstable();
+        all.dedup();
         all.truncate(limit);
         all
     }

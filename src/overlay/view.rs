@@ -17,6 +17,7 @@ use super::lower::Lower;
 use super::names::LocationSet;
 use super::open_file::OpenFile;
 use super::position::Order;
+use super::relocations::RelocatedFiles;
 use super::state::Delta;
 use super::types::{Attr, Ino, Stale};
 use super::upper::Upper;
@@ -31,6 +32,7 @@ pub struct Overlay {
 pub(super) struct View {
     pub objects: Arc<Objects>,
     pub lower: Lower,
+    pub relocated: RelocatedFiles,
     pub delta: Delta,
     pub journal: Journal,
     pub upper: Upper,

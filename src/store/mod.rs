@@ -45,6 +45,7 @@
 //! | `tree/`, `trees` | indexes of directories: their format, and those that are open |
 //! | `version`, `entries`, `versioned` | the store's version; names for trees, and JSON files with a version |
 //! | `roots`, `manifest`, `frame`, `absence` | worktrees that use the store, their manifests, and worktrees that are away |
+//! | `embedded_paths` | the files of a worktree that hold the path of a checkout |
 //! | `locks`, `private` | the lock of imports and gc; the permissions of the store |
 //! | `import/`, `extract`, `plain_copy/` | directories and archives become trees; trees become plain files |
 //! | `gc`, `repack` | the deletion of trees, objects and packs |
@@ -56,6 +57,7 @@ mod absence;
 mod check;
 mod damage;
 mod demand;
+pub(crate) mod embedded_paths;
 mod entries;
 mod error;
 pub mod escape;

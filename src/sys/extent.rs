@@ -57,6 +57,16 @@ impl Extent {
         Extent { file: file.into(), part: None }
     }
 
+    /// These bytes, in a file that only this process has.
+    ///
+    /// # Errors
+    /// As memfd_create(2) and write(2).
+    pub fn in_memory(bytes: &[u8]) -> io::Result<Extent> {
+        let file = rfs::memfd_create("depsfs file", rfs::MemfdFlags::CLOEXEC)?;
+        fs::write_all_at(&file, bytes, 0)?;
+        Ok(Extent::whole(file))
+    }
+
     /// Bytes that the file has and that never change.
     pub fn part(file: Arc<OwnedFd>, at: Range<u64>) -> Extent {
         Extent { file, part: Some(at) }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::ViewsError;
 use super::copied::CopiedView;
+use super::embedded_paths::EmbeddedPaths;
 use super::mounted::{about, changes_through, covered, set_xattr, wait_for_notices};
 use super::set::Views;
 pub(crate) use crate::overlay::Covered;
-use crate::overlay::{self, Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig};
+use crate::overlay::{self, Change, ChangeKind, GraftSpec, Ino, Overlay, OverlayConfig, Relocations};
 use crate::store::manifest::{ViewSpec, joined};
 use crate::store::{Name, ObjectId, Store, TreeId};
 use crate::sys::fs::{self, FileType, OpenFlags};
@@ -61,6 +62,8 @@ impl Access {
         let upper = view.upper.clone().unwrap_or_else(|| views.mount_place(view));
         path::make_dirs(&upper)?;
         let overlay = Arc::new(Overlay::open(path::open_dir(&upper)?, config)?);
+        let record = EmbeddedPaths::load(&views.state_dir)?;
+        overlay.relocate(Relocations::of(&record, views.manifest.mount_path(view)));
         Ok(Access::Direct { overlay, at: views.inside_mount(view).into(), _lock: Arc::new(lock) })
     }
 

@@ -1,126 +1,13 @@
-//! The traces of one worktree, remembered beside its manifest: for `depsfs status`, and for the worktrees made from it.
-//!
-//! JSON, version 2; version 1 is read too. It is only for reports: an unreadable one counts as empty.
-//!
-//! | field       | since | meaning |
-//! |-------------|-------|---------|
-//! | `worktree`  | 2     | the path that relocated files hold: that of the worktree, before it was moved |
-//! | `artifacts` | 1     | the embedded paths of each artifact directory |
-//! | `effect` of one path | 2 | how a tool obeys a path that stays |
+//! The embedded paths of one worktree, as its commands record them ([`crate::store::embedded_paths`]).
 
-use std::path::{Path, PathBuf};
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::ViewsError;
-use super::set::ManifestLock;
-use crate::store::escape;
-use crate::sys::{IoError, path};
-
-const VERSION: u32 = 2;
-const FILE: &str = "traces.json";
-
-/// One file that holds the absolute path of a checkout.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Trace {
-    /// Relative to its artifact.
-    #[serde(with = "escape::path")]
-    #[schemars(with = "String")]
-    pub path: PathBuf,
-    /// The path that it holds.
-    #[serde(with = "escape::path")]
-    #[schemars(with = "String")]
-    pub root: PathBuf,
-    pub kind: OccurrenceKind,
-    /// The worktree has a file of its own in its place, with its own path.
-    pub relocated: bool,
-    /// How a tool obeys the path in a binary file; `None`: as far as is known, none does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub effect: Option<Effect>,
-}
-
-/// The consequence of a path in a binary file, which is never rewritten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Effect {
-    /// A program that names its interpreter there.
-    Interpreter,
-    /// A program or library that looks for libraries there (`DT_RUNPATH`, `DT_NEEDED`).
-    Libraries,
-    /// Ninja's log of header files.
-    Headers,
-}
-
-impl std::fmt::Display for Effect {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Effect::Interpreter => "runs the interpreter there",
-            Effect::Libraries => "loads libraries from there",
-            Effect::Headers => "ninja compares the headers there",
-        })
-    }
-}
-
-/// How it holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OccurrenceKind {
-    Text,
-    Binary,
-    /// A symlink that leads there.
-    Link,
-}
-
-/// The traces in one artifact directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Traced {
-    /// Relative to the worktree.
-    #[serde(with = "escape::path")]
-    #[schemars(with = "String")]
-    pub path: PathBuf,
-    pub traces: Vec<Trace>,
-}
-
-/// All of a worktree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmbeddedPaths {
-    version: u32,
-    #[serde(default, with = "escape::optional_path", skip_serializing_if = "Option::is_none")]
-    pub worktree: Option<PathBuf>,
-    pub artifacts: Vec<Traced>,
-}
-
-impl Default for EmbeddedPaths {
-    fn default() -> EmbeddedPaths {
-        EmbeddedPaths { version: VERSION, worktree: None, artifacts: Vec::new() }
-    }
-}
+use super::mounted::{set_xattr, wait_for_notices};
+use super::set::{ManifestLock, Views};
+pub use crate::store::embedded_paths::{Effect, EmbeddedPaths, OccurrenceKind, ServedPath, Trace, Traced};
 
 impl EmbeddedPaths {
-    /// Loads the record of a worktree; one that is absent, malformed or of a later version is empty.
-    ///
-    /// # Errors
-    /// The file can't be read.
-    pub fn load(state_dir: &Path) -> Result<EmbeddedPaths, IoError> {
-        let bytes = path::read_if_there(&state_dir.join(FILE))?;
-        let record: Option<EmbeddedPaths> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let known = record.filter(|r| (1..=VERSION).contains(&r.version));
-        Ok(known.map(|r| EmbeddedPaths { version: VERSION, ..r }).unwrap_or_default())
-    }
-
-    /// Replaces the file; without traces there is none.
-    ///
-    /// # Errors
-    /// The file can't be replaced or removed.
-    pub fn save(&self, state_dir: &Path) -> Result<(), IoError> {
-        let file = state_dir.join(FILE);
-        if self.artifacts.is_empty() {
-            return path::remove_file(&file);
-        }
-        path::replace(&file, &serde_json::to_vec(self).expect("paths and words are JSON"))
-    }
-
     /// Replaces the record of these artifacts, which hold the path `worktree` where they are relocated. The manifest's
     /// lock is held meanwhile: another process may record other artifacts.
     ///
@@ -143,71 +30,30 @@ impl EmbeddedPaths {
         }
         Ok(())
     }
-
-    /// The traces of one artifact.
-    pub fn of(&self, artifact: &Path) -> Option<&Traced> {
-        self.artifacts.iter().find(|traced| traced.path == artifact)
-    }
 }
 
-impl Traced {
-    /// Those that still hold a path that is not the worktree's, and that a tool obeys.
-    pub fn obeyed(&self) -> impl Iterator<Item = &Trace> {
-        self.left().filter(|t| t.kind != OccurrenceKind::Binary || t.effect.is_some())
-    }
-
-    /// Those that still hold a path that is not the worktree's.
-    pub fn left(&self) -> impl Iterator<Item = &Trace> {
-        self.traces.iter().filter(|t| !t.relocated)
-    }
-
-    /// The paths of the others.
-    pub fn done(&self) -> impl Iterator<Item = &Path> {
-        self.traces.iter().filter(|t| t.relocated).map(|t| &*t.path)
-    }
-
-    /// The number of files that hold the worktree's own path by now.
-    pub fn relocated(&self) -> usize {
-        self.done().count()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::ffi::OsStrExt;
-
-    const GOLDEN: &[u8] = include_bytes!("../../tests/formats/traces-2.json");
-    const GOLDEN_1: &[u8] = include_bytes!("../../tests/formats/traces-1.json");
-
-    #[test]
-    fn versions_1_and_2_are_read_and_another_version_counts_as_empty() {
-        let odd = std::ffi::OsStr::from_bytes(b"sub/odd\xff");
-        let trace = |path: &Path, kind, relocated| {
-            let effect = (kind == OccurrenceKind::Binary).then_some(Effect::Libraries);
-            Trace { path: path.into(), root: "/src/repo".into(), kind, relocated, effect }
-        };
-        let traces = vec![
-            trace(Path::new("CMakeCache.txt"), OccurrenceKind::Text, true),
-            trace(odd.as_ref(), OccurrenceKind::Binary, false),
-            trace(Path::new("link"), OccurrenceKind::Link, false),
-        ];
-        let artifacts = vec![Traced { path: "build".into(), traces }];
-        let mut record = EmbeddedPaths { version: 2, worktree: Some("/src/fix".into()), artifacts };
-        let dir = tempfile::tempdir().expect("a directory");
-        record.save(dir.path()).expect("saved");
-        assert_eq!(path::read(&dir.path().join(FILE)).expect("there"), GOLDEN.trim_ascii_end());
-        assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), record);
-        assert_eq!(record.artifacts[0].relocated(), 1);
-        path::replace(&dir.path().join(FILE), GOLDEN_1).expect("written");
-        record.worktree = None;
-        record.artifacts[0].traces.iter_mut().for_each(|trace| trace.effect = None);
-        assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), record);
-        for bad in [&b"{\"version\":3,\"artifacts\":[]}"[..], b"", b"[]", &GOLDEN[..40]] {
-            path::replace(&dir.path().join(FILE), bad).expect("written");
-            assert_eq!(EmbeddedPaths::load(dir.path()).expect("read"), EmbeddedPaths::default());
+/// Has the servers of a worktree read the record again, and waits until programs see what it says. A server of an older
+/// program is replaced by one of this.
+///
+/// # Errors
+/// A mount does not answer.
+pub fn tell(views: &Views) -> Result<(), ViewsError> {
+    let mut roots = Vec::new();
+    for view in views.manifest.views.iter().filter(|view| !view.is_copy() && views.is_mounted(view)) {
+        let root = views.mount_place(view);
+        if !roots.contains(&root) {
+            roots.push(root);
         }
-        EmbeddedPaths::default().save(dir.path()).expect("saved");
-        assert!(!path::is_there(&dir.path().join(FILE)));
     }
+    for root in &roots {
+        let set = || set_xattr(root, b"user.depsfs.relocations", b"1");
+        match set() {
+            Err(ViewsError::Io(e)) if e.errno() == libc::EOPNOTSUPP => {
+                views.mount()?;
+                set()?;
+            }
+            done => done?,
+        }
+    }
+    roots.iter().try_for_each(|root| wait_for_notices(root))
 }

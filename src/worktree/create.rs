@@ -28,7 +28,7 @@ use super::fit::{copy_files, fit};
 use super::manifest_builder;
 use super::mtime;
 use super::plan::CreatePlan;
-use super::relocation::{self};
+use super::relocation::{self, ShownBy};
 use super::snapshot::Snapshots;
 use super::undo::Undo;
 use super::unfinished::Unfinished;
@@ -198,7 +198,8 @@ pub(super) fn furnish(
     interrupt::check()?;
     let fit_in: HashSet<&PathBuf> = fitting.directories.iter().collect();
     taken.retain(|s| fit_in.contains(&s.path));
-    let settled = relocation::settle(store, &new.root, taken, &plan.policies, undo)?;
+    let shown_by = if how.copy { ShownBy::PlainFiles } else { ShownBy::View };
+    let settled = relocation::settle(store, &new.root, taken, (&plan.policies, shown_by), undo)?;
     let excluded = settled.excluded.into_iter();
     created.unfit.extend(excluded.map(|at| (at, UnfitReason::HoldsSourcePath)));
     let mut manifest = manifest_builder::describe(plan, store, new, settled.snapshots, &mut created)?;

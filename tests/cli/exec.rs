@@ -176,6 +176,42 @@ fn files_that_a_killed_exec_has_left_with_the_sources_path_are_mended() {
 }
 
 #[test]
+fn relocated_files_hold_the_sources_path_there_whoever_has_read_them_before() {
+    let bench = Bench::new();
+    let (repo, fix) = (bench.path("repo").display().to_string(), bench.path("fix").display().to_string());
+    for n in 0..40 {
+        bench.write(&format!("repo/build/f{n}"), &format!("{n} {repo} and {repo}/src\n"));
+    }
+    std::os::unix::fs::symlink(format!("{repo}/build/f3"), bench.path("repo/build/link")).unwrap();
+    bench.ok("repo", ["create", "fix"]);
+    if !can_exec(&bench) {
+        return;
+    }
+    let all = |path: &str| (0..40).map(|n| format!("{n} {path} and {path}/src\n")).collect::<String>();
+    let read = || (0..40).map(|n| bench.read(&format!("fix/build/f{n}"))).collect::<String>();
+    let line = "for n in $(seq 0 39); do cat build/f$n; done; stat -c %s build/f7; readlink build/link";
+    let there = |path: &str| format!("{}{}\n{path}/build/f3\n", all(path), format!("7 {path} and {path}/src\n").len());
+    assert_eq!(read(), all(&fix));
+    assert_eq!(inside(&bench, "fix", line).out, there(&repo));
+    assert_eq!(read(), all(&fix));
+    assert_eq!(std::fs::read_link(bench.path("fix/build/link")).unwrap(), bench.path("fix/build/f3"));
+    // The user's bytes, in both places; what was written back unchanged as well.
+    bench.write("fix/build/f5", &format!("mine {fix}\n"));
+    bench.write("fix/build/f6", &format!("6 {fix} and {fix}/src\n"));
+    std::fs::remove_file(bench.path("fix/build/f8")).unwrap();
+    assert_eq!(
+        inside(&bench, "fix", "cat build/f5 build/f6 build/f7; ls build/f8").out,
+        format!("mine {repo}\n6 {repo} and {repo}/src\n7 {repo} and {repo}/src\n")
+    );
+    assert_eq!(bench.read("fix/build/f5"), format!("mine {fix}\n"));
+    assert_eq!(bench.read("fix/build/f6"), format!("6 {fix} and {fix}/src\n"));
+    assert_eq!(bench.ok("fix", ["diff"]), "M build/f5\nD build/f8\n");
+    // A change in there is one of the worktree's, with its path afterwards.
+    assert_eq!(inside(&bench, "fix", "echo more >>build/f9").code, 0);
+    assert_eq!(bench.read("fix/build/f9"), format!("9 {fix} and {fix}/src\nmore\n"));
+}
+
+#[test]
 fn an_ordinary_users_views_and_git_work_there() {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: the other tests are an ordinary user's already");

@@ -78,6 +78,58 @@ fn relocated_text_files_and_links_have_the_new_path_and_the_old_times_and_modes(
 }
 
 #[test]
+fn a_relocated_file_is_written_only_when_it_is_changed() {
+    for shape in ["--view=directories", "--view=worktree"] {
+        let bench = traced();
+        bench.ok("repo", ["create", "fix", shape]);
+        let fix = bench.path("fix").display().to_string();
+        let script = format!("#!{fix}/build/prog -I{fix}/src\n");
+        assert_eq!(bench.path("fix/build/deep/run.sh").metadata().unwrap().len(), script.len() as u64);
+        assert_eq!(bench.read("fix/build/deep/run.sh"), script);
+        bench.ok("fix", ["unmount"]);
+        assert!(!bench.is_there("fix/build/deep/run.sh") && !bench.is_there("fix/build/link"), "{shape}");
+        bench.ok("fix", ["mount"]);
+        let mut file = std::fs::OpenOptions::new().append(true).open(bench.path("fix/build/deep/run.sh")).unwrap();
+        std::io::Write::write_all(&mut file, b"mine\n").unwrap();
+        drop(file);
+        std::fs::rename(bench.path("fix/build/CMakeCache.txt"), bench.path("fix/build/moved")).unwrap();
+        std::fs::hard_link(bench.path("fix/build/link"), bench.path("fix/build/again")).unwrap();
+        for is_mounted_again in [false, true] {
+            assert_eq!(bench.read("fix/build/deep/run.sh"), format!("{script}mine\n"));
+            assert!(bench.read("fix/build/moved").starts_with(&format!("CMAKE_HOME_DIRECTORY:INTERNAL={fix}\n")));
+            assert_eq!(std::fs::read_link(bench.path("fix/build/again")).unwrap(), bench.path("fix/src"));
+            if !is_mounted_again {
+                bench.ok("fix", ["unmount"]);
+                assert_eq!(bench.read("fix/build/deep/run.sh"), format!("{script}mine\n"));
+                bench.ok("fix", ["mount"]);
+            }
+        }
+        bench.assert_sound();
+    }
+}
+
+#[test]
+fn what_a_worktree_publishes_or_gives_to_the_next_holds_its_own_path() {
+    let bench = traced();
+    bench.ok("repo", ["create", "fix"]);
+    let fix = bench.path("fix").display().to_string();
+    bench.write(
+        "fix/depsfs.toml",
+        "[[component]]\nname = \"b\"\npaths = [\"build\"]\nkey = { files = [\".gitignore\"] }\n",
+    );
+    let said = bench.ok("fix", ["publish"]);
+    assert!(said.contains("b"), "{said}");
+    bench.git("fix", ["config", "depsfs.absolutePaths", "leave"]);
+    let script = format!("#!{fix}/build/prog -I{fix}/src\n");
+    bench.ok("fix", ["create", "of-artifact"]);
+    assert_eq!(bench.read("of-artifact/build/deep/run.sh"), script);
+    std::fs::remove_file(bench.path("fix/depsfs.toml")).unwrap();
+    let said = bench.ok("fix", ["create", "next"]);
+    assert!(said.contains(&format!("3 files hold {fix}")), "{said}");
+    assert_eq!(bench.read("next/build/deep/run.sh"), script);
+}
+
+#[test]
 fn a_reset_drops_the_users_changes_and_relocates_again() {
     let bench = traced();
     bench.ok("repo", ["create", "fix"]);

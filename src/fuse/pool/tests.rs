@@ -120,6 +120,7 @@ impl Bench {
             exchange_before: None,
             on_exchange: Box::new(|_| ()),
             on_emptied: Box::new(|| ()),
+            on_relocated: Arc::new(|| ()),
         };
         let (near, far) = socket::packet_pair().expect("a pair");
         let offer = KernelOffer { major: 7, minor: 31, max_readahead: 0, capabilities: 0 };

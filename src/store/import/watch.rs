@@ -43,6 +43,26 @@ impl PathScan {
         self.finder.find_iter(text).filter(move |at| begins(&text[..*at]) && ends(&text[end(*at)..]))
     }
 
+    /// A symlink's target with another path in place of this one; `None`: it is no such target.
+    pub fn relocated_target(&self, target: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+        self.is_target(target).then(|| [to, &target[self.path().len()..]].concat())
+    }
+
+    /// A text with another path in place of this one; `None`: it is binary, or holds none.
+    pub fn relocated_text(&self, text: &[u8], to: &[u8]) -> Option<Vec<u8>> {
+        if text.contains(&0) {
+            return None;
+        }
+        let (mut out, mut done) = (Vec::with_capacity(text.len()), 0);
+        for at in self.places(text) {
+            out.extend_from_slice(&text[done..at]);
+            out.extend_from_slice(to);
+            done = at + self.path().len();
+        }
+        out.extend_from_slice(&text[done..]);
+        (done > 0).then_some(out)
+    }
+
     /// Begins with one file.
     pub fn file(&self) -> FileScan<'_> {
         FileScan { watched: self, tail: Vec::new(), at: 0, is_binary: false, as_word: false, as_bytes: false }
@@ -207,5 +227,20 @@ mod tests {
         assert!(watched.is_target(b"/src/repo") && watched.is_target(b"/src/repo/x"));
         assert!(!watched.is_target(b"/src/repos") && !watched.is_target(b"src/repo"));
         assert!(PathScan::new(b"/").is_none() && PathScan::new(b"").is_none() && PathScan::new(b"a/b").is_none());
+    }
+
+    #[test]
+    fn the_path_is_replaced_wherever_it_is_one_and_binary_files_are_left() {
+        let watched = PathScan::new(b"/src/repo").expect("a path");
+        let table: [(&[u8], Option<&[u8]>); 5] = [
+            (b"a=/src/repo\nb=/src/repo/x:-I/src/repo/y", Some(b"a=/w\nb=/w/x:-I/w/y")),
+            (b"/src/repo", Some(b"/w")),
+            (b"/src/repository and /home/src/repo", None),
+            (b"/src/repo/src/repo", Some(b"/w/src/repo")),
+            (b"/src/repo\0", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(watched.relocated_text(text, b"/w").as_deref(), expected, "{}", String::from_utf8_lossy(text));
+        }
     }
 }

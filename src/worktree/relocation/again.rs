@@ -54,7 +54,8 @@ pub fn own_changes(
 pub fn again(views: &Views, view: &ViewSpec, inside: &Path) -> Result<(), WorktreeError> {
     let record = EmbeddedPaths::load(&views.state_dir)?;
     let Some(traced) = record.of(&view.path) else { return Ok(()) };
-    let is_meant = |t: &&Trace| t.relocated && t.path.starts_with(inside);
+    // The view shows the others relocated by itself.
+    let is_meant = |t: &&Trace| t.relocated && t.served.is_none() && t.path.starts_with(inside);
     let mut traces: Vec<Trace> = traced.traces.iter().filter(is_meant).cloned().collect();
     if traces.is_empty() || view.upper.is_some() {
         return Ok(());

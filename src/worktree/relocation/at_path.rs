@@ -4,9 +4,12 @@
 //! | step                                        | a crash right after it leaves               |
 //! |---------------------------------------------|---------------------------------------------|
 //! | 1. the lock is taken, shared                | nothing                                     |
-//! | 2. each file gets the path of the source    | some with it: the next step 4 mends them    |
-//! | 3. the record is written; the command runs  | all with it: the next `mount`, `sync` or `exec` does step 4 |
-//! | 4. the last one gives them the worktree's   | done                                        |
+//! | 2. the record names the path of the source; the servers read it | the next `mount`, `sync` or `exec` does step 4 |
+//! | 3. files of the worktree's own get that path; the command runs | the same |
+//! | 4. the last one does both for the worktree's path | done                                  |
+//!
+//! Step 2 is all for the files that a view relocates by itself. Only those that differ from them afterwards are read in
+//! step 3: the user's, and those that relocation wrote.
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
@@ -18,7 +21,8 @@ use crate::store::import::PathScan;
 use crate::sys::fs::{self, FileType, OpenFlags, Stat, Timespec};
 use crate::sys::lock::Lock;
 use crate::sys::{IoError, path};
-use crate::views::diff::{self, Difference};
+use crate::views::diff::{self, Difference, Differences};
+use crate::views::embedded_paths;
 use crate::views::set::Views;
 use crate::worktree::error::WorktreeError;
 
@@ -47,7 +51,6 @@ impl AtPath {
         let holds = record.worktree.clone().unwrap_or_else(|| views.manifest.worktree.clone());
         if holds != source && !record.artifacts.is_empty() {
             rewrite(&views, &record, &holds, source)?;
-            EmbeddedPaths::note(&views.state_dir, source, Vec::new())?;
         }
         // The kernel stamps files by a coarser clock.
         let now = Timespec::now();
@@ -82,9 +85,7 @@ pub fn follow(views: &Views) -> Result<usize, WorktreeError> {
     let Some(_lock) = lock else { return Ok(0) };
     let record = EmbeddedPaths::load(&views.state_dir)?;
     let Some(holds) = record.worktree.clone().filter(|holds| holds != root) else { return Ok(0) };
-    let done = rewrite(views, &record, &holds, root)?;
-    EmbeddedPaths::note(&views.state_dir, root, Vec::new())?;
-    Ok(done)
+    rewrite(views, &record, &holds, root)
 }
 
 fn lock_file(views: &Views) -> Result<std::os::fd::OwnedFd, IoError> {
@@ -92,16 +93,37 @@ fn lock_file(views: &Views) -> Result<std::os::fd::OwnedFd, IoError> {
     fs::open_path(&at, OpenFlags::RDWR | OpenFlags::CREATE, 0o600).map_err(IoError::of("open", &at))
 }
 
+/// Steps 2 and 3, or 4. Returns how many files were written.
 fn rewrite(views: &Views, record: &EmbeddedPaths, from: &Path, to: &Path) -> Result<usize, WorktreeError> {
+    EmbeddedPaths::note(&views.state_dir, to, Vec::new())?;
+    embedded_paths::tell(views)?;
     let Some(scan) = PathScan::new(from.as_os_str().as_bytes()) else { return Ok(0) };
+    let differences = Differences::of(views);
     let mut done = 0;
     for traced in &record.artifacts {
+        let own = own_files(&differences, traced)?;
+        let is_shown = |at: &Path| own.as_ref().is_some_and(|own| !own.contains(at));
         let place = views.manifest.worktree.join(&traced.path);
         for trace in traced.traces.iter().filter(|t| t.relocated) {
-            done += usize::from(rewrite_one(&place.join(&trace.path), &scan, to)?);
+            if trace.served.is_none() || !is_shown(&traced.path.join(&trace.path)) {
+                done += usize::from(rewrite_one(&place.join(&trace.path), &scan, to)?);
+            }
         }
     }
     Ok(done)
+}
+
+/// The paths at which a view that relocates files shows others, relative to the worktree; `None` where no view is: its
+/// files became plain ones.
+fn own_files(differences: &Differences<'_>, traced: &Traced) -> Result<Option<HashSet<PathBuf>>, WorktreeError> {
+    if traced.traces.iter().all(|trace| trace.served.is_none()) {
+        return Ok(None);
+    }
+    let views = differences.views;
+    let view = views.manifest.views.iter().find(|view| view.path == traced.path);
+    let Some(view) = view.filter(|view| !view.is_copy() && !views.is_dropped(view)) else { return Ok(None) };
+    let differing = differences.of_view(view, Path::new(""))?;
+    Ok(Some(differing.into_iter().map(|(_, at)| at).collect()))
 }
 
 /// Replaces the path in a text file or a symlink, and keeps mode and times.
@@ -127,8 +149,8 @@ fn swap(at: &Path, stat: &Stat, content: Vec<u8>, scan: &PathScan, to: &Path) ->
 fn content_at(at: &Path, stat: &Stat, scan: &PathScan, to: &Path) -> Result<Option<Vec<u8>>, IoError> {
     let to = to.as_os_str().as_bytes();
     Ok(match stat.kind() {
-        FileType::Symlink => relocate::target(&path::read_link(at)?, scan, to),
-        FileType::RegularFile if stat.size <= relocate::LONGEST => relocate::replaced(&path::read(at)?, scan, to),
+        FileType::Symlink => scan.relocated_target(&path::read_link(at)?, to),
+        FileType::RegularFile if stat.size <= relocate::LONGEST => scan.relocated_text(&path::read(at)?, to),
         _ => None,
     })
 }
@@ -152,7 +174,14 @@ fn find_new(views: &Views, source: &Path, begun: Timespec) -> Result<(), Worktre
             let Some(stat) = path::stat(&whole)?.filter(|stat| stat.ctime >= begun) else { continue };
             if holds(&whole, &stat, &scan)? {
                 let kind = if stat.kind() == FileType::Symlink { OccurrenceKind::Link } else { OccurrenceKind::Text };
-                found.push(Trace { path: inside, root: source.into(), kind, relocated: true, effect: None });
+                found.push(Trace {
+                    path: inside,
+                    root: source.into(),
+                    kind,
+                    relocated: true,
+                    served: None,
+                    effect: None,
+                });
             }
         }
         if !found.is_empty() {

@@ -4,7 +4,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::relocate::{replaced, target, write_file, write_link};
+use super::relocate::{write_file, write_link};
 use crate::store::import::PathScan;
 use crate::sys::fs::{FileType, Stat};
 use crate::sys::{IoError, path};
@@ -25,8 +25,8 @@ fn found(file: &Path, source: &Path, to: &Path) -> Result<Option<(Vec<u8>, Stat)
     let Some(watched) = PathScan::new(source.as_os_str().as_bytes()) else { return Ok(None) };
     let (Some(stat), to) = (path::stat(file)?, to.as_os_str().as_bytes()) else { return Ok(None) };
     let content = match stat.kind() {
-        FileType::Symlink => target(&path::read_link(file)?, &watched, to),
-        FileType::RegularFile if stat.size <= LONGEST => replaced(&path::read(file)?, &watched, to),
+        FileType::Symlink => watched.relocated_target(&path::read_link(file)?, to),
+        FileType::RegularFile if stat.size <= LONGEST => watched.relocated_text(&path::read(file)?, to),
         _ => None,
     };
     Ok(content.map(|content| (content, stat)))

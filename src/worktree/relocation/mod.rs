@@ -2,8 +2,9 @@
 //! Python environment, dependency files, programs). In another worktree they lead back to that checkout.
 //!
 //! An import finds them while it hashes ([`crate::store::import::import_dir_watching`]). The policy for each artifact
-//! is in `depsfs.toml` or in `depsfs.absolutePaths`: the files are relocated ([`relocate`]; the default), or left and
-//! reported, or their artifact is not shared. Binary files are never rewritten ([`effect`]).
+//! is in `depsfs.toml` or in `depsfs.absolutePaths`: the files are relocated (the default), or left and reported, or
+//! their artifact is not shared. A view relocates them when they are read ([`served`]); in plain copies, and where the
+//! text is too long for that, they are written ([`relocate`]). Binary files are never rewritten ([`effect`]).
 
 mod again;
 mod at_path;
@@ -11,6 +12,7 @@ pub mod copied;
 mod effect;
 pub mod policy;
 mod relocate;
+mod served;
 
 use std::path::{Path, PathBuf};
 
@@ -23,11 +25,12 @@ pub use self::relocate::{
 };
 pub use crate::views::embedded_paths::{EmbeddedPaths, OccurrenceKind, Trace, Traced};
 
+use super::conflict;
 use super::error::WorktreeError;
 use super::snapshot::Snapshot;
 use super::undo::Undo;
 use crate::git::settings::AbsolutePaths;
-use crate::store::Store;
+use crate::store::{Store, Tree};
 use crate::sys::path;
 
 /// The result of applying the policies to all artifacts of a new worktree.
@@ -45,7 +48,7 @@ pub fn settle(
     store: &Store,
     root: &Path,
     snapshots: Vec<Snapshot>,
-    policies: &Policies,
+    (policies, shown_by): (&Policies, ShownBy),
     undo: &mut Undo<'_>,
 ) -> Result<Settled, WorktreeError> {
     let mut settled = Settled::default();
@@ -63,6 +66,14 @@ pub fn settle(
                 continue;
             }
             AbsolutePaths::Relocate => {
+                if shown_by == ShownBy::View {
+                    let place = root.join(&snapshot.path);
+                    let has_own = path::is_dir(&place) && !path::list(&place)?.is_empty();
+                    let is_in_the_way =
+                        |at: &Path| conflict::in_the_way(&place, at).is_some() || path::is_there(&place.join(at));
+                    let is_free = |trace: &Trace, _: &Tree, _| !has_own || !is_in_the_way(&trace.path);
+                    served::note(store, &snapshot.grafts, &mut traces, &is_free)?;
+                }
                 relocate::all(store, root, (&snapshot.path, &snapshot.grafts), &mut traces, undo)?
             }
             AbsolutePaths::Leave => {}

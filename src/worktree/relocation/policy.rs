@@ -16,7 +16,14 @@ pub fn of(holding: Vec<Holding>, root: &Path, inherited: Option<&Traced>) -> Vec
         Holds::Nothing => None,
     };
     let trace = |h: Holding| {
-        Some(Trace { kind: kind(h.holds)?, path: h.path, root: root.into(), relocated: false, effect: None })
+        Some(Trace {
+            kind: kind(h.holds)?,
+            path: h.path,
+            root: root.into(),
+            relocated: false,
+            served: None,
+            effect: None,
+        })
     };
     let mut all: Vec<Trace> = holding.into_iter().filter_map(trace).collect();
     // Files that a view still shares were not read: they hold what they held when they were.

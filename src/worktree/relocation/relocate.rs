@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{OccurrenceKind, Trace, Traced};
+use super::{OccurrenceKind, Trace, Traced, served};
 use crate::store::import::PathScan;
 use crate::store::manifest::{Graft, ViewSpec};
 use crate::store::{Node, NodeStat, ObjectId, Store, Tree};
@@ -29,7 +29,8 @@ const AT_ONCE: usize = 4;
 /// A text that is longer is left as it is.
 pub(super) const LONGEST: u64 = 256 << 20;
 
-/// Relocates what can be in a directory of the worktree that no view is mounted over, and notes it.
+/// Relocates what can be in a directory of the worktree that no view is mounted over, and notes it. Files that the view
+/// relocates itself ([`super::served`]) are noted alone.
 ///
 /// # Errors
 /// A tree or an object can't be read; a file can't be written.
@@ -40,6 +41,9 @@ pub fn all(
     traces: &mut [Trace],
     undo: &mut Undo<'_>,
 ) -> Result<(), WorktreeError> {
+    if traces.iter().all(|t| t.kind == OccurrenceKind::Binary || t.served.is_some()) {
+        return Ok(());
+    }
     let place = root.join(at);
     let lower = GraftedTrees::of(store, live(grafts))?;
     let mut dressed = BTreeMap::new();
@@ -48,7 +52,7 @@ pub fn all(
         dressed.insert(PathBuf::new(), lower.find(Path::new("")).map(|(tree, node)| tree.stat(node)));
     }
     let mut free = Vec::new();
-    for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary) {
+    for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary && t.served.is_none()) {
         interrupt::check()?;
         let to = place.join(&trace.path);
         // The worktree's own files stay.
@@ -175,7 +179,17 @@ pub fn shown(
     let place = root.join(at);
     let lower = GraftedTrees::of(store, live(grafts))?;
     let mut changed = false;
-    for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary) {
+    if shown_by == ShownBy::View {
+        // One that an earlier program has relocated in a file of the worktree's own stays so.
+        let mut open: Vec<Trace> = traces.iter().filter(|t| !t.relocated || t.served.is_some()).cloned().collect();
+        let is_free = |trace: &Trace, tree: &Tree, node| is_stored(&place.join(&trace.path), tree, node, shown_by);
+        changed = served::note(store, grafts, &mut open, &is_free)?;
+        let mut noted = open.into_iter();
+        for trace in traces.iter_mut().filter(|t| !t.relocated || t.served.is_some()) {
+            *trace = noted.next().unwrap_or_else(|| trace.clone());
+        }
+    }
+    for trace in traces.iter_mut().filter(|t| t.kind != OccurrenceKind::Binary && t.served.is_none()) {
         let to = place.join(&trace.path);
         let Some((tree, node)) = lower.find(&trace.path) else { continue };
         let is_stored = is_stored(&to, tree, node, shown_by);
@@ -311,35 +325,11 @@ fn relocated(
     let Some(watched) = PathScan::new(trace.root.as_os_str().as_bytes()) else { return Ok(None) };
     let to = to.as_os_str().as_bytes();
     if trace.kind == OccurrenceKind::Link {
-        return Ok(target(tree.target(node), &watched, to));
+        return Ok(watched.relocated_target(tree.target(node), to));
     }
     let size = tree.stat(node).size;
     let Some(object) = tree.object(node).filter(|_| size <= LONGEST) else { return Ok(None) };
-    let bytes = store.objects().sound_content(&object)?;
-    let mut text = vec![0; size as usize];
-    let n = bytes.read_at(&mut text, 0).map_err(IoError::of("read", &store.objects().path_of(&object)))?;
-    text.truncate(n);
-    Ok(replaced(&text, &watched, to))
-}
-
-/// The target of a symlink with another path in place of the one that is looked for.
-pub(super) fn target(target: &[u8], watched: &PathScan, to: &[u8]) -> Option<Vec<u8>> {
-    watched.is_target(target).then(|| [to, &target[watched.path().len()..]].concat())
-}
-
-/// A text with another path in place of the one that is looked for; `None`: it is binary, or holds none.
-pub(super) fn replaced(text: &[u8], watched: &PathScan, to: &[u8]) -> Option<Vec<u8>> {
-    if text.contains(&0) {
-        return None;
-    }
-    let (mut out, mut done) = (Vec::with_capacity(text.len()), 0);
-    for at in watched.places(text) {
-        out.extend_from_slice(&text[done..at]);
-        out.extend_from_slice(to);
-        done = at + watched.path().len();
-    }
-    out.extend_from_slice(&text[done..]);
-    (done > 0).then_some(out)
+    Ok(watched.relocated_text(&served::text_of(store, &object, size)?, to))
 }
 
 fn write(to: &Path, kind: OccurrenceKind, content: &[u8], stat: &NodeStat) -> Result<(), IoError> {
@@ -374,24 +364,4 @@ fn dress(dir: &Path, stat: &NodeStat) -> Result<(), IoError> {
     let fd = fs::open_path(dir, OpenFlags::RDONLY | OpenFlags::DIRECTORY, 0).map_err(IoError::of("open", dir))?;
     fs::chmod(&fd, stat.perm & 0o1777).map_err(IoError::of("set the mode of", dir))?;
     fs::utimens(&fd, SetTime::Keep, SetTime::At(stat.mtime)).map_err(IoError::of("set the time of", dir))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_path_is_replaced_wherever_it_is_one_and_binary_files_are_left() {
-        let watched = PathScan::new(b"/src/repo").expect("a path");
-        let table: [(&[u8], Option<&[u8]>); 5] = [
-            (b"a=/src/repo\nb=/src/repo/x:-I/src/repo/y", Some(b"a=/w\nb=/w/x:-I/w/y")),
-            (b"/src/repo", Some(b"/w")),
-            (b"/src/repository and /home/src/repo", None),
-            (b"/src/repo/src/repo", Some(b"/w/src/repo")),
-            (b"/src/repo\0", None),
-        ];
-        for (text, expected) in table {
-            assert_eq!(replaced(text, &watched, b"/w").as_deref(), expected, "{}", String::from_utf8_lossy(text));
-        }
-    }
 }

@@ -19,11 +19,12 @@ use crate::store::plain_copy::CopyMode;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::views::copied;
+use crate::views::embedded_paths;
 use crate::views::set::{self, ManifestLock, Views};
 use crate::worktree::error::WorktreeError;
 use crate::worktree::fit;
 use crate::worktree::plan::CreatePlan;
-use crate::worktree::relocation::{self, EmbeddedPaths, Traced};
+use crate::worktree::relocation::{self, EmbeddedPaths, ShownBy, Traced};
 use crate::worktree::snapshot::{Snapshot, Snapshots};
 use crate::worktree::undo::Undo;
 use crate::worktree::unfit::UnfitReason;
@@ -65,7 +66,8 @@ pub fn add(
     for at in fitting.iter().filter(|_| !views.is_whole()) {
         undo.make_dirs(&task.target.root.join(at))?;
     }
-    let settled = relocation::settle(task.store, &task.target.root, taken, &plan.policies, &mut undo)?;
+    let shown_by = if views.manifest.is_copy() { ShownBy::PlainFiles } else { ShownBy::View };
+    let settled = relocation::settle(task.store, &task.target.root, taken, (&plan.policies, shown_by), &mut undo)?;
     let excluded = settled.excluded.into_iter();
     synced.unfit.extend(excluded.map(|at| (at, UnfitReason::HoldsSourcePath)));
     let none = |at: &Path| Traced { path: at.into(), traces: Vec::new() };
@@ -75,7 +77,8 @@ pub fn add(
     show(views, settled.snapshots)?;
     undo.keep();
     copied::complete(views, task.store, CopyMode::New, &*task.progress)?;
-    Ok(EmbeddedPaths::note(&views.state_dir, &task.target.root, traced)?)
+    EmbeddedPaths::note(&views.state_dir, &task.target.root, traced)?;
+    Ok(embedded_paths::tell(views)?)
 }
 
 fn is_apart(a: &Path, b: &Path) -> bool {

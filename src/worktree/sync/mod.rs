@@ -16,13 +16,13 @@ mod added;
 mod local_files;
 mod swap;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::WorktreeError;
 use super::plan::{self, CreatePlan};
-use super::relocation::{self, EmbeddedPaths, ShownBy, Traced};
+use super::relocation::{self, EmbeddedPaths, ShownBy, Trace, Traced};
 use super::snapshot::{Snapshot, Snapshots};
 use crate::component::Components;
 use crate::git::checkout::Checkout;
@@ -31,6 +31,7 @@ use crate::store::manifest::{LockFile, ViewSpec};
 use crate::store::{Progress, Store};
 use crate::views::copied;
 use crate::views::diff::{self, Difference};
+use crate::views::embedded_paths;
 use crate::views::lockfile;
 use crate::views::set::Views;
 use crate::worktree::unfit::UnfitReason;
@@ -208,8 +209,13 @@ fn relocate(
     known: Option<&Traced>,
 ) -> Result<bool, WorktreeError> {
     let mut traces = snapshot.traces.clone();
-    let done: HashSet<&Path> = known.iter().flat_map(|k| k.done()).collect();
-    traces.iter_mut().for_each(|trace| trace.relocated = done.contains(&*trace.path));
+    let done: HashMap<&Path, &Trace> =
+        known.iter().flat_map(|k| &k.traces).filter(|t| t.relocated).map(|t| (&*t.path, t)).collect();
+    for trace in &mut traces {
+        let known = done.get(&*trace.path);
+        trace.relocated = known.is_some();
+        trace.served = known.filter(|known| known.root == trace.root).and_then(|known| known.served.clone());
+    }
     let is_wanted = plan.policies.of(&snapshot.path) == AbsolutePaths::Relocate;
     let is_copy = views.manifest.views.iter().any(|v| v.path == snapshot.path && v.is_copy());
     let shown_by = if is_copy { ShownBy::PlainFiles } else { ShownBy::View };
@@ -222,6 +228,9 @@ fn relocate(
         )?;
     relocation::note_effects(task.store, &snapshot.grafts, &mut traces)?;
     EmbeddedPaths::note(&views.state_dir, &task.target.root, vec![Traced { path: snapshot.path.clone(), traces }])?;
+    if changed {
+        embedded_paths::tell(views)?;
+    }
     Ok(changed)
 }
 
