@@ -83,7 +83,7 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
     match mounted_at(views, &view) {
         // The process that mounted it there for an import has ended.
         Some(at) if at == shown => views.unmount(false)?,
-        Some(at) => return Ok(import::import_dir(store, &at, progress)?),
+        Some(at) => return Ok(import::import_dir(store, &at, progress)?.complete()?),
         None => {}
     }
     path::make_private_dirs(&shown)?;
@@ -106,7 +106,7 @@ pub fn import(store: &Store, views: &mut Views, progress: &dyn Progress) -> Resu
         }
         interrupt::check()?;
     };
-    let read = read.and_then(|()| Ok(import::import_dir(store, &shown, progress)?));
+    let read = read.and_then(|()| Ok(import::import_dir(store, &shown, progress)?.complete()?));
     let Some(before) = before else { return read };
     let is_still_shown = end(views, &before)?;
     // If the view was unmounted during the import, the imported tree is not the view's.

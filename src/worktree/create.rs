@@ -198,6 +198,8 @@ pub(super) fn furnish(
     interrupt::check()?;
     let fit_in: HashSet<&PathBuf> = fitting.directories.iter().collect();
     taken.retain(|s| fit_in.contains(&s.path));
+    let closed = taken.iter().flat_map(|s| &s.closed);
+    created.unfit.extend(closed.map(|at| (at.clone(), UnfitReason::Unreadable)));
     let shown_by = if how.copy { ShownBy::PlainFiles } else { ShownBy::View };
     let settled = relocation::settle(store, &new.root, taken, (&plan.policies, shown_by), undo)?;
     let excluded = settled.excluded.into_iter();

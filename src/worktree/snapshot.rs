@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, mpsc};
 
+use ignore::gitignore::Gitignore;
+
 use super::error::WorktreeError;
 use super::plan::CreatePlan;
 use super::relocation::policy;
-use crate::store::import::{ImportError, Imported, files_lost, import_dir_watching};
+use crate::store::import::{ImportError, Imported, SkipReason, files_lost, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, Tree, TreeBuilder};
 use crate::sys::interrupt::Interrupted;
@@ -39,6 +41,9 @@ pub struct Snapshot {
     pub traces: Vec<Trace>,
     /// Its files whose bytes the store has lost, relative to the source's top.
     pub lost: Vec<PathBuf>,
+    /// Directories in it that are left out, because this user may not read them; without those that `depsfs.exclude`
+    /// names. Relative to the source's top.
+    pub closed: Vec<PathBuf>,
 }
 
 impl Snapshot {
@@ -68,12 +73,14 @@ impl Snapshots {
         let inner = Arc::new(WatchedProgress { progress, stop: stop.clone() });
         let root = plan.source.root.clone();
         let of_checkout = plan.ignored.of_checkout.clone();
+        let excluded = plan.settings.excluded(&root)?;
         let directories = directories.to_vec();
         let views = Views::of(&plan.source)?;
         let record = views.as_ref().map(|v| EmbeddedPaths::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();
         spawn::detached(move || {
-            let source = SourceViews { views: views.as_ref(), store: &store, mount: OnceLock::new(), of_checkout };
+            let source =
+                SourceViews { views: views.as_ref(), store: &store, mount: OnceLock::new(), of_checkout, excluded };
             let take = |at: &PathBuf| take(&store, &root, at, &source, record.of(at), &*inner);
             // No thread receives it any more when the create has failed meanwhile.
             // The cost of a small one is the wait for the disk.
@@ -160,7 +167,7 @@ fn take(
             lost.extend(files_lost(store, &tree)?.iter().map(|file| at.join(&graft.at).join(file)));
         }
         let traces = policy::of(Vec::new(), root, inherited);
-        return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces, lost });
+        return Ok(Snapshot { path: at.into(), grafts, files, bytes, lockfiles, traces, lost, closed: Vec::new() });
     }
     let mut imported = import(store, &whole, root, views.changed(&whole, at), progress)?;
     leave_out(store, &mut imported, views.of_checkout.iter().filter_map(|path| path.strip_prefix(at).ok()))?;
@@ -169,7 +176,10 @@ fn take(
     let (files, bytes) = (imported.stats.files, imported.stats.bytes);
     let traces = policy::of(imported.holding, root, inherited);
     let lost = imported.lost.iter().map(|file| at.join(file)).collect();
-    Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces, lost })
+    let unreadable = imported.skipped.iter().filter(|skipped| skipped.why == SkipReason::Unreadable);
+    let closed = unreadable.map(|skipped| skipped.path.strip_prefix(root).unwrap_or(&skipped.path).to_path_buf());
+    let closed = closed.filter(|at| !views.excluded.matched_path_or_any_parents(at, true).is_ignore()).collect();
+    Ok(Snapshot { path: at.into(), grafts: vec![graft], files, bytes, lockfiles, traces, lost, closed })
 }
 
 /// Takes some paths out of an imported tree.
@@ -216,6 +226,8 @@ struct SourceViews<'a> {
     mount: OnceLock<Option<Arc<ChangedMount>>>,
     /// Paths that are the checkout's, and no artifact has.
     of_checkout: Vec<PathBuf>,
+    /// Paths that the user's configuration leaves out.
+    excluded: Gitignore,
 }
 
 impl SourceViews<'_> {

@@ -13,6 +13,8 @@ pub(crate) enum UnfitReason {
     Conflict(Conflict),
     /// It is excluded by policy: a file in it holds the source's absolute path.
     HoldsSourcePath,
+    /// This user may not read it.
+    Unreadable,
     /// The lock files that the source was built with differ from the worktree's.
     OtherLockFiles,
     /// Another process has put something in its place during the sync.
@@ -29,6 +31,9 @@ impl std::fmt::Display for UnfitReason {
             UnfitReason::NoSubmodule => "its submodule is not there at this commit",
             UnfitReason::Conflict(conflict) => return conflict.fmt(f),
             UnfitReason::HoldsSourcePath => "it holds the absolute path of the source",
+            UnfitReason::Unreadable => {
+                "you may not read it (git config --add depsfs.exclude leaves it out without a word)"
+            }
             UnfitReason::OtherLockFiles => "the source was built with other lock files",
             UnfitReason::Replaced => "something else came there meanwhile",
             UnfitReason::OwnFiles => "the worktree has its own there",

@@ -112,7 +112,33 @@ fn a_directory_that_may_not_be_read_is_left_out_and_named() {
     assert!(said.contains("left out: build-db: depsfs.exclude names it") && !said.contains("secret"), "{said}");
     bench.ok("repo", ["remove", "fix"]);
     closed("repo/build-db", 0o700);
-    // One that is inside a directory is named with what leaves the directory out.
+    // A directory inside of one is left out each time, and comes when it may be read.
+    bench.git("repo", ["config", "--unset-all", "depsfs.exclude"]);
+    bench.write("repo/build/deep/db/data", "1\n");
+    bench.write("repo/build/deep/beside", "1\n");
+    std::fs::remove_file(bench.path("repo/secret.log")).unwrap();
+    for (mode, name) in [(0o000, "one"), (0o000, "two"), (0o444, "three"), (0o311, "four")] {
+        closed("repo/build/deep/db", mode);
+        let said = bench.ok("repo", ["create", name]);
+        assert!(said.contains("left out: build/deep/db: you may not read it"), "{mode:o}: {said}");
+        let listed = run(bench.command("ls", name).arg("build/deep"));
+        assert_eq!(listed.out, "beside\n", "{listed:?}");
+        assert!(bench.ok(name, ["sync"]).contains("unfit:    build/deep/db: you may not read it"));
+    }
+    bench.write(
+        "repo/depsfs.toml",
+        "[[component]]\nname = \"b\"\npaths = [\"build\"]\nkey = { files = [\".gitignore\"] }\n",
+    );
+    let refused = bench.depsfs("repo", ["publish"]);
+    assert!(refused.code == 1 && refused.err.contains("build/deep/db"), "{refused:?}");
+    std::fs::remove_file(bench.path("repo/depsfs.toml")).unwrap();
+    bench.git("repo", ["config", "--add", "depsfs.exclude", "build/deep/db/"]);
+    assert!(!bench.ok("repo", ["create", "five"]).contains("deep/db"));
+    bench.git("repo", ["config", "--unset-all", "depsfs.exclude"]);
+    closed("repo/build/deep/db", 0o700);
+    assert!(!bench.ok("repo", ["create", "six"]).contains("left out"));
+    assert_eq!(run(bench.command("cat", "six").arg("build/deep/db/data")).out, "1\n");
+    // A file that is inside a directory is named with what leaves the directory out.
     closed("repo/build/out.o", 0);
     let failed = bench.depsfs("repo", ["create", "other"]);
     assert!(

@@ -7,7 +7,7 @@
 //! | 3. tree written, synced, named        | a tree that nothing names, which gc removes            |
 //! | 4. snapshot written                   | nothing more                                           |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -91,7 +91,8 @@ fn import(
     let mut found = merge(found);
     found.skipped.sort_by(|a, b| a.path.cmp(&b.path));
 
-    let (tree, holding) = match previous.as_ref().filter(|_| found.dirs.is_empty()) {
+    let is_unchanged = found.dirs.is_empty() && found.closed.is_empty();
+    let (tree, holding) = match previous.as_ref().filter(|_| is_unchanged) {
         Some(previous) => (previous.tree.clone(), holding(&previous.tree, |n| previous.seen(n).holds)),
         None => {
             let (bytes, seen, kept) = Build::new(previous.as_ref(), &mut found, watch.as_ref(), view).run()?;
@@ -152,6 +153,7 @@ fn merge(parts: Vec<Findings>) -> Findings {
         all.dirs.extend(part.dirs);
         all.files.extend(part.files);
         all.skipped.extend(part.skipped);
+        all.closed.extend(part.closed);
         all.stats.add(&part.stats);
     }
     all
@@ -161,6 +163,8 @@ fn merge(parts: Vec<Findings>) -> Findings {
 struct Build<'a> {
     previous: Option<&'a Previous>,
     dirs: HashMap<DirKey, DirFound>,
+    /// Directories that could not be read.
+    closed: HashSet<DirKey>,
     files: HashMap<u32, FileFound>,
     builder: TreeBuilder,
     watched: Option<&'a PathScan>,
@@ -183,7 +187,8 @@ impl<'a> Build<'a> {
         let files: HashMap<_, FileFound> = std::mem::take(&mut found.files).into_iter().collect();
         let kept = shared.map(|view| KeptTrees::new(view, files.values().map(|f| &f.stat), dirs.values()));
         let builder = TreeBuilder::new(NodeMeta::default());
-        Build { previous, dirs, files, builder, watched, kept, seen: vec![], linked: HashMap::new() }
+        let closed = std::mem::take(&mut found.closed);
+        Build { previous, dirs, closed, files, builder, watched, kept, seen: vec![], linked: HashMap::new() }
     }
 
     /// The tree's bytes, which file each node is, and the statistics of the nodes that were copied unread.
@@ -195,7 +200,10 @@ impl<'a> Build<'a> {
         let mut todo = vec![(Slot::ROOT, root)];
         while let Some((slot, key)) = todo.pop() {
             for (name, found) in self.names(key) {
-                if let FoundEntry::Dir(key) = found {
+                if self.is_left_out(&found) {
+                    // As if it had changed: the next import meets what it lacks again.
+                    self.seen[slot.index()].ident = Ident::default();
+                } else if let FoundEntry::Dir(key) = found {
                     let (meta, seen) = self.dir_meta(key);
                     todo.push((self.add(slot, name, meta, Item::Dir, seen)?, key));
                 } else {
@@ -206,6 +214,11 @@ impl<'a> Build<'a> {
         let (bytes, slots) = self.builder.finish_numbered()?;
         let seen = slots.into_iter().map(|slot| self.seen[slot.index()]).collect();
         Ok((bytes, seen, self.kept.map(|kept| kept.stats).unwrap_or_default()))
+    }
+
+    /// Whether it is a directory that could not be read.
+    fn is_left_out(&self, found: &FoundEntry) -> bool {
+        matches!(found, FoundEntry::Dir(key) if self.closed.contains(key))
     }
 
     fn dir_meta(&mut self, key: DirKey) -> (NodeMeta, SeenDir) {

@@ -1,11 +1,11 @@
 //! The findings of an import's workers: directories, files, and their attributes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::place::SourceDir;
-use super::{Holds, ImportStats, Skipped};
+use super::{Holds, ImportStats, SkipReason, Skipped};
 use crate::store::Tree;
 use crate::store::tree::Xattr;
 use crate::store::{Name, Node, ObjectId};
@@ -49,8 +49,18 @@ pub(super) struct Findings {
     pub dirs: HashMap<DirKey, DirFound>,
     pub files: Vec<(u32, FileFound)>,
     pub skipped: Vec<Skipped>,
+    /// Directories that could not be read.
+    pub closed: HashSet<DirKey>,
     pub stats: ImportStats,
     pub buf: Vec<u8>,
+}
+
+impl Findings {
+    /// Leaves out a directory that could not be read.
+    pub fn closed(&mut self, key: DirKey, path: PathBuf) {
+        self.skipped.push(Skipped { path, why: SkipReason::Unreadable });
+        self.closed.insert(key);
+    }
 }
 
 /// Some files of one directory, with their numbers.

@@ -45,13 +45,29 @@ pub struct Imported {
     /// For reports only.
     pub stats: ImportStats,
     /// Files that can't be in a tree and were left out (only of directories: archives with such members are refused).
-    /// Each is reported when it is met: not again while its directory doesn't change.
+    /// Each is reported when it is met: not again while its directory doesn't change, unless it could not be read.
     pub skipped: Vec<Skipped>,
     /// The files that hold the path that was searched for ([`import_dir_watching`]), sorted.
     pub holding: Vec<Holding>,
     /// Files of a view that were not read, because they are unchanged, and whose bytes the store has lost
     /// ([`import_shared`]).
     pub lost: Vec<PathBuf>,
+}
+
+impl Imported {
+    /// For a caller that leaves nothing out which this user may not read.
+    ///
+    /// # Errors
+    /// Something could not be read.
+    pub fn complete(self) -> Result<Imported, ImportError> {
+        match self.skipped.iter().find(|skipped| skipped.why == SkipReason::Unreadable) {
+            None => Ok(self),
+            Some(closed) => {
+                let denied = std::io::Error::from_raw_os_error(libc::EACCES);
+                Err(IoError::of("read", &closed.path)(denied).into())
+            }
+        }
+    }
 }
 
 /// A file that holds the path that was searched for.
@@ -136,6 +152,8 @@ pub enum SkipReason {
     Special(FileType),
     /// Another file system is mounted there, and it is no view; the directory is in the tree, empty.
     Mount,
+    /// A directory that this user may not list or enter. Each import meets it, whether the one above changes or not.
+    Unreadable,
 }
 
 impl fmt::Display for SkipReason {
@@ -143,6 +161,7 @@ impl fmt::Display for SkipReason {
         f.write_str(match self {
             SkipReason::Special(_) => "neither a file, a directory nor a link",
             SkipReason::Mount => "another file system is mounted there",
+            SkipReason::Unreadable => "you may not read it",
         })
     }
 }

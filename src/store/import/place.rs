@@ -97,6 +97,11 @@ pub(super) fn is_view(root: &OwnedFd) -> bool {
     fs_type::is_fuse(root) && fs::xattr(root, b"user.depsfs.view").is_ok()
 }
 
+/// This user may not read or enter it.
+pub(super) fn is_denied(e: &io::Error) -> bool {
+    e.raw_os_error() == Some(libc::EACCES)
+}
+
 /// The name is gone or has become something else (ELOOP: a symlink, which is never followed).
 pub(super) fn is_gone(e: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound};

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use super::found::{DirFound, DirKey, Findings, FoundEntry, ReadJob, xattrs_of};
-use super::place::{DEPTH, SourceDir, is_gone, is_view, list, read_link};
+use super::place::{DEPTH, SourceDir, is_denied, is_gone, is_view, list, read_link};
 use super::shared::{Shared, list_in};
 use super::snapshot::Previous;
 use super::watch::PathScan;
@@ -81,6 +81,10 @@ impl<'a> Scan<'a> {
                 let fd = match fs::open_dir_at(&parent.fd, &name) {
                     Ok(fd) => fd,
                     Err(e) if is_gone(&e) => return Err(ImportError::Changed(parent.path_of(&name))),
+                    Err(e) if is_denied(&e) => {
+                        out.closed(key, parent.path_of(&name));
+                        return Ok(());
+                    }
                     Err(e) => return Err(parent.failed("open", &name, e)),
                 };
                 let stat = fs::stat(&fd).map_err(|e| parent.failed("stat", &name, e))?;
@@ -119,7 +123,14 @@ impl<'a> Scan<'a> {
         }
         let (stat, mut names, rest) = match self.shared.filter(|(_, dev)| *dev == place.dev) {
             Some((shared, _)) => list_in(shared, &place, stat)?,
-            None => list(&place, stat).map(|(stat, names)| (stat, names, vec![]))?,
+            None => match list(&place, stat) {
+                // It may be listed, and not be entered. The whole of an import is an error.
+                Err(ImportError::Io(e)) if is_denied(&e.source) && place.parent.is_some() => {
+                    out.closed(key, place.path_of(b""));
+                    return Ok(());
+                }
+                listed => listed.map(|(stat, names)| (stat, names, vec![]))?,
+            },
         };
         let xattrs = xattrs_of(&place.fd).map_err(|e| place.failed("read the xattrs of", b"", e))?;
         let mut reads = Reads { place: &place, files: vec![], bytes: 0, queue, progress: self.progress };

@@ -66,11 +66,11 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
     Ok(Frozen { tree: store.put_tree(&builder)?, files, bytes })
 }
 
-/// Imports one directory. A view's list of changes limits the work to changed paths.
+/// Imports one directory, with all that is in it. A view's list of changes limits the work to changed paths.
 fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
     let nothing = Path::new("");
     let by_change = Changed::of(store, whole).map(|view| view.import(store, whole, nothing, progress)).transpose()?;
-    by_change.flatten().map_or_else(|| import_dir(store, whole, progress), Ok)
+    by_change.flatten().map_or_else(|| import_dir(store, whole, progress), Ok)?.complete()
 }
 
 /// Gives a frozen tree its name.

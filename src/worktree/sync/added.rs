@@ -55,6 +55,8 @@ pub fn add(
         set::refuse_too_many(fitting.len())?;
     }
     let taken = Snapshots::start(plan, &fitting, task.store, task.progress.clone())?.wait()?;
+    let closed = taken.iter().flat_map(|s| &s.closed);
+    synced.unfit.extend(closed.map(|at| (at.clone(), UnfitReason::Unreadable)));
     if task.look {
         let is_out = |s: &Snapshot| !s.traces.is_empty() && plan.policies.of(&s.path) == AbsolutePaths::Exclude;
         let (out, added): (Vec<_>, Vec<_>) = taken.into_iter().partition(is_out);

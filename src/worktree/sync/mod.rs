@@ -89,6 +89,8 @@ pub fn from_source(views: &mut Views, source: Checkout, task: &SyncTask<'_>) -> 
         }
     }
     let taken = Snapshots::start(&plan, &wanted, task.store, task.progress.clone())?.wait()?;
+    let closed = taken.iter().flat_map(|s| &s.closed);
+    synced.unfit.extend(closed.map(|at| (at.clone(), UnfitReason::Unreadable)));
     let record = EmbeddedPaths::load(&views.state_dir)?;
     let mut swaps = BTreeMap::new();
     for snapshot in taken {
