@@ -125,7 +125,7 @@ else
     say "no .deb: dpkg-deb is missing"
 fi
 say ".rpm"
-if cargo_tool cargo-generate-rpm@0; then
+if cargo_tool cargo-generate-rpm@0.21.1; then
     cargo generate-rpm --output "$out/depsfs-$version.$machine.rpm"
 else
     echo "no .rpm: cargo-generate-rpm could not be installed"
