@@ -4,9 +4,10 @@
 #
 #   scripts/tools.sh [NAME…]
 #
-# Names: make cmake-make cmake-ninja cmake-ninja-exec meson autotools libtool ccache go cargo cargo-build-script venv-pip
-# venv-editable uv pre-commit npm pnpm yarn node-gyp tsc vite jest husky. A tool that is not in PATH is skipped.
-# uv and venv-editable fetch their build backend; every other row is offline.
+# Names: make cmake-make cmake-ninja cmake-ninja-exec gdb-exec meson autotools libtool ccache go cargo cargo-build-script
+# venv-pip venv-editable virtualenv uv pre-commit npm pnpm pnpm-hoisted yarn node-gyp tsc vite jest turbo nx next-webpack
+# next-turbopack husky. A tool that is not in PATH is skipped. uv and venv-editable fetch their build backend; every other
+# row is offline. turbo is told where its cache is: in a linked worktree it would take that of the main one.
 #
 # DEPSFS: the program to test [default: target/release/depsfs, else target/debug/depsfs].
 set -u
@@ -91,6 +92,9 @@ row cmake-ninja "cmake ninja cc" "$c_sources; $cmake_lists" \
     "cmake -G Ninja -S . -B build && cmake --build build" "$edit" "cmake --build build && build/p" "f 44"
 row cmake-ninja-exec "cmake ninja cc" "$c_sources; $cmake_lists" \
     "test -e build || (cmake -G Ninja -S . -B build && cmake --build build)" "$edit" "ninja -C build && build/p" "f 44" exec
+row gdb-exec "gdb make cc" "$c_sources"'
+    printf "build/p: src/main.c src/f.c src/f.h\n\tmkdir -p build\n\tcc -g -o build/p \$(CURDIR)/src/main.c \$(CURDIR)/src/f.c\n" >Makefile' \
+    make "$edit" "make && cd / && gdb -nx -batch -ex 'break f' -ex run -ex list \$OLDPWD/build/p" "return 44" exec
 row autotools "autoreconf automake make cc" "$c_sources"'
     echo "build/
 autom4te.cache/" >.gitignore
@@ -135,6 +139,11 @@ row venv-editable python3 'printf ".venv/\n*.egg-info/\n" >.gitignore; printf "x
     printf "def main():\n    print(\"mine one\", __file__)\n" >mine.py' \
     'test -e .venv || { python3 -m venv .venv && .venv/bin/pip install -q setuptools wheel && .venv/bin/pip install -q --no-build-isolation --no-deps -e .; }' \
     'sed -i s/one/two/ mine.py' '.venv/bin/mine' "mine two $top/venv-editable/fix/mine.py"
+row virtualenv "virtualenv python3" 'echo ".venv/" >.gitignore; printf "def main():\n    print(\"mine one\", __file__)\n" >mine.py' \
+    'test -e .venv || { virtualenv -q --no-download .venv; printf "#!%s/.venv/bin/python\nimport sys\nsys.path.insert(0, \"%s\")\nimport mine\nmine.main()\nprint(sys.prefix)\n" "$PWD" "$PWD" >.venv/bin/mine; chmod +x .venv/bin/mine; }' \
+    'sed -i s/one/two/ mine.py' '.venv/bin/mine && . .venv/bin/activate && command -v python' "mine two $top/virtualenv/fix/mine.py
+$top/virtualenv/fix/.venv
+$top/virtualenv/fix/.venv/bin/python"
 row uv "uv python3" 'printf ".venv/\n" >.gitignore; mkdir -p lib/src/lib app
     printf "[project]\nname = \"root\"\nversion = \"1\"\nrequires-python = \">=3.8\"\ndependencies = [\"lib\"]\n[tool.uv.sources]\nlib = { workspace = true }\n[tool.uv.workspace]\nmembers = [\"lib\"]\n" >pyproject.toml
     printf "[project]\nname = \"lib\"\nversion = \"1\"\nrequires-python = \">=3.8\"\n[project.scripts]\nlib = \"lib:main\"\n[build-system]\nrequires = [\"hatchling\"]\nbuild-backend = \"hatchling.build\"\n" >lib/pyproject.toml
@@ -148,6 +157,11 @@ row pnpm "pnpm node" 'printf "node_modules/\n" >.gitignore; mkdir -p packages/a 
     echo "{\"name\":\"a\",\"version\":\"1.0.0\",\"bin\":\"run.js\"}" >packages/a/package.json; printf "#!/usr/bin/env node\nconsole.log(\"run one\", __filename)\n" >packages/a/run.js; chmod +x packages/a/run.js
     echo "{\"name\":\"b\",\"version\":\"1.0.0\",\"dependencies\":{\"a\":\"workspace:*\"}}" >packages/b/package.json; pnpm install --silent --offline' true \
     'sed -i s/one/two/ packages/a/run.js' 'packages/b/node_modules/.bin/a' "run two $top/pnpm/fix/packages/a"
+row pnpm-hoisted "pnpm node" 'printf "node_modules/\n" >.gitignore; mkdir -p packages/a packages/b; printf "packages:\n- packages/*\n" >pnpm-workspace.yaml; echo "node-linker=hoisted" >.npmrc
+    echo "{\"name\":\"root\",\"private\":true}" >package.json
+    echo "{\"name\":\"a\",\"version\":\"1.0.0\",\"bin\":\"run.js\"}" >packages/a/package.json; printf "#!/usr/bin/env node\nconsole.log(\"run one\", __filename)\n" >packages/a/run.js; chmod +x packages/a/run.js
+    echo "{\"name\":\"b\",\"version\":\"1.0.0\",\"dependencies\":{\"a\":\"workspace:*\"}}" >packages/b/package.json; pnpm install --silent --offline' true \
+    'sed -i s/one/two/ packages/a/run.js' 'packages/b/node_modules/.bin/a' "run two $top/pnpm-hoisted/fix/packages/a"
 row yarn "yarn node" 'printf "node_modules/\n" >.gitignore; mkdir -p packages/a
     echo "{\"name\":\"root\",\"private\":true,\"workspaces\":[\"packages/*\"]}" >package.json
     echo "{\"name\":\"a\",\"version\":\"1.0.0\",\"bin\":\"run.js\"}" >packages/a/package.json; printf "#!/usr/bin/env node\nconsole.log(\"run one\", __filename)\n" >packages/a/run.js; chmod +x packages/a/run.js
@@ -168,6 +182,26 @@ row vite "vite node" 'printf "node_modules/\ndist/\n" >.gitignore; echo "{\"name
 row jest "jest node" 'printf "node_modules/\n.cache/\n" >.gitignore; echo "{\"name\":\"p\",\"private\":true,\"jest\":{\"cacheDirectory\":\".cache/jest\"}}" >package.json
     echo "exports.f = 3" >f.js; echo "test(\"f\", () => console.log(\"f\", require(\"./f\").f))" >f.test.js; mkdir -p node_modules; touch node_modules/x' \
     'jest --ci --runInBand' 'echo "exports.f = 44" >f.js' 'jest --ci --runInBand' "f 44"
+row turbo "turbo node npm" 'printf "node_modules/\n.turbo/\ndist/\n" >.gitignore; mkdir -p packages/a
+    echo "{\"name\":\"p\",\"private\":true,\"packageManager\":\"npm@10.0.0\",\"workspaces\":[\"packages/*\"]}" >package.json
+    echo "{\"tasks\":{\"build\":{\"outputs\":[\"dist/**\"]}}}" >turbo.json; echo "f 3" >packages/a/f
+    echo "{\"name\":\"a\",\"version\":\"1.0.0\",\"scripts\":{\"build\":\"mkdir -p dist && cp f dist/f && cat dist/f && pwd\"}}" >packages/a/package.json
+    npm install --offline --silent --no-audit --no-fund' 'export TURBO_TELEMETRY_DISABLED=1 DO_NOT_TRACK=1; turbo run build --no-daemon --cache-dir=.turbo/cache' 'echo "f 44" >packages/a/f' \
+    'export TURBO_TELEMETRY_DISABLED=1 DO_NOT_TRACK=1; turbo run build --no-daemon --cache-dir=.turbo/cache && cat packages/a/dist/f' "f 44"
+row nx "nx node npm" 'printf "node_modules/\n.nx/\ndist/\n" >.gitignore; mkdir -p packages/a
+    echo "{\"name\":\"p\",\"private\":true,\"workspaces\":[\"packages/*\"]}" >package.json
+    echo "{\"targetDefaults\":{\"build\":{\"cache\":true,\"inputs\":[\"{projectRoot}/f\"],\"outputs\":[\"{projectRoot}/dist\"]}}}" >nx.json; echo "f 3" >packages/a/f
+    echo "{\"name\":\"a\",\"version\":\"1.0.0\",\"scripts\":{\"build\":\"mkdir -p dist && cp f dist/f && pwd\"}}" >packages/a/package.json
+    npm install --offline --silent --no-audit --no-fund; ln -s "$(dirname "$(dirname "$(dirname "$(readlink -f "$(command -v nx)")")")")/nx" node_modules/nx' 'export NX_DAEMON=false NX_NO_CLOUD=true; nx run a:build' 'echo "f 44" >packages/a/f' \
+    'export NX_DAEMON=false NX_NO_CLOUD=true; nx run a:build && cat packages/a/dist/f' "f 44"
+for bundler in webpack turbopack; do
+    turbopack=; [ $bundler = webpack ] || turbopack=--turbopack
+    row next-$bundler "next node" 'printf "node_modules/\n.next/\nnext-env.d.ts\n" >.gitignore; mkdir -p app; echo "{\"name\":\"p\",\"private\":true}" >package.json
+    printf "export default function Layout({ children }) { return <html><body>{children}</body></html> }\n" >app/layout.js; printf "export default function Page() { return <p>{\"f 3\"}</p> }\n" >app/page.js
+    cp -a "$(cd "$(dirname "$(readlink -f "$(command -v next)")")/../../.." && pwd)" node_modules' \
+        "NEXT_TELEMETRY_DISABLED=1 node_modules/.bin/next build $turbopack" 'sed -i "s/f 3/f 44/" app/page.js' \
+        "NEXT_TELEMETRY_DISABLED=1 node_modules/.bin/next build $turbopack && cat .next/server/app/index.html" "f 44"
+done
 row husky "husky node npm" 'printf "node_modules/\n.husky/_/\n" >.gitignore; echo "{\"name\":\"p\",\"private\":true}" >package.json; mkdir -p node_modules; touch node_modules/x; husky
     printf "echo hook in \"\$PWD\"\n" >.husky/pre-commit' 'husky' 'echo x >x.txt; git add x.txt' 'git commit -qm two' "hook in $top/husky/fix"
 exit $failed
