@@ -291,7 +291,7 @@ fn snapshot_1_to_3() {
 }
 
 #[test]
-fn store_1_and_2() {
+fn store_1_2_and_3() {
     let case = Case::new();
     let version = || fs::read(case.store.path().join("version")).unwrap();
     assert_eq!(version(), golden("store-2"));
@@ -314,10 +314,18 @@ fn store_1_and_2() {
     assert!(many.iter().all(|id| store.objects().contains_whole(id, 1)) && store.objects().contains(&hello));
     assert_eq!(store.verify(&()).unwrap(), []);
 
+    // With the first source objects may be absent, and a later pack does not take that back.
+    store.put_source(&TreeId([1; 32]), b"a remote").unwrap();
+    assert_eq!(version(), golden("store-3"));
+    (64..130u8).for_each(|n| _ = stage.add_bytes(&[n]).unwrap());
+    stage.publish().unwrap();
+    assert_eq!(version(), golden("store-3"));
+    assert!(Store::open(case.store.path()).unwrap().objects().contains(&hello));
+
     case.put("version", b"depsfs store 9\n");
     let why = Store::open(case.store.path()).map(|_| ()).unwrap_err().to_string();
     let at = case.store.path().display();
-    assert_eq!(why, format!("the store {at} is of version depsfs store 9, this depsfs knows depsfs store 2"));
+    assert_eq!(why, format!("the store {at} is of version depsfs store 9, this depsfs knows depsfs store 3"));
 }
 
 /// One of each kind of record and frame.

@@ -28,6 +28,8 @@ mod handle;
 mod import;
 #[path = "mount/in_use.rs"]
 mod in_use;
+#[path = "mount/lazy.rs"]
+mod lazy;
 #[path = "mount/leave.rs"]
 mod leave;
 #[path = "mount/life.rs"]

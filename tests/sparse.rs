@@ -154,13 +154,13 @@ fn a_view_of_absent_objects_fails_to_read_and_never_shows_zeros() {
     let view = Overlay::open(upper, OverlayConfig { state_dir, grafts, objects, takeover: false }).unwrap();
     let ino = view.lookup(Ino::ROOT, &Name::new(b"150").unwrap()).unwrap().ino;
     let read = |view: &Overlay| view.read(ino, 0, 1 << 20, |bytes| bytes.to_vec());
-    assert!(matches!(read(&view), Err(OverlayError::LostObject { .. })));
-    assert!(matches!(view.write(ino, 0, b"x", None), Err(OverlayError::LostObject { .. })));
+    assert!(matches!(read(&view), Err(OverlayError::AbsentObject(_))));
+    assert!(matches!(view.write(ino, 0, b"x", None), Err(OverlayError::AbsentObject(_))));
     assert_eq!(case.store.lost_objects().unwrap(), [], "an absent object is not lost");
     // A block that a power cut left behind without its bit.
     let file = fs::File::options().write(true).open(remote.path(&case.store)).unwrap();
     file.write_all_at(&vec![7; remote.end() - 64], 64).unwrap();
-    assert!(matches!(read(&view), Err(OverlayError::LostObject { .. })));
+    assert!(matches!(read(&view), Err(OverlayError::AbsentObject(_))));
     remote.fill(&case.store, 0..FILES as usize).unwrap();
     assert_eq!(read(&view).unwrap(), content(150));
 }

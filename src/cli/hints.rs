@@ -63,6 +63,7 @@ pub fn overlay(e: &overlay::OverlayError) -> String {
             "depsfs doctor --fix reads the checkouts again; a new create or store add from a good copy restores it"
                 .into()
         }
+        Error::AbsentObject(_) => "depsfs remote check shows whether the remote answers; then run it again".into(),
         Error::Journal(JournalError::Io(e)) => io(&e.source),
         Error::Journal(JournalError::NotAJournal { .. }) => {
             "keep a copy of that file; depsfs doctor checks the views".into()

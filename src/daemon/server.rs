@@ -15,7 +15,7 @@ use super::refused::Refusals;
 use super::served::{ServeError, Served};
 use super::state::StateDir;
 use super::wire::{self, ConnectionId, FromServer, Serve, ToServer};
-use crate::fuse::{Blocking, Exchange, Passed, Passthrough, Pool, RenameGate, ServedView, Session};
+use crate::fuse::{ArrivalPool, Blocking, Exchange, Passed, Passthrough, Pool, RenameGate, ServedView, Session};
 use crate::store::manifest::{ViewSpec, WHOLE};
 use crate::sys::log::OrWarn;
 use crate::sys::mountinfo::MountTable;
@@ -154,6 +154,8 @@ struct Server {
     control: Blocking,
     /// Requests that take long.
     blocking: Blocking,
+    /// Requests that wait for absent objects.
+    arrivals: ArrivalPool,
     /// All others; there is none in a server that only refuses.
     pool: OnceLock<Pool>,
     /// See [`ServedView::whole`].
@@ -171,11 +173,13 @@ impl Server {
             crate::fuse::adopt_requests(&memory).or_warn("requests are not retained for the next server");
         }
         let (control, blocking) = (Blocking::new("control", 2), Blocking::new("blocking", MOST_WAITING));
-        Server { state, socket, served, checks, control, blocking, pool: OnceLock::new(), whole, _lock: lock }
+        let arrivals = ArrivalPool::default();
+        Server { state, socket, served, checks, control, blocking, arrivals, pool: OnceLock::new(), whole, _lock: lock }
     }
 
     fn start_pool(&self) -> io::Result<()> {
-        if self.pool.get().is_none() && self.pool.set(Pool::new(self.blocking.clone())?).is_err() {
+        if self.pool.get().is_none() && self.pool.set(Pool::new(self.blocking.clone(), self.arrivals.clone())?).is_err()
+        {
             tracing::debug!("another thread has started the pool");
         }
         Ok(())
@@ -234,6 +238,7 @@ impl Server {
             passthrough: Passthrough::new(fast.least, &serve.passed, self.clone().on_passed(connection)),
             owner: process::user(),
             blocking: self.blocking.clone(),
+            arrivals: self.arrivals.clone(),
             whole: self.whole.clone(),
             exchange_before: serve.exchange,
             on_exchange: self.clone().on_exchange(connection),

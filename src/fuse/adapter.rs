@@ -94,6 +94,9 @@ impl Filesystem for Adapter {
         if size.is_some() && on.view.passthrough.moves(&on.view.overlay, number) {
             return reply.error(on.refused(Errno::ESTALE));
         }
+        if size.is_some_and(|size| size > 0) && on.view.overlay.lacks_object(ino(number)) {
+            return offload::cut(&on, (request, reply), ino(number), set);
+        }
         attributes(&on, on.view.overlay.setattr(ino(number), caller(request), set), reply);
     }
 
@@ -236,7 +239,7 @@ impl Filesystem for Adapter {
         let notices = on.notices.clone();
         let write = move |o: &Overlay, data: &[u8]| notices.changed(number, o.write(number, offset, data, by));
         let is_slow = on.view.overlay.changes_slowly(number);
-        offload::change(&on, (request, reply), (number, is_slow), data, write);
+        offload::change(&on, (request, reply), ((number, is_slow), None), data, write);
     }
 
     fn fsync(&self, r: &Request, number: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
@@ -336,7 +339,7 @@ impl Filesystem for Adapter {
         let (number, by, notices) = (ino(number), ordinary(r), on.notices.clone());
         let allocate = move |o: &Overlay, _: &[u8]| notices.changed(number, o.fallocate(number, mode, at, len, by));
         let is_slow = on.view.overlay.settles_slowly(number);
-        offload::change(&on, (r, reply), (number, is_slow), &[], allocate);
+        offload::change(&on, (r, reply), ((number, is_slow), None), &[], allocate);
     }
 
     fn lseek(&self, _: &Request, number: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -371,10 +374,7 @@ impl Filesystem for Adapter {
         let (by, notices) = (ordinary(request), on.notices.clone());
         let overlay = &on.view.overlay;
         let is_slow = overlay.settles_slowly(to.0) || overlay.copies_range_slowly(from, len);
-        let copy = move |o: &Overlay, _: &[u8]| {
-            o.fetch_object(from.0);
-            notices.changed(to.0, o.copy_range(from, to, len, by))
-        };
-        offload::change(&on, (request, reply), (to.0, is_slow), &[], copy);
+        let copy = move |o: &Overlay, _: &[u8]| notices.changed(to.0, o.copy_range(from, to, len, by));
+        offload::change(&on, (request, reply), ((to.0, is_slow), Some(from.0)), &[], copy);
     }
 }

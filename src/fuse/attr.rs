@@ -73,6 +73,16 @@ pub fn entry_out(attr: &Attr, number: INodeNo, lasts: Duration) -> Vec<u8> {
     out
 }
 
+/// `fuse_attr_out` of `linux/fuse.h`, for an answer without fuser: these attributes, for so long.
+pub fn attr_out(attr: &Attr, lasts: Duration) -> Vec<u8> {
+    // Seconds, nanoseconds, padding; then `fuse_attr` as in `fuse_entry_out`.
+    let mut out = lasts.as_secs().to_ne_bytes().to_vec();
+    out.extend(lasts.subsec_nanos().to_ne_bytes());
+    out.extend([0; 4]);
+    out.extend_from_slice(&entry_out(attr, INodeNo(attr.ino.0), lasts)[40..]);
+    out
+}
+
 /// The negative entry, inode 0: it reports an absent name to the kernel, which then caches it.
 pub fn absent() -> FileAttr {
     FileAttr {

@@ -37,7 +37,7 @@ pub fn to_errno(error: &OverlayError) -> Errno {
         OverlayError::Moved | OverlayError::Kept => Errno::EBUSY,
         OverlayError::Upper { source, .. } => of_io(source),
         // Never ENOENT: a bundler would quietly resolve another copy.
-        OverlayError::LostObject { .. } | OverlayError::LostTree(_) => Errno::EIO,
+        OverlayError::LostObject { .. } | OverlayError::AbsentObject(_) | OverlayError::LostTree(_) => Errno::EIO,
         OverlayError::Journal(JournalError::Io(e)) => Errno::from_i32(e.errno()),
         OverlayError::Journal(JournalError::TooLong) => Errno::E2BIG,
         OverlayError::Journal(JournalError::NotAJournal { .. } | JournalError::Version { .. }) => Errno::EIO,

@@ -7,6 +7,7 @@
 //! | `handshake`       | the negotiation of kernel and view at the start                   |
 //! | `passthrough`     | big files of the store that are read without the server           |
 //! | `backing`         | the kernel's backing files of them, by number                     |
+//! | `arrivals`        | threads that wait for absent objects                              |
 //! | `blocking`        | the blocking pool: threads for work that waits for a disk         |
 //! | `busy_poll`       | adaptive busy polling for the next request                        |
 //! | `listing`         | directories, plain and with attributes                            |
@@ -33,6 +34,7 @@
 //! has them. Notices invalidate its cache after any other change (`notices`).
 
 mod adapter;
+mod arrivals;
 mod attr;
 mod backing;
 mod blocking;
@@ -62,6 +64,7 @@ use std::time::Duration;
 use crate::overlay::Overlay;
 
 pub use self::resend::Exchange;
+pub use arrivals::ArrivalPool;
 pub use blocking::Blocking;
 pub use passthrough::{Passed, Passthrough};
 pub use pool::Pool;
@@ -84,6 +87,8 @@ pub struct ServedView {
     pub owner: u32,
     /// Answers requests that take long; one for all views of a server.
     pub blocking: Blocking,
+    /// Waits for objects that are absent: apart, so that no request for a disk waits behind them.
+    pub arrivals: ArrivalPool,
     /// Held while something is moved; a server that shall leave waits for it.
     pub whole: Arc<RenameGate>,
     /// The last exchange that the server before this one announced; `on_exchange` announces one of this server.

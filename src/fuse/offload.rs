@@ -2,10 +2,14 @@
 //!
 //! | request                                  | leaves the view's thread when                  | order                        |
 //! |------------------------------------------|------------------------------------------------|------------------------------|
-//! | `read`                                   | its bytes, or its object's name, are not in memory | the kernel has the pages locked: no write to them overtakes |
+//! | `read`                                   | its bytes, or its object's name, are not in memory, or its object is absent | the kernel has the pages locked: no write to them overtakes |
 //! | `write`, `fallocate`, `copy_file_range`  | the file is to be copied first, and that is long or its object not in memory; a copy is to be settled; much is copied | the kernel holds the file's lock: no other change of it overtakes |
+//! | `setattr` with a size                    | the object of the file is not at hand          | the kernel holds the file's lock |
 //! | `mknod`, `mkdir`, `symlink`, `link`, `rename` | records, or the bytes of a file that takes a lower name, have to be on the disk first | the kernel holds the lock of the directory: no other change of its names overtakes |
 //! | `fsync`, `fsyncdir`                      | always                                         | covers what was answered before it was sent; what comes after it need not wait |
+//!
+//! A request that needs an absent object goes on from there to the threads that wait for remotes ([`super::arrivals`]), and
+//! is carried out when the object is here, or is not to be had in time: then it fails (EIO).
 //!
 //! A server that dies meanwhile has not answered, and the next one is sent the request again.
 //!
@@ -14,16 +18,16 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use fuser::{Errno, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, Request};
+use fuser::{Errno, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyWrite, Request};
 
-use super::Passthrough;
-use super::attr::{caller, entry_out};
+use super::attr::{attr_out, caller, entry_out};
 use super::errno::{RequestOutcome, to_errno};
-use super::reply::{empty, entry, written};
+use super::reply::{attributes, empty, entry, written};
 use super::resend::IsResend;
 use super::retained::KeptRequest;
 use super::worker::{Answering, Pending};
-use crate::overlay::{Attr, Caller, Ino, Overlay, OverlayError, ReadRange};
+use super::{Passthrough, ServedView};
+use crate::overlay::{Attr, AwaitedObject, Caller, Ino, Overlay, OverlayError, ReadRange, SetAttr};
 use crate::store::Name;
 use crate::sys::fs::RenameFlags;
 use crate::sys::fuse_dev;
@@ -79,6 +83,23 @@ impl Reply for ReplyWrite {
     }
 }
 
+impl Reply for ReplyAttr {
+    type Done = Attr;
+
+    fn give(self, on: &Answering<'_>, done: Result<Attr, OverlayError>) {
+        attributes(on, done, self);
+    }
+
+    fn give_up(self) {
+        self.error(Errno::EIO);
+    }
+
+    fn body(view: &ViewParts, attr: &Attr) -> (Vec<u8>, usize) {
+        let lasts = view.passthrough.lasts(attr.ino, || view.overlay.stored(attr.ino));
+        (attr_out(attr, lasts), 0)
+    }
+}
+
 impl Reply for ReplyEntry {
     type Done = Attr;
 
@@ -120,16 +141,20 @@ pub fn read(on: &Answering<'_>, (request, reply): (&Request, ReplyData), range: 
         return;
     };
     let later = later(on, request, kept, || reply.error(Errno::EIO));
-    on.view.blocking.spawn(move || {
-        let read = later.pending.work(|| {
-            overlay.fetch_object(range.ino);
-            overlay.read_range(range, |bytes| {
-                later.pending.requests().has_read(bytes.len());
-                later.send(Ok(&[bytes]));
-            })
-        });
-        later.ended(read);
-    });
+    let fetching = overlay.clone();
+    when_here(
+        &on.view,
+        move || fetching.fetch_object(range.ino),
+        move || {
+            let read = later.pending.work(|| {
+                overlay.read_range(range, |bytes| {
+                    later.pending.requests().has_read(bytes.len());
+                    later.send(Ok(&[bytes]));
+                })
+            });
+            later.ended(read);
+        },
+    );
 }
 
 /// Has `change` make a change of a file's bytes, and its outcome answered: now, or from the pool when it is slow. `data`
@@ -137,7 +162,7 @@ pub fn read(on: &Answering<'_>, (request, reply): (&Request, ReplyData), range: 
 pub fn change<R: Reply<Done = usize>>(
     on: &Answering<'_>,
     (request, reply): (&Request, R),
-    (ino, is_slow): (Ino, bool),
+    ((ino, is_slow), from): ((Ino, bool), Option<Ino>),
     data: &[u8],
     change: impl FnOnce(&Overlay, &[u8]) -> Result<usize, OverlayError> + Send + 'static,
 ) {
@@ -145,13 +170,26 @@ pub fn change<R: Reply<Done = usize>>(
     if !is_slow {
         return reply.give(on, change(overlay, data));
     }
-    let (overlay, data) = (overlay.clone(), data.to_vec());
-    apart(on, (request, reply), move || {
-        overlay.fetch_to_change(ino);
+    let (overlay, data, fetching) = (overlay.clone(), data.to_vec(), overlay.clone());
+    let fetch = move || fetching.fetch_to_change(ino).or_else(|| from.and_then(|from| fetching.fetch_object(from)));
+    apart_when_here(on, (request, reply), fetch, move || {
         // A copy that failed here fails again in the change, which answers with the error.
         overlay.copy_ahead(ino).or_debug("it is copied while the view is locked");
         change(&overlay, &data)
     });
+}
+
+/// Sets the size of a file whose object may be absent, and answers that from the pool.
+pub fn cut(on: &Answering<'_>, (request, reply): (&Request, ReplyAttr), ino: Ino, set: SetAttr) {
+    let (overlay, fetching, by) = (on.view.overlay.clone(), on.view.overlay.clone(), caller(request));
+    apart_when_here(on, (request, reply), move || fetching.fetch_to_change(ino), move || overlay.setattr(ino, by, set));
+}
+
+/// Makes a file whose object may be absent a plain one, and answers that from the pool.
+pub fn thaw(on: &Answering<'_>, (request, reply): (&Request, ReplyEmpty), ino: Ino) {
+    let (overlay, fetching) = (on.view.overlay.clone(), on.view.overlay.clone());
+    let thaw = move || overlay.thaw(ino).map(|()| 0);
+    apart_when_here(on, (request, reply), move || fetching.fetch_to_change(ino), thaw);
 }
 
 /// Answers `fsync` and `fsyncdir`.
@@ -192,6 +230,20 @@ pub fn rename(
     });
 }
 
+/// Has `work` done by the pool for disks after `fetch`, which returns an absent object that it needs: then `work` is done when
+/// that is here.
+fn when_here(
+    view: &ServedView,
+    fetch: impl FnOnce() -> Option<AwaitedObject> + Send + 'static,
+    work: impl FnOnce() + Send + 'static,
+) {
+    let arrivals = view.arrivals.clone();
+    view.blocking.spawn(move || match fetch() {
+        None => work(),
+        Some(absent) => arrivals.wait(absent, work),
+    });
+}
+
 /// Has a change of names made, and its outcome answered: by the pool when records, or the bytes of the file at `own`,
 /// have to be on the disk first.
 fn names<R: Reply>(
@@ -220,10 +272,20 @@ pub fn apart<R: Reply>(
     (request, reply): (&Request, R),
     work: impl FnOnce() -> Result<R::Done, OverlayError> + Send + 'static,
 ) {
+    apart_when_here(on, (request, reply), || None, work);
+}
+
+/// As [`apart`], after `fetch` (see [`when_here`]).
+fn apart_when_here<R: Reply>(
+    on: &Answering<'_>,
+    (request, reply): (&Request, R),
+    fetch: impl FnOnce() -> Option<AwaitedObject> + Send + 'static,
+    work: impl FnOnce() -> Result<R::Done, OverlayError> + Send + 'static,
+) {
     let Some(kept) = on.keep() else { return reply.give(on, work()) };
     let later = later(on, request, kept, || reply.give_up());
     let view = ViewParts { overlay: on.view.overlay.clone(), passthrough: on.view.passthrough.clone() };
-    on.view.blocking.spawn(move || {
+    when_here(&on.view, fetch, move || {
         let done = later.pending.work(work);
         if let Ok(done) = &done {
             let (body, bytes) = R::body(&view, done);

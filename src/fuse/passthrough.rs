@@ -177,6 +177,8 @@ impl Passthrough {
             Some(KnownFile::Backed(id)) => Some(backing::named(&reply, id)),
             Some(KnownFile::Moved | KnownFile::HasMoved) | None => match self.back(overlay, ino, &reply) {
                 Ok(backing) => backing,
+                // The server reads it, and waits for it.
+                Err(OverlayError::AbsentObject(_)) => None,
                 Err(e) => return reply.error(on.failed(&e)),
             },
         };

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Blocking;
 use super::connection::ServedConnection;
 use super::worker::{ConnectionSource, Phase, Worker};
 use super::worker_session::{self, WorkerSession};
+use super::{ArrivalPool, Blocking};
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::log::OrWarn;
 use crate::sys::readiness::Readiness;
@@ -51,6 +51,7 @@ struct PoolShared {
     /// A message from the one to the other has the watching thread look for connections that wait.
     waker: (OwnedFd, OwnedFd),
     blocking: Blocking,
+    arrivals: ArrivalPool,
     notices: Blocking,
 }
 
@@ -67,8 +68,9 @@ struct PoolState {
 }
 
 impl Pool {
-    /// With its first worker. `blocking` is for what takes long.
-    pub fn new(blocking: Blocking) -> io::Result<Pool> {
+    /// With its first worker. `blocking` is for what takes long, `arrivals` for what waits for a
+    /// remote.
+    pub fn new(blocking: Blocking, arrivals: ArrivalPool) -> io::Result<Pool> {
         thread::allow_restarts()?;
         let nowhere = fs::open_path(std::path::Path::new("/dev/null"), OpenFlags::WRONLY, 0)?;
         let few = std::thread::available_parallelism().map_or(1, |n| n.get()) + 1;
@@ -83,6 +85,7 @@ impl Pool {
             few: few.min(FEW),
             nowhere,
             blocking,
+            arrivals,
             notices: Blocking::with_one("notices", 3)?,
         }));
         let begun = worker_session::start(pool.0.clone())?;
@@ -97,6 +100,7 @@ impl Pool {
     /// the limit. Nothing reads the devices after that.
     pub fn drain(&self, limit: Duration) -> bool {
         self.0.is_draining.store(true, Ordering::SeqCst);
+        self.0.arrivals.leave();
         let until = Instant::now() + limit;
         // Twice: one that had just taken a connection reads it for the first time.
         let mut at_rest = 0;
@@ -104,7 +108,8 @@ impl Pool {
             let state = self.0.state.lock();
             let running = state.workers.iter().filter(|worker| !worker.drain()).count() + state.starting;
             drop(state);
-            at_rest = if running == 0 && self.0.blocking.is_idle() { at_rest + 1 } else { 0 };
+            at_rest =
+                if running == 0 && self.0.blocking.is_idle() && self.0.arrivals.is_idle() { at_rest + 1 } else { 0 };
             if at_rest == 2 {
                 return true;
             }

@@ -240,6 +240,7 @@ mod tests {
                 passthrough: crate::fuse::Passthrough::new(None, &[], Box::new(|_| ())),
                 owner: 0,
                 blocking: crate::fuse::Blocking::new("test", 1),
+                arrivals: Default::default(),
                 whole: Default::default(),
                 exchange_before,
                 on_exchange: Box::new(move |e| *said.lock().expect("ours") = Some(e)),

@@ -106,6 +106,9 @@ pub fn answer_set(on: &Answering<'_>, ino: Ino, name: &[u8], value: &[u8], (by, 
             let (overlay, notices) = (on.view.overlay.clone(), on.notices.clone());
             offload::apart(on, (by, reply), move || give_up(&overlay, &notices, ino, copy).map(|()| 0));
         }
+        None if name == b"thaw" && value == b"1" && on.view.overlay.lacks_object(ino) => {
+            offload::thaw(on, (by, reply), ino);
+        }
         _ => empty(on, set(&on.view, &on.notices, ino, name, value), reply),
     }
 }

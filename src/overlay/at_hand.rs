@@ -5,12 +5,14 @@
 //! does the request as ever, which finds everything in memory. The fetched bytes may be gone again by then (little memory),
 //! or be another file's (this one was changed meanwhile): the request is right all the same, and only waits.
 
+use std::sync::Arc;
+
 use super::error::{Result, upper};
 use super::types::Ino;
 use super::view::{Overlay, View};
-use crate::store::Name;
-use crate::sys::copy;
+use crate::store::{Name, ObjectId, Objects, StoreError};
 use crate::sys::log::OrWarn;
+use crate::sys::{copy, interrupt};
 
 /// The most bytes of an object that are read ahead of its copy-up, before the view is locked.
 const FETCHED: usize = 4 << 20;
@@ -48,32 +50,48 @@ impl Overlay {
         left.min(len as u64) > MANY || !matches!(bytes.read_now(&mut [0], offset), Ok(Some(_)))
     }
 
-    /// Opens the object of a file once: a later open finds name and inode in the kernel's caches.
-    pub(crate) fn fetch_object(&self, ino: Ino) {
-        self.fetch_up_to(ino, 0);
+    /// Opens the object of a file once: a later open finds name and inode in the kernel's caches. Returns one that is absent:
+    /// it has to arrive first.
+    pub(crate) fn fetch_object(&self, ino: Ino) -> Option<AwaitedObject> {
+        self.fetch_up_to(ino, 0)
     }
 
-    /// Before a change of a file's bytes: what it needs is in memory and, of a copy, on the disk.
-    pub(crate) fn fetch_to_change(&self, ino: Ino) {
+    /// Waits for the object of a file if it is absent, until the command is interrupted.
+    pub(crate) fn await_object(&self, ino: Ino) {
+        if let Some(absent) = self.fetch_object(ino) {
+            absent.arrive(&|| interrupt::raised().is_some());
+        }
+    }
+
+    /// Before a change of a file's bytes: what it needs is in memory and, of a copy, on the disk. Returns an object that is
+    /// absent: it has to arrive first.
+    pub(crate) fn fetch_to_change(&self, ino: Ino) -> Option<AwaitedObject> {
         self.write_back_records();
-        self.fetch_up_to(ino, FETCHED);
+        let absent = self.fetch_up_to(ino, FETCHED);
         self.settle_ahead(ino).or_debug("it is settled while the view is locked");
+        absent
     }
 
     /// An error is that of the request, which meets it again.
-    fn fetch_up_to(&self, ino: Ino, most: usize) {
+    fn fetch_up_to(&self, ino: Ino, most: usize) -> Option<AwaitedObject> {
         let wanted = {
             let view = self.view.lock();
             let size = view.lower.source(ino).map(|(tree, node)| tree.stat(node).size);
             let id = if view.has_upper_bytes(ino) { None } else { view.lower_object(ino) };
             id.zip(size).map(|(id, size)| (view.objects.clone(), id, size))
         };
-        let Some((objects, id, size)) = wanted else { return };
-        if let Ok(bytes) = objects.content_of(&id, size)
-            && most > 0
-        {
-            bytes.fetch(most).or_debug("an object is not read ahead");
+        let (objects, id, size) = wanted?;
+        match objects.content_of(&id, size) {
+            Err(StoreError::Absent { .. }) => return Some(AwaitedObject { objects, id }),
+            Ok(bytes) if most > 0 => drop(bytes.fetch(most).or_debug("an object is not read ahead")),
+            _ => {}
         }
+        None
+    }
+
+    /// Whether the object of a file may be absent: it is not at hand, and the file has no bytes of its own.
+    pub(crate) fn lacks_object(&self, ino: Ino) -> bool {
+        !self.view.lock().is_at_hand(ino)
     }
 
     /// Whether a change of names in the upper would wait until earlier records are on the disk.
@@ -122,6 +140,20 @@ impl Overlay {
             view.open_bytes(ino)?
         };
         file.as_file().map_or(Ok(()), copy::write_back).map_err(upper("write a file"))
+    }
+}
+
+/// An absent object that a request needs.
+pub(crate) struct AwaitedObject {
+    objects: Arc<Objects>,
+    id: ObjectId,
+}
+
+impl AwaitedObject {
+    /// Waits until it is here, within the limit of its store. The view is not locked. If it did not come, the request fails
+    /// when it looks for the object itself.
+    pub(crate) fn arrive(&self, is_interrupted: &dyn Fn() -> bool) {
+        self.objects.await_arrival(&self.id, is_interrupted).or_warn("files with it answer EIO");
     }
 }
 
@@ -220,7 +252,7 @@ mod tests {
         assert_eq!(view.read_range(range, <[u8]>::to_vec).expect("read"), [7; 5000]);
         assert_eq!(view.read_now(range, <[u8]>::to_vec).expect("asked"), Some(vec![7; 5000]));
         forget();
-        view.fetch_to_change(range.ino);
+        assert!(view.fetch_to_change(range.ino).is_none());
         assert!(!view.changes_slowly(range.ino) && !view.copies_range_slowly((range.ino, 0), 1));
         assert!(view.copies_range_slowly((range.ino, 0), 1 << 20), "so much takes long in any case");
     }
@@ -229,14 +261,14 @@ mod tests {
     fn a_lookup_elsewhere_is_answered_while_an_object_is_opened() {
         let dir = tempfile::tempdir().expect("a directory");
         let (view, range) = view(dir.path());
-        looks_up_during(&view, Call::Open, move |view| view.fetch_object(range.ino));
+        looks_up_during(&view, Call::Open, move |view| drop(view.fetch_object(range.ino)));
     }
 
     #[test]
     fn a_lookup_elsewhere_is_answered_while_an_object_is_read_to_be_copied() {
         let dir = tempfile::tempdir().expect("a directory");
         let (view, range) = view(dir.path());
-        looks_up_during(&view, Call::Look, move |view| view.fetch_to_change(range.ino));
+        looks_up_during(&view, Call::Look, move |view| drop(view.fetch_to_change(range.ino)));
     }
 
     #[test]
@@ -278,6 +310,6 @@ mod tests {
         if !view.settles_slowly(range.ino) {
             return println!("skipped: the file system shares the blocks of a copy");
         }
-        looks_up_during(&view, Call::Sync, move |view| view.fetch_to_change(range.ino));
+        looks_up_during(&view, Call::Sync, move |view| drop(view.fetch_to_change(range.ino)));
     }
 }

@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use crate::store::Name;
 use crate::sys::copy::{Copied, write_back};
-use crate::sys::extent::Extent;
 use crate::sys::fs::{self, FileType, OpenFlags, RenameFlags};
 use crate::sys::fs_type;
 use crate::sys::log::OrWarn;
@@ -91,12 +90,20 @@ impl View {
 
     /// Makes a copy that has this metadata.
     pub(super) fn copy_file(&mut self, ino: Ino, attr: &Attr, keep: u64) -> Result<()> {
-        let object = self.open_to_read(ino)?;
+        let object = match self.open_to_read(ino) {
+            // None of its bytes are needed.
+            Err(OverlayError::AbsentObject(_)) if keep == 0 => None,
+            object => Some(object?),
+        };
+        let copy_to = |copy: &OwnedFd| match &object {
+            Some(object) => object.copy_contents(copy, attr.size.min(keep)).map_err(upper("copy a file")),
+            None => Ok(Copied::Bytes),
+        };
         let names = self.names_of_copy(ino)?;
         let Some((dir, _)) = names.first() else {
             // Deleted while open; a server that took over learns of it only now.
             self.orphans.entry(ino).or_insert(Orphan { kept: OrphanBacking::Store, attr: Attr { nlink: 0, ..*attr } });
-            return self.copy_orphan(ino, attr, &object, keep);
+            return self.copy_orphan(ino, attr, &copy_to, keep);
         };
         self.ready()?;
         self.may_have(names.len())?;
@@ -105,7 +112,7 @@ impl View {
             Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => self.create_aside(&dir_fd)?,
             other => other.map_err(upper("create a file"))?,
         };
-        let copied = object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        let copied = copy_to(&copy)?;
         self.place_copy(ino, attr, copy, copied, keep)
     }
 
@@ -172,10 +179,16 @@ impl View {
         fs::open_at(aside, b"file", flags, 0o600).map_err(upper("create a file"))
     }
 
-    fn copy_orphan(&mut self, ino: Ino, attr: &Attr, object: &Extent, keep: u64) -> Result<()> {
+    fn copy_orphan(
+        &mut self,
+        ino: Ino,
+        attr: &Attr,
+        copy_to: &dyn Fn(&OwnedFd) -> Result<Copied>,
+        keep: u64,
+    ) -> Result<()> {
         // Not in the upper's directory, which may be deleted by now: the file lives as long as it is open.
         let copy = self.nameless()?;
-        let copied = object.copy_contents(&copy, attr.size.min(keep)).map_err(upper("copy a file"))?;
+        let copied = copy_to(&copy)?;
         self.apply_metadata(&copy, attr, &self.lower_xattrs(ino))?;
         resize(&copy, keep)?;
         let copy = Arc::new(copy);

@@ -49,6 +49,8 @@ pub enum OverlayError {
     /// Bytes of a tree were lost while it is shown: what it would answer may be wrong.
     #[error("tree {0} has lost bytes since it was opened")]
     LostTree(TreeId),
+    #[error("object {0} is not here yet")]
+    AbsentObject(ObjectId),
     #[error("object {id} cannot be read from the store: {source}")]
     LostObject { id: ObjectId, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]

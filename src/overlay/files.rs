@@ -117,7 +117,11 @@ impl View {
         // The kernel may have cached other bytes that were there meanwhile.
         self.on_stale.iter().for_each(|tell| tell(Stale::Object(ino)));
         let lost = match self.open_afresh(ino) {
-            Err(e @ OverlayError::LostObject { .. }) if !self.has_upper_bytes(ino) => e,
+            Err(e @ (OverlayError::LostObject { .. } | OverlayError::AbsentObject(_)))
+                if !self.has_upper_bytes(ino) =>
+            {
+                e
+            }
             opened => return opened,
         };
         let bytes = Extent::whole(before.fd.clone());
@@ -202,6 +206,7 @@ impl View {
         // A missing or damaged object is lost; a call that fails, for want of descriptors say, is another error.
         let lost = |source| match source {
             StoreError::Io(e) => upper("open an object")(e.source),
+            StoreError::Absent { id } => OverlayError::AbsentObject(id),
             source => lost(&objects, id, source),
         };
         match objects.content_of(&id, size) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::store::{Node, ObjectId, Tree};
 
-use super::error::Result;
+use super::error::{OverlayError, Result};
 use super::lower::{Lower, LowerNode};
 use super::types::Ino;
 use super::types::Stale;
@@ -42,7 +42,11 @@ impl Overlay {
         if !view.objects.lost().knows_bad() || view.has_upper_bytes(ino) || view.lower_object(ino).is_none() {
             return Ok(());
         }
-        view.open_object(ino).map(drop)
+        match view.open_object(ino) {
+            // It is read by the server, which waits for it.
+            Err(OverlayError::AbsentObject(_)) => Ok(()),
+            opened => opened.map(drop),
+        }
     }
 }
 

@@ -90,6 +90,7 @@ mod xattr;
 use crate::store::Name;
 use crate::sys::fs::{self, StatVfs};
 
+pub(crate) use self::at_hand::AwaitedObject;
 pub(crate) use self::reshape::{JournalContent, JournalPart};
 pub(crate) use self::shadowed::Covered;
 pub(crate) use self::state_dir::IN_UPPER;

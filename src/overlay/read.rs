@@ -83,7 +83,16 @@ impl Overlay {
     /// # Errors
     /// [`OverlayError::NoData`] past the end of the file or of its data.
     pub fn lseek(&self, ino: Ino, offset: u64, hole: bool) -> Result<u64> {
-        let file = self.view.lock().open_to_read(ino)?;
+        let mut view = self.view.lock();
+        let file = match view.open_to_read(ino) {
+            // Which holes it has is not known yet: it counts as one without.
+            Err(OverlayError::AbsentObject(_)) => {
+                let size = view.attr(ino)?.size;
+                return if offset >= size { Err(OverlayError::NoData) } else { Ok(if hole { size } else { offset }) };
+            }
+            file => file?,
+        };
+        drop(view);
         file.seek_data(offset, hole).map_err(|e| match e.raw_os_error() {
             Some(libc::ENXIO) => OverlayError::NoData,
             _ => upper("seek in a file")(e),

@@ -101,7 +101,7 @@ fn holds_path(
     if scans.is_empty() {
         return Ok(false);
     }
-    let content = store.objects().content_of(id, size)?;
+    let content = store.objects().awaited_content_of(id, size)?;
     let failed = |e| StoreError::from(IoError::of("read", &store.objects().path_of(id))(e));
     let mut files: Vec<_> = scans.iter().map(PathScan::file).collect();
     let mut at = 0;
@@ -167,7 +167,7 @@ impl Uploads<'_> {
         if self.progress.is_cancelled() {
             return Err(RemoteError::Interrupted);
         }
-        let content = self.store.objects().content_of(id, size)?;
+        let content = self.store.objects().awaited_content_of(id, size)?;
         let mut bytes = vec![0; len as usize];
         let failed = |e| StoreError::from(IoError::of("read", &self.store.objects().path_of(id))(e));
         let mut done = 0;
@@ -258,7 +258,7 @@ impl Uploads<'_> {
 
     /// Damaged bytes of a large file are not pushed.
     fn check_large(&self, id: &ObjectId, size: u64) -> Result<(), RemoteError> {
-        let content = self.store.objects().content_of(id, size)?;
+        let content = self.store.objects().awaited_content_of(id, size)?;
         let failed = |e| StoreError::from(IoError::of("read", &self.store.objects().path_of(id))(e));
         match ObjectId::of_extent(&content).map_err(failed)? == *id {
             true => Ok(()),

@@ -48,7 +48,7 @@ pub enum Unanswered {
     /// The fetcher's reason, escaped.
     #[error("{0}")]
     Refused(String),
-    #[error("no answer within {} s", .0.as_secs())]
+    #[error("no answer within {} s", .0.as_secs_f32().round())]
     Late(Duration),
     #[error("no fetcher answers: {}", reason(.0))]
     NoFetcher(io::Error),

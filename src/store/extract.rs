@@ -167,7 +167,7 @@ impl<'a> Extraction<'a> {
             self.first.insert(entry.node, path.into());
         }
         let object = self.tree.object(entry.node).ok_or(io::ErrorKind::InvalidData)?;
-        let object = self.store.objects().sound_content(&object).map_err(io::Error::other)?;
+        let object = self.store.objects().awaited_sound_content(&object).map_err(io::Error::other)?;
         let fill = |to: &OwnedFd| {
             object.copy_contents(to, stat.size)?;
             fs::chmod(to, stat.perm & 0o777)?;

@@ -41,7 +41,7 @@
 //! | file | contents |
 //! |------|----------|
 //! | `objects`, `pack/`, `stage`, `writer`, `publish` | bytes of files: found, collected unseen by an import, named at its end |
-//! | `sparse`, `sources`, `demand` | objects that are not here yet: packs without bytes, where they can be had, and the request for one |
+//! | `sparse`, `sources`, `demand`, `arrival` | objects that are not here yet: packs without bytes, where they can be had, the request for one, the wait for it |
 //! | `tree/`, `trees` | indexes of directories: their format, and those that are open |
 //! | `version`, `entries`, `versioned` | the store's version; names for trees, and JSON files with a version |
 //! | `roots`, `manifest`, `frame`, `absence` | worktrees that use the store, their manifests, and worktrees that are away |
@@ -54,6 +54,7 @@
 //! | `id`, `name`, `escape`, `pool` | hashes, file names, names as text, work for all cores |
 
 mod absence;
+mod arrival;
 mod check;
 mod damage;
 mod demand;

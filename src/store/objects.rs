@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use super::arrival::ArrivalWait;
 use super::damage::OTHER_BYTES;
 use super::lost::Lost;
 use super::pack::Packs;
@@ -12,7 +13,7 @@ use super::sources::SourcedObjects;
 use super::{Node, ObjectId, StoreError, Tree};
 use crate::sys::extent::{Extent, is_path_in_memory};
 use crate::sys::fs::{self, OpenFlags, RenameFlags};
-use crate::sys::{IoError, path as paths};
+use crate::sys::{IoError, interrupt, path as paths};
 
 /// The objects of a store.
 pub struct Objects {
@@ -21,6 +22,7 @@ pub struct Objects {
     packs: Packs,
     lost: Lost,
     sourced: SourcedObjects,
+    arrivals: ArrivalWait,
 }
 
 impl Objects {
@@ -28,7 +30,7 @@ impl Objects {
     pub(super) fn open_dir(store: &Path) -> Result<Objects, StoreError> {
         let path = store.join("objects");
         let (packs, lost, sourced) = (Packs::of(store), Lost::of(store), SourcedObjects::of(store));
-        Ok(Objects { dir: paths::open_dir(&path)?, path, packs, lost, sourced })
+        Ok(Objects { dir: paths::open_dir(&path)?, path, packs, lost, sourced, arrivals: ArrivalWait::of(store) })
     }
 
     /// An object's bytes, to be read. One that is not here is [`StoreError::Absent`] if a source names it; else it is lost:
@@ -132,6 +134,42 @@ impl Objects {
 
     fn loose_size(&self, id: &ObjectId) -> Option<u64> {
         fs::stat_at(&self.dir, id.place().as_bytes()).ok().filter(|s| s.is_file()).map(|s| s.size)
+    }
+
+    /// Waits until an absent object is here.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFetched`]: it did not come in time, or cannot be had, or `is_interrupted` ended the waiting.
+    pub(crate) fn await_arrival(&self, id: &ObjectId, is_interrupted: &dyn Fn() -> bool) -> Result<(), StoreError> {
+        let answer = self.arrivals.wait(id, is_interrupted);
+        self.packs.look_again_soon();
+        answer.map_err(|source| StoreError::NotFetched { id: *id, source })
+    }
+
+    /// As [`Objects::content_of`]; one that is absent is waited for.
+    ///
+    /// # Errors
+    /// As [`Objects::content_of`] and [`Objects::await_arrival`].
+    pub(crate) fn awaited_content_of(&self, id: &ObjectId, size: u64) -> Result<Extent, StoreError> {
+        self.awaited(id, || self.content_of(id, size))
+    }
+
+    /// As [`Objects::sound_content`]; one that is absent is waited for.
+    ///
+    /// # Errors
+    /// As [`Objects::sound_content`] and [`Objects::await_arrival`].
+    pub(crate) fn awaited_sound_content(&self, id: &ObjectId) -> Result<Extent, StoreError> {
+        self.awaited(id, || self.sound_content(id))
+    }
+
+    fn awaited(&self, id: &ObjectId, content: impl Fn() -> Result<Extent, StoreError>) -> Result<Extent, StoreError> {
+        match content() {
+            Err(StoreError::Absent { .. }) => {
+                self.await_arrival(id, &|| interrupt::raised().is_some())?;
+                content()
+            }
+            content => content,
+        }
     }
 
     /// The packs that this process has found so far; [`Packs::look_again`] finds those of a later gc or import.

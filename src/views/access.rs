@@ -207,7 +207,10 @@ impl Access {
                     _ => set_xattr(&path, b"user.depsfs.thaw", b"1"),
                 }
             }
-            Access::Direct { overlay, .. } => with_ino(overlay, at, |ino| overlay.thaw(ino)),
+            Access::Direct { overlay, .. } => with_ino(overlay, at, |ino| {
+                overlay.await_object(ino);
+                overlay.thaw(ino)
+            }),
             Access::Copied(_) => Ok(()),
         }
     }

@@ -81,7 +81,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let blocking = Blocking::new("test", 2);
-        let pool = Pool::new(blocking.clone()).expect("a pool");
+        let pool = Pool::new(blocking.clone(), ArrivalPool::default()).expect("a pool");
         Bench { pool, whole: Arc::default(), blocking, dir: tempfile::tempdir().expect("a directory") }
     }
 
@@ -116,6 +116,7 @@ impl Bench {
             passthrough: Passthrough::new(None, &[], Box::new(|_| ())),
             owner: 0,
             blocking: self.blocking.clone(),
+            arrivals: ArrivalPool::default(),
             whole: self.whole.clone(),
             exchange_before: None,
             on_exchange: Box::new(|_| ()),

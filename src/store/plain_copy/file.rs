@@ -137,7 +137,7 @@ impl TreeCopy<'_> {
         if stat.size > 0 {
             let source = TreeError::Damaged("a file has no object");
             let id = self.tree.object(node).ok_or(StoreError::BadTree { id: self.tree.id(), source })?;
-            let object = self.store.objects().content_of(&id, stat.size)?;
+            let object = self.store.objects().awaited_content_of(&id, stat.size)?;
             if stat.size > LARGE || object.as_file().is_some() {
                 object.copy_contents(file, stat.size).map_err(|e| self.failed("write", at, e))?;
             } else {
@@ -222,7 +222,7 @@ impl TreeCopy<'_> {
     /// Whether a file of so many bytes holds the beginning of an object.
     fn is_beginning(&self, file: &Extent, node: Node, size: u64, at: &Path) -> Result<bool, StoreError> {
         let Some(id) = self.tree.object(node) else { return Ok(false) };
-        let object = self.store.objects().content_of(&id, self.tree.stat(node).size)?;
+        let object = self.store.objects().awaited_content_of(&id, self.tree.stat(node).size)?;
         begins_with(&object, file, size).map_err(|e| self.failed("compare", at, e))
     }
 }

@@ -67,7 +67,7 @@ fn served(store: &Store, tree: &Tree, node: Node, trace: &Trace) -> Result<Optio
 /// # Errors
 /// It is lost or damaged, or can't be read.
 pub(super) fn text_of(store: &Store, object: &ObjectId, size: u64) -> Result<Vec<u8>, WorktreeError> {
-    let bytes = store.objects().sound_content(object)?;
+    let bytes = store.objects().awaited_sound_content(object)?;
     let mut text = vec![0; size as usize];
     let n = bytes.read_at(&mut text, 0).map_err(IoError::of("read", &store.objects().path_of(object)))?;
     text.truncate(n);
