@@ -13,7 +13,7 @@ use depsfs::store::import::import_dir;
 use depsfs::store::{ObjectId, Store};
 use depsfs::sys::fs as calls;
 
-use crate::bench::{Bench, bench, signal, wait_until};
+use crate::bench::{Bench, bench, is_root, signal, wait_until};
 
 const FILES: u32 = 100;
 
@@ -245,4 +245,20 @@ fn a_read_that_waits_outlives_its_server() {
     wait_until("the next server asks", || stand_in.asked() >= 2);
     stand_in.answer(Answers::Fill);
     assert_eq!(output(child), content(50));
+}
+
+#[test]
+fn an_absent_file_of_a_view_that_passes_files_through_is_read_by_the_server_and_waits() {
+    if !is_root() {
+        println!("skipped: only root's views pass files through");
+        return;
+    }
+    let mut bench = bench!("v");
+    let stand_in = lazy(&mut bench, "60 DEPSFS_PASSTHROUGH=1");
+    let child = reader(bench.view("v/70"));
+    wait_until("it waits", || stand_in.asked() >= 1);
+    assert_eq!(fs::read(bench.view("v/5")).unwrap(), content(5));
+    stand_in.answer(Answers::Fill);
+    assert_eq!(output(child), content(70));
+    assert_eq!(fs::read(bench.view("v/71")).unwrap(), content(71));
 }
