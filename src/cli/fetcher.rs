@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::report::Failure;
 use crate::remote::fetcher::{self, FetcherOptions};
-use crate::sys::{interrupt, log, process};
+use crate::sys::{interrupt, process};
 
 /// Bring contents that views wait for, until there is nothing to do
 #[derive(Args)]
@@ -22,7 +22,6 @@ impl FetcherCommand {
     /// # Errors
     /// The store cannot be opened, or the fetcher's socket not be made.
     pub fn run(self) -> Result<(), Failure> {
-        log::begin("info");
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         process::set_name(c"depsfs-fetcher");
         // No mount and no worktree is in use by it.

@@ -71,6 +71,7 @@ mod view_option;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::sys::log as process_log;
 use crate::sys::terminal::DisplayName;
 
 use report::Failure;
@@ -157,6 +158,10 @@ pub fn run() -> u8 {
     let what = verb.failing();
     let is_cache = matches!(verb, Verb::Cache(_));
     let may_hang = verb.looks_here();
+    if matches!(verb, Verb::Fetcher(_)) {
+        // As a daemon's: the first call counts.
+        process_log::begin("info");
+    }
     let result =
         options.apply().and_then(|()| if may_hang { hung::refuse() } else { Ok(()) }).and_then(|()| verb.run());
     let because = result.as_ref().err().map(ToString::to_string);

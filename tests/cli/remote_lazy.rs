@@ -100,6 +100,8 @@ fn views_complete_themselves_and_the_fetcher_ends() {
     clone.ok("b/clone", &["create", "one"]);
     clone.wait_for_status("b/one", "[ok]      node_modules");
     clone.wait_for_no_fetcher();
+    let log = clone.bench.read("b/store/fetcher/log");
+    assert!(log.contains("ended after ") && log.contains(" requests, "), "{log}");
     clone.is_away(true);
     assert_eq!(fs::read(clone.made("b/one")).unwrap(), b"by a\n");
     clone.ok("b/clone", &["remove", "one"]);

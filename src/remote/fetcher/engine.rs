@@ -15,7 +15,7 @@ use super::connection::{self, FetchRequest};
 use super::health::SilentRemote;
 use super::lane::{self, LaneTask, LaneWork, OpenRemotes};
 use super::missing::silent_remotes;
-use super::place::{FOLDER, LOCK, SOCKET, STATE};
+use super::place::{FOLDER, LOCK, LOG, SOCKET, STATE};
 use super::trees::TreeWatch;
 use super::work::{Asker, AskerAnswer, Request, Work};
 use crate::remote::RemoteError;
@@ -29,6 +29,7 @@ use crate::sys::{IoError, interrupt, local_socket, path as paths, process};
 const LANES: usize = 16;
 /// With less free space, nothing is brought that nobody waits for.
 const LEAST_FREE: u64 = 1 << 30;
+const LONG_LOG: u64 = 1 << 20;
 const TICK: Duration = Duration::from_millis(100);
 /// Without work, sources are looked at as often.
 const LOOK: Duration = Duration::from_secs(2);
@@ -64,6 +65,7 @@ pub fn run(store: &Path, options: FetcherOptions) -> Result<(), RemoteError> {
     let at = dir.join(LOCK);
     let file = open_path(&at, OpenFlags::RDWR | OpenFlags::CREATE, 0o600).map_err(IoError::of("open", &at))?;
     let Some(_lock) = Lock::try_exclusive(file).map_err(IoError::of("lock", &at))? else { return Ok(()) };
+    shorten(&dir.join(LOG)).or_warn("the log of the fetcher stays as long as it is");
     let at = dir.join(SOCKET);
     let listener = local_socket::listen(&dir, SOCKET).map_err(IoError::of("listen at", &at))?;
     let fetcher = Arc::new(Fetcher::new(store, options));
@@ -79,6 +81,15 @@ pub fn run(store: &Path, options: FetcherOptions) -> Result<(), RemoteError> {
     let (requests, received) = fetcher.open.traffic();
     tracing::info!("ended after {requests} requests, {received} bytes received");
     Ok(())
+}
+
+/// Empties a log that has become long. This process appends to it.
+fn shorten(log: &Path) -> Result<(), IoError> {
+    if paths::stat(log)?.is_none_or(|stat| stat.size < LONG_LOG) {
+        return Ok(());
+    }
+    let file = open_path(log, OpenFlags::WRONLY | OpenFlags::NOFOLLOW, 0).map_err(IoError::of("open", log))?;
+    fs::truncate(&file, 0).map_err(IoError::of("truncate", log))
 }
 
 /// A fetcher at work.

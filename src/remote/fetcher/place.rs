@@ -2,6 +2,8 @@
 
 pub use crate::store::{FETCHER_DIR as FOLDER, FETCHER_SOCKET as SOCKET};
 
+/// Its output.
+pub const LOG: &str = "log";
 /// The remotes that do not answer.
 pub const STATE: &str = "state.json";
 /// Held by the one fetcher of a store.
