@@ -65,7 +65,7 @@ impl Clone {
 }
 
 #[test]
-fn a_view_lists_without_the_remote_and_fetch_completes_it() {
+fn a_view_lists_without_the_remote_reads_bring_contents_and_fetch_completes_it() {
     // The artifact of a component, and those of the commit.
     for toml in [WEB, ""] {
         let clone = Clone::lazy(toml, "on-use");
@@ -76,7 +76,15 @@ fn a_view_lists_without_the_remote_and_fetch_completes_it() {
         clone.is_away(true);
         let meta = fs::metadata(clone.made("b/one")).unwrap();
         assert_eq!(meta.len(), 5);
+        let failed = fs::read(clone.made("b/one")).unwrap_err();
+        assert_eq!(failed.raw_os_error(), Some(5), "{failed}");
+        clone.wait_for_status("b/one", "remote team does not answer since ");
         clone.is_away(false);
+        let until = Instant::now() + LONG;
+        while fs::read(clone.made("b/one")).ok().as_deref() != Some(b"by a\n") {
+            assert!(Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let said = clone.ok("b/one", &["fetch"]).out;
         assert!(said.contains("contents: all are here") || said.contains("nothing that is not here"), "{said}");
         assert!(!clone.ok("b/one", &["status"]).out.contains("[incomplete]"));
@@ -122,4 +130,32 @@ fn create_waits_for_all_contents_on_request_and_copies_have_them() {
     other.is_away(true);
     assert_eq!(fs::read(other.made("b/copied")).unwrap(), b"by a\n");
     other.ok("b/clone", &["remove", "lazy"]);
+}
+
+#[test]
+fn a_fetcher_that_is_killed_is_started_again_by_the_next_read() {
+    let clone = Clone::lazy(WEB, "on-use");
+    clone.ok("b/clone", &["create", "one"]);
+    clone.is_away(true);
+    // It waits for the remote.
+    let (made, reader) = (clone.made("b/one"), clone.made("b/one"));
+    let reads = std::thread::spawn(move || fs::read(reader));
+    let until = Instant::now() + LONG;
+    while clone.fetchers().is_empty() {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for pid in clone.fetchers() {
+        let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+    clone.is_away(false);
+    let read = reads.join().unwrap();
+    assert!(read.as_deref().is_ok_and(|bytes| bytes == b"by a\n") || read.is_err(), "{read:?}");
+    let until = Instant::now() + LONG;
+    while fs::read(&made).ok().as_deref() != Some(b"by a\n") {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    clone.ok("b/clone", &["remove", "one"]);
 }
