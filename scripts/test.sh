@@ -149,7 +149,7 @@ if [ $# = 0 ]; then
         ! grep -E '^(tokio|object_store) ' <<<"$tree"
     }
     bounded "cargo tree --no-default-features" without_runtime
-    bounded "cargo clippy --no-default-features" cargo clippy --locked --no-default-features -- -D warnings
+    bounded "cargo clippy --no-default-features" cargo clippy --locked --no-default-features --all-targets -- -D warnings
     say "cargo doc, without a warning"
     bounded "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
     say "spelling, licences, duplicate dependencies"

@@ -106,6 +106,7 @@ mod remote;
 #[cfg(feature = "remote")]
 #[path = "cli/remote_create.rs"]
 mod remote_create;
+#[cfg(feature = "remote")]
 #[path = "cli/remote_lazy.rs"]
 mod remote_lazy;
 #[cfg(feature = "remote")]

@@ -30,7 +30,7 @@ pub use self::call::{complete, start};
 pub use self::engine::{FetcherOptions, run};
 pub use self::missing::IncompleteTrees;
 /// For tests of the order of work.
-#[cfg(test)]
+#[cfg(all(test, feature = "remote"))]
 pub mod testing {
     pub use super::missing::silent_remotes;
     pub use super::work::{Asker, Request, Work};
