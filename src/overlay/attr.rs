@@ -157,6 +157,9 @@ impl View {
 
     /// Changes metadata, and the size.
     pub(super) fn set_attr(&mut self, ino: Ino, caller: Caller, set: SetAttr) -> Result<Attr> {
+        if let Some(attr) = self.set_open_attr(ino, &set)? {
+            return Ok(attr);
+        }
         let before = self.attr(ino)?;
         let mode = self.mode_after(&before, caller, &set);
         if let Some(size) = set.size {
@@ -172,6 +175,24 @@ impl View {
             }
         }
         self.attr(ino)
+    }
+
+    /// Sets the mode or the times of a file of the upper that is open here, and nothing else: one call, which needs no
+    /// former state to take back. `None` for anything else.
+    fn set_open_attr(&mut self, ino: Ino, set: &SetAttr) -> Result<Option<Attr>> {
+        let has_times = set.atime != SetTime::Keep || set.mtime != SetTime::Keep;
+        let is_one = set.mode.is_some() != has_times && set.size.is_none() && set.uid.is_none() && set.gid.is_none();
+        if !is_one || !self.is_in_upper(ino) || self.is_gone(ino) {
+            return Ok(None);
+        }
+        let Some(file) = self.files.find(ino) else { return Ok(None) };
+        self.precede()?;
+        match set.mode {
+            Some(mode) => fs::chmod(&file.fd, mode & 0o7777).map_err(upper("set the mode"))?,
+            None => fs::utimens(&file.fd, set.atime, set.mtime).map_err(upper("set times"))?,
+        }
+        let stat = fs::stat(&file.fd).map_err(upper("look at a file"))?;
+        self.upper_attr(ino, &stat).map(Some)
     }
 
     /// Changes the size and the other requested attributes, all of it or nothing: a truncation can't be undone, so that

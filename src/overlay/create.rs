@@ -67,18 +67,24 @@ impl Overlay {
     /// As open(2) with `O_CREAT`.
     pub fn create(&self, parent: Ino, name: &Name, mode: u32, caller: Caller, exclusive: bool) -> Result<Attr> {
         let mut view = self.view.lock();
-        match view.resolve(parent, name) {
-            Ok(_) if exclusive => return Err(OverlayError::Exists),
-            Ok(found) => return view.referenced(&found),
-            Err(OverlayError::NotFound) => {}
-            Err(e) => return Err(e),
+        let below = view.lower_at(parent, name);
+        view.lower.must_be_sound()?;
+        if below.is_some() || !exclusive {
+            match view.resolve(parent, name) {
+                Ok(_) if exclusive => return Err(OverlayError::Exists),
+                Ok(found) => return view.referenced(&found),
+                Err(OverlayError::NotFound) => {}
+                Err(e) => return Err(e),
+            }
         }
         let flags = OpenFlags::RDWR | OpenFlags::CREATE | OpenFlags::EXCL;
         let dir = view.dir_to_change(parent)?;
-        let file = view.open_kept(|| fs::open_at(&dir, name.bytes(), flags, mode & 0o7777));
-        let file = file.map_err(upper("create a file"))?;
+        let file = view.open_kept(|| fs::open_at(&dir, name.bytes(), flags, mode & 0o7777)).map_err(refused)?;
         let found = view.take_in(parent, &dir, name, caller)?;
         view.files.keep(found.ino, Arc::new(OpenFile { fd: Arc::new(file), writable: true, truncated: None }));
+        if let Some(seen) = view.seen.get_mut(&found.ino) {
+            seen.has_no_capability = true;
+        }
         view.referenced(&found)
     }
 
@@ -91,16 +97,12 @@ impl Overlay {
     ) -> Result<Attr> {
         let mut view = self.view.lock();
         let dir = view.dir_to_change(parent)?;
-        // The call itself finds an entry of the upper at the name.
         let below = view.lower_at(parent, name);
         view.lower.must_be_sound()?;
         if below.is_some() {
             return Err(OverlayError::Exists);
         }
-        call(&dir, name.bytes()).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => OverlayError::Exists,
-            _ => upper("create a file")(e),
-        })?;
+        call(&dir, name.bytes()).map_err(refused)?;
         let found = view.take_in(parent, &dir, name, caller)?;
         view.referenced(&found)
     }
@@ -212,6 +214,14 @@ impl View {
         if let Some(seen) = self.seen.get_mut(&ino) {
             seen.lookups += 1;
         }
+    }
+}
+
+/// The error of a call that makes a name. The call itself finds an entry of the upper there: no look comes before it.
+fn refused(e: std::io::Error) -> OverlayError {
+    match e.kind() {
+        std::io::ErrorKind::AlreadyExists => OverlayError::Exists,
+        _ => upper("create a file")(e),
     }
 }
 

@@ -4,6 +4,7 @@
 //! The fixture has, in a few names each: files and directories of the lower, copies, files of the upper's own, merged,
 //! moved and opaque directories, whiteouts, hard links of both kinds, changed metadata.
 
+mod calls;
 mod copied;
 mod damage;
 mod fault;

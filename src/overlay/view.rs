@@ -76,6 +76,9 @@ pub(super) struct KernelInode {
     pub names: LocationSet,
     /// References the kernel holds.
     pub lookups: u64,
+    /// It was made by this view, and no extended attribute of it was set since. The kernel queries this one before the
+    /// first write to each file.
+    pub has_no_capability: bool,
 }
 
 /// A file or directory whose last name is gone while the kernel may have it open.

@@ -22,6 +22,9 @@ use crate::sys::fs::Timespec;
 const FITS: usize = 512;
 const HEAD: usize = 24;
 
+/// The capabilities of a program (capabilities(7)). No new file has any.
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// A probe's name, for a moment, where there are no nameless files.
 const PROBE: &[u8] = b".depsfs.probe";
 
@@ -31,6 +34,9 @@ impl Overlay {
     pub fn xattr(&self, ino: Ino, name: &[u8]) -> Result<Vec<u8>> {
         let mut view = self.view.lock();
         refuse_acl(name)?;
+        if name == CAPABILITY && view.seen.get(&ino).is_some_and(|seen| seen.has_no_capability) {
+            return Err(OverlayError::NoXattr);
+        }
         if view.has_upper_xattrs(ino)? {
             let fd = view.xattr_fd(ino)?;
             return fs::xattr(&fd, name).map_err(no_xattr("read an extended attribute"));
@@ -68,6 +74,9 @@ impl Overlay {
         if view.has_upper_xattrs(ino)? {
             view.precede()?;
             let fd = view.xattr_fd(ino)?;
+            if let Some(seen) = view.seen.get_mut(&ino) {
+                seen.has_no_capability = false;
+            }
             return fs::set_xattr(&fd, name, value, flags).map_err(no_xattr("set an extended attribute"));
         }
         match view.lower_xattr(ino, name).is_some() {
