@@ -2,7 +2,7 @@
 //!
 //! No call here touches a path inside a view. Every wait has an end (`patience`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -181,6 +181,11 @@ pub fn state(state_dir: &Path) -> Option<DaemonState> {
 /// Whether a living daemon has a view mounted. Asked of each of many views, what there is is read once.
 pub fn is_mounted(state_dir: &Path, view_id: &str) -> bool {
     known::look(&StateDir::new(state_dir)).is_some_and(|known| known.mounted.contains(view_id))
+}
+
+/// The ids of the views that a living daemon has mounted.
+pub fn mounted(state_dir: &Path) -> HashSet<String> {
+    known::look(&StateDir::new(state_dir)).map(|known| known.mounted.clone()).unwrap_or_default()
 }
 
 /// As `release::unmount`, also if a process has the views open or mounted elsewhere.

@@ -152,7 +152,7 @@ impl ListedParts<'_> {
         found: &mut Ignored,
     ) -> Result<Vec<PathBuf>, IgnoredError> {
         let listed = topmost(listed);
-        let below: Vec<PathBuf> = listed.iter().map(|path| at.join(without_slash(path))).collect();
+        let below: BTreeSet<PathBuf> = listed.iter().map(|path| at.join(without_slash(path))).collect();
         let (listed, partly) = partly_tracked::join(of, listed, &|dir| self.stays_apart(&at.join(dir), &below))?;
         found.of_checkout.extend(of.git().own_of_checkout(&partly)?.into_iter().map(|path| at.join(path)));
         found.partly_tracked.extend(partly.into_iter().map(|dir| at.join(dir)));
@@ -160,15 +160,17 @@ impl ListedParts<'_> {
     }
 
     /// Whether a part of a directory is no part of an artifact.
-    fn stays_apart(&self, dir: &Path, listed: &[PathBuf]) -> bool {
+    fn stays_apart(&self, dir: &Path, listed: &BTreeSet<PathBuf>) -> bool {
         let whole = self.source.root.join(dir);
         let is_excluded = |at: &Path| self.limits.excluded.matched_path_or_any_parents(at, true).is_ignore();
         let is_other = |at: &PathBuf| is_excluded(at) || path::is_there(&self.source.root.join(at).join(".git"));
+        // By components: what is below a directory follows it.
+        let mut below = listed.range(dir.to_path_buf()..).take_while(|at| at.starts_with(dir));
         self.limits.views.iter().any(|view| view != dir && view.starts_with(dir))
             || self.modules.iter().any(|(module, _)| module.starts_with(dir))
             || self.limits.store.starts_with(&whole)
             || self.limits.worktrees.iter().any(|worktree| worktree.starts_with(&whole))
-            || (!is_excluded(dir) && listed.iter().filter(|at| at.starts_with(dir)).any(is_other))
+            || (!is_excluded(dir) && below.any(is_other))
     }
 }
 

@@ -39,7 +39,7 @@ impl EmbeddedPaths {
 /// A mount does not answer.
 pub fn tell(views: &Views) -> Result<(), ViewsError> {
     let mut roots = Vec::new();
-    for view in views.manifest.views.iter().filter(|view| !view.is_copy() && views.is_mounted(view)) {
+    for view in views.mounted().filter(|view| !view.is_copy()) {
         let root = views.mount_place(view);
         if !roots.contains(&root) {
             roots.push(root);

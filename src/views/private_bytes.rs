@@ -3,6 +3,7 @@
 //! The upper of a mounted view is read through the keeper's descriptor of it, not through the mount: no request waits for
 //! a server, and a file whose mode or times alone differ takes no space.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -45,10 +46,11 @@ pub fn of_all(all: &[&Views]) -> Vec<Option<u64>> {
 /// An upper can't be read.
 fn of(views: &Views) -> Result<u64, IoError> {
     let keeper = views.state().map(|state| PathBuf::from(format!("/proc/{}/fd", state.pid)));
+    let mounted: HashSet<&Path> = views.mounted().map(|view| view.path.as_path()).collect();
     let mut bytes = 0;
     for view in &views.manifest.views {
         let mount_upper = view.upper.clone().unwrap_or_else(|| views.mount_place(view));
-        let upper = match keeper.as_deref().filter(|_| views.is_mounted(view)) {
+        let upper = match keeper.as_deref().filter(|_| mounted.contains(view.path.as_path())) {
             Some(open) => joined(&descriptor_of(open, &mount_upper)?, views.inside_mount(view)),
             None => joined(&mount_upper, views.inside_mount(view)),
         };

@@ -96,6 +96,12 @@ impl Views {
         client::is_mounted(&self.state_dir, self.manifest.mount_id(view))
     }
 
+    /// The views of which [`Views::is_mounted`] is true, looked up once for all of them.
+    pub fn mounted(&self) -> impl Iterator<Item = &ViewSpec> {
+        let ids = client::mounted(&self.state_dir);
+        self.manifest.views.iter().filter(move |view| ids.contains(self.manifest.mount_id(view)))
+    }
+
     /// Whether a view needs no mount: it is mounted, the user deleted it, or it is plain files.
     pub fn is_settled(&self, view: &ViewSpec) -> bool {
         view.is_copy() || self.is_mounted(view) || self.is_dropped(view)

@@ -140,7 +140,7 @@ fn row(state_dir: &Path, at: usize, with_views: &mut Vec<(usize, Views)>) -> Lis
         Err(e) => return ListedWorktree::unknown(state_dir, e.to_string()),
     };
     let manifest = &views.manifest;
-    let mounted = manifest.views.iter().filter(|view| views.is_mounted(view)).count();
+    let mounted = views.mounted().count();
     let checkout = Checkout::at(&manifest.worktree);
     let branch = checkout.and_then(|found| found.map_or(Ok(None), |checkout| checkout.branch()));
     let broken = Broken::of_state(state_dir, &manifest.worktree).unwrap_or_default();

@@ -3,6 +3,7 @@
 //! A directory that is a clean view itself isn't read at all: its grafts are taken over. In a changed view only the
 //! changed paths are read (`unchanged.rs`); the others are copied from its trees.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +22,7 @@ use crate::sys::log::OrWarn;
 use crate::sys::{fs, interrupt, spawn};
 use crate::views::changed_source::{Changed, ChangedMount};
 use crate::views::embedded_paths::{EmbeddedPaths, Trace, Traced};
-use crate::views::lockfile::{self, Beside};
+use crate::views::lockfile::{Beside, LockFiles};
 use crate::views::set::{self, Views};
 
 /// How many directories are taken at once.
@@ -79,8 +80,7 @@ impl Snapshots {
         let record = views.as_ref().map(|v| EmbeddedPaths::load(&v.state_dir)).transpose()?.unwrap_or_default();
         let store = store.clone();
         spawn::detached(move || {
-            let source =
-                SourceViews { views: views.as_ref(), store: &store, mount: OnceLock::new(), of_checkout, excluded };
+            let source = SourceViews::new(&store, &root, views.as_ref(), of_checkout, excluded);
             let take = |at: &PathBuf| take(&store, &root, at, &source, record.of(at), &*inner);
             // No thread receives it any more when the create has failed meanwhile.
             // The cost of a small one is the wait for the disk.
@@ -152,7 +152,7 @@ fn take(
     inherited: Option<&Traced>,
     progress: &dyn Progress,
 ) -> Result<Snapshot, WorktreeError> {
-    let mut lockfiles = lockfile::beside(root, at)?;
+    let mut lockfiles = views.lock_files.beside(at)?;
     let whole = root.join(at);
     if let Some((grafts, made_with)) = views.clean(&whole, at) {
         // The artifacts were made with the lock files that the first source had beside them.
@@ -218,9 +218,12 @@ fn import(
     import_dir_watching(store, whole, root, progress)
 }
 
-/// The views of the source, as far as they are of this very store.
+/// The source: its lock files, and its views, as far as they are of this very store.
 struct SourceViews<'a> {
+    lock_files: LockFiles<'a>,
     views: Option<&'a Views>,
+    /// Those that are mounted, by path.
+    mounted: HashMap<&'a Path, &'a ViewSpec>,
     store: &'a Store,
     /// The mount of all of them, where they are one.
     mount: OnceLock<Option<Arc<ChangedMount>>>,
@@ -230,12 +233,31 @@ struct SourceViews<'a> {
     excluded: Gitignore,
 }
 
-impl SourceViews<'_> {
+impl<'a> SourceViews<'a> {
+    fn new(
+        store: &'a Store,
+        root: &'a Path,
+        views: Option<&'a Views>,
+        of_checkout: Vec<PathBuf>,
+        excluded: Gitignore,
+    ) -> SourceViews<'a> {
+        let views = views.filter(|views| views.manifest.store == store.path());
+        let mounted = views.iter().flat_map(|views| views.mounted());
+        let mounted = mounted.map(|view| (view.path.as_path(), view)).collect();
+        SourceViews {
+            lock_files: LockFiles::of(root),
+            views,
+            mounted,
+            store,
+            mount: OnceLock::new(),
+            of_checkout,
+            excluded,
+        }
+    }
+
     /// The view at a directory, when it is mounted.
-    fn at(&self, at: &Path) -> Option<(&Views, &ViewSpec)> {
-        let views = self.views.filter(|v| v.manifest.store == self.store.path())?;
-        let view = views.manifest.views.iter().find(|v| v.path == at).filter(|v| views.is_mounted(v))?;
-        Some((views, view))
+    fn at(&self, at: &Path) -> Option<(&'a Views, &'a ViewSpec)> {
+        Some((self.views?, *self.mounted.get(at)?))
     }
 
     /// The mounted view at a directory, with its changes, if it reports them.

@@ -14,7 +14,7 @@ fn with_views(bench: &Bench, views: usize) {
 }
 
 #[test]
-fn how_often_a_command_opens_the_mount_table_does_not_grow_with_the_views() {
+fn how_often_a_command_opens_the_mount_table_or_the_daemons_files_does_not_grow_with_the_views() {
     if Command::new("strace").arg("-V").output().is_err() {
         return println!("skipped: strace is not installed");
     }
@@ -24,7 +24,7 @@ fn how_often_a_command_opens_the_mount_table_does_not_grow_with_the_views() {
         bench.ok("repo", ["create", "fix"]);
         let trace = bench.path("trace");
         let mut strace = bench.command("strace", "fix");
-        strace.args(["-f", "-qq", "-e", "trace=openat", "-o"]).arg(&trace).arg(PROGRAM).args(command);
+        strace.args(["-f", "-qq", "-e", "trace=open,openat", "-o"]).arg(&trace).arg(PROGRAM).args(command);
         let said = run(&mut strace);
         if said.code != 0 && said.err.contains("ptrace") {
             return None;
@@ -32,12 +32,19 @@ fn how_often_a_command_opens_the_mount_table_does_not_grow_with_the_views() {
         assert_eq!(said.code, 0, "{said:?}");
         let lines = std::fs::read_to_string(&trace).unwrap();
         bench.ok("repo", ["remove", "fix"]);
-        Some(lines.lines().filter(|l| l.contains("mountinfo") || l.contains("daemon.json")).count())
+        let mut files = vec!["mountinfo", "daemon.json"];
+        // The others look once for each view whether the daemon lives.
+        if command == ["list"] {
+            files.push("daemon.lock");
+        }
+        Some(lines.lines().filter(|line| files.iter().any(|file| line.contains(file))).count())
     };
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
-    let commands = [&["diff"][..], &["status"], &["unmount"], &["mount"]];
+    // `--no-mount`: the trace would wait for the daemon.
+    let create = &["create", "from-fix", "--no-mount"][..];
+    let commands = [&["diff"], &["status"], &["list"], create, &["unmount"], &["mount"]];
     // A program that is traced gains no privileges: of an ordinary user, fusermount3 mounts nothing.
-    for command in if is_root { &commands[..] } else { &commands[..2] } {
+    for command in if is_root { &commands[..] } else { &commands[..4] } {
         let (Some(few), Some(many)) = (opened(2, command), opened(30, command)) else {
             return println!("skipped: programs may not be traced here");
         };

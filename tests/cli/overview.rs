@@ -3,7 +3,7 @@
 use crate::bench::{Bench, json};
 
 /// A table without the last two words of its lines: an age grows between two commands.
-fn without_age(table: &str) -> Vec<String> {
+pub fn without_age(table: &str) -> Vec<String> {
     let line = |line: &str| line.rsplitn(3, ' ').last().unwrap_or_default().trim_end().to_owned();
     table.lines().map(line).collect()
 }

@@ -104,9 +104,12 @@ fn a_directory_without_permissions_is_filled_all_the_same() {
     let case = case();
     let from = case.at("from/sub/deeper");
     std::fs::set_permissions(&from, PermissionsExt::from_mode(0o400)).expect("changed");
-    let tree = import_dir(&case.store, &case.at("from/sub"), &());
+    let is_closed = std::fs::symlink_metadata(from.join("1")).is_err();
+    let imported = import_dir(&case.store, &case.at("from/sub"), &()).expect("imported");
     std::fs::set_permissions(&from, PermissionsExt::from_mode(0o755)).expect("changed");
-    let Ok(imported) = tree else { return println!("skipped: an ordinary user can't import it") };
+    if is_closed {
+        return println!("skipped: for an ordinary user it is left out of the import");
+    }
     let tree = case.store.tree(imported.tree).expect("a tree");
     let case = CopyCase { tree, ..case };
     case.copy("to", CopyMode::New).expect("copied");
