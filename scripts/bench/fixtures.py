@@ -85,6 +85,9 @@ def locked(where, say):
     (where / "package.json").write_text('{ "private": true }\n')
     run("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error",
         "--cache", where / "cache", *WEB, cwd=where)
+    # Once before: what it asks for is not quite what `npm install` has put into the cache.
+    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error",
+        "--cache", where / "cache", cwd=where)
     shutil.rmtree(where / "node_modules")
     run("chmod", "-R", "a+rwX", where)  # npm writes into its cache at each run, whoever runs it
     (where / "made").touch()

@@ -134,7 +134,7 @@ def table(lists):
         Operation("npm-ci", f"npm ci of {lists['locked']:,} packages, from npm's cache", "deps", "new", engines=MOUNTED,
                   quick=False, limits={"wall": 1.1},
                   program=["sh", "-c", "mkdir ci-{n} && cp {ci}/package.json {ci}/package-lock.json ci-{n} && cd ci-{n} && "
-                           "npm ci --offline --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error "
+                           "npm ci --prefer-offline --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error "
                            "--cache {ci}/cache"]),
         Operation("exec", "bb --version (38 MB), 20 times, warm", "big", "warm", limits={"cpu": 1.05},
                   program=["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do ./bb --version; done"]),
