@@ -17,6 +17,17 @@ const VARIABLE: &str = "DEPSFS_FETCH_WAIT";
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 const SILENT_FOR: Duration = Duration::from_secs(10);
 
+/// The time that a read waits for an absent object, by default or as the environment says.
+pub fn fetch_wait() -> Duration {
+    seconds_of_variable(VARIABLE).unwrap_or(WAIT)
+}
+
+/// A time in seconds from a variable of the environment; `None` if it is not set, or no such time.
+pub fn seconds_of_variable(name: &str) -> Option<Duration> {
+    let seconds: f64 = std::env::var(name).ok()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// The requests of a process for absent objects of a store.
 pub(super) struct ArrivalWait {
     store: PathBuf,
@@ -41,8 +52,7 @@ impl ArrivalWait {
     }
 
     fn limit(&self) -> Duration {
-        let variable = std::env::var(VARIABLE).ok();
-        let wait = variable.and_then(|text| text.parse().ok()).map_or(WAIT, Duration::from_secs);
+        let wait = fetch_wait();
         match *self.silent_since.lock() {
             Some(since) if since.elapsed() < SILENT_FOR => wait.min(SHORT_WAIT),
             _ => wait,

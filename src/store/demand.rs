@@ -26,7 +26,7 @@ use super::ObjectId;
 use super::escape::escape;
 use crate::sys::fs::{self, OpenFlags};
 use crate::sys::log::OrWarn;
-use crate::sys::{path as paths, process, reason, socket};
+use crate::sys::{local_socket, path as paths, process, reason, socket};
 
 /// The directory of the socket, in a store.
 pub const FETCHER_DIR: &str = "fetcher";
@@ -34,7 +34,7 @@ pub const FETCHER_DIR: &str = "fetcher";
 pub const SOCKET: &str = "socket";
 /// The longest line, its newline included.
 pub const LONGEST_LINE: usize = 4096;
-/// So often it is looked whether the caller was interrupted.
+/// The time between two looks whether the caller was interrupted.
 const LOOK: Duration = Duration::from_millis(50);
 /// A fetcher that was started has so long until it listens; then another one is started.
 const STARTING: Duration = Duration::from_secs(3);
@@ -83,8 +83,8 @@ pub fn demand(
             }
             checked => checked?,
         }
-        match connect(store) {
-            Ok(connection) => match ask(&connection, id, &check)? {
+        match local_socket::connect(&store.join(FETCHER_DIR), SOCKET) {
+            Ok(connection) => match ask(&connection.into(), id, &check)? {
                 Some(answer) => return answer,
                 // It ended before it answered.
                 None => last = Some(io::ErrorKind::ConnectionReset.into()),
@@ -99,12 +99,6 @@ pub fn demand(
         }
         std::thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
     }
-}
-
-/// A connection to the fetcher's socket, whatever the length of its path.
-fn connect(store: &Path) -> io::Result<OwnedFd> {
-    let dir = paths::open_dir(&store.join(FETCHER_DIR)).map_err(|e| e.source)?;
-    socket::connect_at(dir.as_fd(), SOCKET)
 }
 
 /// The answer to the request for one object; nothing if the connection ended before it.

@@ -1,7 +1,7 @@
 //! Sockets in a directory, for processes of one user on one machine. A name may lie deeper than a socket's address is long.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    UnixListener::bind(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
+    UnixListener::bind(address(&dir, name))
 }
 
 /// Connects to the socket of this name in a directory.
@@ -26,7 +26,12 @@ pub fn listen(dir: &Path, name: &str) -> io::Result<UnixListener> {
 /// Nothing listens there.
 pub fn connect(dir: &Path, name: &str) -> io::Result<UnixStream> {
     let dir = paths::open_dir(dir).map_err(|e| e.source)?;
-    Ok(super::socket::connect_at(dir.as_fd(), name)?.into())
+    UnixStream::connect(address(&dir, name))
+}
+
+/// Short, however long the path of the directory is.
+fn address(dir: &OwnedFd, name: &str) -> String {
+    format!("/proc/self/fd/{}/{name}", dir.as_raw_fd())
 }
 
 /// The user of the process at the other end, as it was when that connected.

@@ -2,12 +2,12 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SeekFrom};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    SendFlags, SocketFlags, SocketType,
 };
 
 /// The most descriptors one message carries.
@@ -27,26 +27,6 @@ pub fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
-}
-
-/// Connects to the stream socket at a name in an open directory, whose path may be longer than a socket's address.
-pub fn connect_at(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    rustix::net::connect(&socket, &address_at(dir, name)?)?;
-    Ok(socket)
-}
-
-/// Listens on a new stream socket at a name in an open directory, as [`connect_at`].
-#[allow(dead_code, reason = "the fetcher listens so")]
-pub fn listen_at(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    rustix::net::bind(&socket, &address_at(dir, name)?)?;
-    rustix::net::listen(&socket, 128)?;
-    Ok(socket)
-}
-
-fn address_at(dir: BorrowedFd<'_>, name: &str) -> io::Result<SocketAddrUnix> {
-    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))?)
 }
 
 /// A file that is nowhere but in memory, for what is too long for a message: its descriptor is sent instead.

@@ -7,15 +7,15 @@ use std::process::Command;
 
 use crate::bench::{Bench, PROGRAM, Said, run};
 
-/// The directory in which a command runs, and a shell script that prepares it in `repo`.
+/// The directory in which a command runs, and the parts of a shell script that prepares it in `repo`.
 struct Rule {
     /// The beginning of the command.
     of: &'static str,
     at: &'static str,
-    before: &'static str,
+    before: &'static [&'static str],
 }
 
-const fn rule(of: &'static str, at: &'static str, before: &'static str) -> Rule {
+const fn rule(of: &'static str, at: &'static str, before: &'static [&'static str]) -> Rule {
     Rule { of, at, before }
 }
 
@@ -23,71 +23,71 @@ const WORKTREE: &str = "depsfs create fix-login --branch al/fix-login --quiet";
 const CHANGED: &str = "depsfs create fix-login --quiet; echo mine >../fix-login/node_modules/left-pad/index.js";
 const ENTRY: &str = "mkdir out; tar -czf noir-0123456789abcdef.tar.gz build; \
                      depsfs store add noir-0123456789abcdef.tar.gz";
-const COMPONENT: &str =
-    "cp ../component.toml depsfs.toml; git add depsfs.toml; git commit -qm component; depsfs approve";
-const PUSHED: &str = "cp ../team.toml depsfs.toml; git add depsfs.toml; git commit -qm team; depsfs approve --quiet; \
-                      depsfs remote init --quiet; depsfs push --quiet; \
-                      depsfs create fix-login --quiet --no-remote --branch topic";
+const APPROVED: &str = "git add depsfs.toml; git commit -qm declared; depsfs approve --quiet";
+const TEAM: &[&str] = &["cp ../team.toml depsfs.toml", APPROVED];
+const PUSHED: &[&str] = &[
+    "cp ../team.toml depsfs.toml",
+    APPROVED,
+    "depsfs remote init --quiet; depsfs push --quiet",
+    "depsfs create fix-login --quiet --no-remote --branch topic",
+];
 
 /// The first that fits a command holds; without one it runs in a worktree `fix-login`.
 const RULES: &[Rule] = &[
-    rule("depsfs create fix-login --resume", "repo", COMPONENT),
     rule(
         "depsfs create --resume fix-login",
         "repo",
-        "sed 's/^build = .*/build = \"test -e ..\\/ready\"/' ../component.toml >depsfs.toml; git add depsfs.toml; \
-         git commit -qm component; depsfs approve; ! depsfs create fix-login; touch ../ready",
+        &[
+            "sed 's/^build = .*/build = \"test -e ..\\/ready\"/' ../component.toml >depsfs.toml",
+            APPROVED,
+            "! depsfs create fix-login; touch ../ready",
+        ],
     ),
-    rule("depsfs create fix-login --frozen-only", "repo", ""),
-    rule("depsfs create fix-login -b topic", "repo", ""),
-    rule("depsfs create", "repo", ""),
-    rule("depsfs init", "repo", ""),
-    rule("depsfs approve", "repo", "cp ../component.toml depsfs.toml"),
-    rule("depsfs pr 123", "repo", ""),
-    rule("git worktree add", "repo", ""),
-    rule("depsfs adopt", "repo", "git worktree add -q ../fix-logout"),
-    rule("depsfs hook", "repo", "depsfs hook install git claude"),
-    rule("git config", "repo", ""),
-    rule("depsfs -C", "repo", WORKTREE),
-    rule("depsfs path", "repo", WORKTREE),
-    rule("depsfs exec", "repo", WORKTREE),
-    rule("depsfs shell", "repo", WORKTREE),
-    rule("depsfs cd", "repo", WORKTREE),
-    rule("depsfs status fix-login", "repo", WORKTREE),
-    rule("depsfs diff fix-login", "repo", WORKTREE),
-    rule("depsfs remove", "repo", WORKTREE),
-    rule("depsfs reset", "fix-login", CHANGED),
+    rule("depsfs create", "repo", &[]),
+    rule("depsfs init", "repo", &[]),
+    rule("depsfs approve", "repo", &["cp ../component.toml depsfs.toml"]),
+    rule("depsfs pr 123", "repo", &[]),
+    rule("git worktree add", "repo", &[]),
+    rule("depsfs adopt", "repo", &["git worktree add -q ../fix-logout"]),
+    rule("depsfs hook", "repo", &["depsfs hook install git claude"]),
+    rule("git config", "repo", &[]),
+    rule("depsfs -C", "repo", &[WORKTREE]),
+    rule("depsfs path", "repo", &[WORKTREE]),
+    rule("depsfs exec", "repo", &[WORKTREE]),
+    rule("depsfs shell", "repo", &[WORKTREE]),
+    rule("depsfs cd", "repo", &[WORKTREE]),
+    rule("depsfs status fix-login", "repo", &[WORKTREE]),
+    rule("depsfs diff fix-login", "repo", &[WORKTREE]),
+    rule("depsfs remove", "repo", &[WORKTREE]),
+    rule("depsfs reset", "fix-login", &[CHANGED]),
     rule("depsfs publish --push", "fix-login", PUSHED),
-    rule("depsfs publish node_modules", "fix-login", CHANGED),
+    rule("depsfs publish node_modules", "fix-login", &[CHANGED]),
     rule(
         "depsfs publish",
         "fix-login",
-        "cp ../component.toml depsfs.toml; git add depsfs.toml; git commit -qm component; depsfs approve; \
-         depsfs create fix-login --quiet; cd ../fix-login; echo 2 >package-lock.json; echo mine >node_modules/a/made",
+        &[
+            "cp ../component.toml depsfs.toml",
+            APPROVED,
+            "depsfs create fix-login --quiet; cd ../fix-login; echo 2 >package-lock.json; echo mine >node_modules/a/made",
+        ],
     ),
     rule(
         "depsfs gc --forget",
         "repo",
-        "mkdir ../disk; depsfs create away --path ../disk/away --quiet; depsfs unmount ../disk/away; mv ../disk ../elsewhere",
+        &[
+            "mkdir ../disk; depsfs create away --path ../disk/away --quiet",
+            "depsfs unmount ../disk/away; mv ../disk ../elsewhere",
+        ],
     ),
-    rule("depsfs cache get", "repo", ENTRY),
-    rule("depsfs cache exists", "repo", ENTRY),
-    rule("depsfs cache put", "repo", ""),
-    rule("depsfs store add", "repo", "tar -czf noir-0123456789abcdef.tar.gz build"),
-    rule("depsfs store", "repo", ENTRY),
-    rule("depsfs mount noir", "repo", ENTRY),
-    rule(
-        "depsfs unmount --at",
-        "repo",
-        "mkdir out; tar -czf noir-0123456789abcdef.tar.gz build; depsfs store add noir-0123456789abcdef.tar.gz; \
-         depsfs mount noir-0123456789abcdef --at ./out",
-    ),
-    rule("depsfs mount --at", "repo", "mkdir a b view mine; echo 1 >a/one; echo 2 >b/two"),
-    rule(
-        "depsfs remote init",
-        "repo",
-        "cp ../team.toml depsfs.toml; git add depsfs.toml; git commit -qm team; depsfs approve",
-    ),
+    rule("depsfs cache get", "repo", &[ENTRY]),
+    rule("depsfs cache exists", "repo", &[ENTRY]),
+    rule("depsfs cache put", "repo", &[]),
+    rule("depsfs store add", "repo", &["tar -czf noir-0123456789abcdef.tar.gz build"]),
+    rule("depsfs store", "repo", &[ENTRY]),
+    rule("depsfs mount noir", "repo", &[ENTRY]),
+    rule("depsfs unmount --at", "repo", &[ENTRY, "depsfs mount noir-0123456789abcdef --at ./out"]),
+    rule("depsfs mount --at", "repo", &["mkdir a b view mine; echo 1 >a/one; echo 2 >b/two"]),
+    rule("depsfs remote init", "repo", TEAM),
     rule("depsfs remote", "repo", PUSHED),
     rule("depsfs push", "repo", PUSHED),
     rule("depsfs fetch", "fix-login", PUSHED),
@@ -121,7 +121,7 @@ fn commands(topic: &str) -> Vec<String> {
     lines.map(bare).collect()
 }
 
-const COMPONENT_TOML: &str = r#"
+const DECLARED: &str = r#"
 [[component]]
 name = "web"
 paths = ["node_modules"]
@@ -133,9 +133,9 @@ build = "mkdir -p node_modules/a; echo built > node_modules/a/made"
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.write("repo/node_modules/left-pad/index.js", "exports.left = 1\n");
-    bench.write("component.toml", COMPONENT_TOML);
+    bench.write("component.toml", DECLARED);
     let url = bench.path("team").to_str().unwrap().to_owned();
-    bench.write("team.toml", &format!("{COMPONENT_TOML}[[remote]]\nname = \"team\"\nurl = \"file://{url}\"\n"));
+    bench.write("team.toml", &format!("{DECLARED}[[remote]]\nname = \"team\"\nurl = \"file://{url}\"\n"));
     for tool in ["ninja", "npm"] {
         bench.write(&format!("bin/{tool}"), "#!/bin/sh\necho done\n");
         run(bench.command("chmod", "").args(["755", &format!("bin/{tool}")]));
@@ -167,9 +167,10 @@ fn failures(topic: &str) -> Vec<String> {
             continue;
         }
         let found = RULES.iter().find(|rule| command.starts_with(rule.of));
-        let (at, before) = found.map_or(("fix-login", WORKTREE), |rule| (rule.at, rule.before));
+        let (at, before) = found.map_or(("fix-login", &[WORKTREE][..]), |rule| (rule.at, rule.before));
         let bench = bench();
-        let prepared = shell(&bench, "repo", before);
+        let before = before.join("\n");
+        let prepared = shell(&bench, "repo", &before);
         if prepared.code != 0 {
             wrong.push(format!("before {command}: {before}: {prepared:?}"));
             continue;
@@ -188,17 +189,17 @@ fn failures(topic: &str) -> Vec<String> {
 }
 
 #[test]
-fn each_command_of_the_topic_about_worktrees_does_what_it_says() {
+fn each_command_of_the_topic_about_worktrees_succeeds() {
     assert_eq!(failures("worktrees"), [] as [String; 0]);
 }
 
 #[test]
-fn each_command_of_the_topics_about_paths_components_caches_and_errors_does_what_it_says() {
+fn each_command_of_the_topics_about_paths_components_caches_and_errors_succeeds() {
     let topics = ["paths", "components", "cache", "troubleshooting"];
     assert_eq!(topics.map(failures).concat(), [] as [String; 0]);
 }
 
 #[test]
-fn each_command_of_the_topic_about_remotes_does_what_it_says() {
+fn each_command_of_the_topic_about_remotes_succeeds() {
     assert_eq!(failures("remote"), [] as [String; 0]);
 }

@@ -16,7 +16,7 @@ use crate::sys::{local_socket, reason};
 const LOOK: Duration = Duration::from_millis(100);
 /// A fetcher that was started listens within this time; then another one is started.
 const STARTING: Duration = Duration::from_secs(3);
-/// So often one is started.
+/// The number of fetchers that are started, one after another.
 const ATTEMPTS: u32 = 5;
 
 /// Has a fetcher bring what is missing of trees that complete themselves, if none runs. It is not waited for.

@@ -19,7 +19,7 @@ use super::place::{FOLDER, LOCK, LOG, SOCKET, STATE};
 use super::trees::TreeWatch;
 use super::work::{Asker, AskerAnswer, Request, Work};
 use crate::remote::RemoteError;
-use crate::store::{ObjectId, Store};
+use crate::store::{ObjectId, Store, fetch_wait, seconds_of_variable};
 use crate::sys::fs::{self, OpenFlags, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::log::OrWarn;
@@ -34,6 +34,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Without work, sources are looked at as often.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// The time without a request after which a fetcher ends, and its variable.
+const IDLE: Duration = Duration::from_secs(300);
+const IDLE_VARIABLE: &str = "DEPSFS_FETCHER_IDLE";
+
 /// How a fetcher waits.
 #[derive(Clone, Copy, Debug)]
 pub struct FetcherOptions {
@@ -46,11 +50,7 @@ pub struct FetcherOptions {
 impl FetcherOptions {
     /// Those of the environment.
     pub fn from_environment() -> FetcherOptions {
-        let seconds = |name: &str, default: u64| {
-            let set = std::env::var(name).ok().and_then(|text| text.parse::<f64>().ok());
-            set.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(Duration::from_secs(default))
-        };
-        FetcherOptions { idle: seconds("DEPSFS_FETCHER_IDLE", 300), wait: seconds("DEPSFS_FETCH_WAIT", 30) }
+        FetcherOptions { idle: seconds_of_variable(IDLE_VARIABLE).unwrap_or(IDLE), wait: fetch_wait() }
     }
 }
 

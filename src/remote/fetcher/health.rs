@@ -9,11 +9,11 @@ use super::catalog::{Piece, RemoteNumber};
 use crate::sys::fs::Timespec;
 use crate::sys::time;
 
-/// So long a remote counts as down after requests to it have failed for as long as a read waits.
+/// A remote counts as down for this time after requests to it have failed for as long as a read waits.
 const DOWN: Duration = Duration::from_secs(10);
 /// A read waits as long for a remote that is down.
 const WAIT_WHEN_DOWN: Duration = Duration::from_secs(2);
-/// After so long, a damaged piece is requested again.
+/// A damaged piece is requested again after this time.
 const DAMAGED: Duration = Duration::from_secs(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);

@@ -21,7 +21,7 @@ use crate::store::ObjectId;
 const RUN: u64 = 4 << 20;
 /// The most while somebody waits for other bytes.
 const SMALL_RUN: u64 = 1 << 20;
-/// So long after a demand, another is expected.
+/// Another demand is expected within this time after one.
 const LATELY: Duration = Duration::from_secs(2);
 /// Requests at once that nobody waits for.
 const PREFETCHES: usize = 8;

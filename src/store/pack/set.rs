@@ -21,7 +21,7 @@ use crate::sys::{IoError, path as paths};
 
 /// As many packs are kept open; of the others only the index is mapped.
 const KEPT_OPEN: usize = 8;
-/// So often it is looked whether packs are gone, so that what gc deleted doesn't stay on the disk for long.
+/// The time between two looks for packs that gc has deleted: open ones keep their space on the disk.
 const PERIOD: Duration = Duration::from_secs(10);
 /// A directory that changed this shortly before it was listed may have changed again without a new time.
 const RACY_NS: i128 = 20_000_000;
