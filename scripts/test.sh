@@ -70,8 +70,9 @@ tests() {
             give_up "$what" 1
         }
         echo "flaky: $name failed, and passed when it ran again, alone" >>"$log/flaky"
-        awk -v "name=$name" '$0 == "---- " name " stdout ----" { on = 1 } /^---- |^failures:|^successes:/ && !index($0, name) { on = 0 } on' \
-            "$all" | head -30 | sed 's/^/  | /' >>"$log/flaky"
+        awk -v "name=$name" '$0 == "---- " name " stdout ----" { on = 1 }
+            /^---- |^failures:|^successes:/ && !index($0, name) { on = 0 }
+            on && shown++ < 30 { print "  | " $0 }' "$all" >>"$log/flaky"
     done <"$log/failed"
 }
 

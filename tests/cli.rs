@@ -20,6 +20,8 @@ mod branch;
 mod builds;
 #[path = "cli/cache.rs"]
 mod cache;
+#[path = "cli/checks.rs"]
+mod checks;
 #[path = "cli/completion.rs"]
 mod completion;
 #[path = "cli/components.rs"]
