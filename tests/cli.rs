@@ -78,6 +78,9 @@ mod life;
 mod log;
 #[path = "cli/many.rs"]
 mod many;
+#[cfg(feature = "remote")]
+#[path = "cli/moto.rs"]
+mod moto;
 #[path = "cli/mtimes.rs"]
 mod mtimes;
 #[path = "cli/names.rs"]
@@ -109,8 +112,14 @@ mod remote;
 #[path = "cli/remote_create.rs"]
 mod remote_create;
 #[cfg(feature = "remote")]
+#[path = "cli/remote_killed.rs"]
+mod remote_killed;
+#[cfg(feature = "remote")]
 #[path = "cli/remote_lazy.rs"]
 mod remote_lazy;
+#[cfg(feature = "remote")]
+#[path = "cli/remote_network.rs"]
+mod remote_network;
 #[cfg(feature = "remote")]
 #[path = "cli/remote_s3.rs"]
 mod remote_s3;
@@ -136,5 +145,8 @@ mod traces;
 mod undo;
 #[path = "cli/web.rs"]
 mod web;
+#[cfg(feature = "remote")]
+#[path = "cli/web_remote.rs"]
+mod web_remote;
 #[path = "cli/whole.rs"]
 mod whole;

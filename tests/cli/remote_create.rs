@@ -14,6 +14,11 @@ pub struct Clone {
 
 impl Clone {
     pub fn new(toml: &str) -> Clone {
+        Clone::filled(toml, |_| {})
+    }
+
+    /// With more files in the first machine's artifact directories.
+    pub fn filled(toml: &str, fill: impl FnOnce(&Bench)) -> Clone {
         let bench = Bench::empty(None);
         bench.write("repo/.gitignore", "node_modules/\nbuild/\n");
         bench.write("repo/package-lock.json", "{\"version\": 1}\n");
@@ -22,6 +27,7 @@ impl Clone {
         bench.commit("repo", "one");
         bench.write("repo/node_modules/a/made", "by a\n");
         bench.write("repo/build/out", "out\n");
+        fill(&bench);
         for args in [&["approve"][..], &["remote", "init"], &["push", "--all"]] {
             bench.ok("repo", args);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::remote_create::{Clone, WEB};
 
 /// Longer than anything takes on a busy machine.
-const LONG: Duration = Duration::from_secs(50);
+pub const LONG: Duration = Duration::from_secs(50);
 
 impl Clone {
     /// With a user's configuration of the remote.
@@ -26,7 +26,7 @@ impl Clone {
 
     /// Waits until the status has these words.
     #[track_caller]
-    fn wait_for_status(&self, at: &str, words: &str) -> String {
+    pub fn wait_for_status(&self, at: &str, words: &str) -> String {
         let until = Instant::now() + LONG;
         loop {
             let said = self.ok(at, &["status"]).out;
@@ -39,7 +39,7 @@ impl Clone {
     }
 
     /// The fetchers of the second machine's store.
-    fn fetchers(&self) -> Vec<i32> {
+    pub fn fetchers(&self) -> Vec<i32> {
         let store = self.bench.path("b/store").to_string_lossy().into_owned();
         let is_its = |pid: &i32| {
             let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -51,7 +51,7 @@ impl Clone {
     }
 
     #[track_caller]
-    fn wait_for_no_fetcher(&self) {
+    pub fn wait_for_no_fetcher(&self) {
         let until = Instant::now() + LONG;
         while !self.fetchers().is_empty() {
             assert!(Instant::now() < until);
