@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::places;
 use super::report::Failure;
+use crate::component::declared::limits_of_remotes;
 use crate::remote::fetcher::{self, FetcherOptions};
+use crate::sys::log::OrWarn;
 use crate::sys::{interrupt, process};
 
 /// Bring contents that views wait for, until there is nothing to do
@@ -26,6 +29,9 @@ impl FetcherCommand {
         process::set_name(c"depsfs-fetcher");
         // No mount and no worktree is in use by it.
         process::enter(Path::new("/")).map_err(crate::remote::RemoteError::from)?;
-        Ok(fetcher::run(&self.store, FetcherOptions::from_environment())?)
+        // Without its configuration, the defaults are better than no contents.
+        let file = places::user().config;
+        let limits = file.and_then(|file| limits_of_remotes(&file).or_warn("the limits of remotes are not known"));
+        Ok(fetcher::run(&self.store, FetcherOptions::from_environment(limits.unwrap_or_default()))?)
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::sys::terminal::DisplayName;
+use crate::sys::time;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -241,17 +242,9 @@ impl Component {
 /// `90s`, `20m`, `2h`.
 fn duration<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(d)?;
-    let parsed = text.char_indices().next_back().and_then(|(at, unit)| {
-        let number: u64 = text[..at].parse().ok()?;
-        let seconds = number.checked_mul(match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            _ => return None,
-        })?;
-        (seconds > 0).then(|| Duration::from_secs(seconds))
-    });
-    parsed.map(Some).ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no time such as 90s, 20m or 2h")))
+    time::duration(&text)
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is no time such as 90s, 20m or 2h")))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! `[[repository]]` tables, each of which names a file that takes the place of one repository's `depsfs.toml`. A
 //! component of the user's own takes the place of one of the same name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ pub(crate) use super::foreign::Foreign;
 use super::order;
 use super::pattern::Pattern;
 use crate::git::settings::AbsolutePaths;
-use crate::remote::{RemoteSpec, UserRemote};
+use crate::remote::{RemoteLimits, RemoteSpec, UserRemote};
 use crate::sys::path;
 
 /// The user's own configuration.
@@ -238,6 +238,15 @@ impl UserFile {
         let found = self.repository.iter().find(is_it)?;
         Some(file.parent().unwrap_or(Path::new("")).join(path::at_home(&found.config, identity.home)))
     }
+}
+
+/// The limits that the user's own configuration has for remotes, by their names.
+///
+/// # Errors
+/// The file cannot be read, or has a fault.
+pub(crate) fn limits_of_remotes(file: &Path) -> Result<HashMap<String, RemoteLimits>, super::ComponentError> {
+    let limits = |user: UserRemote| RemoteLimits { wait: user.wait, bandwidth: user.bandwidth };
+    Ok(UserFile::read(file)?.remote.into_iter().map(|(name, user)| (name, limits(user))).collect())
 }
 
 /// The remotes of a repository, completed by the user, and those of the user alone.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::http::HttpBuilder;
@@ -19,8 +19,10 @@ use object_store::{
 };
 use tokio::runtime::{Builder, Runtime};
 
+use super::bandwidth::BandwidthMeter;
 use super::error::Fetched;
 use super::layout::{self, ObjectStat};
+use super::limits::ClientLimits;
 use super::spec::{Address, Credentials};
 use super::{RemoteError, RemoteSpec, credentials};
 use crate::sys::interrupt;
@@ -33,31 +35,6 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
 const THREADS: usize = 2;
 
-/// Time limits of requests.
-#[derive(Clone, Copy)]
-pub struct ClientLimits {
-    /// How long a look for entries may take in all.
-    pub probe: Duration,
-    /// A transfer that brings nothing for as long is tried again. Of a request with a body, reqwest begins to count before
-    /// that is sent: [`create_timeout`] bounds it instead.
-    pub read: Duration,
-    /// How often a request is tried again.
-    pub retries: usize,
-}
-
-impl ClientLimits {
-    /// Those of the fetcher, which tries again by itself, with a new client.
-    pub fn of_fetcher() -> ClientLimits {
-        ClientLimits { read: Duration::from_secs(5), retries: 0, ..ClientLimits::default() }
-    }
-}
-
-impl Default for ClientLimits {
-    fn default() -> ClientLimits {
-        ClientLimits { probe: Duration::from_secs(5), read: Duration::from_secs(15), retries: 4 }
-    }
-}
-
 /// The object store of one remote.
 pub struct Client {
     name: String,
@@ -68,6 +45,8 @@ pub struct Client {
     /// The source of the credentials, for messages; nothing without any.
     credentials: Option<&'static str>,
     limits: ClientLimits,
+    /// `None`: bytes come as fast as they can.
+    meter: Option<BandwidthMeter>,
     /// `None` only while the value is dropped.
     runtime: Option<Runtime>,
     requests: AtomicU64,
@@ -112,6 +91,7 @@ impl Client {
             prefix: [prefix.as_str(), layout::ROOT].join("/").trim_start_matches('/').to_owned(),
             credentials: credentials::source(spec),
             limits,
+            meter: spec.limits.bandwidth.map(|bits| BandwidthMeter::new(bits, Instant::now())),
             runtime: Some(runtime.map_err(|e| wrong(format!("no thread can be had: {}", crate::sys::reason(&e))))?),
             requests: AtomicU64::new(0),
             received: AtomicU64::new(0),
@@ -130,7 +110,7 @@ impl Client {
     /// # Errors
     /// It has more than `at_most` bytes, or the remote does not answer.
     pub fn get(&self, key: &str, range: Option<Range<u64>>, at_most: u64) -> Fetched {
-        self.run(self.fetch(key, range, at_most))?
+        self.run(self.fetch(key, range, at_most, self.meter.as_ref()))?
     }
 
     /// The bytes of some objects, all requested at once, within [`ClientLimits::probe`].
@@ -144,7 +124,7 @@ impl Client {
         };
         let all = async {
             let mut answers = Vec::new();
-            let mut requests: Vec<_> = keys.iter().map(|key| Box::pin(self.fetch(key, None, at_most))).collect();
+            let mut requests: Vec<_> = keys.iter().map(|key| Box::pin(self.fetch(key, None, at_most, None))).collect();
             // Each is polled until all are done: together they take as long as the slowest.
             poll_fn(|context| {
                 answers.resize_with(requests.len(), || None);
@@ -165,7 +145,13 @@ impl Client {
         self.run(async { tokio::time::timeout(self.limits.probe, all).await })?.map_err(|_| late())
     }
 
-    async fn fetch(&self, key: &str, range: Option<Range<u64>>, at_most: u64) -> Fetched {
+    async fn fetch(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        at_most: u64,
+        meter: Option<&BandwidthMeter>,
+    ) -> Fetched {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
         let answer = match self.store.get_opts(&self.key(key)?, options).await {
@@ -180,7 +166,7 @@ impl Client {
         if answer.range.end - answer.range.start > at_most {
             return Err(too_long());
         }
-        let bytes = body(answer, at_most).await.map_err(|e| self.failed(&e))?.ok_or_else(too_long)?;
+        let bytes = body(answer, at_most, meter).await.map_err(|e| self.failed(&e))?.ok_or_else(too_long)?;
         self.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(Some(bytes))
     }
@@ -306,9 +292,16 @@ impl Drop for Client {
 }
 
 /// The bytes of an answer; `None` if there are more than `at_most`, whatever its header says.
-async fn body(answer: GetResult, at_most: u64) -> Result<Option<Vec<u8>>, Error> {
+async fn body(answer: GetResult, at_most: u64, meter: Option<&BandwidthMeter>) -> Result<Option<Vec<u8>>, Error> {
+    let pause = async |bytes: usize| {
+        if let Some(meter) = meter {
+            tokio::time::sleep(meter.came(bytes as u64, Instant::now())).await;
+        }
+    };
     let GetResultPayload::Stream(mut parts) = answer.payload else {
-        return Ok(Some(answer.bytes().await?.to_vec()));
+        let bytes = answer.bytes().await?.to_vec();
+        pause(bytes.len()).await;
+        return Ok(Some(bytes));
     };
     let mut bytes = Vec::new();
     while let Some(part) = poll_fn(|context| parts.as_mut().poll_next(context)).await {
@@ -317,6 +310,8 @@ async fn body(answer: GetResult, at_most: u64) -> Result<Option<Vec<u8>>, Error>
             return Ok(None);
         }
         bytes.extend_from_slice(&part);
+        // Bytes that are not taken stay with the sender.
+        pause(part.len()).await;
     }
     Ok(Some(bytes))
 }

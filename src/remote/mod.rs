@@ -20,6 +20,7 @@
 //! | `no_client` | the client of a depsfs that was built without remotes |
 //! | `prune` | the deletion of old entries |
 //! | `client` | requests to the object store: the only file that names its crate and tokio |
+//! | `limits`, `bandwidth` | how long a read waits for a remote, and how many bytes come from it in a second |
 //! | `credentials` | the source of a bucket's credentials |
 //! | `layout` | the names of remote objects |
 //! | `frames`, `pack`, `entry`, `times` | the formats |
@@ -34,6 +35,8 @@
 //! hashes, an entry holds its own name and line, and is signed where signers are set.
 
 #[cfg(feature = "remote")]
+mod bandwidth;
+#[cfg(feature = "remote")]
 mod client;
 #[cfg(not(feature = "remote"))]
 #[path = "no_client.rs"]
@@ -47,6 +50,7 @@ pub mod fetcher;
 mod frames;
 mod layout;
 mod lazy;
+mod limits;
 mod opened;
 mod pack;
 mod prune;
@@ -66,6 +70,7 @@ pub use entry::{RemoteCheckout, RemoteProvenance};
 pub use error::RemoteError;
 pub use layout::{commit_place, entry_place};
 pub use lazy::inherit_source;
+pub use limits::RemoteLimits;
 pub use opened::OpenRemote;
 pub use push::{PushItem, PushOptions, PushOutcome, Pusher};
 pub use spec::{Address, Completion, RemoteSpec, RemoteTable, UserRemote};

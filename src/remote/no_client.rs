@@ -5,24 +5,13 @@ use std::ops::Range;
 
 use super::error::Fetched;
 use super::layout::ObjectStat;
+use super::limits::ClientLimits;
 use super::{RemoteError, RemoteSpec};
 
 /// A client that no value exists of.
 pub struct NoClient(Infallible);
 
-/// The limits of its requests.
-#[derive(Default)]
-pub struct NoLimits {}
-
-impl NoLimits {
-    /// None.
-    pub fn of_fetcher() -> NoLimits {
-        NoLimits {}
-    }
-}
-
 pub use NoClient as Client;
-pub use NoLimits as ClientLimits;
 
 /// The calls of the client that requests; none can be made.
 impl NoClient {
@@ -30,7 +19,7 @@ impl NoClient {
     ///
     /// # Errors
     /// Always: [`RemoteError::NotBuilt`].
-    pub fn open(_: &RemoteSpec, _: NoLimits) -> Result<NoClient, RemoteError> {
+    pub fn open(_: &RemoteSpec, _: ClientLimits) -> Result<NoClient, RemoteError> {
         Err(RemoteError::NotBuilt)
     }
 

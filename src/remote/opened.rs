@@ -5,8 +5,9 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::client::{Client, ClientLimits};
+use super::client::Client;
 use super::entry::{self, RemoteEntry, RemotePack};
+use super::limits::ClientLimits;
 use super::pack::{LONGEST_TAIL, PackTail};
 use super::spec::Address;
 use super::{RemoteError, RemoteSpec, layout, sign};

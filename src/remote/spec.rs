@@ -1,11 +1,13 @@
 //! A remote as configuration declares it: in a repository's `depsfs.toml`, or in the user's own file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::layout;
+use super::limits::{self, RemoteLimits};
 
 /// One `[[remote]]` of a `depsfs.toml`. It is used after the user has approved it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -52,6 +54,14 @@ pub struct UserRemote {
     pub lazy: Option<bool>,
     /// With `lazy`: when contents that no program has read are brought [default: `always`].
     pub complete: Option<Completion>,
+    /// With `lazy`: how long a read waits while the remote does not answer, as `30s` or `2m` [default: 30s].
+    #[serde(deserialize_with = "limits::wait")]
+    #[schemars(with = "Option<String>")]
+    pub wait: Option<Duration>,
+    /// The most bits that come in a second, as `800k` or `100M` [default: no limit].
+    #[serde(deserialize_with = "limits::bandwidth")]
+    #[schemars(with = "Option<String>")]
+    pub bandwidth: Option<u64>,
 }
 
 /// When the contents of a view that no program has read are brought.
@@ -95,6 +105,7 @@ pub struct RemoteSpec {
     /// Contents of files are brought while the views are used.
     pub lazy: bool,
     pub completion: Completion,
+    pub limits: RemoteLimits,
     /// It stands in a file of the user's own: it needs no approval.
     pub is_users: bool,
 }
@@ -146,6 +157,7 @@ impl RemoteSpec {
         self.allow.clone_from(&user.allow);
         self.lazy = user.lazy.unwrap_or(self.lazy);
         self.completion = user.complete.unwrap_or_default();
+        self.limits = RemoteLimits { wait: user.wait, bandwidth: user.bandwidth };
         self
     }
 

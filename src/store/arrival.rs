@@ -1,6 +1,7 @@
 //! Waiting for absent objects: bounded, so that nothing hangs when the remote does not answer.
 //!
-//! The limit is 30 seconds, or `DEPSFS_FETCH_WAIT` (in seconds). After an object that did not come in time, the remote
+//! The limit is 30 seconds, or `DEPSFS_FETCH_WAIT` (in seconds), or that of the user's configuration, which the fetcher
+//! sends. After an object that did not come in time, the remote
 //! counts as silent for ten seconds: meanwhile the limit is two seconds. Then it is tried anew.
 
 use std::path::PathBuf;
@@ -11,16 +12,12 @@ use parking_lot::Mutex;
 use super::{ObjectId, Unanswered, demand};
 
 /// The limit, and its variable.
-const WAIT: Duration = Duration::from_secs(30);
-const VARIABLE: &str = "DEPSFS_FETCH_WAIT";
+pub const DEFAULT_FETCH_WAIT: Duration = Duration::from_secs(30);
+/// In seconds.
+pub const FETCH_WAIT_VARIABLE: &str = "DEPSFS_FETCH_WAIT";
 /// The limit while the remote counts as silent, and how long it does.
 const SHORT_WAIT: Duration = Duration::from_secs(2);
 const SILENT_FOR: Duration = Duration::from_secs(10);
-
-/// The time that a read waits for an absent object, by default or as the environment says.
-pub fn fetch_wait() -> Duration {
-    seconds_of_variable(VARIABLE).unwrap_or(WAIT)
-}
 
 /// A time in seconds from a variable of the environment; `None` if it is not set, or no such time.
 pub fn seconds_of_variable(name: &str) -> Option<Duration> {
@@ -52,7 +49,7 @@ impl ArrivalWait {
     }
 
     fn limit(&self) -> Duration {
-        let wait = fetch_wait();
+        let wait = seconds_of_variable(FETCH_WAIT_VARIABLE).unwrap_or(DEFAULT_FETCH_WAIT);
         match *self.silent_since.lock() {
             Some(since) if since.elapsed() < SILENT_FOR => wait.min(SHORT_WAIT),
             _ => wait,

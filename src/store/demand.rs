@@ -7,6 +7,7 @@
 //! |----------------|-----------------------|---------------------------------------------------------------------|
 //! | to the fetcher | `need <n> <64 hex>`   | the object with this name is wanted now; `n` is the client's number for the request |
 //! | to the client  | `here <n>`            | the object is in the store: its bytes were compared with its name, and are on disk |
+//! | to the client  | `wait <n> <ms>`       | before the answer: it comes within this time                        |
 //! | to the client  | `absent <n> <reason>` | it cannot be had; the reason goes to the end of the line, and may be foreign text |
 //!
 //! Numbers are decimal and at most 2⁶⁴-1. A connection carries many requests, and their answers come in any order. The fetcher answers each
@@ -16,6 +17,7 @@
 //! If nobody listens, the client starts `depsfs fetcher --store PATH`, with its output in `fetcher/log`. Which of
 //! several fetchers goes on is decided by their own lock; the others end.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -38,6 +40,9 @@ pub const LONGEST_LINE: usize = 4096;
 const LOOK: Duration = Duration::from_millis(50);
 /// A fetcher that was started has so long until it listens; then another one is started.
 const STARTING: Duration = Duration::from_secs(3);
+/// An answer is waited for so much longer than the fetcher has announced, at most [`LONGEST_WAIT`] in all.
+const GRACE: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3600);
 /// The number of the only request of a connection.
 const NUMBER: &str = "1";
 
@@ -56,8 +61,8 @@ pub enum Unanswered {
     Interrupted,
 }
 
-/// Waits until an absent object is here, at most until a time. `store` is absolute. `is_interrupted` is called several
-/// times a second; `true` from it ends the waiting.
+/// Waits until an absent object is here, at most until a time, or for as long as a fetcher announces. `store` is
+/// absolute. `is_interrupted` is called several times a second; `true` from it ends the waiting.
 ///
 /// # Errors
 /// The object did not come.
@@ -68,12 +73,13 @@ pub fn demand(
     is_interrupted: &dyn Fn() -> bool,
 ) -> Result<(), Unanswered> {
     let began = Instant::now();
+    let limit = Cell::new(until);
     let mut started: Option<Instant> = None;
     let mut last = None;
     loop {
         let check = || match () {
             () if is_interrupted() => Err(Unanswered::Interrupted),
-            () if Instant::now() >= until => Err(Unanswered::Late(until - began)),
+            () if Instant::now() >= limit.get() => Err(Unanswered::Late(limit.get() - began)),
             () => Ok(()),
         };
         match check() {
@@ -84,10 +90,13 @@ pub fn demand(
             checked => checked?,
         }
         match local_socket::connect(&store.join(FETCHER_DIR), SOCKET) {
-            Ok(connection) => match ask(&connection.into(), id, &check)? {
+            Ok(connection) => match ask(&connection.into(), id, &limit, &check)? {
                 Some(answer) => return answer,
                 // It ended before it answered.
-                None => last = Some(io::ErrorKind::ConnectionReset.into()),
+                None => {
+                    limit.set(until);
+                    last = Some(io::ErrorKind::ConnectionReset.into());
+                }
             },
             Err(e) => {
                 if started.is_none_or(|at| at.elapsed() > STARTING) {
@@ -97,7 +106,7 @@ pub fn demand(
                 last = Some(e);
             }
         }
-        std::thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+        std::thread::sleep(LOOK.min(limit.get().saturating_duration_since(Instant::now())));
     }
 }
 
@@ -105,6 +114,7 @@ pub fn demand(
 fn ask(
     connection: &OwnedFd,
     id: &ObjectId,
+    limit: &Cell<Instant>,
     check: &dyn Fn() -> Result<(), Unanswered>,
 ) -> Result<Option<Result<(), Unanswered>>, Unanswered> {
     let line = format!("need {NUMBER} {}\n", id.hex());
@@ -125,8 +135,10 @@ fn ask(
         }
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = bytes.drain(..=end).collect();
-            if let Some(answer) = answer(&line[..end]) {
-                return Ok(Some(answer));
+            match answer(&line[..end]) {
+                Some(FetcherReply::Answer(answer)) => return Ok(Some(answer)),
+                Some(FetcherReply::Within(wait)) => limit.set(Instant::now() + wait.min(LONGEST_WAIT) + GRACE),
+                None => {}
             }
         }
         if bytes.len() > LONGEST_LINE {
@@ -135,14 +147,28 @@ fn ask(
     }
 }
 
-/// The answer in a line; nothing if it is about another request.
-fn answer(line: &[u8]) -> Option<Result<(), Unanswered>> {
+/// A line of the fetcher about the request.
+enum FetcherReply {
+    Answer(Result<(), Unanswered>),
+    /// The answer comes within this time.
+    Within(Duration),
+}
+
+/// The meaning of a line; nothing if it is about another request.
+fn answer(line: &[u8]) -> Option<FetcherReply> {
     let mut words = line.splitn(3, |byte| *byte == b' ');
     let (kind, number) = (words.next()?, words.next()?);
     match kind {
         _ if number != NUMBER.as_bytes() => None,
-        b"here" => Some(Ok(())),
-        b"absent" => Some(Err(Unanswered::Refused(escape(words.next().unwrap_or_default())))),
+        b"here" => Some(FetcherReply::Answer(Ok(()))),
+        b"absent" => {
+            let why = escape(words.next().unwrap_or_default());
+            Some(FetcherReply::Answer(Err(Unanswered::Refused(why))))
+        }
+        b"wait" => {
+            let ms = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
+            Some(FetcherReply::Within(Duration::from_millis(ms)))
+        }
         _ => None,
     }
 }

@@ -105,7 +105,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 pub(crate) use absence::Absence;
-pub use arrival::{fetch_wait, seconds_of_variable};
+pub use arrival::{DEFAULT_FETCH_WAIT, FETCH_WAIT_VARIABLE, seconds_of_variable};
 pub use check::Checked;
 pub use damage::DamageKind;
 pub(crate) use damage::{Damage, OTHER_BYTES};

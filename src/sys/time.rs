@@ -29,6 +29,19 @@ pub fn seconds(duration: Duration) -> String {
     }
 }
 
+/// A time as configuration has it, `90s`, `20m` or `2h`; `None` for other text, and for none at all.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (at, unit) = text.char_indices().next_back()?;
+    let number: u64 = text.get(..at).filter(|digits| !digits.starts_with('+'))?.parse().ok()?;
+    let seconds = number.checked_mul(match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return None,
+    })?;
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
 /// Milliseconds of a clock that never goes back, exact to some: for very frequent calls.
 pub fn coarse_ms() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);

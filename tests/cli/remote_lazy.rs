@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::bench::{PROGRAM, run};
 use super::remote_create::{Clone, WEB};
 
 /// Longer than anything takes on a busy machine.
@@ -130,6 +131,29 @@ fn create_waits_for_all_contents_on_request_and_copies_have_them() {
     other.is_away(true);
     assert_eq!(fs::read(other.made("b/copied")).unwrap(), b"by a\n");
     other.ok("b/clone", &["remove", "lazy"]);
+}
+
+#[test]
+fn a_read_waits_as_long_as_the_users_configuration_has_it_and_a_fault_in_that_is_named() {
+    let clone = Clone::lazy(WEB, "on-use");
+    let config = "[remote.team]\nlazy = true\ncomplete = \"on-use\"\n";
+    let faults = [("wait = \"30\"", "no time such as 30s"), ("bandwidth = \"fast\"", "such as 100M, 800k or 1G")];
+    for (fault, words) in faults {
+        clone.bench.write("b/config/depsfs/config.toml", &format!("{config}{fault}\n"));
+        let said = run(clone.command(PROGRAM, "b/clone").args(["create", "one"]));
+        assert!(said.code != 0 && said.err.contains(words) && said.err.contains("config.toml"), "{said:?}");
+        assert!(!clone.bench.is_there("b/one"));
+    }
+    clone.bench.write("b/config/depsfs/config.toml", &format!("{config}wait = \"1s\"\nbandwidth = \"1G\"\n"));
+    let said = run(clone.command(PROGRAM, "b/clone").args(["create", "one"]).env_remove("DEPSFS_FETCH_WAIT"));
+    assert_eq!(said.code, 0, "{said:?}");
+    clone.is_away(true);
+    let begun = Instant::now();
+    assert_eq!(fs::read(clone.made("b/one")).unwrap_err().raw_os_error(), Some(5));
+    let took = begun.elapsed();
+    // By default it would be 30 s.
+    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(25), "{took:?}");
+    clone.ok("b/clone", &["remove", "one"]);
 }
 
 #[test]

@@ -81,6 +81,34 @@ fn a_fetcher_that_died_is_asked_again_by_another_connection() {
 }
 
 #[test]
+fn an_answer_is_waited_for_as_long_as_the_fetcher_has_announced() {
+    let (_dir, store, socket) = store();
+    let listener = listen(&socket);
+    let id = ObjectId::of(b"object");
+    std::thread::scope(|scope| {
+        let begun = Instant::now();
+        let asked = scope.spawn(move || demand(&store, &id, begun + LONG / 20, &|| false));
+        let (mut connection, _) = listener.accept().unwrap();
+        request(&connection);
+        connection.write_all(b"wait 7 1\nwait 1 60000\n").unwrap();
+        std::thread::sleep((LONG / 20 + Duration::from_millis(300)).saturating_sub(begun.elapsed()));
+        connection.write_all(b"here 1\n").unwrap();
+        asked.join().unwrap().unwrap();
+    });
+    // And no longer than that.
+    let (_dir, store, socket) = self::store();
+    let listener = listen(&socket);
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| demand(&store, &id, soon(), &|| false));
+        let (mut connection, _) = listener.accept().unwrap();
+        request(&connection);
+        connection.write_all(b"wait 1 100\n").unwrap();
+        let late = asked.join().unwrap();
+        assert!(matches!(late, Err(Unanswered::Late(_))), "{late:?}");
+    });
+}
+
+#[test]
 fn the_waiting_ends_in_time_and_by_an_interrupt() {
     let (_dir, store, socket) = store();
     let listener = listen(&socket);

@@ -2,7 +2,7 @@
 //!
 //! | request                      | answers                                                                    |
 //! |------------------------------|----------------------------------------------------------------------------|
-//! | `need <n> <object>`          | `here <n>`, or `absent <n> <reason>`                                        |
+//! | `need <n> <object>`          | `here <n>`, or `absent <n> <reason>`; before it, `wait <n> <milliseconds>`: within this time |
 //! | `complete <n> <tree>`        | some `progress <n> <bytes here> <bytes of all>`, then `here` or `absent`    |
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -61,6 +61,11 @@ pub fn answer(request: &Request, outcome: &Result<(), String>) {
         Ok(()) => format!("here {}", request.number),
         Err(why) => format!("absent {} {}", request.number, why.replace('\n', " ")),
     });
+}
+
+/// Reports how long a request waits at most.
+pub fn announce(request: &Request, wait: Duration) {
+    request.of.tell(&format!("wait {} {}", request.number, wait.as_millis()));
 }
 
 /// Reads the requests of a client until it leaves. One that is none ends the connection.

@@ -1,6 +1,7 @@
 //! The process of a fetcher: a thread takes connections and looks at the time, some lanes request, and one thread for
 //! each client reads what that asks for.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -14,12 +15,13 @@ use super::catalog::Piece;
 use super::connection::{self, FetchRequest};
 use super::health::SilentRemote;
 use super::lane::{self, LaneTask, LaneWork, OpenRemotes};
+use super::limits::FetcherLimits;
 use super::missing::silent_remotes;
 use super::place::{FOLDER, LOCK, LOG, SOCKET, STATE};
 use super::trees::TreeWatch;
 use super::work::{Asker, AskerAnswer, Request, Work};
-use crate::remote::RemoteError;
-use crate::store::{ObjectId, Store, fetch_wait, seconds_of_variable};
+use crate::remote::{RemoteError, RemoteLimits};
+use crate::store::{FETCH_WAIT_VARIABLE, ObjectId, Store, seconds_of_variable};
 use crate::sys::fs::{self, OpenFlags, open_path};
 use crate::sys::lock::Lock;
 use crate::sys::log::OrWarn;
@@ -39,18 +41,18 @@ const IDLE: Duration = Duration::from_secs(300);
 const IDLE_VARIABLE: &str = "DEPSFS_FETCHER_IDLE";
 
 /// How a fetcher waits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FetcherOptions {
     /// It ends when nobody has asked for as long.
     pub idle: Duration,
-    /// A read waits as long for a remote that does not answer.
-    pub wait: Duration,
+    pub limits: FetcherLimits,
 }
 
 impl FetcherOptions {
-    /// Those of the environment.
-    pub fn from_environment() -> FetcherOptions {
-        FetcherOptions { idle: seconds_of_variable(IDLE_VARIABLE).unwrap_or(IDLE), wait: fetch_wait() }
+    /// Those of the environment, and these limits of remotes.
+    pub fn from_environment(remotes: HashMap<String, RemoteLimits>) -> FetcherOptions {
+        let limits = FetcherLimits { wait: seconds_of_variable(FETCH_WAIT_VARIABLE), remotes };
+        FetcherOptions { idle: seconds_of_variable(IDLE_VARIABLE).unwrap_or(IDLE), limits }
     }
 }
 
@@ -115,8 +117,8 @@ impl Fetcher {
     fn new(store: Store, options: FetcherOptions) -> Fetcher {
         let now = Instant::now();
         let state = FetcherState {
-            work: Work::new(options.wait),
-            trees: TreeWatch::new(options.wait, now),
+            work: Work::new(options.limits.clone()),
+            trees: TreeWatch::new(now),
             last_asked: now,
             last_look: None,
             is_ending: false,
@@ -155,14 +157,12 @@ impl Fetcher {
         match request {
             FetchRequest::Need(number, id) => {
                 let request = Request { of, number };
-                let refused = match self.demand(&mut state, id, &request, now) {
-                    Ok(true) => None,
-                    Ok(false) => Some(Ok(())),
-                    Err(why) => Some(Err(why)),
-                };
+                let waits = self.demand(&mut state, id, &request, now);
                 drop(state);
-                if let Some(outcome) = refused {
-                    connection::answer(&request, &outcome);
+                match waits {
+                    Ok(Some(wait)) => connection::announce(&request, wait),
+                    Ok(None) => connection::answer(&request, &Ok(())),
+                    Err(why) => connection::answer(&request, &Err(why)),
                 }
             }
             FetchRequest::Complete(number, tree) => {
@@ -173,23 +173,31 @@ impl Fetcher {
         self.changed.notify_all();
     }
 
-    /// Whether the request has to wait: the object is not here.
-    fn demand(&self, state: &mut FetcherState, id: ObjectId, request: &Request, now: Instant) -> Result<bool, String> {
+    /// How long the request has to wait at most; `None`: the object is here.
+    fn demand(
+        &self,
+        state: &mut FetcherState,
+        id: ObjectId,
+        request: &Request,
+        now: Instant,
+    ) -> Result<Option<Duration>, String> {
         if self.store.objects().contains(&id) {
-            return Ok(false);
+            return Ok(None);
         }
-        if let Err(why) = state.work.demand(id, request.clone(), now) {
-            // Its source may be a new one; and its bytes may have come meanwhile.
-            let new = state.work.catalog.refresh(&self.store).map_err(|e| e.to_string())?;
-            if !new.is_empty() {
-                state.trees.found_source();
-            }
-            if self.store.objects().contains(&id) {
-                return Ok(false);
-            }
-            return if new.is_empty() { Err(why) } else { state.work.demand(id, request.clone(), now).map(|()| true) };
+        let why = match state.work.demand(id, request.clone(), now) {
+            Ok(wait) => return Ok(Some(wait)),
+            Err(why) => why,
+        };
+        // Its source may be a new one; and its bytes may have come meanwhile.
+        let new = state.work.catalog.refresh(&self.store).map_err(|e| e.to_string())?;
+        if !new.is_empty() {
+            state.trees.found_source();
         }
-        Ok(true)
+        match self.store.objects().contains(&id) {
+            true => Ok(None),
+            false if new.is_empty() => Err(why),
+            false => state.work.demand(id, request.clone(), now).map(Some),
+        }
     }
 
     /// The work of a moment: answers that are due, new sources, trees that are complete. `true`: there is no more to do.
@@ -289,7 +297,8 @@ impl Fetcher {
             }
             Piece::Large(id) => LaneWork::Large(catalog.large(id)?),
         };
-        Some(LaneTask { remote: catalog.remotes[job.remote].clone(), job, of })
+        let remote = catalog.remotes[job.remote].clone();
+        Some(LaneTask { limits: self.options.limits.of(&remote.name), remote, job, of })
     }
 
     fn end(&self) {

@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 
 use super::catalog::{Piece, RemoteNumber};
 use super::work::{JobOutcome, LaneJob};
-use crate::remote::RemoteError;
-use crate::remote::client::ClientLimits;
 use crate::remote::entry::RemoteObject;
 use crate::remote::fetch::EntryFetch;
+use crate::remote::limits::ClientLimits;
 use crate::remote::opened::OpenRemote;
 use crate::remote::pack::FrameObjects;
 use crate::remote::source::SourceRemote;
+use crate::remote::{RemoteError, RemoteLimits, RemoteSpec};
 use crate::store::{ObjectId, PackId, Store};
 
 /// The remotes that are open; one that failed is opened anew, for new connections and new credentials.
@@ -26,13 +26,14 @@ pub struct OpenRemotes {
 }
 
 impl OpenRemotes {
-    fn open(&self, number: RemoteNumber, remote: &SourceRemote) -> Result<Arc<OpenRemote>, RemoteError> {
+    fn open(&self, task: &LaneTask) -> Result<Arc<OpenRemote>, RemoteError> {
         let mut open = self.open.lock();
-        if let Some(known) = open.get(&number) {
+        if let Some(known) = open.get(&task.job.remote) {
             return Ok(known.clone());
         }
-        let new = Arc::new(OpenRemote::open_with(&remote.spec(), ClientLimits::of_fetcher())?);
-        open.insert(number, new.clone());
+        let spec = RemoteSpec { limits: task.limits, ..task.remote.spec() };
+        let new = Arc::new(OpenRemote::open_with(&spec, ClientLimits::of_fetcher())?);
+        open.insert(task.job.remote, new.clone());
         Ok(new)
     }
 
@@ -60,6 +61,7 @@ fn sum(before: (u64, u64), of: &OpenRemote) -> (u64, u64) {
 pub struct LaneTask {
     pub job: LaneJob,
     pub remote: SourceRemote,
+    pub limits: RemoteLimits,
     pub of: LaneWork,
 }
 
@@ -72,7 +74,7 @@ pub enum LaneWork {
 
 /// Does a job.
 pub fn run(task: &LaneTask, store: &Store, open: &OpenRemotes) -> JobOutcome {
-    let remote = open.open(task.job.remote, &task.remote)?;
+    let remote = open.open(task)?;
     let outcome = match &task.of {
         LaneWork::Frames(pack, frames, key) => bring_frames(task, store, &remote, (pack, frames, key)),
         LaneWork::Large(object) => bring_large(store, &remote, object)

@@ -11,6 +11,7 @@
 //! | `engine`, `place` | the process: its lanes, its socket, and its files in the store |
 //! | `trees` | trees that complete themselves, or are waited for as a whole |
 //! | `work`, `health` | the order of work, without input or output; remotes that do not answer |
+//! | `limits` | how long is waited for which remote |
 //! | `lane` | requests for pieces, and their way into the store |
 //! | `connection`, `call` | the socket: its lines, and a command's side of it |
 //! | `missing` | how much of a tree is here |
@@ -21,6 +22,7 @@ mod connection;
 mod engine;
 mod health;
 mod lane;
+mod limits;
 mod missing;
 mod place;
 mod trees;
@@ -32,6 +34,7 @@ pub use self::missing::IncompleteTrees;
 /// For tests of the order of work.
 #[cfg(all(test, feature = "remote"))]
 pub mod testing {
+    pub use super::limits::FetcherLimits;
     pub use super::missing::silent_remotes;
     pub use super::work::{Asker, Request, Work};
 }

@@ -2,7 +2,7 @@
 //! complete needs its source no more.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::missing::TreeProgress;
 use super::work::{AskerAnswer, Finality, Request, Work};
@@ -16,7 +16,6 @@ pub struct TreeWatch {
     last_success: Instant,
     /// Something came since the trees were looked at.
     is_new: bool,
-    wait: Duration,
 }
 
 /// A request for a whole tree.
@@ -26,9 +25,9 @@ struct AwaitedTree {
 }
 
 impl TreeWatch {
-    /// No tree was looked at. Nobody waits longer than `wait` for a remote that does not answer.
-    pub fn new(wait: Duration, now: Instant) -> TreeWatch {
-        TreeWatch { awaited: HashMap::new(), last_success: now, is_new: true, wait }
+    /// No tree was looked at.
+    pub fn new(now: Instant) -> TreeWatch {
+        TreeWatch { awaited: HashMap::new(), last_success: now, is_new: true }
     }
 
     /// Somebody waits for all of a tree.
@@ -108,7 +107,7 @@ impl TreeWatch {
     /// Those who wait for a tree of which nothing more comes.
     fn given_up(&mut self, work: &Work, id: TreeId, of: &TreeProgress, now: Instant) -> Vec<AskerAnswer> {
         let Some(object) = of.missing.iter().next() else { return Vec::new() };
-        let wait = self.wait;
+        let wait = work.wait_for(object);
         let is_silent = now.saturating_duration_since(self.last_success) > wait;
         let (why, is_final) = match work.why_not(object, now) {
             Some((why, Finality::Final)) if work.is_done() => (why, true),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::catalog::{Catalog, Piece, RemoteNumber};
 use super::health::RemotesHealth;
+use super::limits::FetcherLimits;
 use crate::remote::RemoteError;
 use crate::remote::pack::joins;
 use crate::store::ObjectId;
@@ -25,6 +26,8 @@ const SMALL_RUN: u64 = 1 << 20;
 const LATELY: Duration = Duration::from_secs(2);
 /// Requests at once that nobody waits for.
 const PREFETCHES: usize = 8;
+/// The same, with a limit of bandwidth.
+const NARROW_PREFETCHES: usize = 2;
 
 /// A client that waits for an answer.
 pub trait Asker: Send + Sync {
@@ -68,7 +71,7 @@ pub type JobOutcome = Result<Vec<(Piece, Result<(), String>)>, RemoteError>;
 pub struct Work {
     pub catalog: Catalog,
     pub health: RemotesHealth,
-    pub wait: Duration,
+    limits: FetcherLimits,
     /// Nothing is requested that nobody waits for.
     pub is_paused: bool,
     demand: VecDeque<Piece>,
@@ -79,12 +82,12 @@ pub struct Work {
 }
 
 impl Work {
-    /// No work. A read waits for `wait`.
-    pub fn new(wait: Duration) -> Work {
+    /// No work.
+    pub fn new(limits: FetcherLimits) -> Work {
         Work {
             catalog: Catalog::default(),
             health: RemotesHealth::default(),
-            wait,
+            limits,
             is_paused: false,
             demand: VecDeque::new(),
             prefetch: VecDeque::new(),
@@ -94,18 +97,30 @@ impl Work {
         }
     }
 
-    /// Somebody waits for an object.
+    /// Somebody waits for an object. Returns how long at most.
     ///
     /// # Errors
     /// Why it cannot come.
-    pub fn demand(&mut self, id: ObjectId, request: Request, now: Instant) -> Result<(), String> {
+    pub fn demand(&mut self, id: ObjectId, request: Request, now: Instant) -> Result<Duration, String> {
         let piece = self.piece_for(&id, now)?;
         let remotes = self.catalog.remotes_of(&piece);
-        let until = now + self.health.patience(&remotes, self.wait, now);
+        let wait = self.health.patience(&remotes, self.wait_of(&remotes), now);
         self.last_demand = Some(now);
-        self.waiting.entry(id).or_default().push(Waiting { request, until });
+        self.waiting.entry(id).or_default().push(Waiting { request, until: now + wait });
         self.queue(piece);
-        Ok(())
+        Ok(wait)
+    }
+
+    /// How long is waited for one of these remotes.
+    fn wait_of(&self, remotes: &[RemoteNumber]) -> Duration {
+        self.limits.wait_of(remotes.iter().map(|remote| self.catalog.remotes[*remote].name.as_str()))
+    }
+
+    /// How long is waited for an object while its remotes do not answer.
+    pub fn wait_for(&self, id: &ObjectId) -> Duration {
+        let pieces = self.catalog.pieces_of(id);
+        let remotes: Vec<RemoteNumber> = pieces.iter().flat_map(|piece| self.catalog.remotes_of(piece)).collect();
+        self.wait_of(&remotes)
     }
 
     fn queue(&mut self, piece: Piece) {
@@ -171,11 +186,14 @@ impl Work {
         if let Some(job) = self.take(true, SMALL_RUN, now) {
             return Some(job);
         }
-        if self.is_paused || self.prefetching() >= PREFETCHES {
+        // On a narrow line, what is brought ahead would take the bytes of those who wait.
+        let is_narrow = self.limits.has_bandwidth();
+        let most = if is_narrow { NARROW_PREFETCHES } else { PREFETCHES };
+        if self.is_paused || self.prefetching() >= most || is_narrow && self.is_awaited() {
             return None;
         }
         let is_late = self.last_demand.is_none_or(|at| now.saturating_duration_since(at) > LATELY);
-        self.take(false, if is_late && !self.is_awaited() { RUN } else { SMALL_RUN }, now)
+        self.take(false, if is_late && !is_narrow && !self.is_awaited() { RUN } else { SMALL_RUN }, now)
     }
 
     fn prefetching(&self) -> usize {

@@ -7,12 +7,28 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::*;
+use crate::remote::RemoteLimits;
 use crate::remote::fetcher::testing::*;
 use crate::remote::fetcher::{self, FetcherOptions};
 use crate::store::ObjectId;
 use crate::sys::local_socket;
 
-const OPTIONS: FetcherOptions = FetcherOptions { idle: Duration::from_millis(700), wait: Duration::from_millis(500) };
+/// How long a read waits here.
+const WAIT: Duration = Duration::from_millis(500);
+
+fn options(idle: Duration) -> FetcherOptions {
+    FetcherOptions { idle, limits: limits(WAIT) }
+}
+
+fn limits(wait: Duration) -> FetcherLimits {
+    FetcherLimits { wait: Some(wait), ..FetcherLimits::default() }
+}
+
+/// One that ends soon.
+fn brief() -> FetcherOptions {
+    options(Duration::from_millis(700))
+}
+
 /// Longer than anything takes.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -34,8 +50,8 @@ impl TwoMachines {
         std::thread::spawn(move || fetcher::run(&at, options).unwrap())
     }
 
-    /// The fetcher's answer for an object.
-    fn need(&self, id: &ObjectId) -> String {
+    /// The fetcher's answer for an object, and before it perhaps the time within which it comes.
+    fn lines(&self, id: &ObjectId) -> Vec<String> {
         let until = Instant::now() + LONG;
         let mut stream = loop {
             match local_socket::connect(&self.to.path().join("fetcher"), "socket") {
@@ -46,9 +62,18 @@ impl TwoMachines {
         };
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.write_all(format!("need 7 {id}\n").as_bytes()).unwrap();
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).unwrap();
-        line
+        let (mut reader, mut lines) = (BufReader::new(stream), Vec::new());
+        while lines.last().is_none_or(|line: &String| line.starts_with("wait 7 ")) {
+            let mut line = String::new();
+            assert!(reader.read_line(&mut line).unwrap() > 0);
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// The fetcher's answer for an object.
+    fn need(&self, id: &ObjectId) -> String {
+        self.lines(id).pop().unwrap()
     }
 }
 
@@ -65,7 +90,7 @@ fn an_entry_without_contents_is_its_tree_and_the_indexes_and_a_read_brings_one_f
     assert!(!team.to.is_complete(tree).unwrap() && team.to.source(&tree).unwrap().is_some());
     let (_, _, again) = team.bring(&["web"], &|_| {});
     assert_eq!(again, 3, "settings, entry and times");
-    let fetcher = team.fetcher(OPTIONS);
+    let fetcher = team.fetcher(brief());
     let (a, large) = (ObjectId::of(&noise("a", 700 << 10)), ObjectId::of(&vec![7; 9 << 20]));
     assert!(!team.to.objects().contains(&a) && !team.to.objects().contains(&large));
     assert_eq!(team.need(&a), "here 7\n");
@@ -82,7 +107,7 @@ fn an_entry_without_contents_is_its_tree_and_the_indexes_and_a_read_brings_one_f
 #[test]
 fn a_tree_completes_itself_and_then_needs_no_source() {
     let (team, tree, _) = lazy(&some_files(), Completion::Always);
-    team.fetcher(FetcherOptions { idle: LONG, ..OPTIONS }).join().unwrap();
+    team.fetcher(options(LONG)).join().unwrap();
     assert!(team.to.is_complete(tree).unwrap() && team.to.sources().unwrap().is_empty());
     for (_, bytes) in some_files() {
         assert!(team.to.objects().sound_content(&ObjectId::of(&bytes)).is_ok());
@@ -97,7 +122,7 @@ fn a_damaged_frame_is_named_and_nothing_of_it_is_filled() {
     // Something of each frame; the index is behind the last 8 KiB.
     (2000..bytes.len() - 8192).step_by(50_000).for_each(|at| bytes[at] ^= 1);
     std::fs::write(at, bytes).unwrap();
-    let fetcher = team.fetcher(OPTIONS);
+    let fetcher = team.fetcher(brief());
     let a = ObjectId::of(&noise("a", 700 << 10));
     let said = team.need(&a);
     assert!(said.contains("absent 7 the remote team has a damaged packs/"), "{said}");
@@ -110,12 +135,12 @@ fn a_remote_that_is_gone_is_named_and_the_fetcher_goes_on_when_it_is_back() {
     let (team, tree, _) = lazy(&some_files()[..4], Completion::Always);
     let (at, away) = (team.dir.path().join("remote"), team.dir.path().join("away"));
     std::fs::rename(&at, &away).unwrap();
-    let fetcher = team.fetcher(FetcherOptions { idle: LONG, ..OPTIONS });
+    let fetcher = team.fetcher(options(LONG));
     let a = ObjectId::of(&noise("a", 700 << 10));
     let began = Instant::now();
     let said = team.need(&a);
     assert!(said.contains("absent 7 the remote team does not answer"), "{said}");
-    assert!(began.elapsed() >= OPTIONS.wait);
+    assert!(began.elapsed() >= WAIT);
     let until = Instant::now() + LONG;
     while silent_remotes(&team.to).is_empty() {
         assert!(Instant::now() < until);
@@ -127,9 +152,49 @@ fn a_remote_that_is_gone_is_named_and_the_fetcher_goes_on_when_it_is_back() {
 }
 
 #[test]
+fn a_read_waits_as_long_as_the_configuration_of_its_remote_has_it() {
+    let (team, _, _) = lazy(&some_files()[..2], Completion::OnUse);
+    std::fs::rename(team.dir.path().join("remote"), team.dir.path().join("away")).unwrap();
+    let of = |seconds| RemoteLimits { wait: Some(Duration::from_secs(seconds)), bandwidth: None };
+    let remotes = [("team".to_owned(), of(1)), ("other".to_owned(), of(3000))].into_iter().collect();
+    let fetcher = team.fetcher(FetcherOptions { limits: FetcherLimits { wait: None, remotes }, ..brief() });
+    let began = Instant::now();
+    let lines = team.lines(&ObjectId::of(&noise("a", 700 << 10)));
+    assert!(lines[0] == "wait 7 1000\n" && lines[1].contains("absent 7 the remote team does not answer"), "{lines:?}");
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    fetcher.join().unwrap();
+}
+
+#[test]
+fn bytes_come_no_faster_than_the_configuration_of_their_remote_has_it() {
+    let files: Vec<(&str, Vec<u8>)> = ["a", "b", "c", "d"].map(|name| (name, noise(name, 700 << 10))).into();
+    let (team, tree, _) = lazy(&files, Completion::Always);
+    let bandwidth = Some(8_000_000);
+    let remotes = [("team".to_owned(), RemoteLimits { wait: None, bandwidth })].into_iter().collect();
+    let began = Instant::now();
+    let limits = FetcherLimits { wait: Some(LONG), remotes };
+    team.fetcher(FetcherOptions { idle: LONG, limits }).join().unwrap();
+    // 2.8 MB, a megabyte each second.
+    assert!(began.elapsed() >= Duration::from_millis(2600), "{:?}", began.elapsed());
+    assert!(team.to.is_complete(tree).unwrap());
+    // One who waits is not behind what is brought ahead.
+    let mut work = Work::new(FetcherLimits {
+        wait: None,
+        remotes: [("team".to_owned(), RemoteLimits { wait: None, bandwidth })].into_iter().collect(),
+    });
+    let (team, ..) = lazy(&files, Completion::Always);
+    let now = Instant::now();
+    work.catalog.refresh(&team.to).unwrap();
+    work.prefetch(files.iter().map(|(_, bytes)| ObjectId::of(bytes)).collect::<HashSet<_>>(), now);
+    let request = Request { of: Arc::new(Answers::default()), number: 1 };
+    work.demand(ObjectId::of(&files[3].1), request, now).unwrap();
+    assert!(work.next(now).is_some() && work.next(now).is_none());
+}
+
+#[test]
 fn a_whole_tree_is_waited_for_though_it_is_brought_on_use() {
     let (team, tree, _) = lazy(&some_files(), Completion::OnUse);
-    let fetcher = team.fetcher(FetcherOptions { idle: LONG, ..OPTIONS });
+    let fetcher = team.fetcher(options(LONG));
     team.need(&ObjectId([1; 32]));
     fetcher::complete(&team.to, &[tree], &()).unwrap();
     assert!(team.to.is_complete(tree).unwrap());
@@ -140,7 +205,7 @@ fn a_whole_tree_is_waited_for_though_it_is_brought_on_use() {
 fn a_whole_tree_whose_remote_is_gone_is_given_up() {
     let (team, tree, _) = lazy(&some_files()[..2], Completion::OnUse);
     std::fs::rename(team.dir.path().join("remote"), team.dir.path().join("away")).unwrap();
-    let fetcher = team.fetcher(OPTIONS);
+    let fetcher = team.fetcher(brief());
     team.need(&ObjectId([1; 32]));
     let failed = fetcher::complete(&team.to, &[tree], &()).unwrap_err().to_string();
     assert!(failed.contains("the remote team does not answer"), "{failed}");
@@ -163,7 +228,7 @@ fn a_piece_that_is_waited_for_overtakes_the_others_and_is_requested_once() {
     let files: Vec<(&str, Vec<u8>)> = names.iter().map(|name| (name.as_str(), noise(name, 1 << 20))).collect();
     let (team, _, _) = lazy(&files, Completion::Always);
     let now = Instant::now();
-    let mut work = Work::new(LONG);
+    let mut work = Work::new(limits(LONG));
     work.catalog.refresh(&team.to).unwrap();
     work.prefetch(files.iter().map(|(_, bytes)| ObjectId::of(bytes)).collect::<HashSet<_>>(), now);
     let first = work.next(now).unwrap();
@@ -189,7 +254,7 @@ fn a_remote_that_does_not_answer_is_waited_for_once_and_then_for_a_short_time() 
     let files = some_files();
     let (team, _, _) = lazy(&files[..2], Completion::OnUse);
     let now = Instant::now();
-    let mut work = Work::new(LONG);
+    let mut work = Work::new(limits(LONG));
     work.catalog.refresh(&team.to).unwrap();
     let answers = Arc::new(Answers::default());
     let request = |number| Request { of: answers.clone(), number };

@@ -15,8 +15,9 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-use super::client::{Client, ClientLimits};
+use super::client::Client;
 use super::entry::RemoteEntry;
+use super::limits::ClientLimits;
 use super::spec::Credentials;
 use super::times::{TrackedTime, TrackedTimes};
 use super::*;
