@@ -4,6 +4,7 @@
 #   scripts/bench.sh            all of it, five rounds (a quarter of an hour on two cores)
 #   scripts/bench.sh --quick    three rounds of what takes little time (a few minutes)
 #   scripts/bench.sh --scaling  how the cost grows: worktrees, files, grafts; 100 worktrees of 20 views at once
+#   scripts/bench.sh --team     one store per team (depsfs help remote), over a line with a round trip of 20 and of 100 ms
 #
 #   --one-cpu                   then what asks daemons most once more, with everything on one processor (see below)
 #   --only walk,open,create     only these (their keys are in bench.json)

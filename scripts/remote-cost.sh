@@ -26,32 +26,8 @@ machine() { # machine <name> <directory> <command…>: with that machine's home,
     (cd "$at" && env HOME="$of/home" DEPSFS_STORE="$of/store" XDG_STATE_HOME="$of/state" XDG_CONFIG_HOME="$of/config" "$@")
 }
 
-# artifact <directory> <version>: text-like files, 79 of 100 below 4 KiB, and some large ones. Another version differs in
-# two files of each hundred.
-artifact() {
-    python3 - "$1" "$2" "$files" <<'PY'
-import os, random, sys
-top, version, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-words = [("".join(random.Random(n).choices("abcdefghijklmnopqrstuvwxyz", k=2 + n % 9))) for n in range(4000)]
-def text(seed, size):
-    dice, out, have = random.Random(seed), [], 0
-    while have < size:
-        line = " ".join(dice.choices(words, k=10)) + ";\n"
-        out.append(line)
-        have += len(line)
-    return "".join(out)[:size]
-for n in range(count):
-    of = version if n % 50 == 7 else 1
-    dice = random.Random(n)
-    size = int(4096 * dice.random() ** 1.5) if dice.random() < 0.79 else int(4096 + 60000 * dice.random() ** 3)
-    if n % 8000 == 5:
-        size = 9 << 20
-    at = os.path.join(top, f"p{n // 40}")
-    os.makedirs(at, exist_ok=True)
-    with open(os.path.join(at, f"{n}.js"), "w") as f:
-        f.write(text(f"{n} {of}", size))
-PY
-}
+# artifact <directory> <version>: the files that scripts/bench/artifact.py makes.
+artifact() { python3 "$here/scripts/bench/artifact.py" "$1" "$2" "$files"; }
 
 repo=$top/a/repo
 mkdir -p "$repo" "$top/a/home" "$top/b/home"

@@ -17,6 +17,7 @@ import measure
 import operations
 import report
 import scaling
+import team
 import whole
 from engines import ORDINARY, PARTS, Copy, Depsfs, FuseOverlayfs, Image, Overlayfs, missing_tool
 from run import IS_ROOT, Failed, run
@@ -34,6 +35,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="three rounds of what takes little time")
     parser.add_argument("--rounds", type=int, help="how many [default: 5; quick: 3]")
     parser.add_argument("--scaling", action="store_true", help="how the cost grows, instead")
+    parser.add_argument("--team", action="store_true", help="one store per team, over a line with latency, instead")
     parser.add_argument("--one-cpu", action="store_true", help="what asks daemons most once more, on one processor")
     parser.add_argument("--only", help="keys of operations, with commas between")
     parser.add_argument("--engines", help="names of engines, with commas between; plain is always there")
@@ -191,6 +193,16 @@ def grown(args, work):
             (args.out / "scaling.json").write_text(json.dumps({**about(args, {}), "rows": rows}, indent=1) + "\n")
 
 
+def far_away(args, work):
+    table = team.all_of_it(args, work, say)
+    text = team.words(table)
+    print(text, end="")
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "team.txt").write_text(text)
+        (args.out / "team.json").write_text(json.dumps({**about(args, {}), "rows": table}, indent=1) + "\n")
+
+
 def earlier(name):
     """The figures of an earlier run."""
     for file in (Path(name), kept(name)):
@@ -212,12 +224,14 @@ def main():
     args.fixtures.mkdir(mode=0o755, parents=True, exist_ok=True)
     if args.fixtures.stat().st_uid != os.getuid():
         sys.exit(f"bench: {args.fixtures} belongs to somebody else: give --fixtures")
-    given = args.fixtures if args.scaling else fixtures.prepare(args.fixtures, args.npm, say)
+    given = args.fixtures if args.scaling or args.team else fixtures.prepare(args.fixtures, args.npm, say)
     work = Path(tempfile.mkdtemp(prefix="work.", dir=given))
     work.chmod(0o755)
     try:
         if args.scaling:
             return grown(args, work)
+        if args.team:
+            return far_away(args, work)
         facts, rows, chosen, figures, wrong = measure_all(args, given, work)
     finally:
         if any(str(work) in line for line in open("/proc/self/mountinfo")):
