@@ -220,7 +220,7 @@ impl View {
             let mut records = vec![Record::Uncopied { ino }];
             for (dir, name) in self.lower_names(ino) {
                 if self.lower.node(ino).is_some() && !damaged {
-                    records.push(Record::Whiteout { dir, name, time: None });
+                    records.push(self.hidden(dir, &name, None));
                 }
             }
             self.record_all(records)?;

@@ -109,8 +109,17 @@ impl View {
         if self.lower_named(dir, name).is_none() {
             return Vec::new();
         }
-        let time = journal_only.then(Timespec::now);
-        vec![Record::Whiteout { dir, name: name.clone(), time }]
+        vec![self.hidden(dir, name, journal_only.then(Timespec::now))]
+    }
+
+    /// The record of a name at which nothing of the lower shows any more. A name without a lower entry showed a moved one,
+    /// and nothing is deleted: a whiteout would hide the entry of a later graft, at the next mount.
+    pub(super) fn hidden(&self, dir: Ino, name: &Name, time: Option<Timespec>) -> Record {
+        let name = name.clone();
+        match self.lower.lookup(dir, &name) {
+            Some(_) => Record::Whiteout { dir, name, time },
+            None => Record::Unset { dir, name, time },
+        }
     }
 
     /// Appends records that change names, and moves the directories' times: those in the upper get theirs

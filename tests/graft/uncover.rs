@@ -69,6 +69,42 @@ fn change(view: &Overlay, dice: &mut impl FnMut(usize) -> usize) {
     };
 }
 
+/// Changes of a name that the graft does not have yet.
+type Before = fn(&Overlay) -> Result<(), OverlayError>;
+
+fn moves(view: &Overlay, from: &str, to: &str) -> Result<(), OverlayError> {
+    view.rename(Ino::ROOT, &name(from), Ino::ROOT, &name(to), RenameFlags::empty())
+}
+
+#[test]
+fn a_name_that_something_was_moved_to_and_from_hides_nothing_of_a_later_graft() {
+    let f = Fixture::new();
+    let (one, two) = (f.tree(&ONE), f.tree(&TWO));
+    let cases: [(&str, Before); 4] = [
+        ("moved on", |view| moves(view, "d", "e").and_then(|()| moves(view, "e", "n"))),
+        ("a directory, moved on", |view| moves(view, "b", "e").and_then(|()| moves(view, "e", "n"))),
+        ("deleted", |view| moves(view, "d", "e").and_then(|()| view.unlink(Ino::ROOT, &name("e")))),
+        ("replaced by an own file that is deleted", |view| {
+            moves(view, "d", "e")?;
+            view.create(Ino::ROOT, &name("q"), 0o644, me(), true)?;
+            moves(view, "q", "e")?;
+            view.unlink(Ino::ROOT, &name("e"))
+        }),
+    ];
+    for (what, before) in cases {
+        for own in ["upper", "state"].map(|own| f.dir.path().join(own)) {
+            std::fs::remove_dir_all(&own).and_then(|()| std::fs::create_dir(&own)).expect("a new directory");
+        }
+        let view = f.open(vec![one.clone()]);
+        before(&view).expect(what);
+        view.regraft(vec![one.clone(), two.clone()]).expect("grafted");
+        let after = shown(&view);
+        assert_eq!(after.get("e/q").map(String::as_str), Some("two"), "{what}: {after:?}");
+        drop(view);
+        assert_eq!(shown(&f.open(vec![one.clone(), two.clone()])), after, "{what}: opened again");
+    }
+}
+
 #[test]
 fn all_of_a_graft_shows_or_is_told_of_and_nothing_else_comes_back() {
     let number = |name: &str| std::env::var(name).ok().and_then(|s| s.parse().ok());
