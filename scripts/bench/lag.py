@@ -53,7 +53,10 @@ class Proxy:
 
     async def connection(self, reader, writer):
         await asyncio.sleep(4 * self.half)
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 20)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 20)
+        except OSError:
+            return writer.close()
         for end in (writer, far_writer):
             end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.gather(

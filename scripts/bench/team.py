@@ -205,7 +205,8 @@ def one_line(top, program, files, round_trip, say):
             shown = listing(b.top / "fix/node_modules")
         proxy.is_away = False
         if shown != expected:
-            raise Wrong("the listing differs from the source's")
+            differs = sorted(set(shown) ^ set(expected))
+            raise Wrong(f"the listing differs from the source's in {len(differs)} lines: {differs[:4]}")
         row("find -ls while the remote is away, s", line.seconds)
         row("find -ls while the remote is away, requests", line.requests)
         names = sorted(path.relative_to(source) for path in source.rglob("*.js"))
