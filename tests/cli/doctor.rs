@@ -35,7 +35,7 @@ const CHECKS: [&str; 18] = [
 fn doctor(bench: &Bench, args: &[&str]) -> (i32, Vec<Value>) {
     let begun = Instant::now();
     let said = bench.depsfs("", ["doctor", "--json"].iter().chain(args));
-    assert!(begun.elapsed() < Duration::from_secs(45), "it hung");
+    assert!(begun.elapsed() < Duration::from_secs(150), "it hung");
     rows(&said)
 }
 
