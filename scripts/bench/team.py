@@ -122,9 +122,9 @@ class Counted:
 
 
 def listing(top):
-    found = subprocess.run(
-        ["find", ".", "-printf", "%P %y %m %s %T@ %l\n"], cwd=top, text=True, capture_output=True, check=True, timeout=600
-    )
+    """Names, types, modes, sizes, times and links; the size of a directory is its file system's own affair."""
+    shown = ["-type", "d", "-printf", "%P %y %m %T@\n", "-o", "-printf", "%P %y %m %s %T@ %l\n"]
+    found = subprocess.run(["find", ".", *shown], cwd=top, text=True, capture_output=True, check=True, timeout=600)
     return sorted(found.stdout.splitlines())
 
 
