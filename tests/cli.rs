@@ -81,6 +81,8 @@ mod many;
 #[cfg(feature = "remote")]
 #[path = "cli/moto.rs"]
 mod moto;
+#[path = "cli/moved_away.rs"]
+mod moved_away;
 #[path = "cli/mtimes.rs"]
 mod mtimes;
 #[path = "cli/names.rs"]

@@ -178,9 +178,17 @@ fn a_reset_brings_back_what_the_store_says_and_only_there() {
 }
 
 #[test]
-fn a_reset_of_what_was_moved_away_is_refused() {
-    let mut twin = after(&[rename("a", "d2")]);
-    assert!(matches!(twin.reset("a"), Err(OverlayError::Moved)));
+fn a_reset_brings_back_what_was_moved_away_and_leaves_it_where_it_is() {
+    let reset = |p: &str| Op::Reset(p.into());
+    run(1, &[rename("a", "d2"), reset("a"), Op::Write("d2/b/a".into(), 0, b'x'), Op::Remount, reset("a")]);
+    run(1, &[rename("a/b", "b2"), create("b2/own"), reset("a"), Op::RemoveAll("b2".into())]);
+    run(1, &[rename("a/b/a", "c/x"), reset("a"), Op::Write("c/x".into(), 0, b'x')]);
+    run(1, &[Op::Exchange("a".into(), "c".into()), reset("a"), reset("c")]);
+    run(
+        1,
+        &[Op::Mkdir("a/n".into()), rename("a/b", "a/n/b"), reset("a"), create("a/b/x"), Op::RemoveAll("a/b".into())],
+    );
+    run(1, &[rename("a/b", "b2"), rename("c", "b2/c"), rename("a", "b2/c/a"), reset("a"), reset("c")]);
 }
 
 #[test]

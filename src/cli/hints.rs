@@ -70,7 +70,6 @@ pub fn overlay(e: &overlay::OverlayError) -> String {
         }
         Error::Journal(JournalError::TooLong) => "do it in several steps: fewer paths at once".into(),
         Error::Journal(JournalError::Version { .. }) => "use the depsfs that wrote it".into(),
-        Error::Moved => "move the directory back first, or name the directory above both places".into(),
         Error::NotFound => "depsfs diff lists the changes in this view".into(),
         Error::Exists
         | Error::NotDirectory
@@ -96,11 +95,7 @@ mod tests {
         let upper = |errno| overlay::OverlayError::Upper { verb: "write", source: io::Error::from_raw_os_error(errno) };
         let errnos = [libc::ENOSPC, libc::EDQUOT, libc::EIO, libc::EACCES, libc::EROFS, libc::EMFILE, libc::EPERM];
         let mut hints: Vec<String> = errnos.iter().map(|errno| overlay(&upper(*errno))).collect();
-        hints.extend(
-            [overlay::OverlayError::Moved, overlay::OverlayError::Kept, overlay::OverlayError::NotFound]
-                .iter()
-                .map(overlay),
-        );
+        hints.extend([overlay::OverlayError::Kept, overlay::OverlayError::NotFound].iter().map(overlay));
         for hint in hints {
             assert!(!hint.contains("reset") && !hint.contains("rm ") && !hint.contains("delete"), "{hint}");
         }

@@ -11,6 +11,7 @@ use super::record;
 use super::report::Failure;
 use super::unmount::say_held;
 use super::{named, places};
+use crate::store::manifest::joined;
 use crate::sys::terminal::DisplayName;
 use crate::views::diff::{Difference, Differences};
 use crate::views::{reset, thaw};
@@ -82,7 +83,16 @@ impl Reset {
         for (views, view, inside) in &all {
             record::begin("reset", &views.manifest.store);
             record::concerns(&views.place(view).join(inside));
+            let kept = reset::kept_elsewhere(views, view, inside)?;
             say_held(reset::reset(views, view, inside)?, "that copy answers errors from now on");
+            for path in kept {
+                let from = joined(&view.path, inside);
+                output::note(&format!(
+                    "note: {} keeps what was moved out of {}, as plain files",
+                    path.shown(),
+                    from.shown()
+                ));
+            }
             relocation::again(views, view, inside)?;
             record::changed();
         }

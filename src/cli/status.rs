@@ -146,6 +146,9 @@ fn line(view: &ViewStatus) -> String {
             None => format!("[ok]      {path}"),
         },
         (false, true, _) if view.remade => format!("[ok]      {path} (plain: deleted and made anew)"),
+        (false, true, _) if let Some(now) = &view.renamed_to => {
+            format!("[MISSING] {path} (renamed to {}; depsfs reset brings it back)", now.shown())
+        }
         (false, true, _) => format!("[MISSING] {path} (deleted; depsfs reset brings it back)"),
         (false, false, Some(why)) => format!("[MISSING] {path} ({why})"),
         (false, false, None) => format!("[MISSING] {path} (not mounted)"),

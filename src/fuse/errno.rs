@@ -34,7 +34,7 @@ pub fn to_errno(error: &OverlayError) -> Errno {
         OverlayError::NotSupported => Errno::EOPNOTSUPP,
         OverlayError::NotPermitted => Errno::EPERM,
         OverlayError::NoData => Errno::ENXIO,
-        OverlayError::Moved | OverlayError::Kept => Errno::EBUSY,
+        OverlayError::Kept => Errno::EBUSY,
         OverlayError::Upper { source, .. } => of_io(source),
         // Never ENOENT: a bundler would quietly resolve another copy.
         OverlayError::LostObject { .. } | OverlayError::AbsentObject(_) | OverlayError::LostTree(_) => Errno::EIO,

@@ -7,6 +7,8 @@
 //! | a file    | `object`            | get: hex of the object, while the content is the store's                   |
 //! | any dir   | `changes.<cookie>`  | get: JSON lines, names after the cookie, each with its own; empty at the end |
 //! | the root  | `grafts.<n>`        | get: JSON lines, the trees of the lower from number n on; empty at the end  |
+//! | the root  | `moved.<n>`         | get: JSON lines, directories of the store at other paths from number n on, by path; empty at the end |
+//! | the root  | `disown`            | set to a path: directories on the way to it that are elsewhere become the worktree's own there |
 //! | the root  | `touched.<inode>`   | get: lines, inode numbers above that one that the journal names; empty at the end |
 //! | any dir   | `own-names.<cookie>` | get: lines, cookies and names after the cookie that upper or journal have something at; empty at the end; none where nothing else shows |
 //! | any       | `thaw`              | set to `1`: it becomes a plain file or directory of the upper              |
@@ -30,7 +32,7 @@ use super::notices::{Notice, Notices};
 use super::reply::empty;
 use super::worker::Answering;
 use super::{ServedView, offload};
-use crate::overlay::{ChangeKind, Ino, Laid, Overlay, OverlayError};
+use crate::overlay::{ChangeKind, Ino, Laid, MovedDirectory, Overlay, OverlayError};
 use crate::store::escape::escape;
 use crate::store::{Name, ObjectId, TreeId};
 
@@ -76,6 +78,7 @@ pub fn value(on: &ServedConnection, ino: Ino, name: &[u8]) -> Result<Vec<u8>, Ov
                 b"own-names" => own_names(view, ino, number(of).ok_or(OverlayError::NoXattr)?),
                 b"covered" => covered(view, ino, tree(of).ok_or(OverlayError::NoXattr)?),
                 b"grafts" if ino == Ino::ROOT => Ok(grafts(view, number(of).ok_or(OverlayError::NoXattr)?)),
+                b"moved" if ino == Ino::ROOT => moved(view, number(of).ok_or(OverlayError::NoXattr)?),
                 b"touched" if ino == Ino::ROOT => Ok(touched(view, number(of).ok_or(OverlayError::NoXattr)?)),
                 _ => Err(OverlayError::NoXattr),
             }
@@ -126,7 +129,8 @@ fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]
         b"reset" => {
             let name = Name::new(value).map_err(|_| OverlayError::Invalid)?;
             let before = view.overlay.lookup(ino, &name);
-            view.overlay.reset(ino, &name)?;
+            let stale = view.overlay.reset(ino, &name)?;
+            stale.into_iter().for_each(|stale| notices.send(stale.into()));
             if let Ok(before) = before {
                 view.overlay.forget(before.ino, 1);
                 notices.send(Notice::Inode(before.ino));
@@ -136,6 +140,11 @@ fn set(view: &ServedView, notices: &Notices, ino: Ino, name: &[u8], value: &[u8]
             Ok(())
         }
         b"give-up" => give_up(&view.overlay, notices, ino, copy(value).ok_or(OverlayError::Invalid)?),
+        b"disown" if ino == Ino::ROOT => {
+            let stale = view.overlay.disown_moved(Path::new(OsStr::from_bytes(value)))?;
+            stale.into_iter().for_each(|stale| notices.send(stale.into()));
+            Ok(())
+        }
         b"uncover" if ino == Ino::ROOT => {
             let end = value.iter().position(|b| *b == b' ').unwrap_or(value.len());
             let at = Path::new(OsStr::from_bytes(value.get(end + 1..).unwrap_or_default()));
@@ -217,6 +226,22 @@ fn grafts(view: &ServedView, from: u64) -> Vec<u8> {
     };
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     view.overlay.laid().into_iter().skip(from).take(GRAFTS).map(line).collect::<String>().into_bytes()
+}
+
+fn moved(view: &ServedView, from: u64) -> Result<Vec<u8>, OverlayError> {
+    let mut all = view.overlay.moved_directories()?;
+    all.sort_by(|a, b| a.from.cmp(&b.from));
+    let mut out = Vec::new();
+    for MovedDirectory { from, to } in all.into_iter().skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+        let text = |path: &Path| escape(path.as_os_str().as_bytes());
+        let line = format!("{}\n", json!({ "from": text(&from), "to": text(&to) }));
+        // Two paths of the longest length are longer than an answer: the first line is always whole.
+        if !out.is_empty() && out.len() + line.len() > LONGEST {
+            break;
+        }
+        out.extend_from_slice(line.as_bytes());
+    }
+    Ok(out)
 }
 
 fn touched(view: &ServedView, after: u64) -> Vec<u8> {

@@ -37,9 +37,6 @@ pub enum OverlayError {
     /// `lseek` past the end, or past the last data.
     #[error("no data at or after this offset")]
     NoData,
-    /// The store's file or directory at this name was moved elsewhere in the view, so it can't be put back here.
-    #[error("the store's version of this name was moved elsewhere in the view")]
-    Moved,
     /// A file that was to be given up holds other bytes by now, or a process is writing to it.
     #[error("the file is the worktree's own")]
     Kept,

@@ -28,6 +28,7 @@
 //! | `graft`, `compare`, `going`, `reshape` | other trees, while the view is mounted or not |
 //! | `changes`, `unchanged`, `counters` | what differs from the store, what does not, and how much was done |
 //! | `restore`, `shadowed`, `drop_unchanged` | `thaw` and `reset`; deleted files of a graft show again; equal copies are dropped |
+//! | `moved` | directories that were moved elsewhere: their places, and a reset that leaves them there |
 
 mod at_hand;
 mod atime;
@@ -53,6 +54,7 @@ mod loosened;
 mod lost;
 mod lower;
 mod merged;
+mod moved;
 mod names;
 mod numbers;
 mod open;
@@ -97,6 +99,7 @@ pub(crate) use self::state_dir::IN_UPPER;
 pub(crate) use counters::Counts;
 pub use error::{OverlayError, Result};
 pub use graft::GraftSpec;
+pub use moved::MovedDirectory;
 pub(crate) use numbers::{LOWER_END, OTHER};
 pub use open::OverlayConfig;
 pub(crate) use read::ReadRange;

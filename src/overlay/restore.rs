@@ -6,10 +6,10 @@ use crate::store::{Name, ObjectId};
 use crate::sys::fs::{self, FileType, RenameFlags, Stat};
 use crate::sys::log::OrWarn;
 
-use super::error::{OverlayError, Result, upper};
+use super::error::{Result, upper};
 use super::journal::{Check, Record};
 use super::loosened::despite_mode;
-use super::types::Ino;
+use super::types::{Ino, Stale};
 use super::upper::{remove_tree, touch_dir};
 use super::view::Overlay;
 use super::view::View;
@@ -23,28 +23,23 @@ impl Overlay {
         self.view.lock().thaw(ino)
     }
 
-    /// Restores the store's version of `name`. The worktree's own entry there, and everything below it, is deleted.
+    /// Restores the store's version of `name`. The worktree's own entry there, and everything below it, is deleted. Parts
+    /// that were moved elsewhere in the view stay there, as the worktree's own. Returns the entries that the kernel must forget.
     ///
     /// # Errors
-    /// [`OverlayError::Moved`] when the store's file or directory is now elsewhere in the view.
-    pub fn reset(&self, parent: Ino, name: &Name) -> Result<()> {
+    /// The upper or the journal cannot be changed.
+    pub fn reset(&self, parent: Ino, name: &Name) -> Result<Vec<Stale>> {
         let mut view = self.view.lock();
         let stored = view.lower.lookup(parent, name);
-        if let Some(ino) = stored
-            && view.delta.moved_to(ino).iter().any(|(d, n)| *d != parent || n != name)
-        {
-            return Err(OverlayError::Moved);
-        }
-        let mut records = vec![Record::Unset { dir: parent, name: name.clone(), time: None }];
+        let (mut records, mut stale) = (Vec::new(), Vec::new());
+        records.extend(view.part_with(stored, Some(&(parent, name.clone())), &mut stale)?);
+        records.push(Record::Unset { dir: parent, name: name.clone(), time: None });
         if let Some(ino) = stored {
             view.forget_below(ino, &mut records);
         }
         view.drop_own(parent, name, records)?;
-        view.upper.forget_all();
-        view.files.clear();
-        view.subdirs.clear();
-        view.seen.retain(|_, seen| seen.lookups > 0);
-        Ok(())
+        view.forget_names();
+        Ok(stale)
     }
 
     /// The object that holds this regular file's bytes, while they are the store's.
@@ -149,7 +144,7 @@ impl View {
     }
 
     /// Records that void all earlier records of a lower file or directory and of everything below it in the trees.
-    fn forget_below(&mut self, ino: Ino, records: &mut Vec<Record>) {
+    pub(super) fn forget_below(&mut self, ino: Ino, records: &mut Vec<Record>) {
         let mut todo = vec![ino];
         while let Some(at) = todo.pop() {
             if self.lower.is_dir(at) {

@@ -315,7 +315,7 @@ impl Access {
             }
             Access::Direct { overlay, .. } => {
                 let name = Name::new(name.as_bytes()).map_err(|_| ViewsError::NotInView(at.into()))?;
-                with_ino(overlay, parent, |ino| overlay.reset(ino, &name))
+                with_ino(overlay, parent, |ino| overlay.reset(ino, &name).map(drop))
             }
             Access::Copied(copied) => copied.restore(at),
         }

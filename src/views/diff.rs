@@ -95,8 +95,12 @@ impl<'a> Differences<'a> {
     pub fn of_view(&self, view: &ViewSpec, inside: &Path) -> Result<Vec<(Difference, PathBuf)>, ViewsError> {
         let (views, mut found) = (self.views, Vec::new());
         if views.is_dropped(view) {
-            found.push((Difference::Deleted, view.path.clone()));
-            plain(&views.manifest.worktree, &view.path.join(inside), &mut found)?;
+            let replaced = path::stat(&views.place(view))?.is_some_and(|stat| !stat.is_dir());
+            let kind = if replaced { Difference::Modified } else { Difference::Deleted };
+            found.push((kind, view.path.clone()));
+            if !replaced {
+                plain(&views.manifest.worktree, &view.path.join(inside), &mut found)?;
+            }
             self.drop_own(view, &mut found)?;
             return Ok(found);
         }

@@ -12,6 +12,7 @@
 //! | `in_use` | views that a program uses, which are refused |
 //! | `stats` | the counters of a worktree's daemon |
 //! | `status`, `diff`, `thaw`, `reset` | one file for each verb that works on views |
+//! | `renamed` | directories of artifacts that were renamed |
 //! | `drop_unchanged` | private copies that equal the store are dropped before the trees change |
 //! | `changed_source` | a view with local changes as the source of an import |
 //! | `nested_upper` | an upper as a lower of another view |
@@ -44,6 +45,7 @@ pub(crate) mod nested_upper;
 pub(crate) mod origin;
 pub(crate) mod private_bytes;
 pub(crate) mod probe;
+mod renamed;
 pub(crate) mod reset;
 pub(crate) mod reshape;
 pub(crate) mod set;

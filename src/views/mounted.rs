@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::ViewsError;
-use crate::overlay::{Change, ChangeKind, Covered};
+use crate::overlay::{Change, ChangeKind, Covered, MovedDirectory};
 use crate::store::{Name, TreeId, escape};
 use crate::sys::IoError;
 use crate::sys::fs::{self, OpenFlags};
@@ -33,6 +33,33 @@ pub(super) fn covered(root: &Path, tree: TreeId) -> Result<Covered, ViewsError> 
     let answer: Answer = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
     let kept = answer.paths.iter().map(|p| escape::unescape(p).map(|b| PathBuf::from(OsString::from_vec(b))));
     Ok(Covered { kept: kept.collect::<Option<_>>().ok_or_else(unreadable)?, blocked: answer.blocked })
+}
+
+/// The directories of the store that a mounted view shows at other paths.
+pub(super) fn moved_through(root: &Path) -> Result<Vec<MovedDirectory>, ViewsError> {
+    #[derive(Deserialize)]
+    struct Line {
+        from: String,
+        to: String,
+    }
+    let path = |text: &str| escape::unescape(text).map(|bytes| PathBuf::from(OsString::from_vec(bytes)));
+    let mut all = Vec::new();
+    loop {
+        let attribute = format!("user.depsfs.moved.{}", all.len());
+        let bytes = match fs::xattr_of_path(root, attribute.as_bytes()) {
+            // A server of an older version.
+            Err(e) if e.raw_os_error() == Some(libc::ENODATA) => return Ok(Vec::new()),
+            bytes => bytes.map_err(IoError::of("ask", root))?,
+        };
+        let before = all.len();
+        for line in serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>() {
+            let line = line.ok().and_then(|line| Some(MovedDirectory { from: path(&line.from)?, to: path(&line.to)? }));
+            all.push(line.ok_or_else(|| ViewsError::Unreadable(root.into()))?);
+        }
+        if all.len() == before {
+            return Ok(all);
+        }
+    }
 }
 
 /// The state that a mounted view reports of itself.

@@ -20,6 +20,8 @@ use crate::store::manifest::ViewSpec;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 
+pub use super::renamed::kept_elsewhere;
+
 /// Drops local changes. Mounts of a whole view in other mount namespaces return errors afterwards: the old overlay must
 /// change nothing in the new one.
 pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, ViewsError> {
@@ -31,6 +33,7 @@ pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, 
     if view.is_copy() && inside.as_os_str().is_empty() {
         return copied::restore_all(views, view).map(|()| Released::Gone);
     }
+    copied::refuse_detour(views, view)?;
     if views.is_whole() && inside.as_os_str().is_empty() && !views.is_dropped(view) {
         return one_of_all(views, view, &own);
     }
@@ -49,6 +52,10 @@ pub fn reset(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Released, 
     let serves = views.state().is_some() || views.is_dropped(view);
     let released = thaw::release(views, view)?;
     let upper = views.upper(view);
+    if !path::is_dir(&upper) {
+        // A file, or a symlink: the directory that it leads to is another's.
+        path::remove_tree(&upper)?;
+    }
     path::make_dirs(&upper)?;
     empty_around(&upper, Path::new(""), &own)?;
     views.forget(view)?;
@@ -66,6 +73,7 @@ fn one_of_all(views: &Views, view: &ViewSpec, own: &[PathBuf]) -> Result<Release
         return around(&access, Path::new(""), own).map(|()| Released::Gone);
     }
     if !access.is_there(Path::new(""))? {
+        access.disown_moved()?;
         for graft in view.grafts.iter().filter(|graft| !graft.retired) {
             access.uncover(graft.tree)?;
         }

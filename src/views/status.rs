@@ -1,6 +1,6 @@
 //! `depsfs status`: one line of truth for each view of a worktree.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::ViewsError;
 use super::embedded_paths::{EmbeddedPaths, Traced};
 use super::lockfile;
+use super::mounted::moved_through;
+use super::renamed::path_now;
 use super::set::Views;
 use super::stats::{self, Stats};
 use crate::daemon::{self, DaemonState};
@@ -77,6 +79,9 @@ pub struct ViewStatus {
     pub dropped: bool,
     /// It is plain files: `complete`, or `begun` when files may be absent.
     pub copy: Option<&'static str>,
+    /// Its directory was renamed, in a worktree that is one view: the path that shows it now.
+    #[serde(serialize_with = "super::json_path::optional")]
+    pub renamed_to: Option<PathBuf>,
     /// It was dropped, and since then has plain files of the worktree's own.
     pub remade: bool,
     /// How its files are opened: `zero-message`, or `passthrough` where big files are read without the server.
@@ -178,15 +183,22 @@ pub fn with_stats(views: &Views) -> Result<WorktreeStatus, ViewsError> {
 }
 
 /// The views of a mount of the whole worktree whose directories were deleted. A mount that does not answer hides nothing.
-fn absent(views: &Views, state: Option<&DaemonState>) -> HashSet<PathBuf> {
+///
+/// Each with the path that shows it now, if it was renamed.
+fn absent(views: &Views, state: Option<&DaemonState>) -> HashMap<PathBuf, Option<PathBuf>> {
     let is_served = state.is_some_and(|state| !state.refusing);
     if !views.is_whole() || !is_served || !views.manifest.views.iter().any(|view| views.is_mounted(view)) {
-        return HashSet::new();
+        return HashMap::new();
     }
+    let top = views.manifest.worktree.clone();
     let places: Vec<_> = views.manifest.views.iter().map(|v| (v.path.clone(), views.place(v))).collect();
     let look = move || {
-        let is_gone = |place: &PathBuf| path::stat(place).is_ok_and(|stat| stat.is_none());
-        places.into_iter().filter(|(_, place)| is_gone(place)).map(|(path, _)| path).collect()
+        let is_gone = |place: &PathBuf| path::stat(place).is_ok_and(|stat| stat.is_none_or(|stat| !stat.is_dir()));
+        let gone: Vec<PathBuf> = places.into_iter().filter(|(_, place)| is_gone(place)).map(|(path, _)| path).collect();
+        // Without an answer they count as deleted.
+        let moved = if gone.is_empty() { Vec::new() } else { moved_through(&top).unwrap_or_default() };
+        let now = |path: &PathBuf| path_now(&moved, path).filter(|now| !is_gone(&top.join(now)));
+        gone.into_iter().map(|path| (path.clone(), now(&path))).collect()
     };
     thread::within(LOOKED_FOR, look).unwrap_or_default()
 }
@@ -202,23 +214,25 @@ pub fn status(views: &Views) -> Result<WorktreeStatus, ViewsError> {
     let all = state.as_ref().map(DaemonState::by_id).unwrap_or_default();
     // If a request hangs, each look at the worktree may hang too, and the thread that looks would keep this process alive.
     let may_look = hung.is_empty() || !views.is_whole();
-    let gone = if may_look { absent(views, state.as_ref()) } else { HashSet::new() };
+    let gone = if may_look { absent(views, state.as_ref()) } else { HashMap::new() };
     let store = Store::existing(&manifest.store).ok();
     let seen = manifest.views.iter().map(|view| {
         let known = all.get(manifest.mount_id(view));
         let is_copy = view.is_copy();
         ViewStatus {
             path: view.path.clone(),
-            mounted: known.is_some_and(|v| v.mounted) && !gone.contains(&view.path),
+            mounted: known.is_some_and(|v| v.mounted) && !gone.contains_key(&view.path),
             refusing: state.as_ref().is_some_and(|s| s.refusing) && known.is_some_and(|v| v.mounted),
             hung: hung.iter().any(|v| v.id == manifest.mount_id(view)),
             dropped: match is_copy {
                 true => !path::is_dir(&views.place(view)),
-                false => views.is_dropped(view) || gone.contains(&view.path),
+                false => views.is_dropped(view) || gone.contains_key(&view.path),
             },
             copy: view.copy.map(|state| if state == CopyState::Begun { "begun" } else { "complete" }),
+            renamed_to: gone.get(&view.path).cloned().flatten(),
             remade: !is_copy
                 && views.is_dropped(view)
+                && path::is_dir(&views.place(view))
                 && path::list(&views.place(view)).is_ok_and(|names| !names.is_empty()),
             mode: known.filter(|v| v.mounted).map(|v| if v.passes.is_some() { "passthrough" } else { "zero-message" }),
             error: known.and_then(|v| v.error.clone()),

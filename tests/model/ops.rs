@@ -25,6 +25,8 @@ pub enum Op {
     RemoveXattr(Where),
     /// Makes it plain: nothing a program could see changes.
     Thaw(Where),
+    /// A name at the top is again as in the store; what was moved out of it stays where it is.
+    Reset(Where),
     Remount,
 }
 
@@ -44,6 +46,7 @@ impl Op {
             | Op::Utimens(p, _)
             | Op::SetXattr(p, _)
             | Op::Thaw(p)
+            | Op::Reset(p)
             | Op::RemoveXattr(p) => vec![p],
             Op::Rename(a, b) | Op::RenameNoReplace(a, b) | Op::Exchange(a, b) | Op::Link(a, b) => vec![a, b],
             Op::Remount => Vec::new(),
@@ -74,6 +77,7 @@ pub fn any_op() -> impl Strategy<Value = Op> {
         1 => (place(), any::<u8>()).prop_map(|(p, v)| Op::SetXattr(p, v)),
         1 => place().prop_map(Op::RemoveXattr),
         1 => place().prop_map(Op::Thaw),
+        1 => "[ac]".prop_map(Op::Reset),
         1 => Just(Op::Remount),
     ]
 }

@@ -66,6 +66,18 @@ pub fn apply(root: &Path, op: &Op) -> io::Result<()> {
         Op::SetXattr(p, value) => sysfs::set_xattr(&open(root, p)?, XATTR, &[*value], XattrFlags::empty()),
         Op::RemoveXattr(p) => sysfs::remove_xattr(&open(root, p)?, XATTR),
         Op::Thaw(p) => fs::symlink_metadata(root.join(p)).map(drop),
+        Op::Reset(p) => {
+            match fs::symlink_metadata(root.join(p)) {
+                Ok(meta) if meta.is_dir() => fs::remove_dir_all(root.join(p))?,
+                Ok(_) => fs::remove_file(root.join(p))?,
+                Err(_) => {}
+            }
+            let store = tempfile::tempdir()?;
+            super::fixture::plain(store.path(), 1);
+            let copied = std::process::Command::new("cp").arg("-a").arg(store.path().join(p)).arg(root).status()?;
+            assert!(copied.success());
+            Ok(())
+        }
         Op::Remount => Ok(()),
     }
 }

@@ -71,7 +71,7 @@ impl Twin {
 
     pub fn reset(&mut self, path: &str) -> Result<(), OverlayError> {
         let (dir, name) = self.split(path).expect("a directory");
-        self.view().reset(dir, &name)
+        self.view().reset(dir, &name).map(drop)
     }
 
     pub fn is_clean(&self) -> bool {
@@ -146,6 +146,10 @@ impl Twin {
             return Ok(());
         }
         let wanted = plain::apply(&self.plain(), op).map_err(|e| e.raw_os_error().unwrap_or(0));
+        // The kernel looks up each name before it removes or replaces it, and forgets it afterwards.
+        for place in op.places() {
+            let _ = self.find(place);
+        }
         let got = self.on_view(op);
         for ino in std::mem::take(&mut self.looked_up) {
             self.view().forget(ino, 1);
@@ -218,6 +222,11 @@ impl Twin {
                 self.looked_up.push(attr.ino);
                 Ok(())
             }
+            Op::Reset(p) => {
+                self.reset(p).map_err(errno)?;
+                // That the directory has changed is for the other names of it.
+                self.set(Ino::ROOT, caller, SetAttr { mtime: SetTime::Now, ..unchanged() })
+            }
             Op::Remount => Ok(()),
         }
     }
@@ -240,6 +249,8 @@ impl Twin {
 
     fn remove_all(&mut self, parent: Ino, name: &Name, dir: Ino) -> Outcome {
         for (child, ino, mode) in self.list(dir) {
+            // As the kernel does before it removes a name.
+            self.looked_up.push(self.view().lookup(dir, &child).map_err(errno)?.ino);
             match is_dir(mode) {
                 true => self.remove_all(dir, &child, ino)?,
                 false => self.view().unlink(dir, &child).map_err(errno)?,

@@ -98,7 +98,7 @@ fn set_xattr(case: &Case, path: &str) -> Result<(), OverlayError> {
 
 fn reset(case: &Case, path: &str) -> Result<(), OverlayError> {
     let (dir, name, _) = case.spot(path);
-    case.overlay().reset(dir, &name)
+    case.overlay().reset(dir, &name).map(drop)
 }
 
 /// Gives up the copy with its current contents as the held ones.

@@ -96,7 +96,7 @@ fn copy_one(
 }
 
 /// Refuses a view whose directory lies below a symlink or a file: nothing is written or removed outside of the worktree.
-fn refuse_detour(views: &Views, view: &ViewSpec) -> Result<(), ViewsError> {
+pub(super) fn refuse_detour(views: &Views, view: &ViewSpec) -> Result<(), ViewsError> {
     for above in view.path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
         if path::stat(&views.manifest.worktree.join(above))?.is_some_and(|stat| !stat.is_dir()) {
             let why = format!("{} is in its way", above.shown());
