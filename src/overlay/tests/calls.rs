@@ -50,3 +50,26 @@ fn mode_and_times_of_an_open_file_take_one_call_and_two_looks() {
     overlay.unlink(Ino::ROOT, &name("new")).expect("removed");
     assert_eq!(set(SetAttr { mode: Some(0o604), ..keep() }).0.mode & 0o7777, 0o604);
 }
+
+#[test]
+fn a_name_that_no_lower_has_costs_one_call_to_look_up_and_nothing_is_kept_of_it() {
+    let lab = Lab::new();
+    let case = lab.case();
+    let overlay = case.overlay();
+    let dir = overlay.mkdir(Ino::ROOT, &name("own names"), 0o755, case.caller()).expect("made").ino;
+    let (own, absent) = (name("own"), name("absent"));
+    let records = || overlay.view.lock().delta.len();
+    let known = || overlay.view.lock().seen.len();
+    let before = (records(), known());
+    for round in 0..3 {
+        let made = overlay.create(dir, &own, 0o644, case.caller(), true).expect("made");
+        overlay.write(made.ino, 0, b"x", None).expect("written");
+        let (found, count) = calls(|| overlay.lookup(dir, &own).expect("it is there"));
+        assert_eq!((found.ino, count), (made.ino, 1), "round {round}");
+        let (none, count) = calls(|| overlay.lookup(dir, &absent));
+        assert!(matches!(none, Err(OverlayError::NotFound)) && count == 1, "round {round}: {count} calls");
+        overlay.unlink(dir, &own).expect("removed");
+        overlay.forget(made.ino, 2);
+        assert_eq!((records(), known()), before, "round {round}: records of the journal, inodes in memory");
+    }
+}
