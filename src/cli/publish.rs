@@ -68,7 +68,9 @@ impl Publish {
             // Unmounted, only the worktree's own files are there.
             views.mount()?;
         }
-        let outside = Outside::new(places::store()?);
+        let outside = Outside::new(places::store()?).with_complete(true);
+        // A published entry needs no remote.
+        outside.bring_contents(&checkout)?;
         record::begin("publish", outside.store.path());
         record::concerns(&checkout.root);
         match &self.name {

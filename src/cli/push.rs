@@ -104,6 +104,8 @@ impl Push {
             dry_run: self.dry_run,
         };
         let opened = OpenRemote::open(spec)?;
+        // One that does not answer is found before anything of the worktree is read or kept.
+        opened.settings()?;
         if !self.dry_run {
             record::begin("push", outside.store.path());
             record::concerns(&checkout.root);

@@ -157,6 +157,7 @@ fn of_views(e: &views::ViewsError) -> (u8, String) {
         Error::Import(e) => import(e),
         Error::Daemon(e) => daemon(e),
         Error::Interrupted(_) => (FAILED, "run it again".into()),
+        Error::Remote(e) => remote(e),
         Error::Overlay(e) => (FAILED, hints::overlay(e)),
         Error::View { hint, .. } => (FAILED, (*hint).into()),
         Error::TooManyViews { .. } => (

@@ -15,7 +15,7 @@ use crate::store::Progress;
 use crate::store::manifest::ViewSpec;
 use crate::sys::terminal::DisplayName;
 use crate::views::set::Views;
-use crate::views::thaw;
+use crate::views::{contents, thaw};
 
 const EXAMPLES: &str = "Examples:
   depsfs thaw node_modules                 # a plain directory from now on
@@ -24,7 +24,8 @@ const EXAMPLES: &str = "Examples:
 
 /// Turn paths of views into plain files of the worktree
 ///
-/// The bytes are copied out of the store; nothing looks different afterwards. A whole artifact directory stops being
+/// The bytes are copied out of the store, after those that are still at a remote were brought; nothing looks different
+/// afterwards. A whole artifact directory stops being
 /// a view and needs no daemon from then on; it is refused while a program uses it.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -53,6 +54,11 @@ impl Thaw {
         if self.dry_run {
             return would(&all);
         }
+        let bar = Bar::new();
+        for (views, view, inside) in &all {
+            contents::bring(views, view, inside, &bar)?;
+        }
+        drop(bar);
         let (mut reported, mut thawed) = (Ok(()), Vec::new());
         for (mut views, view, inside) in all {
             let name = view.path.join(&inside);

@@ -9,11 +9,11 @@
 
 use std::collections::HashSet;
 
-use super::RemoteError;
 use super::entry::{RemoteEntry, RemoteObject, RemotePack};
 use super::fetch::{AT_ONCE, EntryFetch};
 use super::source::{SourcePack, TreeSource};
-use crate::store::{ObjectId, Store, StoreError, Tree, TreeId};
+use super::{RemoteError, fetcher};
+use crate::store::{ObjectId, Progress, Store, StoreError, Tree, TreeId};
 use crate::sys::spawn;
 
 /// Notes for a tree that was made of another one's files where their contents can be had.
@@ -25,6 +25,29 @@ pub fn inherit_source(store: &Store, from: TreeId, to: TreeId) -> Result<(), Sto
         Some(source) => store.put_source(&to, &source),
         None => Ok(()),
     }
+}
+
+/// As [`inherit_source`], for a tree that was made of several. A source names one remote: contents of others are fetched.
+///
+/// # Errors
+/// The store cannot be written; contents of another remote do not come.
+pub fn inherit_sources(store: &Store, from: &[TreeId], to: TreeId, progress: &dyn Progress) -> Result<(), RemoteError> {
+    let (mut joined, mut others): (Option<TreeSource>, Vec<TreeId>) = (None, Vec::new());
+    for id in from.iter().filter(|id| **id != to) {
+        let Some(bytes) = store.source(id)? else { continue };
+        match (TreeSource::parse(&bytes), &mut joined) {
+            (Some(source), None) => joined = Some(source),
+            (Some(source), Some(joined)) if source.remote == joined.remote => joined.add(source),
+            _ => others.push(*id),
+        }
+    }
+    let Some(source) = joined else { return Ok(()) };
+    // The tree may need nothing of theirs.
+    if store.source(&to)?.is_some() || store.is_complete(to)? {
+        return Ok(());
+    }
+    fetcher::complete(store, &others, progress)?;
+    Ok(store.put_source(&to, &source.bytes())?)
 }
 
 impl EntryFetch<'_> {

@@ -69,7 +69,7 @@ mod upload;
 pub use entry::{RemoteCheckout, RemoteProvenance};
 pub use error::RemoteError;
 pub use layout::{commit_place, entry_place};
-pub use lazy::inherit_source;
+pub use lazy::{inherit_source, inherit_sources};
 pub use limits::RemoteLimits;
 pub use opened::OpenRemote;
 pub use push::{PushItem, PushOptions, PushOutcome, Pusher};

@@ -16,7 +16,7 @@ use super::entry::{RemoteEntry, RemoteObject, RemotePack, RemoteProvenance, Remo
 use super::opened::{OpenRemote, RemoteSettings};
 use super::times::TrackedTimes;
 use super::upload::{Fresh, Uploads};
-use super::{RemoteCheckout, RemoteError, layout, secrets, sign};
+use super::{RemoteCheckout, RemoteError, fetcher, layout, secrets, sign};
 use crate::store::import::PathScan;
 use crate::store::{ObjectId, PackId, Progress, Store, Tree, TreeId};
 use crate::sys::fs::Timespec;
@@ -206,10 +206,22 @@ impl<'a> Pusher<'a> {
             self.name(&entry.packs, &entry.objects);
             return Ok(PushOutcome { was_there: true, ..PushOutcome::default() });
         }
-        match item.tree {
-            Some(id) => Ok(outcome_of(&self.fresh(&*self.store.tree(id)?, &self.scans)?)),
-            None => Ok(PushOutcome::default()),
+        let Some(id) = item.tree else { return Ok(PushOutcome::default()) };
+        let tree = self.store.tree(id)?;
+        self.bring_contents(&tree)?;
+        Ok(outcome_of(&self.fresh(&tree, &self.scans)?))
+    }
+
+    /// Brings the contents of a tree that are not here, and that this remote lacks: they come from another one.
+    fn bring_contents(&self, tree: &Tree) -> Result<(), RemoteError> {
+        if self.store.source(&tree.id())?.is_none() {
+            return Ok(());
         }
+        let is_known = self.known_objects(tree);
+        let missing = self.store.objects().missing_of(tree)?;
+        let absent = missing.iter().filter_map(|node| Some((tree.object(*node)?, tree.stat(*node).size)));
+        let absent: BTreeMap<ObjectId, u64> = absent.filter(|(id, _)| !is_known(id)).collect();
+        fetcher::bring(self.store, &absent.into_iter().collect::<Vec<_>>(), self.progress)
     }
 
     /// Sends an entry that was checked.
@@ -239,11 +251,13 @@ impl<'a> Pusher<'a> {
 
     /// The objects of a tree that the remote lacks, and the search for paths of this machine in them.
     fn fresh(&self, tree: &Tree, scans: &[PathScan]) -> Result<Fresh, RemoteError> {
-        let known = self.known_packs(tree);
-        let is_known = |id: &ObjectId| {
-            self.base.large.contains_key(id) || known.is_some_and(|_| self.base.packed.contains_key(id))
-        };
-        Fresh::of(self.store, tree, &is_known, scans, &self.allow, self.progress)
+        Fresh::of(self.store, tree, &self.known_objects(tree), scans, &self.allow, self.progress)
+    }
+
+    /// Whether the remote has an object, and its entry may name that.
+    fn known_objects(&self, tree: &Tree) -> impl Fn(&ObjectId) -> bool {
+        let is_packed = self.known_packs(tree).is_some();
+        move |id| self.base.large.contains_key(id) || is_packed && self.base.packed.contains_key(id)
     }
 
     /// How many packs of the base a tree needs, unless these are too many.

@@ -55,6 +55,23 @@ impl TreeSource {
         }
     }
 
+    /// Adds the packs and large files of another source at the same remote.
+    pub fn add(&mut self, other: TreeSource) {
+        if other.completion == Completion::Always {
+            self.completion = Completion::Always;
+        }
+        for pack in other.packs {
+            if !self.packs.iter().any(|known| known.pack.id == pack.pack.id) {
+                self.packs.push(pack);
+            }
+        }
+        for object in other.objects {
+            if !self.objects.iter().any(|known| known.id == object.id) {
+                self.objects.push(object);
+            }
+        }
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers are always JSON")

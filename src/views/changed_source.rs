@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::overlay::{Ino, LOWER_END, Laid, Unchanged};
 use crate::store::import::{ImportError, Imported, Shared, import_shared};
-use crate::store::{Name, Node, Progress, Store, Tree, escape};
+use crate::store::{Name, Node, Progress, Store, Tree, TreeId, escape};
 use crate::sys::{fs, fs_type, path};
 
 /// A mount, with its grafts and its list of changes when it was opened.
@@ -52,6 +52,11 @@ impl Changed {
     pub fn in_mount(mount: &Arc<ChangedMount>, whole: &Path) -> Option<Changed> {
         let root = path::open_dir(whole).ok().filter(|root| fs_type::is_fuse(root))?;
         Some(Changed { root, mount: mount.clone() })
+    }
+
+    /// The trees of its mount.
+    pub fn trees(&self) -> Vec<TreeId> {
+        self.mount.laid.iter().map(|laid| laid.tree).collect()
     }
 
     /// Whether it shows its trees, and nothing else: neither journal nor upper have anything in it. Of a view that is one

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::daemon::DaemonError;
 use crate::git;
 use crate::git::command::GitError;
+use crate::remote::RemoteError;
 use crate::store::StoreError;
 use crate::store::import::ImportError;
 use crate::sys::IoError;
@@ -29,6 +30,8 @@ pub enum ViewsError {
     Overlay(#[from] crate::overlay::OverlayError),
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
     #[error("the view {} cannot be used: {why}", view.shown())]
     View { view: PathBuf, why: String, hint: &'static str },
     #[error("{views} views are to be mounted, and fusermount3 mounts only {room} more for an ordinary user")]

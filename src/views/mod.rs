@@ -6,6 +6,7 @@
 //! | `reshape` | `depsfs mount --view`: the other way to mount the views |
 //! | `whole` | one mount of all views, or a mount for each |
 //! | `mounted` | requests to a mounted view |
+//! | `contents` | contents that are not here yet are brought before all of them are needed |
 //! | `access` | one view, through its mount or in this process |
 //! | `copied/` | a view that is plain files |
 //! | `layers`, `lower`, `origin` | the grafts of a view: added for artifacts, read as one tree, and where they came from |
@@ -28,6 +29,7 @@ pub(crate) mod access;
 pub(crate) mod activity;
 pub(crate) mod all_worktrees;
 pub mod changed_source;
+pub(crate) mod contents;
 pub(crate) mod copied;
 pub(crate) mod diff;
 pub(crate) mod drop_unchanged;

@@ -14,12 +14,14 @@ use ignore::gitignore::Gitignore;
 use super::error::WorktreeError;
 use super::plan::CreatePlan;
 use super::relocation::policy;
-use crate::store::import::{ImportError, Imported, SkipReason, files_lost, import_dir_watching};
+use crate::remote::{inherit_source, inherit_sources};
+use crate::store::import::{Imported, SkipReason, files_lost, import_dir_watching};
 use crate::store::manifest::{Graft, LockFile, ViewSpec};
 use crate::store::{Progress, Store, Tree, TreeBuilder};
 use crate::sys::interrupt::Interrupted;
 use crate::sys::log::OrWarn;
 use crate::sys::{fs, interrupt, spawn};
+use crate::views::ViewsError;
 use crate::views::changed_source::{Changed, ChangedMount};
 use crate::views::embedded_paths::{EmbeddedPaths, Trace, Traced};
 use crate::views::lockfile::{Beside, LockFiles};
@@ -194,7 +196,8 @@ fn leave_out<'a>(
     }
     let mut builder = TreeBuilder::from_tree(&*store.tree(imported.tree)?);
     paths.iter().for_each(|path| builder.remove(path));
-    imported.tree = store.put_tree(&builder)?;
+    let whole = std::mem::replace(&mut imported.tree, store.put_tree(&builder)?);
+    inherit_source(store, whole, imported.tree)?;
     let is_in = |at: &Path| !paths.iter().any(|path| at.starts_with(path));
     imported.holding.retain(|holding| is_in(&holding.path));
     imported.lost.retain(|at| is_in(at));
@@ -209,13 +212,14 @@ fn import(
     root: &Path,
     view: Option<Changed>,
     progress: &dyn Progress,
-) -> Result<Imported, ImportError> {
+) -> Result<Imported, WorktreeError> {
     if let Some(view) = view
         && let Some(imported) = view.import(store, whole, root, progress)?
     {
+        inherit_sources(store, &view.trees(), imported.tree, progress).map_err(ViewsError::from)?;
         return Ok(imported);
     }
-    import_dir_watching(store, whole, root, progress)
+    Ok(import_dir_watching(store, whole, root, progress)?)
 }
 
 /// The source: its lock files, and its views, as far as they are of this very store.

@@ -183,3 +183,45 @@ fn a_fetcher_that_is_killed_is_started_again_by_the_next_read() {
     }
     clone.ok("b/clone", &["remove", "one"]);
 }
+
+#[test]
+fn a_command_that_needs_all_contents_is_refused_before_it_changes_anything_while_the_remote_is_away() {
+    let clone = Clone::lazy(WEB, "on-use");
+    clone.ok("b/clone", &["create", "one"]);
+    // The artifact is another one than that of the remote: there is something to publish.
+    clone.bench.write("b/one/package-lock.json", "{\"version\": 2}\n");
+    clone.bench.write("b/one/node_modules/own", "own\n");
+    clone.is_away(true);
+    let entries = || clone.ok("b/clone", &["store", "list"]).out;
+    let before = entries();
+    for args in [&["thaw", "node_modules"][..], &["thaw", "node_modules/a"], &["publish"], &["push"]] {
+        let said = run(clone.command(PROGRAM, "b/one").args(args));
+        assert!(said.code != 0 && said.err.contains("the remote team"), "{args:?}: {said:?}");
+        assert_eq!(entries(), before, "{args:?}");
+        let diff = clone.ok("b/one", &["diff"]).out;
+        assert!(diff.contains("own") && !diff.contains("made"), "{args:?}: {diff}");
+        assert_eq!(fs::metadata(clone.made("b/one")).unwrap().len(), 5, "{args:?}");
+    }
+    clone.is_away(false);
+    clone.ok("b/one", &["thaw", "node_modules/a"]);
+    clone.ok("b/one", &["publish"]);
+    clone.ok("b/one", &["thaw", "node_modules"]);
+    clone.is_away(true);
+    assert_eq!(fs::read(clone.made("b/one")).unwrap(), b"by a\n");
+    clone.ok("b/clone", &["remove", "one", "--discard-changes"]);
+}
+
+#[test]
+fn contents_of_a_changed_view_come_after_its_worktree_is_gone() {
+    let clone = Clone::lazy("", "on-use");
+    clone.ok("b/clone", &["create", "one", "--allow-unbuilt"]);
+    clone.bench.write("b/one/node_modules/own", "own\n");
+    // Its tree is made of that of the view, and of the file.
+    clone.ok("b/one", &["create", "two", "--no-remote"]);
+    clone.ok("b/clone", &["remove", "one"]);
+    clone.ok("b/clone", &["gc", "--keep-days", "0"]);
+    assert_eq!(fs::read(clone.bench.path("b/two/node_modules/own")).unwrap(), b"own\n");
+    assert_eq!(fs::read(clone.made("b/two")).unwrap(), b"by a\n");
+    clone.ok("b/clone", &["store", "verify"]);
+    clone.ok("b/clone", &["remove", "two"]);
+}

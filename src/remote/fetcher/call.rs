@@ -9,8 +9,9 @@ use super::missing::TreeProgress;
 use super::place::{FOLDER, SOCKET};
 use crate::remote::source::TreeSource;
 use crate::remote::{Completion, RemoteError};
-use crate::store::{Progress, Store, TreeId, start_fetcher};
-use crate::sys::{local_socket, reason};
+use crate::store::{ObjectId, Progress, Store, TreeId, start_fetcher};
+use crate::sys::log::OrWarn;
+use crate::sys::{local_socket, reason, spawn};
 
 /// A signal is noticed within this time.
 const LOOK: Duration = Duration::from_millis(100);
@@ -44,17 +45,33 @@ fn no_fetcher(e: &io::Error) -> RemoteError {
 /// # Errors
 /// A remote does not answer, or has none of them; a signal came.
 pub fn complete(store: &Store, trees: &[TreeId], progress: &dyn Progress) -> Result<(), RemoteError> {
-    let (mut waiting, mut all) = (HashMap::new(), 0u64);
+    let mut waiting = HashMap::new();
     for id in trees {
         let of = TreeProgress::of(store, &*store.tree(*id)?)?;
         if !of.missing.is_empty() {
-            all = all.saturating_add(of.all.saturating_sub(of.here));
-            waiting.insert(waiting.len() as u64, AbsentTree { id: *id, here: of.here, all: of.all });
+            let request = format!("complete {} {}\n", waiting.len(), id.hex());
+            waiting.insert(waiting.len() as u64, AwaitedContent { request, here: of.here, all: of.all });
         }
     }
+    wait(store, waiting, progress)
+}
+
+/// Waits until some objects, each with its size, are here.
+///
+/// # Errors
+/// As of [`complete`].
+pub fn bring(store: &Store, objects: &[(ObjectId, u64)], progress: &dyn Progress) -> Result<(), RemoteError> {
+    let need = |(n, (id, size)): (usize, &(ObjectId, u64))| {
+        (n as u64, AwaitedContent { request: format!("need {n} {}\n", id.hex()), here: 0, all: *size })
+    };
+    wait(store, objects.iter().enumerate().map(need).collect(), progress)
+}
+
+fn wait(store: &Store, mut waiting: HashMap<u64, AwaitedContent>, progress: &dyn Progress) -> Result<(), RemoteError> {
     if waiting.is_empty() {
         return Ok(());
     }
+    let all = waiting.values().fold(0u64, |all, of| all.saturating_add(of.all.saturating_sub(of.here)));
     progress.begin("fetching contents from the remote", Some(all));
     let mut failed = None;
     for _ in 0..ATTEMPTS {
@@ -66,9 +83,9 @@ pub fn complete(store: &Store, trees: &[TreeId], progress: &dyn Progress) -> Res
     Err(no_fetcher(&io::ErrorKind::ConnectionReset.into()))
 }
 
-/// A tree that was not complete, and how much of it is here.
-struct AbsentTree {
-    id: TreeId,
+/// A tree or an object that is waited for, by its request, and how much of it is here.
+struct AwaitedContent {
+    request: String,
     here: u64,
     all: u64,
 }
@@ -76,12 +93,17 @@ struct AbsentTree {
 /// Sends the requests and takes the answers; whether all came.
 fn ask(
     mut stream: &UnixStream,
-    waiting: &mut HashMap<u64, AbsentTree>,
+    waiting: &mut HashMap<u64, AwaitedContent>,
     progress: &dyn Progress,
     failed: &mut Option<String>,
 ) -> Result<bool, RemoteError> {
-    let lines: String = waiting.iter().map(|(n, tree)| format!("complete {n} {}\n", tree.id.hex())).collect();
-    if stream.set_read_timeout(Some(LOOK)).and_then(|()| stream.write_all(lines.as_bytes())).is_err() {
+    let sender = stream.try_clone().map_err(|e| no_fetcher(&e))?;
+    let lines: String = waiting.values().map(|of| of.request.as_str()).collect();
+    // Many requests are sent while their answers are read: neither side waits for the other.
+    spawn::detached(move || {
+        (&sender).write_all(lines.as_bytes()).or_debug("the fetcher ended");
+    });
+    if stream.set_read_timeout(Some(LOOK)).is_err() {
         return Ok(false);
     }
     let (mut bytes, mut buf) = (Vec::new(), [0; 4096]);
@@ -102,7 +124,7 @@ fn ask(
     Ok(true)
 }
 
-fn take(line: &str, waiting: &mut HashMap<u64, AbsentTree>, progress: &dyn Progress, failed: &mut Option<String>) {
+fn take(line: &str, waiting: &mut HashMap<u64, AwaitedContent>, progress: &dyn Progress, failed: &mut Option<String>) {
     let mut words = line.splitn(3, ' ');
     let (kind, number) = (words.next(), words.next().and_then(|n| n.parse::<u64>().ok()));
     let Some((number, tree)) = number.and_then(|n| Some((n, waiting.get_mut(&n)?))) else { return };
@@ -117,7 +139,7 @@ fn take(line: &str, waiting: &mut HashMap<u64, AbsentTree>, progress: &dyn Progr
     if kind == Some("absent") {
         failed.get_or_insert_with(|| rest.to_owned());
     }
-    if kind != Some("progress") {
+    if matches!(kind, Some("here" | "absent")) {
         waiting.remove(&number);
     }
 }

@@ -28,7 +28,7 @@ mod place;
 mod trees;
 mod work;
 
-pub use self::call::{complete, start};
+pub use self::call::{bring, complete, start};
 pub use self::engine::{FetcherOptions, run};
 pub use self::missing::IncompleteTrees;
 /// For tests of the order of work.

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::component::Declared;
 use crate::git::checkout::Checkout;
 use crate::git::partly_tracked::OwnPaths;
+use crate::remote::inherit_sources;
 use crate::store::import::{self, ImportError, Imported, import_dir};
 use crate::store::tree::{Item, NodeMeta};
 use crate::store::{CopyError, Name, Progress, Provenance, Store, StoreError, TreeBuilder, TreeId, escape};
 use crate::sys::fs::{self, FileType, OpenFlags, Stat};
 use crate::sys::{IoError, path as paths};
+use crate::views::ViewsError;
 use crate::views::changed_source::Changed;
 use crate::views::set;
 use crate::worktree::WorktreeError;
@@ -46,7 +48,7 @@ pub fn artifacts(checkout: &Checkout, declared: &Declared) -> Result<Vec<PathBuf
 pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Progress) -> Result<Frozen, WorktreeError> {
     let meta = |at: &Path| Ok::<_, WorktreeError>(paths::stat(at)?.map(meta_of).unwrap_or_default());
     let mut builder = TreeBuilder::new(meta(base)?);
-    let ((mut files, mut bytes), own) = ((0, 0), OwnPaths::default());
+    let ((mut files, mut bytes), own, mut parts) = ((0, 0), OwnPaths::default(), Vec::new());
     for path in paths {
         let whole = base.join(path);
         let stat = paths::stat(&whole)?.ok_or_else(|| gone(&whole))?;
@@ -55,6 +57,7 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
             let at =
                 builder.dir_at(path, &NodeMeta { perm: 0o755, ..NodeMeta::default() }).map_err(StoreError::from)?;
             builder.lay(at, &*store.tree(imported.tree)?).map_err(StoreError::from)?;
+            parts.push(imported.tree);
             own.below(&whole)?.iter().for_each(|file| builder.remove(&path.join(file)));
             files += imported.stats.files;
             bytes += imported.stats.bytes;
@@ -63,14 +66,20 @@ pub fn freeze(store: &Store, base: &Path, paths: &[PathBuf], progress: &dyn Prog
             files += 1;
         }
     }
-    Ok(Frozen { tree: store.put_tree(&builder)?, files, bytes })
+    let tree = store.put_tree(&builder)?;
+    inherit_sources(store, &parts, tree, progress).map_err(ViewsError::from)?;
+    Ok(Frozen { tree, files, bytes })
 }
 
 /// Imports one directory, with all that is in it. A view's list of changes limits the work to changed paths.
-fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, ImportError> {
-    let nothing = Path::new("");
-    let by_change = Changed::of(store, whole).map(|view| view.import(store, whole, nothing, progress)).transpose()?;
-    by_change.flatten().map_or_else(|| import_dir(store, whole, progress), Ok)?.complete()
+fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imported, WorktreeError> {
+    if let Some(view) = Changed::of(store, whole)
+        && let Some(imported) = view.import(store, whole, Path::new(""), progress)?
+    {
+        inherit_sources(store, &view.trees(), imported.tree, progress).map_err(ViewsError::from)?;
+        return Ok(imported.complete()?);
+    }
+    Ok(import_dir(store, whole, progress)?.complete()?)
 }
 
 /// Gives a frozen tree its name.
