@@ -27,7 +27,7 @@ pub(super) const AT_ONCE: usize = 8;
 /// The most that one request brings.
 const RUN: u64 = 8 << 20;
 
-/// Brings the tree of an entry, its objects now or later, and the times.
+/// Brings the tree of an entry, its objects now or later, and the times; nothing of one without a tree.
 ///
 /// # Errors
 /// The remote does not answer, or something of the entry is damaged or gone: the store has no new tree.
@@ -38,23 +38,23 @@ pub fn bring(
     progress: &dyn Progress,
     contents: ContentPolicy,
 ) -> Result<(Option<TreeId>, Option<TrackedTimes>), RemoteError> {
+    let Some(named) = &entry.tree else { return Ok((None, None)) };
     let fetch = EntryFetch { remote, store, progress };
-    let times = entry.times.as_ref().map(|times| {
-        let bytes = fetch.whole(&times.key, times.size)?;
+    let is_here = match contents {
+        ContentPolicy::Whole => store.is_complete(named.id)?,
+        ContentPolicy::Later => store.is_usable(named.id)?,
+    };
+    // Together they take one round trip.
+    let keys = entry.times.iter().map(|times| (&times.key, times.size));
+    let keys: Vec<(&String, u64)> = keys.chain((!is_here).then_some((&named.key, named.size))).collect();
+    let mut found = spawn::try_map(&keys, AT_ONCE, |(key, size)| fetch.whole(key, *size))?.into_iter();
+    let times = entry.times.as_ref().and_then(|times| Some((times, found.next()?))).map(|(times, bytes)| {
         let is_its = ObjectId::of(&bytes) == times.id;
         let parsed = TrackedTimes::parse(&bytes).filter(|_| is_its);
         parsed.ok_or_else(|| remote.damaged(&times.key, "its bytes are not those of its name"))
     });
     let times = times.transpose()?;
-    let Some(named) = &entry.tree else { return Ok((None, times)) };
-    let is_here = match contents {
-        ContentPolicy::Whole => store.is_complete(named.id)?,
-        ContentPolicy::Later => store.is_usable(named.id)?,
-    };
-    if is_here {
-        return Ok((Some(named.id), times));
-    }
-    let bytes = fetch.whole(&named.key, named.size)?;
+    let Some(bytes) = found.next() else { return Ok((Some(named.id), times)) };
     let tree = Tree::from_bytes(bytes).ok().filter(|tree| tree.id() == named.id && tree.check().is_ok());
     let tree = tree.ok_or_else(|| remote.damaged(&named.key, "its bytes are not those of its name"))?;
     match contents {

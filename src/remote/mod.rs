@@ -28,6 +28,7 @@
 //! | `sign` | signatures of entries, by `ssh-keygen` |
 //! | `opened` | one remote with its client: set up, checked, read |
 //! | `push`, `upload` | a tree of the store becomes an entry of the remote |
+//! | `empty` | commits whose entries name no directories |
 //! | `fetch`, `team` | an entry of one of the remotes becomes an entry of the store |
 //! | `lazy`, `source`, `fetcher/` | the same with contents that come later: their source, and the process that brings them |
 //!
@@ -43,6 +44,7 @@ mod client;
 mod client;
 #[cfg(feature = "remote")]
 mod credentials;
+mod empty;
 mod entry;
 mod error;
 mod fetch;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use super::entry::{RemoteEntry, RemoteObject, RemotePack, RemoteProvenance, RemoteTimes, RemoteTree};
+use super::fetch::AT_ONCE;
 use super::opened::{OpenRemote, RemoteSettings};
 use super::times::TrackedTimes;
 use super::upload::{Fresh, Uploads};
@@ -20,7 +21,7 @@ use super::{RemoteCheckout, RemoteError, fetcher, layout, secrets, sign};
 use crate::store::import::PathScan;
 use crate::store::{ObjectId, PackId, Progress, Store, Tree, TreeId};
 use crate::sys::fs::Timespec;
-use crate::sys::time;
+use crate::sys::{spawn, time};
 
 /// An entry that would name more packs gets new ones for all its objects.
 const MOST_PACKS: usize = 16;
@@ -137,12 +138,12 @@ impl<'a> Pusher<'a> {
 
     fn learn_entry(&mut self, entry: &RemoteEntry) -> Result<(), RemoteError> {
         let is_young = |made: &str| time::from_rfc3339(made).is_some_and(|made| self.settings.is_young(made, self.now));
-        for pack in entry.packs.iter().filter(|pack| is_young(&pack.made)) {
-            if self.base.packs.contains_key(&pack.id) {
-                continue;
-            }
-            // A pack that cannot be read is as good as none.
-            let Ok(tail) = self.remote.tail_of(pack) else { continue };
+        let is_new = |pack: &&RemotePack| is_young(&pack.made) && !self.base.packs.contains_key(&pack.id);
+        let packs: Vec<&RemotePack> = entry.packs.iter().filter(is_new).collect();
+        // A pack that cannot be read is as good as none.
+        let tails = spawn::try_map(&packs, AT_ONCE, |pack| Ok::<_, RemoteError>(self.remote.tail_of(pack).ok()))?;
+        for (pack, tail) in packs.into_iter().zip(tails) {
+            let Some(tail) = tail else { continue };
             self.base.packed.extend(tail.records().iter().map(|record| (record.id, pack.id)));
             self.base.packs.insert(pack.id, pack.clone());
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::empty::{self, EmptyEntry};
 use super::entry::RemoteEntry;
 use super::fetch::ContentPolicy;
 use super::opened::{OpenRemote, Traffic};
@@ -108,12 +109,16 @@ impl Team {
     /// # Errors
     /// A signal came, or the store cannot be written.
     pub fn bring(&self, search: &Search<'_>) -> Result<Option<Received>, RemoteError> {
-        self.first(search, |remote, entry| {
+        let mut empty = Vec::new();
+        let found = self.first(search, |remote, entry| {
             // gc must not come between the import and the name.
             let _share = search.store.share()?;
             let contents = if search.lazy && remote.spec.lazy { ContentPolicy::Later } else { ContentPolicy::Whole };
             let (tree, times) = fetch::bring(remote, search.store, &entry, search.progress, contents)?;
-            let Some(tree) = tree else { return Ok(None) };
+            let Some(tree) = tree else {
+                empty.push(EmptyEntry::new(&remote.spec, &entry.line, &entry.place));
+                return Ok(None);
+            };
             let received = Received {
                 version: VERSION,
                 tree,
@@ -134,7 +139,17 @@ impl Team {
             };
             search.store.entries().put(&name, tree, provenance)?;
             Ok(Some(received))
-        })
+        })?;
+        // One that did not answer may have others.
+        if found.is_none() && !self.members.iter().any(|member| member.is_down.load(Ordering::Relaxed)) {
+            empty::note(search.store, FOLDER, empty)?;
+        }
+        Ok(found)
+    }
+
+    /// Whether it is known since lately that all of the remotes have an entry of this place without a tree.
+    pub fn is_empty_at(&self, store: &Store, place: &str) -> bool {
+        empty::are_empty(store, FOLDER, &self.members.iter().map(|member| &member.spec).collect::<Vec<_>>(), place)
     }
 
     /// The error of the first remote that refused access, if one did: what it has is not known to be absent.

@@ -99,6 +99,24 @@ fn pushed_artifacts_of_a_copied_worktree_are_plain_files() {
 }
 
 #[test]
+fn a_second_create_of_a_commit_without_directories_of_its_own_asks_for_nothing() {
+    let clone = Clone::new(WEB);
+    // A commit without others before it, and the component's artifact alone: its entry names no directories.
+    clone.bench.git("repo", ["checkout", "-q", "--orphan", "fresh"]);
+    clone.bench.write("repo/package-lock.json", "{\"version\": 3}\n");
+    clone.bench.commit("repo", "fresh");
+    clone.bench.ok("repo", ["push"]);
+    clone.bench.git("b/clone", ["fetch", "-q", "origin", "fresh"]);
+    clone.bench.git("b/clone", ["checkout", "-q", "-b", "fresh", "FETCH_HEAD"]);
+    let said = clone.ok("b/clone", &["create", "one"]);
+    assert!(said.out.contains("  remote:   "), "{said:?}");
+    let said = clone.ok("b/clone", &["create", "two"]);
+    assert!(!said.out.contains("  remote:   "), "{said:?}");
+    assert_eq!(clone.bench.read("b/two/node_modules/a/made"), "by a\n");
+    ["one", "two"].iter().for_each(|name| drop(clone.ok("b/clone", &["remove", name])));
+}
+
+#[test]
 fn a_worktree_that_is_not_mounted_gets_nothing_of_its_commit_and_downloads_nothing() {
     let clone = Clone::new("");
     let url = clone.bench.path("remote");

@@ -63,7 +63,8 @@ pub fn nearest(git: &Git, commit: &str, supply: &ArtifactSources<'_>) -> Result<
             return Ok(Some(CommitArtifact { commit: commit.clone(), behind, entry, received }));
         }
     }
-    if supply.env.team.is_empty() {
+    let is_known_empty = |(place, _): &(String, String)| supply.env.team.is_empty_at(supply.store, place);
+    if supply.env.team.is_empty() || all.first().is_some_and(is_known_empty) {
         return Ok(None);
     }
     // One search for all sends one request; the entry's name in the store is that of the commit which was found.
