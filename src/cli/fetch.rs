@@ -11,6 +11,7 @@ use super::output;
 use super::places;
 use super::record;
 use super::report::Failure;
+use crate::git::checkout::Checkout;
 use crate::remote::RemoteError;
 use crate::sys::interrupt;
 use crate::views::set::Views;
@@ -46,10 +47,10 @@ impl FetchCommand {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         let checkout = named::checkout(self.path.as_deref())?;
         let components = components::approved(&checkout, self.approve)?;
-        if components.remotes.is_empty() {
+        let views = Views::of(&checkout)?;
+        if components.remotes.is_empty() && views.is_none() {
             return Err(RemoteError::NoRemote.into());
         }
-        let views = Views::of(&checkout)?;
         let store = match &views {
             Some(views) => {
                 views.mount()?;
@@ -62,6 +63,9 @@ impl FetchCommand {
             .with_complete(true);
         record::begin("fetch", outside.store.path());
         record::concerns(&checkout.root);
+        if components.remotes.is_empty() {
+            return contents_alone(&checkout, &outside);
+        }
         let brought = components::bring(&checkout, &components, &outside, false)?;
         let fetched: Vec<_> =
             brought.into_iter().filter(|b| b.done && matches!(b.decision.way, ArtifactSource::Artifact(_))).collect();
@@ -93,4 +97,15 @@ impl FetchCommand {
             false => lines + &outside.traffic() + &contents,
         })
     }
+}
+
+/// Completes views without a remote in the configuration: their trees know the one that they came from.
+fn contents_alone(checkout: &Checkout, outside: &Outside) -> Result<(), Failure> {
+    let contents = outside.bring_contents(checkout)?;
+    if contents.is_empty() {
+        record::forget();
+        return Err(RemoteError::NoRemote.into());
+    }
+    let answer = FetchAnswer { components: vec![], commit: None, directories: vec![], requests: 0, bytes_received: 0 };
+    output::done_answer("the contents were fetched", &answer, || contents)
 }

@@ -225,3 +225,18 @@ fn contents_of_a_changed_view_come_after_its_worktree_is_gone() {
     clone.ok("b/clone", &["store", "verify"]);
     clone.ok("b/clone", &["remove", "two"]);
 }
+
+#[test]
+fn a_view_is_completed_from_the_remote_it_came_from_though_the_configuration_names_that_no_more() {
+    let clone = Clone::lazy(WEB, "on-use");
+    clone.ok("b/clone", &["create", "one"]);
+    clone.bench.write("b/one/depsfs.toml", WEB);
+    fs::remove_file(clone.bench.path("b/config/depsfs/config.toml")).unwrap();
+    let said = clone.ok("b/one", &["fetch"]).out;
+    assert!(said.contains("contents: all are here"), "{said}");
+    clone.is_away(true);
+    assert_eq!(fs::read(clone.made("b/one")).unwrap(), b"by a\n");
+    let said = run(clone.command(PROGRAM, "b/one").arg("fetch"));
+    assert!(said.code != 0 && said.err.contains("no remote is configured"), "{said:?}");
+    clone.ok("b/clone", &["remove", "one", "--discard-changes"]);
+}
