@@ -184,7 +184,7 @@ fn inside(paths: &[PathBuf], checkout: &Checkout) -> Result<Vec<PathBuf>, Failur
 
 fn pushed_answer(name: String, outcome: &PushOutcome) -> PushedAnswer {
     let (new_files, new_bytes) = (outcome.new_files.len() as u64, outcome.new_bytes);
-    PushedAnswer { name, was_there: outcome.was_there, new_files, new_bytes }
+    PushedAnswer { name, was_there: outcome.was_there, unusable: outcome.unusable.clone(), new_files, new_bytes }
 }
 
 fn line(name: &str, outcome: &PushOutcome, dry_run: bool) -> String {

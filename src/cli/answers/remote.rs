@@ -24,6 +24,8 @@ pub struct PushedAnswer {
     pub name: String,
     /// It was there, and stays as it is.
     pub was_there: bool,
+    /// The reason why the entry that is there cannot be used; its name stays taken.
+    pub unusable: Option<String>,
     /// Files whose bytes the remote did not have.
     pub new_files: u64,
     pub new_bytes: u64,
