@@ -48,7 +48,7 @@ machine a "$repo" "$depsfs" approve >/dev/null
 machine a "$repo" "$depsfs" remote init >/dev/null
 
 report() { # report <words> <file of stdout>: its requests and bytes
-    printf '%-42s %s\n' "$1" "$(sed -n 's/^ *\(sent\|remote\): *//p' "$2" | grep request)"
+    printf '%-42s %s\n' "$1" "$(sed -n 's/^ *\(sent\|remote\): *//p' "$2" | grep request || echo none)"
 }
 push() {
     machine a "$repo" "$depsfs" push >"$top/out"
