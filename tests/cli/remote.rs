@@ -432,6 +432,21 @@ fn an_entry_that_is_unsigned_foreign_or_copied_is_named_and_not_used() {
 }
 
 #[test]
+fn a_push_under_a_name_that_a_damaged_entry_has_reports_why_in_text_and_in_json() {
+    let team = Team::new(COMPONENT);
+    team.build_web("repo");
+    team.a("repo", &["push"]);
+    let entry = team.objects().into_iter().find(|at| at.to_string_lossy().contains("/lines/main/entries/web-"));
+    fs::write(entry.unwrap(), "{}\n").unwrap();
+    let said = team.a("repo", &["push"]);
+    assert!(said.out.contains("is not pushed, as its name is taken: "), "{said:?}");
+    let answer = bench::json(&team.a("repo", &["push", "--json"]).out);
+    let web = &answer["entries"][0];
+    assert!(web["was_there"] == true && web["unusable"].as_str().is_some_and(|why| why.contains("web-")), "{answer}");
+    assert!(answer["entries"][1]["unusable"].is_null(), "{answer}");
+}
+
+#[test]
 fn a_second_push_sends_only_what_is_new() {
     let team = Team::new("");
     team.build_web("repo");
