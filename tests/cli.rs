@@ -50,6 +50,8 @@ mod exec;
 mod fill;
 #[path = "cli/foreign.rs"]
 mod foreign;
+#[path = "cli/foreign_paths.rs"]
+mod foreign_paths;
 #[path = "cli/full.rs"]
 mod full;
 #[path = "cli/gc.rs"]

@@ -12,10 +12,12 @@ use super::progress::Bar;
 use super::record;
 use super::report::Failure;
 use crate::cache::{self, Artifact, ArtifactName, Environment, Put, RemoteRules, Reporting};
+use crate::component::{Components, load};
 use crate::git::checkout::Checkout;
 use crate::git::settings::Settings;
 use crate::remote::Team;
 use crate::store::Store;
+use crate::sys::log::OrWarn;
 use crate::sys::terminal::DisplayName;
 use crate::sys::{interrupt, path as paths, process};
 use crate::worktree::WorktreeError;
@@ -123,6 +125,7 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
         &store,
         &[PlaceRequest { artifact: &artifact, out_dir, instead_of: &[], reveal: true }],
         is_ci(),
+        &components_at(out_dir)?,
     )?;
     placed.words().iter().for_each(|words| say(words));
     silent(&CacheGetAnswer {
@@ -131,6 +134,14 @@ fn get(name: &ArtifactName, out_dir: &Path) -> Result<(), Failure> {
         files: placed.written,
         kept: JsonPath::list(&placed.kept),
     })
+}
+
+/// The components of the checkout that holds a directory, whose policies for absolute paths count. A build goes on without
+/// those that can't be read.
+fn components_at(out_dir: &Path) -> Result<Components, Failure> {
+    let Some(checkout) = placement::checkout_at(out_dir)? else { return Ok(Components::default()) };
+    let components = load::on_disk(&checkout, &places::user());
+    Ok(components.or_warn("the policies of components are not known").unwrap_or_default())
 }
 
 /// Whether this run is one of CI: then no view is made.

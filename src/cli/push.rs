@@ -18,6 +18,7 @@ use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::artifacts::{commit, pushed};
 use crate::worktree::recorded_times;
+use crate::worktree::roots;
 
 const EXAMPLES: &str = "Examples:
   depsfs push                    # all components that are built here
@@ -100,7 +101,7 @@ impl Push {
         let options = PushOptions {
             line: self.line.clone().or(spec.line.clone()).unwrap_or_else(|| "main".into()),
             allow: spec.allow.iter().chain(&self.allow).cloned().collect(),
-            roots: pushed::roots(checkout)?,
+            roots: roots::roots(checkout)?,
             dry_run: self.dry_run,
         };
         let opened = OpenRemote::open(spec)?;

@@ -44,6 +44,9 @@ pub struct Received {
     pub url: String,
     pub line: String,
     pub place: String,
+    /// That of the checkout that pushed it, escaped.
+    #[serde(default)]
+    pub path: Option<String>,
     #[serde(default)]
     pub checkout: Option<RemoteCheckout>,
     #[serde(default)]
@@ -125,6 +128,7 @@ impl Team {
                 url: remote.spec.shown_url(),
                 line: entry.line.clone(),
                 place: entry.place.clone(),
+                path: Some(entry.provenance.path.clone()),
                 checkout: entry.checkout.clone(),
                 times,
             };

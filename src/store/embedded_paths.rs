@@ -135,6 +135,13 @@ impl EmbeddedPaths {
         path::replace(&file, &serde_json::to_vec(self).expect("paths and words are JSON"))
     }
 
+    /// Adds the artifacts of an earlier record that this one has not.
+    pub fn join(&mut self, earlier: EmbeddedPaths) {
+        let is_new = |traced: &Traced| self.of(&traced.path).is_none();
+        let more: Vec<Traced> = earlier.artifacts.into_iter().filter(is_new).collect();
+        self.artifacts.extend(more);
+    }
+
     /// The traces of one artifact.
     pub fn of(&self, artifact: &Path) -> Option<&Traced> {
         self.artifacts.iter().find(|traced| traced.path == artifact)

@@ -14,7 +14,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::copies;
 use super::create::{self, CreateOptions, Created};
 use super::error::WorktreeError;
 use super::plan::CreatePlan;
@@ -92,14 +91,7 @@ pub fn adopt(
     let mut kept = own_files(plan, target)?;
     let mut undo = Undo::new(&plan.source, store);
     let snapshots = Snapshots::start(plan, &plan.ignored.directories, store, progress.clone())?;
-    let adopted = create::furnish(plan, &plan.ignored, store, how, target, &[&snapshots], &mut undo);
-    let adopted = adopted.and_then(|created| {
-        if how.copy {
-            copies::make(store, target, &created, &*progress, &mut undo)?;
-        }
-        Ok(created)
-    });
-    match adopted {
+    match create::populate(plan, &plan.ignored, (store, &*progress), how, target, &[&snapshots], &mut undo) {
         Ok(mut created) => {
             undo.keep();
             kept.retain(|(at, _)| created.views.contains(at));

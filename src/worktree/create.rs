@@ -13,7 +13,7 @@
 //! A crash (`kill -9`) leaves what was made until then, and a record of it that was made first (`unfinished.rs`): the next
 //! create of the name, `remove` and `doctor --fix` take it back.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
@@ -28,7 +28,7 @@ use super::fit::{copy_files, fit};
 use super::manifest_builder;
 use super::mtime;
 use super::plan::CreatePlan;
-use super::relocation::{self, ShownBy};
+use super::relocation::{self, EmbeddedPaths, ForeignPaths, ShownBy};
 use super::snapshot::Snapshots;
 use super::undo::Undo;
 use super::unfinished::Unfinished;
@@ -45,8 +45,9 @@ use crate::sys::interrupt::Interrupted;
 use crate::sys::log::OrWarn;
 use crate::sys::{interrupt, mount, path, spawn};
 use crate::views;
+use crate::views::lower::live;
 use crate::views::probe;
-use crate::views::set::{self, ManifestLock};
+use crate::views::set::{self, ManifestLock, Views};
 
 /// How to make it.
 #[derive(Clone, Copy, Debug)]
@@ -150,11 +151,7 @@ fn make(
     let new = Checkout::at(at)?.ok_or_else(|| git::RepositoryError::NotACheckout(at.clone()))?;
     interrupt::check()?;
     if plan.components.is_empty() {
-        let created = furnish(plan, &plan.ignored, store, how, &new, &[&snapshots], undo)?;
-        if how.copy {
-            copies::make(store, &new, &created, &*progress, undo)?;
-        }
-        return Ok(created);
+        return populate(plan, &plan.ignored, (store, &*progress), how, &new, &[&snapshots], undo);
     }
     submodule::initialise(&plan.modules, &new, Path::new(""), &mut |made| undo.submodule(made))?;
     let choice = select::choose(plan, &new, supply)?;
@@ -162,17 +159,36 @@ fn make(
     let begun: HashSet<&PathBuf> = early.directories.iter().collect();
     late.retain(|at| !begun.contains(at));
     let more = Snapshots::start(plan, &late, store, progress.clone())?;
-    let mut created = furnish(plan, &choice.ignored, store, how, &new, &[&snapshots, &more], undo)?;
-    if how.copy {
-        copies::make(store, &new, &created, &*progress, undo)?;
-    }
+    let all = [&snapshots, &more];
+    let mut created = populate(plan, &choice.ignored, (store, &*progress), how, &new, &all, undo)?;
     select::record(&choice.decisions).save(&new.state_dir())?;
     created.decisions = choice.decisions;
     Ok(created)
 }
 
 /// Steps 5 to 7, after git's checkout, for a new worktree and for an adopted one.
-pub(super) fn furnish(
+pub(super) fn populate(
+    plan: &CreatePlan,
+    ignored: &Ignored,
+    (store, progress): (&Arc<Store>, &dyn Progress),
+    how: CreateOptions,
+    new: &Checkout,
+    snapshots: &[&Snapshots],
+    undo: &mut Undo<'_>,
+) -> Result<Created, WorktreeError> {
+    let created = furnish(plan, ignored, store, how, new, snapshots, undo)?;
+    if how.copy {
+        copies::make(store, new, &created, progress, undo)?;
+    }
+    // A view of the source may show an artifact, which holds the path of another checkout.
+    let Some(views) = Views::of(new)? else { return Ok(created) };
+    let of_artifacts = views.manifest.views.iter().filter(|view| live(view).any(|graft| graft.entry.is_some()));
+    let of_artifacts: BTreeSet<PathBuf> = of_artifacts.map(|view| new.root.join(&view.path)).collect();
+    ForeignPaths::of(store, new, &plan.components).in_views(&of_artifacts)?;
+    Ok(created)
+}
+
+fn furnish(
     plan: &CreatePlan,
     ignored: &Ignored,
     store: &Arc<Store>,
@@ -208,8 +224,10 @@ pub(super) fn furnish(
     manifest.allow_other = how.allow_other;
     manifest.set_shape(how.shape);
     save_manifest(&mut manifest, store, &new.state_dir(), how.copy, undo)?;
-    settled.record.save(&new.state_dir())?;
-    created.traced = settled.record.artifacts;
+    let mut record = settled.record;
+    record.join(EmbeddedPaths::load(&new.state_dir())?);
+    record.save(&new.state_dir())?;
+    created.traced = record.artifacts;
     let mut timed = Some(timed);
     if how.shape == Shape::Worktree || !ignored.partly_tracked.is_empty() {
         // Not through the view, nor while one is mounted over tracked files.

@@ -17,7 +17,7 @@
 //! | `placement/` | where an artifact of the build cache goes |
 //! | `sync/` | a worktree's views get what the source has now |
 //! | `remove`, `broken`, `sole_holder` | removal, also of broken worktrees, and the work that only one worktree holds |
-//! | `find`, `list` | the worktrees of a repository: by name or branch, and all |
+//! | `find`, `list`, `roots` | the worktrees of a repository: by name or branch, and all; their paths |
 
 pub mod adopt;
 pub mod artifacts;
@@ -41,6 +41,7 @@ pub mod pull_request;
 pub mod recorded_times;
 pub mod relocation;
 pub mod remove;
+pub mod roots;
 pub(crate) mod shape;
 pub mod snapshot;
 pub mod sole_holder;

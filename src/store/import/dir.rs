@@ -115,7 +115,7 @@ fn import(
 }
 
 /// The names of all nodes that hold the path.
-fn holding(tree: &Tree, holds: impl Fn(Node) -> Holds) -> Vec<Holding> {
+pub(super) fn holding(tree: &Tree, holds: impl Fn(Node) -> Holds) -> Vec<Holding> {
     let nodes = (0..tree.node_count()).map(|n| (Node(n), holds(Node(n)))).filter(|(_, holds)| *holds != Holds::Nothing);
     let mut found: Vec<Holding> = nodes
         .flat_map(|(n, holds)| tree.places(n).map(move |(dir, name)| Holding { path: path_in(tree, dir, name), holds }))

@@ -12,6 +12,7 @@ mod room;
 mod scan;
 mod shared;
 mod snapshot;
+mod tree_search;
 mod watch;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use dir::{import_dir, import_dir_watching};
 pub(crate) use found::xattrs_of;
 pub(crate) use lost::files_lost;
 pub use shared::Shared;
+pub(crate) use tree_search::{HeldPath, search_tree};
 pub(crate) use watch::PathScan;
 
 use super::tree::BuildError;
@@ -34,7 +36,7 @@ use crate::sys::terminal::DisplayName;
 
 /// The tree that a file of `snapshots` belongs to, if it is one that is known.
 pub(in crate::store) fn snapshot_tree(bytes: &[u8]) -> Option<TreeId> {
-    snapshot::check(bytes).or_else(|| archive::check(bytes))
+    snapshot::check(bytes).or_else(|| archive::check(bytes)).or_else(|| tree_search::check(bytes))
 }
 
 /// The result of an import.

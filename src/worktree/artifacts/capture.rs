@@ -20,6 +20,9 @@ use crate::views::changed_source::Changed;
 use crate::views::set;
 use crate::worktree::WorktreeError;
 
+/// The command of the provenance of an artifact that a checkout has published.
+pub const COMMAND: &str = "depsfs publish";
+
 /// The tree of captured artifacts, and its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frozen {
@@ -86,7 +89,7 @@ fn directory(store: &Store, whole: &Path, progress: &dyn Progress) -> Result<Imp
 pub fn name(store: &Store, name: &str, frozen: &Frozen, from: &Path) -> Result<(), WorktreeError> {
     let provenance = Provenance {
         source: escape::escape(from.as_os_str().as_encoded_bytes()),
-        command: "depsfs publish".into(),
+        command: COMMAND.into(),
         created: set::now(),
         files: frozen.files,
         bytes: frozen.bytes,

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::resolve::ArtifactSources;
 use crate::cache::{Artifact, ArtifactName};
-use crate::component::{ComponentError, template};
+use crate::component::{ComponentError, Components, template};
 use crate::git::checkout::Checkout;
 use crate::git::command::Git;
 use crate::git::partly_tracked;
@@ -153,7 +153,7 @@ pub fn place(
     })?;
     let artifact = Artifact { name, tree, entry: found.entry.clone() };
     let request = PlaceRequest { artifact: &artifact, out_dir: &to.root, instead_of: &[], reveal: false };
-    let placed = placement::place(supply.store, &[request], supply.copy)?;
+    let placed = placement::place(supply.store, &[request], supply.copy, &Components::default())?;
     placed.words().iter().for_each(|words| (supply.say)(words));
     if let Some(times) = found.received.times.as_ref().filter(|_| supply.mtimes) {
         recorded_times::apply(to, times)?;

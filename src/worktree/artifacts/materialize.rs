@@ -20,6 +20,7 @@ use crate::component::record::{ComponentState, ComponentsRecord, KnownComponent}
 use crate::component::{ComponentError, Components, Declared};
 use crate::git::checkout::Checkout;
 use crate::remote::{Received, TrackedTimes};
+use crate::store::import::search_tree;
 use crate::store::{Store, Tree};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
@@ -28,6 +29,7 @@ use crate::views::set::Views;
 use crate::worktree::WorktreeError;
 use crate::worktree::placement::{self, PlaceRequest};
 use crate::worktree::recorded_times;
+use crate::worktree::relocation::ForeignPaths;
 
 /// A worktree, its components, and the options for bringing their artifacts.
 pub struct MaterializeTask<'a> {
@@ -182,10 +184,12 @@ fn artifacts(task: &MaterializeTask<'_>, record: &ComponentsRecord, all: &mut [B
         .iter()
         .map(|(_, artifact, before, out)| PlaceRequest { artifact, out_dir: out, instead_of: before, reveal: false })
         .collect();
-    let placed = placement::place(store, &wishes, task.supply.copy)?;
+    let placed = placement::place(store, &wishes, task.supply.copy, task.components)?;
     placed.plainly.iter().for_each(|why| (task.supply.say)(&format!("Plain files instead of a view: {why}.")));
     let of_source: Vec<&Declared> = fetched.iter().map(|(d, ..)| *d).filter(|d| is_of_source(record, d)).collect();
-    retire_snapshots(task, &of_source)?;
+    if retire_snapshots(task, &of_source)? {
+        ForeignPaths::of(store, task.checkout, task.components).in_views(&placed.views)?;
+    }
     let mut in_place = Vec::new();
     for brought in all.iter_mut() {
         let Some((declared, artifact, before, _)) =
@@ -256,10 +260,11 @@ fn is_of_source(record: &ComponentsRecord, declared: &Declared) -> bool {
     record.of(&declared.component.name).is_some_and(|known| known.state == ComponentState::Source)
 }
 
-/// Retires the source's snapshots in views that show an artifact of the component instead.
-fn retire_snapshots(task: &MaterializeTask<'_>, of_source: &[&Declared]) -> Result<(), WorktreeError> {
-    let Some(mut views) = Views::of(task.checkout)?.filter(|_| !of_source.is_empty()) else { return Ok(()) };
-    Ok(views.mount_if(|views| {
+/// Retires the source's snapshots in views that show an artifact of the component instead. Returns whether there were views
+/// to look at.
+fn retire_snapshots(task: &MaterializeTask<'_>, of_source: &[&Declared]) -> Result<bool, WorktreeError> {
+    let Some(mut views) = Views::of(task.checkout)?.filter(|_| !of_source.is_empty()) else { return Ok(false) };
+    views.mount_if(|views| {
         for n in 0..views.manifest.views.len() {
             let view = &views.manifest.views[n];
             let live: Vec<_> = view.grafts.iter().filter(|g| !g.retired && g.entry.is_some()).cloned().collect();
@@ -268,7 +273,8 @@ fn retire_snapshots(task: &MaterializeTask<'_>, of_source: &[&Declared]) -> Resu
             }
         }
         Ok(())
-    })?)
+    })?;
+    Ok(true)
 }
 
 /// Drops unchanged copies of the component's previous artifacts, so that they don't hide the new one.
@@ -280,9 +286,11 @@ fn give_up_copies(
 ) -> Result<(), WorktreeError> {
     let store = task.supply.store;
     let (views, dir) = (Views::of(task.checkout)?, &declared.component.dir);
+    let foreign = ForeignPaths::of(store, task.checkout, task.components);
     for entry in before {
         if let Some(old) = tree_of(store, entry)? {
             let new = store.tree(new.tree)?;
+            foreign.give_up_files((&old, entry), &new, &task.checkout.root.join(dir))?;
             drop_unchanged::give_up(task.checkout, views.as_ref(), dir, &old, &new)?;
         }
     }
@@ -318,6 +326,8 @@ fn publish(
     let frozen = capture::freeze(store, &base, &paths, task.supply.progress)?;
     let entry = entry_name(task, declared, key)?;
     capture::name(store, &entry, &frozen, &base)?;
+    // The bytes are in memory now; the next worktree that gets the artifact has not to read them.
+    search_tree(store, &*store.tree(frozen.tree)?, std::slice::from_ref(&task.checkout.root))?;
     Ok(Some((entry, frozen)))
 }
 

@@ -44,19 +44,6 @@ pub struct NamedItem {
     pub item: PushItem,
 }
 
-/// The paths of this machine that a pushed file must not hold: all worktrees of the repository.
-///
-/// # Errors
-/// git's registrations cannot be read.
-pub fn roots(checkout: &Checkout) -> Result<Vec<PathBuf>, WorktreeError> {
-    let mut roots: Vec<PathBuf> = checkout.registered()?.into_iter().map(|(root, _)| root).collect();
-    roots.extend(checkout.main().map_err(RepositoryError::from)?.map(|main| main.root));
-    roots.push(checkout.root.clone());
-    roots.sort();
-    roots.dedup();
-    Ok(roots)
-}
-
 /// Chooses, and publishes in the store what is built and not in it.
 ///
 /// # Errors

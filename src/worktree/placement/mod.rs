@@ -13,7 +13,8 @@
 //! | 2. the manifest names them                | what the next mount shows |
 //! | 3. the daemon has compared                | the artifact, but for what its user had deleted of it |
 //! | 4. deleted members are restored           | all of it, but for its plain files |
-//! | 5. plain files are written                | done |
+//! | 5. plain files are written                | all of it, with the path of the checkout that built it |
+//! | 6. that path is relocated ([`ForeignPaths`]) | done |
 //!
 //! If no view can be mounted, the change of the manifest is undone, and all members become plain files.
 
@@ -24,12 +25,15 @@ use std::path::{Path, PathBuf};
 
 use self::layout::{Parts, PlacementLayout, ViewPart, resolved};
 use super::error::WorktreeError;
+use super::relocation::ForeignPaths;
 use crate::cache::Artifact;
-use crate::component::ComponentError;
+use crate::component::{ComponentError, Components};
 use crate::git::checkout::Checkout;
+use crate::git::command::GitError;
 use crate::remote::{self, fetcher};
 use crate::store::import::refuse_git;
 use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
+use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::views::ViewsError;
@@ -87,27 +91,51 @@ pub fn store_at(place: &Path) -> Result<Option<PathBuf>, WorktreeError> {
     Ok(Views::of(&home.outermost()?)?.map(|views| views.manifest.store))
 }
 
+/// The outermost checkout that holds a place, which may not be there yet.
+///
+/// # Errors
+/// A directory above it can't be looked at.
+pub fn checkout_at(place: &Path) -> Result<Option<Checkout>, WorktreeError> {
+    Ok(Checkout::containing(&resolved(place)?)?.map(Checkout::outermost).transpose()?)
+}
+
 /// Puts artifacts of this store in place, all of one worktree at once. The caller holds a share of the store.
-/// `plain`: without any view.
-pub fn place(store: &Store, wishes: &[PlaceRequest<'_>], plain: bool) -> Result<Placed, WorktreeError> {
+/// `plain`: without any view. `components` have policies for the absolute paths in them.
+pub fn place(
+    store: &Store,
+    wishes: &[PlaceRequest<'_>],
+    plain: bool,
+    components: &Components,
+) -> Result<Placed, WorktreeError> {
     let mut placed = Placed::default();
     let mut by_worktree: BTreeMap<PathBuf, (Checkout, Vec<PlaceTarget<'_>>)> = BTreeMap::new();
     for wish in wishes {
         let target = PlaceTarget::of(store, wish)?;
-        let home = if plain { None } else { Checkout::containing(&target.out)? };
-        match home {
-            Some(home) => {
-                let worktree = home.clone().outermost()?;
+        let found = checkouts_of(&target.out);
+        // Plain files need no repository.
+        let found = if plain { found.or_warn("no path in the artifact is relocated").flatten() } else { found? };
+        match found {
+            Some((_, worktree)) if plain => {
+                let foreign = ForeignPaths::of(store, &worktree, components);
+                target.extract(store, &[], Some(&foreign), &mut placed)?;
+            }
+            Some((home, worktree)) => {
                 let all = by_worktree.entry(worktree.root.clone()).or_insert((worktree, Vec::new()));
                 all.1.push(PlaceTarget { home: Some(home), ..target });
             }
-            None => target.extract(store, &[], &mut placed)?,
+            None => target.extract(store, &[], None, &mut placed)?,
         }
     }
     for (worktree, targets) in by_worktree.values() {
-        in_worktree(store, worktree, targets, &mut placed)?;
+        in_worktree(store, (worktree, components), targets, &mut placed)?;
     }
     Ok(placed)
+}
+
+/// The checkout that holds a place, and the outermost one around it.
+fn checkouts_of(place: &Path) -> Result<Option<(Checkout, Checkout)>, GitError> {
+    let home = Checkout::containing(place)?;
+    home.map(|home| Ok((home.clone(), home.outermost()?))).transpose()
 }
 
 /// A wish, looked at.
@@ -125,8 +153,14 @@ impl<'a> PlaceTarget<'a> {
         Ok(PlaceTarget { wish: *wish, tree, out: resolved(wish.out_dir)?, home: None })
     }
 
-    /// Writes as plain files what isn't in one of `parts`.
-    fn extract(&self, store: &Store, parts: &[&ViewPart], placed: &mut Placed) -> Result<(), WorktreeError> {
+    /// Writes as plain files what isn't in one of `parts`, and relocates it in a worktree.
+    fn extract(
+        &self,
+        store: &Store,
+        parts: &[&ViewPart],
+        foreign: Option<&ForeignPaths<'_>>,
+        placed: &mut Placed,
+    ) -> Result<(), WorktreeError> {
         if store.source(&self.tree.id())?.is_some() {
             let name = self.wish.artifact.name.as_str().to_owned();
             fetcher::complete(store, &[self.tree.id()], &()).map_err(|e| ComponentError::Fetch {
@@ -140,7 +174,13 @@ impl<'a> PlaceTarget<'a> {
         let skip = |dir: &Path| parts.iter().any(|p| p.from == dir);
         let done = extract::extract(store, (&self.tree, Node::ROOT), (&into, &self.out), &skip)?;
         placed.written += done.written;
-        placed.kept.extend(done.kept.into_iter().map(|k| self.out.join(k)));
+        let mut kept: Vec<PathBuf> = done.kept.into_iter().map(|k| self.out.join(k)).collect();
+        if let Some(foreign) = foreign {
+            let is_shown = |at: &Path| parts.iter().any(|part| at.starts_with(&part.from));
+            let relocated = foreign.in_files((&self.tree, &self.wish.artifact.entry), &self.out, &is_shown)?;
+            kept.retain(|at| !relocated.contains(at));
+        }
+        placed.kept.extend(kept);
         Ok(())
     }
 
@@ -175,13 +215,13 @@ fn part_tree(store: &Store, tree: &Tree, part: &ViewPart) -> Result<TreeId, Work
 
 fn in_worktree(
     store: &Store,
-    worktree: &Checkout,
+    (worktree, components): (&Checkout, &Components),
     targets: &[PlaceTarget<'_>],
     placed: &mut Placed,
 ) -> Result<(), WorktreeError> {
-    let known = Views::of(worktree)?;
+    let (known, foreign) = (Views::of(worktree)?, ForeignPaths::of(store, worktree, components));
     if known.as_ref().is_some_and(|views| views.manifest.is_copy()) {
-        return targets.iter().try_for_each(|target| target.extract(store, &[], placed));
+        return targets.iter().try_for_each(|target| target.extract(store, &[], Some(&foreign), placed));
     }
     let views = known.iter().flat_map(|v| &v.manifest.views).map(|v| v.path.clone()).collect();
     let mut ground = PlacementLayout::new(worktree, views, store.path());
@@ -223,8 +263,8 @@ fn in_worktree(
             }
         }
         if parts.plain || there.len() < parts.parts.len() {
-            target.extract(store, &there, placed)?;
+            target.extract(store, &there, Some(&foreign), placed)?;
         }
     }
-    Ok(())
+    foreign.in_views(&placed.views)
 }

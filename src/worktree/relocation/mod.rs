@@ -1,7 +1,8 @@
 //! Traces: files of artifacts that hold the absolute path of the checkout they were made in (CMakeCache.txt, scripts of a
 //! Python environment, dependency files, programs). In another worktree they lead back to that checkout.
 //!
-//! An import finds them while it hashes ([`crate::store::import::import_dir_watching`]). The policy for each artifact
+//! An import finds them while it hashes ([`crate::store::import::import_dir_watching`]); in artifacts that were built
+//! elsewhere they are searched for ([`foreign`]). The policy for each artifact
 //! is in `depsfs.toml` or in `depsfs.absolutePaths`: the files are relocated (the default), or left and reported, or
 //! their artifact is not shared. A view relocates them when they are read ([`served`]); in plain copies, and where the
 //! text is too long for that, they are written ([`relocate`]). Binary files are never rewritten ([`effect`]).
@@ -10,6 +11,7 @@ mod again;
 mod at_path;
 pub mod copied;
 mod effect;
+mod foreign;
 pub mod policy;
 mod relocate;
 mod served;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub use self::again::{again, own_changes};
 pub use self::at_path::{AtPath, follow};
 pub use self::effect::note as note_effects;
+pub use self::foreign::ForeignPaths;
 pub use self::policy::Policies;
 pub use self::relocate::{
     ShownBy, can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,

@@ -9,15 +9,9 @@ use crate::views::embedded_paths::{OccurrenceKind, Trace, Traced};
 
 /// The traces that an import found, and those that the source's own artifacts had from elsewhere.
 pub fn of(holding: Vec<Holding>, root: &Path, inherited: Option<&Traced>) -> Vec<Trace> {
-    let kind = |holds| match holds {
-        Holds::Text => Some(OccurrenceKind::Text),
-        Holds::Binary => Some(OccurrenceKind::Binary),
-        Holds::Target => Some(OccurrenceKind::Link),
-        Holds::Nothing => None,
-    };
     let trace = |h: Holding| {
         Some(Trace {
-            kind: kind(h.holds)?,
+            kind: kind_of(h.holds)?,
             path: h.path,
             root: root.into(),
             relocated: false,
@@ -31,6 +25,16 @@ pub fn of(holding: Vec<Holding>, root: &Path, inherited: Option<&Traced>) -> Vec
     let older: Vec<Trace> = older.filter(|t| !all.iter().any(|own| own.path == t.path)).cloned().collect();
     all.extend(older);
     all
+}
+
+/// As the record of a worktree has it.
+pub(super) fn kind_of(holds: Holds) -> Option<OccurrenceKind> {
+    match holds {
+        Holds::Text => Some(OccurrenceKind::Text),
+        Holds::Binary => Some(OccurrenceKind::Binary),
+        Holds::Target => Some(OccurrenceKind::Link),
+        Holds::Nothing => None,
+    }
 }
 
 /// The policies for traces: that of an artifact's component, else that of git's configuration.

@@ -233,6 +233,17 @@ fn holds(at: &Path, kind: OccurrenceKind, content: &[u8]) -> Result<bool, IoErro
     }
 }
 
+/// Whether relocation made the file at a path, of an embedded path of these grafts.
+///
+/// # Errors
+/// A tree, an object or the file can't be read.
+pub fn is_made(store: &Store, grafts: &[Graft], trace: &Trace, to: &Path, at: &Path) -> Result<bool, WorktreeError> {
+    let lower = GraftedTrees::of(store, live(grafts))?;
+    let Some((tree, node)) = lower.find(&trace.path) else { return Ok(false) };
+    let content = relocated(store, tree, node, trace, to)?;
+    Ok(content.map(|content| holds(at, trace.kind, &content)).transpose()?.unwrap_or(false))
+}
+
 /// Whether a file or symlink of a view is that of the lower.
 fn is_stored(at: &Path, tree: &Tree, node: Node, shown_by: ShownBy) -> bool {
     match tree.object(node) {
