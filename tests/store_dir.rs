@@ -277,6 +277,47 @@ fn a_file_that_changes_while_it_is_read_is_never_stored_half() {
     });
 }
 
+/// Names come and go all the time: every import is either refused as changed or has each file whole.
+#[test]
+fn files_and_directories_that_vanish_while_they_are_imported_are_missed_or_named() {
+    let case = Case::with_source();
+    case.write("stays/f", b"stays");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for n in 0..8 {
+                    case.write(&format!("goes{n}/deep/f"), b"goes");
+                    case.write(&format!("stays/goes{n}"), b"goes");
+                }
+                for n in 0..8 {
+                    fs::remove_dir_all(case.path(&format!("goes{n}"))).unwrap();
+                    fs::remove_file(case.path(&format!("stays/goes{n}"))).unwrap();
+                }
+            }
+        });
+        let (mut refused, mut done) = (0, 0);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while (refused == 0 || done < 20) && std::time::Instant::now() < until {
+            match import_dir(&case.store, &case.path("."), &()) {
+                Ok(imported) => {
+                    let tree = case.store.tree(imported.tree).unwrap();
+                    assert!(find(&tree, "stays/f").is_some() && imported.skipped.is_empty());
+                    assert!(tree.objects().all(|id| case.store.objects().contains(&id)));
+                    done += 1;
+                }
+                Err(ImportError::Changed(at)) => {
+                    assert!(at.starts_with(case.path("").canonicalize().unwrap()), "{at:?}");
+                    refused += 1;
+                }
+                Err(e) => panic!("{e}"),
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(case.leftovers(), 0);
+}
+
 #[test]
 fn what_holds_the_watched_path_is_named_and_that_costs_no_reading_again() {
     let case = Case::with_source();

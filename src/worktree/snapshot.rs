@@ -44,7 +44,7 @@ pub struct Snapshot {
     pub traces: Vec<Trace>,
     /// Its files whose bytes the store has lost, relative to the source's top.
     pub lost: Vec<PathBuf>,
-    /// Directories in it that are left out, because this user may not read them; without those that `depsfs.exclude`
+    /// Directories and files in it that are left out, because this user may not read them; without those that `depsfs.exclude`
     /// names. Relative to the source's top.
     pub closed: Vec<PathBuf>,
 }

@@ -138,12 +138,37 @@ fn a_directory_that_may_not_be_read_is_left_out_and_named() {
     closed("repo/build/deep/db", 0o700);
     assert!(!bench.ok("repo", ["create", "six"]).contains("left out"));
     assert_eq!(run(bench.command("cat", "six").arg("build/deep/db/data")).out, "1\n");
-    // A file that is inside a directory is named with what leaves the directory out.
+}
+
+#[test]
+fn a_file_of_an_artifact_that_may_not_be_read_is_left_out_each_time_and_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = ordinary();
+    let closed = |at: &str, mode| {
+        std::fs::set_permissions(bench.path(at), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let of = |at: &str| run(bench.command("cat", at).arg("build/out.o"));
+    assert_eq!((bench.ok("repo", ["create", "whole"]).contains("left out"), &*of("whole").out), (false, "object\n"));
+    bench.write("repo/build/beside", "1\n");
+    std::fs::hard_link(bench.path("repo/build/out.o"), bench.path("repo/build/twin.o")).unwrap();
     closed("repo/build/out.o", 0);
-    let failed = bench.depsfs("repo", ["create", "other"]);
-    assert!(
-        failed.code == 1 && failed.err.contains("build/out.o") && failed.err.contains("depsfs.exclude"),
-        "{failed:?}"
+    for name in ["one", "two"] {
+        let said = bench.ok("repo", ["create", name]);
+        assert!(said.contains("left out: build/out.o: you may not read it"), "{said}");
+        assert_eq!(run(bench.command("ls", name).arg("build")).out, "beside\nlib.a\n");
+        assert!(bench.ok(name, ["sync"]).contains("unfit:    build/out.o: you may not read it"));
+    }
+    let refused = bench.depsfs("repo", ["publish", "build", "--name", "all"]);
+    assert!(refused.code == 1 && refused.err.contains("build/out.o"), "{refused:?}");
+    assert!(refused.err.contains("have its owner make it readable"), "{refused:?}");
+    bench.git("repo", ["config", "--add", "depsfs.exclude", "*.o"]);
+    assert!(!bench.ok("repo", ["create", "quiet"]).contains("left out"));
+    bench.git("repo", ["config", "--unset-all", "depsfs.exclude"]);
+    // It comes when it may be read.
+    closed("repo/build/out.o", 0o644);
+    assert!(!bench.ok("repo", ["create", "three"]).contains("left out"));
+    assert_eq!(
+        (of("three").out, run(bench.command("ls", "three").arg("build")).out),
+        (of("whole").out, "beside\nlib.a\nout.o\ntwin.o\n".into())
     );
-    assert!(!bench.is_there("other"));
 }

@@ -216,9 +216,13 @@ impl<'a> Build<'a> {
         Ok((bytes, seen, self.kept.map(|kept| kept.stats).unwrap_or_default()))
     }
 
-    /// Whether it is a directory that could not be read.
+    /// Whether it is a directory or a file that could not be read.
     fn is_left_out(&self, found: &FoundEntry) -> bool {
-        matches!(found, FoundEntry::Dir(key) if self.closed.contains(key))
+        match found {
+            FoundEntry::Dir(key) => self.closed.contains(key),
+            FoundEntry::File(number) => !self.files.contains_key(number),
+            _ => false,
+        }
     }
 
     fn dir_meta(&mut self, key: DirKey) -> (NodeMeta, SeenDir) {

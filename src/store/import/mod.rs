@@ -154,7 +154,8 @@ pub enum SkipReason {
     Special(FileType),
     /// Another file system is mounted there, and it is no view; the directory is in the tree, empty.
     Mount,
-    /// A directory that this user may not list or enter. Each import meets it, whether the one above changes or not.
+    /// A directory that this user may not list or enter, or a file that this user may not read. Each import meets it,
+    /// whether the directory above changes or not.
     Unreadable,
 }
 

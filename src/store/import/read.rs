@@ -1,32 +1,36 @@
 //! Reads one file of a directory into the stage, and notices when it changes meanwhile.
 
 use super::found::{FileFound, Findings, ReadJob, xattrs_of};
-use super::place::{ATTEMPTS, SourceDir, is_gone};
+use super::place::{ATTEMPTS, SourceDir, is_denied, is_gone};
 use super::scan::Scan;
 use super::watch::{FileScan, PathScan};
-use super::{Holds, ImportError};
+use super::{Holds, ImportError, SkipReason, Skipped};
 use crate::store::{CopyError, ObjectId};
 use crate::sys::fs::{self, OpenFlags, Stat};
 use crate::sys::terminal::DisplayName;
 
 impl Scan<'_> {
     /// Stores the contents of a job's files in the stage and adds each, with its number, to `out`. A file that changes
-    /// while it is read is read again, a few times.
+    /// while it is read is read again, a few times. One that this user may not read is left out.
     pub(super) fn read(&self, job: ReadJob, out: &mut Findings) -> Result<(), ImportError> {
         for (number, name) in job.files {
-            let found = self.read_file(&job.place, &name, out)?;
+            let Some(found) = self.read_file(&job.place, &name, out)? else { continue };
             self.progress.advance_file(found.stat.size);
             out.files.push((number, found));
         }
         Ok(())
     }
 
-    fn read_file(&self, place: &SourceDir, name: &[u8], out: &mut Findings) -> Result<FileFound, ImportError> {
+    fn read_file(&self, place: &SourceDir, name: &[u8], out: &mut Findings) -> Result<Option<FileFound>, ImportError> {
         for _ in 0..ATTEMPTS {
             // NONBLOCK: a fifo that took the name meanwhile must not hold us.
             let file = match fs::open_at(&place.fd, name, OpenFlags::RDONLY | OpenFlags::NONBLOCK, 0) {
                 Ok(file) => file,
                 Err(e) if is_gone(&e) => break,
+                Err(e) if is_denied(&e) => {
+                    out.skipped.push(Skipped { path: place.path_of(name), why: SkipReason::Unreadable });
+                    return Ok(None);
+                }
                 Err(e) => return Err(place.failed("open", name, e)),
             };
             let failed = |e| place.failed("read", name, e);
@@ -63,7 +67,7 @@ impl Scan<'_> {
             let times = |s: &Stat| (s.size, s.mtime, s.ctime);
             if size == before.size && times(&before) == times(&after) {
                 let holds = sight.map_or(Holds::Nothing, FileScan::end);
-                return Ok(FileFound { stat: before, object, xattrs, holds });
+                return Ok(Some(FileFound { stat: before, object, xattrs, holds }));
             }
             tracing::warn!("{} changed while it was read, and is read again", place.path_of(name).shown());
         }
