@@ -54,6 +54,17 @@ impl TrackedPaths {
         self.0.binary_search_by(|(at, _)| at.as_slice().cmp(bytes(path))).is_ok() || self.has_below(path)
     }
 
+    /// Whether a directory is an artifact although git tracks a file or two in it.
+    pub fn are_some_below(&self, dir: &Path) -> bool {
+        self.has_below(dir) && self.are_few_below(dir)
+    }
+
+    /// The name to query git for, of a directory that is to be an artifact. With a slash at the end, a pattern for
+    /// directories matches one that isn't there yet.
+    pub fn name_to_ask(&self, dir: &Path) -> PathBuf {
+        dir.join(if self.are_some_below(dir) { NEW_NAME } else { "" })
+    }
+
     /// Whether the tracked files below a directory leave it an artifact: they are few, and none is a submodule.
     pub fn are_few_below(&self, dir: &Path) -> bool {
         let below = self.below(dir);
@@ -107,9 +118,7 @@ pub fn names_to_ask(tracked: &TrackedPaths, dir: &Path, names: &[PathBuf]) -> Ve
 /// git fails or can't be run.
 pub fn ignores(of: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, GitError> {
     let tracked = TrackedPaths::read(of)?;
-    // With a slash at the end, a pattern for directories matches one that isn't there yet.
-    let name_to_ask = |dir: &PathBuf| dir.join(if tracked.has_below(dir) { NEW_NAME } else { "" });
-    let asked: Vec<PathBuf> = dirs.iter().map(name_to_ask).collect();
+    let asked: Vec<PathBuf> = dirs.iter().map(|dir| tracked.name_to_ask(dir)).collect();
     let ignored: BTreeSet<PathBuf> = of.git().check_ignored_each(&asked)?.into_iter().collect();
     Ok(dirs.iter().zip(asked).map(|(dir, asked)| tracked.are_few_below(dir) && ignored.contains(&asked)).collect())
 }

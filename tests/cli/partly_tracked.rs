@@ -171,3 +171,47 @@ fn a_directory_with_sources_an_exclusion_or_many_tracked_files_stays_in_its_part
     bench.assert_clean("fix");
     bench.ok("repo", ["remove", "fix"]);
 }
+
+/// The members that `cache get` puts in place show in one view, too, in which the tracked files are the worktree's own.
+#[test]
+fn an_artifact_of_the_cache_is_one_view_although_git_tracks_a_file_or_two_in_its_place() {
+    use crate::bench::{PROGRAM, run};
+    const NAME: &str = "all-0123456789abcdef.tar.gz";
+    let bench = built(Bench::empty(None).with_mounts_of_directories());
+    let local = bench.path("local");
+    fs::create_dir_all(&local).unwrap();
+    let cache = |at: &str, args: &[&str]| {
+        let said =
+            run(bench.command(PROGRAM, at).arg("cache").args(args).env("CACHE_LOCAL_DIR", &local).env("CI", "0"));
+        assert_eq!(said.code, 0, "{said:?}");
+        said
+    };
+    bench.write("repo/node_modules/patches/a.patch", "of the archive\n");
+    cache("repo", &["put", NAME, "node_modules", "logs"]);
+    bench.git("repo", ["checkout", "-q", "."]);
+    bench.ok("repo", ["publish", "node_modules", "logs", "--name", "published"]);
+    for (name, artifact) in [("archive", NAME), ("entry", "published")] {
+        bench.git("repo", ["worktree", "add", "-q", &format!("../{name}")]);
+        let said = cache(name, &["get", artifact]);
+        assert!(!said.err.contains("override"), "{said:?}");
+        assert_eq!(views(&bench, name), ["logs", "node_modules"]);
+        assert_eq!(bench.read(&format!("{name}/node_modules/patches/a.patch")), "one\n");
+        assert_eq!(bench.read(&format!("{name}/node_modules/p7/index.js")), "7\n");
+        assert_eq!(bench.read(&format!("{name}/logs/out.log")), "built\n");
+        bench.assert_clean(name);
+        assert_eq!(bench.ok(name, ["diff"]), "");
+        // Members that git does not ignore stay outside of views.
+        bench.ok(name, ["unmount"]);
+        assert_eq!(bench.git(name, ["status", "--porcelain"]), "");
+    }
+    bench.write("repo/logs/kept/.gitkeep", "");
+    bench.write("repo/.gitignore", "node_modules/\n/logs/*\n!/logs/.gitkeep\n!/logs/kept/\n");
+    bench.write("repo/logs/kept/seen", "seen\n");
+    cache("repo", &["put", "kept-0123456789abcdef.tar.gz", "logs"]);
+    bench.git("repo", ["worktree", "add", "-q", "../kept"]);
+    bench.write("kept/.gitignore", "node_modules/\n/logs/*\n!/logs/.gitkeep\n!/logs/kept/\n");
+    cache("kept", &["get", "kept-0123456789abcdef.tar.gz"]);
+    assert_eq!(bench.mounts(), Vec::<String>::new(), "a member that git does not ignore is the checkout's");
+    assert_eq!(bench.read("kept/logs/kept/seen"), "seen\n");
+    bench.assert_sound();
+}

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::Gitignore;
 
 use crate::git::checkout::Checkout;
-use crate::git::partly_tracked::TrackedPaths;
+use crate::git::partly_tracked::{TrackedPaths, names_to_ask};
 use crate::git::settings::Settings;
-use crate::store::{Node, Tree};
+use crate::store::{Name, Node, Tree};
 use crate::sys::fs::FileType;
 use crate::sys::mountinfo::{self, MountPoint};
 use crate::sys::path;
@@ -94,14 +94,19 @@ impl<'a> PlacementLayout<'a> {
         let answers = self.ignored(home, &above)?;
         let ignored = above.iter().zip(&answers).find(|(_, yes)| **yes).map(|(dir, _)| dir.clone());
         for dir in above.iter().filter(|dir| ignored.as_ref().is_some_and(|top| dir.starts_with(top))) {
-            if self.can_be_view(dir, home)? {
+            if self.can_be_view(dir, home, (tree, Node::ROOT))? {
                 found.parts.push(whole(dir));
                 return Ok(found);
             }
         }
-        let home = home.clone();
-        let top =
-            MemberSpot { node: Node::ROOT, from: PathBuf::new(), at: out.into(), home, ignored: ignored.is_some() };
+        let ignored = match &ignored {
+            Some(top) => {
+                let inside = self.inside(top, home);
+                !self.tracked(home)?.are_some_below(&inside)
+            }
+            None => false,
+        };
+        let top = MemberSpot { node: Node::ROOT, from: PathBuf::new(), at: out.into(), home: home.clone(), ignored };
         let mut level = vec![top];
         while !level.is_empty() {
             level = self.descend(tree, level, &mut found)?;
@@ -146,18 +151,21 @@ impl<'a> PlacementLayout<'a> {
         }
         self.ask(&mut asked)?;
         for spot in asked {
-            if spot.ignored && self.can_be_view(&spot.at, &spot.home)? {
+            if spot.ignored && self.can_be_view(&spot.at, &spot.home, (tree, spot.node))? {
                 let MemberSpot { node, from, at, .. } = spot;
                 found.parts.push(ViewPart { view: at, from, node, prefix: PathBuf::new() });
             } else {
-                next.push(spot);
+                // git may exempt what lies in a directory with tracked files.
+                let inside = self.inside(&spot.at, &spot.home);
+                let ignored = spot.ignored && !self.tracked(&spot.home)?.are_some_below(&inside);
+                next.push(MemberSpot { ignored, ..spot });
             }
         }
         Ok(next)
     }
 
     /// Fills in whether git ignores each place, with one query for each checkout.
-    fn ask(&self, spots: &mut [MemberSpot]) -> Result<(), WorktreeError> {
+    fn ask(&mut self, spots: &mut [MemberSpot]) -> Result<(), WorktreeError> {
         let mut homes: Vec<Checkout> = Vec::new();
         for spot in spots.iter().filter(|s| !s.ignored) {
             if !homes.contains(&spot.home) {
@@ -174,7 +182,7 @@ impl<'a> PlacementLayout<'a> {
     }
 
     /// For each of some paths in the worktree whether git ignores a directory there.
-    fn ignored(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, WorktreeError> {
+    fn ignored(&mut self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, WorktreeError> {
         let known = |dir: &PathBuf| self.foreseen.get(&(home.root.clone(), dir.clone())).copied();
         match dirs.iter().map(known).collect() {
             Some(answers) => Ok(answers),
@@ -201,11 +209,22 @@ impl<'a> PlacementLayout<'a> {
         Ok(())
     }
 
-    fn ask_git(&self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, WorktreeError> {
-        // With the slash, a pattern for directories matches one that isn't there yet.
-        let slashed: Vec<PathBuf> = dirs.iter().map(|d| self.inside(d, home).join("")).collect();
-        let answer: BTreeSet<PathBuf> = home.git().check_ignored_each(&slashed)?.into_iter().collect();
-        Ok(slashed.iter().map(|d| answer.contains(d)).collect())
+    fn ask_git(&mut self, home: &Checkout, dirs: &[PathBuf]) -> Result<Vec<bool>, WorktreeError> {
+        if dirs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let inside: Vec<PathBuf> = dirs.iter().map(|dir| self.inside(dir, home)).collect();
+        let tracked = self.tracked(home)?;
+        let asked: Vec<PathBuf> = inside.iter().map(|dir| tracked.name_to_ask(dir)).collect();
+        let answer: BTreeSet<PathBuf> = home.git().check_ignored_each(&asked)?.into_iter().collect();
+        Ok(asked.iter().map(|name| answer.contains(name)).collect())
+    }
+
+    fn tracked(&mut self, home: &Checkout) -> Result<&TrackedPaths, WorktreeError> {
+        Ok(match self.tracked.entry(home.root.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(TrackedPaths::read(home)?),
+        })
     }
 
     /// A path in the worktree as `home` sees it.
@@ -219,9 +238,10 @@ impl<'a> PlacementLayout<'a> {
         Ok(Checkout::at(&self.worktree.root.join(at))?)
     }
 
-    /// Whether a view can be mounted over an ignored directory and nothing is hidden by it: nothing tracked, no other
-    /// view or mount, no repository, not the store, and not the caller's working directory.
-    fn can_be_view(&mut self, at: &Path, home: &Checkout) -> Result<bool, WorktreeError> {
+    /// Whether a view of a directory of the artifact can be mounted over an ignored directory and nothing is hidden by it:
+    /// no other view or mount, no repository, not the store, and not the caller's working directory. git may track a
+    /// file or two in it.
+    fn can_be_view(&mut self, at: &Path, home: &Checkout, tree: (&Tree, Node)) -> Result<bool, WorktreeError> {
         let whole = self.worktree.root.join(at);
         if path::stat(&whole)?.is_some_and(|s| !s.is_dir())
             || path::is_there(&whole.join(".git"))
@@ -239,11 +259,25 @@ impl<'a> PlacementLayout<'a> {
             return Ok(false);
         }
         let inside = self.inside(at, home);
-        let tracked = match self.tracked.entry(home.root.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(TrackedPaths::read(home)?),
+        let tracked = self.tracked(home)?;
+        if !tracked.covers(&inside) {
+            return Ok(true);
+        }
+        if !tracked.are_some_below(&inside) {
+            return Ok(false);
+        }
+        // A member that git neither ignores nor tracks would be an untracked file of the worktree.
+        let (tree, node) = tree;
+        let names = tree.entries(node, 0).map(|entry| PathBuf::from(OsStr::from_bytes(entry.name)));
+        let mut asked = names_to_ask(tracked, &inside, &names.collect::<Vec<_>>());
+        let is_dir = |at: &Path| {
+            let name = at.file_name().and_then(|name| Name::new(name.as_bytes()).ok());
+            let member = name.and_then(|name| tree.lookup(node, &name));
+            member.and_then(|member| tree.kind(member)) == Some(FileType::Directory)
         };
-        Ok(!tracked.covers(&inside))
+        // With a slash at the end, a pattern for directories matches one that isn't there yet.
+        asked.iter_mut().filter(|at| is_dir(at)).for_each(|at| at.push(""));
+        Ok(home.git().check_ignored(&asked)?.len() == asked.len())
     }
 
     fn limits(&mut self) -> Result<&LayoutLimits, WorktreeError> {

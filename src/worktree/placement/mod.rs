@@ -4,7 +4,7 @@
 //! |---------------------------------------------------|--------|
 //! | a worktree whose artifacts are copies             | plain files; what is there already stays |
 //! | a view that is there                              | a further layer of it |
-//! | a directory that git ignores, the topmost one     | a view; what is in it already stays on top |
+//! | a directory that git ignores, the topmost one, though a file or two in it are tracked | a view; what is in it already stays on top, and tracked files are the checkout's |
 //! | anything else                                     | plain files; what is there already stays |
 //!
 //! | step                                      | a crash right after it leaves |
@@ -30,6 +30,7 @@ use crate::cache::Artifact;
 use crate::component::{ComponentError, Components};
 use crate::git::checkout::Checkout;
 use crate::git::command::GitError;
+use crate::git::partly_tracked::OwnPaths;
 use crate::remote::{self, fetcher};
 use crate::store::import::refuse_git;
 use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
@@ -185,14 +186,20 @@ impl<'a> PlaceTarget<'a> {
     }
 
     /// The layers that its parts are.
-    fn layers(&self, store: &Store, worktree: &Path, parts: &Parts) -> Result<Vec<Layer>, WorktreeError> {
+    fn layers(
+        &self,
+        store: &Store,
+        worktree: &Path,
+        parts: &Parts,
+        own: &OwnPaths,
+    ) -> Result<Vec<Layer>, WorktreeError> {
         let out = self.out.strip_prefix(worktree).unwrap_or(&self.out);
         let directory = &*out.to_string_lossy();
         let origin = GraftOrigin::Artifact { name: self.wish.artifact.name.as_str(), directory }.to_string();
         let layer = |part: &ViewPart| {
             Ok(Layer {
                 view: part.view.clone(),
-                tree: part_tree(store, &self.tree, part)?,
+                tree: part_tree(store, &self.tree, part, &own.below(&worktree.join(&part.view))?)?,
                 entry: self.wish.artifact.entry.clone(),
                 origin: origin.clone(),
                 instead_of: self.wish.instead_of.to_vec(),
@@ -202,12 +209,14 @@ impl<'a> PlaceTarget<'a> {
     }
 }
 
-/// The tree of a part: a directory of the artifact, laid as deep in the view as it is in the worktree.
-fn part_tree(store: &Store, tree: &Tree, part: &ViewPart) -> Result<TreeId, WorktreeError> {
-    if part.node == Node::ROOT && part.prefix.as_os_str().is_empty() {
+/// The tree of a part: a directory of the artifact, laid as deep in the view as it is in the worktree, without the paths that
+/// are the checkout's (`own`, relative to the view).
+fn part_tree(store: &Store, tree: &Tree, part: &ViewPart, own: &[PathBuf]) -> Result<TreeId, WorktreeError> {
+    if part.node == Node::ROOT && part.prefix.as_os_str().is_empty() && own.is_empty() {
         return Ok(tree.id());
     }
-    let builder = TreeBuilder::part_of(tree, part.node, &part.prefix).map_err(crate::store::StoreError::from)?;
+    let mut builder = TreeBuilder::part_of(tree, part.node, &part.prefix).map_err(crate::store::StoreError::from)?;
+    own.iter().for_each(|path| builder.remove(path));
     let part = store.put_tree(&builder)?;
     remote::inherit_source(store, tree.id(), part)?;
     Ok(part)
@@ -238,9 +247,9 @@ fn in_worktree(
         let home = target.home.as_ref().unwrap_or(worktree);
         all.push((target, ground.parts(&target.tree, inside, home)?));
     }
-    let mut layers = Vec::new();
+    let (mut layers, own) = (Vec::new(), OwnPaths::default());
     for (target, parts) in &all {
-        layers.push(target.layers(store, &worktree.root, parts)?);
+        layers.push(target.layers(store, &worktree.root, parts, &own)?);
     }
     let flat: Vec<&Layer> = layers.iter().flatten().collect();
     let shown = if flat.is_empty() { Ok(()) } else { layers::show(store, worktree, known.is_some(), &flat) };
