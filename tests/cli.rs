@@ -58,6 +58,8 @@ mod full;
 mod gc;
 #[path = "cli/git.rs"]
 mod git;
+#[path = "cli/git_equal.rs"]
+mod git_equal;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/hook.rs"]
