@@ -1,6 +1,7 @@
 //! `depsfs diff`: what is added, modified or deleted in the views of a worktree, against the store.
 
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use super::changed_source::{Changed, ChangedMount};
 use super::embedded_paths::EmbeddedPaths;
 use super::lower::{GraftedTrees, live};
 use super::set::Views;
+use crate::daemon::client;
 use crate::git::partly_tracked::{self, OwnPaths};
 use crate::overlay::ChangeKind;
 use crate::store::Store;
@@ -44,12 +46,14 @@ pub fn of_view(views: &Views, view: &ViewSpec, inside: &Path) -> Result<Vec<(Dif
     Differences::of(views).of_view(view, inside)
 }
 
-/// The differences of the views of a worktree. If they are one mount, facts about all of them are queried once.
+/// The differences of the views of a worktree. Facts about all of its mounts are queried once.
 pub struct Differences<'a> {
     pub views: &'a Views,
     /// Of the one mount: the access to one of its views.
     access: OnceCell<Access>,
     mount: OnceCell<Option<Arc<ChangedMount>>>,
+    /// The ids of the views that a daemon serves.
+    mounted: OnceCell<HashSet<String>>,
     /// The paths in views that are the checkout's.
     own: OwnPaths,
 }
@@ -57,12 +61,20 @@ pub struct Differences<'a> {
 impl<'a> Differences<'a> {
     /// Those of this worktree; nothing is opened yet.
     pub fn of(views: &'a Views) -> Differences<'a> {
-        Differences { views, access: OnceCell::new(), mount: OnceCell::new(), own: OwnPaths::default() }
+        Differences {
+            views,
+            access: OnceCell::new(),
+            mount: OnceCell::new(),
+            mounted: OnceCell::new(),
+            own: OwnPaths::default(),
+        }
     }
 
     fn access(&self, view: &ViewSpec) -> Result<Access, ViewsError> {
         if !self.views.is_whole() || view.is_copy() {
-            return Access::open(self.views, view);
+            let mounted = self.mounted.get_or_init(|| client::mounted(&self.views.state_dir));
+            let is_mounted = !view.is_copy() && mounted.contains(self.views.manifest.mount_id(view));
+            return if is_mounted { Ok(Access::mounted(self.views, view)) } else { Access::open(self.views, view) };
         }
         if let Some(access) = self.access.get().and_then(|access| access.to_other(self.views, view)) {
             return Ok(access);
