@@ -34,7 +34,7 @@ fn how_often_a_command_opens_the_mount_table_or_the_daemons_files_does_not_grow_
         bench.ok("repo", ["remove", "fix"]);
         let mut files = vec!["mountinfo", "daemon.json"];
         // The others look once for each view whether the daemon lives.
-        if command == ["list"] {
+        if command == ["list"] || command == ["diff"] {
             files.push("daemon.lock");
         }
         Some(lines.lines().filter(|line| files.iter().any(|file| line.contains(file))).count())
@@ -51,6 +51,36 @@ fn how_often_a_command_opens_the_mount_table_or_the_daemons_files_does_not_grow_
         // A process that waits for the daemon reads its state a few times more or less.
         assert!(many <= few + 12, "{command:?}: {few} and {many} times");
     }
+}
+
+#[test]
+fn twenty_worktrees_of_many_packages_are_an_ordinary_users_in_one_view_each() {
+    let bench = ordinary().with_mounts_of_worktrees();
+    for n in 0..20 {
+        bench.write(&format!("repo/packages/{n}/node_modules/index.js"), &format!("{n}\n"));
+        bench.write(&format!("repo/packages/{n}/build/x"), "x\n");
+    }
+    let worktrees: Vec<String> = (0..20).map(|n| format!("w{n}")).collect();
+    for name in &worktrees {
+        bench.ok("repo", ["create", name]);
+    }
+    assert_eq!(bench.mounts().len(), 20);
+    for (n, name) in worktrees.iter().enumerate() {
+        // As that user: root may not look into these views.
+        let script = format!("cat packages/{n}/node_modules/index.js && echo mine > packages/{n}/build/mine");
+        let read = run(bench.command("sh", name).args(["-c", &script]));
+        assert_eq!((read.code, read.out), (0, format!("{n}\n")), "{name}");
+    }
+    for (n, name) in worktrees.iter().enumerate() {
+        assert_eq!(bench.status(name, &[]).matches("[ok] ").count(), 42, "{name}");
+        assert_eq!(bench.ok(name, ["diff"]), format!("A packages/{n}/build/mine\n"));
+        bench.assert_clean(name);
+    }
+    for name in &worktrees {
+        bench.ok("repo", ["remove", name, "--discard-changes"]);
+    }
+    assert!(bench.mounts().is_empty());
+    bench.assert_sound();
 }
 
 #[test]
