@@ -407,3 +407,53 @@ fn with_husky_the_hook_outlives_what_husky_writes_anew_and_leaves_no_trace_when_
     assert_eq!(bench.read("repo/.husky/post-checkout"), own);
     bench.assert_clean("repo");
 }
+
+#[test]
+fn odd_input_of_a_hook_is_an_error_and_makes_nothing() {
+    let bench = Bench::new();
+    let cwd = bench.path("repo").display().to_string();
+    let long = ["a".repeat(300), "a/".repeat(3000), format!("{}/b", "a".repeat(300))];
+    let create = |name: &str| format!("{{\"hook_event_name\":\"WorktreeCreate\",\"cwd\":\"{cwd}\",\"name\":{name}}}");
+    let of_cwd = |cwd: &str| format!("{{\"hook_event_name\":\"WorktreeCreate\",\"cwd\":{cwd},\"name\":\"fix\"}}");
+    let remove =
+        |at: &str| format!("{{\"hook_event_name\":\"WorktreeRemove\",\"cwd\":\"{cwd}\",\"worktree_path\":{at}}}");
+    let names =
+        [r#""a\nb""#, r#""..""#, r#""../x""#, r#""/x""#, r#""""#, "5", "null", r#"["a"]"#, r#""-x""#, r#""a b""#];
+    let names = names.into_iter().chain([r#""a\u0000b""#, r#""\ud800""#, r#"{"a":1}"#]).map(create);
+    let cwds = ["5", "[]", r#""/nowhere""#, r#""src""#, r#""../repo""#, r#""a\nb""#].map(of_cwd);
+    let paths =
+        ["5", "null", r#""..""#, r#""repo""#, r#""""#].into_iter().map(remove).chain([remove(&format!("\"{cwd}\""))]);
+    let whole = ["", "[]", "null", "5", "{}", "{\"hook_event_name\":7}", "{\"hook_event_name\":\"WorktreeCreate\"}"];
+    let mut all: Vec<Vec<u8>> = names.chain(cwds).chain(paths).map(String::into_bytes).collect();
+    all.extend(whole.map(|text| text.as_bytes().to_vec()));
+    all.extend(long.iter().map(|name| create(&format!("\"{name}\"")).into_bytes()));
+    all.push([create("\"a").trim_end_matches('}').as_bytes(), b"\xff\"}"].concat());
+    for input in all {
+        let mut child = bench
+            .command(PROGRAM, "repo")
+            .args(["hook", "run", "claude"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), &input).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let shown = String::from_utf8_lossy(&input[..input.len().min(120)]).into_owned();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(matches!(ended.status.code(), Some(1..=3)) && ended.stdout.is_empty(), "{shown}: {said}");
+        assert!(said.contains("because: ") && said.contains("hint: "), "{shown}: {said}");
+        assert_eq!(bench.git("repo", ["branch", "--list"]), "* main", "{shown}");
+        assert!(!bench.is_there("repo/.git/worktrees") && !bench.is_there("repo/.claude"), "{shown}");
+    }
+    for (caller, variable) in [
+        ("codex", "CODEX_WORKTREE_PATH"),
+        ("conductor", "CONDUCTOR_WORKSPACE_PATH"),
+        ("cursor", "CURSOR_WORKTREE_PATH"),
+    ] {
+        for at in ["/nowhere", "a\nb", "..", "-x", "/", "repo"] {
+            let said = run(bench.command(PROGRAM, "repo").args(["hook", "run", caller, "setup"]).env(variable, at));
+            assert!(said.code != 0 && said.err.contains("hint: "), "{caller} {at:?}: {said:?}");
+        }
+    }
+}

@@ -31,6 +31,9 @@ use crate::worktree::WorktreeError;
 pub const WORKTREES: &str = ".claude/worktrees/";
 const MANAGED: &str = "/etc/claude-code/managed-settings.json";
 const REMOTE: &str = "origin";
+/// The fields of the input that are read, and those of them that have paths.
+const FIELDS: [&str; 4] = ["name", "worktree_name", "cwd", "worktree_path"];
+const PATHS: [&str; 2] = ["cwd", "worktree_path"];
 
 /// Claude's settings of this user, for all repositories.
 ///
@@ -54,7 +57,8 @@ pub fn run(discard: bool) -> Result<(), Failure> {
         let texts = names.iter().filter_map(|name| input[name].as_str());
         texts.map(str::to_owned).find(|text| !text.is_empty())
     };
-    match (input["hook_event_name"].as_str(), field(&["name", "worktree_name"]), field(&["worktree_path"])) {
+    let event = input["hook_event_name"].as_str().filter(|_| is_sound(&input));
+    match (event, field(&["name", "worktree_name"]), field(&["worktree_path"])) {
         (Some("WorktreeCreate"), Some(name), _) => create(&name, field(&["cwd"]).as_deref()),
         (Some("WorktreeRemove"), _, Some(path)) => remove(Path::new(&path), discard),
         _ => Err(Failure::Usage(
@@ -62,6 +66,13 @@ pub fn run(discard: bool) -> Result<(), Failure> {
             "look at the JSON that the caller sends",
         )),
     }
+}
+
+/// Whether the fields that are read are texts, and those with paths absolute, where they are there at all.
+fn is_sound(input: &Value) -> bool {
+    let is_text = |name: &&str| input[*name].is_null() || input[*name].is_string();
+    let is_absolute = |name: &&str| input[*name].as_str().is_none_or(|at| at.is_empty() || at.starts_with('/'));
+    FIELDS.iter().all(is_text) && PATHS.iter().all(is_absolute)
 }
 
 fn create(name: &str, cwd: Option<&str>) -> Result<(), Failure> {
@@ -100,7 +111,11 @@ fn create(name: &str, cwd: Option<&str>) -> Result<(), Failure> {
 /// The directory of a worktree: named after all of its name, and in no other worktree.
 fn directory(main: &Checkout, name: &str) -> Result<PathBuf, Failure> {
     let top = main.root.join(WORKTREES);
-    let is_plain = |part: &str| !["", ".", "..", ".git"].contains(&part) && !part.contains(char::is_control);
+    let is_plain = |part: &str| {
+        part.len() <= naming::LONGEST_SEGMENT
+            && !["", ".", "..", ".git"].contains(&part)
+            && !part.contains(char::is_control)
+    };
     let name = name.trim_end_matches('/');
     if !name.split('/').all(is_plain) {
         return Err(WorktreeError::from(naming::NamingError::NoDirectory(name.into())).into());
