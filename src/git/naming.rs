@@ -12,6 +12,11 @@ use std::path::{Path, PathBuf};
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 
+/// The longest name of a directory, in bytes: that of Linux file systems.
+pub const LONGEST_SEGMENT: usize = 255;
+/// A longer name of several segments leaves no room for the paths in the worktree.
+const LONGEST: usize = 1024;
+
 /// The two names a new worktree gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorktreeNames {
@@ -44,7 +49,12 @@ pub fn names(
     let parent = source.parent().ok_or_else(|| NamingError::NoParent(source.into()))?;
     let trimmed = name.trim_end_matches('/');
     let last = trimmed.rsplit('/').next().unwrap_or_default();
-    if matches!(last, "" | "." | ".." | ".git") || last.starts_with('-') || last.contains(char::is_control) {
+    let is_too_long = last.len() > LONGEST_SEGMENT || trimmed.len() > LONGEST;
+    if matches!(last, "" | "." | ".." | ".git")
+        || last.starts_with('-')
+        || last.contains(char::is_control)
+        || is_too_long
+    {
         return Err(NamingError::NoDirectory(name.into()));
     }
     let branch = match (branch, initials) {
@@ -77,6 +87,10 @@ pub fn from_template(
     branch: &str,
     home: Option<&Path>,
 ) -> Result<PathBuf, NamingError> {
+    // git's configuration is read as UTF-8: other bytes would become another directory than the user's.
+    if template.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER) {
+        return Err(NamingError::NoDirectory(template.into()));
+    }
     let segment = |of: &str| flat(of).ok_or_else(|| NamingError::NoDirectory(of.into()));
     let mut path = String::new();
     let mut rest = template;
@@ -161,7 +175,8 @@ mod tests {
 
     #[test]
     fn names_that_git_or_the_file_system_would_refuse_are_refused_first() {
-        for bad in ["", "/", ".", "a/..", "-x", ".git", "a\nb"] {
+        let long = ["a".repeat(256), format!("b/{}", "a".repeat(256)), "a/".repeat(600)];
+        for bad in ["", "/", ".", "a/..", "-x", ".git", "a\nb"].into_iter().chain(long.iter().map(String::as_str)) {
             assert!(matches!(names(Path::new("/w/r"), bad, None, None), Err(NamingError::NoDirectory(_))), "{bad:?}");
         }
         for bad in

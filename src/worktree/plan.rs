@@ -173,7 +173,7 @@ fn place(
         }
         Ok(!path::is_there(at))
     };
-    let candidates = match (&wish.path, settings.value("depsfs.path")) {
+    let candidates = match (&wish.path, settings.value("depsfs.path").filter(|template| !template.is_empty())) {
         (Some(given), _) => vec![checkout::destination(given)?],
         (None, Some(template)) => {
             let home = wish.user.home.as_deref();

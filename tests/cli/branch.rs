@@ -1,6 +1,6 @@
 //! The branch and the directory that `depsfs create` takes: as `git worktree add` does, and as its options say.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, run};
 
 /// A clone of `repo` with artifacts, whose remote `origin` has the branch `team/x`.
 fn with_remote() -> Bench {
@@ -138,4 +138,101 @@ fn two_names_with_one_last_segment_get_two_directories() {
     assert_eq!((branch(&bench, "04-x"), branch(&bench, "bug-04-x")), ("feat/04-x".into(), "bug/04-x".into()));
     let again = bench.depsfs("repo", ["create", "bug/04-x"]);
     assert_eq!(again.code, 3, "{again:?}");
+}
+
+/// Two clones of a repository that is the remote `origin`, with the branches `team/x` and `team/two`; another remote has
+/// `team/two` alone. One is for git, the other for depsfs.
+fn twins() -> Bench {
+    let bench = Bench::new();
+    bench.git("repo", ["branch", "team/two"]);
+    bench.git("", ["clone", "-q", "--bare", "repo", "fork.git"]);
+    bench.git("repo", ["commit", "-q", "--allow-empty", "-m", "two"]);
+    bench.git("repo", ["branch", "team/x"]);
+    for name in ["gits", "mine"] {
+        bench.git("", ["clone", "-q", "repo", &format!("{name}/clone")]);
+        let clone = format!("{name}/clone");
+        bench.git(&clone, ["remote", "add", "fork", "../../fork.git"]);
+        bench.git(&clone, ["fetch", "-q", "fork"]);
+        bench.git(&clone, ["branch", "local/y", "HEAD~1"]);
+        bench.write(&format!("{clone}/build/out.o"), "object\n");
+    }
+    bench
+}
+
+/// The branches with commit and upstream, and the branch and commit of the new worktree, if there is one.
+fn outcome(bench: &Bench, twin: &str) -> (String, Option<(String, String)>) {
+    let refs = "--format=%(refname) %(objectname) %(upstream)";
+    let branches = bench.git(&format!("{twin}/clone"), ["for-each-ref", refs, "refs/heads"]);
+    let new = format!("{twin}/new");
+    let head = bench.is_there(&new).then(|| (branch(bench, &new), bench.git(&new, ["rev-parse", "HEAD"])));
+    (branches, head)
+}
+
+#[test]
+fn branch_upstream_and_head_are_those_that_git_worktree_add_makes() {
+    let new = ["--path", "../new"];
+    // Configuration; the words of depsfs create; those of git worktree add.
+    let table: [(&[&str], &[&str], &[&str]); 16] = [
+        (&[], &["team/x"], &["../new", "team/x"]),
+        (&[], &["team/x", "--no-track"], &["--no-track", "-b", "team/x", "../new", "origin/team/x"]),
+        (&[], &["team/two"], &["../new", "team/two"]),
+        (&["checkout.defaultRemote=fork"], &["team/two"], &["../new", "team/two"]),
+        (&["checkout.defaultRemote=origin"], &["team/two"], &["../new", "team/two"]),
+        (&[], &["local/y"], &["../new", "local/y"]),
+        (&[], &["nowhere/q"], &["-b", "nowhere/q", "../new"]),
+        (&[], &["q", "-b", "a/z", "origin/team/x"], &["-b", "a/z", "../new", "origin/team/x"]),
+        (
+            &[],
+            &["q", "--no-track", "-b", "a/z", "origin/team/x"],
+            &["--no-track", "-b", "a/z", "../new", "origin/team/x"],
+        ),
+        (
+            &["branch.autoSetupMerge=false"],
+            &["q", "-b", "a/z", "origin/team/x"],
+            &["-b", "a/z", "../new", "origin/team/x"],
+        ),
+        (&["branch.autoSetupMerge=always"], &["q", "-b", "a/z", "local/y"], &["-b", "a/z", "../new", "local/y"]),
+        (&[], &["q", "-B", "local/y", "origin/team/x"], &["-B", "local/y", "../new", "origin/team/x"]),
+        (&[], &["q", "-b", "local/y"], &["-b", "local/y", "../new"]),
+        (&[], &["q", "-b", "local/y/deep"], &["-b", "local/y/deep", "../new"]),
+        (&[], &["q", "--detach", "local/y"], &["--detach", "../new", "local/y"]),
+        (&[], &["q", "--branch", "main"], &["../new", "main"]),
+    ];
+    for (settings, words, gits) in table {
+        let bench = twins();
+        for setting in settings {
+            let (key, value) = setting.split_once('=').unwrap();
+            for at in ["gits/clone", "mine/clone"] {
+                bench.git(at, ["config", key, value]);
+            }
+        }
+        let add = run(bench.command("git", "gits/clone").args(["worktree", "add"]).args(gits));
+        let said = bench.depsfs("mine/clone", [&["create"], &new[..], words].concat());
+        assert_eq!(said.code == 0, add.code == 0, "{settings:?} {words:?}: {said:?} {add:?}");
+        assert_eq!(outcome(&bench, "mine"), outcome(&bench, "gits"), "{settings:?} {words:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_template_that_names_no_directory_or_another_one_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let bench = Bench::new();
+    let set = |template: &[u8]| {
+        let template = std::ffi::OsStr::from_bytes(template);
+        let set = run(bench.command("git", "repo").args(["config", "depsfs.path"]).arg(template));
+        assert_eq!(set.code, 0, "{set:?}");
+    };
+    for bad in [&b"../a\nb"[..], b"../a\xff{name}", b"..", b"../{nope}", b"../{name", b"."] {
+        set(bad);
+        let said = bench.depsfs("repo", ["create", "fix"]);
+        assert!(said.code != 0 && said.err.contains("hint: "), "{said:?}");
+        assert_eq!(bench.git("repo", ["branch", "--list"]), "* main", "{bad:?}");
+        assert!(!bench.is_there("repo/.git/worktrees"), "{bad:?}");
+    }
+    for (good, at) in [(&b"../t/{name}/"[..], "t/fix"), (b"", "fix"), (b"../u//./{branch}", "u/al-fix")] {
+        set(good);
+        bench.ok("repo", ["create", "fix"]);
+        assert!(bench.is_there(&format!("{at}/build/out.o")), "{at}");
+        bench.ok("repo", ["remove", &format!("../{at}"), "--delete-branch"]);
+    }
 }
