@@ -17,6 +17,8 @@
 
 #[path = "power/disk.rs"]
 mod disk;
+#[path = "power/fetch.rs"]
+mod fetch;
 #[path = "power/store.rs"]
 mod store;
 #[path = "power/view.rs"]
@@ -115,4 +117,10 @@ fn a_view_whose_state_is_on_another_disk_is_one_that_it_was() {
 fn a_store_after_a_power_cut_is_sound_and_what_was_cut_off_leaves_nothing() {
     let Some(disk) = disk(Kind::Ext4) else { return };
     store::run(disk);
+}
+
+#[test]
+fn objects_that_come_into_a_sparse_pack_are_here_or_absent_after_a_power_cut() {
+    let Some(disk) = disk(Kind::Ext4) else { return };
+    fetch::run(disk);
 }

@@ -42,9 +42,12 @@ pub fn inherit_sources(store: &Store, from: &[TreeId], to: TreeId, progress: &dy
         }
     }
     let Some(source) = joined else { return Ok(()) };
-    // The tree may need nothing of theirs.
-    if store.source(&to)?.is_some() || store.is_complete(to)? {
+    if store.source(&to)?.is_some() {
         return Ok(());
+    }
+    if store.is_complete(to)? {
+        // It does without a source, also after a power cut.
+        return Ok(store.sync_present()?);
     }
     fetcher::complete(store, &others, progress)?;
     Ok(store.put_source(&to, &source.bytes())?)

@@ -47,12 +47,21 @@ impl Store {
         Ok(listed(&self.path().join(SOURCES))?)
     }
 
-    /// Removes the note: all objects of the tree are here.
+    /// Removes the note: all objects of the tree are here, also after a power cut.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// It cannot be removed, or a bitmap not be synced.
     pub fn drop_source(&self, tree: &TreeId) -> Result<(), StoreError> {
+        self.sync_present()?;
         Ok(paths::remove_file(&self.source_path(tree))?)
+    }
+
+    /// Has on disk which objects of sparse packs are here: what needs them may then do without a source.
+    ///
+    /// # Errors
+    /// A bitmap cannot be synced.
+    pub fn sync_present(&self) -> Result<(), StoreError> {
+        self.objects().packs().sync_bits()
     }
 
     /// Whether every object of a tree is here, or can be had from its source.

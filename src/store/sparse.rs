@@ -10,7 +10,7 @@
 //! |-----------------------------------------|--------------------------------------------------------------------|
 //! | 1. each object compared with its name   | nothing                                                            |
 //! | 2. their bytes written in place, synced | bytes that no reader looks at                                      |
-//! | 3. their bits set                       | objects that are here; a power cut may take bits back, never bytes |
+//! | 3. their bits set                       | objects that are here; a power cut may take bits back, never bytes, until [`Store::drop_source`] |
 //! | 4. all here: read-only, bitmap removed  | a whole pack; its bitmap is ignored, and gc removes it             |
 
 use std::io;

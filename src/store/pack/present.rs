@@ -109,6 +109,18 @@ impl PresentBits {
         fs::write_all_at(&file, &bytes, 0)
     }
 
+    /// Has the bits on disk that were set until now; those of a pack that became whole need no file.
+    ///
+    /// # Errors
+    /// The file cannot be synced.
+    pub fn sync(&self) -> io::Result<()> {
+        match fs::open_path(&self.path, OpenFlags::RDONLY | OpenFlags::NOFOLLOW, 0) {
+            Ok(file) => fs::fdatasync(&file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
     /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -152,6 +152,19 @@ impl Packs {
         Ok((packs, strays))
     }
 
+    /// Has on disk which objects of sparse packs are here.
+    ///
+    /// # Errors
+    /// A bitmap cannot be synced.
+    pub fn sync_bits(&self) -> Result<(), StoreError> {
+        for pack in self.list()? {
+            if let Some(present) = pack.sparse() {
+                present.sync().map_err(IoError::of("sync", present.path()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The files of bitmaps that no sparse pack has any more.
     pub fn unused_bitmaps(&self) -> Result<Vec<PathBuf>, StoreError> {
         let sparse: Vec<PackId> =
