@@ -406,7 +406,9 @@ base_pnpm() {
     node "$pnpm" install --silent
     commit
 }
-never_pnpm='node_modules/(\.modules\.yaml|\.pnpm-workspace-state.*|\.pnpm/lock\.yaml)$'
+# The script of the removed package stays below .pnpm, with absolute paths: a view has the worktree's there, the copy still
+# those of the checkout that it was made of.
+never_pnpm='node_modules/(\.modules\.yaml|\.pnpm-workspace-state.*|\.pnpm/lock\.yaml|\.pnpm/semver@.*/\.bin/semver)$'
 row_pnpm() {
     run node "$pnpm" install --frozen-lockfile
     run node "$pnpm" add --save-exact left-pad@1.3.0
