@@ -124,3 +124,9 @@ fn objects_that_come_into_a_sparse_pack_are_here_or_absent_after_a_power_cut() {
     let Some(disk) = disk(Kind::Ext4) else { return };
     fetch::run(disk);
 }
+
+#[test]
+fn an_imported_tree_of_which_a_sparse_pack_has_the_objects_is_whole_after_a_power_cut() {
+    let Some(disk) = disk(Kind::Ext4) else { return };
+    fetch::run_import(disk);
+}

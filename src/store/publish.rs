@@ -36,6 +36,8 @@ impl Stage {
                 loose.push((id, file));
             }
         }
+        // A tree that is named after this may be made of what a sparse pack has.
+        self.objects.packs().sync_known_bits()?;
         if all == 0 {
             return Ok(0);
         }

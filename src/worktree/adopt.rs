@@ -7,7 +7,7 @@
 //! |-------------------------------------------------------------|-----------|
 //! | 1. everything is checked                                    | nothing was made |
 //! | 2. the worktree's git directory is locked                   | the kernel |
-//! | 3. [`create::furnish`]: submodules, mount points, copies    | removing those that were not there |
+//! | 3. submodules, mount points, copies, as in `create`       | removing those that were not there |
 //! | 4. times of tracked files                                   | not: no content changes |
 //! | 5. the manifest and the store's root; the views are mounted | unmounting them, removing both |
 

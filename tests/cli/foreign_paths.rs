@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use crate::bench::{Bench, PROGRAM, Said, run};
+#[cfg(feature = "remote")]
 use crate::remote_create::Clone;
 
 /// A component below `lib` whose build writes the path of the checkout: as text, as a symlink, and into a binary file.
@@ -160,6 +161,7 @@ fn what_cache_get_puts_in_place_of_another_checkouts_build_has_the_worktrees_pat
     bench.assert_sound();
 }
 
+#[cfg(feature = "remote")]
 #[test]
 fn the_pushed_directories_of_a_commit_have_the_path_of_the_clone_that_gets_them() {
     let clone = Clone::new("");

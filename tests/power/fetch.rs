@@ -87,6 +87,30 @@ pub fn run(mut disk: Disk) {
     });
 }
 
+/// A directory is imported of which a sparse pack has all objects: no source is noted for its tree.
+pub fn run_import(mut disk: Disk) {
+    let (path, far) = (disk.at().join("store"), FarTree::new());
+    let dir = tempfile::tempdir().expect("a directory");
+    (0..NEEDED / 2).for_each(|n| std::fs::write(dir.path().join(n.to_string()), content(n)).expect("a file"));
+    let store = Store::open(&path).expect("a store");
+    far.bring_to(&store);
+    disk.commit();
+    let here: Vec<(ObjectId, &[u8])> =
+        far.objects[..NEEDED as usize / 2].iter().map(|(id, bytes)| (*id, &bytes[..])).collect();
+    store.fill(&far.pack.parse().expect("a name"), &here).expect("filled");
+    let tree = import::import_dir(&store, dir.path(), &()).expect("imported").tree;
+    store.entries().put("imported", tree, Provenance::default()).expect("put");
+    let done = disk.now();
+    (0..4).for_each(|_| disk.commit());
+    drop(store);
+    disk.end();
+    cut(&disk, "an import of what a sparse pack has, on ext4", &|at, events| {
+        let store = Store::open(&at.join("store")).map_err(|e| format!("it can't be opened: {e}"))?;
+        let lost = here.iter().filter(|(id, _)| store.objects().content(id).is_err()).count();
+        if events >= done && lost > 0 { Err(format!("{lost} objects of the imported tree are gone")) } else { Ok(()) }
+    });
+}
+
 /// An object that counts as here has its bytes; others are absent, which they are while a source names them, and come again.
 fn look(path: &std::path::Path, far: &FarTree) -> Result<(), String> {
     let store = Store::open(path).map_err(|e| format!("it can't be opened: {e}"))?;

@@ -157,10 +157,18 @@ impl Packs {
     /// # Errors
     /// A bitmap cannot be synced.
     pub fn sync_bits(&self) -> Result<(), StoreError> {
-        for pack in self.list()? {
-            if let Some(present) = pack.sparse() {
-                present.sync().map_err(IoError::of("sync", present.path()))?;
-            }
+        self.list()?;
+        self.sync_known_bits()
+    }
+
+    /// As [`Packs::sync_bits`], of those packs in which this value has looked for objects until now.
+    ///
+    /// # Errors
+    /// A bitmap cannot be synced.
+    pub fn sync_known_bits(&self) -> Result<(), StoreError> {
+        let known: Vec<_> = self.known.lock().packs.iter().map(|kept| kept.pack.clone()).collect();
+        for present in known.iter().filter_map(|pack| pack.sparse()) {
+            present.sync().map_err(IoError::of("sync", present.path()))?;
         }
         Ok(())
     }
