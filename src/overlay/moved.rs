@@ -97,10 +97,9 @@ impl View {
             }
             stale.push(Stale::Inode(ino));
             for (dir, name) in places {
-                stale.push(Stale::Entry { parent: dir, name: name.clone() });
-                // Of a name that no tree has, nothing is left.
                 let time = self.dir_fd(dir)?.is_none().then(Timespec::now);
-                records.push(Record::Whiteout { dir, name, time });
+                records.push(self.hidden(dir, &name, time));
+                stale.push(Stale::Entry { parent: dir, name });
             }
         }
         plain.extend(self.given_up_directories(given_up)?);

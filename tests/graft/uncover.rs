@@ -80,10 +80,15 @@ fn moves(view: &Overlay, from: &str, to: &str) -> Result<(), OverlayError> {
 fn a_name_that_something_was_moved_to_and_from_hides_nothing_of_a_later_graft() {
     let f = Fixture::new();
     let (one, two) = (f.tree(&ONE), f.tree(&TWO));
-    let cases: [(&str, Before); 4] = [
+    let cases: [(&str, Before); 5] = [
         ("moved on", |view| moves(view, "d", "e").and_then(|()| moves(view, "e", "n"))),
         ("a directory, moved on", |view| moves(view, "b", "e").and_then(|()| moves(view, "e", "n"))),
         ("deleted", |view| moves(view, "d", "e").and_then(|()| view.unlink(Ino::ROOT, &name("e")))),
+        ("the worktree's own after a reset, and deleted", |view| {
+            moves(view, "d", "e")?;
+            view.reset(Ino::ROOT, &name("d"))?;
+            view.unlink(Ino::ROOT, &name("e"))
+        }),
         ("replaced by an own file that is deleted", |view| {
             moves(view, "d", "e")?;
             view.create(Ino::ROOT, &name("q"), 0o644, me(), true)?;
