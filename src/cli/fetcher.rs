@@ -9,7 +9,7 @@ use super::report::Failure;
 use crate::component::declared::limits_of_remotes;
 use crate::remote::fetcher::{self, FetcherOptions};
 use crate::sys::log::OrWarn;
-use crate::sys::{interrupt, process};
+use crate::sys::{interrupt, memory, process};
 
 /// Bring contents that views wait for, until there is nothing to do
 #[derive(Args)]
@@ -27,6 +27,7 @@ impl FetcherCommand {
     pub fn run(self) -> Result<(), Failure> {
         interrupt::catch().map_err(Failure::os("catch signals"))?;
         process::set_name(c"depsfs-fetcher");
+        memory::keep_little();
         // No mount and no worktree is in use by it.
         process::enter(Path::new("/")).map_err(crate::remote::RemoteError::from)?;
         // Without its configuration, the defaults are better than no contents.

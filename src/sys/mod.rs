@@ -14,6 +14,7 @@
 //! | `invocation`, `running`, `shell` | other programs: the one runner, and commands of the user |
 //! | `spawn`, `thread` | threads |
 //! | `socket`, `local_socket` | messages between keeper and server; sockets in a directory |
+//! | `memory` | the allocator |
 //! | `log`, `terminal`, `time`, `url` | text for logs and terminals |
 //! | `fault` | errors for tests |
 
@@ -36,6 +37,7 @@ pub(crate) mod lease;
 pub(crate) mod local_socket;
 pub(crate) mod lock;
 pub(crate) mod log;
+pub(crate) mod memory;
 mod metadata;
 pub(crate) mod mmap;
 pub mod mount;

@@ -325,13 +325,9 @@ pub(crate) fn set_mtime(path: &Path, mtime: super::fs::Timespec) -> Result<(), I
 /// The path from the root on, with symlinks and `..` as they are. The file system is not looked at; only a relative
 /// one needs the working directory, which may have been deleted.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, IoError> {
-    std::path::absolute(path).map_err(|e| {
-        let e = match e.kind() {
-            io::ErrorKind::NotFound => io::Error::new(e.kind(), "the working directory was deleted"),
-            _ => e,
-        };
-        IoError::of("resolve", path)(e)
-    })
+    const GONE: &str = "the working directory was deleted, or its view unmounted: cd \"$PWD\" enters what is there now";
+    let words = |e: io::Error| if e.kind() == io::ErrorKind::NotFound { io::Error::new(e.kind(), GONE) } else { e };
+    std::path::absolute(path).map_err(|e| IoError::of("resolve", path)(words(e)))
 }
 
 /// The path without symlinks, `.` and `..`; it must be there.
