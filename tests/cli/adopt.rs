@@ -193,7 +193,7 @@ fn all_of(bench: &Bench) -> Vec<String> {
 
 #[test]
 fn a_failed_adopt_takes_back_what_it_made_and_nothing_else() {
-    // root reads everything, so an ordinary user it is.
+    // root writes everywhere, so an ordinary user it is.
     let bench = Bench::empty(Some(65534));
     if std::fs::metadata(bench.path("")).unwrap().uid() != 65534 {
         println!("skipped: not root, and not uid 65534");
@@ -206,8 +206,10 @@ fn a_failed_adopt_takes_back_what_it_made_and_nothing_else() {
     bench.write("repo/deep/er/x.log", "log\n");
     bench.write("repo/build/out", "o\n");
     bench.write("plain/build/mine", "mine\n");
-    bench.write("repo/build-secret/secret", "x");
-    std::fs::set_permissions(bench.path("repo/build-secret/secret"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    bench.write("other/f", "of the store\n");
+    bench.ok("", ["store", "add", "other", "--name", "other"]);
+    let mode = |mode| std::fs::set_permissions(bench.path("store/tmp"), std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o500);
     let before = all_of(&bench);
     let failed = bench.depsfs("plain", ["adopt"]);
     assert_eq!(failed.code, 1, "{failed:?}");
@@ -215,7 +217,7 @@ fn a_failed_adopt_takes_back_what_it_made_and_nothing_else() {
     assert_eq!(all_of(&bench), before);
     assert!(bench.mounts().is_empty());
     assert_eq!(std::fs::read_dir(bench.path("store/roots")).map_or(0, Iterator::count), 0);
-    std::fs::set_permissions(bench.path("repo/build-secret/secret"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    mode(0o755);
     bench.ok("plain", ["adopt"]);
     // Root can't read the mounts of an ordinary user.
     let read = run(bench.command("cat", "plain/build").args(["mine", "out"]));

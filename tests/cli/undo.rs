@@ -37,13 +37,15 @@ fn a_failing_hook_takes_everything_back() {
 }
 
 #[test]
-fn an_artifact_that_cannot_be_read_takes_everything_back() {
-    // root reads everything, so an ordinary user it is.
+fn a_store_that_cannot_be_written_takes_everything_back() {
+    // root writes everywhere, so an ordinary user it is.
     let bench = Bench::empty(Some(65534));
     bench.write("repo/.gitignore", "build/\n");
     bench.commit("repo", "one");
-    bench.write("repo/build/secret", "x");
-    std::fs::set_permissions(bench.path("repo/build/secret"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    bench.write("other/f", "of the store\n");
+    bench.ok("", ["store", "add", "other", "--name", "other"]);
+    bench.write("repo/build/out", "x");
+    std::fs::set_permissions(bench.path("store/tmp"), std::fs::Permissions::from_mode(0o500)).unwrap();
     let failed = bench.depsfs("repo", ["create", "fix"]);
     assert_eq!(failed.code, 1, "{failed:?}");
     assert_nothing_left(&bench);

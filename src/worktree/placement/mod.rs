@@ -21,6 +21,8 @@
 mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use self::layout::{Parts, PlacementLayout, ViewPart, resolved};
@@ -33,7 +35,8 @@ use crate::git::command::GitError;
 use crate::git::partly_tracked::OwnPaths;
 use crate::remote::{self, fetcher};
 use crate::store::import::refuse_git;
-use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
+use crate::store::{Name, Node, ObjectId, Store, Tree, TreeBuilder, TreeId, extract};
+use crate::sys::fs::FileType;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
@@ -209,6 +212,25 @@ impl<'a> PlaceTarget<'a> {
     }
 }
 
+/// Those of the checkout's own paths, relative to the view at `place`, that differ from the members of the artifact in
+/// whose place they are.
+fn own_instead(tree: &Tree, part: &ViewPart, place: &Path, own: &[PathBuf]) -> Result<Vec<PathBuf>, WorktreeError> {
+    let mut found = Vec::new();
+    for path in own {
+        let Ok(inside) = path.strip_prefix(&part.prefix) else { continue };
+        let below = |dir, name: &OsStr| Name::new(name.as_bytes()).ok().and_then(|name| tree.lookup(dir, &name));
+        let Some(member) = inside.iter().try_fold(part.node, below) else { continue };
+        let at = place.join(path);
+        let Some(stat) = path::stat(&at)? else { continue };
+        let is_same = match tree.object(member) {
+            Some(object) => stat.is_file() && ObjectId::of(&path::read(&at)?) == object,
+            None => stat.is_dir() && tree.kind(member) == Some(FileType::Directory),
+        };
+        found.extend((!is_same).then_some(at));
+    }
+    Ok(found)
+}
+
 /// The tree of a part: a directory of the artifact, laid as deep in the view as it is in the worktree, without the paths that
 /// are the checkout's (`own`, relative to the view).
 fn part_tree(store: &Store, tree: &Tree, part: &ViewPart, own: &[PathBuf]) -> Result<TreeId, WorktreeError> {
@@ -263,7 +285,9 @@ fn in_worktree(
         for ((part, layer), views) in parts.parts.iter().zip(layers).zip(shown_in.iter().cycle()) {
             let reveal = target.wish.reveal;
             let covered = layers::uncover(views, layer, reveal)?;
-            placed.views.insert(worktree.root.join(&part.view));
+            let place = worktree.root.join(&part.view);
+            placed.kept.extend(own_instead(&target.tree, part, &place, &own.below(&place)?)?);
+            placed.views.insert(place);
             // Members that can't be restored are written through the view. Those with another entry in their place are
             // reported.
             if covered.blocked == 0 || !reveal {
