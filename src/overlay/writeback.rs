@@ -119,7 +119,16 @@ impl View {
 
     /// The copy of an intent, open to read; `None` if it is gone.
     pub(super) fn copy_of(&mut self, intent: &Intent) -> Result<Option<Arc<OwnedFd>>> {
-        let bytes = match self.open_bytes(self.inode_of_intent(intent)) {
+        let ino = self.inode_of_intent(intent);
+        if !self.is_gone(ino) {
+            // Its number may be another file's by now, also that of a symlink, which cannot be opened.
+            match self.locate(ino) {
+                Ok((_, _, stat)) if stat.is_file() && stat.born == intent.born => {}
+                Ok(_) | Err(OverlayError::NotFound | OverlayError::UnknownInode(_)) => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+        let bytes = match self.open_bytes(ino) {
             Err(OverlayError::NotFound | OverlayError::UnknownInode(_)) => return Ok(None),
             bytes => bytes?,
         };
