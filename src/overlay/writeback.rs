@@ -463,17 +463,28 @@ mod tests {
 
     #[test]
     fn a_promise_of_another_file_changes_nothing() {
-        let bench = Bench::new();
-        drop(bench.open());
-        let mine = bench.dir.path().join("upper/mine");
-        std::fs::write(&mine, "short").expect("written");
-        let real = std::fs::metadata(&mine).expect("there").ino();
-        let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
-        let intent = Intent { boot: "before".into(), real, born: 1, object };
-        std::fs::write(bench.dir.path().join("state/aside").join(intent.name()), "").expect("made");
-        drop(bench.open());
-        assert_eq!(std::fs::read(&mine).expect("there"), b"short");
-        assert_eq!(bench.intents(), [""; 0]);
+        // Its number may be that of a symlink by now, or of another file that cannot be opened.
+        type Make = fn(&std::path::Path) -> std::io::Result<()>;
+        let kinds: [Make; 4] = [
+            |at| std::fs::write(at, "short"),
+            |at| std::os::unix::fs::symlink("nowhere", at),
+            |at| std::os::unix::net::UnixListener::bind(at).map(drop),
+            |at| std::fs::create_dir(at),
+        ];
+        for (kind, make) in kinds.iter().enumerate() {
+            let bench = Bench::new();
+            drop(bench.open());
+            let mine = bench.dir.path().join("upper/mine");
+            make(&mine).expect("made");
+            let real = std::fs::symlink_metadata(&mine).expect("there").ino();
+            let object = bench.graft.tree.object(crate::store::Node(1)).expect("one file");
+            let intent = Intent { boot: "before".into(), real, born: 1, object };
+            std::fs::write(bench.dir.path().join("state/aside").join(intent.name()), "").expect("made");
+            drop(bench.open());
+            assert_eq!(std::fs::symlink_metadata(&mine).expect("there").ino(), real);
+            assert!(kind > 0 || std::fs::read(&mine).expect("there") == b"short");
+            assert_eq!(bench.intents(), [""; 0], "kind {kind}");
+        }
     }
 
     #[test]
