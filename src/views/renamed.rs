@@ -1,5 +1,6 @@
 //! Directories of artifacts that the worktree renamed: the paths that show them now.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::ViewsError;
@@ -7,7 +8,7 @@ use super::access::Access;
 use super::mounted::{moved_through, set_xattr, wait_for_notices};
 use super::set::Views;
 use crate::overlay::MovedDirectory;
-use crate::store::manifest::ViewSpec;
+use crate::store::manifest::{ViewSpec, joined};
 
 impl Access {
     /// The directories of the store that the mount shows at other paths; all paths are those in the mount.
@@ -30,7 +31,7 @@ impl Access {
     pub fn disown_moved(&self) -> Result<(), ViewsError> {
         match self {
             Access::Mounted { root, at } => {
-                set_xattr(root, b"user.depsfs.disown", std::os::unix::ffi::OsStrExt::as_bytes(at.as_os_str()))?;
+                set_xattr(root, b"user.depsfs.disown", at.as_os_str().as_bytes())?;
                 wait_for_notices(root)
             }
             Access::Direct { overlay, at, .. } => Ok(overlay.disown_moved(at).map(drop)?),
@@ -44,7 +45,7 @@ pub(super) fn path_now(moved: &[MovedDirectory], path: &Path) -> Option<PathBuf>
     let on_the_way = moved.iter().filter(|moved| path.starts_with(&moved.from));
     let nearest = on_the_way.max_by_key(|moved| moved.from.components().count())?;
     let below = path.strip_prefix(&nearest.from).ok()?;
-    Some(crate::store::manifest::joined(&nearest.to, below)).filter(|now| now != path)
+    Some(joined(&nearest.to, below)).filter(|now| now != path)
 }
 
 /// The paths in the worktree that keep what was moved out of a path of a view, when that path is reset.
@@ -60,7 +61,7 @@ pub fn kept_elsewhere(views: &Views, view: &ViewSpec, inside: &Path) -> Result<V
         // Such a mount is made anew, and nothing of it is outside.
         return Ok(Vec::new());
     }
-    let path = crate::store::manifest::joined(views.inside_mount(view), inside);
+    let path = joined(views.inside_mount(view), inside);
     let moved = Access::open(views, view)?.moved_directories()?;
     let is_kept = |moved: &&MovedDirectory| {
         (moved.from.starts_with(&path) || path.starts_with(&moved.from)) && !moved.to.starts_with(&path)
@@ -71,7 +72,7 @@ pub fn kept_elsewhere(views: &Views, view: &ViewSpec, inside: &Path) -> Result<V
     let all = kept.clone();
     kept.retain(|at| !all.iter().any(|above| above != at && at.starts_with(above)));
     let top = if views.is_whole() { Path::new("") } else { &view.path };
-    Ok(kept.into_iter().map(|at| crate::store::manifest::joined(top, &at)).collect())
+    Ok(kept.into_iter().map(|at| joined(top, &at)).collect())
 }
 
 #[cfg(test)]

@@ -186,6 +186,9 @@ fn an_artifact_of_the_cache_is_one_view_although_git_tracks_a_file_or_two_in_its
         assert_eq!(said.code, 0, "{said:?}");
         said
     };
+    std::os::unix::fs::symlink("a.patch", bench.path("repo/node_modules/patches/link")).unwrap();
+    bench.git("repo", ["add", "-f", "node_modules/patches/link"]);
+    bench.commit("repo", "a tracked symlink");
     bench.write("repo/node_modules/patches/a.patch", "of the archive\n");
     cache("repo", &["put", NAME, "node_modules", "logs"]);
     bench.git("repo", ["checkout", "-q", "."]);

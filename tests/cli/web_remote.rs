@@ -1,7 +1,7 @@
 //! A web server with the objects of a remote that is a directory: as a CDN, and as one that fails in some way.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -76,8 +76,9 @@ impl WebRemote {
         let found = fs::read(self.root.join(&path)).ok();
         match (answers, found) {
             (Answers::Silent, _) => {
-                std::thread::sleep(Duration::from_secs(120));
-                Ok(())
+                // Until the client hangs up.
+                stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+                stream.read(&mut [0]).map(drop)
             }
             (Answers::Status(status), _) => reply(&mut stream, &status.to_string(), 0, b""),
             (_, None) => reply(&mut stream, "404", 0, b""),

@@ -21,13 +21,11 @@
 mod layout;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use self::layout::{Parts, PlacementLayout, ViewPart, resolved};
 use super::error::WorktreeError;
-use super::relocation::ForeignPaths;
+use super::relocation::{ForeignPaths, ShownBy, is_stored};
 use crate::cache::Artifact;
 use crate::component::{ComponentError, Components};
 use crate::git::checkout::Checkout;
@@ -35,13 +33,14 @@ use crate::git::command::GitError;
 use crate::git::partly_tracked::OwnPaths;
 use crate::remote::{self, fetcher};
 use crate::store::import::refuse_git;
-use crate::store::{Name, Node, ObjectId, Store, Tree, TreeBuilder, TreeId, extract};
+use crate::store::{Node, Store, Tree, TreeBuilder, TreeId, extract};
 use crate::sys::fs::FileType;
 use crate::sys::log::OrWarn;
 use crate::sys::path;
 use crate::sys::terminal::DisplayName;
 use crate::views::ViewsError;
 use crate::views::layers::{self, Layer};
+use crate::views::lower;
 use crate::views::origin::GraftOrigin;
 use crate::views::set::Views;
 
@@ -188,47 +187,44 @@ impl<'a> PlaceTarget<'a> {
         Ok(())
     }
 
-    /// The layers that its parts are.
+    /// The layers that its parts are, each without its paths in `own`.
     fn layers(
         &self,
         store: &Store,
         worktree: &Path,
         parts: &Parts,
-        own: &OwnPaths,
+        own: &[Vec<PathBuf>],
     ) -> Result<Vec<Layer>, WorktreeError> {
         let out = self.out.strip_prefix(worktree).unwrap_or(&self.out);
         let directory = &*out.to_string_lossy();
         let origin = GraftOrigin::Artifact { name: self.wish.artifact.name.as_str(), directory }.to_string();
-        let layer = |part: &ViewPart| {
+        let layer = |(part, own): (&ViewPart, &Vec<PathBuf>)| {
             Ok(Layer {
                 view: part.view.clone(),
-                tree: part_tree(store, &self.tree, part, &own.below(&worktree.join(&part.view))?)?,
+                tree: part_tree(store, &self.tree, part, own)?,
                 entry: self.wish.artifact.entry.clone(),
                 origin: origin.clone(),
                 instead_of: self.wish.instead_of.to_vec(),
             })
         };
-        parts.parts.iter().map(layer).collect()
+        parts.parts.iter().zip(own).map(layer).collect()
     }
 }
 
 /// Those of the checkout's own paths, relative to the view at `place`, that differ from the members of the artifact in
 /// whose place they are.
-fn own_instead(tree: &Tree, part: &ViewPart, place: &Path, own: &[PathBuf]) -> Result<Vec<PathBuf>, WorktreeError> {
-    let mut found = Vec::new();
-    for path in own {
-        let Ok(inside) = path.strip_prefix(&part.prefix) else { continue };
-        let below = |dir, name: &OsStr| Name::new(name.as_bytes()).ok().and_then(|name| tree.lookup(dir, &name));
-        let Some(member) = inside.iter().try_fold(part.node, below) else { continue };
+fn own_instead(tree: &Tree, part: &ViewPart, place: &Path, own: &[PathBuf]) -> Vec<PathBuf> {
+    let differs = |path: &&PathBuf| {
+        let inside = path.strip_prefix(&part.prefix).ok();
+        let Some(member) = inside.and_then(|inside| lower::node(tree, &part.from.join(inside))) else { return false };
         let at = place.join(path);
-        let Some(stat) = path::stat(&at)? else { continue };
-        let is_same = match tree.object(member) {
-            Some(object) => stat.is_file() && ObjectId::of(&path::read(&at)?) == object,
-            None => stat.is_dir() && tree.kind(member) == Some(FileType::Directory),
-        };
-        found.extend((!is_same).then_some(at));
-    }
-    Ok(found)
+        path::is_there(&at)
+            && match tree.kind(member) {
+                Some(FileType::Directory) => !path::is_dir(&at),
+                _ => !is_stored(&at, tree, member, ShownBy::PlainFiles),
+            }
+    };
+    own.iter().filter(differs).map(|path| place.join(path)).collect()
 }
 
 /// The tree of a part: a directory of the artifact, laid as deep in the view as it is in the worktree, without the paths that
@@ -269,8 +265,14 @@ fn in_worktree(
         let home = target.home.as_ref().unwrap_or(worktree);
         all.push((target, ground.parts(&target.tree, inside, home)?));
     }
-    let (mut layers, own) = (Vec::new(), OwnPaths::default());
+    let (mut layers, mut own_kept, known_paths) = (Vec::new(), Vec::new(), OwnPaths::default());
     for (target, parts) in &all {
+        let mut own = Vec::new();
+        for part in &parts.parts {
+            let place = worktree.root.join(&part.view);
+            own.push(known_paths.below(&place)?);
+            own_kept.extend(own.last().iter().flat_map(|own| own_instead(&target.tree, part, &place, own)));
+        }
         layers.push(target.layers(store, &worktree.root, parts, &own)?);
     }
     let flat: Vec<&Layer> = layers.iter().flatten().collect();
@@ -280,14 +282,13 @@ fn in_worktree(
         placed.plainly = Some(why);
     }
     let shown_in = if is_shown { Views::of(worktree)? } else { None };
+    placed.kept.extend(own_kept.into_iter().filter(|_| is_shown));
     for ((target, parts), layers) in all.iter().zip(&layers) {
         let mut there = Vec::new();
         for ((part, layer), views) in parts.parts.iter().zip(layers).zip(shown_in.iter().cycle()) {
             let reveal = target.wish.reveal;
             let covered = layers::uncover(views, layer, reveal)?;
-            let place = worktree.root.join(&part.view);
-            placed.kept.extend(own_instead(&target.tree, part, &place, &own.below(&place)?)?);
-            placed.views.insert(place);
+            placed.views.insert(worktree.root.join(&part.view));
             // Members that can't be restored are written through the view. Those with another entry in their place are
             // reported.
             if covered.blocked == 0 || !reveal {

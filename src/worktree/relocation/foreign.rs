@@ -55,7 +55,10 @@ impl<'a> ForeignPaths<'a> {
     /// # Errors
     /// A tree or an object can't be read; the record can't be written; a view does not answer.
     pub fn in_views(&self, shown: &BTreeSet<PathBuf>) -> Result<(), WorktreeError> {
-        let Some(views) = Views::of(self.checkout)?.filter(|_| !shown.is_empty()) else { return Ok(()) };
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let Some(views) = Views::of(self.checkout)? else { return Ok(()) };
         let record = EmbeddedPaths::load(&views.state_dir)?;
         let (mut all, mut is_changed) = (Vec::new(), false);
         for view in views.manifest.views.iter().filter(|view| shown.contains(&self.checkout.root.join(&view.path))) {
@@ -151,7 +154,10 @@ impl<'a> ForeignPaths<'a> {
 
     /// A worktree that is moved relocates them again, if depsfs knows it.
     fn note_files(&self, at: &Path, traces: Vec<Trace>) -> Result<(), WorktreeError> {
-        let Some(views) = Views::of(self.checkout)?.filter(|_| !traces.is_empty()) else { return Ok(()) };
+        if traces.is_empty() {
+            return Ok(());
+        }
+        let Some(views) = Views::of(self.checkout)? else { return Ok(()) };
         let record = EmbeddedPaths::load(&views.state_dir)?;
         let to = record.worktree.as_ref().unwrap_or(&self.checkout.root);
         let is_other = |known: &&Trace| traces.iter().all(|own| own.path != known.path);

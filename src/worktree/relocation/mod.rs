@@ -24,7 +24,8 @@ pub use self::effect::note as note_effects;
 pub use self::foreign::ForeignPaths;
 pub use self::policy::Policies;
 pub use self::relocate::{
-    ShownBy, can as can_relocate, give_up as give_up_relocated, shown as relocate_shown, still as still_relocated,
+    ShownBy, can as can_relocate, give_up as give_up_relocated, is_stored, shown as relocate_shown,
+    still as still_relocated,
 };
 pub use crate::views::embedded_paths::{EmbeddedPaths, OccurrenceKind, Trace, Traced};
 

@@ -245,7 +245,7 @@ pub fn is_made(store: &Store, grafts: &[Graft], trace: &Trace, to: &Path, at: &P
 }
 
 /// Whether a file or symlink of a view is that of the lower.
-fn is_stored(at: &Path, tree: &Tree, node: Node, shown_by: ShownBy) -> bool {
+pub fn is_stored(at: &Path, tree: &Tree, node: Node, shown_by: ShownBy) -> bool {
     match tree.object(node) {
         Some(object) if shown_by == ShownBy::PlainFiles => {
             path::stat(at).is_ok_and(|s| s.is_some_and(|s| s.is_file() && s.size == tree.stat(node).size))
